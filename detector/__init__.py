@@ -1,0 +1,23 @@
+"""The detector: learns from normal images only, then measures deviation. Works alone, in a notebook too::
+
+model = detector.fit(images)        # H×W×3 uint8 BGR
+detection = model.detect(frame)     # .score, .anomaly_map
+model.save("bottle"); detector.load("bottle")
+"""
+
+from detector.calibration import Calibration, calibrate
+from detector.errors import DetectorError, ImageError, ModelError
+from detector.patchcore import PatchCore, fit, load
+from detector.score import Detection
+
+__all__ = [
+    "Calibration",
+    "Detection",
+    "DetectorError",
+    "ImageError",
+    "ModelError",
+    "PatchCore",
+    "calibrate",
+    "fit",
+    "load",
+]

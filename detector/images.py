@@ -1,0 +1,136 @@
+"""Pictures in: bytes to BGR uint8 arrays, refusing what is broken before it costs anything."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+# libpng and libjpeg warnings of a client's broken pictures must not flood the operator's log.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+
+import cv2
+
+from detector.errors import ImageError
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+FILE_FORMATS = (*FORMATS, "BMP", "TIFF")
+MAX_SIDE = 16_384
+MAX_PIXELS = 64_000_000
+MIN_SIDE = 16
+
+BGRImage = NDArray[np.uint8]
+"""A picture: H×W×3, uint8, blue-green-red."""
+
+
+def decode(data: bytes | memoryview, *, formats: tuple[str, ...] = FORMATS) -> BGRImage:
+    """Decode a picture, turned upright as its EXIF orientation says.
+
+    Args:
+        data: a complete JPEG, PNG or WebP file.
+        formats: Pillow's names of the formats taken.
+
+    Returns:
+        H×W×3 uint8, BGR.
+
+    Raises:
+        ImageError: not a picture of these formats, incomplete, or with sides below 16 or above 16384
+            or more than 64 megapixels (found in the header, before anything is decoded).
+    """
+    data = bytes(data)
+    name, (width, height) = _header(data, formats)
+    if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise ImageError(
+            f"the picture says it is {width}×{height} pixels; sides of {MIN_SIDE} to {MAX_SIDE} "
+            f"and at most {MAX_PIXELS // 1_000_000} megapixels are taken"
+        )
+    if not _is_complete(data, name):
+        raise ImageError(f"the {name} picture is incomplete: its end is missing; send the whole file")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise ImageError(f"the {name} picture cannot be decoded: {error.err}") from error
+    if image is None:
+        raise ImageError(f"the {name} picture is damaged and cannot be decoded")
+    return np.asarray(image, np.uint8)
+
+
+def read(path: Path) -> BGRImage:
+    """Read a picture file (JPEG, PNG, WebP, BMP or TIFF) as H×W×3 uint8, BGR.
+
+    Raises:
+        ImageError: naming the file and what is wrong with it.
+    """
+    try:
+        return decode(path.read_bytes(), formats=FILE_FORMATS)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+
+
+def encode_jpeg(image: BGRImage, *, quality: int = 80, longest_side: int | None = None) -> tuple[bytes, int, int]:
+    """JPEG file of a picture, made smaller first if it is larger than ``longest_side``.
+
+    Returns:
+        the file, its width and its height in pixels.
+    """
+    height, width = image.shape[:2]
+    if longest_side is not None and max(height, width) > longest_side:
+        scale = longest_side / max(height, width)
+        width, height = max(1, round(width * scale)), max(1, round(height * scale))
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes(), width, height
+
+
+def encode_png(image: NDArray[np.uint8]) -> bytes:
+    """PNG file of a grey (H×W) or BGR (H×W×3) picture."""
+    _, data = cv2.imencode(".png", image)
+    return data.tobytes()
+
+
+def _header(data: bytes, formats: tuple[str, ...]) -> tuple[str, tuple[int, int]]:
+    try:
+        with Image.open(io.BytesIO(data), formats=formats) as picture:
+            return str(picture.format), picture.size
+    except UnidentifiedImageError as error:
+        raise ImageError(f"not a {' or '.join((', '.join(formats[:-1]), formats[-1]))} picture") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError("the picture says it is larger than anything taken; send a smaller one") from error
+    except Exception as error:  # Pillow's parsers raise many kinds (struct.error, SyntaxError, …) on hostile headers
+        raise ImageError("the picture's header is damaged") from error
+
+
+def _is_complete(data: bytes, name: str) -> bool:
+    """Whether the file runs to its end mark. OpenCV fills what is missing with grey and says nothing,
+    and a half-grey frame would be a false reject, or spoil a calibration."""
+    if name == "JPEG":
+        scan = _start_of_scan(data)
+        # Entropy-coded data never holds FF D9 (FF is always stuffed), so behind the scan's start it is the end.
+        return scan >= 0 and data.find(b"\xff\xd9", scan) >= 0
+    if name == "PNG":
+        return data.find(b"IEND", 8) >= 0
+    if name == "WEBP":
+        return len(data) >= 8 + int.from_bytes(data[4:8], "little")
+    return True
+
+
+def _start_of_scan(data: bytes) -> int:
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF:
+            position += 1
+        elif marker == 0xDA:
+            return position
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:
+            position += 2
+        else:
+            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return -1

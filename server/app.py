@@ -1,0 +1,158 @@
+"""The only place where the parts are put together: routes, middleware, start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.templating import Jinja2Templates
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from detector import DetectorError, PatchCore, load
+from server import simulated_stream
+from server.access import AccessMiddleware
+from server.calibrations import Calibrations
+from server.hub import Hub
+from server.inspection import Inspection
+from server.pool import InferencePool
+from server.routes import ERRORS, Routes, answer_error, answer_http_error
+from server.settings import Settings
+from server.streams import Streams
+from server.transports.websocket import LiveSocket, StreamSocket
+
+log = logging.getLogger("defectvision.app")
+
+MakeModel = Callable[[], PatchCore]
+
+
+def create_app(
+    settings: Settings,
+    *,
+    code: str | None = None,
+    make_model: MakeModel | None = None,
+) -> Starlette:
+    """The server as an ASGI application.
+
+    Args:
+        settings: see :class:`Settings`.
+        code: the access code asked of everyone; None leaves the server open, for loopback only.
+        make_model: makes or loads the model in a thread; by default MODEL_PATH is loaded, or, where there is none, the
+            simulated line runs and is taught.
+    """
+    calibrations = Calibrations(settings.data_dir)
+    inspection = Inspection(calibrations, threshold=settings.threshold, category=settings.model_category)
+    pool, hub = InferencePool(settings.workers), Hub()
+    streams = Streams(pool, hub, inspection)
+    simulated = make_model is None and settings.model_path is None
+    teacher = simulated_stream.Teacher(
+        settings.data_dir, image_size=settings.image_size, runtime=settings.runtime, workers=settings.workers
+    )
+    if make_model is None:
+        make_model = teacher.model if simulated else lambda: _load(settings)
+    routes = Routes(
+        settings=settings,
+        inspection=inspection,
+        pool=pool,
+        streams=streams,
+        calibrations=calibrations,
+        teaching_progress=(lambda: teacher.progress) if simulated else None,
+        templates=Jinja2Templates(_folder("templates")),
+        simulated_stream=simulated_stream.NAME if simulated else None,
+    )
+
+    async def prepare() -> None:
+        inspection.why_no_model = (
+            "the model is being taught on the simulated line" if simulated else "the model is being loaded"
+        )
+        try:
+            inspection.use(await asyncio.to_thread(make_model))
+        except DetectorError as error:
+            inspection.why_no_model = str(error)
+            routes.failed.set()
+            log.error("no model reason=%s", error)
+            return
+        except Exception:
+            inspection.why_no_model = "making the model failed; the server's log says why"
+            routes.failed.set()
+            log.exception("no model")
+            return
+        pool.start()
+        if simulated:
+            await simulated_stream.run(streams)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        preparing = asyncio.create_task(prepare())
+        try:
+            yield
+        finally:
+            preparing.cancel()
+            await asyncio.gather(preparing, return_exceptions=True)
+            hub.close()
+            pool.close()
+
+    return Starlette(
+        routes=[
+            Route("/", routes.page),
+            Route("/health", routes.health),
+            Route("/predict", routes.predict, methods=["POST"]),
+            Route("/calibrate", routes.calibrate, methods=["POST"]),
+            Route("/calibration", routes.delete_calibration, methods=["DELETE"]),
+            Route("/api/streams", routes.list_streams),
+            WebSocketRoute("/ws/stream", StreamSocket(streams).serve),
+            WebSocketRoute("/ws/live/{name}", LiveSocket(streams).serve),
+            Mount("/static", StaticFiles(directory=_folder("static"))),
+        ],
+        middleware=[Middleware(SecurityHeaders), Middleware(AccessMiddleware, code=code)],
+        exception_handlers={HTTPException: answer_http_error, **dict.fromkeys(ERRORS, answer_error)},
+        lifespan=lifespan,
+    )
+
+
+class SecurityHeaders:
+    """Tells the browser that pages load nothing from elsewhere, cannot be framed, and are fetched anew after an update."""
+
+    POLICY = (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+        "worker-src 'self'; media-src 'self' blob:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("Content-Security-Policy", self.POLICY)
+                headers.setdefault("X-Content-Type-Options", "nosniff")
+                headers.setdefault("Cache-Control", "no-cache")
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _load(settings: Settings) -> PatchCore:
+    assert settings.model_path is not None
+    model = load(settings.model_path, runtime_name=settings.runtime, workers=settings.workers)
+    if settings.image_size not in (None, model.manifest.image_size):
+        raise DetectorError(
+            f"IMAGE_SIZE is {settings.image_size}, but {settings.model_path} was made for {model.manifest.image_size}: "
+            "remove the setting, or teach the model again with that --image-size"
+        )
+    return model
+
+
+def _folder(name: str) -> Path:
+    """``static`` or ``templates``: inside the package when installed, beside it in the source tree."""
+    here = Path(__file__).parent
+    return next(folder for folder in (here / name, here.parent / name) if folder.is_dir())

@@ -1,0 +1,290 @@
+"""HTTPS without a public certificate: phones open their camera only for a secure page.
+
+``DATA_DIR/certificates`` holds a small certificate authority (see :mod:`server.authority`) and a server
+certificate from it. A phone installs the authority once and then trusts this machine under every name and
+address it has, also after renewals.
+
+A server that runs for months picks up a renewed certificate without a restart, because an
+:class:`ssl.SSLContext` in service may load a certificate again::
+
+    made = ensure(folder, network_address.names())
+    config = uvicorn.Config(app, ssl_certfile=made.cert_path, ssl_keyfile=made.key_path)
+    config.load()
+    task = asyncio.create_task(keep_fresh(config.ssl, made, lambda: ensure(folder, network_address.names())))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+from server import authority, private_file
+
+_log = logging.getLogger(__name__)
+
+_Parsed = TypeVar("_Parsed")
+
+
+class CertificateError(Exception):
+    """A certificate that cannot be made or used; one sentence for the operator."""
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """What a server needs to speak TLS, and what its operator needs to know about it."""
+
+    cert_path: Path
+    """PEM, for ``ssl_certfile``."""
+    key_path: Path
+    """PEM, for ``ssl_keyfile``; the same file as `cert_path` when it was made here."""
+    ca_path: Path | None
+    """The authority's certificate, PEM, for phones to install; None with the operator's own certificate."""
+    fingerprint: str
+    """SHA-256 of the authority (or the operator's own certificate) as phones show it: ``AB:CD:…``."""
+    serial: int
+    """Serial number of the server certificate; a renewed one has another."""
+    expires: datetime
+    """When the server certificate expires, UTC."""
+    warnings: tuple[str, ...] = ()
+    """Sentences for the operator, e.g. that phones must install a new authority."""
+
+
+def ensure(folder: Path, names: Sequence[str], now: datetime | None = None) -> Certificates:
+    """Make what is missing in `folder`, renew what is due, and leave alone what is good.
+
+    The server certificate is made anew 30 days before it expires and when it lacks one of `names`. The
+    authority is made anew only when it is missing, damaged or expired; `warnings` then says so, because
+    every phone has to install it again. Damaged files are set aside under another name.
+
+    Args:
+        folder: Where to keep them, ``DATA_DIR/certificates``; made with mode 0700, private keys with 0600.
+        names: Host names and addresses this server answers to, see :func:`server.network_address.names`.
+        now: For tests; with a time zone.
+
+    Raises:
+        CertificateError: The folder cannot be read or written, or `names` holds nothing a browser could ask
+            for.
+    """
+    now = now or datetime.now(UTC)
+    try:
+        private_file.make_folder(folder)
+        return _ensure(folder, names, now)
+    except OSError as error:
+        raise CertificateError(
+            f"cannot keep certificates in {folder} ({error.strerror or error}): "
+            "let this user write there, or set DATA_DIR to a folder it may write"
+        ) from error
+
+
+def check_own(cert_path: Path, key_path: Path, now: datetime | None = None) -> Certificates:
+    """Check the operator's own certificate and private key before a server starts with them.
+
+    Args:
+        cert_path: PEM, the server's own certificate first, then those between it and its authority.
+        key_path: PEM, without a password.
+        now: For tests; with a time zone.
+
+    Raises:
+        CertificateError: A file is missing, unreadable, not PEM or password-protected; the two do not belong
+            together; the certificate has expired or is not valid yet; TLS refuses it (e.g. a 1024-bit key).
+    """
+    now = now or datetime.now(UTC)
+    leaf = _read(cert_path, x509.load_pem_x509_certificates)[0]
+    key = _read(key_path, _load_open_key)
+    if leaf.public_key() != key.public_key():
+        raise CertificateError(
+            f"{key_path} is not the private key of {cert_path}: "
+            "give two files that belong together, the server's own certificate first in its file"
+        )
+    if now >= leaf.not_valid_after_utc:
+        raise CertificateError(f"{cert_path} expired on {leaf.not_valid_after_utc:%Y-%m-%d}: get a new one")
+    if now < leaf.not_valid_before_utc:
+        starts = f"{leaf.not_valid_before_utc:%Y-%m-%d}"
+        raise CertificateError(f"{cert_path} is not valid before {starts}: check this machine's clock")
+    try:
+        # A context of its own: the one in service must never hold half of a bad pair.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_path, key_path)
+    except (ssl.SSLError, OSError) as error:
+        raise CertificateError(f"TLS cannot use {cert_path} ({error}): get another certificate") from error
+    warnings = []
+    if now >= leaf.not_valid_after_utc - authority.RENEW_BEFORE:
+        warnings.append(f"{cert_path} expires on {leaf.not_valid_after_utc:%Y-%m-%d}: renew it soon.")
+    if not authority.names_of(leaf):
+        warnings.append(f"{cert_path} has no subject alternative names: browsers will not accept it.")
+    return _described(leaf, leaf, cert_path, key_path, None, warnings)
+
+
+def ca_der(ca_path: Path) -> bytes:
+    """The authority's certificate for download at ``/ca``: DER, ``application/x-x509-ca-cert``.
+
+    Raises:
+        CertificateError: The file is missing or damaged.
+    """
+    return _read(ca_path, x509.load_pem_x509_certificate).public_bytes(serialization.Encoding.DER)
+
+
+async def keep_fresh(
+    context: ssl.SSLContext, serving: Certificates, renew: Callable[[], Certificates], every_s: float = 600.0
+) -> None:
+    """Keep a running server's certificate valid, until cancelled.
+
+    Every ten minutes rather than every day, because the router may hand this machine another address at any
+    time. A check that finds nothing to do takes about a millisecond, in a thread.
+
+    Args:
+        context: The server's own: ``uvicorn.Config.ssl`` after ``load()``.
+        serving: What it loaded at the start.
+        renew: :func:`ensure` with the names of the moment, or :func:`check_own` to follow files that another
+            program renews.
+        every_s: Seconds between checks.
+    """
+    complaint = ""
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            fresh = await asyncio.to_thread(renew)
+            if fresh.serial != serving.serial:
+                # Here, not in the thread: OpenSSL does not lock a context against a handshake meanwhile.
+                context.load_cert_chain(fresh.cert_path, fresh.key_path)
+        except (CertificateError, OSError) as error:
+            if str(error) != complaint:  # one line, not one every ten minutes
+                complaint = str(error)
+                until = serving.expires.date()
+                _log.error("still serving the certificate that expires on %s: %s", until, complaint)
+            continue
+        if fresh.serial != serving.serial:
+            _log.info("a new server certificate is in use; it expires on %s", fresh.expires.date())
+        for warning in fresh.warnings:
+            if warning not in serving.warnings:
+                _log.warning("%s", warning)
+        serving, complaint = fresh, ""
+
+
+def _ensure(folder: Path, names: Sequence[str], now: datetime) -> Certificates:
+    warnings: list[str] = []
+    known = authority.parse_names(names)
+    pair = _authority(folder / "authority.pem", known, now, warnings)
+    ca = pair.certificate
+    if now < ca.not_valid_before_utc:
+        starts = ca.not_valid_before_utc
+        warnings.append(f"The certificate authority is not valid before {starts:%Y-%m-%d}: set this machine's clock.")
+        now = starts  # the phones' clocks are probably right, so what is made now has to suit them
+    ca_path = folder / "authority.crt"
+    public = ca.public_bytes(serialization.Encoding.PEM)
+    if not ca_path.exists() or ca_path.read_bytes() != public:
+        private_file.write(ca_path, public, mode=0o644)
+
+    wanted = [name for name in known if authority.permits(ca, name)]
+    if not wanted:
+        raise CertificateError("no host name or address to make a certificate for: give at least one")
+    left_out = ", ".join(str(name.value) for name in known if name not in wanted)
+    if left_out:
+        warnings.append(
+            f"The certificate authority may not vouch for {left_out}, new on this machine since it was made. "
+            f"To reach the page there, delete {folder} and restart; "
+            "phones then have to install the new authority from /ca."
+        )
+    path = folder / "server.pem"
+    server = _load(path, "a new server certificate was made", warnings)
+    if server is None or not authority.is_good(server.certificate, ca, wanted, now):
+        server = authority.issue(pair, wanted, now)
+        _save(path, server)
+    return _described(server.certificate, ca, path, path, ca_path, warnings)
+
+
+def _authority(path: Path, names: list[x509.GeneralName], now: datetime, warnings: list[str]) -> authority.Pair:
+    remedy = "a new certificate authority was made, and phones have to install it again from /ca"
+    pair = _load(path, remedy, warnings)
+    if pair is not None:
+        expires = pair.certificate.not_valid_after_utc
+        if now < expires - 3 * authority.RENEW_BEFORE:
+            return pair
+        if now < expires:
+            warnings.append(
+                f"The certificate authority expires on {expires:%Y-%m-%d}. To choose the day yourself, "
+                f"delete {path.parent} and restart; phones then have to install the new authority from /ca."
+            )
+            return pair
+        path.replace(path.with_name(f"{path.name}.expired-{expires:%Y%m%d}"))
+        warnings.append(f"The certificate authority expired on {expires:%Y-%m-%d}: {remedy}.")
+    pair = authority.make(names, now)
+    _save(path, pair)
+    return pair
+
+
+def _described(
+    server: x509.Certificate,
+    shown: x509.Certificate,
+    cert_path: Path,
+    key_path: Path,
+    ca_path: Path | None,
+    warnings: list[str],
+) -> Certificates:
+    fingerprint = shown.fingerprint(hashes.SHA256()).hex(":").upper()
+    return Certificates(
+        cert_path,
+        key_path,
+        ca_path,
+        fingerprint,
+        server.serial_number,
+        server.not_valid_after_utc,
+        tuple(warnings),
+    )
+
+
+def _save(path: Path, pair: authority.Pair) -> None:
+    # Key and certificate share a file because two files cannot be replaced in one step.
+    key = pair.key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    private_file.write(path, key + pair.certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _load(path: Path, remedy: str, warnings: list[str]) -> authority.Pair | None:
+    """The key and certificate in a file; None when there is none, or it was damaged and is now set aside."""
+    if not path.exists():
+        return None
+    if private_file.close_to_others(path):
+        warnings.append(f"{path} was open to other users of this machine; this was corrected.")
+    pem = path.read_bytes()
+    try:
+        key, certificate = _load_open_key(pem), x509.load_pem_x509_certificate(pem)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ValueError("not an elliptic-curve key")
+        if key.public_key() != certificate.public_key():
+            raise ValueError("key and certificate do not belong together")
+    except (ValueError, UnsupportedAlgorithm) as error:
+        aside = private_file.set_aside(path)
+        warnings.append(f"{path} was damaged ({error}) and is now {aside.name}; {remedy}.")
+        return None
+    return authority.Pair(key, certificate)
+
+
+def _load_open_key(pem: bytes) -> PrivateKeyTypes:
+    try:
+        return serialization.load_pem_private_key(pem, password=None)
+    except TypeError:  # how cryptography says that it wants a password
+        raise ValueError("it has a password; remove it with: openssl pkey -in KEY -out OPEN_KEY") from None
+
+
+def _read(path: Path, parse: Callable[[bytes], _Parsed]) -> _Parsed:
+    try:
+        return parse(path.read_bytes())
+    except FileNotFoundError:
+        raise CertificateError(f"{path} does not exist: check the path") from None
+    except OSError as error:
+        raise CertificateError(f"{path} cannot be read ({error.strerror}): let this user read it") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError(f"{path} cannot be used ({error}): give an open PEM file") from error

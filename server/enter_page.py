@@ -1,0 +1,78 @@
+"""The page that asks for the access code. It needs no script."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from urllib.parse import parse_qs, quote
+
+import jinja2
+from starlette.responses import HTMLResponse, RedirectResponse
+
+_LONGEST_TARGET = 2000
+# Beside this file in an installed wheel, one folder up in a checkout.
+_FOLDERS = [Path(__file__).parent / "templates", Path(__file__).parent.parent / "templates"]
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    # Not no-referrer: browsers would then send "Origin: null" with the form.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+
+_templates = jinja2.Environment(loader=jinja2.FileSystemLoader(_FOLDERS), autoescape=True)
+
+
+def ask(target: str, status: int = 200) -> HTMLResponse:
+    """The form; `target` is where the browser goes afterwards."""
+    return _page(target, "", status)
+
+
+def refuse_wrong(target: str) -> HTMLResponse:
+    """The form again, after a wrong code (401)."""
+    return _page(target, "That is not the access code. Look at the screen of the machine that runs the server.", 401)
+
+
+def refuse_for(target: str, wait_s: int) -> HTMLResponse:
+    """The form again, after too many wrong codes (429)."""
+    wait = f"{wait_s} seconds" if wait_s < 120 else f"{math.ceil(wait_s / 60)} minutes"
+    page = _page(target, f"Too many wrong codes. Wait {wait}, then try again.", 429)
+    page.headers["Retry-After"] = str(wait_s)
+    return page
+
+
+def redirect(target: str) -> RedirectResponse:
+    """Go to a page of this server (303: with GET); never to another one, whatever `target` says."""
+    return RedirectResponse(safe_target(target), 303, {"Cache-Control": "no-store", "Referrer-Policy": "same-origin"})
+
+
+def redirect_here(target: str) -> RedirectResponse:
+    """Go to the form, and from there to `target`."""
+    return redirect(f"/enter?next={quote(safe_target(target), safe='/')}")
+
+
+def safe_target(target: str) -> str:
+    """A path on this server, with its query; ``/`` for what is not one, or leads to another server."""
+    bare = target.lstrip("/\\")
+    if not target.startswith("/") or len(target) > _LONGEST_TARGET or bare != target[1:]:
+        return "/"
+    if not (target.isascii() and target.isprintable()) or "\\" in target:
+        return "/"
+    return target
+
+
+def parse_form(body: bytes) -> tuple[str, str]:
+    """The code and the target in a posted form; empty where missing."""
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
+    except ValueError:
+        return "", ""
+    return fields.get("code", [""])[0], fields.get("next", [""])[0]
+
+
+def _page(target: str, message: str, status: int) -> HTMLResponse:
+    text = _templates.get_template("enter.html").render(target=safe_target(target), message=message)
+    return HTMLResponse(text, status, _HEADERS)

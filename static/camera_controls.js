@@ -1,0 +1,44 @@
+// The buttons and sliders of this device's camera. What the camera does not offer is not shown.
+
+const $ = (id) => document.getElementById(id);
+
+export class CameraControls {
+  #camera;
+
+  /** `onstart()` is called when the operator asks for this device's camera. */
+  constructor(camera, onstart) {
+    this.#camera = camera;
+    $("start-camera").addEventListener("click", () => {
+      if ($("start-camera").dataset.running === "true") camera.stop();
+      else onstart();
+    });
+    $("switch-camera").addEventListener("click", () => camera.switch());
+    $("torch").addEventListener("click", () => this.#toggleTorch());
+    $("zoom").addEventListener("input", () => camera.setZoom(Number($("zoom").value)));
+  }
+
+  /** `chosen` says whether this device's camera is the source. */
+  show(chosen) {
+    const camera = this.#camera;
+    const live = camera.state === "live";
+    const running = chosen && !["off", "failed"].includes(camera.state);
+    $("start-camera").textContent = running ? "Stop camera" : chosen ? "Start camera" : "Use my camera";
+    $("start-camera").dataset.running = String(running);
+    $("switch-camera").hidden = !camera.canSwitch;
+    $("torch").hidden = !(live && camera.hasTorch);
+    if (!live) $("torch").setAttribute("aria-pressed", "false"); // a camera that starts again starts dark
+    this.#showZoom(live ? camera.zoomRange : null);
+  }
+
+  #showZoom(range) {
+    const shown = !$("zoom-control").hidden;
+    $("zoom-control").hidden = !range;
+    if (range && !shown) Object.assign($("zoom"), { min: range.min, max: range.max, step: range.step || 0.1, value: this.#camera.zoom });
+  }
+
+  async #toggleTorch() {
+    const on = $("torch").getAttribute("aria-pressed") !== "true";
+    await this.#camera.setTorch(on);
+    $("torch").setAttribute("aria-pressed", String(on));
+  }
+}

@@ -1,0 +1,56 @@
+// What lies over the picture while there is nothing to see: teaching, help with the camera, a notice about the connection.
+
+const $ = (id) => document.getElementById(id);
+
+/** Write `text` into the element `id`, only when it changed: screen readers and selections stay undisturbed. */
+export function write(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
+}
+
+/**
+ * Show the first of these that is not null: `teaching` (0..1), `problem` (`{ title, steps }` of the camera),
+ * `notice` (`{ title, text, action }`, `action` being the words on its button, if it has one).
+ */
+export function cover({ teaching, problem, notice }) {
+  const shown = teaching !== null ? "teaching" : problem ? "camera-help" : notice ? "notice" : null;
+  for (const id of ["teaching", "camera-help", "notice"]) $(id).hidden = id !== shown;
+  if (shown === "teaching") $("teaching-progress").value = teaching;
+  if (shown === "camera-help") fillHelp(problem);
+  if (shown === "notice") fillNotice(notice);
+}
+
+function fillHelp({ title, steps }) {
+  const items = $("camera-help-steps");
+  if ($("camera-help-title").textContent === title && items.childElementCount === steps.length) return;
+  write("camera-help-title", title);
+  items.replaceChildren(
+    ...steps.map((step) => {
+      const item = document.createElement("li");
+      item.textContent = step;
+      return item;
+    }),
+  );
+}
+
+function fillNotice({ title, text, action }) {
+  write("notice-title", title);
+  write("notice-text", text);
+  write("notice-action", action ?? "");
+  $("notice-action").hidden = !action;
+}
+
+/** The notice for where things stand, or null when the picture should be seen. */
+export function noticeFor({ health, link, source, ownName, cameraOff, streamLive, hasResult }) {
+  if (health?.status === "error") return { title: "Not ready to inspect", text: health.reason };
+  if (link?.phase === "replaced") {
+    return { title: link.words, text: `Frames of “${ownName}” now come from there.`, action: "Use this device instead" };
+  }
+  if (link?.phase === "refused") return { title: "The server closed the connection", text: link.words, action: "Try again" };
+  if (source === "camera" && cameraOff) {
+    return { title: "Inspect with this device", text: "Point the camera at a part and press Start camera. Pictures go to this server only." };
+  }
+  if (source !== "camera" && link?.phase === "open" && !streamLive && !hasResult) {
+    return { title: "No camera is sending", text: "The picture appears here as soon as one does." };
+  }
+  return null;
+}

@@ -1,0 +1,45 @@
+// The server's HTTP side, docs/protocol.md. Every failure is an Error whose message can be shown to the operator.
+
+const TIMEOUT_MS = 10_000;
+
+async function ask(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options });
+  } catch {
+    throw new Error("The server does not answer. Check that it runs and that this device is on its network.");
+  }
+  const body = await response.json().catch(() => ({}));
+  return { ok: response.ok, status: response.status, body };
+}
+
+async function demand(path, options) {
+  const { ok, status, body } = await ask(path, options);
+  if (status === 401) location.reload(); // the access code changed: the server then leads to its form
+  if (!ok) throw new Error(body.error ?? `The server answered ${status} without a reason. Its log says more.`);
+  return body;
+}
+
+/** The answer of /health, also when it is 503. */
+export async function health() {
+  const { status, body } = await ask("/health");
+  if (!body.status) throw new Error(`The server answered ${status} without a reason. Its log says more.`);
+  return body;
+}
+
+/** The running streams. */
+export async function streams() {
+  return (await demand("/api/streams")).streams;
+}
+
+/** Calibrate with JPEG Blobs of normal parts. */
+export function calibrate(pictures, k) {
+  const body = new FormData();
+  pictures.forEach((picture, i) => body.append("files", picture, `normal-${String(i + 1).padStart(3, "0")}.jpg`));
+  body.append("k", String(k));
+  return demand("/calibrate", { method: "POST", body, signal: AbortSignal.timeout(120_000) });
+}
+
+export function forgetCalibration() {
+  return demand("/calibration", { method: "DELETE" });
+}

@@ -1,0 +1,52 @@
+// The choice between this device's camera and the running streams.
+
+export const CAMERA = "camera";
+
+/** The name of the stream in a source such as `stream:line-1`, or null for the camera. */
+export function streamIn(source) {
+  return source.startsWith("stream:") ? source.slice("stream:".length) : null;
+}
+
+/** What to show when nobody has chosen: a real stream, else the simulated line, else this device's camera. */
+export function defaultSource(streams, simulatedStream) {
+  const real = streams.find(({ simulated }) => !simulated);
+  const name = real?.name ?? streams[0]?.name ?? simulatedStream;
+  return name ? `stream:${name}` : CAMERA;
+}
+
+export class SourceSelect {
+  #select;
+  #offered = "";
+
+  constructor(select, onchoose) {
+    this.#select = select;
+    select.addEventListener("change", () => onchoose(select.value));
+  }
+
+  choose(source) {
+    this.#select.value = source;
+  }
+
+  /**
+   * Offer the running `streams`, the simulated one first. `chosen` stays in the list even while it does not run;
+   * `ownName` is left out: it is the camera of this very page.
+   */
+  offer(streams, simulatedStream, chosen, ownName) {
+    const running = new Map(streams.map((stream) => [stream.name, stream]));
+    const names = new Set([simulatedStream, ...running.keys(), streamIn(chosen)].filter((name) => name && name !== ownName));
+    const choices = [...names].map((name) => ({ value: `stream:${name}`, text: describe(name, running.get(name), simulatedStream) }));
+    choices.sort((a, b) => Number(b.value === `stream:${simulatedStream}`) - Number(a.value === `stream:${simulatedStream}`));
+    choices.push({ value: CAMERA, text: "This device’s camera" });
+    const key = JSON.stringify(choices);
+    if (key !== this.#offered) {
+      this.#offered = key; // an open list must not be rebuilt under the finger
+      this.#select.replaceChildren(...choices.map(({ value, text }) => new Option(text, value)));
+    }
+    this.choose(chosen);
+  }
+}
+
+function describe(name, stream, simulatedStream) {
+  if (name === simulatedStream || stream?.simulated) return "Simulated line";
+  return stream ? name : `${name} (not running)`;
+}

@@ -1,0 +1,61 @@
+"""What several camera tests share: numbered pictures, waiting for conditions, a collector of frames."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from server.camera import CapturedFrame
+from server.framing import Image
+
+ROOT = Path(__file__).parents[2]
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Return as soon as the condition holds; fail when it does not in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come to hold in time"
+        time.sleep(0.005)
+
+
+def picture(value: int, width: int = 64, height: int = 48) -> Image:
+    """A BGR uint8 image in one grey."""
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def grey(image: Image) -> int:
+    """The value of a picture(), also after a lossy codec: to the nearest ten."""
+    return round(float(image.mean()) / 10) * 10
+
+
+def write_pictures(folder: Path, values: list[int]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for number, value in enumerate(values):
+        assert cv2.imwrite(str(folder / f"{number:02}.png"), picture(value))
+    return folder
+
+
+class Collector:
+    """An ``on_frame`` that keeps everything."""
+
+    def __init__(self) -> None:
+        self.frames: list[CapturedFrame] = []
+
+    def __call__(self, frame: CapturedFrame) -> None:
+        self.frames.append(frame)
+
+    def wait(self, count: int, seconds: float = 10.0) -> list[CapturedFrame]:
+        wait_until(lambda: len(self.frames) >= count, seconds)
+        return self.frames
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,678 @@
+"""Who gets in, who does not, and what a stranger can find out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketTestSession
+from starlette.websockets import WebSocket
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from server import enter_page
+from server.access import COOKIE, AccessCodeError, AccessMiddleware, is_loopback, load_code
+from server.access_code import cookie_token, make_code, same_code
+from server.origin import is_local_host, is_same_origin
+from server.wrong_codes import WrongCodes
+
+CODE = "7KQ2-M9XR-4TBD"
+HOST = "192.168.1.20:8443"
+HERE = f"http://{HOST}"
+HTML = {"Accept": "text/html,application/xhtml+xml"}
+BEARER = {"Authorization": f"Bearer {CODE}"}
+
+
+async def echo(request: Request) -> Response:
+    return JSONResponse(
+        {
+            "access": request.state.access,
+            "query": request.url.query,
+            "lifespan": hasattr(request.state, "kept"),
+        }
+    )
+
+
+async def live(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_text(websocket.url.query)
+    await websocket.close()
+
+
+INNER = Starlette(
+    routes=[
+        *(Route(path, echo, methods=["GET", "POST", "DELETE"]) for path in ("/", "/health", "/ca", "/api/streams")),
+        Route("/static/app.js", lambda _: PlainTextResponse("js")),
+        WebSocketRoute("/ws/live", live),
+    ]
+)
+
+
+def stranger(
+    code: str | None = CODE, base_url: str = HERE, address: str = "192.168.1.77", **options: object
+) -> TestClient:
+    """A client without cookies on another machine; it does not follow redirects."""
+    app = AccessMiddleware(INNER, code, **options)  # type: ignore[arg-type]
+    return TestClient(app, base_url=base_url, client=(address, 50000), follow_redirects=False)
+
+
+def dial(client: TestClient, url: str, headers: dict[str, str]) -> WebSocketTestSession:
+    """A handshake with this client's own host; the test client would say testserver, and change `headers`."""
+    host = client.base_url.netloc.decode()
+    return client.websocket_connect(f"ws://{host}{url}", headers=dict(headers))
+
+
+def browser(base_url: str = HERE) -> TestClient:
+    """A browser that has shown the code."""
+    client = stranger(base_url=base_url)
+    assert client.get("/", params={"code": CODE}, headers=HTML).status_code == 303
+    return client
+
+
+# --- what a stranger gets
+
+
+def test_a_page_leads_to_the_form_and_back() -> None:
+    client = stranger()
+    answer = client.get("/?stream=line%201&x=2", headers=HTML)
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/enter?next=/%3Fstream%3Dline%25201%26x%3D2"
+    form = client.get(answer.headers["location"])
+    assert form.status_code == 200
+    assert 'value="/?stream=line%201&amp;x=2"' in form.text
+    entered = client.post("/enter", data={"code": CODE, "next": "/?stream=line%201&x=2"}, headers={"Origin": HERE})
+    assert (entered.status_code, entered.headers["location"]) == (303, "/?stream=line%201&x=2")
+    assert client.get("/?stream=line%201&x=2").json() == {
+        "access": True,
+        "query": "stream=line%201&x=2",
+        "lifespan": False,
+    }
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Accept": "*/*"}, {"Authorization": "Basic YTpi"}, {"Cookie": f"{COOKIE}={CODE}"}]
+)
+def test_the_api_says_what_to_do(headers: dict[str, str]) -> None:
+    answer = stranger().get("/api/streams", headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert "access code" in answer.json()["error"]
+
+
+def test_open_paths_know_that_a_stranger_asks() -> None:
+    client = stranger()
+    assert client.get("/health").json()["access"] is False
+    assert client.get("/ca").json()["access"] is False
+    assert client.get("/static/app.js").text == "js"
+    assert client.get("/health", headers=BEARER).json()["access"] is True
+    assert client.get("/health/").status_code == 401
+    assert client.get("/healthy").status_code == 401
+    assert client.get("/staticky").status_code == 401
+
+
+def test_health_is_told_in_full_on_this_machine_but_not_through_a_proxy_on_it() -> None:
+    local = stranger(base_url="http://localhost:8000", address="127.0.0.1")
+    assert local.get("/health").json()["access"] is True
+    assert local.get("/ca").json()["access"] is False
+    assert local.get("/health", headers={"X-Forwarded-For": "10.0.0.9"}).json()["access"] is False
+    assert local.get("/health", headers={"Host": "evil.example"}).json()["access"] is False
+    assert local.get("/api/streams").status_code == 401
+    far = {"X-Forwarded-For": "127.0.0.1", "Host": "localhost"}
+    assert stranger().get("/health", headers=far).json()["access"] is False
+
+
+# --- a browser
+
+
+def test_a_link_with_the_code_sets_a_cookie_and_leaves_no_code_behind() -> None:
+    client = stranger()
+    answer = client.get(f"/?a=1&code={CODE.lower()}&b=%2F", headers=HTML)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/?a=1&b=%2F")
+    cookie = answer.headers["set-cookie"]
+    assert CODE not in cookie
+    assert all(part in cookie for part in ("HttpOnly", "SameSite=lax", "Path=/", "Max-Age="))
+    assert "Secure" not in cookie
+    assert client.get("/?a=1&b=%2F").json()["access"] is True
+
+
+def test_over_https_the_cookie_is_secure() -> None:
+    client = browser(f"https://{HOST}")
+    assert client.get("/api/streams").status_code == 200
+    answer = stranger(base_url=f"https://{HOST}").get(f"/?code={CODE}")
+    assert "Secure" in answer.headers["set-cookie"]
+
+
+def test_a_wrong_link_shows_the_form_without_setting_a_cookie() -> None:
+    answer = stranger().get("/?code=AAAA-AAAA-AAAA", headers=HTML)
+    assert answer.status_code == 401
+    assert "That is not the access code" in answer.text
+    assert "set-cookie" not in answer.headers
+
+
+def test_an_old_link_in_a_browser_that_is_in_just_goes_on() -> None:
+    answer = browser().get("/?code=OLD&x=1", headers=HTML)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/?x=1")
+
+
+def test_another_code_invalidates_every_cookie() -> None:
+    assert cookie_token(CODE) != cookie_token("7KQ2-M9XR-4TBE")
+    changed = stranger("7KQ2-M9XR-4TBE")
+    changed.cookies.set(COOKIE, cookie_token(CODE))
+    for _ in range(200):  # an old cookie is no guess: it never costs anyone their allowance
+        assert changed.get("/api/streams").status_code == 401
+    assert changed.get("/?code=7KQ2-M9XR-4TBE").status_code == 303
+
+
+def test_the_form_stays_out_of_caches_frames_and_referrers() -> None:
+    answer = stranger().get("/enter")
+    assert answer.headers["cache-control"] == "no-store"
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["referrer-policy"] == "same-origin"
+    assert "<script" not in answer.text
+
+
+def test_the_form_is_skipped_by_who_is_in_and_survives_nonsense() -> None:
+    assert browser().get("/enter?next=/api/streams").headers["location"] == "/api/streams"
+    client = stranger()
+    assert client.post("/enter", content=b"").status_code == 200
+    assert client.post("/enter", content=b"&" * 4000).status_code == 200
+    assert client.post("/enter", content=b"code=" + b"x" * 5000).status_code == 413
+    assert client.put("/enter").status_code == 405
+    assert client.post("/enter", content=b"code=%FF%00\xff", headers={"Origin": HERE}).status_code == 401
+
+
+def test_another_site_cannot_make_its_visitors_browsers_guess() -> None:
+    answer = stranger().post("/enter", data={"code": CODE}, headers={"Origin": "https://evil.example"})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "https://evil.example",
+        "/a\r\nSet-Cookie: x",
+        "é",
+        "///",
+        "javascript:alert(1)",
+        "/" + "x" * 3000,
+        "",
+    ],
+)
+def test_nobody_is_sent_to_another_site(target: str) -> None:
+    client = stranger()
+    answer = client.post("/enter", data={"code": CODE, "next": target})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+def test_a_path_with_two_slashes_leads_nowhere_else() -> None:
+    assert stranger().get(f"{HERE}//evil.example/?code={CODE}").headers["location"] == "/"
+
+
+# --- machines
+
+
+def test_a_machine_sends_the_code_as_bearer() -> None:
+    client = stranger()
+    assert client.get("/api/streams", headers=BEARER).json()["access"] is True
+    assert client.delete("/api/streams", headers={"Authorization": f"bearer {CODE.lower()}"}).status_code == 200
+    with dial(client, "/ws/live?name=a", BEARER) as websocket:
+        assert websocket.receive_text() == "name=a"
+
+
+def test_a_wrong_bearer_is_refused_even_where_none_is_needed() -> None:
+    wrong = {"Authorization": "Bearer nope"}
+    client = stranger()
+    assert client.get("/api/streams", headers=wrong).status_code == 401
+    assert client.get("/health", headers=wrong).status_code == 401
+
+
+# --- other web sites
+
+
+def refused(client: TestClient, url: str, headers: dict[str, str]) -> int:
+    with pytest.raises(WebSocketDenialResponse) as refusal, dial(client, url, headers):
+        pass
+    status: int = refusal.value.status_code
+    assert "error" in refusal.value.json()
+    return status
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.example",
+        "null",
+        "",
+        f"http://{HOST}.evil.example",
+        "http://192.168.1.20",
+        "file://",
+        "http://192.168.1.20:9999",
+        f"http://evil@{HOST}",
+        f"ftp://{HOST}",
+        f"{HERE}/",
+    ],
+)
+def test_another_site_cannot_use_a_browsers_cookie(origin: str) -> None:
+    client = browser()
+    assert client.post("/api/streams", headers={"Origin": origin}).status_code == 403
+    assert client.delete("/api/streams", headers={"Origin": origin}).status_code == 403
+    assert refused(client, "/ws/live", {"Origin": origin}) == 403
+
+
+def test_the_servers_own_pages_can() -> None:
+    client = browser()
+    assert client.post("/api/streams", headers={"Origin": HERE}).status_code == 200
+    with dial(client, "/ws/live?name=a&code=x", {"Origin": HERE}) as websocket:
+        assert websocket.receive_text() == "name=a"
+
+
+def test_a_cookie_alone_changes_nothing_without_an_origin() -> None:
+    client = browser()
+    assert client.get("/api/streams").status_code == 200
+    assert client.post("/api/streams").status_code == 403
+    assert refused(client, "/ws/live", {}) == 403
+
+
+def test_a_stranger_gets_no_websocket() -> None:
+    assert refused(stranger(), "/ws/live", {"Origin": HERE}) == 401
+    assert refused(stranger(), f"/ws/live?code={CODE}", {"Origin": HERE}) == 401
+
+
+async def test_a_server_that_cannot_explain_a_refusal_just_closes() -> None:
+    sent: list[object] = []
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": "/ws/live", "query_string": b"", "headers": [], "scheme": "ws"}
+    await AccessMiddleware(INNER, CODE)(scope, None, send)  # type: ignore[arg-type]
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "secure", "expected"),
+    [
+        ("https://line.example", "line.example", True, True),
+        ("https://line.example", "line.example:443", True, True),
+        ("https://LINE.example:443", "line.example", True, True),
+        ("http://line.example", "line.example", True, False),
+        ("https://line.example", "line.example", False, True),  # a proxy took the TLS off
+        ("https://[fd00::2]:8443", "[fd00::2]:8443", True, True),
+        ("https://[fd00::3]:8443", "[fd00::2]:8443", True, False),
+        ("http://line.example:80", "line.example", False, True),
+        ("http://line.example:8000", "line.example", False, False),
+        ("http://line.example", "", False, False),
+        ("http://a b", "a b", False, False),
+    ],
+)
+def test_same_origin(origin: str, host: str, secure: bool, expected: bool) -> None:
+    assert is_same_origin(origin, host, secure) is expected
+
+
+# --- an open server on this machine
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:8000", "localhost", "127.0.0.1:8000", "127.8.9.1", "[::1]:8000", "LOCALHOST."]
+)
+def test_on_this_machine_everything_is_open(host: str) -> None:
+    client = stranger(None, f"http://{host}", "127.0.0.1")
+    assert client.get("/api/streams").json()["access"] is True
+    assert client.post("/api/streams").status_code == 200
+    assert client.post("/api/streams", headers={"Origin": f"http://{host}".lower()}).status_code == 200
+    assert client.get("/enter").headers["location"] == "/"
+    with dial(client, "/ws/live?code=old", {}) as websocket:
+        assert websocket.receive_text() == ""
+
+
+def test_dns_rebinding_is_refused() -> None:
+    client = stranger(None, "http://rebound.evil.example:8000", "127.0.0.1")
+    for path in ("/", "/health", "/static/app.js", "/enter"):
+        answer = client.get(path, headers=HTML)
+        assert answer.status_code == 403
+        assert "http://localhost" in answer.json()["error"]
+    assert refused(client, "/ws/live", {"Origin": "http://rebound.evil.example:8000"}) == 403
+
+
+def test_another_site_is_refused_on_this_machine_too() -> None:
+    client = stranger(None, "http://localhost:8000", "127.0.0.1")
+    other = {"Origin": "https://evil.example"}
+    assert client.post("/api/streams", headers=other).status_code == 403
+    assert refused(client, "/ws/live", other) == 403
+
+
+def test_a_configured_name_is_let_through() -> None:
+    client = stranger(None, "http://Line.example", "127.0.0.1", allowed_hosts=["LINE.example"])
+    assert client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("localhost:80", True),
+        ("localhost.evil.example", False),
+        ("evil.example", False),
+        ("", False),
+        ("127.0.0.1.evil.example", False),
+        ("[::1]", True),
+        ("[::2]", False),
+        ("0.0.0.0", False),
+        ("localhost:x", False),
+        ("localhost@evil", False),
+        ("127.0.0.1\n", True),
+        ("localhost, evil", False),
+        ("2130706433", False),
+    ],
+)
+def test_local_host(host: str, expected: bool) -> None:
+    assert is_local_host(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("LocalHost", True),
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("::ffff:127.0.0.1", True),
+        ("0.0.0.0", False),
+        ("", False),
+        ("::", False),
+        ("192.168.1.2", False),
+        ("localhost.example", False),
+        ("fe80::1%eth0", False),
+        ("127.1", False),
+    ],
+)
+def test_is_loopback(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+# --- wrong codes
+
+
+def test_guessing_is_slowed_down_and_logged_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    client = stranger()
+    wrong = {"Authorization": "Bearer AAAA-AAAA-AAAA"}
+    answers = [client.get("/api/streams", headers=wrong) for _ in range(12)]
+    assert [a.status_code for a in answers] == [401] * 10 + [429] * 2
+    assert 0 < int(answers[-1].headers["retry-after"]) <= 30
+    form = client.post("/enter", data={"code": "AAAA-AAAA-AAAA"})
+    assert form.status_code == 429
+    assert re.search(r"Wait \d+ seconds", form.text)
+    assert client.get(f"/?code={CODE}").status_code == 429, "the right code waits too, or the limit would be no limit"
+    assert len(caplog.records) == 1
+    assert "192.168.1.77" in caplog.text and "AAAA" not in caplog.text
+
+
+def test_a_browser_that_is_in_is_not_held_up_by_a_guesser_behind_the_same_address() -> None:
+    client = browser()
+    for _ in range(12):
+        client.post("/enter", data={"code": "AAAA-AAAA-AAAA"}, headers={"Origin": HERE})
+    assert client.get("/api/streams").status_code == 200
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_allowance_comes_back() -> None:
+    clock = Clock()
+    wrong = WrongCodes(clock)
+    for _ in range(10):
+        assert wrong.wait_s("10.0.0.1") == 0
+        wrong.count_wrong("10.0.0.1")
+    assert wrong.wait_s("10.0.0.1") == 30
+    assert wrong.wait_s("10.0.0.2") == 0
+    clock.now += 30
+    assert wrong.wait_s("10.0.0.1") == 0
+    wrong.count_wrong("10.0.0.1")
+    assert wrong.wait_s("10.0.0.1") == 30
+    clock.now += 3600
+    wrong.count_wrong("10.0.0.1")
+    assert wrong.wait_s("10.0.0.1") == 0
+
+
+def test_many_addresses_share_one_allowance_but_cannot_shut_out_who_knows_the_code() -> None:
+    clock = Clock()
+    wrong = WrongCodes(clock)
+    wrong.count_right("10.0.0.1")
+    for number in range(100):
+        wrong.count_wrong(f"172.16.0.{number}")
+    assert wrong.wait_s("10.9.9.9") == 1
+    assert wrong.wait_s("10.0.0.1") == 0
+    clock.now += 1
+    assert wrong.wait_s("10.9.9.9") == 0
+
+
+def test_one_ipv6_network_and_both_spellings_of_ipv4_are_one_address() -> None:
+    wrong = WrongCodes(Clock())
+    for number in range(10):
+        wrong.count_wrong(f"2001:db8::{number + 1:x}")
+    assert wrong.wait_s("2001:db8::ffff") == 30
+    assert wrong.wait_s("2001:db8:0:1::1") == 0
+    for _ in range(10):
+        wrong.count_wrong("::ffff:10.0.0.5")
+    assert wrong.wait_s("10.0.0.5") == 30
+
+
+def test_the_memory_of_wrong_codes_and_the_log_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    wrong = WrongCodes(clock)
+    for number in range(5000):
+        wrong.count_wrong(f"10.1.{number // 250}.{number % 250}")
+        wrong.count_right(f"10.2.{number // 250}.{number % 250}")
+    assert len(wrong._whole_at) == len(wrong._trusted) == 1024
+    clock.now += 61
+    wrong.count_wrong("10.0.0.1")
+    assert [record.getMessage() for record in caplog.records] == [
+        "1 wrong access code, the last one from 10.1.0.0",
+        "5000 wrong access codes, the last one from 10.0.0.1",
+    ]
+
+
+# --- the code itself
+
+
+def test_a_code_is_made_once_and_kept_for_this_user_only(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    code = load_code(data, None)
+    assert re.fullmatch(r"([0-9A-HJKMNP-TV-Z]{4}-){2}[0-9A-HJKMNP-TV-Z]{4}", code)
+    assert load_code(data, "  ") == code
+    assert stat.S_IMODE((data / "access_code").stat().st_mode) == 0o600
+    assert make_code() != make_code()
+
+
+def test_the_environment_wins_and_is_checked(tmp_path: Path) -> None:
+    assert load_code(tmp_path, " correct horse ") == "correct horse"
+    assert not (tmp_path / "access_code").exists()
+    for bad in ("seven77", "x" * 201, "umlaut-öäü-code", "tab\tinside-code"):
+        with pytest.raises(AccessCodeError, match="set another") as error:
+            load_code(tmp_path, bad)
+        assert bad not in str(error.value)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x00\xff\xfe", b"abc\n", b"A" * 5000])
+def test_a_damaged_file_is_set_aside(tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "access_code").write_bytes(damage)
+    (tmp_path / "access_code").chmod(0o600)
+    code = load_code(tmp_path, None)
+    assert load_code(tmp_path, None) == code
+    assert len(caplog.records) == 1 and "a new access code was made" in caplog.text
+    assert code not in caplog.text
+    assert [path.read_bytes() for path in tmp_path.glob("access_code.damaged-*")] == [damage]
+
+
+def test_a_code_others_could_read_is_closed_and_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    code = load_code(tmp_path, None)
+    (tmp_path / "access_code").chmod(0o644)
+    assert load_code(tmp_path, None) == code
+    assert stat.S_IMODE((tmp_path / "access_code").stat().st_mode) == 0o600
+    assert "was open to other users" in caplog.text
+
+
+def test_a_folder_that_cannot_be_used_is_an_error_with_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AccessCodeError, match="set ACCESS_CODE"):
+        load_code(tmp_path / "file", None)
+
+
+@pytest.mark.parametrize("typed", ["7kq2m9xr4tbd", " 7KQ2 M9XR 4TBD ", "7kq2-m9xr-4tbd", CODE])
+def test_a_made_code_may_be_typed_the_way_people_type(typed: str) -> None:
+    assert same_code(typed, CODE)
+
+
+def test_look_alikes_are_read_as_meant() -> None:
+    assert same_code("oil0-AAAA-AAAA", "0110-AAAA-AAAA")
+    assert not same_code("Correct Horse Battery", "correct horse battery"), "a chosen code has to be typed as it is"
+
+
+@given(st.text(max_size=40))
+def test_no_other_text_is_the_code(text: str) -> None:
+    meant = text.upper().translate(str.maketrans("ILO", "110", "- \t"))
+    assert same_code(text, CODE) == (meant == CODE.replace("-", ""))
+
+
+# --- anything may arrive
+
+header_value = st.binary(max_size=60).map(lambda b: b.replace(b"\r", b"").replace(b"\n", b"").replace(b"\0", b""))
+header = st.tuples(
+    st.sampled_from([b"host", b"origin", b"cookie", b"authorization", b"accept", b"x-forwarded-for"]),
+    header_value
+    | st.sampled_from([b"Bearer " + CODE.encode(), b"Bearer \xff", b"http://[::1", b"localhost", b"text/html"]),
+)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(
+    headers=st.lists(header, max_size=6),
+    query=st.binary(max_size=40) | st.just(b"code=%FF&code=" + CODE.encode()),
+    path=st.sampled_from(["/", "/enter", "/health", "/api/streams", "//x", "/static/app.js", "/\u00e9 \x00?#"]),
+    method=st.sampled_from(["GET", "POST", "DELETE", "OPTIONS", "HEAD"]),
+    code=st.sampled_from([CODE, None]),
+    kind=st.sampled_from(["http", "websocket"]),
+    body=st.binary(max_size=60),
+)
+def test_whatever_arrives_gets_an_answer_that_is_no_server_error(
+    headers: list[tuple[bytes, bytes]],
+    query: bytes,
+    path: str,
+    method: str,
+    code: str | None,
+    kind: str,
+    body: bytes,
+) -> None:
+    statuses: list[int] = []
+
+    async def inner(scope: object, receive: object, send: object) -> None:
+        statuses.append(200)
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, object]) -> None:
+        if str(message["type"]).endswith("response.start"):
+            assert isinstance(message["status"], int)
+            statuses.append(message["status"])
+            for name, value in message["headers"]:  # type: ignore[attr-defined]
+                assert b"\r" not in value and b"\n" not in value, name
+
+    scope: dict[str, Any] = {
+        "type": kind,
+        "method": method,
+        "path": path,
+        "query_string": query,
+        "headers": headers,
+        "scheme": "http",
+        "client": ("192.168.1.77", 1),
+        "server": ("192.168.1.20", 80),
+        "extensions": {"websocket.http.response": {}},
+    }
+    asyncio.run(AccessMiddleware(inner, code)(scope, receive, send))  # type: ignore[arg-type]
+    assert len(statuses) == 1 and statuses[0] < 500
+    assert CODE.encode() not in scope["query_string"]
+
+
+@given(st.text(max_size=60))
+def test_a_target_is_always_a_path_of_this_server(text: str) -> None:
+    for target in (text, "/" + text, "//" + text):
+        safe = enter_page.safe_target(target)
+        assert safe.startswith("/") and safe[1:2] not in ("/", "\\")
+        assert enter_page.redirect(target).headers["location"].startswith("/")
+
+
+# --- over a real socket
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """A uvicorn server with a code, as the product runs it, access log switched on."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        AccessMiddleware(INNER, CODE),
+        ws="websockets-sansio",
+        proxy_headers=False,
+        lifespan="off",
+        log_config=None,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
+    thread.start()
+    yield f"127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(timeout=10)
+    listener.close()
+
+
+async def test_over_a_real_socket(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    url = f"ws://{address}/ws/live?name=press&code={CODE}"
+    async with connect(url, additional_headers=BEARER, proxy=None) as websocket:
+        assert await websocket.recv() == "name=press"
+    cookie = {"Cookie": f"{COOKIE}={cookie_token(CODE)}"}
+    async with connect(url, additional_headers=cookie, origin=f"http://{address}", proxy=None) as websocket:  # type: ignore[arg-type]
+        assert await websocket.recv() == "name=press"
+    for headers, origin, status in (
+        ({}, f"http://{address}", 401),
+        (cookie, None, 403),
+        (cookie, "http://evil.example", 403),
+        ({"Authorization": "Bearer \xe9\xff"}, None, 401),
+    ):
+        with pytest.raises(InvalidStatus) as refusal:
+            await connect(url, additional_headers=headers, origin=origin, proxy=None)  # type: ignore[arg-type]
+        assert refusal.value.response.status_code == status
+        assert "error" in json.loads(refusal.value.response.body)
+    reader, writer = await asyncio.open_connection(*address.split(":"))
+    writer.write(f"GET /?code={CODE} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 303") and CODE.encode() not in answer
+    assert "GET / HTTP/1.1" in caplog.text and "/ws/live?name=press" in caplog.text, "the access log was on"
+    assert CODE not in caplog.text

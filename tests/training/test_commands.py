@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import detector
+from training import commands, datasets
+from training.commands import add_parsers
+
+BOTTLE = Path(__file__).parents[3] / "shared/data/bottle"
+QUICK = ["--image-size", "64", "--coreset-size", "100"]
+
+
+def run(*arguments: object) -> int:
+    parser = argparse.ArgumentParser("defectvision")
+    add_parsers(parser.add_subparsers(required=True))
+    parsed = parser.parse_args([str(argument) for argument in arguments])
+    return int(parsed.run(parsed))
+
+
+@pytest.fixture(scope="session")
+def model(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("models") / "disc"
+    assert run("train", parts, "--output", output, *QUICK) == 0
+    return output
+
+
+def test_train_says_what_it_used_and_what_to_do_next(parts: Path, tmp_path: Path, capsys: Any) -> None:
+    output = tmp_path / "new folder" / "disc"
+    assert run("train", parts, "--output", output, *QUICK) == 0
+    printed = capsys.readouterr().out
+    assert f"Learning from 12 pictures in {parts}/train/good (MVTec layout)" in printed
+    assert "from 12 pictures held out in turn" in printed
+    assert "100 patches" in printed
+    assert f"defectvision evaluate '{output}' {parts}" in printed
+    trained = detector.load(output)
+    assert f"{trained.threshold:.4f}" in printed
+    assert (trained.manifest.category, trained.manifest.image_size) == ("disc", 64)
+    paths = datasets.find_training_set(parts).paths
+    assert trained.manifest.dataset_fingerprint == datasets.fingerprint(paths)
+
+
+def test_a_flat_folder_is_said_to_be_one(parts: Path, tmp_path: Path, capsys: Any) -> None:
+    output = tmp_path / "model"
+    assert run("train", parts / "train/good", "--output", output, "--category", "disc", *QUICK) == 0
+    printed = capsys.readouterr().out
+    assert "flat folder, subfolders not searched" in printed
+    assert "defectvision serve" in printed
+    assert detector.load(output).manifest.category == "disc"
+
+
+def test_the_same_pictures_and_seed_give_the_same_memory_bank(parts: Path, model: Path, tmp_path: Path) -> None:
+    first = detector.load(model).manifest
+    for seed, same in (("0", True), ("1", False)):
+        assert run("train", parts, "--output", tmp_path / seed, "--seed", seed, *QUICK) == 0
+        again = detector.load(tmp_path / seed).manifest
+        assert (again.tensors_sha256 == first.tensors_sha256) is same
+
+
+def test_a_model_may_be_replaced_and_nothing_else(parts: Path, tmp_path: Path, capsys: Any) -> None:
+    output = tmp_path / "output"
+    output.mkdir()
+    assert run("train", parts, "--output", output, *QUICK) == 0  # an empty folder is no loss
+    assert run("train", parts, "--output", output, "--category", "second", *QUICK) == 0
+    assert detector.load(output).manifest.category == "second"
+
+    holiday = tmp_path / "holiday"
+    holiday.mkdir()
+    (holiday / "beach.txt").write_text("sun")
+    assert run("train", parts, "--output", holiday, *QUICK) == 2
+    assert run("train", parts, "--output", holiday / "beach.txt", *QUICK) == 2
+    assert run("train", parts, "--output", holiday / "beach.txt" / "model", *QUICK) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert "exists and is not a model folder" in errors[0]
+    assert "is a file, not a model folder" in errors[1]
+    assert "cannot be written" in errors[2]
+    assert [path.name for path in holiday.iterdir()] == ["beach.txt"]
+
+
+def test_a_broken_picture_stops_training_and_leaves_the_old_model(
+    parts: Path, model: Path, tmp_path: Path, write: Any, capsys: Any
+) -> None:
+    for number in range(5):
+        write(tmp_path / f"data/{number}.png", np.full((64, 64, 3), number, np.uint8))
+    (tmp_path / "data/3.png").write_bytes(b"broken")
+    before = detector.load(model).hash
+    assert run("train", tmp_path / "data", "--output", model, *QUICK) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("defectvision: ")
+    assert "3.png" in error
+    assert detector.load(model).hash == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--image-size", "0"],
+        ["--image-size", "big"],
+        ["--coreset-size", "-5"],
+        ["--seed", "-1"],
+        ["--seed", "1.5"],
+    ],
+)
+def test_impossible_options_are_refused_at_once(tmp_path: Path, arguments: list[str], capsys: Any) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run("train", tmp_path, "--output", tmp_path / "m", *arguments)
+    assert stopped.value.code == 2
+    assert "whole number" in capsys.readouterr().err
+
+
+def test_a_size_the_detector_refuses(parts: Path, tmp_path: Path, capsys: Any) -> None:
+    assert run("train", parts, "--output", tmp_path / "m", "--image-size", "100") == 2
+    assert "multiple of 16" in capsys.readouterr().err
+
+
+def test_evaluate_prints_a_table_and_writes_json(parts: Path, model: Path, tmp_path: Path, capsys: Any) -> None:
+    report = tmp_path / "report.json"
+    assert run("evaluate", model, parts, "--json", report) == 0
+    printed = capsys.readouterr().out
+    assert "image AUROC    1.0000" in printed
+    assert "escapes        0 of 4 (0.0%)" in printed
+    figures = json.loads(report.read_text())
+    assert figures["image_auroc"] == 1.0
+    assert figures["pixel_auroc"] > 0.9
+    assert figures["masks"] == 3
+    assert figures["model_hash"] == detector.load(model).hash
+    assert figures["threshold_source"] == "model"
+    assert {picture["defect"] for picture in figures["pictures"]} == {"good", "spot"}
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_another_threshold_is_marked_and_what_it_gets_wrong_is_listed(parts: Path, model: Path, capsys: Any) -> None:
+    assert run("evaluate", model, parts, "--threshold", "10000") == 0
+    printed = capsys.readouterr().out
+    assert "10000.0000 (--threshold)" in printed
+    assert "escapes        4 of 4 (100.0%)" in printed
+    assert str(parts / "test/spot/003.png") in printed
+
+
+def test_a_set_of_good_pictures_only_has_dashes(parts: Path, model: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test/good").symlink_to(parts / "test/good")
+    assert run("evaluate", model, tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "image AUROC    –\n" in printed
+    assert "escapes        –\n" in printed
+    assert "There are no defective pictures" in printed
+
+
+@pytest.mark.parametrize("threshold", ["0", "-3", "nan", "inf", "high"])
+def test_a_threshold_must_be_a_distance(tmp_path: Path, threshold: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run("evaluate", tmp_path, tmp_path, "--threshold", threshold)
+    assert stopped.value.code == 2
+    assert "above 0" in capsys.readouterr().err
+
+
+def test_evaluate_errors_say_what_to_do(parts: Path, model: Path, tmp_path: Path, capsys: Any) -> None:
+    assert run("evaluate", tmp_path / "no model", parts) == 2
+    assert run("evaluate", model, tmp_path) == 2
+    assert run("evaluate", model, parts, "--json", tmp_path) == 2
+    assert run("evaluate", model, parts, "--json", tmp_path / "nowhere" / "report.json") == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert "no model" in errors[0]
+    assert "has no folder test" in errors[1]
+    assert "is a folder" in errors[2]
+    assert "There is no folder" in errors[3]
+
+
+def test_ctrl_c_ends_without_a_traceback(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "train", interrupted)
+    assert run("train", parts, "--output", tmp_path / "m", *QUICK) == 130
+    assert capsys.readouterr().err.strip() == "Stopped."
+    assert not (tmp_path / "m").exists()
+
+
+def test_importing_training_is_cheap() -> None:
+    code = "import sys, training.commands; print({'sklearn', 'tqdm', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.skipif(not BOTTLE.is_dir(), reason=f"the real pictures are not here: {BOTTLE}")
+def test_broken_bottles_are_told_from_good_ones(tmp_path: Path, capsys: Any) -> None:
+    """A part of MVTec AD's bottles, so that it stays fast."""
+    chosen = {"train/good": 30, "test/good": 5, "test/broken_large": 5, "ground_truth/broken_large": 5}
+    for folder, count in chosen.items():
+        (tmp_path / "bottle" / folder).mkdir(parents=True)
+        for picture in sorted((BOTTLE / folder).iterdir())[:count]:
+            (tmp_path / "bottle" / folder / picture.name).symlink_to(picture)
+    sizes = ["--image-size", "224", "--coreset-size", "1000"]
+    assert run("train", tmp_path / "bottle", "--output", tmp_path / "model", *sizes) == 0
+    report = tmp_path / "report.json"
+    assert run("evaluate", tmp_path / "model", tmp_path / "bottle", "--json", report) == 0
+    figures = json.loads(report.read_text())
+    assert figures["image_auroc"] == 1.0
+    assert figures["pixel_auroc"] > 0.95
