@@ -21,12 +21,16 @@ from detector import DetectorError, PatchCore, load
 from server import simulated_stream
 from server.access import AccessMiddleware
 from server.calibrations import Calibrations
+from server.camera_stream import CameraStream
+from server.certificates import Certificates
 from server.hub import Hub
 from server.inspection import Inspection
+from server.phone import Phone
 from server.pool import InferencePool
 from server.routes import ERRORS, Routes, answer_error, answer_http_error
 from server.settings import Settings
 from server.streams import Streams
+from server.transports.webrtc import WebRTCIngest, for_page, ice_server
 from server.transports.websocket import LiveSocket, StreamSocket
 
 log = logging.getLogger("defectvision.app")
@@ -38,6 +42,7 @@ def create_app(
     settings: Settings,
     *,
     code: str | None = None,
+    certificates: Certificates | None = None,
     make_model: MakeModel | None = None,
 ) -> Starlette:
     """The server as an ASGI application.
@@ -45,19 +50,24 @@ def create_app(
     Args:
         settings: see :class:`Settings`.
         code: the access code asked of everyone; None leaves the server open, for loopback only.
+        certificates: what the server speaks TLS with, for phones to trust; None over plain http.
         make_model: makes or loads the model in a thread; by default MODEL_PATH is loaded, or, where there is none, the
             simulated line runs and is taught.
     """
     calibrations = Calibrations(settings.data_dir)
     inspection = Inspection(calibrations, threshold=settings.threshold, category=settings.model_category)
     pool, hub = InferencePool(settings.workers), Hub()
-    streams = Streams(pool, hub, inspection)
     simulated = make_model is None and settings.model_path is None
+    own = {camera.name for camera in settings.cameras} | ({simulated_stream.NAME} if simulated else set())
+    streams = Streams(pool, hub, inspection, max_age_s=settings.max_frame_age_ms / 1000, reserved=own)
+    webrtc = WebRTCIngest(streams, ice_servers=settings.ice_servers)
     teacher = simulated_stream.Teacher(
         settings.data_dir, image_size=settings.image_size, runtime=settings.runtime, workers=settings.workers
     )
     if make_model is None:
         make_model = teacher.model if simulated else lambda: _load(settings)
+    templates = Jinja2Templates(_folder("templates"))
+    phone = Phone(settings, code, certificates, templates)
     routes = Routes(
         settings=settings,
         inspection=inspection,
@@ -65,8 +75,9 @@ def create_app(
         streams=streams,
         calibrations=calibrations,
         teaching_progress=(lambda: teacher.progress) if simulated else None,
-        templates=Jinja2Templates(_folder("templates")),
+        templates=templates,
         simulated_stream=simulated_stream.NAME if simulated else None,
+        ice_servers=[for_page(ice_server(url)) for url in settings.ice_servers],
     )
 
     async def prepare() -> None:
@@ -92,11 +103,14 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         preparing = asyncio.create_task(prepare())
+        cameras = [CameraStream(camera, streams) for camera in settings.cameras]
         try:
             yield
         finally:
+            teacher.stop()
             preparing.cancel()
-            await asyncio.gather(preparing, return_exceptions=True)
+            stops = [asyncio.to_thread(camera.stop) for camera in cameras]
+            await asyncio.gather(preparing, webrtc.close(), *stops, return_exceptions=True)
             hub.close()
             pool.close()
 
@@ -107,19 +121,25 @@ def create_app(
             Route("/predict", routes.predict, methods=["POST"]),
             Route("/calibrate", routes.calibrate, methods=["POST"]),
             Route("/calibration", routes.delete_calibration, methods=["DELETE"]),
+            Route("/phone", phone.page),
+            Route("/ca", phone.ca),
+            Route("/webrtc/offer", webrtc.offer, methods=["POST"]),
             Route("/api/streams", routes.list_streams),
             WebSocketRoute("/ws/stream", StreamSocket(streams).serve),
             WebSocketRoute("/ws/live/{name}", LiveSocket(streams).serve),
             Mount("/static", StaticFiles(directory=_folder("static"))),
         ],
-        middleware=[Middleware(SecurityHeaders), Middleware(AccessMiddleware, code=code)],
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(AccessMiddleware, code=code, allowed_hosts=settings.server_names),
+        ],
         exception_handlers={HTTPException: answer_http_error, **dict.fromkeys(ERRORS, answer_error)},
         lifespan=lifespan,
     )
 
 
 class SecurityHeaders:
-    """Tells the browser that pages load nothing from elsewhere, cannot be framed, and are fetched anew after an update."""
+    """Pages load nothing from elsewhere, cannot be framed, and are fetched anew after an update."""
 
     POLICY = (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "

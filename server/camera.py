@@ -112,7 +112,7 @@ class Camera:
         height: int | None = None,
         fps: float | None = None,
         crop: Crop | None = None,
-        on_frame: Callable[[CapturedFrame], None] | None = None,
+        on_frame: Callable[[CapturedFrame], object] | None = None,
         frames: Callable[[], Frames] | None = None,
         backoff: Backoff | None = None,
         patience: Patience = Patience(),

@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,8 +80,11 @@ def run(arguments: argparse.Namespace) -> int:
         if time.monotonic() >= report_at:
             report_at += REPORT_S
             _report(sender)
+    # Both may wait a while for something stuck: at the same time, so that the process ends within a second.
+    camera_stop = threading.Thread(target=camera.stop)
+    camera_stop.start()
     sender.stop()
-    camera.stop()
+    camera_stop.join()
     _report(sender)
     if sender.error is not None:
         logger.error("%s", sender.error)

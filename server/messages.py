@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, inspect
 
 HEATMAP_AT_THRESHOLD = 128
 """The 8-bit value a heat map has where the anomaly map equals the threshold. The scale is absolute and linear:
@@ -45,6 +45,18 @@ class Simulated(Struct, frozen=True):
     defect: Annotated[str | None, Meta(description="scratch, dent, contamination, incomplete, or null for a good part")]
 
 
+class CameraInfo(Struct, frozen=True):
+    """How a camera that the server pulls itself is doing."""
+
+    state: Annotated[str, Meta(description="connecting, live, stalled (no frame for 5 s), retrying or stopped")]
+    since: Annotated[str, Meta(description="when this state began, ISO 8601")]
+    retry_in_s: Annotated[float | None, Meta(description="seconds until the next try, only while retrying")]
+    source: Annotated[str, Meta(description="its address, without credentials")]
+    connects: Annotated[int, Meta(description="how often it came alive")]
+    failures: Annotated[int, Meta(description="tries that failed and connections that were lost")]
+    last_error: Annotated[str | None, Meta(description="why the last of them")]
+
+
 class StreamInfo(Struct, frozen=True):
     """One running stream, as ``GET /api/streams`` lists it."""
 
@@ -62,15 +74,7 @@ class StreamInfo(Struct, frozen=True):
     latency_ms: Annotated[float | None, Meta(description="median of the last 30 results; null before the first")]
     viewers: Annotated[int, Meta(description="listeners on /ws/live/NAME")]
     last_verdict: Annotated[Verdict | None, Meta(description="NORMAL, ANOMALY, or null before the first")]
-
-
-class Counters(Struct, frozen=True):
-    """received == inspected + dropped + failed whenever no frame is waiting or in work."""
-
-    received: Annotated[int, Meta(description="frames that arrived on this connection")]
-    inspected: Annotated[int, Meta(description="frames that got a verdict")]
-    dropped: Annotated[int, Meta(description="frames replaced by a newer one, too old, or over max_fps")]
-    failed: Annotated[int, Meta(description="frames that could not be decoded or inspected")]
+    camera: Annotated[CameraInfo | UnsetType, Meta(description="only for a camera the server pulls: its state")] = UNSET
 
 
 class Result(Struct, frozen=True, tag="result", tag_field="type"):
@@ -134,3 +138,54 @@ def schema() -> dict[str, Any]:
     """JSON schema of everything the server sends, by message name."""
     _, components = msgspec.json.schema_components((Result, Error, Status))
     return dict(components)
+
+
+def reference() -> str:
+    """The Markdown tables in ``docs/protocol.md``: what the server sends, field by field."""
+    return "\n\n".join(_table(struct) for struct in (Result, Error, Status, Heatmap, Picture, Simulated, StreamInfo))
+
+
+def _table(struct: type[Struct]) -> str:
+    info = inspect.type_info(struct)
+    assert isinstance(info, inspect.StructType)
+    rows = [f"| `{info.tag_field}` | text | always `{info.tag}` |"] if info.tag else []
+    rows += [_row(field) for field in info.fields]
+    head = ["| field | type | meaning |", "|---|---|---|"]
+    title = f"`{info.tag}`" if info.tag else struct.__name__
+    return "\n".join([f"### {title}", "", (struct.__doc__ or "").strip(), "", *head, *rows])
+
+
+def _row(field: inspect.Field) -> str:
+    may_be_absent = "" if field.required else ", may be absent"
+    return f"| `{field.name}` | {_kind(field.type)}{may_be_absent} | {_description(field.type)} |"
+
+
+def _kind(kind: inspect.Type) -> str:
+    match kind:
+        case inspect.Metadata():
+            return _kind(kind.type)
+        case inspect.UnionType():
+            return " or ".join(_kind(member) for member in kind.types)
+        case inspect.StructType():
+            return f"[{kind.cls.__name__}](#{kind.cls.__name__.lower()})"
+        case inspect.LiteralType():
+            return " or ".join(f"`{value}`" for value in kind.values)
+        case _:
+            return _WORDS[type(kind)]
+
+
+def _description(kind: inspect.Type) -> str:
+    assert isinstance(kind, inspect.Metadata)
+    return str((kind.extra_json_schema or {})["description"])
+
+
+_WORDS: dict[type[inspect.Type], str] = {
+    inspect.StrType: "text",
+    inspect.IntType: "whole number",
+    inspect.FloatType: "number",
+    inspect.BoolType: "true or false",
+    inspect.NoneType: "null",
+}
+
+if __name__ == "__main__":
+    print(reference())

@@ -56,6 +56,7 @@ class Routes:
     teaching_progress: Callable[[], float] | None
     templates: Jinja2Templates
     simulated_stream: str | None
+    ice_servers: list[dict[str, str]] = field(default_factory=list)
     failed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def page(self, request: Request) -> Response:
@@ -162,6 +163,7 @@ class Routes:
             "simulated": self.simulated_stream is not None,
             "simulated_stream": self.simulated_stream,
             "warnings": warnings,
+            "ice_servers": self.ice_servers,
             "version": VERSION,
         }
 

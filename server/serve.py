@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
+import os
+import signal
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from server.access import AccessCodeError, load_code
-from server.network_address import is_loopback
+from server.certificates import CertificateError, Certificates, check_own, ensure, keep_fresh
+from server.network_address import is_loopback, names, page_url, qr_terminal
+from server.phone import phone_url
 from server.settings import Settings, SettingsError, read_settings
 
 log = logging.getLogger("defectvision.serve")
 
 SHUTDOWN_S = 1
+
+Renew = Callable[[], Certificates]
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,32 +33,76 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "serve",
         help="start the server",
-        description="Start the server. Settings come from the environment or a .env file: see the README.",
+        description="Start the server. Settings come from the environment or a .env file (see the README); "
+        "what is given here wins.",
     )
+    parser.add_argument("--host", help="address to listen on (HOST; default 127.0.0.1, 0.0.0.0 for the whole network)")
+    parser.add_argument("--port", help="port to listen on (PORT; default 8000)")
+    parser.add_argument("--model", metavar="FOLDER", help="model to inspect with (MODEL_PATH)")
+    parser.add_argument("--https", action="store_true", help="speak https, with a certificate made here (HTTPS)")
+    parser.add_argument("--cert", metavar="FILE", help="your own certificate, PEM (CERT_FILE); implies --https")
+    parser.add_argument("--key", metavar="FILE", help="its private key, PEM (KEY_FILE)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; returns the exit code."""
-    from server.app import (
-        create_app,  # the detector's libraries take a second to import: after the arguments are checked
-    )
+    from server.app import create_app  # the detector's libraries take a second: after the arguments are checked
 
+    given = {
+        "HOST": arguments.host,
+        "PORT": arguments.port,
+        "MODEL_PATH": arguments.model,
+        "HTTPS": "true" if arguments.https or arguments.cert else None,
+        "CERT_FILE": arguments.cert,
+        "KEY_FILE": arguments.key,
+    }
     try:
-        settings = read_settings()
+        settings = read_settings(os.environ | {name: value for name, value in given.items() if value is not None})
         code = None if is_loopback(settings.host) else load_code(settings.data_dir, settings.access_code)
+        renew = _certificates(settings)
+        certificates = renew() if renew else None
         listening = listen(settings.host, settings.port)
-    except (SettingsError, AccessCodeError) as error:
+    except (SettingsError, AccessCodeError, CertificateError) as error:
         print(f"defectvision: {error}", file=sys.stderr)
         return 2
-    app = create_app(settings, code=code)
-    port = listening.getsockname()[1]
-    _announce(settings.host, port, code)
-    uvicorn.Server(configuration(app, settings)).run(sockets=[listening])
+    app = create_app(settings, code=code, certificates=certificates)
+    config = configuration(app, settings, certificates)
+    _announce(settings, listening.getsockname()[1], code, secure=certificates is not None)
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn raises the signal that stopped it once more when it is done: a normal end here, not a crash.
+        signal.signal(stop, lambda number, frame: None)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_serve(config, listening, certificates, renew))
     return 0
 
 
-def configuration(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+async def _serve(
+    config: uvicorn.Config, listening: socket.socket, certificates: Certificates | None, renew: Renew | None
+) -> None:
+    config.load()
+    renewing = None
+    if certificates is not None and renew is not None and config.ssl is not None:
+        for warning in certificates.warnings:
+            log.warning("%s", warning)
+        renewing = asyncio.create_task(keep_fresh(config.ssl, certificates, renew))
+    await uvicorn.Server(config).serve(sockets=[listening])
+    if renewing is not None:
+        renewing.cancel()
+
+
+def _certificates(settings: Settings) -> Renew | None:
+    if not settings.https and settings.cert_file is None:
+        return None
+    if settings.cert_file is not None:
+        if settings.key_file is None:
+            raise CertificateError("CERT_FILE is given but KEY_FILE is not: give the certificate's private key too")
+        return partial(check_own, settings.cert_file, settings.key_file)
+    folder = settings.data_dir / "certificates"
+    return lambda: ensure(folder, [*settings.server_names, *names()])
+
+
+def configuration(app: ASGIApp, settings: Settings, certificates: Certificates | None = None) -> uvicorn.Config:
     """uvicorn as we want it; the tests serve with the same."""
     return uvicorn.Config(
         app,
@@ -61,6 +114,8 @@ def configuration(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         log_config=None,
         proxy_headers=False,  # nobody may claim to be another address
         server_header=False,
+        ssl_certfile=certificates.cert_path if certificates else None,
+        ssl_keyfile=certificates.key_path if certificates else None,
     )
 
 
@@ -79,8 +134,18 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _announce(host: str, port: int, code: str | None) -> None:
-    shown = "localhost" if is_loopback(host) else host
-    print(f"DefectVision is at http://{shown}:{port}  (Ctrl-C stops it)", flush=True)
+def _announce(settings: Settings, port: int, code: str | None, *, secure: bool) -> None:
+    scheme = "https" if secure else "http"
+    here = settings.host if settings.host not in ("0.0.0.0", "::", "") else "localhost"
+    shown = "localhost" if is_loopback(here) else here
+    print(f"DefectVision is at {page_url(scheme, shown, port)}  (Ctrl-C stops it)")
+    url = phone_url(settings, port, code, secure=secure)
+    if url is not None:
+        print(f"On the network: {url.partition('?')[0]}")
+        if sys.stdout.isatty():
+            print(qr_terminal(url), end="")
     if code is not None:
-        print(f"Access code: {code}", flush=True)
+        print(f"Access code: {code}")
+    if url is not None and not secure:
+        print("Phones give their camera to https pages only: start with --https (make phone) to use one as a camera.")
+    sys.stdout.flush()

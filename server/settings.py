@@ -9,15 +9,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 from starlette.config import Config
 
 from detector.runtimes import RUNTIMES
+from server.capture import check_source
+from server.framing import Crop, Framing
+from server.stream import check_name
 
 T = TypeVar("T")
 
 
+SECRET = ("ACCESS_CODE", "CAMERAS", "ICE_SERVERS")
+"""Settings whose values may hold credentials: errors do not repeat them."""
+
+
 class SettingsError(Exception):
     """A setting that cannot be used; the message names it and says what is taken."""
+
+
+class PulledCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A camera the server fetches frames from itself. ``source``: rtsp:// or http:// address, device number, video
+    file or folder of pictures; ``crop``: ``X,Y,W,H`` in pixels."""
+
+    name: str
+    source: str
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    crop: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +55,13 @@ class Settings:
     max_upload_mb: float = 10.0
     workers: int = 1
     access_code: str | None = None
+    max_frame_age_ms: float = 2000.0
+    ice_servers: tuple[str, ...] = ()
+    cameras: tuple[PulledCamera, ...] = ()
+    https: bool = False
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    server_names: tuple[str, ...] = ()
 
     @property
     def max_upload_bytes(self) -> int:
@@ -56,7 +83,8 @@ def read_settings(environment: Mapping[str, str] | None = None, env_file: Path =
         try:
             return cast(text)
         except ValueError as error:
-            raise SettingsError(f"{name}={text!r} cannot be used: {error}") from error
+            shown = "" if name in SECRET else f"={text!r}"
+            raise SettingsError(f"{name}{shown} cannot be used: {error}") from error
 
     default = Settings()
     return Settings(
@@ -71,7 +99,43 @@ def read_settings(environment: Mapping[str, str] | None = None, env_file: Path =
         max_upload_mb=setting("MAX_UPLOAD_MB", _positive, default.max_upload_mb),
         workers=setting("WORKERS", _whole(1, 64), default.workers),
         access_code=setting("ACCESS_CODE", str, default.access_code),
+        max_frame_age_ms=setting("MAX_FRAME_AGE_MS", _positive, default.max_frame_age_ms),
+        ice_servers=setting("ICE_SERVERS", _list, default.ice_servers),
+        cameras=setting("CAMERAS", _cameras, default.cameras),
+        https=setting("HTTPS", _yes_or_no, default.https),
+        cert_file=setting("CERT_FILE", _path, default.cert_file),
+        key_file=setting("KEY_FILE", _path, default.key_file),
+        server_names=setting("SERVER_NAMES", _list, default.server_names),
     )
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _yes_or_no(text: str) -> bool:
+    answers = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if text.strip().lower() not in answers:
+        raise ValueError("it must be true or false")
+    return answers[text.strip().lower()]
+
+
+def _cameras(text: str) -> tuple[PulledCamera, ...]:
+    try:
+        cameras = msgspec.json.decode(text, type=tuple[PulledCamera, ...])
+    except msgspec.MsgspecError as error:
+        raise ValueError(
+            f'it must be a JSON list such as [{{"name": "press", "source": "rtsp://camera/stream"}}] ({error})'
+        ) from error
+    names = [check_name(camera.name) for camera in cameras]
+    if len(set(names)) < len(names):
+        raise ValueError("two cameras have the same name")
+    for camera in cameras:
+        check_source(camera.source)
+        Framing(camera.width, camera.height, Crop.parse(camera.crop) if camera.crop else None)
+        if camera.fps is not None and not 0 < camera.fps <= 1000:
+            raise ValueError(f"fps {camera.fps} of camera {camera.name} must be above 0 and up to 1000")
+    return cameras
 
 
 def _path(text: str) -> Path:

@@ -56,6 +56,7 @@ class Teacher:
         self._image_size = image_size or IMAGE_SIZE
         self._runtime, self._workers = runtime, workers
         self.progress = 0.0
+        self._stopped = False
 
     def model(self) -> PatchCore:
         """The model. Takes seconds when it has to be taught; for a thread.
@@ -91,7 +92,13 @@ class Teacher:
         )
         return model
 
+    def stop(self) -> None:
+        """Give up teaching at its next step: the server is shutting down."""
+        self._stopped = True
+
     def _report(self, stage: str, fraction: float) -> None:
+        if self._stopped:
+            raise ModelError("teaching was given up: the server is shutting down")
         self.progress = fraction
 
 

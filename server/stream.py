@@ -12,7 +12,7 @@ from statistics import median
 from typing import Literal
 
 from detector.images import BGRImage
-from server.messages import Counters, Simulated, Verdict
+from server.messages import Simulated, Verdict
 
 Transport = Literal["websocket", "webrtc", "camera", "simulated"]
 Clock = Callable[[], float]
@@ -32,6 +32,16 @@ class Frame:
     arrived: float
     load: Load
     simulated: Simulated | None = None
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What became of a stream's frames: ``received == inspected + dropped + failed`` when none waits or is in work."""
+
+    received: int
+    inspected: int
+    dropped: int
+    failed: int
 
 
 class Stream:

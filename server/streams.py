@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+from collections.abc import Callable, Collection
 
 import msgspec
 
 from detector import ImageError
 from server.hub import Hub, Subscription
 from server.inspection import Inspected, Inspection
-from server.messages import Error, Heatmap, Picture, Result, Simulated, Status, StreamInfo
+from server.messages import CameraInfo, Error, Heatmap, Picture, Result, Simulated, Status, StreamInfo
 from server.pool import InferencePool, Job
 from server.stream import Frame, Load, Stream, Transport, check_max_fps, check_name
 
@@ -24,12 +25,14 @@ class OpenStream:
     Attributes:
         name: of the stream.
         taken_over: set when another sender opened a stream of the same name.
+        describe_camera: how the camera behind it is doing, where the server pulls it itself.
     """
 
     def __init__(self, streams: Streams, stream: Stream, results: Subscription) -> None:
         self.name = stream.name
         self.taken_over = asyncio.Event()
         self.stream = stream
+        self.describe_camera: Callable[[], CameraInfo] | None = None
         self._streams = streams
         self._results = results
 
@@ -75,10 +78,17 @@ class Streams:
     """The streams of a server, by name. A newer sender of a name takes it over from the older one."""
 
     def __init__(
-        self, pool: InferencePool, hub: Hub, inspection: Inspection, *, max_age_s: float | None = None
+        self,
+        pool: InferencePool,
+        hub: Hub,
+        inspection: Inspection,
+        *,
+        max_age_s: float | None = None,
+        reserved: Collection[str] = (),
     ) -> None:
         self.pool, self.hub, self.inspection = pool, hub, inspection
         self._max_age_s = max_age_s
+        self._reserved = frozenset(reserved)
         self._open: dict[str, OpenStream] = {}
         self._made_up = 0
 
@@ -94,6 +104,8 @@ class Streams:
             ValueError: a name or rate that cannot be, in one sentence.
         """
         name = check_name(name) if name else self._free_name()
+        if name in self._reserved and transport not in ("camera", "simulated"):
+            raise ValueError(f"the name {name} belongs to one of the server's own streams: choose another")
         check_max_fps(None if max_fps is None else str(max_fps))
         older = self._open.get(name)
         opened = OpenStream(self, Stream(name, transport, max_fps=max_fps, max_age_s=self._max_age_s), Subscription())
@@ -130,7 +142,7 @@ class Streams:
 
     def list(self) -> list[StreamInfo]:
         """What is streaming now, by name."""
-        return [self._info(opened.stream) for _, opened in sorted(self._open.items())]
+        return [self._info(opened) for _, opened in sorted(self._open.items())]
 
     def finish(self, opened: OpenStream, frame: Frame, outcome: Inspected | BaseException) -> None:
         """Count a frame's outcome and tell everyone who listens."""
@@ -190,7 +202,8 @@ class Streams:
         if self._open.get(opened.name) is opened:
             opened.push(self.hub.publish(message, with_picture))
 
-    def _info(self, stream: Stream) -> StreamInfo:
+    def _info(self, opened: OpenStream) -> StreamInfo:
+        stream = opened.stream
         counted = stream.counters
         return StreamInfo(
             name=stream.name,
@@ -207,6 +220,7 @@ class Streams:
             latency_ms=None if stream.latency_ms is None else round(stream.latency_ms, 2),
             viewers=self.hub.listeners(stream.name),
             last_verdict=stream.last_verdict,
+            camera=opened.describe_camera() if opened.describe_camera else msgspec.UNSET,
         )
 
     def _free_name(self) -> str:

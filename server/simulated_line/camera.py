@@ -19,6 +19,9 @@ EXPOSURE_SECONDS = 1 / 60
 _BELT_LENGTH = 2560
 _RAIL = 34
 _DARK, _DUSK = 36, 112  # columns at either side that the hoods keep black, and that they dim
+DIM_COLUMNS = _DARK + _DUSK // 2
+"""Columns at either side in less than half the light: what lies there is not yet, or no longer, in view."""
+
 _NOISE_TILES = 6
 _NOISE_ROOM = 32  # extra rows and columns, so that a tile can be laid at many offsets
 _SENSOR_OFFSET = 16  # keeps the noise of black pixels inside 8 bits until it is added
@@ -44,16 +47,16 @@ def expose(
         _lay(sprite, x, y, picture)
     smear = round(abs(speed) * EXPOSURE_SECONDS)
     if smear > 1:
-        picture = cv2.blur(picture, (smear, 1))
+        picture = np.asarray(cv2.blur(picture, (smear, 1)), np.uint8)
     passing, rails = _rails()
-    picture = cv2.add(cv2.multiply(picture, passing, scale=1 / 255), rails)
-    return _sensed(picture, gain, rng)
+    framed = np.asarray(cv2.add(cv2.multiply(picture, passing, scale=1 / 255), rails), np.uint8)
+    return _sensed(framed, gain, rng)
 
 
 def _belt_at(run: float) -> Image:
     start = run % _BELT_LENGTH
     column = int(start)
-    matrix = np.float32([[1, 0, column - start], [0, 1, 0]])
+    matrix = np.array([[1, 0, column - start], [0, 1, 0]], np.float32)
     strip = _belt()[:, column : column + WIDTH + 1]
     return np.asarray(cv2.warpAffine(strip, matrix, (WIDTH, HEIGHT)), np.uint8)
 
@@ -64,7 +67,7 @@ def _lay(sprite: Sprite, x: float, y: float, picture: Image) -> None:
     y0, y1 = max(0, int(top)), min(HEIGHT, int(top) + 2 * REACH)
     if x0 >= x1 or y0 >= y1:
         return
-    matrix = np.float32([[1, 0, left - x0], [0, 1, top - y0]])
+    matrix = np.array([[1, 0, left - x0], [0, 1, top - y0]], np.float32)
     size = (x1 - x0, y1 - y0)
     passing = cv2.warpAffine(sprite.passing, matrix, size, borderValue=(255, 255, 255))
     light = cv2.warpAffine(sprite.light, matrix, size)
@@ -92,7 +95,7 @@ def _belt() -> Image:
     wear = cv2.GaussianBlur(rng.normal(0, 1, (HEIGHT, 1)).astype(np.float32), (0, 0), sigmaX=1, sigmaY=9)
     level = 44 + 17 * relief + 5 * pebbles + 9 * wear
     colour = np.array([1.06, 1.02, 0.94], np.float32)
-    return np.clip(level[..., None] * colour, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(level[..., None] * colour, 0, 255), np.uint8)
 
 
 @cache
@@ -115,7 +118,7 @@ def _rails() -> tuple[Image, Image]:
     level *= solid[:, None]
     colour = np.array([1.0, 0.985, 0.96], np.float32)
     light = np.clip(level[..., None] * colour, 0, 255).astype(np.uint8)
-    return np.repeat(np.uint8(passing * 255)[..., None], 3, axis=2), light
+    return np.repeat((passing * 255).astype(np.uint8)[..., None], 3, axis=2), light
 
 
 def _scale_marks(level: NDArray[np.float32]) -> None:

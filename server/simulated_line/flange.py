@@ -27,8 +27,12 @@ _PROFILE = (
 
 def _disc(x: float, y: float, radius: float) -> Map:
     """1 inside a circle with an edge one surface pixel wide, camera pixels."""
+    return np.asarray(np.clip((radius - _distance(x, y)) * SCALE + 0.5, 0, 1), np.float32)
+
+
+def _distance(x: float, y: float) -> Map:
     px, py = plane()
-    return np.clip((radius - np.hypot(px - x, py - y)) * SCALE + 0.5, 0, 1).astype(np.float32)
+    return np.asarray(cv2.magnitude(px - np.float32(x), py - np.float32(y)), np.float32)
 
 
 def bolt_hole(number: int) -> tuple[float, float]:
@@ -50,7 +54,8 @@ def _engraving() -> Map:
     column = (angle + np.pi / 2) * BOLT_CIRCLE * zoom + width * zoom / 2
     row = (BOLT_CIRCLE - radius) * zoom + height * zoom / 2
     smooth = cv2.GaussianBlur(strip, (0, 0), zoom / 3)
-    return np.asarray(cv2.remap(smooth, column, row, cv2.INTER_LINEAR), np.float32) / 255
+    mapped = cv2.remap(smooth, column, row, cv2.INTER_LINEAR)
+    return np.asarray(mapped, np.float32) / np.float32(255)
 
 
 @cache
@@ -64,8 +69,13 @@ def _grooves() -> Map:
 
 
 @cache
-def flawless(missing_hole: int | None = None, missing_ring: bool = False) -> Surface:
-    """The flange as drawn, or with one bolt hole (0..5) not drilled or the O-ring forgotten."""
+def flawless() -> Surface:
+    """The flange as drawn."""
+    return machined()
+
+
+def machined(missing_hole: int | None = None, missing_ring: bool = False) -> Surface:
+    """The flange, with one bolt hole (0..5) not drilled or the O-ring forgotten if so asked."""
     x, y = plane()
     radius, _ = polar()
     height = np.interp(radius, *np.array(_PROFILE, float).T).astype(np.float32)
@@ -79,12 +89,12 @@ def flawless(missing_hole: int | None = None, missing_ring: bool = False) -> Sur
         if number == missing_hole:
             continue
         cx, cy = bolt_hole(number)
-        distance = np.hypot(x - cx, y - cy)
+        distance = _distance(cx, cy)
         height -= np.maximum(BOLT_CHAMFER - distance, 0)
         solid *= 1 - _disc(cx, cy, BOLT_HOLE)
     cx, cy = 0.0, BOLT_CIRCLE  # the dowel hole, blind, opposite the mark
     dowel = _disc(cx, cy, 5.5)
-    height -= np.clip(7.5 - np.hypot(x - cx, y - cy), 0, 2)
+    height -= np.clip(7.5 - _distance(cx, cy), 0, 2)
     height -= 5 * dowel
 
     engraving = _engraving()

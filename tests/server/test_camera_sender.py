@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import pairwise
+from itertools import count, pairwise
 
 import cv2
 import numpy as np
@@ -83,10 +83,9 @@ class Inspection:
 
 
 def answer_all(server: Inspection, connection: ServerConnection) -> None:
-    inspected = 0
-    for value in iter(lambda: server.receive(connection), None):
-        inspected += 1
-        connection.send(messages.encode(result("press", inspected, 3.0 if value > 150 else 1.0)))
+    for inspected in count(1):
+        raw_score = 3.0 if server.receive(connection) > 150 else 1.0
+        connection.send(messages.encode(result("press", inspected, raw_score)))
 
 
 def answer_nothing(server: Inspection, connection: ServerConnection) -> None:

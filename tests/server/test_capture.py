@@ -115,7 +115,7 @@ def test_what_may_be_a_source(source: str) -> None:
     "source", ["", "file:///etc/passwd", "ftp://cam/x", "rtsp://", "rtsp://cam:99999/", "concat://x"]
 )
 def test_what_can_be_no_source(source: str) -> None:
-    with pytest.raises(ValueError, match="give|must start"):
+    with pytest.raises(ValueError, match=r"give|must start"):
         check_source(source)
 
 
@@ -153,7 +153,7 @@ def test_mjpeg_over_http_is_live_and_ends_with_the_connection(http_camera: str) 
     grabbed = [next(frames) for _ in range(3)]
     assert [grey(frame.image()) for frame in grabbed] == [20, 120, 220]
     assert {frame.due for frame in grabbed} == {None}
-    with pytest.raises(CaptureError, match="ended the stream|does not answer"):
+    with pytest.raises(CaptureError, match=r"ended the stream|does not answer"):
         list(frames)
 
 

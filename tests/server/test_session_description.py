@@ -73,7 +73,7 @@ def test_what_cannot_be_used_is_refused(offer: str, reason: str) -> None:
 def test_bitrates_are_added_to_vp8_and_h264_and_to_nothing_else() -> None:
     before = text(VIDEO, DATA)
     after = with_bitrates(before)
-    bitrates = "x-google-start-bitrate=1500;x-google-min-bitrate=800;x-google-max-bitrate=4000"
+    bitrates = "x-google-start-bitrate=2500;x-google-min-bitrate=1500;x-google-max-bitrate=4000"
     assert f"a=rtpmap:96 VP8/90000\r\na=fmtp:96 {bitrates}\r\n" in after
     assert f"profile-level-id=42001f;{bitrates}\r\n" in after
     assert after.count("x-google-start-bitrate") == 2

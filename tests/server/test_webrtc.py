@@ -181,7 +181,7 @@ async def test_a_name_is_made_up() -> None:
 async def test_the_answer_asks_for_enough_bitrate_and_no_rotation_and_no_stun_server() -> None:
     async with site() as here:
         sdp = (await here.sender().connect())["sdp"]
-        assert "x-google-start-bitrate=1500;x-google-min-bitrate=800;x-google-max-bitrate=4000" in sdp
+        assert "x-google-start-bitrate=2500;x-google-min-bitrate=1500;x-google-max-bitrate=4000" in sdp
         assert "video-orientation" not in sdp, "so the browser turns the picture itself"
         assert "srflx" not in sdp
 
@@ -358,6 +358,25 @@ async def test_a_dead_sender_is_cleaned_up_quietly(caplog: pytest.LogCaptureFixt
             await until(lambda: here.ingest.peers == 0)
         assert stream.closed
         assert [record for record in caplog.records if record.name != "aioice.ice"] == []
+
+
+async def test_a_sender_that_falls_silent_is_cleaned_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with site() as here:
+        sender = here.sender()
+        monkeypatch.setattr(webrtc, "SILENT_FOR", 0.2)
+        await sender.connect()
+        stream = here.streams.opened[0]
+        for _ in range(15):
+            await newest_frame(stream)
+        assert here.ingest.peers == 1, "half a second of frames is no silence"
+
+        async def nothing(data: bytes) -> None:
+            pass
+
+        transport = sender.connection.getTransceivers()[0].sender.transport.transport
+        monkeypatch.setattr(transport, "_send", nothing)
+        await until(lambda: here.ingest.peers == 0)
+        assert stream.closed
 
 
 async def test_lost_packets_are_sent_again_and_frames_go_on(monkeypatch: pytest.MonkeyPatch) -> None:

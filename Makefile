@@ -1,0 +1,43 @@
+# make run    set up the base install and start the server on http://localhost:8000
+# make phone  the same for the whole network, with https and a QR code for phones
+# make test   set up everything, a browser included, and run all tests
+# make check  lint, format, types, import floors
+
+PYTHON ?= python3
+BIN := .venv/bin
+SHELL := /bin/bash
+
+.PHONY: run phone test check clean
+
+run: .venv/base
+	@exec $(BIN)/defectvision serve
+
+phone: .venv/base
+	@HOST=$${HOST:-0.0.0.0} exec $(BIN)/defectvision serve --https
+
+test: .venv/all
+	@$(BIN)/python -m tests.equipment
+	$(BIN)/python -m pytest
+
+check: .venv/all
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_floors.py
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; '$(PYTHON)' is older or missing. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/base: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+.venv/all: pyproject.toml | .venv/bin/python
+	@echo "Installing everything, torch and anomalib included: about 6 GB, some minutes, once."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[torch,anomalib,dev]'
+	@touch $@ .venv/base
+
+clean:
+	rm -rf .venv build dist *.egg-info

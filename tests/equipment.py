@@ -1,0 +1,65 @@
+"""What the tests need beside Python packages: a Chromium, and for the RTSP tests an RTSP server and ffmpeg.
+
+``python -m tests.equipment`` finds or installs them. Without a Chromium the tests cannot run; without the RTSP equipment
+the RTSP tests skip and say so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+APT = {"ffmpeg": "ffmpeg"}
+
+
+def chromium() -> str | None:
+    """Path of a Chromium: $CHROMIUM, one on the PATH, or the one Playwright installed."""
+    for name in (os.environ.get("CHROMIUM", ""), *CHROMIUM_NAMES):
+        if name and (path := shutil.which(name)):
+            return path
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        path = playwright.chromium.executable_path
+    return path if os.path.exists(path) else None  # noqa: PTH110
+
+
+def main() -> int:
+    """Install what is missing; returns 1 when there is no Chromium to be had."""
+    missing = [package for command, package in APT.items() if not shutil.which(command)]
+    if missing and _apt(*missing) != 0:
+        print(f"Not installed: {', '.join(missing)}; the RTSP tests will be skipped.", file=sys.stderr)
+    if chromium() is None:
+        print("No Chromium found: installing one.")
+        # Debian's own where we may install packages: Playwright's download is refused in closed networks.
+        _apt("chromium")
+        if chromium() is None:
+            subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=False)
+    if chromium() is None:
+        print("The page's tests need a Chromium: install one, or set CHROMIUM to its path.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _apt(*packages: str) -> int:
+    if not shutil.which("apt-get") or (hasattr(os, "geteuid") and os.geteuid() != 0):
+        return 1
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "-qq"], check=False, env=environment)
+    return subprocess.run(["apt-get", "install", "-y", "-qq", *packages], check=False, env=environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""Real servers as a user starts them, and real browsers that look at them, all on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+
+from tests.page import chromium
+from tests.page.parts import KIND, Parts, prepare
+from tests.running import command, free_port, wait_healthy
+
+LOOPBACK_SERVER = "tests.page.loopback_server"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A server at its first start; ``wait`` returns when it has taught its model on the simulated line."""
+
+    url: str
+    wait: Callable[[], None]
+
+
+@dataclass
+class Visit:
+    """A page in a browser, what it asked for and what it complained about."""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("websocket", lambda socket: self.requests.append(socket.url))
+        self.page.on("console", lambda message: self._note(message.type, message.text))
+        self.page.on("pageerror", lambda error: self._note("error", str(error)))
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.complaints.append(f"{kind}: {text}")
+
+
+Open = Callable[..., Visit]
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    # Not for the whole session: while it runs, its event loop counts as running and asynchronous tests could not.
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    """A browser without a camera."""
+    with contextlib.closing(chromium.launch(playwright)) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def good_camera(playwright: Playwright, parts: Parts) -> Iterator[Browser]:
+    """A browser whose camera sees good parts."""
+    with contextlib.closing(chromium.with_camera(playwright, parts.good)) as started:
+        yield started
+
+
+@pytest.fixture
+def visit(request: pytest.FixtureRequest) -> Iterator[Open]:
+    """Open a page in a browser context of its own: ``visit(browser, url, width=…, height=…)``.
+
+    Afterwards nothing may have been asked of any other server.
+    """
+    with contextlib.ExitStack() as open_contexts:
+        visits: list[tuple[Visit, str]] = []
+
+        def open_page(browser: Browser, url: str, *, width: int = 1440, height: int = 900) -> Visit:
+            context = browser.new_context(viewport={"width": width, "height": height})
+            open_contexts.callback(context.close)
+            context.set_default_timeout(20_000)
+            visited = Visit(context.new_page())
+            visits.append((visited, url))
+            visited.page.goto(url)
+            return visited
+
+        yield open_page
+        for visited, url in visits:
+            assert _elsewhere(visited.requests, url) == []
+
+
+def _elsewhere(requests: list[str], url: str) -> list[str]:
+    own = urlsplit(url).netloc
+    return [asked for asked in requests if urlsplit(asked).scheme not in ("blob", "data") and urlsplit(asked).netloc != own]
+
+
+@pytest.fixture(scope="session")
+def starting_line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    """A server at its first start, as soon as it answers."""
+    folder, port = tmp_path_factory.mktemp("line"), free_port()
+    with command(port, {}, folder, module=LOOPBACK_SERVER, healthy=False) as process:
+        url = f"http://127.0.0.1:{port}"
+        yield Line(url, lambda: wait_healthy(url, process))
+
+
+@pytest.fixture(scope="session")
+def line(starting_line: Line) -> str:
+    """The address of a server that inspects its simulated line."""
+    starting_line.wait()
+    return starting_line.url
+
+
+@pytest.fixture(scope="session", params=[KIND])
+def parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    """A taught model and films; the name of the test says whether they show real bottles or rendered flanges."""
+    return prepare(tmp_path_factory.mktemp("parts"))
+
+
+Serve = Callable[[], contextlib.AbstractContextManager[str]]
+
+
+@pytest.fixture
+def serve(parts: Parts, tmp_path: Path) -> Serve:
+    """Start a server with the model: ``with serve() as url``. Started again, it is the same one, restarted."""
+    port = free_port()
+
+    @contextlib.contextmanager
+    def started() -> Iterator[str]:
+        with command(port, {"MODEL_PATH": str(parts.model)}, tmp_path, module=LOOPBACK_SERVER):
+            yield f"http://127.0.0.1:{port}"
+
+    return started
+
+
+@pytest.fixture(scope="session")
+def inspection(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server with the model, for tests that leave it as it is."""
+    port = free_port()
+    environment = {"MODEL_PATH": str(parts.model)}
+    with command(port, environment, tmp_path_factory.mktemp("inspection"), module=LOOPBACK_SERVER):
+        yield f"http://127.0.0.1:{port}"

@@ -1,0 +1,86 @@
+"""Parts for a camera of the tests: a model taught on good ones, and films of what the camera sees.
+
+Real bottles where the pictures are there (``DATA``), otherwise the rendered flanges of the simulated line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from detector import fit
+from server.simulated_line import SimulatedLine
+from server.simulated_line.line import CYCLE_SECONDS
+from tests.running import DATA
+
+Picture = NDArray[np.uint8]
+BOTTLE = DATA / "bottle"
+KIND = "bottle" if BOTTLE.is_dir() else "rendered"
+WIDTH, HEIGHT = 640, 480
+TAUGHT, SHOWN = 40, 8
+FRAMES_EACH = 3
+"""A part is seen for a tenth of a second, so that a calibration of a few frames sees several parts."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A model folder and MJPEG films, 640×480: several good parts, and a defective one."""
+
+    model: Path
+    good: Path
+    defective: Path
+
+
+def prepare(folder: Path) -> Parts:
+    """Teach the model on pictures made as the films are, and write all into a folder. Takes seconds."""
+    good, defective = _bottles() if KIND == "bottle" else _rendered()
+    taught = [cv2.imdecode(np.frombuffer(_jpeg(picture), np.uint8), cv2.IMREAD_COLOR) for picture in good[:TAUGHT]]
+    fit(
+        [np.asarray(picture, np.uint8) for picture in taught],
+        image_size=224,
+        coreset_size=500,
+        category=KIND,
+    ).save(folder / "model")
+    return Parts(
+        folder / "model",
+        film(folder / "good.mjpeg", good[TAUGHT:]),
+        film(folder / "defective.mjpeg", defective),
+    )
+
+
+def film(path: Path, pictures: Iterable[Picture]) -> Path:
+    """Write H×W×3 BGR pictures as an MJPEG file for Chromium's fake camera."""
+    path.write_bytes(b"".join(_jpeg(picture) * FRAMES_EACH for picture in pictures))
+    return path
+
+
+def _jpeg(picture: Picture) -> bytes:
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+
+
+def _bottles() -> tuple[Sequence[Picture], Sequence[Picture]]:
+    good = sorted((BOTTLE / "train/good").iterdir())[: TAUGHT + SHOWN]
+    defective = sorted((BOTTLE / "test/broken_large").iterdir())[:1]
+    return [_letterboxed(path) for path in good], [_letterboxed(path) for path in defective]
+
+
+def _letterboxed(path: Path) -> Picture:
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    assert picture is not None, f"{path} cannot be read"
+    scale = min(WIDTH / picture.shape[1], HEIGHT / picture.shape[0])
+    picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    left, top = (WIDTH - picture.shape[1]) // 2, (HEIGHT - picture.shape[0]) // 2
+    right, bottom = WIDTH - picture.shape[1] - left, HEIGHT - picture.shape[0] - top
+    return np.asarray(cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _rendered() -> tuple[Sequence[Picture], Sequence[Picture]]:
+    flawless = SimulatedLine(seed=1, defect_rate=0)
+    good = [flawless.frame_at(number * CYCLE_SECONDS + 0.6).image for number in range(TAUGHT + SHOWN)]
+    spoiled = SimulatedLine(seed=1, defect_rate=1)
+    return good, [spoiled.frame_at(3 * CYCLE_SECONDS + 0.6).image]
