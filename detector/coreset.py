@@ -10,11 +10,16 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 PROJECTED_CHANNELS = 64
 MAX_CANDIDATES = 50_000
-"""Patches considered at the most: a seeded random choice of them when there are more. At 64 projected channels that is
-13 MB, which stays in a processor's cache and keeps each greedy step at about 1 ms."""
+"""Patches considered at the most: a seeded random choice of them when there are more."""
+
+FARTHEST = 1024
+"""Patches among which one round of the search chooses."""
+_BLOCK = 1024
+"""Patches updated at once: their distances to a round's choices stay in a processor core's cache."""
 
 
 def greedy_coreset(
@@ -35,7 +40,15 @@ def greedy_coreset(
     Returns:
         indices into ``patches``, in the order chosen.
     """
-    random = np.random.default_rng(seed)
+    # One thread: NumPy's threads wait for each other spinning, several times slower while the other cores inspect frames,
+    # and rounding would depend on their number.
+    with threadpool_limits(1, "blas"):
+        return _greedy(patches, size, np.random.default_rng(seed), progress or (lambda fraction: None))
+
+
+def _greedy(
+    patches: NDArray[np.float32], size: int, random: np.random.Generator, progress: Callable[[float], None]
+) -> NDArray[np.intp]:
     candidates = np.arange(len(patches))
     if len(patches) > MAX_CANDIDATES:
         candidates = np.sort(random.choice(len(patches), MAX_CANDIDATES, replace=False))
@@ -46,18 +59,54 @@ def greedy_coreset(
     if channels > PROJECTED_CHANNELS:
         projection = random.standard_normal((channels, PROJECTED_CHANNELS), dtype=np.float32)
         projected = projected @ (projection / np.float32(np.sqrt(PROJECTED_CHANNELS)))
-    squares = np.einsum("nc,nc->n", projected, projected)
-    nearest = np.full(len(candidates), np.inf, np.float32)
-    chosen = np.empty(size, np.intp)
-    choice = int(random.integers(len(candidates)))
-    for step in range(size):
-        chosen[step] = choice
-        distance = projected @ (-2 * projected[choice])
-        distance += squares
-        distance += squares[choice]
-        np.minimum(nearest, distance, out=nearest)
-        nearest[choice] = -np.inf  # rounding must never choose a patch twice
-        choice = int(nearest.argmax())
-        if progress is not None and step % 50 == 0:
-            progress(step / size)
+    points = _Points(projected)
+    fresh = chosen = [int(random.integers(len(candidates)))]
+    while len(chosen) < size:
+        points.cover(fresh)
+        fresh = points.farthest(size - len(chosen))
+        chosen = chosen + fresh
+        progress((len(chosen) - 1) / size)
     return candidates[chosen]
+
+
+class _Points:
+    """Points (N×C float32) and the squared distance of each to its nearest chosen one; −∞ for the chosen themselves,
+    so that rounding never chooses one twice.
+
+    The next choice is always the farthest point, and distances only ever shrink. So among the few farthest points the
+    search can go on by itself until it falls to the distance of those left out; only then does every point need to hear
+    of the choices made, all at once. The choices are those of the plain algorithm, in a tenth of the time.
+    """
+
+    def __init__(self, points: NDArray[np.float32]) -> None:
+        self._points = points
+        self._squares = np.einsum("nc,nc->n", points, points)
+        self._nearest = np.full(len(points), np.inf, np.float32)
+
+    def cover(self, chosen: list[int]) -> None:
+        """Take new choices into every point's distance."""
+        for start in range(0, len(self._points), _BLOCK):
+            block = np.arange(start, min(start + _BLOCK, len(self._points)))
+            self._nearest[block] = np.minimum(self._nearest[block], self._squared_distances(chosen, block).min(0))
+        self._nearest[chosen] = -np.inf
+
+    def farthest(self, at_most: int) -> list[int]:
+        """The next choices in order, at least one: as many as are certain without updating every point."""
+        order = np.argpartition(self._nearest, -min(FARTHEST + 1, len(self._points)))
+        few = np.sort(order[-FARTHEST:])
+        left_out = self._nearest[order[:-FARTHEST]].max(initial=-np.inf)
+        between, nearest = self._squared_distances(few, few), self._nearest[few]
+        chosen: list[int] = []
+        choice = int(nearest.argmax())
+        while not chosen or (len(chosen) < at_most and nearest[choice] > left_out):
+            chosen.append(int(few[choice]))
+            nearest = np.minimum(nearest, between[choice])
+            nearest[choice] = -np.inf
+            choice = int(nearest.argmax())
+        return chosen
+
+    def _squared_distances(self, rows: list[int] | NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float32]:
+        squared = (-2 * self._points[rows]) @ self._points[columns].T
+        squared += self._squares[rows][:, None]
+        squared += self._squares[columns]
+        return squared

@@ -147,9 +147,14 @@ class Camera:
             self._thread = threading.Thread(target=self._supervise, name=f"camera {self.name}", daemon=True)
             self._thread.start()
 
-    def stop(self) -> None:
-        """End for good, within a second even when the driver is stuck. A frame in hand may still come out."""
-        give_up_at = time.monotonic() + 0.5
+    def stop(self) -> bool:
+        """End for good, within half a second even when the driver is stuck. A frame in hand may still come out.
+
+        Returns:
+            Whether every capture has ended. When not, its thread is still inside native code, and a process that
+            ends now should do so by :func:`os._exit`: the interpreter's own end can crash on such a thread.
+        """
+        give_up_at = time.monotonic() + 0.3
         with self._changed:
             first = not self._stopping
             self._stopping = True
@@ -158,12 +163,14 @@ class Camera:
                 attempt.given_up.set()
             self._changed.notify_all()
         if self._thread is not None:
-            self._thread.join(0.5)
+            self._thread.join(0.3)
             if attempt is not None:
                 # A moment for the device to be let go. A stuck one is left to its thread.
                 attempt.ended.wait(max(0.0, give_up_at - time.monotonic()))
             if first:
                 logger.info("camera %s: stopped", self.name)
+        with self._changed:
+            return not self._still_stuck() and (attempt is None or attempt.ended.is_set())
 
     def latest(self, after: int = 0) -> CapturedFrame | None:
         """The newest frame when its number is above ``after``, else None. Never waits."""

@@ -81,15 +81,18 @@ def run(arguments: argparse.Namespace) -> int:
             report_at += REPORT_S
             _report(sender)
     # Both may wait a while for something stuck: at the same time, so that the process ends within a second.
-    camera_stop = threading.Thread(target=camera.stop)
-    camera_stop.start()
-    sender.stop()
-    camera_stop.join()
+    sender_stop = threading.Thread(target=sender.stop)
+    sender_stop.start()
+    captures_ended = camera.stop()
+    sender_stop.join()
     _report(sender)
     if sender.error is not None:
         logger.error("%s", sender.error)
-        return CONFIGURATION_ERROR
-    return 0
+    exit_code = CONFIGURATION_ERROR if sender.error is not None else 0
+    if not captures_ended:
+        logging.shutdown()
+        os._exit(exit_code)
+    return exit_code
 
 
 class _StopAsked:

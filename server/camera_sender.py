@@ -156,7 +156,7 @@ class WebSocketSender:
             self._stopping = True
             self._changed.notify_all()
         if self._thread.is_alive():
-            self._thread.join(0.4)
+            self._thread.join(0.3)
 
     def _run(self) -> None:
         try:

@@ -124,7 +124,15 @@ class Status(Struct, frozen=True, tag="status", tag_field="type"):
     state: Annotated[StreamState, Meta(description="live: a camera is sending; waiting: none is")]
 
 
-Message = Result | Error | Status
+class Goodbye(Struct, frozen=True, tag="goodbye", tag_field="type"):
+    """The last message on a WebRTC data channel, which has no close codes of its own."""
+
+    stream: Annotated[str, Meta(description="name of the stream")]
+    code: Annotated[int, Meta(description="as the WebSocket's close codes: 4001 taken over, 1012 come back")]
+    reason: Annotated[str, Meta(description="the same in words")]
+
+
+Message = Result | Error | Status | Goodbye
 
 _encoder = msgspec.json.Encoder()
 
@@ -136,13 +144,13 @@ def encode(message: Message) -> str:
 
 def schema() -> dict[str, Any]:
     """JSON schema of everything the server sends, by message name."""
-    _, components = msgspec.json.schema_components((Result, Error, Status))
+    _, components = msgspec.json.schema_components((Result, Error, Status, Goodbye))
     return dict(components)
 
 
 def reference() -> str:
     """The Markdown tables in ``docs/protocol.md``: what the server sends, field by field."""
-    return "\n\n".join(_table(struct) for struct in (Result, Error, Status, Heatmap, Picture, Simulated, StreamInfo))
+    return "\n\n".join(_table(struct) for struct in (Result, Error, Status, Goodbye, Heatmap, Picture, Simulated, StreamInfo, CameraInfo))
 
 
 def _table(struct: type[Struct]) -> str:

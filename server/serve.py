@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     app = create_app(settings, code=code, certificates=certificates)
     config = configuration(app, settings, certificates)
-    _announce(settings, listening.getsockname()[1], code, secure=certificates is not None)
+    _announce(settings, listening.getsockname()[1], code, certificates)
     for stop in (signal.SIGINT, signal.SIGTERM):
         # uvicorn raises the signal that stopped it once more when it is done: a normal end here, not a crash.
         signal.signal(stop, lambda number, frame: None)
@@ -134,7 +134,8 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _announce(settings: Settings, port: int, code: str | None, *, secure: bool) -> None:
+def _announce(settings: Settings, port: int, code: str | None, certificates: Certificates | None) -> None:
+    secure = certificates is not None
     scheme = "https" if secure else "http"
     here = settings.host if settings.host not in ("0.0.0.0", "::", "") else "localhost"
     shown = "localhost" if is_loopback(here) else here
@@ -146,6 +147,9 @@ def _announce(settings: Settings, port: int, code: str | None, *, secure: bool) 
             print(qr_terminal(url), end="")
     if code is not None:
         print(f"Access code: {code}")
+    if certificates is not None and certificates.ca_path is not None:
+        print(f"Certificate authority to install on phones: {page_url(scheme, shown, port)}ca")
+        print(f"Its SHA-256: {certificates.fingerprint}")
     if url is not None and not secure:
         print("Phones give their camera to https pages only: start with --https (make phone) to use one as a camera.")
     sys.stdout.flush()

@@ -1,7 +1,7 @@
 """What the tests need beside Python packages: a Chromium, and for the RTSP tests an RTSP server and ffmpeg.
 
-``python -m tests.equipment`` finds or installs them. Without a Chromium the tests cannot run; without the RTSP equipment
-the RTSP tests skip and say so.
+``python -m tests.equipment`` finds or installs them. Without a Chromium the tests cannot run; without the RTSP
+equipment the RTSP tests skip and say so.
 """
 
 from __future__ import annotations

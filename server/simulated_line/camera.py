@@ -14,11 +14,11 @@ from server.simulated_line.surface import REACH, Sprite
 Image = NDArray[np.uint8]
 
 WIDTH, HEIGHT = 640, 480
-EXPOSURE_SECONDS = 1 / 60
+EXPOSURE_SECONDS = 1 / 50
 
 _BELT_LENGTH = 2560
 _RAIL = 34
-_DARK, _DUSK = 36, 112  # columns at either side that the hoods keep black, and that they dim
+_DARK, _DUSK = 28, 112  # columns at either side that the hoods keep black, and that they dim
 DIM_COLUMNS = _DARK + _DUSK // 2
 """Columns at either side in less than half the light: what lies there is not yet, or no longer, in view."""
 
@@ -157,10 +157,10 @@ def _noise() -> tuple[list[Image], list[Image]]:
     shot, read = [], []
     for _ in range(_NOISE_TILES):
         shot.append(
-            np.clip(200 * shading[..., None] * (1 + 0.016 * _grain(rng, HEIGHT, WIDTH)) + 0.5, 0, 255).astype(np.uint8)
+            np.clip(200 * shading[..., None] * (1 + 0.013 * _grain(rng, HEIGHT, WIDTH)) + 0.5, 0, 255).astype(np.uint8)
         )
         room = _grain(rng, HEIGHT + _NOISE_ROOM, WIDTH + _NOISE_ROOM)
-        read.append(np.clip(_SENSOR_OFFSET + 2.0 * room + 0.5, 0, 255).astype(np.uint8))
+        read.append(np.clip(_SENSOR_OFFSET + 1.7 * room + 0.5, 0, 255).astype(np.uint8))
     return shot, read
 
 

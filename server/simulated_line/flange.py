@@ -55,7 +55,7 @@ def _engraving() -> Map:
     row = (BOLT_CIRCLE - radius) * zoom + height * zoom / 2
     smooth = cv2.GaussianBlur(strip, (0, 0), zoom / 3)
     mapped = cv2.remap(smooth, column, row, cv2.INTER_LINEAR)
-    return np.asarray(mapped, np.float32) / np.float32(255)
+    return np.asarray(mapped / 255, np.float32)
 
 
 @cache

@@ -79,18 +79,22 @@ class SimulatedLine:
         in_view = off_centre + part.area.radius / 2 < WIDTH / 2 - DIM_COLUMNS
         return SimulatedFrame(image, nearest, part.defect if in_view else None)
 
+    def scheduled(self, part: int) -> Kind | None:
+        """The defect that part of this number has, None for a good one. Costs next to nothing."""
+        rng = np.random.default_rng((self._seed, 2, part))
+        defective = bool(rng.random() < self._defect_rate)
+        if part <= _FIRST_DEFECTIVE and self._defect_rate > 0:
+            defective = part == _FIRST_DEFECTIVE
+        return KINDS[rng.integers(len(KINDS))] if defective else None
+
     def _make(self, number: int) -> _Part:
         rng = np.random.default_rng((self._seed, 0, number))
-        defective = rng.random() < self._defect_rate
-        if number <= _FIRST_DEFECTIVE and self._defect_rate > 0:
-            defective = number == _FIRST_DEFECTIVE
         pose, light = rng.uniform(-1, 1, 3), 1 + _LIGHT * rng.uniform(-1, 1)
-        kind = KINDS[rng.integers(len(KINDS))] if defective else None
+        kind = self.scheduled(number)
         surface, area = spoiled(kind, rng) if kind else (flawless(), Area(0, 0, 0))
         degrees = float(_POSE_DEGREES * pose[2])
-        return _Part(
-            render(surface.turned(degrees)), _POSE_X * pose[0], _POSE_Y * pose[1], light, kind, area.turned(degrees)
-        )
+        sprite = render(surface.turned(degrees))
+        return _Part(sprite, _POSE_X * pose[0], _POSE_Y * pose[1], light, kind, area.turned(degrees))
 
 
 def good_frames(count: int, seed: int = 1) -> Iterator[NDArray[np.uint8]]:

@@ -75,7 +75,8 @@ def plane() -> tuple[Map, Map]:
 def polar() -> tuple[Map, Map]:
     """Radius in camera pixels and angle in radians (0 right, clockwise) of every surface pixel."""
     x, y = plane()
-    return np.hypot(x, y).astype(np.float32), np.arctan2(y, x).astype(np.float32)
+    radius, angle = np.hypot(x, y), np.arctan2(y, x)
+    return np.asarray(radius, np.float32), np.asarray(angle, np.float32)
 
 
 @cache

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import unquote
 
 import av
@@ -35,6 +35,7 @@ from detector.errors import ImageError
 from detector.images import BGRImage
 from server.stream import Load
 from server.streams import OpenStream, Streams
+from server.messages import Goodbye, encode
 from server.transports import aiortc_receiver
 from server.transports.session_description import checked_offer, with_bitrates
 
@@ -71,14 +72,6 @@ class Answer(msgspec.Struct, frozen=True):
     sdp: str
     name: str
     type: Literal["answer"] = "answer"
-
-
-class Goodbye(msgspec.Struct, frozen=True, tag="goodbye", tag_field="type"):
-    """The last message on the data channel. A data channel has no close code of its own."""
-
-    stream: str
-    code: Annotated[int, msgspec.Meta(description="as the close codes of the WebSocket: 4001 or 1012")]
-    reason: str
 
 
 class WebRTCIngest:
@@ -243,7 +236,7 @@ class _Peer:
         """Close stream and connection, saying goodbye if there is something to say."""
         self._stream.close()
         if self._goodbye is not None:
-            self._send(msgspec.json.encode(self._goodbye).decode())
+            self._send(encode(self._goodbye))
         try:
             async with asyncio.timeout(CLOSE_WITHIN):
                 await self._connection.close()

@@ -9,13 +9,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 from tests.page import chromium
 from tests.page.parts import KIND, Parts, prepare
 from tests.running import command, free_port, wait_healthy
 
 LOOPBACK_SERVER = "tests.page.loopback_server"
+PATIENCE_MS = 20_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def visit(request: pytest.FixtureRequest) -> Iterator[Open]:
         def open_page(browser: Browser, url: str, *, width: int = 1440, height: int = 900) -> Visit:
             context = browser.new_context(viewport={"width": width, "height": height})
             open_contexts.callback(context.close)
-            context.set_default_timeout(20_000)
+            context.set_default_timeout(PATIENCE_MS)
             visited = Visit(context.new_page())
             visits.append((visited, url))
             visited.page.goto(url)

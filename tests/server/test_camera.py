@@ -255,7 +255,9 @@ def test_stop_does_not_wait_for_a_blocked_driver(frames: int) -> None:
     camera = Camera("0", frames=driver)
     with running(camera):  # which asserts that stop() takes less than a second
         wait_until(lambda: driver.opened)
+        assert not camera.stop()
     driver.release.set()
+    wait_until(camera.stop)
 
 
 def test_stop_lets_the_source_go() -> None:

@@ -1,0 +1,30 @@
+"""What the server's tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FakeModel
+
+import detector
+
+
+@pytest.fixture
+def model() -> Iterator[FakeModel]:
+    """A quick detector; whatever waits at its gate is let go at the end."""
+    model = FakeModel()
+    yield model
+    model.gate.set()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real, tiny model on disk."""
+    random = np.random.default_rng(0)
+    frames = [random.integers(90, 110, (64, 64, 3), np.uint8) for _ in range(6)]
+    folder = tmp_path_factory.mktemp("models") / "noise"
+    detector.fit(frames, image_size=64, coreset_size=20, category="noise").save(folder)
+    return folder

@@ -1,0 +1,145 @@
+"""A detector whose speed and findings the tests decide, and a server that inspects with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from tests.running import Running, running
+from websockets.asyncio.client import ClientConnection
+
+from detector import Detection
+from server.app import create_app
+from server.messages import Error, Result, Status, encode
+from server.settings import Settings
+
+THRESHOLD = 100.0
+WAIT_S = 20.0
+"""No test waits longer than this for what must come; a busy machine needs a moment."""
+
+
+@dataclass(frozen=True)
+class FakeManifest:
+    category: str = "fake part"
+    image_size: int = 64
+    dataset_fingerprint: str = ""
+
+
+class FakeModel:
+    """The anomaly map of a frame is its brightness on 8×8 cells: a picture above 100 is an anomaly.
+
+    Attributes:
+        gate: while it is not set, every ``detect`` waits.
+        seconds: how long each ``detect`` takes.
+        detected: how many frames it was given.
+        fails: raised instead of an answer.
+    """
+
+    def __init__(self, *, hash: str = "a" * 64, runtime: str = "openvino", threshold: float = THRESHOLD) -> None:
+        self.manifest = FakeManifest()
+        self.hash, self.runtime, self.threshold = hash, runtime, threshold
+        self.gate = threading.Event()
+        self.gate.set()
+        self.seconds = 0.0
+        self.detected = 0
+        self.fails: Exception | None = None
+
+    def detect(self, frame: NDArray[np.uint8]) -> Detection:
+        self.detected += 1
+        assert self.gate.wait(WAIT_S)
+        time.sleep(self.seconds)
+        if self.fails is not None:
+            raise self.fails
+        anomaly_map = cv2.resize(frame.max(axis=2), (8, 8), interpolation=cv2.INTER_AREA).astype(np.float32)
+        return Detection(float(anomaly_map.max()), anomaly_map)
+
+
+def picture(brightness: int = 50, *, suffix: str = ".png", width: int = 64, height: int = 48) -> bytes:
+    """A grey picture file; its image score is its brightness."""
+    grey = np.full((height, width, 3), brightness, np.uint8)
+    return bytes(cv2.imencode(suffix, grey)[1].tobytes())
+
+
+GOOD, BAD = picture(50), picture(150)
+BROKEN = b"this is not a picture"
+
+
+@contextlib.asynccontextmanager
+async def serving(model: FakeModel | Callable[[], Any], data_dir: Path, **settings: Any) -> AsyncIterator[Running]:
+    """A server on a free loopback port that inspects with this model, or with what a function makes, once it is ready.
+
+    With a function it is handed over at once: its model may never come.
+    """
+    chosen = Settings(data_dir=data_dir, **settings)
+    app = create_app(chosen, make_model=(lambda: model) if isinstance(model, FakeModel) else model)  # type: ignore[arg-type, return-value]
+    async with running(app, chosen) as server:
+        if isinstance(model, FakeModel):
+            await healthy(server)
+        yield server
+
+
+async def healthy(server: Running, status: int = 200) -> dict[str, Any]:
+    """Wait until ``/health`` answers with this status code; returns its body."""
+    async with httpx.AsyncClient(base_url=server.http) as client, asyncio.timeout(WAIT_S):
+        while (answer := await client.get("/health")).status_code != status:
+            await asyncio.sleep(0.01)
+        body: dict[str, Any] = answer.json()
+        return body
+
+
+async def until(condition: Callable[[], bool], within_s: float = WAIT_S) -> None:
+    """Wait for a condition; fails when it does not come true in time."""
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def listed(server: Running, name: str) -> dict[str, Any] | None:
+    """What ``/api/streams`` says of one stream now."""
+    async with httpx.AsyncClient(base_url=server.http) as client:
+        streams = (await client.get("/api/streams")).json()["streams"]
+        return next((stream for stream in streams if stream["name"] == name), None)
+
+
+async def listed_when(
+    server: Running, name: str, condition: Callable[[dict[str, Any] | None], bool]
+) -> dict[str, Any] | None:
+    """Wait until ``/api/streams`` says of a stream what the condition wants."""
+    async with asyncio.timeout(WAIT_S):
+        while not condition(stream := await listed(server, name)):
+            await asyncio.sleep(0.01)
+        return stream
+
+
+_decoder = msgspec.json.Decoder(Result | Error | Status)
+
+
+def read(text: str | bytes) -> Result | Error | Status:
+    """A message from the server, which must be exactly what ``server.messages`` defines: no field more, none less."""
+    assert isinstance(text, str)
+    message = _decoder.decode(text)
+    assert encode(message) == text
+    return message
+
+
+async def receive(socket: ClientConnection) -> Result | Error | Status:
+    """The next message."""
+    async with asyncio.timeout(WAIT_S):
+        return read(await socket.recv())
+
+
+async def receive_result(socket: ClientConnection) -> Result:
+    message = await receive(socket)
+    assert isinstance(message, Result), message
+    return message

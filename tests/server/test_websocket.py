@@ -1,0 +1,440 @@
+"""The WebSocket protocol, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import logging
+import resource
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from fakes import (
+    BAD,
+    BROKEN,
+    GOOD,
+    THRESHOLD,
+    WAIT_S,
+    FakeModel,
+    listed,
+    listed_when,
+    picture,
+    receive,
+    receive_result,
+    serving,
+    until,
+)
+from tests.running import Running
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+
+from server.logs import Collapse
+from server.messages import Error, Result, Status
+
+
+@pytest.fixture
+async def server(model: FakeModel, tmp_path: Path) -> AsyncIterator[Running]:
+    async with serving(model, tmp_path) as server:
+        yield server
+
+
+async def close_code(socket: ClientConnection) -> int:
+    """The code the server closes a connection with, once it does."""
+    async with asyncio.timeout(WAIT_S):
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await socket.recv()
+        await socket.wait_closed()
+    assert socket.close_code is not None
+    return socket.close_code
+
+
+def resident_mb() -> float:
+    """Memory of this process now, MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+# --- sending ---
+
+
+async def test_every_frame_is_accounted_for_and_the_newest_is_inspected(server: Running, model: FakeModel) -> None:
+    model.seconds = 0.005
+    frames, answers = 200, []
+    async with connect(f"{server.ws}/ws/stream?name=press-1") as socket:
+        sending = asyncio.create_task(_send_all(socket, [GOOD] * (frames - 1) + [BAD]))
+        while not answers or answers[-1].seq < frames - 1:
+            answers.append(await receive_result(socket))
+        await sending
+    last = answers[-1]
+    assert last.is_anomaly, "the last frame sent is the newest and must be inspected"
+    assert (last.received, last.failed) == (frames, 0)
+    assert last.received == last.inspected + last.dropped + last.failed
+    assert last.dropped > 0, "the test is too slow a sender to show anything"
+    assert last.inspected == len(answers) == model.detected
+    for earlier, later in zip(answers, answers[1:], strict=False):
+        assert later.seq > earlier.seq
+        assert later.inspected == earlier.inspected + 1
+        assert later.received >= earlier.received and later.dropped >= earlier.dropped
+        assert later.seq < later.received
+
+
+async def test_a_result_says_everything(server: Running) -> None:
+    async with connect(f"{server.ws}/ws/stream?name=press-1") as socket:
+        await socket.send(GOOD)
+        good = await receive_result(socket)
+        await socket.send(BAD)
+        bad = await receive_result(socket)
+    assert (good.stream, good.seq, good.verdict, good.is_anomaly) == ("press-1", 0, "NORMAL", False)
+    assert (bad.seq, bad.verdict, bad.is_anomaly, bad.anomalies) == (1, "ANOMALY", True, 1)
+    assert (good.raw_score, good.score) == (50, 0.25)
+    assert (bad.raw_score, bad.score) == (150, 0.75)
+    assert (bad.threshold, bad.threshold_source) == (THRESHOLD, "model")
+    assert 0 < bad.latency_ms < WAIT_S * 1000
+    heat = np.frombuffer(base64.b64decode(good.heatmap.data), np.uint8)
+    assert heat.size == good.heatmap.width * good.heatmap.height == 64
+    assert set(heat.tolist()) == {64}, "half the threshold is half of 128, whatever the rest of the picture holds"
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+async def test_frames_may_be(server: Running, suffix: str) -> None:
+    async with connect(f"{server.ws}/ws/stream") as socket:
+        await socket.send(picture(70, suffix=suffix))
+        assert (await receive_result(socket)).raw_score == pytest.approx(70, abs=2)
+
+
+@pytest.mark.parametrize("broken", [BROKEN, b"", GOOD[:-20], b"\x89PNG\r\n\x1a\n"], ids=["text", "empty", "cut", "head"])
+async def test_a_broken_frame_is_answered_with_its_number_and_the_stream_goes_on(
+    server: Running, broken: bytes
+) -> None:
+    async with connect(f"{server.ws}/ws/stream?name=press-1") as socket:
+        await socket.send(GOOD)
+        await receive_result(socket)
+        await socket.send(broken)
+        error = await receive(socket)
+        assert isinstance(error, Error)
+        assert (error.stream, error.seq) == ("press-1", 1)
+        assert (error.received, error.inspected, error.dropped, error.failed) == (2, 1, 0, 1)
+        assert "picture" in error.error
+        await socket.send(GOOD)
+        assert (await receive_result(socket)).seq == 2
+
+
+async def test_a_fragmented_message_is_one_frame(server: Running) -> None:
+    async with connect(f"{server.ws}/ws/stream") as socket:
+        await socket.send([BAD[:30], BAD[30:60], BAD[60:]])
+        assert (await receive_result(socket)).raw_score == 150
+
+
+async def test_text_is_refused(server: Running) -> None:
+    async with connect(f"{server.ws}/ws/stream") as socket:
+        await socket.send("hello")
+        assert await close_code(socket) == 1008
+        assert socket.close_reason and "binary" in socket.close_reason
+
+
+async def test_a_frame_over_the_limit_is_refused(model: FakeModel, tmp_path: Path) -> None:
+    async with serving(model, tmp_path, max_upload_mb=0.1) as server:
+        async with connect(f"{server.ws}/ws/stream") as socket:
+            await socket.send(GOOD + bytes(90_000))
+            await receive_result(socket)
+            with contextlib.suppress(ConnectionClosed):
+                await socket.send(GOOD + bytes(100_000))
+            assert await close_code(socket) == 1009
+        await listed_when(server, "camera-1", lambda stream: stream is None)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["name=a%20b", "name=" + "x" * 65, "name=..%2Fx", "name=%C3%A9", "name=a%0A", "max_fps=0", "max_fps=-1", "max_fps=fast", "max_fps=nan", "max_fps=inf"],
+)  # fmt: skip
+async def test_a_name_or_rate_that_cannot_be_is_refused_with_the_reason(server: Running, query: str) -> None:
+    async with connect(f"{server.ws}/ws/stream?{query}") as socket:
+        assert await close_code(socket) == 1008
+        assert socket.close_reason and query.split("=")[0] in socket.close_reason
+
+
+async def test_a_name_is_made_up_where_there_is_none(server: Running) -> None:
+    async with connect(f"{server.ws}/ws/stream") as one, connect(f"{server.ws}/ws/stream?name=") as other:
+        await one.send(GOOD)
+        await other.send(GOOD)
+        assert (await receive_result(one)).stream != (await receive_result(other)).stream
+
+
+async def test_a_newer_sender_takes_the_name_over(server: Running) -> None:
+    async with connect(f"{server.ws}/ws/stream?name=press-1") as old:
+        await old.send(GOOD)
+        await receive_result(old)
+        async with connect(f"{server.ws}/ws/stream?name=press-1") as new:
+            assert await close_code(old) == 4001
+            await new.send(GOOD)
+            result = await receive_result(new)
+            assert (result.seq, result.received) == (0, 1), "counters are those of this connection"
+            stream = await listed(server, "press-1")
+            assert stream is not None and stream["received"] == 1
+    await listed_when(server, "press-1", lambda stream: stream is None)
+
+
+async def test_a_sender_that_does_not_read_still_learns_that_it_was_replaced(server: Running) -> None:
+    async with connect(f"{server.ws}/ws/stream?name=press-1", max_queue=1) as old:
+        await _fill_its_pipe(old, server)
+        async with connect(f"{server.ws}/ws/stream?name=press-1") as new:
+            await new.send(GOOD)
+            await receive_result(new)
+            assert await close_code(old) == 4001
+
+
+async def test_max_fps_drops_what_is_over_it(server: Running, model: FakeModel) -> None:
+    async with connect(f"{server.ws}/ws/stream?name=press-1&max_fps=0.01") as socket:
+        await _send_all(socket, [GOOD] * 10)
+        first = await receive_result(socket)
+        assert (first.seq, first.inspected) == (0, 1)
+        stream = await listed_when(server, "press-1", lambda stream: stream is not None and stream["received"] == 10)
+        assert stream is not None and (stream["inspected"], stream["dropped"]) == (1, 9)
+        assert model.detected == 1
+
+
+async def test_a_stream_is_listed_while_it_is_open(server: Running) -> None:
+    async with (
+        connect(f"{server.ws}/ws/stream?name=press-1") as socket,
+        connect(f"{server.ws}/ws/live/press-1") as viewer,
+    ):
+        await receive(viewer)
+        await socket.send(BAD)
+        await receive_result(socket)
+        stream = await listed(server, "press-1")
+    assert stream is not None
+    counts = {"received": 1, "inspected": 1, "dropped": 0, "failed": 0, "anomalies": 1, "viewers": 1}
+    assert stream | counts == stream
+    assert stream | {"transport": "websocket", "simulated": False, "last_verdict": "ANOMALY"} == stream
+    assert stream["latency_ms"] > 0 and stream["received_per_s"] > 0
+    await listed_when(server, "press-1", lambda stream: stream is None)
+
+
+# --- listening ---
+
+
+async def test_listeners_hear_the_camera_come_and_go(server: Running) -> None:
+    async with connect(f"{server.ws}/ws/live/press-1") as viewer:
+        assert await receive(viewer) == Status("press-1", "waiting"), "an HMI may be there before the camera"
+        async with connect(f"{server.ws}/ws/stream?name=press-1") as sender:
+            assert await receive(viewer) == Status("press-1", "live")
+            await sender.send(BAD)
+            assert await receive(viewer) == await receive(sender)
+            await sender.send(BROKEN)
+            assert await receive(viewer) == await receive(sender)
+            async with connect(f"{server.ws}/ws/live/press-1") as late:
+                assert await receive(late) == Status("press-1", "live")
+        assert await receive(viewer) == Status("press-1", "waiting")
+
+
+async def test_listeners_hear_only_their_stream(server: Running) -> None:
+    async with (
+        connect(f"{server.ws}/ws/live/press-1") as viewer,
+        connect(f"{server.ws}/ws/stream?name=press-2") as other,
+        connect(f"{server.ws}/ws/stream?name=press-1") as sender,
+    ):
+        await other.send(GOOD)
+        await receive_result(other)
+        await sender.send(GOOD)
+        heard = [await receive(viewer) for _ in range(3)]
+        assert {message.stream for message in heard} == {"press-1"}
+
+
+async def test_a_picture_comes_only_to_those_who_ask(server: Running) -> None:
+    async with (
+        connect(f"{server.ws}/ws/live/press-1?picture=1") as screen,
+        connect(f"{server.ws}/ws/live/press-1") as plain,
+        connect(f"{server.ws}/ws/stream?name=press-1") as sender,
+    ):
+        for viewer in (screen, plain):
+            await receive(viewer), await receive(viewer)
+        await sender.send(picture(90, width=1000, height=500))
+        with_picture, without = await receive_result(screen), await receive_result(plain)
+        assert '"picture"' not in json.dumps(without.__repr__()) or without == await receive_result(sender)
+        sent = with_picture.picture
+        assert sent is not None and not isinstance(sent, type(without.picture))
+        image = cv2.imdecode(np.frombuffer(base64.b64decode(sent.data), np.uint8), cv2.IMREAD_COLOR)
+        assert image is not None and image.shape == (320, 640, 3) == (sent.height, sent.width, 3)
+        assert abs(float(image.mean()) - 90) < 3
+
+
+async def test_a_listener_with_a_bad_name_is_refused(server: Running) -> None:
+    async with connect(f"{server.ws}/ws/live/a%20b") as viewer:
+        assert await close_code(viewer) == 1008
+
+
+async def test_what_a_listener_sends_is_ignored(server: Running) -> None:
+    async with (
+        connect(f"{server.ws}/ws/live/press-1") as viewer,
+        connect(f"{server.ws}/ws/stream?name=press-1") as sender,
+    ):
+        await viewer.send("hello")
+        await viewer.send(GOOD)
+        await sender.send(BAD)
+        heard = [await receive(viewer) for _ in range(3)]
+        assert isinstance(heard[-1], Result) and heard[-1].received == 1
+
+
+# --- load ---
+
+
+async def test_memory_stays_flat_when_frames_come_faster_than_they_go(server: Running, model: FakeModel) -> None:
+    """180 MB into a detector that stands still, with a listener that never reads."""
+    model.gate.clear()
+    frame = GOOD + bytes(300_000 - len(GOOD))
+    async with connect(f"{server.ws}/ws/live/press-1?picture=1", max_queue=1) as _viewer:
+        async with connect(f"{server.ws}/ws/stream?name=press-1", max_queue=1) as sender:
+            await _send_all(sender, [frame] * 20)
+            await listed_when(server, "press-1", lambda stream: stream is not None and stream["received"] == 20)
+            before = resident_mb()
+            await _send_all(sender, [frame] * 600)
+            stream = await listed_when(
+                server, "press-1", lambda stream: stream is not None and stream["received"] == 620
+            )
+            assert resident_mb() - before < 30
+            assert stream is not None and stream["dropped"] == 618, "one in work, one waiting, the others dropped"
+
+
+async def test_a_listener_that_stops_reading_loses_old_results_and_slows_nobody(server: Running) -> None:
+    """Its pipe is full after some hundred kB; what comes then overwrites what waits."""
+    rounds = 1500
+    async with connect(f"{server.ws}/ws/stream?name=press-1") as sender:
+        slow = await _stuck_listener(server, "press-1")
+        before = resident_mb()
+        for _ in range(rounds):
+            await sender.send(GOOD)
+            last = await receive_result(sender)
+        assert (last.inspected, last.dropped) == (rounds, 0)
+        assert resident_mb() - before < 30
+        heard = [message["seq"] for message in await _read_all(slow, rounds - 1) if message["type"] == "result"]
+        assert heard == sorted(heard)
+        assert len(heard) < rounds, "it was not slow at all"
+        assert heard[-1] == rounds - 1, "the newest result is never the one that is lost"
+
+
+async def test_a_listener_whose_cable_is_cut_slows_nobody(server: Running) -> None:
+    async with connect(f"{server.ws}/ws/stream?name=press-1") as sender:
+        cut = await _stuck_listener(server, "press-1")
+        cut.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        cut.close()  # a reset, with nothing said
+        for _ in range(50):
+            await sender.send(GOOD)
+            await receive_result(sender)
+        await listed_when(server, "press-1", lambda stream: stream is not None and stream["viewers"] == 0)
+
+
+async def test_streams_get_equal_service(server: Running, model: FakeModel) -> None:
+    """Eight streams share one worker; the first sends ten times as fast as the others."""
+    model.seconds = 0.004
+    done = asyncio.Event()
+
+    async def send(number: int, pause_s: float) -> int:
+        inspected = 0
+        async with connect(f"{server.ws}/ws/stream?name=press-{number}") as socket:
+
+            async def flood() -> None:
+                while not done.is_set():
+                    await socket.send(GOOD)
+                    await asyncio.sleep(pause_s)
+
+            flooding = asyncio.create_task(flood())
+            while not done.is_set():
+                inspected = (await receive_result(socket)).inspected
+                if inspected == 40:
+                    done.set()
+            await flooding
+        return inspected
+
+    shares = await asyncio.gather(*(send(number, 0.001 if number == 0 else 0.01) for number in range(8)))
+    assert max(shares) / min(shares) <= 1.5, shares
+
+
+async def test_garbage_does_not_fill_the_log(server: Running, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.handler.addFilter(collapse := Collapse())
+    caplog.set_level(logging.INFO)
+    try:
+        async with connect(f"{server.ws}/ws/stream?name=press-1") as socket:
+            await _send_all(socket, [BROKEN] * 1000)
+            while (message := await receive(socket)).seq != 999:  # type: ignore[union-attr]
+                assert isinstance(message, Error)
+        for _ in range(100):
+            async with connect(f"{server.ws}/ws/stream") as socket:
+                await socket.send(BROKEN)
+                await receive(socket)
+    finally:
+        caplog.handler.removeFilter(collapse)
+    assert len(caplog.records) < 80
+
+
+async def test_an_inspection_that_fails_is_logged_and_answered(
+    server: Running, model: FakeModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    model.fails = RuntimeError("out of memory")
+    async with connect(f"{server.ws}/ws/stream?name=press-1") as socket:
+        await socket.send(GOOD)
+        error = await receive(socket)
+        assert isinstance(error, Error) and "log" in error.error and "out of memory" not in error.error
+        assert "out of memory" in caplog.text
+        model.fails = None
+        await socket.send(GOOD)
+        assert (await receive_result(socket)).failed == 1
+
+
+async def _send_all(socket: ClientConnection, frames: list[bytes]) -> None:
+    for frame in frames:
+        await socket.send(frame)
+
+
+async def _fill_its_pipe(socket: ClientConnection, server: Running) -> None:
+    """Send frames and read nothing, until the answers have filled everything between here and the server."""
+    socket.transport.pause_reading()
+    for _ in range(3000):
+        await socket.send(GOOD)
+        await asyncio.sleep(0)
+    socket.transport.resume_reading()
+
+
+async def _stuck_listener(server: Running, name: str) -> socket.socket:
+    """A listener with a small receive buffer that has read the handshake and reads nothing more."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listener.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(listener, ("127.0.0.1", server.port))
+    request = (
+        f"GET /ws/live/{name} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    await loop.sock_sendall(listener, request.encode())
+    answer = b""
+    while not answer.endswith(b"\r\n\r\n"):
+        answer += await asyncio.wait_for(loop.sock_recv(listener, 1), WAIT_S)
+    assert answer.startswith(b"HTTP/1.1 101")
+    return listener
+
+
+async def _read_all(listener: socket.socket, last_seq: int) -> list[dict[str, Any]]:
+    """The JSON messages a raw listener gets, up to the result of the last frame."""
+    loop, data, messages = asyncio.get_running_loop(), b"", []
+    with listener:
+        while not messages or messages[-1].get("seq") != last_seq:
+            data += await asyncio.wait_for(loop.sock_recv(listener, 65536), WAIT_S)
+            while len(data) >= 2:
+                length, start = data[1], 2
+                if length == 126:
+                    length, start = int.from_bytes(data[2:4], "big"), 4
+                if length == 127 or len(data) < start + length:
+                    break
+                if data[0] == 0x81:
+                    messages.append(json.loads(data[start : start + length]))
+                data = data[start + length :]
+    return messages
