@@ -9,6 +9,7 @@ every other.
 from __future__ import annotations
 
 import io
+import math
 import pickle
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class _View:
     strides: tuple[int, ...]
 
 
-class _TensorsOnly(pickle.Unpickler):
+class _TensorsOnly(pickle._Unpickler):  # the one in Python: the one in C can be told to allocate gigabytes
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
@@ -91,9 +92,9 @@ def read_checkpoint(data: bytes) -> dict[str, Tensor]:
         dtypes = {view.storage.key: view.storage.dtype for view in views.values()}
         storages: dict[str, Tensor] = {}
         for key in keys:
-            (length,) = np.frombuffer(file.read(8), "<i8")
+            length = int.from_bytes(file.read(8), "little")
             dtype = np.dtype(dtypes[key])
-            storages[key] = np.frombuffer(file.read(int(length) * dtype.itemsize), dtype, count=int(length))
+            storages[key] = np.frombuffer(file.read(length * dtype.itemsize), dtype, count=length)
         return {name: _array(storages[view.storage.key], view) for name, view in views.items()}
     except ModelError:
         raise
@@ -106,6 +107,8 @@ def read_checkpoint(data: bytes) -> dict[str, Tensor]:
 def _array(storage: Tensor, view: _View) -> Tensor:
     if any(n < 0 for n in (*view.shape, *view.strides, view.offset)) or len(view.shape) != len(view.strides):
         raise ModelError("the checkpoint holds a tensor of impossible shape")
+    if math.prod(view.shape) > storage.size:  # with strides of 0 a few bytes could become terabytes
+        raise ModelError("the checkpoint holds a tensor larger than its storage")
     last = view.offset + sum((n - 1) * stride for n, stride in zip(view.shape, view.strides, strict=True))
     if 0 not in view.shape and last >= storage.size:
         raise ModelError("the checkpoint holds a tensor that reaches beyond its storage")

@@ -40,8 +40,8 @@ def greedy_coreset(
     Returns:
         indices into ``patches``, in the order chosen.
     """
-    # One thread: NumPy's threads wait for each other spinning, several times slower while the other cores inspect frames,
-    # and rounding would depend on their number.
+    # One thread: NumPy's threads wait for each other spinning, which is several times slower while the other cores
+    # inspect frames; and rounding would depend on their number.
     with threadpool_limits(1, "blas"):
         return _greedy(patches, size, np.random.default_rng(seed), progress or (lambda fraction: None))
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-# libpng and libjpeg warnings of a client's broken pictures must not flood the operator's log.
-os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+# What OpenCV would print of a client's broken pictures must not flood the operator's log: an ImageError says it all.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 import cv2
 
@@ -50,7 +51,7 @@ def decode(data: bytes | memoryview, *, formats: tuple[str, ...] = FORMATS) -> B
             f"and at most {MAX_PIXELS // 1_000_000} megapixels are taken"
         )
     if not _is_complete(data, name):
-        raise ImageError(f"the {name} picture is incomplete: its end is missing; send the whole file")
+        raise ImageError(f"the {name} picture is incomplete or damaged: send the whole file")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
@@ -110,15 +111,27 @@ def _header(data: bytes, formats: tuple[str, ...]) -> tuple[str, tuple[int, int]
 def _is_complete(data: bytes, name: str) -> bool:
     """Whether the file runs to its end mark. OpenCV fills what is missing with grey and says nothing,
     and a half-grey frame would be a false reject, or spoil a calibration."""
-    if name == "JPEG":
+    if name in ("JPEG", "MPO"):  # MPO: the JPEG of some phones, with a second picture behind the first
         scan = _start_of_scan(data)
         # Entropy-coded data never holds FF D9 (FF is always stuffed), so behind the scan's start it is the end.
         return scan >= 0 and data.find(b"\xff\xd9", scan) >= 0
     if name == "PNG":
-        return data.find(b"IEND", 8) >= 0
+        return _has_every_chunk(data)
     if name == "WEBP":
         return len(data) >= 8 + int.from_bytes(data[4:8], "little")
     return True
+
+
+def _has_every_chunk(data: bytes) -> bool:
+    position, view = 8, memoryview(data)
+    while position + 12 <= len(data):
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            return False
+        if data[position + 4 : position + 8] == b"IEND":
+            return True
+        position = end
+    return False
 
 
 def _start_of_scan(data: bytes) -> int:

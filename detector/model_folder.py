@@ -1,4 +1,8 @@
-"""A trained model on disk: ``manifest.json`` and ``memory_bank.safetensors``, never a pickle."""
+"""A trained model on disk: ``manifest.json`` and ``memory_bank-HASH.safetensors``, never a pickle.
+
+The manifest names the tensors by their sha256, so replacing it is the one moment at which a new model takes the old
+one's place: a crash at any time leaves the old model or the new one.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -22,7 +27,7 @@ from detector.errors import ModelError
 from detector.files import sync_folder, write_atomically
 
 FORMAT_VERSION = 1
-MANIFEST, TENSORS = "manifest.json", "memory_bank.safetensors"
+MANIFEST = "manifest.json"
 DEFINITIONS = (backbone.PREPROCESSING, backbone.POOLING, score.DEFINITION)
 """What must be the same for a model's scores to mean the same."""
 
@@ -55,15 +60,20 @@ class Manifest(msgspec.Struct, frozen=True, dict=True):
     held_out_scores: list[float]
     threshold: float
     dataset_fingerprint: str
-    tensors_sha256: str
+    tensors_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     created: str
     software: dict[str, str]
 
     @cached_property
     def hash(self) -> str:
         """sha256 of the manifest, which names the tensors' own. Names this very model: the same pictures, seed and
-        definitions give the same hash, whenever and wherever they were taught."""
+        definitions give the same hash whenever they are taught on the same kind of machine (another processor rounds
+        otherwise)."""
         return hashlib.sha256(to_json(msgspec.structs.replace(self, created="", software={}))).hexdigest()
+
+    @property
+    def tensors_file(self) -> str:
+        return f"memory_bank-{self.tensors_sha256[:16]}.safetensors"
 
 
 def describe(
@@ -108,7 +118,7 @@ def is_model_folder(folder: Path) -> bool:
 
 
 def write(folder: Path, manifest: Manifest, tensors: Tensors) -> None:
-    """Write a model folder in one step: a complete one beside it, then renamed into place.
+    """Write a model folder; an older model there is replaced in one step, and is untouched if that fails.
 
     Raises:
         ModelError: the path exists and is not a model folder, or cannot be written.
@@ -118,17 +128,16 @@ def write(folder: Path, manifest: Manifest, tensors: Tensors) -> None:
         raise ModelError(f"{folder} exists and is not a model folder: choose another place, nothing was written")
     fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
-        fresh.mkdir(parents=True)
-        write_atomically(fresh / TENSORS, _pack(tensors))
-        write_atomically(fresh / MANIFEST, to_json(manifest))
-        if folder.exists():
-            old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
-            folder.rename(old)
-            fresh.rename(folder)
-            shutil.rmtree(old)
+        if is_model_folder(folder):
+            _write_files(folder, manifest, tensors)
+            for old in folder.glob("memory_bank-*.safetensors"):
+                if old.name != manifest.tensors_file:
+                    old.unlink(missing_ok=True)
         else:
+            fresh.mkdir(parents=True)
+            _write_files(fresh, manifest, tensors)
             fresh.rename(folder)
-        sync_folder(folder.parent)
+            sync_folder(folder.parent)
     except OSError as error:
         shutil.rmtree(fresh, ignore_errors=True)
         raise ModelError(f"the model cannot be written to {folder}: {error.strerror}") from error
@@ -140,26 +149,7 @@ def read(folder: Path) -> tuple[Manifest, Tensors]:
     Raises:
         ModelError: missing, of another format version or backbone, damaged, or changed since it was made.
     """
-    try:
-        text = (folder / MANIFEST).read_bytes()
-        data = (folder / TENSORS).read_bytes()
-    except FileNotFoundError as error:
-        name = Path(error.filename).name
-        raise ModelError(
-            f"{folder} is not a model folder: it has no {name}; make one with defectvision train"
-        ) from error
-    except OSError as error:
-        raise ModelError(f"{folder} cannot be read: {error.strerror}") from error
-    try:
-        found = msgspec.json.decode(text).get("format_version")
-        if found != FORMAT_VERSION:
-            raise ModelError(
-                f"{folder} has model format {found!r}, this software reads {FORMAT_VERSION}: "
-                "teach it again, or use the matching version"
-            )
-        manifest = msgspec.json.decode(text, type=Manifest)
-    except (msgspec.MsgspecError, AttributeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{folder / MANIFEST} is damaged: {error}") from error
+    manifest = _decode(_read_file(folder, MANIFEST), folder)
     if (manifest.backbone, manifest.backbone_sha256) != (backbone.NAME, backbone.CHECKPOINT_SHA256):
         raise ModelError(
             f"{folder} was made with backbone {manifest.backbone} ({manifest.backbone_sha256[:12]}…), here is "
@@ -167,13 +157,45 @@ def read(folder: Path) -> tuple[Manifest, Tensors]:
         )
     if (manifest.preprocessing, manifest.pooling, manifest.score) != DEFINITIONS:
         raise ModelError(f"{folder} was made with another preprocessing, pooling or score definition: teach it again")
-    if hashlib.sha256(data).hexdigest() != manifest.tensors_sha256:
-        raise ModelError(
-            f"{folder / TENSORS} is damaged: its sha256 is not the one in the manifest; copy the folder again"
-        )
     if manifest.image_size % 16 or not 64 <= manifest.image_size <= 2048 or not 0 < manifest.threshold < float("inf"):
         raise ModelError(f"{folder / MANIFEST} is damaged: image size or threshold make no sense")
-    return manifest, _unpack(data, folder)
+    data = _read_file(folder, manifest.tensors_file)
+    if hashlib.sha256(data).hexdigest() != manifest.tensors_sha256:
+        raise ModelError(
+            f"{folder / manifest.tensors_file} is damaged: its sha256 is not the one in the manifest; "
+            "copy the folder again"
+        )
+    return manifest, _unpack(data, folder / manifest.tensors_file)
+
+
+def _read_file(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{folder} is not a complete model folder: it has no {name}; copy it again, or make one with "
+            "defectvision train"
+        ) from error
+    except OSError as error:
+        raise ModelError(f"{folder / name} cannot be read: {error.strerror}") from error
+
+
+def _decode(text: bytes, folder: Path) -> Manifest:
+    try:
+        found = msgspec.json.decode(text).get("format_version")
+        if found != FORMAT_VERSION:
+            raise ModelError(
+                f"{folder} has model format {found!r}, this software reads {FORMAT_VERSION}: "
+                "teach it again, or use the matching version"
+            )
+        return msgspec.json.decode(text, type=Manifest)
+    except (msgspec.MsgspecError, AttributeError, UnicodeDecodeError, RecursionError) as error:
+        raise ModelError(f"{folder / MANIFEST} is damaged: {error}") from error
+
+
+def _write_files(folder: Path, manifest: Manifest, tensors: Tensors) -> None:
+    write_atomically(folder / manifest.tensors_file, _pack(tensors))
+    write_atomically(folder / MANIFEST, to_json(manifest))
 
 
 def to_json(manifest: Manifest) -> bytes:
@@ -185,17 +207,19 @@ def _pack(tensors: Tensors) -> bytes:
     return bytes(safetensors.save({"memory_bank": tensors.memory_bank, "mean": tensors.mean, "std": tensors.std}))
 
 
-def _unpack(data: bytes, folder: Path) -> Tensors:
+def _unpack(data: bytes, path: Path) -> Tensors:
     try:
         arrays = safetensors.load(data)
         tensors = Tensors(arrays["memory_bank"], arrays["mean"], arrays["std"])
     except (SafetensorError, KeyError) as error:
-        raise ModelError(f"{folder / TENSORS} is damaged: {error}") from error
+        raise ModelError(f"{path} is damaged: {error}") from error
     shapes = (tensors.memory_bank.shape[1:], tensors.mean.shape, tensors.std.shape)
-    if shapes != ((backbone.CHANNELS,),) * 3 or any(
-        a.dtype != np.float32 for a in (tensors.memory_bank, tensors.mean, tensors.std)
+    if (
+        not len(tensors.memory_bank)
+        or shapes != ((backbone.CHANNELS,),) * 3
+        or any(a.dtype != np.float32 for a in (tensors.memory_bank, tensors.mean, tensors.std))
     ):
-        raise ModelError(f"{folder / TENSORS} is damaged: its tensors have the wrong shape")
+        raise ModelError(f"{path} is damaged: its tensors have the wrong shape")
     return tensors
 
 

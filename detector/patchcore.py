@@ -18,7 +18,7 @@ from detector import model_folder
 from detector.backbone import load_backbone
 from detector.calibration import DEFAULT_K, calibrate
 from detector.coreset import greedy_coreset
-from detector.errors import ModelError
+from detector.errors import ImageError, ModelError
 from detector.images import BGRImage
 from detector.model_folder import Manifest
 from detector.runtimes import Runtime, runtime
@@ -31,7 +31,7 @@ HELD_OUT_ENOUGH = 30
 """Normal images scored for the default threshold, if there are as many."""
 MIN_IMAGES = 5
 MAX_PATCHES = 400_000
-"""Patches kept for the choice of the coreset, about 240 MB; beyond that each image gives its share, chosen at random."""
+"""Patches kept for the choice of the coreset, about 240 MB; beyond that each image gives a share, chosen at random."""
 
 Progress = Callable[[str, float], None]
 
@@ -60,7 +60,11 @@ class PatchCore:
         return self.manifest.threshold
 
     def detect(self, frame: BGRImage) -> Detection:
-        """Score one frame (H×W×3 uint8 BGR, any size; it is resized to the model's square input)."""
+        """Score one frame (H×W×3 uint8 BGR, any size; it is resized to the model's square input).
+
+        Raises:
+            ImageError: not such an array.
+        """
         return to_detection(self._distances(_fit_input(frame, self.manifest.image_size)))
 
     def save(self, folder: Path | str) -> None:
@@ -115,6 +119,7 @@ def fit(
 
     Raises:
         ModelError: too few images, or a size that cannot be.
+        ImageError: an image is not such an array.
     """
     if image_size < 64 or image_size > 2048 or image_size % 16:
         raise ModelError(f"image size {image_size} cannot be used: take a multiple of 16 from 64 to 2048")
@@ -220,7 +225,7 @@ class _Stages:
 
 def _fit_input(frame: BGRImage, size: int) -> BGRImage:
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-        raise ModelError(f"a frame must be H×W×3 uint8 BGR, not {frame.shape} {frame.dtype}")
+        raise ImageError(f"a frame must be H×W×3 uint8 BGR, not {frame.shape} {frame.dtype}")
     height, width = frame.shape[:2]
     if (height, width) == (size, size):
         return frame

@@ -89,7 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
     if sender.error is not None:
         logger.error("%s", sender.error)
     exit_code = CONFIGURATION_ERROR if sender.error is not None else 0
-    if not captures_ended:
+    if not (captures_ended and sender.ended.is_set()):
+        # A thread is still inside a driver or a look-up, and the interpreter's own end could crash on it.
         logging.shutdown()
         os._exit(exit_code)
     return exit_code

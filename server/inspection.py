@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -67,11 +68,14 @@ class Inspection:
         self._environment_threshold = threshold
         self._category = category
         self._in_use: tuple[PatchCore, Threshold] | None = None
+        # What is in force must be what is on disk, also when two people calibrate at once.
+        self._changing = threading.Lock()
         self.why_no_model = "the server is starting"
 
     def use(self, model: PatchCore) -> None:
         """Inspect with this model from now on."""
-        self._in_use = (model, self._threshold_for(model))
+        with self._changing:
+            self._in_use = (model, self._threshold_for(model))
         log.info(
             "model in use category=%s hash=%s runtime=%s threshold=%.4g source=%s",
             self.category,
@@ -140,8 +144,9 @@ class Inspection:
             OSError: it cannot be stored; nothing changes.
         """
         calibration = calibrate(scores, k)
-        self._calibrations.put(model.hash, model.runtime, calibration)
-        self._refresh()
+        with self._changing:
+            self._calibrations.put(model.hash, model.runtime, calibration)
+            self._refresh()
         log.info("calibrated threshold=%.4g images=%d k=%g", calibration.threshold, calibration.n_images, k)
         return calibration
 
@@ -151,8 +156,9 @@ class Inspection:
         Raises:
             OSError: the file cannot be written; nothing changes.
         """
-        self._calibrations.delete(self.model.hash, self.model.runtime)
-        self._refresh()
+        with self._changing:
+            self._calibrations.delete(self.model.hash, self.model.runtime)
+            self._refresh()
         log.info("calibration deleted threshold=%.4g source=%s", self.threshold.value, self.threshold.source)
 
     def _refresh(self) -> None:

@@ -5,33 +5,70 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
 
 QUIET_S = 60.0
 """The same message is written once in this time; the next one after it says how many were left out."""
+
+MAX_A_LINE = 30
+"""Different messages from one line of the source in this time: a client that comes back under ever new names is one
+event, not thousands."""
 
 MAX_REMEMBERED = 256
 
 
 class Collapse(logging.Filter):
-    """Lets a message through once a minute. What counts as the same: logger, level, source line, and text."""
+    """Lets the same message (of one logger and level) through once a minute, and few different ones of one source line.
 
-    def __init__(self) -> None:
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._seen: dict[tuple[str, int, str], tuple[float, int]] = {}
+        self._clock = clock
+        self._messages: dict[tuple[str, int, str], _Seen] = {}
+        self._lines: dict[tuple[str, int], _Seen] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        key = (record.name, record.levelno, record.getMessage())
-        now = time.monotonic()
-        last, left_out = self._seen.get(key, (-QUIET_S, 0))
-        if now - last < QUIET_S:
-            self._seen[key] = (last, left_out + 1)
+        message = _of(self._messages, (record.name, record.levelno, record.getMessage()), self._clock())
+        line = _of(self._lines, (record.pathname, record.lineno), self._clock())
+        if message.written >= 1:
+            message.left_out += 1
             return False
-        if len(self._seen) >= MAX_REMEMBERED:
-            self._seen.clear()
-        self._seen[key] = (now, 0)
-        if left_out:
-            record.msg, record.args = f"{record.getMessage()} (and {left_out} times more since)", ()
+        if line.written >= MAX_A_LINE:
+            line.left_out += 1
+            return False
+        message.written += 1
+        line.written += 1
+        if message.left_out:
+            record.msg, record.args = f"{record.getMessage()} (and {message.left_out} times more since)", ()
+            message.left_out = 0
+        elif line.left_out:
+            record.msg, record.args = f"{record.getMessage()} (and {line.left_out} like it since)", ()
+            line.left_out = 0
         return True
+
+
+@dataclass
+class _Seen:
+    since: float
+    written: int = 0
+    left_out: int = 0
+
+
+def _of(seen: dict[Key, _Seen], key: Key, now: float) -> _Seen:
+    """What was seen of a key in the last minute, beginning a new minute when that one is over."""
+    if key not in seen and len(seen) >= MAX_REMEMBERED:
+        del seen[next(iter(seen))]
+    entry = seen.setdefault(key, _Seen(now))
+    if now - entry.since >= QUIET_S:
+        entry.since, entry.written = now, 0
+    return entry
 
 
 def set_up() -> None:

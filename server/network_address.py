@@ -95,7 +95,7 @@ def qr_terminal(url: str) -> str:
 def qr_svg(url: str) -> str:
     """A QR code of `url` as an ``<svg>`` element (black on white) to put into a page."""
     code = segno.make(url, error="m", micro=False)
-    drawing: str = code.svg_inline(scale=6, border=4, light="#fff", dark="#000")
+    drawing: str = code.svg_inline(scale=6, border=4, omitsize=True, light="#fff", dark="#000")
     return drawing
 
 

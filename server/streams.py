@@ -35,6 +35,7 @@ class OpenStream:
         self.describe_camera: Callable[[], CameraInfo] | None = None
         self._streams = streams
         self._results = results
+        self._ended = False
 
     def offer(self, load: Load, simulated: Simulated | None = None) -> None:
         """Take a frame that arrived now; the newest one wins. On the event loop; costs microseconds.
@@ -43,7 +44,7 @@ class OpenStream:
             load: makes the picture, in a worker thread, only if the frame is inspected; raises ImageError if broken.
             simulated: what the simulated line knows of the frame.
         """
-        if self.stream.put(load, simulated):
+        if not self._ended and self.stream.put(load, simulated):
             self._streams.pool.notify(self)
 
     def results(self) -> Subscription:
@@ -66,6 +67,7 @@ class OpenStream:
 
     def end(self) -> None:
         """The stream takes no more frames and its results end."""
+        self._ended = True
         self.stream.discard_waiting()
         self._results.close()
 

@@ -65,7 +65,7 @@ def _grooves() -> Map:
     fine = rng.normal(0, 1, 4 * SIZE).astype(np.float32)
     radii = np.arange(4 * SIZE, dtype=np.float32) / 8  # camera pixels
     marks = cv2.GaussianBlur(fine[None], (0, 0), 3)[0] * 0.2 + cv2.GaussianBlur(fine[None], (0, 0), 14)[0] * 0.3
-    return np.interp(polar()[0], radii, marks).astype(np.float32)
+    return np.asarray(np.interp(polar()[0], radii, marks), np.float32)
 
 
 @cache

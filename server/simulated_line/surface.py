@@ -75,15 +75,14 @@ def plane() -> tuple[Map, Map]:
 def polar() -> tuple[Map, Map]:
     """Radius in camera pixels and angle in radians (0 right, clockwise) of every surface pixel."""
     x, y = plane()
-    radius, angle = np.hypot(x, y), np.arctan2(y, x)
-    return np.asarray(radius, np.float32), np.asarray(angle, np.float32)
+    return np.hypot(x, y), np.arctan2(y, x)
 
 
 @cache
 def _groove_direction() -> tuple[Map, Map]:
     x, y = plane()
     radius = np.maximum(np.hypot(x, y), 1e-3)
-    return -y / radius, x / radius
+    return np.asarray(-y / radius, np.float32), np.asarray(x / radius, np.float32)
 
 
 def soften(layer: Map, camera_pixels: float) -> Map:

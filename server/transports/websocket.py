@@ -32,11 +32,7 @@ class StreamSocket:
             await socket.close(POLICY_VIOLATION, str(error))
             return
         try:
-            await _first(
-                self._receive(socket, opened),
-                _send(socket, opened.results()),
-                self._until_taken_over(socket, opened),
-            )
+            await _first(self._receive(socket, opened), self._answer(socket, opened))
         finally:
             opened.close()
 
@@ -51,9 +47,10 @@ class StreamSocket:
                 return
             opened.offer(partial(decode, data))
 
-    async def _until_taken_over(self, socket: WebSocket, opened: OpenStream) -> None:
-        await opened.taken_over.wait()
-        await socket.close(TAKEN_OVER, "another sender took over this stream name")
+    async def _answer(self, socket: WebSocket, opened: OpenStream) -> None:
+        await _send(socket, opened.results())
+        if opened.taken_over.is_set():
+            await socket.close(TAKEN_OVER, "another sender took over this stream name")
 
 
 class LiveSocket:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -16,13 +18,13 @@ import httpx
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from tests.running import Running, running
 from websockets.asyncio.client import ClientConnection
 
 from detector import Detection
 from server.app import create_app
 from server.messages import Error, Result, Status, encode
 from server.settings import Settings
+from tests.running import Running, running
 
 THRESHOLD = 100.0
 WAIT_S = 20.0
@@ -37,11 +39,12 @@ class FakeManifest:
 
 
 class FakeModel:
-    """The anomaly map of a frame is its brightness on 8×8 cells: a picture above 100 is an anomaly.
+    """The anomaly map of a frame is its brightness on some cells: a picture above 100 is an anomaly.
 
     Attributes:
         gate: while it is not set, every ``detect`` waits.
         seconds: how long each ``detect`` takes.
+        cells: rows and columns of the anomaly map.
         detected: how many frames it was given.
         fails: raised instead of an answer.
     """
@@ -52,6 +55,7 @@ class FakeModel:
         self.gate = threading.Event()
         self.gate.set()
         self.seconds = 0.0
+        self.cells = 8
         self.detected = 0
         self.fails: Exception | None = None
 
@@ -61,7 +65,9 @@ class FakeModel:
         time.sleep(self.seconds)
         if self.fails is not None:
             raise self.fails
-        anomaly_map = cv2.resize(frame.max(axis=2), (8, 8), interpolation=cv2.INTER_AREA).astype(np.float32)
+        anomaly_map = cv2.resize(frame.max(axis=2), (self.cells, self.cells), interpolation=cv2.INTER_AREA).astype(
+            np.float32
+        )
         return Detection(float(anomaly_map.max()), anomaly_map)
 
 
@@ -89,10 +95,15 @@ async def serving(model: FakeModel | Callable[[], Any], data_dir: Path, **settin
         yield server
 
 
+def http(server: Running) -> httpx.AsyncClient:
+    """A client of a server; it costs 30 ms to look for certificates it does not need, so it does not."""
+    return httpx.AsyncClient(base_url=server.http, verify=False, trust_env=False, timeout=WAIT_S)
+
+
 async def healthy(server: Running, status: int = 200) -> dict[str, Any]:
     """Wait until ``/health`` answers with this status code; returns its body."""
-    async with httpx.AsyncClient(base_url=server.http) as client, asyncio.timeout(WAIT_S):
-        while (answer := await client.get("/health")).status_code != status:
+    async with http(server) as client, asyncio.timeout(WAIT_S):
+        while (answer := await client.get("/health")).status_code != status:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         body: dict[str, Any] = answer.json()
         return body
@@ -101,13 +112,13 @@ async def healthy(server: Running, status: int = 200) -> dict[str, Any]:
 async def until(condition: Callable[[], bool], within_s: float = WAIT_S) -> None:
     """Wait for a condition; fails when it does not come true in time."""
     async with asyncio.timeout(within_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
 async def listed(server: Running, name: str) -> dict[str, Any] | None:
     """What ``/api/streams`` says of one stream now."""
-    async with httpx.AsyncClient(base_url=server.http) as client:
+    async with http(server) as client:
         streams = (await client.get("/api/streams")).json()["streams"]
         return next((stream for stream in streams if stream["name"] == name), None)
 
@@ -117,7 +128,7 @@ async def listed_when(
 ) -> dict[str, Any] | None:
     """Wait until ``/api/streams`` says of a stream what the condition wants."""
     async with asyncio.timeout(WAIT_S):
-        while not condition(stream := await listed(server, name)):
+        while not condition(stream := await listed(server, name)):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         return stream
 
@@ -133,13 +144,55 @@ def read(text: str | bytes) -> Result | Error | Status:
     return message
 
 
-async def receive(socket: ClientConnection) -> Result | Error | Status:
+async def receive(connection: ClientConnection) -> Result | Error | Status:
     """The next message."""
     async with asyncio.timeout(WAIT_S):
-        return read(await socket.recv())
+        return read(await connection.recv())
 
 
-async def receive_result(socket: ClientConnection) -> Result:
-    message = await receive(socket)
+async def receive_result(connection: ClientConnection) -> Result:
+    message = await receive(connection)
     assert isinstance(message, Result), message
     return message
+
+
+async def send_all(connection: ClientConnection, frames: list[bytes]) -> None:
+    for frame in frames:
+        await connection.send(frame)
+
+
+async def stuck_listener(server: Running, name: str) -> socket.socket:
+    """A listener with a small receive buffer that has read the handshake and reads nothing more."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listener.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(listener, ("127.0.0.1", server.port))
+    request = (
+        f"GET /ws/live/{name} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    await loop.sock_sendall(listener, request.encode())
+    answer = b""
+    while not answer.endswith(b"\r\n\r\n"):
+        answer += await asyncio.wait_for(loop.sock_recv(listener, 1), WAIT_S)
+    assert answer.startswith(b"HTTP/1.1 101")
+    return listener
+
+
+async def read_all(listener: socket.socket, last_seq: int) -> list[dict[str, Any]]:
+    """The JSON messages a raw listener gets, up to the result of the last frame."""
+    loop, data, messages = asyncio.get_running_loop(), b"", []
+    with listener:
+        while not messages or messages[-1].get("seq") != last_seq:
+            data += await asyncio.wait_for(loop.sock_recv(listener, 65536), WAIT_S)
+            while len(data) >= 2:
+                length, start = data[1], 2
+                if length == 126:
+                    length, start = int.from_bytes(data[2:4], "big"), 4
+                if length == 127 or len(data) < start + length:
+                    break
+                if data[0] == 0x81:
+                    messages.append(json.loads(data[start : start + length]))
+                data = data[start + length :]
+    return messages

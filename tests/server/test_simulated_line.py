@@ -113,12 +113,12 @@ def test_the_detector_tells_good_parts_from_defective_ones() -> None:
     model = fit(list(good_frames(100)))
     good = SimulatedLine(seed=21, defect_rate=0)
     step = CYCLE_SECONDS * 0.382  # every phase of the movement
-    false_rejects = [model.detect(good.frame_at(i * step).image).score > model.threshold for i in range(60)]
+    false_rejects = [model.detect(good.frame_at(i * step).image).score > model.threshold for i in range(40)]
     assert sum(false_rejects) == 0
 
     bad = SimulatedLine(seed=22, defect_rate=1.0)
     escapes: list[str | None] = []
-    for part in range(2, 34):
+    for part in range(2, 30):
         frame = at_rest(bad, part)
         if model.detect(frame.image).score <= model.threshold:
             escapes.append(frame.defect)
