@@ -109,8 +109,8 @@ def create_app(
         finally:
             teacher.stop()
             preparing.cancel()
-            stops = [asyncio.to_thread(camera.stop) for camera in cameras]
-            await asyncio.gather(preparing, webrtc.close(), *stops, return_exceptions=True)
+            await asyncio.gather(preparing, webrtc.close(), return_exceptions=True)
+            app.state.cameras_let_go = all(await asyncio.gather(*(camera.stop() for camera in cameras)))
             hub.close()
             pool.close()
 

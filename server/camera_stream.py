@@ -33,10 +33,15 @@ class CameraStream:
         )
         self._camera.start()
 
-    def stop(self) -> None:
-        """Stop the camera. For a thread: it may take up to a second."""
-        self._camera.stop()
-        self._loop.call_soon_threadsafe(self._opened.close)
+    async def stop(self) -> bool:
+        """Stop the camera, within a second.
+
+        Returns:
+            whether its driver has let go; if not, end the process with ``os._exit``.
+        """
+        let_go = await asyncio.to_thread(self._camera.stop)
+        self._opened.close()
+        return let_go
 
     def _captured(self, frame: CapturedFrame) -> None:
         with self._lock:

@@ -150,7 +150,10 @@ def schema() -> dict[str, Any]:
 
 def reference() -> str:
     """The Markdown tables in ``docs/protocol.md``: what the server sends, field by field."""
-    return "\n\n".join(_table(struct) for struct in (Result, Error, Status, Goodbye, Heatmap, Picture, Simulated, StreamInfo, CameraInfo))
+    return "\n\n".join(
+        _table(struct)
+        for struct in (Result, Error, Status, Goodbye, Heatmap, Picture, Simulated, StreamInfo, CameraInfo)
+    )
 
 
 def _table(struct: type[Struct]) -> str:

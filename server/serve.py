@@ -74,6 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
         signal.signal(stop, lambda number, frame: None)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(config, listening, certificates, renew))
+    if not getattr(app.state, "cameras_let_go", True):
+        # A camera's driver still sits in native code: the interpreter's own end could crash on that thread.
+        logging.shutdown()
+        os._exit(0)
     return 0
 
 

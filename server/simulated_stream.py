@@ -22,7 +22,7 @@ log = logging.getLogger("defectvision.simulated")
 NAME = "simulated-line"
 TRANSPORT: Transport = "simulated"
 FRAMES_PER_SECOND = 12.0
-TEACHING_FRAMES = 80
+TEACHING_FRAMES = 100
 CATEGORY = "simulated flange"
 
 

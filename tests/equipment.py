@@ -21,7 +21,9 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-APT = {"ffmpeg": "ffmpeg"}
+RTSP_PACKAGES = ("ffmpeg", "python3-gi", "gir1.2-gst-rtsp-server-1.0", "gstreamer1.0-plugins-good")
+RTSP_PYTHON = "/usr/bin/python3"
+"""Debian's own Python, which is the one its GStreamer bindings are for."""
 
 
 def chromium() -> str | None:
@@ -36,11 +38,20 @@ def chromium() -> str | None:
     return path if os.path.exists(path) else None  # noqa: PTH110
 
 
+def has_rtsp_equipment() -> bool:
+    """Whether there are an RTSP server and ffmpeg to feed it."""
+    probe = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
+    try:
+        found = subprocess.run([RTSP_PYTHON, "-c", probe], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+    return found and shutil.which("ffmpeg") is not None
+
+
 def main() -> int:
     """Install what is missing; returns 1 when there is no Chromium to be had."""
-    missing = [package for command, package in APT.items() if not shutil.which(command)]
-    if missing and _apt(*missing) != 0:
-        print(f"Not installed: {', '.join(missing)}; the RTSP tests will be skipped.", file=sys.stderr)
+    if not has_rtsp_equipment() and _apt(*RTSP_PACKAGES) != 0:
+        print(f"The RTSP tests will be skipped: they need {' '.join(RTSP_PACKAGES)}.", file=sys.stderr)
     if chromium() is None:
         print("No Chromium found: installing one.")
         # Debian's own where we may install packages: Playwright's download is refused in closed networks.
@@ -58,7 +69,9 @@ def _apt(*packages: str) -> int:
         return 1
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run(["apt-get", "update", "-qq"], check=False, env=environment)
-    return subprocess.run(["apt-get", "install", "-y", "-qq", *packages], check=False, env=environment).returncode
+    return subprocess.run(
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], check=False, env=environment
+    ).returncode
 
 
 if __name__ == "__main__":

@@ -33,9 +33,9 @@ from starlette.responses import JSONResponse, Response
 
 from detector.errors import ImageError
 from detector.images import BGRImage
+from server.messages import Goodbye, encode
 from server.stream import Load
 from server.streams import OpenStream, Streams
-from server.messages import Goodbye, encode
 from server.transports import aiortc_receiver
 from server.transports.session_description import checked_offer, with_bitrates
 

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from detector import ImageError, images
+
+WIDTH, HEIGHT = 48, 40
+
+
+@cache
+def picture() -> images.BGRImage:
+    """Nowhere grey and nowhere repeating, so that a part filled in by a decoder is seen; red more than blue."""
+    noise = np.random.default_rng(0).normal(0, 60, (HEIGHT, WIDTH, 3))
+    smooth = cv2.GaussianBlur(noise, (0, 0), 2) * 4 + np.array([40, 90, 200])
+    return np.clip(smooth, 0, 255).astype(np.uint8)
+
+
+def encoded(format_: str, bgr: images.BGRImage | None = None, **options: Any) -> bytes:
+    bgr = picture() if bgr is None else bgr
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(bgr[..., ::-1])).save(file, format_, **options)
+    return file.getvalue()
+
+
+@cache
+def files() -> dict[str, bytes]:
+    other = Image.fromarray(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    thumbnail = Image.Exif()
+    thumbnail[0x010E] = "\xff\xd9 in the description"
+    return {
+        "baseline JPEG": encoded("JPEG", quality=95, subsampling=0),
+        "progressive JPEG": encoded("JPEG", quality=95, subsampling=0, progressive=True),
+        "JPEG with restart markers": encoded("JPEG", quality=95, subsampling=0, restart_marker_blocks=2),
+        "JPEG with an end mark in its EXIF": encoded("JPEG", quality=95, subsampling=0, exif=thumbnail.tobytes()),
+        "JPEG with a second picture": encoded("MPO", save_all=True, append_images=[other], quality=95, subsampling=0),
+        "PNG": encoded("PNG"),
+        "lossy WebP": encoded("WEBP", quality=95),
+        "lossless WebP": encoded("WEBP", lossless=True),
+    }
+
+
+@pytest.mark.parametrize("name", files())
+def test_decodes_every_format_as_bgr(name: str) -> None:
+    decoded = images.decode(files()[name])
+    assert decoded.shape == (HEIGHT, WIDTH, 3) and decoded.dtype == np.uint8
+    assert np.abs(decoded.astype(int) - picture()).mean() < 4
+
+
+@pytest.mark.parametrize("name", files())
+def test_a_memoryview_is_as_good_as_bytes(name: str) -> None:
+    data = files()[name]
+    assert np.array_equal(images.decode(memoryview(data)), images.decode(data))
+
+
+@settings(deadline=None, max_examples=300)
+@given(name=st.sampled_from(sorted(files())), share=st.floats(0, 1, exclude_max=True))
+def test_a_file_cut_anywhere_is_refused_or_whole(name: str, share: float) -> None:
+    data = files()[name]
+    try:
+        decoded = images.decode(data[: int(share * len(data))])
+    except ImageError:
+        return
+    assert np.array_equal(decoded, images.decode(data))
+
+
+@settings(deadline=None)
+@given(position=st.integers(0, 10**6), bit=st.integers(0, 7))
+def test_a_png_with_a_flipped_bit_is_refused_or_whole(position: int, bit: int) -> None:
+    data = bytearray(files()["PNG"])
+    data[position % len(data)] ^= 1 << bit
+    try:
+        decoded = images.decode(data)
+    except ImageError:
+        return
+    assert np.array_equal(decoded, picture())
+
+
+@settings(deadline=None)
+@given(name=st.sampled_from(sorted(files())), data=st.data())
+def test_a_damaged_file_raises_nothing_else(name: str, data: st.DataObject) -> None:
+    damaged = bytearray(files()[name])
+    for _ in range(data.draw(st.integers(1, 5))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        decoded = images.decode(damaged)
+    except ImageError:
+        return
+    assert decoded.ndim == 3 and decoded.dtype == np.uint8
+
+
+SIGNATURES = (b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x40\0\0\0WEBPVP8 ", b"BM", b"II*\0", b"GIF89a")
+
+
+@settings(deadline=None, max_examples=300)
+@given(start=st.sampled_from(SIGNATURES), rest=st.binary(max_size=300))
+def test_garbage_raises_only_image_errors(start: bytes, rest: bytes) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, about the garbage
+        for formats in (images.FORMATS, images.FILE_FORMATS):
+            try:
+                images.decode(start + rest, formats=formats)
+            except ImageError as error:
+                assert str(error)
+
+
+def jpeg_of_size(width: int, height: int) -> bytes:
+    data = files()["baseline JPEG"]
+    start = data.index(b"\xff\xc0") + 5
+    return data[:start] + struct.pack(">HH", height, width) + data[start + 4 :]
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    data = files()["PNG"]
+    header = b"IHDR" + struct.pack(">II", width, height) + data[24:29]
+    return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+
+
+def webp_of_size(width: int, height: int) -> bytes:
+    """An extended WebP whose canvas says so."""
+    canvas = b"\0" * 4 + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    chunks = b"WEBPVP8X" + struct.pack("<I", len(canvas)) + canvas + files()["lossy WebP"][12:]
+    return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
+
+
+@pytest.mark.parametrize("of_size", [jpeg_of_size, png_of_size, webp_of_size])
+@pytest.mark.parametrize("size", [(16_385, 64), (64, 16_385), (10_000, 10_000), (15, 64), (64, 1)])
+def test_absurd_dimensions_are_refused_before_decoding(
+    of_size: Callable[[int, int], bytes], size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(cv2, "imdecode", never)
+    with warnings.catch_warnings(), pytest.raises(ImageError, match=rf"{size[0]}×{size[1]} pixels|header is damaged"):
+        warnings.simplefilter("ignore")
+        images.decode(of_size(*size))
+
+
+@pytest.mark.parametrize("of_size", [jpeg_of_size, png_of_size])
+def test_a_decompression_bomb_is_refused(of_size: Callable[[int, int], bytes]) -> None:
+    with pytest.raises(ImageError, match="larger than anything taken"):
+        images.decode(of_size(60_000, 60_000))
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(format_: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}.get(format_, {})
+    decoded = images.decode(encoded(format_, exif=exif, **options), formats=images.FILE_FORMATS)
+    expected = {
+        1: picture(),
+        2: picture()[:, ::-1],
+        3: picture()[::-1, ::-1],
+        4: picture()[::-1],
+        5: picture().transpose(1, 0, 2),
+        6: np.rot90(picture(), -1),
+        7: picture().transpose(1, 0, 2)[::-1, ::-1],
+        8: np.rot90(picture()),
+    }[orientation]
+    assert decoded.shape == expected.shape
+    assert np.abs(decoded.astype(int) - expected).mean() < 4
+
+
+def test_grey_becomes_three_equal_channels() -> None:
+    grey = picture()[..., 0]
+    for suffix in (".png", ".jpg"):
+        decoded = images.decode(cv2.imencode(suffix, grey)[1].tobytes())
+        assert decoded.shape == (HEIGHT, WIDTH, 3)
+        assert (decoded == decoded[..., :1]).all()
+
+
+def test_16_bits_become_8() -> None:
+    deep = picture().astype(np.uint16) * 257
+    for array in (deep, deep[..., 0]):
+        decoded = images.decode(cv2.imencode(".png", array)[1].tobytes())
+        assert decoded.dtype == np.uint8
+        assert np.abs(decoded.astype(int) - (array // 257 if array.ndim == 3 else array[..., None] // 257)).max() <= 1
+
+
+def test_transparency_and_palettes_are_read() -> None:
+    rgba = Image.fromarray(np.dstack((picture()[..., ::-1], np.full((HEIGHT, WIDTH), 128, np.uint8))))
+    for image in (rgba, rgba.convert("RGB").quantize(64)):
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        assert images.decode(file.getvalue()).shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize("format_", ["BMP", "TIFF"])
+def test_bmp_and_tiff_come_only_from_files(format_: str, tmp_path: Path) -> None:
+    data = encoded(format_)
+    with pytest.raises(ImageError, match="not a JPEG, PNG or WEBP picture"):
+        images.decode(data)
+    path = tmp_path / "part"
+    path.write_bytes(data)
+    assert np.array_equal(images.read(path), picture())
+    for cut in range(0, len(data), 97):
+        path.write_bytes(data[:cut])
+        with pytest.raises(ImageError, match="part: "):
+            images.read(path)
+
+
+def test_read_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"none\.png: cannot be read: No such file"):
+        images.read(tmp_path / "none.png")
+    with pytest.raises(ImageError, match="cannot be read"):
+        images.read(tmp_path)
+    (tmp_path / "text.png").write_text("hello")
+    with pytest.raises(ImageError, match=r"text\.png: not a JPEG"):
+        images.read(tmp_path / "text.png")
+
+
+def test_encode_jpeg_shrinks_only_what_is_larger() -> None:
+    data, width, height = images.encode_jpeg(picture())
+    assert (width, height) == (WIDTH, HEIGHT) and images.decode(data).shape == (HEIGHT, WIDTH, 3)
+    data, width, height = images.encode_jpeg(picture(), longest_side=24)
+    assert (width, height) == (24, 20) and images.decode(data).shape == (20, 24, 3)
+    assert images.encode_jpeg(picture(), longest_side=1000)[1:] == (WIDTH, HEIGHT)
+    assert images.encode_jpeg(np.zeros((1, 500, 3), np.uint8), longest_side=100)[1:] == (100, 1)
+
+
+def test_encode_png_loses_nothing() -> None:
+    assert np.array_equal(images.decode(images.encode_png(picture())), picture())
+    grey = picture()[..., 0]
+    assert np.array_equal(images.decode(images.encode_png(grey))[..., 0], grey)
