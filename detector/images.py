@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import io
-import os
+import re
 import zlib
 from pathlib import Path
 
+import cv2
+import imagesize
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-
-# What OpenCV would print of a client's broken pictures must not flood the operator's log: an ImageError says it all.
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-
-import cv2
 
 from detector.errors import ImageError
+
+# What OpenCV would print of a client's broken pictures must not flood the operator's log: an ImageError says it all.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 FILE_FORMATS = (*FORMATS, "BMP", "TIFF")
+_SIGNATURES = {
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "WEBP": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "BMP": re.compile(rb"BM"),
+    "TIFF": re.compile(rb"II\x2a\x00|MM\x00\x2a"),
+}
 MAX_SIDE = 16_384
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 16
@@ -34,7 +40,7 @@ def decode(data: bytes | memoryview, *, formats: tuple[str, ...] = FORMATS) -> B
 
     Args:
         data: a complete JPEG, PNG or WebP file.
-        formats: Pillow's names of the formats taken.
+        formats: of :data:`FILE_FORMATS`, those taken.
 
     Returns:
         H×W×3 uint8, BGR.
@@ -97,21 +103,22 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
 
 
 def _header(data: bytes, formats: tuple[str, ...]) -> tuple[str, tuple[int, int]]:
+    name = next((name for name in formats if _SIGNATURES[name].match(data)), None)
+    if name is None:
+        raise ImageError(f"not a {' or '.join((', '.join(formats[:-1]), formats[-1]))} picture")
     try:
-        with Image.open(io.BytesIO(data), formats=formats) as picture:
-            return str(picture.format), picture.size
-    except UnidentifiedImageError as error:
-        raise ImageError(f"not a {' or '.join((', '.join(formats[:-1]), formats[-1]))} picture") from error
-    except Image.DecompressionBombError as error:
-        raise ImageError("the picture says it is larger than anything taken; send a smaller one") from error
-    except Exception as error:  # Pillow's parsers raise many kinds (struct.error, SyntaxError, …) on hostile headers
-        raise ImageError("the picture's header is damaged") from error
+        width, height = imagesize.get(io.BytesIO(data))
+    except Exception as error:  # a hostile header can make a parser fail in any way there is
+        raise ImageError(f"the {name} picture's header is damaged") from error
+    if width < 0 or height < 0:
+        raise ImageError(f"the {name} picture's header is damaged")
+    return name, (int(width), int(height))
 
 
 def _is_complete(data: bytes, name: str) -> bool:
     """Whether the file runs to its end mark. OpenCV fills what is missing with grey and says nothing,
     and a half-grey frame would be a false reject, or spoil a calibration."""
-    if name in ("JPEG", "MPO"):  # MPO: the JPEG of some phones, with a second picture behind the first
+    if name == "JPEG":
         scan = _start_of_scan(data)
         # Entropy-coded data never holds FF D9 (FF is always stuffed), so behind the scan's start it is the end.
         return scan >= 0 and data.find(b"\xff\xd9", scan) >= 0

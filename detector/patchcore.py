@@ -139,6 +139,8 @@ def fit(
         raise ModelError(
             f"{len(frames)} normal images are too few to teach from: take at least {MIN_IMAGES}, 30 or more are better"
         )
+    if all(np.array_equal(frame, frames[0]) for frame in frames):
+        raise ModelError("the normal images are all the same picture: take different ones, and check the camera")
 
     engine = runtime(runtime_name, workers=workers)
     backbone = load_backbone()
@@ -161,10 +163,7 @@ def fit(
         tensors = learn([index for index in range(len(frames)) if index not in fold])
         distances = engine.distances(backbone, image_size, tensors.mean, tensors.std, tensors.memory_bank)
         scores += [to_detection(distances(frames[index])).score for index in sorted(fold)]
-    try:
-        threshold = calibrate(scores, DEFAULT_K).threshold
-    except ValueError as error:
-        raise ModelError("the normal images are all the same picture: take different ones") from error
+    threshold = calibrate(scores, DEFAULT_K).threshold
     tensors = learn(range(len(frames)))
     manifest = model_folder.describe(
         tensors,

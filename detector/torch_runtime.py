@@ -61,7 +61,7 @@ class _Network:
         }
 
     def patch_features(self, frame: NDArray[np.uint8], image_size: int) -> torch.Tensor:
-        x = torch.from_numpy(np.ascontiguousarray(frame)).to(self._device).permute(2, 0, 1)[None].float()
+        x = torch.tensor(np.ascontiguousarray(frame), device=self._device).permute(2, 0, 1)[None].float()
         x = self._convolution((x - MEAN) / SCALE, self._backbone.stem)
         outputs = []
         for number, block in enumerate(self._backbone.blocks):

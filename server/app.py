@@ -28,7 +28,7 @@ from server.inspection import Inspection
 from server.phone import Phone
 from server.pool import InferencePool
 from server.routes import ERRORS, Routes, answer_error, answer_http_error
-from server.settings import Settings
+from server.settings import Settings, SettingsError
 from server.streams import Streams
 from server.transports.webrtc import WebRTCIngest, for_page, ice_server
 from server.transports.websocket import LiveSocket, StreamSocket
@@ -53,6 +53,9 @@ def create_app(
         certificates: what the server speaks TLS with, for phones to trust; None over plain http.
         make_model: makes or loads the model in a thread; by default MODEL_PATH is loaded, or, where there is none, the
             simulated line runs and is taught.
+
+    Raises:
+        SettingsError: an ICE server that cannot be one.
     """
     calibrations = Calibrations(settings.data_dir)
     inspection = Inspection(calibrations, threshold=settings.threshold, category=settings.model_category)
@@ -60,7 +63,10 @@ def create_app(
     simulated = make_model is None and settings.model_path is None
     own = {camera.name for camera in settings.cameras} | ({simulated_stream.NAME} if simulated else set())
     streams = Streams(pool, hub, inspection, max_age_s=settings.max_frame_age_ms / 1000, reserved=own)
-    webrtc = WebRTCIngest(streams, ice_servers=settings.ice_servers)
+    try:
+        webrtc = WebRTCIngest(streams, ice_servers=settings.ice_servers)
+    except ValueError as error:
+        raise SettingsError(f"ICE_SERVERS cannot be used: {error}") from error
     teacher = simulated_stream.Teacher(
         settings.data_dir, image_size=settings.image_size, runtime=settings.runtime, workers=settings.workers
     )
@@ -133,7 +139,7 @@ def create_app(
             Middleware(SecurityHeaders),
             Middleware(AccessMiddleware, code=code, allowed_hosts=settings.server_names),
         ],
-        exception_handlers={HTTPException: answer_http_error, **dict.fromkeys(ERRORS, answer_error)},
+        exception_handlers={HTTPException: answer_http_error, **dict.fromkeys((*ERRORS, Exception), answer_error)},
         lifespan=lifespan,
     )
 

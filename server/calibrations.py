@@ -98,10 +98,13 @@ class Calibrations:
                     raise ValueError(f"a threshold of {stored.threshold} makes no sense")
             return file
         except (msgspec.MsgspecError, ValueError) as error:
-            aside = set_aside(self._path)
+            try:
+                then = f"it was set aside as {set_aside(self._path).name}"
+            except OSError as refusal:
+                then = f"it could not be set aside ({refusal.strerror})"
             self.warning = (
-                f"calibration.json was damaged ({error}); it was set aside as {aside.name} and the model's default "
-                "threshold is in force: calibrate again"
+                f"calibration.json was damaged ({error}); {then} and the model's default threshold is in force: "
+                "calibrate again"
             )
             log.warning(self.warning)
             return _File()

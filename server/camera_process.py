@@ -18,13 +18,15 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from server.camera import Camera
-from server.camera_sender import Destination, WebSocketSender
+from server.camera_sender import Destination, Sender
+from server.camera_websocket import WebSocketSender
 from server.capture import check_source, is_device
 from server.framing import Crop
 
 logger = logging.getLogger("defectvision.camera")
 
 REPORT_S = 60.0
+JPEG_QUALITY = 85
 CONFIGURATION_ERROR = 2
 
 _T = TypeVar("_T")
@@ -41,24 +43,30 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=_checked(_source),
         help="folder of pictures, video file, rtsp:// or http:// address, or device number",
     )
-    add("--server", required=True, metavar="URL", type=_checked(stream_url), help="such as https://HOST:8000")
+    add("--server", required=True, metavar="URL", type=_checked(server_url), help="such as https://HOST:8000")
     add("--name", type=_checked(_name), help="of the stream (default: made of host name and source)")
+    add("--transport", choices=("websocket", "webrtc"), default="websocket", help="(default: websocket)")
     add("--width", type=int, help="pixels")
     add("--height", type=int, help="pixels")
     add("--fps", type=float, help="at most so many frames a second (default for a folder: 5)")
     add("--crop", metavar="X,Y,W,H", type=_checked(Crop.parse), help="send only this part, pixels")
-    add("--quality", type=_checked(_quality), default=85, help="of the JPEG, 1 to 100 (default: 85)")
+    add("--quality", type=_checked(_quality), help="of the JPEG over websocket, 1 to 100 (default: 85)")
     add("--code", type=_checked(_code), help="access code (default: environment variable ACCESS_CODE)")
     add("--ca", metavar="FILE", type=_checked(_certificate), help="certificate to trust, PEM")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send until Ctrl-C or SIGTERM (returns 0), or until the server refuses for good (returns 2)."""
+    """Send until Ctrl-C or SIGTERM (ends the process with 0), or until the server refuses for good (with 2).
+
+    Returns:
+        2, when it cannot even begin.
+    """
     try:
         code = arguments.code or _code(os.environ.get("ACCESS_CODE", ""))
         name = arguments.name or default_name(arguments.source)
-        sender = WebSocketSender(Destination(arguments.server, name, code, arguments.ca), quality=arguments.quality)
+        destination = Destination(arguments.server, name, code, arguments.ca)
+        sender = _sender(arguments.transport, destination, arguments.quality)
         camera = Camera(
             arguments.source,
             width=arguments.width,
@@ -83,17 +91,25 @@ def run(arguments: argparse.Namespace) -> int:
     # Both may wait a while for something stuck: at the same time, so that the process ends within a second.
     sender_stop = threading.Thread(target=sender.stop)
     sender_stop.start()
-    captures_ended = camera.stop()
+    camera.stop()
     sender_stop.join()
     _report(sender)
     if sender.error is not None:
         logger.error("%s", sender.error)
-    exit_code = CONFIGURATION_ERROR if sender.error is not None else 0
-    if not (captures_ended and sender.ended.is_set()):
-        # A thread is still inside a driver or a look-up, and the interpreter's own end could crash on it.
-        logging.shutdown()
-        os._exit(exit_code)
-    return exit_code
+    logging.shutdown()
+    # Not by the interpreter's own end: that takes up to a second, and can crash on a thread that is still inside a
+    # driver or a look-up.
+    os._exit(CONFIGURATION_ERROR if sender.error is not None else 0)
+
+
+def _sender(transport: str, destination: Destination, quality: int | None) -> Sender:
+    if transport == "websocket":
+        return WebSocketSender(destination, quality=quality or JPEG_QUALITY)
+    if quality is not None:
+        raise ValueError("--quality is for the JPEGs of --transport websocket: leave it out, WebRTC sends video")
+    from server.camera_webrtc import WebRTCSender  # aiortc takes half a second, and nothing else here needs it
+
+    return WebRTCSender(destination)
 
 
 class _StopAsked:
@@ -108,7 +124,7 @@ class _StopAsked:
         self.yes = True
 
 
-def _report(sender: WebSocketSender) -> None:
+def _report(sender: Sender) -> None:
     counts = sender.totals
     logger.info(
         "sent %d, inspected %d, dropped %d, failed %d, anomalies %d",
@@ -120,21 +136,20 @@ def _report(sender: WebSocketSender) -> None:
     )
 
 
-def stream_url(text: str) -> str:
-    """The address of ``/ws/stream`` on the server at an http(s):// or ws(s):// address. Raises ValueError."""
+def server_url(text: str) -> str:
+    """The http(s):// address of a server, from that or a ws(s):// one. Raises ValueError."""
     example = "give the server's address, as in https://HOST:8000"
     try:
         parts = urlsplit(text.strip())
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise ValueError(f"this is no address: {example}") from None
-    scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
+    scheme = {"http": "http", "https": "https", "ws": "http", "wss": "https"}.get(parts.scheme)
     if scheme is None or not host:
         raise ValueError(f"the server's address must start with http:// or https://: {example}")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError(f"the server's address must hold no user name, ? or #: {example}, and --code CODE")
-    path = parts.path.rstrip("/").removesuffix("/ws/stream")
-    return f"{scheme}://{parts.netloc}{path}/ws/stream"
+    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/ws/stream')}"
 
 
 def default_name(source: str) -> str:

@@ -28,23 +28,6 @@ SHUTDOWN_S = 1
 Renew = Callable[[], Certificates]
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``serve`` to the command line."""
-    parser = subparsers.add_parser(
-        "serve",
-        help="start the server",
-        description="Start the server. Settings come from the environment or a .env file (see the README); "
-        "what is given here wins.",
-    )
-    parser.add_argument("--host", help="address to listen on (HOST; default 127.0.0.1, 0.0.0.0 for the whole network)")
-    parser.add_argument("--port", help="port to listen on (PORT; default 8000)")
-    parser.add_argument("--model", metavar="FOLDER", help="model to inspect with (MODEL_PATH)")
-    parser.add_argument("--https", action="store_true", help="speak https, with a certificate made here (HTTPS)")
-    parser.add_argument("--cert", metavar="FILE", help="your own certificate, PEM (CERT_FILE); implies --https")
-    parser.add_argument("--key", metavar="FILE", help="its private key, PEM (KEY_FILE)")
-    parser.set_defaults(run=run)
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; returns the exit code."""
     from server.app import create_app  # the detector's libraries take a second: after the arguments are checked
@@ -62,11 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
         code = None if is_loopback(settings.host) else load_code(settings.data_dir, settings.access_code)
         renew = _certificates(settings)
         certificates = renew() if renew else None
+        app = create_app(settings, code=code, certificates=certificates)
         listening = listen(settings.host, settings.port)
     except (SettingsError, AccessCodeError, CertificateError) as error:
         print(f"defectvision: {error}", file=sys.stderr)
         return 2
-    app = create_app(settings, code=code, certificates=certificates)
     config = configuration(app, settings, certificates)
     _announce(settings, listening.getsockname()[1], code, certificates)
     for stop in (signal.SIGINT, signal.SIGTERM):

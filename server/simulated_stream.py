@@ -33,9 +33,9 @@ async def run(streams: Streams) -> None:
     start = time.perf_counter()
     try:
         for number in range(1 << 62):
-            due = start + number / FRAMES_PER_SECOND
+            seconds = number / FRAMES_PER_SECOND
+            due = start + seconds
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            seconds = time.perf_counter() - start
             frame = await asyncio.to_thread(line.frame_at, seconds)
             opened.offer(partial(lambda image: image, frame.image), Simulated(frame.part, frame.defect))
             # A computer that was asleep or overloaded goes on from now instead of hurrying after lost time.
@@ -83,8 +83,14 @@ class Teacher:
             workers=self._workers,
             progress=self._report,
         )
-        self._folder.parent.mkdir(parents=True, exist_ok=True)
-        model.save(self._folder)
+        try:
+            self._folder.parent.mkdir(parents=True, exist_ok=True)
+            model.save(self._folder)
+        except OSError as error:
+            raise ModelError(
+                f"the simulated line's model cannot be stored in {self._folder} ({error.strerror}): "
+                "make room there, or set another DATA_DIR"
+            ) from error
         log.info(
             "taught on the simulated line pictures=%d seconds=%.1f",
             TEACHING_FRAMES,

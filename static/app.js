@@ -8,6 +8,7 @@ import { Counters } from "./counters.js";
 import { cover, noticeFor, write } from "./covers.js";
 import { deviceName } from "./device_name.js";
 import { ModelCard } from "./model.js";
+import { cameraNotice } from "./pulled_camera.js";
 import * as server from "./server.js";
 import { CAMERA, SourceSelect, defaultSource, streamIn } from "./sources.js";
 import { Stage } from "./stage.js";
@@ -38,6 +39,7 @@ const calibration = new CalibrationCard(document, $("reset-dialog"), { capture, 
 
 let health = null;
 let streams = [];
+let streamsAt = 0; // when they were asked for
 let source = null; // `camera` or `stream:NAME`; null until the server is ready
 let connection = null; // a sender or a viewer
 let link = null; // its state
@@ -89,7 +91,7 @@ function cameraChanged() {
   if (camera.state === "live") {
     stage.showCamera(camera.stream);
     if (connection) connection.replaceStream(camera.stream);
-    else connection = openSender({ name: ownName, stream: camera.stream, video: stage.video, onresult, onerror, onstate });
+    else connection = send(camera.stream);
   } else if (camera.state === "off" || camera.state === "failed") {
     connection?.close();
     connection = link = last = null;
@@ -97,6 +99,11 @@ function cameraChanged() {
   }
   cameraControls.show(source === CAMERA);
   render();
+}
+
+function send(stream) {
+  const iceServers = health?.ice_servers ?? [];
+  return openSender({ name: ownName, stream, video: stage.video, iceServers, onresult, onerror, onstate });
 }
 
 function capture() {
@@ -137,6 +144,13 @@ function watchesSimulated() {
   return Boolean(name) && (name === health?.simulated_stream || streams.some((s) => s.name === name && s.simulated));
 }
 
+/** What is wrong with the camera behind the watched stream, where the server pulls it; null while results come. */
+function pulledCameraNotice() {
+  if (!source || link?.phase !== "open" || (last && performance.now() - last.at < STALE_AFTER_MS)) return null;
+  const watched = streams.find(({ name }) => name === streamIn(source));
+  return cameraNotice(watched?.camera, performance.now() - streamsAt);
+}
+
 function showCaption() {
   const simulated = watchesSimulated();
   const part = last?.result.simulated;
@@ -154,6 +168,7 @@ function showVerdict() {
     link,
     streamLive: source === CAMERA || streamLive,
     streamName: source && streamIn(source),
+    trouble: pulledCameraNotice()?.title ?? "",
     result: last?.result ?? null,
     age,
   });
@@ -172,7 +187,9 @@ function showCover() {
   cover({
     teaching: health?.status === "teaching" ? (health.progress ?? 0) : null,
     problem: source === CAMERA ? camera.problem : null,
-    notice: noticeFor({ health, link, source, ownName, cameraOff: camera.state === "off", streamLive, hasResult: Boolean(last) }),
+    notice:
+      pulledCameraNotice() ??
+      noticeFor({ health, link, source, ownName, cameraOff: camera.state === "off", streamLive, hasResult: Boolean(last) }),
   });
 }
 
@@ -223,6 +240,7 @@ function showIdleCamera() {
 async function lookAtStreams() {
   try {
     streams = await server.streams();
+    streamsAt = performance.now();
   } catch {
     return; // the next look comes soon, and /health already says that the server is away
   }

@@ -1,21 +1,8 @@
 // A WebSocket that comes back by itself.
 
-const FIRST_DELAY_MS = 500;
-const LONGEST_DELAY_MS = 10_000;
+import { backoff, finalState, waitingState } from "./close_codes.js";
+
 const CONNECT_TIMEOUT_MS = 10_000;
-
-// Closes after which coming back by itself would only repeat the problem.
-const FINAL_CLOSES = {
-  1008: { phase: "refused", words: "The server refused this connection" },
-  1009: { phase: "refused", words: "A frame was larger than the server accepts" },
-  4001: { phase: "replaced", words: "Another device took over this stream name" },
-};
-
-/** Milliseconds before attempt number `attempt` (from 0): 0.5 s doubling to 10 s, minus up to half by chance. */
-export function backoff(attempt, random = Math.random()) {
-  const delay = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** attempt);
-  return delay * (1 - random / 2);
-}
 
 /**
  * Calls `onstate({ phase, words })` with phase connecting, open, reconnecting, replaced, refused or closed,
@@ -36,7 +23,7 @@ export class ReconnectingSocket {
     this.#handlers = handlers;
     document.addEventListener("visibilitychange", this.#wake);
     window.addEventListener("online", this.#wake);
-    this.#report("connecting", "Connecting");
+    this.#report({ phase: "connecting", words: "Connecting" });
     this.#connect();
   }
 
@@ -56,7 +43,7 @@ export class ReconnectingSocket {
   retry() {
     if (!this.#handlers) return;
     this.#attempt = 0;
-    this.#report("connecting", "Connecting");
+    this.#report({ phase: "connecting", words: "Connecting" });
     this.#connect();
   }
 
@@ -65,12 +52,12 @@ export class ReconnectingSocket {
     document.removeEventListener("visibilitychange", this.#wake);
     window.removeEventListener("online", this.#wake);
     this.#detach();
-    this.#report("closed", "Not connected");
+    this.#report({ phase: "closed", words: "Not connected" });
     this.#handlers = null;
   }
 
-  #report(phase, words) {
-    this.#handlers?.onstate({ phase, words });
+  #report(state) {
+    this.#handlers?.onstate(state);
   }
 
   #detach() {
@@ -92,7 +79,7 @@ export class ReconnectingSocket {
     const giveUp = setTimeout(() => socket.close(), CONNECT_TIMEOUT_MS);
     socket.onopen = () => {
       clearTimeout(giveUp);
-      this.#report("open", "Connected");
+      this.#report({ phase: "open", words: "Connected" });
     };
     socket.onmessage = (event) => {
       this.#attempt = 0; // a server that accepts and hangs up at once has not earned a reset
@@ -105,15 +92,14 @@ export class ReconnectingSocket {
     };
   }
 
-  #closed({ code, reason }) {
-    const final = FINAL_CLOSES[code];
+  #closed(close) {
+    const final = finalState(close);
     if (final) {
-        this.#report(final.phase, reason && final.phase === "refused" ? `${final.words}: ${reason}` : final.words);
+      this.#report(final);
       return;
     }
     const delay = backoff(this.#attempt++);
-    const cause = code === 1012 ? "The server is restarting" : "Connection lost";
-    this.#report("reconnecting", `${cause}, trying again in ${Math.max(1, Math.round(delay / 1000))} s`);
+    this.#report(waitingState(close, delay));
     this.#timer = setTimeout(() => this.#connect(), delay);
   }
 }

@@ -2,12 +2,15 @@
 
 const TIMEOUT_MS = 10_000;
 
+/** The server gave no answer at all. */
+export class Unreachable extends Error {}
+
 async function ask(path, options = {}) {
   let response;
   try {
     response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options });
   } catch {
-    throw new Error("The server does not answer. Check that it runs and that this device is on its network.");
+    throw new Unreachable("The server does not answer. Check that it runs and that this device is on its network.");
   }
   const body = await response.json().catch(() => ({}));
   return { ok: response.ok, status: response.status, body };
@@ -42,4 +45,10 @@ export function calibrate(pictures, k) {
 
 export function forgetCalibration() {
   return demand("/calibration", { method: "DELETE" });
+}
+
+/** The answer to a WebRTC offer, `{ sdp, type, name }`. */
+export function offer(sdp, name) {
+  const body = JSON.stringify({ sdp, type: "offer", name });
+  return demand("/webrtc/offer", { method: "POST", body, headers: { "Content-Type": "application/json" } });
 }

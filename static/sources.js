@@ -1,5 +1,7 @@
 // The choice between this device's camera and the running streams.
 
+import { cameraWord } from "./pulled_camera.js";
+
 export const CAMERA = "camera";
 
 /** The name of the stream in a source such as `stream:line-1`, or null for the camera. */
@@ -48,5 +50,6 @@ export class SourceSelect {
 
 function describe(name, stream, simulatedStream) {
   if (name === simulatedStream || stream?.simulated) return "Simulated line";
-  return stream ? name : `${name} (not running)`;
+  const word = stream ? cameraWord(stream.camera) : "not running";
+  return word ? `${name} (${word})` : name;
 }

@@ -1,24 +1,20 @@
 // The one module that knows how frames and results travel. The rest of the page sees camera streams, frames and results.
 
-import { bytesOf } from "./base64.js";
-import { FrameEncoder } from "./frames.js";
-import { ReconnectingSocket } from "./reconnecting_socket.js";
+import { WebRTCSender } from "./webrtc_sender.js";
+import { WebSocketSender } from "./websocket_sender.js";
+import { WebSocketViewer } from "./websocket_viewer.js";
 
-const MAX_UNANSWERED = 2; // one in inspection, one waiting: more would only be dropped by the server
-const MAX_BUFFERED_BYTES = 64 * 1024;
-const ANSWER_LOST_MS = 1_000; // frames that the server dropped are never answered
-const SILENCE_MS = 8_000;
-const LOOK_AGAIN_MS = 20;
+const NO_PATH_KEY = "defectvision.webrtc-finds-no-path";
 
 /**
- * Send a camera under a stream name and hear the verdicts.
+ * Send a camera under a stream name and hear the verdicts: over WebRTC, or, where that does not work, over a WebSocket.
  *
- * `stream` is a MediaStream, `video` the element that shows it. `onresult` and `onerror` get the messages of docs/protocol.md,
- * `onstate` gets `{ phase, words, transport }`.
- * Returns `{ grab, replaceStream, retry, close }`; `grab()` promises one JPEG Blob exactly as frames are sent.
+ * `stream` is a MediaStream, `video` the element that shows it, `iceServers` what /health gives. `onresult` and `onerror` get
+ * the messages of docs/protocol.md, `onstate` gets `{ phase, words, transport }`.
+ * Returns `{ grab, replaceStream, retry, close }`; `grab()` promises one JPEG Blob of a frame as the server gets it.
  */
 export function openSender(options) {
-  return new WebSocketSender(options);
+  return new Sender(options);
 }
 
 /**
@@ -29,132 +25,52 @@ export function openViewer(options) {
   return new WebSocketViewer(options);
 }
 
-function socketUrl(path) {
-  const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-  return `${scheme}//${location.host}${path}`;
-}
+class Sender {
+  #options;
+  #way;
 
-function withTransport(onstate) {
-  return (state) => onstate({ ...state, transport: "WebSocket" });
-}
-
-class WebSocketSender {
-  #socket;
-  #frames;
-  #video;
-  #sent = 0;
-  #answered = 0;
-  #lastSent = 0;
-  #lastHeard = 0;
-  #closed = false;
-
-  constructor({ name, stream, video, onresult, onerror, onstate }) {
-    this.#video = video;
-    this.#frames = new FrameEncoder(stream, video);
-    const report = withTransport(onstate);
-    this.#socket = new ReconnectingSocket(socketUrl(`/ws/stream?name=${encodeURIComponent(name)}`), {
-      onstate: (state) => {
-        if (state.phase === "open") this.#restart();
-        report(state);
-      },
-      onmessage: (message) => {
-        this.#lastHeard = performance.now();
-        this.#answered = Math.max(this.#answered, message.seq + 1); // dropped frames before it are settled too
-        if (message.type === "result") onresult(message);
-        else if (message.type === "error") onerror(message);
-      },
-    });
-    this.#pump();
+  constructor(options) {
+    this.#options = options;
+    const onfailed = (why) => this.#fallBack(why);
+    const tryWebRTC = WebRTCSender.possible && !sessionStorageHas(NO_PATH_KEY);
+    this.#way = tryWebRTC ? new WebRTCSender({ ...options, onfailed }) : new WebSocketSender(options);
   }
 
   grab() {
-    return this.#frames.next();
+    return this.#way.grab();
   }
 
   replaceStream(stream) {
-    this.#frames.close();
-    this.#frames = new FrameEncoder(stream, this.#video);
+    this.#options = { ...this.#options, stream };
+    this.#way.replaceStream(stream);
   }
 
   retry() {
-    this.#socket.retry();
+    this.#way.retry();
   }
 
   close() {
-    this.#closed = true;
-    this.#frames.close();
-    this.#socket.close();
+    this.#way.close();
   }
 
-  #restart() {
-    this.#sent = this.#answered = 0;
-    this.#lastSent = this.#lastHeard = performance.now();
-  }
-
-  #mayTakeNext() {
-    if (!this.#socket.isOpen || this.#socket.bufferedAmount > MAX_BUFFERED_BYTES) return false;
-    const now = performance.now();
-    if (this.#sent - this.#answered >= MAX_UNANSWERED && now - this.#lastSent > ANSWER_LOST_MS) this.#answered = this.#sent;
-    if (this.#lastSent > this.#lastHeard && now - this.#lastHeard > SILENCE_MS) this.#socket.retry(); // nobody is listening
-    return this.#socket.isOpen && this.#sent - this.#answered < MAX_UNANSWERED;
-  }
-
-  // A frame is taken only when it can be sent at once, so nothing ever queues here.
-  async #pump() {
-    while (!this.#closed) {
-      if (!this.#mayTakeNext()) {
-        await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
-        continue;
-      }
-      const jpeg = await this.#frames.next().catch(() => null); // the camera was exchanged meanwhile
-      if (jpeg && this.#mayTakeNext()) {
-        this.#socket.send(jpeg);
-        this.#sent += 1;
-        this.#lastSent = performance.now();
-      } else if (!jpeg) {
-        await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
-      }
-    }
+  #fallBack({ noPath }) {
+    if (noPath) keepForSession(NO_PATH_KEY); // the next start need not wait for it again
+    this.#way = new WebSocketSender(this.#options);
   }
 }
 
-class WebSocketViewer {
-  #socket;
-  #waiting = [];
-
-  constructor({ name, onresult, onerror, onstatus, onstate }) {
-    this.#socket = new ReconnectingSocket(socketUrl(`/ws/live/${encodeURIComponent(name)}?picture=1`), {
-      onstate: withTransport(onstate),
-      onmessage: (message) => {
-        if (message.type === "result") {
-          this.#hand(message);
-          onresult(message);
-        } else if (message.type === "error") onerror(message);
-        else if (message.type === "status") onstatus(message);
-      },
-    });
+function sessionStorageHas(key) {
+  try {
+    return sessionStorage.getItem(key) !== null;
+  } catch {
+    return false;
   }
+}
 
-  grab(accept = () => true) {
-    return new Promise((resolve, reject) => this.#waiting.push({ accept, resolve, reject }));
-  }
-
-  retry() {
-    this.#socket.retry();
-  }
-
-  close() {
-    this.#socket.close();
-    for (const { reject } of this.#waiting) reject(new Error("The stream was closed"));
-    this.#waiting = [];
-  }
-
-  #hand(result) {
-    if (!result.picture || this.#waiting.length === 0) return;
-    this.#waiting = this.#waiting.filter(({ accept, resolve }) => {
-      if (!accept(result)) return true;
-      resolve(new Blob([bytesOf(result.picture.data)], { type: "image/jpeg" }));
-      return false;
-    });
+function keepForSession(key) {
+  try {
+    sessionStorage.setItem(key, "yes");
+  } catch {
+    // private windows may refuse: the next start then tries again
   }
 }

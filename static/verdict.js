@@ -18,9 +18,9 @@ const ICONS = {
  *
  * `health` is the last answer of /health or null, `camera` this device's camera (its `state` and `problem`) or null when a
  * stream is watched, `link` the state of the connection or null, `streamLive` whether the watched stream has a camera,
- * `result` the last result or null, `age` its age in milliseconds.
+ * `trouble` what is wrong with that camera or "", `result` the last result or null, `age` its age in milliseconds.
  */
-export function decide({ health, camera, link, streamLive, streamName, result, age }) {
+export function decide({ health, camera, link, streamLive, streamName, trouble, result, age }) {
   if (health?.status === "teaching") {
     const percent = Math.round((health.progress ?? 0) * 100);
     return { verdict: "TEACHING", word: `TEACHING ${percent} %`, detail: "The model is learning from good parts", stale: false };
@@ -38,13 +38,14 @@ export function decide({ health, camera, link, streamLive, streamName, result, a
       : `Score ${result.score.toFixed(2)}, ${result.is_anomaly ? "above" : "below"} the threshold at 0.50`;
     return { verdict: result.verdict, word: result.verdict, detail, stale };
   }
-  return { verdict: "WAITING", word: "WAITING", detail: waitingFor({ health, link, streamLive, streamName, result, age }), stale: false };
+  return { verdict: "WAITING", word: "WAITING", detail: waitingFor({ health, link, streamLive, streamName, trouble, result, age }), stale: false };
 }
 
-function waitingFor({ health, link, streamLive, streamName, result, age }) {
+function waitingFor({ health, link, streamLive, streamName, trouble, result, age }) {
   if (!health) return "The server does not answer";
   if (!link) return "Choose a source";
   if (link.phase !== "open") return link.words;
+  if (trouble) return trouble;
   if (!streamLive) return `No camera is sending to ${streamName}`;
   return result ? `No result for ${Math.floor(age / 1000)} s` : "For the first result";
 }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import warnings
@@ -18,6 +19,9 @@ from PIL import Image
 
 from detector import ImageError, images
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+"""Pillow warns of damaged files, which are what these tests are about."""
+
 WIDTH, HEIGHT = 48, 40
 
 
@@ -25,8 +29,8 @@ WIDTH, HEIGHT = 48, 40
 def picture() -> images.BGRImage:
     """Nowhere grey and nowhere repeating, so that a part filled in by a decoder is seen; red more than blue."""
     noise = np.random.default_rng(0).normal(0, 60, (HEIGHT, WIDTH, 3))
-    smooth = cv2.GaussianBlur(noise, (0, 0), 2) * 4 + np.array([40, 90, 200])
-    return np.clip(smooth, 0, 255).astype(np.uint8)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 4) * 6 + np.array([40, 90, 200])
+    return np.asarray(np.clip(smooth, 0, 255), np.uint8)
 
 
 def encoded(format_: str, bgr: images.BGRImage | None = None, **options: Any) -> bytes:
@@ -83,7 +87,7 @@ def test_a_png_with_a_flipped_bit_is_refused_or_whole(position: int, bit: int) -
     data = bytearray(files()["PNG"])
     data[position % len(data)] ^= 1 << bit
     try:
-        decoded = images.decode(data)
+        decoded = images.decode(bytes(data))
     except ImageError:
         return
     assert np.array_equal(decoded, picture())
@@ -96,7 +100,7 @@ def test_a_damaged_file_raises_nothing_else(name: str, data: st.DataObject) -> N
     for _ in range(data.draw(st.integers(1, 5))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     try:
-        decoded = images.decode(damaged)
+        decoded = images.decode(bytes(damaged))
     except ImageError:
         return
     assert decoded.ndim == 3 and decoded.dtype == np.uint8
@@ -152,7 +156,7 @@ def test_absurd_dimensions_are_refused_before_decoding(
 
 @pytest.mark.parametrize("of_size", [jpeg_of_size, png_of_size])
 def test_a_decompression_bomb_is_refused(of_size: Callable[[int, int], bytes]) -> None:
-    with pytest.raises(ImageError, match="larger than anything taken"):
+    with pytest.raises(ImageError, match="60000×60000 pixels"):
         images.decode(of_size(60_000, 60_000))
 
 
@@ -161,7 +165,8 @@ def test_a_decompression_bomb_is_refused(of_size: Callable[[int, int], bytes]) -
 def test_exif_orientation_is_applied(format_: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}.get(format_, {})
+    quality: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
+    options = quality.get(format_, {})
     decoded = images.decode(encoded(format_, exif=exif, **options), formats=images.FILE_FORMATS)
     expected = {
         1: picture(),
@@ -238,3 +243,10 @@ def test_encode_png_loses_nothing() -> None:
     assert np.array_equal(images.decode(images.encode_png(picture())), picture())
     grey = picture()[..., 0]
     assert np.array_equal(images.decode(images.encode_png(grey))[..., 0], grey)
+
+
+def test_broken_pictures_do_not_fill_the_operators_log(capfd: pytest.CaptureFixture[str]) -> None:
+    for data in (files()["PNG"][:-200], encoded("BMP")[:200], files()["lossy WebP"][:-9] + b"9" * 9):
+        with contextlib.suppress(ImageError):
+            images.decode(data, formats=images.FILE_FORMATS)
+    assert capfd.readouterr().err == ""

@@ -3,51 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Playwright, expect, sync_playwright
 
 from tests.page import chromium
 from tests.page.parts import KIND, Parts, prepare
+from tests.page.visits import LOOPBACK_SERVER, Line, Open, Serve, Visit
 from tests.running import command, free_port, wait_healthy
 
-LOOPBACK_SERVER = "tests.page.loopback_server"
 PATIENCE_MS = 20_000
 expect.set_options(timeout=PATIENCE_MS)
-
-
-@dataclass(frozen=True)
-class Line:
-    """A server at its first start; ``wait`` returns when it has taught its model on the simulated line."""
-
-    url: str
-    wait: Callable[[], None]
-
-
-@dataclass
-class Visit:
-    """A page in a browser, what it asked for and what it complained about."""
-
-    page: Page
-    requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("websocket", lambda socket: self.requests.append(socket.url))
-        self.page.on("console", lambda message: self._note(message.type, message.text))
-        self.page.on("pageerror", lambda error: self._note("error", str(error)))
-
-    def _note(self, kind: str, text: str) -> None:
-        if kind in ("error", "warning"):
-            self.complaints.append(f"{kind}: {text}")
-
-
-Open = Callable[..., Visit]
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +40,21 @@ def good_camera(playwright: Playwright, parts: Parts) -> Iterator[Browser]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def defect_camera(playwright: Playwright, parts: Parts) -> Iterator[Browser]:
+    """A browser whose camera sees a defective part."""
+    with contextlib.closing(chromium.with_camera(playwright, parts.defective)) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def forbidden_camera(playwright: Playwright) -> Iterator[Browser]:
+    """A browser that has a camera; whoever is asked for it says no."""
+    arguments = ("--use-fake-device-for-media-stream", "--deny-permission-prompts")
+    with contextlib.closing(chromium.launch(playwright, *arguments)) as started:
+        yield started
+
+
 @pytest.fixture
 def visit(request: pytest.FixtureRequest) -> Iterator[Open]:
     """Open a page in a browser context of its own: ``visit(browser, url, width=…, height=…)``.
@@ -91,12 +75,13 @@ def visit(request: pytest.FixtureRequest) -> Iterator[Open]:
 
         yield open_page
         for visited, url in visits:
+            visited.page.goto("about:blank")  # as leaving does: closing a context is more like pulling the plug
             assert _elsewhere(visited.requests, url) == []
 
 
 def _elsewhere(requests: list[str], url: str) -> list[str]:
-    own = urlsplit(url).netloc
-    return [asked for asked in requests if urlsplit(asked).scheme not in ("blob", "data") and urlsplit(asked).netloc != own]
+    here = ("", urlsplit(url).netloc)  # blob: and data: have no server
+    return [asked for asked in requests if urlsplit(asked).netloc not in here]
 
 
 @pytest.fixture(scope="session")
@@ -119,9 +104,6 @@ def line(starting_line: Line) -> str:
 def parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Parts:
     """A taught model and films; the name of the test says whether they show real bottles or rendered flanges."""
     return prepare(tmp_path_factory.mktemp("parts"))
-
-
-Serve = Callable[[], contextlib.AbstractContextManager[str]]
 
 
 @pytest.fixture

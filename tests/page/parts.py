@@ -23,8 +23,8 @@ BOTTLE = DATA / "bottle"
 KIND = "bottle" if BOTTLE.is_dir() else "rendered"
 WIDTH, HEIGHT = 640, 480
 TAUGHT, SHOWN = 40, 8
-FRAMES_EACH = 3
-"""A part is seen for a tenth of a second, so that a calibration of a few frames sees several parts."""
+FRAMES_EACH = 10
+"""Three parts are seen in a second, so that a calibration of a few frames sees several."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,13 @@ class Parts:
 def prepare(folder: Path) -> Parts:
     """Teach the model on pictures made as the films are, and write all into a folder. Takes seconds."""
     good, defective = _bottles() if KIND == "bottle" else _rendered()
-    taught = [cv2.imdecode(np.frombuffer(_jpeg(picture), np.uint8), cv2.IMREAD_COLOR) for picture in good[:TAUGHT]]
+    taught = [
+        cv2.imdecode(np.frombuffer(_jpeg(_soft(picture) if number % 2 else picture), np.uint8), cv2.IMREAD_COLOR)
+        for number, picture in enumerate(good[:TAUGHT])
+    ]
     fit(
         [np.asarray(picture, np.uint8) for picture in taught],
-        image_size=224,
+        image_size=160,
         coreset_size=500,
         category=KIND,
     ).save(folder / "model")
@@ -57,6 +60,11 @@ def film(path: Path, pictures: Iterable[Picture]) -> Path:
     """Write H×W×3 BGR pictures as an MJPEG file for Chromium's fake camera."""
     path.write_bytes(b"".join(_jpeg(picture) * FRAMES_EACH for picture in pictures))
     return path
+
+
+def _soft(picture: Picture) -> Picture:
+    """As video makes it."""
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), 1.0), np.uint8)
 
 
 def _jpeg(picture: Picture) -> bytes:

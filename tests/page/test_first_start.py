@@ -7,12 +7,10 @@ import urllib.request
 
 from playwright.sync_api import Browser, expect
 
-from tests.page.conftest import Line, Open
+from tests.page.visits import Line, Open
 
 
-def test_the_page_teaches_and_then_shows_the_simulated_line(
-    visit: Open, browser: Browser, starting_line: Line
-) -> None:
+def test_the_page_teaches_and_then_shows_the_simulated_line(visit: Open, browser: Browser, starting_line: Line) -> None:
     page = visit(browser, starting_line.url).page
     verdict = page.get_by_test_id("verdict")
     expect(verdict).to_have_attribute("data-verdict", "TEACHING")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from playwright.sync_api import Browser, expect
 
-from tests.page.conftest import Open
+from tests.page.visits import Open
 
-CONTROLS = {"button", "link", "combobox", "slider", "spinbutton", "textbox", "checkbox", "radio", "progressbar", "image"}
+CONTROLS = set(
+    ["button", "link", "combobox", "slider", "spinbutton", "textbox", "checkbox", "radio", "progressbar", "image"]
+)
 ALL_FOCUSABLE = """() => [...document.querySelectorAll("a[href], button, select, input")]
   .filter((e) => e.checkVisibility() && !e.disabled).map((e) => e.id || e.className)"""
 FOCUSED = """() => {

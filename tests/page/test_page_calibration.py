@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.page.conftest import Open, Serve
+from tests.page.visits import Open, Serve
 
 MODEL, CALIBRATION = "model default", "from calibration"
 

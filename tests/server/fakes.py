@@ -19,14 +19,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from detector import Detection
 from server.app import create_app
-from server.messages import Error, Result, Status, encode
+from server.messages import Message, Result, encode
 from server.settings import Settings
 from tests.running import Running, running
 
 THRESHOLD = 100.0
+TEXT = 1
+"""Opcode of a WebSocket frame."""
 WAIT_S = 20.0
 """No test waits longer than this for what must come; a busy machine needs a moment."""
 
@@ -87,7 +90,8 @@ async def serving(model: FakeModel | Callable[[], Any], data_dir: Path, **settin
 
     With a function it is handed over at once: its model may never come.
     """
-    chosen = Settings(data_dir=data_dir, **settings)
+    # A busy machine may take seconds over what should take milliseconds; no frame gets too old meanwhile.
+    chosen = Settings(**{"data_dir": data_dir, "max_frame_age_ms": 1e6} | settings)
     app = create_app(chosen, make_model=(lambda: model) if isinstance(model, FakeModel) else model)  # type: ignore[arg-type, return-value]
     async with running(app, chosen) as server:
         if isinstance(model, FakeModel):
@@ -133,10 +137,10 @@ async def listed_when(
         return stream
 
 
-_decoder = msgspec.json.Decoder(Result | Error | Status)
+_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 
 
-def read(text: str | bytes) -> Result | Error | Status:
+def read(text: str | bytes) -> Message:
     """A message from the server, which must be exactly what ``server.messages`` defines: no field more, none less."""
     assert isinstance(text, str)
     message = _decoder.decode(text)
@@ -144,7 +148,7 @@ def read(text: str | bytes) -> Result | Error | Status:
     return message
 
 
-async def receive(connection: ClientConnection) -> Result | Error | Status:
+async def receive(connection: ClientConnection) -> Message:
     """The next message."""
     async with asyncio.timeout(WAIT_S):
         return read(await connection.recv())
@@ -154,6 +158,17 @@ async def receive_result(connection: ClientConnection) -> Result:
     message = await receive(connection)
     assert isinstance(message, Result), message
     return message
+
+
+async def close_code(connection: ClientConnection) -> int:
+    """The code the server closes a connection with, once it does."""
+    async with asyncio.timeout(WAIT_S):
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await connection.recv()
+        await connection.wait_closed()
+    assert connection.close_code is not None
+    return connection.close_code
 
 
 async def send_all(connection: ClientConnection, frames: list[bytes]) -> None:
@@ -182,17 +197,27 @@ async def stuck_listener(server: Running, name: str) -> socket.socket:
 
 async def read_all(listener: socket.socket, last_seq: int) -> list[dict[str, Any]]:
     """The JSON messages a raw listener gets, up to the result of the last frame."""
-    loop, data, messages = asyncio.get_running_loop(), b"", []
+    loop, data, messages = asyncio.get_running_loop(), b"", list[dict[str, Any]]()
     with listener:
         while not messages or messages[-1].get("seq") != last_seq:
-            data += await asyncio.wait_for(loop.sock_recv(listener, 65536), WAIT_S)
-            while len(data) >= 2:
-                length, start = data[1], 2
-                if length == 126:
-                    length, start = int.from_bytes(data[2:4], "big"), 4
-                if length == 127 or len(data) < start + length:
-                    break
-                if data[0] == 0x81:
-                    messages.append(json.loads(data[start : start + length]))
-                data = data[start + length :]
+            data += (received := await asyncio.wait_for(loop.sock_recv(listener, 1 << 20), WAIT_S))
+            assert received, "the server closed the connection"
+            while (frame := _first_frame(data)) is not None:
+                opcode, payload, data = frame
+                if opcode == TEXT:
+                    messages.append(json.loads(payload))
     return messages
+
+
+def _first_frame(data: bytes) -> tuple[int, bytes, bytes] | None:
+    """Opcode and payload of the first WebSocket frame from a server, and what follows it; None while incomplete."""
+    if len(data) < 10:
+        return None
+    length, start = data[1], 2
+    if length == 126:
+        length, start = int.from_bytes(data[2:4], "big"), 4
+    elif length == 127:
+        length, start = int.from_bytes(data[2:10], "big"), 10
+    if len(data) < start + length:
+        return None
+    return data[0] & 15, data[start : start + length], data[start + length :]

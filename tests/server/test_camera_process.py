@@ -22,7 +22,7 @@ from camera_fakes import ROOT, free_port, grey, write_pictures
 from websockets.http11 import Request
 from websockets.sync.server import ServerConnection, serve
 
-from server.camera_process import add_parser, default_name, run, stream_url
+from server.camera_process import add_parser, default_name, run, server_url
 
 # As server/cli.py does it, so that these tests need only this command.
 COMMAND = """
@@ -138,7 +138,7 @@ def test_it_stops_at_once_while_it_connects(folder: Path, silence: int) -> None:
 def test_it_stops_at_once_while_camera_and_server_are_away() -> None:
     camera = f"rtsp://admin:secret@127.0.0.1:{free_port()}/live?token=secret"
     with process(camera, "--server", f"http://127.0.0.1:{free_port()}") as running:
-        log = read_until(running, "server ws") + read_until(running, "away") + read_until(running, "away")
+        log = read_until(running, "server http") + read_until(running, "away") + read_until(running, "away")
         code, rest = end(running, signal.SIGTERM)
     assert code == 0
     assert "rtsp://***@127.0.0.1" in log
@@ -202,6 +202,7 @@ def test_bad_arguments_are_told_and_end_with_2(
 @pytest.mark.parametrize(
     ("settings", "environment", "told"),
     [
+        (["--transport", "webrtc", "--quality", "90"], "", "leave it out"),
         (["--fps", "0"], "", "fps must be above 0"),
         (["--width", "-1"], "", "width must be"),
         (["--width", "10", "--crop", "5,0,10,10"], "", "reaches beyond"),
@@ -223,15 +224,15 @@ def test_settings_that_cannot_be_end_with_2(
 @pytest.mark.parametrize(
     ("given", "url"),
     [
-        ("http://host:8000", "ws://host:8000/ws/stream"),
-        ("https://host/", "wss://host/ws/stream"),
-        ("https://host/behind/a/proxy/", "wss://host/behind/a/proxy/ws/stream"),
-        ("wss://host:1/ws/stream", "wss://host:1/ws/stream"),
-        ("http://[::1]:8000", "ws://[::1]:8000/ws/stream"),
+        ("http://host:8000", "http://host:8000"),
+        ("https://host/", "https://host"),
+        ("https://host/behind/a/proxy/", "https://host/behind/a/proxy"),
+        ("wss://host:1/ws/stream", "https://host:1"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
     ],
 )
-def test_the_servers_address_becomes_that_of_its_stream(given: str, url: str) -> None:
-    assert stream_url(given) == url
+def test_the_servers_address_may_be_given_in_several_ways(given: str, url: str) -> None:
+    assert server_url(given) == url
 
 
 @pytest.mark.parametrize("source", ["0", "/dev/video2", "rtsp://u:secret@cam-7.local/live", "parts", "ä" * 200, "..."])

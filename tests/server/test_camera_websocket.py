@@ -19,10 +19,13 @@ from websockets.sync.server import Server, ServerConnection, serve
 from server import messages
 from server.backoff import Backoff
 from server.camera import CapturedFrame
-from server.camera_sender import ANSWER_S, Destination, WebSocketSender, Window
+from server.camera_sender import Destination, Totals
+from server.camera_websocket import ANSWER_S, WebSocketSender, Window
 
 
-def result(stream: str, inspected: int, raw_score: float = 1.0, dropped: int = 0) -> messages.Result:
+def result(
+    stream: str, inspected: int, raw_score: float = 1.0, dropped: int = 0, anomalies: int = 0
+) -> messages.Result:
     is_anomaly = raw_score > 2
     return messages.Result(
         stream=stream,
@@ -37,7 +40,7 @@ def result(stream: str, inspected: int, raw_score: float = 1.0, dropped: int = 0
         inspected=inspected,
         dropped=dropped,
         failed=0,
-        anomalies=0,
+        anomalies=anomalies,
         latency_ms=1.0,
         heatmap=messages.Heatmap(1, 1, "AA=="),
     )
@@ -83,9 +86,11 @@ class Inspection:
 
 
 def answer_all(server: Inspection, connection: ServerConnection) -> None:
+    anomalies = 0
     for inspected in count(1):
         raw_score = 3.0 if server.receive(connection) > 150 else 1.0
-        connection.send(messages.encode(result("press", inspected, raw_score)))
+        anomalies += raw_score > 2
+        connection.send(messages.encode(result("press", inspected, raw_score, anomalies=anomalies)))
 
 
 def answer_nothing(server: Inspection, connection: ServerConnection) -> None:
@@ -142,7 +147,7 @@ def port() -> int:
 @pytest.fixture
 def sender(port: int, caplog: pytest.LogCaptureFixture) -> Iterator[WebSocketSender]:
     caplog.set_level(logging.INFO, "defectvision.camera")
-    destination = Destination(f"ws://127.0.0.1:{port}/ws/stream", "press", code="open-sesame")
+    destination = Destination(f"http://127.0.0.1:{port}", "press", code="open-sesame")
     sender = WebSocketSender(destination, backoff=Backoff(0.01, 0.04))
     yield sender
     sender.stop()
@@ -182,7 +187,7 @@ def test_it_comes_back_after_the_server_died_and_logs_each_change_once(
             wait_until(lambda: sender.totals.inspected >= before + 3)
         with inspection(port, close_with(1012)):
             wait_until(lambda: "restarting" in caplog.text or caplog.text.count("away") >= 2)
-    links = [record.getMessage() for record in caplog.records if "server ws" in record.getMessage()]
+    links = [record.getMessage() for record in caplog.records if "server http" in record.getMessage()]
     kinds = [line.split(": ")[1].split()[0] for line in links]
     assert kinds[0] == "connecting"
     assert "back" in kinds
@@ -297,5 +302,5 @@ def test_one_more_frame_may_go_when_no_answer_comes() -> None:
     assert window.wait(0.1 + ANSWER_S) == 0
     window.note_sent(5.0)
     assert window.wait(5.0) == pytest.approx(ANSWER_S)
-    window.note_answer(result("press", inspected=1, dropped=1))
+    window.counters.note(result("press", inspected=1, dropped=1), Totals())
     assert window.wait(5.0) == 0

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save
+
+from detector import ModelError, files, model_folder
+from detector.backbone import CHANNELS, CHECKPOINT_SHA256
+from detector.model_folder import MANIFEST, Manifest, Tensors
+
+
+def learned(seed: int = 0, patches: int = 20) -> tuple[Manifest, Tensors]:
+    random = np.random.default_rng(seed)
+    bank = random.normal(size=(patches, CHANNELS)).astype(np.float32)
+    tensors = Tensors(bank, bank.mean(0), bank.std(0))
+    manifest = model_folder.describe(
+        tensors,
+        category="bottle",
+        image_size=128,
+        backbone_sha256=CHECKPOINT_SHA256,
+        seed=seed,
+        n_images=12,
+        held_out_scores=[1.5, 1.75, 2.0],
+        threshold=2.5,
+        fingerprint="f" * 64,
+    )
+    return manifest, tensors
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    model_folder.write(tmp_path / "bottle", *learned())
+    return tmp_path / "bottle"
+
+
+def change(folder: Path, **fields: Any) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps(manifest | fields))
+
+
+def bank_file(folder: Path) -> Path:
+    (path,) = folder.glob("*.safetensors")
+    return path
+
+
+def assert_holds(folder: Path, seed: int) -> None:
+    manifest, tensors = model_folder.read(folder)
+    expected, arrays = learned(seed)
+    assert manifest.hash == expected.hash
+    assert np.array_equal(tensors.memory_bank, arrays.memory_bank)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    manifest, tensors = learned()
+    model_folder.write(tmp_path / "deep" / "er" / "bottle", manifest, tensors)
+    read, arrays = model_folder.read(tmp_path / "deep" / "er" / "bottle")
+    assert read == manifest and read.hash == manifest.hash
+    for name in ("memory_bank", "mean", "std"):
+        assert np.array_equal(getattr(arrays, name), getattr(tensors, name))
+        assert getattr(arrays, name).dtype == np.float32
+
+
+def test_there_is_no_pickle_in_it(folder: Path) -> None:
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".safetensors"]
+    assert json.loads((folder / MANIFEST).read_text())["category"] == "bottle"
+
+
+def test_the_hash_names_the_model_and_not_the_moment() -> None:
+    manifest, _ = learned()
+    later = msgspec.structs.replace(manifest, created="2031-01-01T00:00:00+00:00", software={"numpy": "9"})
+    assert later.hash == manifest.hash
+    for other in (
+        learned(1)[0],
+        msgspec.structs.replace(manifest, threshold=3.0),
+        msgspec.structs.replace(manifest, image_size=256),
+    ):
+        assert other.hash != manifest.hash
+
+
+def remove_manifest(folder: Path) -> None:
+    (folder / MANIFEST).unlink()
+
+
+def remove_bank(folder: Path) -> None:
+    bank_file(folder).unlink()
+
+
+def flip_a_byte(folder: Path) -> None:
+    data = bytearray(bank_file(folder).read_bytes())
+    data[-5] ^= 1
+    bank_file(folder).write_bytes(data)
+
+
+def cut_the_bank(folder: Path) -> None:
+    bank_file(folder).write_bytes(bank_file(folder).read_bytes()[:-100])
+
+
+def cut_the_manifest(folder: Path) -> None:
+    (folder / MANIFEST).write_bytes((folder / MANIFEST).read_bytes()[:-100])
+
+
+def fill_manifest(text: bytes) -> Callable[[Path], None]:
+    def fill(folder: Path) -> None:
+        (folder / MANIFEST).write_bytes(text)
+
+    return fill
+
+
+def with_fields(**fields: Any) -> Callable[[Path], None]:
+    return lambda folder: change(folder, **fields)
+
+
+def drop_a_field(folder: Path) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest["threshold"]
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def bank_of(tensors: dict[str, np.ndarray[Any, Any]]) -> Callable[[Path], None]:
+    """A memory bank that fits its hash and makes no sense."""
+
+    def replace(folder: Path) -> None:
+        data = save(tensors)
+        digest = hashlib.sha256(data).hexdigest()
+        change(folder, tensors_sha256=digest)
+        bank_file(folder).rename(folder / f"memory_bank-{digest[:16]}.safetensors").write_bytes(data)
+
+    return replace
+
+
+STATISTICS = {"mean": np.zeros(CHANNELS, np.float32), "std": np.ones(CHANNELS, np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (shutil.rmtree, "it has no manifest.json; .* defectvision train"),
+        (remove_manifest, "it has no manifest.json"),
+        (remove_bank, r"it has no memory_bank-\w+\.safetensors"),
+        (flip_a_byte, "damaged: its sha256 is not the one in the manifest; copy the folder again"),
+        (cut_the_bank, "damaged: its sha256"),
+        (cut_the_manifest, r"manifest\.json is damaged"),
+        (fill_manifest(b""), "is damaged"),
+        (fill_manifest(b"not json"), "is damaged"),
+        (fill_manifest(b"\xff\xfe{}"), "is damaged"),
+        (fill_manifest(b"[]"), "is damaged"),
+        (fill_manifest(b"[" * 100_000), "is damaged"),
+        (fill_manifest(b"{}"), "model format None, this software reads 1"),
+        (drop_a_field, "is damaged: .*threshold"),
+        (with_fields(format_version=2), "model format 2, this software reads 1: teach it again"),
+        (with_fields(format_version="1"), "model format '1'"),
+        (with_fields(backbone="resnet18"), "backbone resnet18 .* teach it again"),
+        (with_fields(backbone_sha256="0" * 64), "backbone efficientnet-lite0 \\(000000000000"),
+        (with_fields(preprocessing="none"), "another preprocessing, pooling or score definition"),
+        (with_fields(pooling="none"), "another preprocessing, pooling or score definition"),
+        (with_fields(score="median"), "another preprocessing, pooling or score definition"),
+        (with_fields(image_size=100), "image size or threshold make no sense"),
+        (with_fields(image_size=1 << 20), "image size or threshold make no sense"),
+        (with_fields(threshold=0), "image size or threshold make no sense"),
+        (with_fields(threshold="high"), "is damaged: .*threshold"),
+        (with_fields(tensors_sha256="0" * 64), "it has no memory_bank-0000000000000000"),
+        (with_fields(tensors_sha256="../../etc/passwd"), "is damaged: .*tensors_sha256"),
+        (with_fields(tensors_sha256="\0"), "is damaged: .*tensors_sha256"),
+        (bank_of(STATISTICS), "is damaged: 'memory_bank'"),
+        (bank_of(STATISTICS | {"memory_bank": np.zeros((9, 3), np.float32)}), "tensors have the wrong shape"),
+        (bank_of(STATISTICS | {"memory_bank": np.zeros((0, CHANNELS), np.float32)}), "tensors have the wrong shape"),
+        (bank_of(STATISTICS | {"memory_bank": np.zeros((9, CHANNELS), np.float64)}), "tensors have the wrong shape"),
+    ],
+)
+def test_every_damage_is_one_clear_error(damage: Callable[[Path], None], message: str, folder: Path) -> None:
+    damage(folder)
+    with pytest.raises(ModelError, match=message) as raised:
+        model_folder.read(folder)
+    assert str(folder) in str(raised.value) and "\n" not in str(raised.value)
+
+
+@settings(deadline=None)
+@given(position=st.integers(0, 10**6), value=st.integers(0, 255))
+def test_any_changed_byte_of_the_manifest_is_an_error_or_another_model(
+    position: int, value: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("models") / "bottle"
+    manifest, tensors = learned(patches=2)
+    model_folder.write(folder, manifest, tensors)
+    data = bytearray((folder / MANIFEST).read_bytes())
+    data[position % len(data)] = value
+    (folder / MANIFEST).write_bytes(data)
+    try:
+        read, _ = model_folder.read(folder)
+    except ModelError:
+        return
+    assert read == manifest or model_folder.to_json(read) != model_folder.to_json(manifest)
+
+
+def test_a_file_is_not_a_model_folder(tmp_path: Path) -> None:
+    (tmp_path / "bottle").write_text("hello")
+    with pytest.raises(ModelError, match=r"cannot be read: Not a directory"):
+        model_folder.read(tmp_path / "bottle")
+
+
+def test_a_newer_model_replaces_an_older_one_and_leaves_nothing_of_it(folder: Path) -> None:
+    model_folder.write(folder, *learned(1))
+    assert_holds(folder, 1)
+    assert len(list(folder.iterdir())) == 2
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_the_same_model_can_be_written_again(folder: Path) -> None:
+    model_folder.write(folder, *learned())
+    assert_holds(folder, 0)
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "bottle").mkdir()
+    model_folder.write(tmp_path / "bottle", *learned())
+    assert_holds(tmp_path / "bottle", 0)
+
+
+def test_what_is_not_a_model_folder_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "holiday.jpg").write_text("precious")
+    (tmp_path / "file").write_text("precious")
+    for name in ("photos", "file"):
+        with pytest.raises(ModelError, match="not a model folder: choose another place, nothing was written"):
+            model_folder.write(tmp_path / name, *learned())
+    assert (tmp_path / "photos" / "holiday.jpg").read_text() == (tmp_path / "file").read_text() == "precious"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+class PowerCut(BaseException):
+    """Not an error anyone handles: the process is gone."""
+
+
+def stop_at(number: int, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let ``number`` changes of the disk happen and fail at the next."""
+    left = iter(range(number))
+
+    def counted(original: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*arguments: Any, **options: Any) -> Any:
+            if next(left, None) is None:
+                raise error
+            return original(*arguments, **options)
+
+        return step
+
+    monkeypatch.setattr(model_folder, "write_atomically", counted(files.write_atomically))
+    monkeypatch.setattr(model_folder, "sync_folder", counted(files.sync_folder))
+    for name in ("mkdir", "rename", "replace", "unlink"):
+        monkeypatch.setattr(Path, name, counted(getattr(Path, name)))
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_crash_while_replacing_leaves_the_old_model_or_the_new_one(
+    steps: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_at(steps, patch, PowerCut())
+        with contextlib.suppress(PowerCut):
+            model_folder.write(folder, *learned(1))
+    assert model_folder.read(folder)[0].hash in (learned(0)[0].hash, learned(1)[0].hash)
+    model_folder.write(folder, *learned(2))
+    assert_holds(folder, 2)
+    assert len(list(folder.glob("*.safetensors"))) == 1
+
+
+@pytest.mark.parametrize("steps", range(9))
+def test_a_crash_while_writing_the_first_leaves_none_or_a_whole_one(
+    steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_at(steps, patch, PowerCut())
+        with contextlib.suppress(PowerCut):
+            model_folder.write(tmp_path / "bottle", *learned())
+    if (tmp_path / "bottle").exists():
+        assert_holds(tmp_path / "bottle", 0)
+    model_folder.write(tmp_path / "bottle", *learned(1))
+    assert_holds(tmp_path / "bottle", 1)
+
+
+def test_a_full_disk_is_a_clear_error_and_keeps_the_old_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        stop_at(0, patch, OSError(28, "No space left on device"))
+        with pytest.raises(ModelError, match=r"cannot be written to .*bottle: No space left on device"):
+            model_folder.write(folder, *learned(1))
+    assert_holds(folder, 0)

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import detector
+from detector import ImageError, ModelError, patchcore
+from detector.model_folder import Tensors
+from detector.patchcore import HELD_OUT_ENOUGH, HOLDOUT, MIN_IMAGES
+from detector.runtimes import runtime
+from tests.detector.parts import draw_part, draw_parts
+from tests.running import DATA
+
+SMALL: dict[str, Any] = {"image_size": 64, "coreset_size": 50}
+
+
+def test_the_same_pictures_and_seed_give_the_same_model() -> None:
+    first, again = (detector.fit(draw_parts(8), **SMALL) for _ in range(2))
+    assert first.hash == again.hash
+    assert first.threshold == again.threshold
+    assert first.detect(draw_part(50)).score == again.detect(draw_part(50)).score
+
+
+def test_the_number_of_workers_does_not_change_the_model() -> None:
+    assert detector.fit(draw_parts(8), **SMALL, workers=3).hash == detector.fit(draw_parts(8), **SMALL).hash
+
+
+def test_another_seed_or_another_picture_gives_another_model() -> None:
+    models = (
+        detector.fit(draw_parts(8), **SMALL),
+        detector.fit(draw_parts(8), **SMALL, seed=1),
+        detector.fit([*draw_parts(7), draw_part(99)], **SMALL),
+    )
+    assert len({model.hash for model in models}) == 3
+
+
+def test_the_manifest_says_how_the_model_was_made(model: detector.PatchCore) -> None:
+    manifest = model.manifest
+    assert (manifest.category, manifest.dataset_fingerprint) == ("disc", "drawn")
+    assert (manifest.image_size, manifest.coreset_size, manifest.n_images, manifest.seed) == (128, 200, 12, 0)
+    assert len(manifest.held_out_scores) == 12
+    assert model.threshold == detector.calibrate(manifest.held_out_scores).threshold
+
+
+def test_a_planted_defect_scores_above_the_threshold_and_the_map_peaks_at_it(model: detector.PatchCore) -> None:
+    for number in range(100, 106):
+        good, bad = model.detect(draw_part(number)), model.detect(draw_part(number, defect=True))
+        assert good.score < model.threshold < bad.score
+        row, column = np.unravel_index(bad.anomaly_map.argmax(), bad.anomaly_map.shape)
+        assert abs(row - 6) <= 1 and abs(column - 10) <= 1, "the square is at 3/8 of 16 rows and 5/8 of 16 columns"
+
+
+def test_the_score_is_the_maximum_of_the_map(model: detector.PatchCore) -> None:
+    detection = model.detect(draw_part(200, defect=True))
+    assert detection.score == detection.anomaly_map.max()
+    assert detection.anomaly_map.shape == (16, 16) and detection.anomaly_map.dtype == np.float32
+
+
+@pytest.mark.parametrize(("width", "height"), [(128, 128), (640, 480), (480, 640), (1920, 1080), (100, 90), (257, 128)])
+def test_frames_of_any_size(width: int, height: int, model: detector.PatchCore) -> None:
+    bad = model.detect(draw_part(300, defect=True, width=width, height=height))
+    assert bad.anomaly_map.shape == (16, 16)
+    assert bad.score > model.threshold
+    row, column = np.unravel_index(bad.anomaly_map.argmax(), bad.anomaly_map.shape)
+    assert abs(row - 6) <= 1 and abs(column - 10) <= 1
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        np.zeros((64, 64), np.uint8),
+        np.zeros((64, 64, 4), np.uint8),
+        np.zeros((64, 64, 3), np.float32),
+        np.zeros((0, 64, 3), np.uint8),
+    ],
+    ids=lambda frame: f"{frame.shape} {frame.dtype}",
+)
+def test_what_is_not_a_frame_is_refused(frame: NDArray[Any], model: detector.PatchCore) -> None:
+    with pytest.raises(ImageError, match="a frame must be H×W×3 uint8 BGR, not "):
+        model.detect(frame)
+
+
+def test_eight_threads_get_what_one_gets(model: detector.PatchCore) -> None:
+    frames = [draw_part(number, defect=number % 2 == 1, width=150) for number in range(8)]
+    alone = [model.detect(frame).score for frame in frames]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda frame: model.detect(frame).score, frames * 4)) == alone * 4
+
+
+def test_saved_and_loaded_it_scores_the_same(model: detector.PatchCore, tmp_path: Path) -> None:
+    model.save(tmp_path / "disc")
+    loaded = detector.load(str(tmp_path / "disc"))
+    assert (loaded.hash, loaded.threshold, loaded.manifest) == (model.hash, model.threshold, model.manifest)
+    frame = draw_part(5, defect=True)
+    assert np.array_equal(loaded.detect(frame).anomaly_map, model.detect(frame).anomaly_map)
+
+
+@pytest.mark.parametrize("count", [0, 1, MIN_IMAGES - 1])
+def test_too_few_images_are_refused(count: int) -> None:
+    with pytest.raises(ModelError, match=f"{count} normal images are too few .* at least 5, 30 or more are better"):
+        detector.fit(draw_parts(count), **SMALL)
+
+
+def test_five_images_are_enough() -> None:
+    model = detector.fit(draw_parts(MIN_IMAGES), **SMALL)
+    assert len(model.manifest.held_out_scores) == MIN_IMAGES
+    assert model.threshold > 0
+
+
+def test_the_same_picture_again_and_again_is_refused() -> None:
+    """A frozen camera: every distance would be 0 but for rounding, and any other frame an ANOMALY."""
+    with pytest.raises(ModelError, match="all the same picture: take different ones"):
+        detector.fit([draw_part(0) for _ in range(6)], **SMALL)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"image_size": 63},
+        {"image_size": 48},
+        {"image_size": 4096},
+        {"coreset_size": 0},
+        {"holdout": 0},
+        {"holdout": 1},
+        {"holdout": float("nan")},
+        {"runtime_name": "cuda"},
+    ],
+    ids=str,
+)
+def test_sizes_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match=r"cannot be used: take|there is no runtime"):
+        detector.fit(draw_parts(5), **(SMALL | options))
+
+
+def test_a_bank_is_no_larger_than_the_patches_there_are() -> None:
+    model = detector.fit(draw_parts(5), image_size=64, coreset_size=10_000)
+    assert model.manifest.coreset_size == 5 * 8 * 8
+
+
+def test_many_images_each_give_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patchcore, "MAX_PATCHES", 100)
+    model = detector.fit(draw_parts(10), image_size=64, coreset_size=10_000)
+    assert model.manifest.coreset_size == 100
+
+
+@given(count=st.integers(MIN_IMAGES, 60), holdout=st.floats(0.001, 0.999), seed=st.integers(0, 100))
+@example(count=5, holdout=HOLDOUT, seed=0)
+@example(count=60, holdout=HOLDOUT, seed=0)
+def test_folds_are_disjoint_and_leave_enough_to_learn_from(count: int, holdout: float, seed: int) -> None:
+    folds = patchcore._folds(count, holdout, np.random.default_rng(seed))
+    held_out = [index for fold in folds for index in fold]
+    assert len(held_out) == len(set(held_out)) and set(held_out) <= set(range(count))
+    assert all(1 <= len(fold) <= count - 2 for fold in folds)
+    assert len(held_out) >= min(count, HELD_OUT_ENOUGH) or len(folds) == 1
+    assert len(held_out) >= 2, "a standard deviation needs two"
+
+
+def test_no_held_out_image_was_in_the_bank_that_scores_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a bank of every patch, an image that was in it has distance 0 everywhere."""
+    banks: list[Tensors] = []
+    learn = patchcore._learn
+
+    def spy(*arguments: Any) -> Tensors:
+        banks.append(learn(*arguments))
+        return banks[-1]
+
+    monkeypatch.setattr(patchcore, "_learn", spy)
+    images = draw_parts(9)
+    model = detector.fit(images, image_size=64, coreset_size=10_000, seed=3)
+    folds = patchcore._folds(9, HOLDOUT, np.random.default_rng(3))
+    assert len(banks) == len(folds) + 1
+    for fold, bank in zip(folds, banks, strict=False):
+        assert len(bank.memory_bank) == (9 - len(fold)) * 64
+        scorer = detector.PatchCore(model.manifest, bank, runtime("openvino"))
+        inside = [scorer.detect(image).score for number, image in enumerate(images) if number not in fold]
+        outside = [scorer.detect(images[number]).score for number in fold]
+        assert max(inside) < 0.2 < min(outside)
+    assert min(model.manifest.held_out_scores) > 0.2
+    assert max(model.detect(image).score for image in images) < 0.2
+
+
+def test_features_are_standardised_per_channel() -> None:
+    random = np.random.default_rng(0)
+    patches = (random.normal(size=(3000, 152)) * random.uniform(0.1, 9, 152) + 5).astype(np.float32)
+    patches[:, 7] = 3
+    raw = patches.copy()
+    tensors = patchcore._learn(patches, 5000, 0, lambda fraction: None)
+    assert tensors.mean == pytest.approx(raw.mean(0), rel=1e-4)
+    assert np.delete(tensors.std, 7) == pytest.approx(np.delete(raw.std(0), 7), rel=1e-4)
+    assert tensors.std[7] == np.float32(1e-6), "a channel that never varies does not divide by zero"
+    assert np.delete(tensors.memory_bank, 7, 1).std() == pytest.approx(1, rel=1e-3)
+
+
+def test_progress_rises_to_1_through_every_stage() -> None:
+    seen: list[tuple[str, float]] = []
+    detector.fit(iter(draw_parts(8)), **SMALL, total=8, progress=lambda *step: seen.append(step))
+    fractions = [fraction for _, fraction in seen]
+    assert list(dict.fromkeys(stage for stage, _ in seen)) == ["reading", "features", "memory bank"]
+    assert fractions == sorted(fractions) and fractions[-1] == 1
+
+
+def test_a_detector_taught_with_torch_agrees(model: detector.PatchCore) -> None:
+    pytest.importorskip("torch", reason="torch is an extra and not installed")
+    other = detector.fit(draw_parts(12), image_size=128, coreset_size=200, runtime_name="torch")
+    assert other.threshold == pytest.approx(model.threshold, rel=0.05)
+
+
+@pytest.mark.skipif(not (DATA / "bottle").is_dir(), reason=f"no real pictures at {DATA / 'bottle'}")
+def test_real_bottles() -> None:
+    """15 good bottles to learn from; of 5 unseen good ones and 9 broken ones, every broken one scores higher."""
+
+    def some(kind: str, count: int) -> list[NDArray[np.uint8]]:
+        return [detector.images.read(path) for path in islice(sorted((DATA / "bottle" / kind).iterdir()), count)]
+
+    model = detector.fit(some("train/good", 15), image_size=256, coreset_size=500)
+    good = [model.detect(frame).score for frame in some("test/good", 5)]
+    kinds = ("broken_large", "broken_small", "contamination")
+    broken = [model.detect(frame).score for kind in kinds for frame in some(f"test/{kind}", 3)]
+    assert max(good) < min(broken)
+    assert np.mean([score > model.threshold for score in broken]) > 0.8

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.score import display_score, heat, overlay, to_detection
+
+positive = st.floats(1e-3, 1e3)
+
+
+def test_the_image_score_is_the_maps_largest_value() -> None:
+    distances = np.random.default_rng(0).random((40, 30), dtype=np.float32)
+    detection = to_detection(distances)
+    assert detection.score == detection.anomaly_map.max()
+    assert detection.anomaly_map.shape == (40, 30) and detection.anomaly_map.dtype == np.float32
+
+
+def test_a_group_of_patches_weighs_more_than_one() -> None:
+    one, group = np.zeros((20, 20), np.float32), np.zeros((20, 20), np.float32)
+    one[10, 10] = 5
+    group[9:12, 9:12] = 5
+    assert to_detection(one).score < 0.2 * 5
+    assert to_detection(group).score > 2 * to_detection(one).score
+
+
+def test_an_even_map_keeps_its_value_up_to_the_corners() -> None:
+    assert to_detection(np.full((8, 8), 3, np.float32)).anomaly_map == pytest.approx(3)
+
+
+@given(positive, positive, positive)
+def test_display_score_rises_with_the_raw_score_and_stays_between_0_and_1(a: float, b: float, threshold: float) -> None:
+    low, high = sorted((a, b))
+    assert 0 <= display_score(low, threshold) <= display_score(high, threshold) <= 1
+
+
+@given(positive)
+def test_display_score_is_a_half_at_the_threshold(threshold: float) -> None:
+    assert display_score(threshold, threshold) == 0.5
+    assert display_score(0, threshold) == 0
+    assert display_score(2 * threshold, threshold) == display_score(9 * threshold, threshold) == 1
+
+
+@given(positive)
+def test_the_heat_scale_is_absolute(threshold: float) -> None:
+    values = np.array([[0, 0.5, 1, 1.5, 1.9, 2, 50]], np.float32) * np.float32(threshold)
+    assert heat(values, threshold).tolist() == [[0, 64, 128, 192, 243, 255, 255]]
+    assert heat(values, threshold, at_threshold=100).tolist() == [[0, 50, 100, 150, 190, 200, 255]]
+
+
+def test_heat_of_one_frame_does_not_depend_on_its_range() -> None:
+    good = np.array([[1.0, 2.0]], np.float32)
+    assert heat(np.append(good, [[99]], 1).astype(np.float32), 10.0)[0, :2].tolist() == heat(good, 10.0)[0].tolist()
+
+
+def test_an_overlay_leaves_what_is_cold_untouched() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    assert np.array_equal(overlay(frame, np.full((6, 8), 77, np.uint8)), frame)
+    hot = np.zeros((6, 8), np.uint8)
+    hot[:, 6:] = 255
+    painted = overlay(frame, hot)
+    assert painted.shape == frame.shape and painted.dtype == np.uint8
+    assert np.array_equal(painted[:, :50], frame[:, :50])
+    assert (painted[:, 70:] != frame[:, 70:]).any(2).mean() > 0.99
+    red = painted[:, 70:].astype(int).mean((0, 1))
+    assert red[2] > red[0] and red[2] > red[1]

@@ -1,0 +1,137 @@
+"""The heart: a frame comes in, a verdict goes out."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from fakes import BAD, BROKEN, GOOD, THRESHOLD, FakeModel
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector import ImageError
+from detector.images import decode
+from server.calibrations import Calibrations
+from server.inspection import Inspected, Inspection, NoModel, Threshold
+
+
+def inspection(folder: Path, model: FakeModel | None = None, **settings: Any) -> Inspection:
+    made = Inspection(Calibrations(folder), **settings)
+    if model is not None:
+        made.use(model)  # type: ignore[arg-type]
+    return made
+
+
+def test_without_a_model_the_reason_is_given(tmp_path: Path) -> None:
+    made = inspection(tmp_path)
+    made.why_no_model = "it is being taught"
+    assert not made.ready
+    with pytest.raises(NoModel, match="being taught"):
+        made.inspect(partial(decode, GOOD))
+
+
+def test_a_frame_gets_its_verdict(tmp_path: Path, model: FakeModel) -> None:
+    made = inspection(tmp_path, model)
+    good, bad = made.inspect(partial(decode, GOOD)), made.inspect(partial(decode, BAD))
+    assert (good.verdict, good.raw_score, good.score) == ("NORMAL", 50, 0.25)
+    assert (bad.verdict, bad.raw_score, bad.score) == ("ANOMALY", 150, 0.75)
+    assert good.threshold == Threshold(THRESHOLD, "model")
+    assert set(good.heatmap.ravel()) == {64} and set(bad.heatmap.ravel()) == {192}
+    assert good.picture is None
+
+
+def test_at_the_threshold_is_still_normal(tmp_path: Path, model: FakeModel) -> None:
+    at = inspection(tmp_path, model).inspect_frame(np.full((32, 32, 3), 100, np.uint8))
+    assert (at.raw_score, at.verdict, at.score) == (THRESHOLD, "NORMAL", 0.5)
+
+
+@given(st.floats(0, 1e6), st.floats(1e-3, 1e6))
+def test_the_score_for_display_agrees_with_the_verdict(raw_score: float, threshold: float) -> None:
+    inspected = Inspected(raw_score, Threshold(threshold, "model"), np.zeros((1, 1), np.uint8))
+    assert 0 <= inspected.score <= 1
+    assert inspected.is_anomaly or inspected.score <= 0.5
+    assert not inspected.is_anomaly or inspected.score >= 0.5
+
+
+def test_a_picture_is_made_only_on_demand(tmp_path: Path, model: FakeModel) -> None:
+    frame = np.zeros((400, 1280, 3), np.uint8)
+    picture = inspection(tmp_path, model).inspect_frame(frame, picture=True).picture
+    assert picture is not None
+    data, width, height = picture
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None and decoded.shape == (200, 640, 3) == (height, width, 3)
+
+
+def test_a_broken_frame_is_an_image_error(tmp_path: Path, model: FakeModel) -> None:
+    with pytest.raises(ImageError):
+        inspection(tmp_path, model).inspect(partial(decode, BROKEN))
+
+
+def test_the_environment_comes_before_the_calibration_and_that_before_the_model(
+    tmp_path: Path, model: FakeModel
+) -> None:
+    made = inspection(tmp_path, model)
+    assert made.threshold == Threshold(THRESHOLD, "model")
+    made.calibrate(model, [10, 12, 14], k=1)  # type: ignore[arg-type]
+    assert made.threshold == Threshold(14, "calibration")
+    strict = inspection(tmp_path, model, threshold=7.5)
+    assert strict.threshold == Threshold(7.5, "environment")
+    assert strict.calibration is not None and strict.calibration.threshold == 14
+    strict.forget_calibration()
+    assert strict.threshold == Threshold(7.5, "environment")
+    assert inspection(tmp_path, model).threshold == Threshold(THRESHOLD, "model")
+
+
+def test_a_calibration_is_kept_over_a_restart_and_never_applied_to_another_model(
+    tmp_path: Path, model: FakeModel
+) -> None:
+    inspection(tmp_path, model).calibrate(model, [10, 12, 14], k=1)  # type: ignore[arg-type]
+    assert inspection(tmp_path, FakeModel()).threshold.source == "calibration"
+    assert inspection(tmp_path, FakeModel(hash="b" * 64)).threshold.source == "model"
+    assert inspection(tmp_path, FakeModel(runtime="torch")).threshold.source == "model"
+
+
+def test_another_model_brings_its_own_threshold(tmp_path: Path, model: FakeModel) -> None:
+    made = inspection(tmp_path, model)
+    made.calibrate(model, [10, 12, 14], k=1)  # type: ignore[arg-type]
+    made.use(FakeModel(hash="b" * 64, threshold=33))  # type: ignore[arg-type]
+    assert made.threshold == Threshold(33, "model")
+    assert made.calibration is None
+    made.use(model)  # type: ignore[arg-type]
+    assert made.threshold == Threshold(14, "calibration")
+
+
+@pytest.mark.parametrize("scores", [[], [1.0], [1.0, float("nan")], [0.0, 0.0]])
+def test_a_calibration_that_cannot_be_changes_nothing(tmp_path: Path, model: FakeModel, scores: list[float]) -> None:
+    made = inspection(tmp_path, model)
+    with pytest.raises(ValueError, match=r".+"):
+        made.calibrate(model, scores, k=3)  # type: ignore[arg-type]
+    assert made.threshold == Threshold(THRESHOLD, "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_in_force_is_what_a_restart_finds_whoever_calibrates_at_once(tmp_path: Path, model: FakeModel) -> None:
+    made = inspection(tmp_path, model)
+    together = threading.Barrier(8)
+
+    def calibrate(number: int) -> None:
+        together.wait()
+        for round_ in range(3):
+            made.calibrate(model, [10 + number, 12 + number + round_], k=1)  # type: ignore[arg-type]
+        if number == 0:
+            made.forget_calibration()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(calibrate, range(8)))
+    assert made.threshold == inspection(tmp_path, model).threshold
+
+
+def test_the_category_may_be_set(tmp_path: Path, model: FakeModel) -> None:
+    assert inspection(tmp_path, model).category == "fake part"
+    assert inspection(tmp_path, model, category="bottle").category == "bottle"

@@ -1,0 +1,108 @@
+"""Logs: one line an event."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from server import logs
+from server.logs import MAX_A_LINE, MAX_REMEMBERED, QUIET_S, Collapse
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def written(clock: Clock) -> Iterator[list[str]]:
+    """What comes through to the operator from the logger ``test``."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(Collapse(clock))
+    log = logging.getLogger("test_logs")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    lines: list[str] = []
+    stream.write = lambda text: lines.extend(text.splitlines()) or len(text)  # type: ignore[method-assign, func-returns-value]
+    yield lines
+    log.removeHandler(handler)
+
+
+log = logging.getLogger("test_logs")
+
+
+def camera_lost(name: str) -> None:
+    log.warning("camera lost name=%s", name)
+
+
+def test_the_same_message_is_written_once_a_minute_with_a_count(written: list[str], clock: Clock) -> None:
+    for _ in range(1000):
+        camera_lost("press-1")
+    assert written == ["camera lost name=press-1"]
+    clock.now += QUIET_S
+    for _ in range(5):
+        camera_lost("press-1")
+    assert written[1:] == ["camera lost name=press-1 (and 999 times more since)"]
+    clock.now += QUIET_S
+    camera_lost("press-1")
+    clock.now += QUIET_S
+    camera_lost("press-1")
+    assert written[2:] == ["camera lost name=press-1 (and 4 times more since)", "camera lost name=press-1"]
+
+
+def test_other_messages_come_through(written: list[str]) -> None:
+    for name in ("a", "b", "a", "b"):
+        camera_lost(name)
+    log.error("camera lost name=%s", "a")
+    assert written == ["camera lost name=a", "camera lost name=b", "camera lost name=a"]
+
+
+def test_ever_new_messages_of_one_place_are_one_event(written: list[str], clock: Clock) -> None:
+    for number in range(5000):
+        camera_lost(f"x{number}")
+    assert len(written) == MAX_A_LINE
+    log.info("something else")
+    assert written[-1] == "something else"
+    clock.now += QUIET_S
+    camera_lost("y")
+    assert written[-1] == f"camera lost name=y (and {5000 - MAX_A_LINE} like it since)"
+
+
+def test_memory_is_bounded(clock: Clock) -> None:
+    collapse = Collapse(clock)
+    for number in range(10_000):
+        record = logging.LogRecord("x", logging.INFO, "file", number, "message %d", (number,), None)
+        assert collapse.filter(record)
+    assert len(collapse._messages) <= MAX_REMEMBERED and len(collapse._lines) <= MAX_REMEMBERED
+
+
+def test_the_set_up(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in ("defectvision", "server", "aiortc", "aioice", "libav", "websockets", "uvicorn.access")}  # fmt: skip  # noqa: E501
+    try:
+        logs.set_up()
+        logging.getLogger("defectvision.streams").info("stream opened stream=a")
+        logging.getLogger("defectvision.streams").debug("not told")
+        logging.getLogger("uvicorn.error").info("not told")
+        logging.getLogger("websockets").warning("not told")
+        (line,) = capsys.readouterr().err.splitlines()
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        for name, old in levels.items():
+            logging.getLogger(name).setLevel(old)
+    assert line.endswith("INFO defectvision.streams: stream opened stream=a")
+    assert line[10] == "T" and line[19] == "Z"

@@ -1,0 +1,138 @@
+"""Start and stop, in this process and as the command a user runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import httpx
+import pytest
+from fakes import GOOD, WAIT_S, FakeModel, close_code, http, receive, receive_result, serving, until
+from websockets.asyncio.client import connect
+
+from server import cli, logs
+from server.serve import listen
+from server.settings import SettingsError
+from tests.running import ROOT, command, free_port
+
+SHUTDOWN_S = 2.0
+
+
+async def test_a_shutdown_with_everything_open_is_quick_and_says_come_back(model: FakeModel, tmp_path: Path) -> None:
+    async with (
+        serving(model, tmp_path) as server,
+        http(server) as client,
+        connect(f"{server.ws}/ws/stream?name=a") as sender,
+        connect(f"{server.ws}/ws/stream?name=idle") as idle,
+        connect(f"{server.ws}/ws/live/a") as viewer,
+        connect(f"{server.ws}/ws/live/nothing?picture=1") as hmi,
+    ):
+        await sender.send(GOOD)
+        await receive_result(sender)
+        model.gate.clear()
+        await sender.send(GOOD)
+        await sender.send(GOOD)
+        predicting = asyncio.create_task(client.post("/predict", files={"file": ("a.png", GOOD)}))
+        await until(lambda: model.detected == 2)
+        assert await server.stop() < SHUTDOWN_S
+        codes = [await close_code(connection) for connection in (sender, idle, viewer, hmi)]
+        assert codes == [1012] * 4
+        model.gate.set()
+        (answer,) = await asyncio.gather(predicting, return_exceptions=True)
+        assert isinstance(answer, httpx.TransportError) or answer.status_code >= 500  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+async def test_a_signal_ends_the_command_cleanly(tmp_path: Path, model_folder: Path, number: signal.Signals) -> None:
+    port = free_port()
+    with command(port, {"MODEL_PATH": str(model_folder)}, tmp_path) as process:
+        base = f"ws://127.0.0.1:{port}"
+        async with connect(f"{base}/ws/stream?name=a") as sender, connect(f"{base}/ws/live/a") as viewer:
+            await receive(viewer)
+            await sender.send(GOOD)
+            await receive_result(sender)
+            seconds = await asyncio.to_thread(_stop, process, number)
+            assert [await close_code(sender), await close_code(viewer)] == [1012, 1012]
+        assert seconds < SHUTDOWN_S
+        assert process.returncode == 0
+        assert process.stdout is not None
+        output = process.stdout.read()
+    assert f"DefectVision is at http://localhost:{port}" in output
+    assert "Traceback" not in output
+    assert os.listdir(tmp_path) == [], "nothing is written where it was started"  # noqa: PTH208
+
+
+def test_a_signal_ends_the_command_while_it_teaches(tmp_path: Path) -> None:
+    with command(free_port(), {}, tmp_path, healthy=False) as process:
+        assert _stop(process, signal.SIGTERM) < SHUTDOWN_S
+        assert process.returncode == 0
+        assert process.stdout is not None and "Traceback" not in process.stdout.read()
+
+
+def _stop(process: subprocess.Popen[str], number: signal.Signals) -> float:
+    """Send a signal; seconds until the process has ended."""
+    start = time.perf_counter()
+    process.send_signal(number)
+    process.wait(WAIT_S)
+    return time.perf_counter() - start
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("PORT", "http", "PORT='http' cannot be used"),
+        ("THRESHOLD", "-1", "THRESHOLD"),
+        ("HOST", "192.0.2.1", "another HOST"),
+        ("ICE_SERVERS", "nonsense", "ICE_SERVERS"),
+    ],
+)
+def test_a_setting_that_cannot_be_ends_the_command_with_one_sentence(
+    name: str,
+    value: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PORT", "0")
+    monkeypatch.setenv("MODEL_PATH", str(tmp_path))
+    monkeypatch.setenv("ACCESS_CODE", "12345678")
+    monkeypatch.setenv(name, value)
+    monkeypatch.setattr(logs, "set_up", lambda: None)
+    assert cli.main(["serve"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("defectvision: ") and told in line
+
+
+def test_a_taken_port_is_told() -> None:
+    with (
+        listen("127.0.0.1", 0) as taken,
+        pytest.raises(SettingsError, match="stop what uses that port, or set another"),
+    ):
+        listen("127.0.0.1", taken.getsockname()[1])
+
+
+def test_an_installed_wheel_carries_its_pages(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed := tmp_path / "installed")
+    for folder in ("static", "templates"):
+        here, there = ROOT / folder, installed / "server" / folder
+        names = {path.relative_to(here) for path in here.rglob("*") if path.is_file()}
+        assert names <= {path.relative_to(there) for path in there.rglob("*")}
+    assert not (installed / "tests").exists()
+    show = "from server.app import _folder; print(_folder('static')); print(_folder('templates'))"
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    shown = subprocess.run(
+        [sys.executable, "-c", show], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+    )
+    assert shown.stdout.split() == [str(installed / "server" / "static"), str(installed / "server" / "templates")]

@@ -1,0 +1,97 @@
+"""Settings: whatever the text, a setting or a sentence that names it."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.settings import Settings, SettingsError, read_settings
+
+NAMES = [field.name.upper() for field in fields(Settings)]
+NOWHERE = Path("/nonexistent/.env")
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert read_settings({}, NOWHERE) == Settings()
+    assert read_settings(dict.fromkeys(NAMES, ""), NOWHERE) == Settings(), "an empty value counts as unset"
+    assert Settings().host == "127.0.0.1", "nobody is let in from the network unasked"
+
+
+def test_settings_are_read() -> None:
+    environment = {
+        "HOST": "0.0.0.0",
+        "PORT": "9000",
+        "MODEL_PATH": "/models/bottle",
+        "MODEL_CATEGORY": "bottle",
+        "RUNTIME": "torch",
+        "IMAGE_SIZE": "224",
+        "THRESHOLD": "12.5",
+        "DATA_DIR": "~/dv",
+        "MAX_UPLOAD_MB": "2.5",
+        "WORKERS": "4",
+        "ACCESS_CODE": "open sesame",
+    }
+    settings = read_settings(environment, NOWHERE)
+    assert (settings.host, settings.port, settings.runtime, settings.workers) == ("0.0.0.0", 9000, "torch", 4)
+    assert (settings.model_path, settings.model_category) == (Path("/models/bottle"), "bottle")
+    assert (settings.image_size, settings.threshold, settings.max_upload_bytes) == (224, 12.5, 2_500_000)
+    assert settings.data_dir == Path.home() / "dv"
+    assert settings.access_code == "open sesame"
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("PORT=9000\nWORKERS=3\n# a comment\nMODEL_CATEGORY='wide bottle'\n")
+    settings = read_settings({"PORT": "9001"}, file)
+    assert (settings.port, settings.workers, settings.model_category) == (9001, 3, "wide bottle")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("PORT", value) for value in ("-1", "65536", "http", "80.5", "1e3")],
+        *[("RUNTIME", value) for value in ("tensorrt", "OpenVINO ")],
+        *[("IMAGE_SIZE", value) for value in ("0", "100", "32", "4096", "big")],
+        *[("THRESHOLD", value) for value in ("0", "-1", "nan", "inf", "high")],
+        *[("MAX_UPLOAD_MB", value) for value in ("0", "-5", "nan", "inf", "10MB")],
+        *[("WORKERS", value) for value in ("0", "65", "many")],
+    ],
+)
+def test_a_setting_that_cannot_be_is_named_with_what_is_taken(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name}.*must"):
+        read_settings({name: value}, NOWHERE)
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), st.text() | st.integers().map(str) | st.floats().map(str)))
+def test_any_environment_is_settings_or_a_sentence(environment: dict[str, str]) -> None:
+    try:
+        settings = read_settings(environment, NOWHERE)
+    except SettingsError as error:
+        assert any(name in str(error) for name in environment)
+    else:
+        assert 0 <= settings.port <= 65535 and 1 <= settings.workers <= 64
+        assert settings.threshold is None or 0 < settings.threshold < math.inf
+        assert settings.max_upload_bytes >= 0
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=200))
+def test_any_env_file_is_settings_or_a_sentence(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / ".env"
+        file.write_text(text, encoding="utf-8")
+        try:
+            read_settings({}, file)
+        except SettingsError as error:
+            assert str(error)
+
+
+def test_errors_repeat_no_credentials() -> None:
+    with pytest.raises(SettingsError) as raised:
+        read_settings({"CAMERAS": "rtsp//operator:s3cret@10.0.0.9"}, NOWHERE)
+    assert "CAMERAS" in str(raised.value) and "s3cret" not in str(raised.value)
