@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -59,7 +64,7 @@ def forbidden_camera(playwright: Playwright) -> Iterator[Browser]:
 def visit(request: pytest.FixtureRequest) -> Iterator[Open]:
     """Open a page in a browser context of its own: ``visit(browser, url, width=…, height=…)``.
 
-    Afterwards nothing may have been asked of any other server.
+    Afterwards nothing may have been asked of any other server, and no page that is left may still be sending.
     """
     with contextlib.ExitStack() as open_contexts:
         visits: list[tuple[Visit, str]] = []
@@ -75,8 +80,27 @@ def visit(request: pytest.FixtureRequest) -> Iterator[Open]:
 
         yield open_page
         for visited, url in visits:
-            visited.page.goto("about:blank")  # as leaving does: closing a context is more like pulling the plug
+            for page in visited.page.context.pages:
+                page.goto("about:blank")  # as leaving does: closing a context is more like pulling the plug
             assert _elsewhere(visited.requests, url) == []
+        for url in {url for _, url in visits}:
+            _wait_until_nobody_sends(url)
+
+
+def _wait_until_nobody_sends(url: str) -> None:
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while senders := [stream for stream in _streams(url) if stream["transport"] in ("webrtc", "websocket")]:
+        assert time.monotonic() < deadline, f"pages were left and still send: {senders}"
+        time.sleep(0.05)
+
+
+def _streams(url: str) -> list[dict[str, Any]]:
+    try:
+        with urllib.request.urlopen(f"{url}/api/streams") as answer:
+            streams: list[dict[str, Any]] = json.load(answer)["streams"]
+            return streams
+    except urllib.error.URLError:
+        return []  # the test has stopped its server
 
 
 def _elsewhere(requests: list[str], url: str) -> list[str]:

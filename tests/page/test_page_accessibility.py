@@ -6,9 +6,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.page.visits import Open
 
-CONTROLS = set(
-    ["button", "link", "combobox", "slider", "spinbutton", "textbox", "checkbox", "radio", "progressbar", "image"]
-)
+CONTROLS = {"button", "link", "combobox", "slider", "spinbutton", "textbox", "checkbox", "progressbar", "image"}
 ALL_FOCUSABLE = """() => [...document.querySelectorAll("a[href], button, select, input")]
   .filter((e) => e.checkVisibility() && !e.disabled).map((e) => e.id || e.className)"""
 FOCUSED = """() => {
