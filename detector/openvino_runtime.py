@@ -1,12 +1,15 @@
 """The detector as one OpenVINO graph: from the resized frame to patch distances, nothing in between in Python."""
 
+# ruff: noqa: E402  the telemetry is turned off between the imports
+
 from __future__ import annotations
 
-import os
+import sys
 import threading
 
-# openvino imports its telemetry client; with this it stays silent, whatever the machine's consent file says.
-os.environ.setdefault("OPENVINO_TELEMETRY_OPT_OUT", "1")
+# Importing openvino reports so to its makers, unasked, and no environment variable stops it. A telemetry client that
+# cannot be imported does: openvino then takes its own stub, which sends nothing.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import numpy as np
 import openvino as ov

@@ -35,8 +35,8 @@ CONNECT_S = 10.0
 """How long ICE and DTLS may take to find a way through the network."""
 
 SILENT_S = 5.0
-"""Seconds without any packet after which a server is gone: aiortc reports to a sender every second, also while there are
-no verdicts because the model is being taught. A server that was killed says nothing, and ICE would notice after 30 s."""
+"""Seconds without any packet after which a server is gone: aiortc reports to a sender every second, also while no
+verdicts come because the model is still being taught. One that was killed says nothing, and ICE notices after 30 s."""
 
 CLOSE_S = 0.2
 

@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="defectvision", description="Real-time visual inspection that learns from good parts only."
     )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    add_serve(subparsers)
+    _add_serve(subparsers)
     training_commands.add_parsers(subparsers)
     camera_process.add_parser(subparsers)
     parsed = parser.parse_args(arguments)
@@ -23,8 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     return int(parsed.run(parsed))
 
 
-def add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``serve``; its ``run`` takes the parsed arguments and returns the exit code."""
+def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "serve",
         help="start the server",

@@ -50,3 +50,10 @@ def test_importing_pulls_in_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
     output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert not set(output.split()) & {"torch", "anomalib", "starlette", "uvicorn", "aiortc", "av", "server"}
+
+
+def test_only_the_openvino_runtime_imports_openvino() -> None:
+    """It turns the telemetry off first."""
+    for floor in ("detector", "training", "server"):
+        for path in (ROOT / floor).rglob("*.py"):
+            assert path.name == "openvino_runtime.py" or "openvino" not in imported(path), path

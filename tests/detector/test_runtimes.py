@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,3 +125,15 @@ def test_without_torch_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPat
     monkeypatch.delitem(sys.modules, "detector.torch_runtime", raising=False)
     with pytest.raises(ModelError, match=r"pip install 'defectvision\[torch\]', or use RUNTIME=openvino"):
         runtime("torch")
+
+
+def test_openvino_reports_nothing_to_anyone(tmp_path: Path) -> None:
+    """Its telemetry client would leave its traces in the home folder before it sends anything."""
+    code = (
+        "import sys, detector.openvino_runtime, openvino.tools.ovc.telemetry_utils as used;"
+        "assert used.tm.__name__.endswith('telemetry_stub'), used.tm;"
+        "assert not [name for name in sys.modules if name.startswith('openvino_telemetry.')]"
+    )
+    environment = os.environ | {"HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], env=environment, check=True)
+    assert not list(tmp_path.iterdir())

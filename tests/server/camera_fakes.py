@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 
 from server.camera import CapturedFrame
+from server.camera_sender import Sender
 from server.framing import Image
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +55,30 @@ class Collector:
     def wait(self, count: int, seconds: float = 10.0) -> list[CapturedFrame]:
         wait_until(lambda: len(self.frames) >= count, seconds)
         return self.frames
+
+
+class Feed:
+    """Offers a frame every few milliseconds."""
+
+    def __init__(self, sender: Sender) -> None:
+        self.value = 50
+        self.number = 0
+        self._sender = sender
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Feed:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.003):
+            self.number += 1
+            self._sender.offer(CapturedFrame(self.number, picture(self.value), time.monotonic()))
 
 
 def free_port() -> int:

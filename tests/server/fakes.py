@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ async def serving(model: FakeModel | Callable[[], Any], data_dir: Path, **settin
     With a function it is handed over at once: its model may never come.
     """
     # A busy machine may take seconds over what should take milliseconds; no frame gets too old meanwhile.
-    chosen = Settings(**{"data_dir": data_dir, "max_frame_age_ms": 1e6} | settings)
+    chosen = replace(Settings(data_dir=data_dir, max_frame_age_ms=1e6), **settings)
     app = create_app(chosen, make_model=(lambda: model) if isinstance(model, FakeModel) else model)  # type: ignore[arg-type, return-value]
     async with running(app, chosen) as server:
         if isinstance(model, FakeModel):

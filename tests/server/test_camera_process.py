@@ -129,8 +129,9 @@ def test_it_sends_what_was_asked_for_until_it_is_told_to_stop(folder: Path, numb
     assert "stopped" in log
 
 
-def test_it_stops_at_once_while_it_connects(folder: Path, silence: int) -> None:
-    with process(str(folder), "--server", f"http://127.0.0.1:{silence}") as running:
+@pytest.mark.parametrize("transport", ["websocket", "webrtc"])
+def test_it_stops_at_once_while_it_connects(folder: Path, silence: int, transport: str) -> None:
+    with process(str(folder), "--server", f"http://127.0.0.1:{silence}", "--transport", transport) as running:
         read_until(running, "connecting as stream")
         assert end(running, signal.SIGINT)[0] == 0
 

@@ -12,7 +12,7 @@ from itertools import count, pairwise
 import cv2
 import numpy as np
 import pytest
-from camera_fakes import free_port, grey, picture, wait_until
+from camera_fakes import Feed, free_port, grey, picture, wait_until
 from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
@@ -113,30 +113,6 @@ def inspection(port: int, handler: Handler = answer_all, refuse: tuple[int, str]
         yield server
     finally:
         server.die()
-
-
-class Feed:
-    """Offers a frame every few milliseconds."""
-
-    def __init__(self, sender: WebSocketSender) -> None:
-        self.value = 50
-        self.number = 0
-        self._sender = sender
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Feed:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.003):
-            self.number += 1
-            self._sender.offer(CapturedFrame(self.number, picture(self.value), 0.0))
 
 
 @pytest.fixture

@@ -11,12 +11,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from fakes import BAD, BROKEN, GOOD, THRESHOLD, FakeModel
+from fakes import BAD, BROKEN, GOOD, THRESHOLD, WAIT_S, FakeModel
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detector import ImageError
+from detector.files import write_atomically
 from detector.images import decode
+from server import calibrations
 from server.calibrations import Calibrations
 from server.inspection import Inspected, Inspection, NoModel, Threshold
 
@@ -116,19 +118,26 @@ def test_a_calibration_that_cannot_be_changes_nothing(tmp_path: Path, model: Fak
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_in_force_is_what_a_restart_finds_whoever_calibrates_at_once(tmp_path: Path, model: FakeModel) -> None:
+def test_of_two_who_calibrate_at_once_the_one_in_force_is_the_one_on_disk(
+    tmp_path: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = inspection(tmp_path, model)
-    together = threading.Barrier(8)
+    wrote, overtaken = threading.Event(), threading.Event()
+    write = write_atomically
 
-    def calibrate(number: int) -> None:
-        together.wait()
-        for round_ in range(3):
-            made.calibrate(model, [10 + number, 12 + number + round_], k=1)  # type: ignore[arg-type]
-        if number == 0:
-            made.forget_calibration()
+    def write_and_dawdle(path: Path, data: bytes) -> None:
+        write(path, data)
+        if not wrote.is_set():
+            wrote.set()
+            overtaken.wait(0.2)  # the other one would come through here, were the two not kept apart
 
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(calibrate, range(8)))
+    monkeypatch.setattr(calibrations, "write_atomically", write_and_dawdle)
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(made.calibrate, model, [10, 12], 1)  # type: ignore[arg-type]
+        assert wrote.wait(WAIT_S)
+        made.calibrate(model, [20, 22], 1)  # type: ignore[arg-type]
+        overtaken.set()
+        first.result()
     assert made.threshold == inspection(tmp_path, model).threshold
 
 
