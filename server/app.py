@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -86,12 +87,15 @@ def create_app(
         ice_servers=[for_page(ice_server(url)) for url in settings.ice_servers],
     )
 
+    # Its own, so that a shutdown need not wait for a step of teaching.
+    workshop = ThreadPoolExecutor(1, "teaching")
+
     async def prepare() -> None:
         inspection.why_no_model = (
             "the model is being taught on the simulated line" if simulated else "the model is being loaded"
         )
         try:
-            inspection.use(await asyncio.to_thread(make_model))
+            inspection.use(await asyncio.get_running_loop().run_in_executor(workshop, make_model))
         except DetectorError as error:
             inspection.why_no_model = str(error)
             routes.failed.set()
@@ -115,8 +119,9 @@ def create_app(
         finally:
             teacher.stop()
             preparing.cancel()
+            workshop.shutdown(wait=False, cancel_futures=True)
             await asyncio.gather(preparing, webrtc.close(), return_exceptions=True)
-            app.state.cameras_let_go = all(await asyncio.gather(*(camera.stop() for camera in cameras)))
+            await asyncio.gather(*(camera.stop() for camera in cameras))
             hub.close()
             pool.close()
 

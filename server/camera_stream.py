@@ -33,15 +33,10 @@ class CameraStream:
         )
         self._camera.start()
 
-    async def stop(self) -> bool:
-        """Stop the camera, within a second.
-
-        Returns:
-            whether its driver has let go; if not, end the process with ``os._exit``.
-        """
-        let_go = await asyncio.to_thread(self._camera.stop)
+    async def stop(self) -> None:
+        """Stop the camera, within a second; a stuck driver is left behind in its thread."""
+        await asyncio.to_thread(self._camera.stop)
         self._opened.close()
-        return let_go
 
     def _captured(self, frame: CapturedFrame) -> None:
         with self._lock:

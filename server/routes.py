@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import msgspec
@@ -33,6 +33,10 @@ from server.uploads import BadUpload, TooLarge, Upload, read_form
 
 OVERLAY_SIDE = 1280
 MAX_CALIBRATION_IMAGES = 200
+MAX_PREDICTIONS, MAX_CALIBRATING = 32, 2
+"""Uploads held in memory at once; more wait unread."""
+
+T = TypeVar("T")
 VERSION = version("defectvision")
 
 
@@ -57,6 +61,8 @@ class Routes:
     templates: Jinja2Templates
     simulated_stream: str | None
     ice_servers: list[dict[str, str]] = field(default_factory=list)
+    predictions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_PREDICTIONS))
+    calibrating: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CALIBRATING))
     failed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def page(self, request: Request) -> Response:
@@ -77,12 +83,22 @@ class Routes:
     async def predict(self, request: Request) -> Response:
         self._need_model()
         limit = self.settings.max_upload_bytes
-        form = await read_form(request, "file", max_file=limit, max_total=limit, max_files=1)
-        body = await self.pool.run(lambda: self._predict(form.files[0]))
-        return JSONResponse(body)
+        async with self.predictions:
+            form = await read_form(request, "file", max_file=limit, max_total=limit, max_files=1)
+            return JSONResponse(await self.pool.run(lambda: self._predict(form.files[0])))
 
     async def calibrate(self, request: Request) -> Response:
         self._need_model()
+        async with self.calibrating:
+            return JSONResponse(await self._calibrate(request))
+
+    async def delete_calibration(self, request: Request) -> Response:
+        self._need_model()
+        await _stored(self.inspection.forget_calibration)
+        threshold = self.inspection.threshold
+        return JSONResponse({"threshold": threshold.value, "threshold_source": threshold.source})
+
+    async def _calibrate(self, request: Request) -> dict[str, Any]:
         limit = self.settings.max_upload_bytes
         form = await read_form(request, "files", max_file=limit, max_total=20 * limit, max_files=MAX_CALIBRATION_IMAGES)
         k = _k(form.fields.get("k", request.query_params.get("k")))
@@ -90,14 +106,14 @@ class Routes:
             raise Refused(422, "1 picture is too few: send at least 2 pictures of normal parts, 20 or more are better")
         model = self.inspection.model
         scores = [await self.pool.run(partial(_raw_score, model, upload)) for upload in form.files]
-        calibration = await run_in_threadpool(self.inspection.calibrate, model, scores, k)
+        calibration = await _stored(partial(self.inspection.calibrate, model, scores, k))
         threshold = self.inspection.threshold
         warning = None
         if threshold.source == "environment":
             warning = "the calibration is stored, but THRESHOLD in the environment stays in force until it is removed"
         elif calibration.std == 0:
             warning = "all pictures have the same score: they look like one picture sent again and again; take others"
-        body = {
+        return {
             "new_threshold": calibration.threshold,
             "mean_score": calibration.mean,
             "std_score": calibration.std,
@@ -107,13 +123,6 @@ class Routes:
             "threshold_source": threshold.source,
             "warning": warning,
         }
-        return JSONResponse(body)
-
-    async def delete_calibration(self, request: Request) -> Response:
-        self._need_model()
-        await run_in_threadpool(self.inspection.forget_calibration)
-        threshold = self.inspection.threshold
-        return JSONResponse({"threshold": threshold.value, "threshold_source": threshold.source})
 
     def _predict(self, upload: Upload) -> dict[str, Any]:
         frame = decode(upload.data)
@@ -176,15 +185,10 @@ async def answer_error(request: Request, error: Exception) -> Response:
             pass
         case TooLarge():
             status, words = 413, str(error)
-        case BadUpload() | ImageError() | ValueError():
+        case BadUpload() | ImageError():
             status, words = 422, str(error)
         case NoModel() | PoolBusy():
             status, words = 503, str(error)
-        case OSError():
-            status, words = (
-                507,
-                f"the data directory cannot be written ({error.strerror}); nothing has changed",
-            )
     headers = {"Retry-After": "1"} if status == 503 else {}
     if status == 413:
         headers["Connection"] = "close"  # the rest of the body is not going to be read
@@ -197,7 +201,18 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": HTTPStatus(status).phrase}, status, headers=getattr(error, "headers", None))
 
 
-ERRORS = (Refused, TooLarge, BadUpload, ImageError, NoModel, PoolBusy, ValueError, OSError)
+ERRORS = (Refused, TooLarge, BadUpload, ImageError, NoModel, PoolBusy)
+
+
+async def _stored(change: Callable[[], T]) -> T:
+    """Run a change of the calibration in a thread."""
+    try:
+        return await run_in_threadpool(change)
+    except ValueError as error:
+        raise Refused(422, f"{error}; nothing was changed") from error
+    except OSError as error:
+        words = f"the data directory cannot be written ({error.strerror}); nothing was changed"
+        raise Refused(507, words) from error
 
 
 def _k(text: str | None) -> float:

@@ -29,7 +29,7 @@ Renew = Callable[[], Certificates]
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until Ctrl-C or SIGTERM; returns the exit code."""
+    """Serve until Ctrl-C or SIGTERM, which ends the process with 0; returns 2 when it cannot serve as it is set."""
     from server.app import create_app  # the detector's libraries take a second: after the arguments are checked
 
     given = {
@@ -57,11 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
         signal.signal(stop, lambda number, frame: None)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(config, listening, certificates, renew))
-    if not getattr(app.state, "cameras_let_go", True):
-        # A camera's driver still sits in native code: the interpreter's own end could crash on that thread.
-        logging.shutdown()
-        os._exit(0)
-    return 0
+    # All is closed and saved. What may still run is a thread in native code, teaching or stuck in a camera's driver:
+    # the interpreter's own end would wait for it, or crash on it.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 async def _serve(

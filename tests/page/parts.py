@@ -39,10 +39,7 @@ class Parts:
 def prepare(folder: Path) -> Parts:
     """Teach the model on pictures made as the films are, and write all into a folder. Takes seconds."""
     good, defective = _bottles() if KIND == "bottle" else _rendered()
-    taught = [
-        cv2.imdecode(np.frombuffer(_jpeg(_soft(picture) if number % 2 else picture), np.uint8), cv2.IMREAD_COLOR)
-        for number, picture in enumerate(good[:TAUGHT])
-    ]
+    taught = [cv2.imdecode(np.frombuffer(_jpeg(picture), np.uint8), cv2.IMREAD_COLOR) for picture in good[:TAUGHT]]
     fit(
         [np.asarray(picture, np.uint8) for picture in taught],
         image_size=160,
@@ -62,13 +59,10 @@ def film(path: Path, pictures: Iterable[Picture]) -> Path:
     return path
 
 
-def _soft(picture: Picture) -> Picture:
-    """As video makes it."""
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), 1.0), np.uint8)
-
-
 def _jpeg(picture: Picture) -> bytes:
-    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    # A little out of focus: fine texture is what video coding loses first, and a model would miss it.
+    soft = cv2.GaussianBlur(picture, (0, 0), 1.5)
+    return cv2.imencode(".jpg", soft, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
 
 
 def _bottles() -> tuple[Sequence[Picture], Sequence[Picture]]:
