@@ -9,6 +9,7 @@ import re
 import secrets
 from pathlib import Path
 
+from detector.files import set_aside
 from server import private_file
 
 SHORTEST = 8
@@ -87,7 +88,7 @@ def _load_or_make(path: Path) -> str:
         code = path.read_bytes()[: 2 * _LONGEST].decode("utf-8", "replace").strip()
         if (fault := _fault(code)) is None:
             return code
-        aside = private_file.set_aside(path)
+        aside = set_aside(path)
         _log.warning("%s %s; it is now %s and a new access code was made.", path, fault, aside.name)
     code = make_code()
     private_file.write(path, f"{code}\n".encode())

@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+from detector.files import set_aside, write_atomically
 from server import authority, private_file
 
 _log = logging.getLogger(__name__)
@@ -184,7 +185,7 @@ def _ensure(folder: Path, names: Sequence[str], now: datetime) -> Certificates:
     ca_path = folder / "authority.crt"
     public = ca.public_bytes(serialization.Encoding.PEM)
     if not ca_path.exists() or ca_path.read_bytes() != public:
-        private_file.write(ca_path, public, mode=0o644)
+        write_atomically(ca_path, public)
 
     wanted = [name for name in known if authority.permits(ca, name)]
     if not wanted:
@@ -266,7 +267,7 @@ def _load(path: Path, remedy: str, warnings: list[str]) -> authority.Pair | None
         if key.public_key() != certificate.public_key():
             raise ValueError("key and certificate do not belong together")
     except (ValueError, UnsupportedAlgorithm) as error:
-        aside = private_file.set_aside(path)
+        aside = set_aside(path)
         warnings.append(f"{path} was damaged ({error}) and is now {aside.name}; {remedy}.")
         return None
     return authority.Pair(key, certificate)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
+
+from detector.files import write_atomically
 
 
 def make_folder(path: Path) -> None:
@@ -20,25 +19,13 @@ def make_folder(path: Path) -> None:
         path.chmod(0o700)
 
 
-def write(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace a file by `data` in one step: after a power cut it holds the old bytes or the new ones.
+def write(path: Path, data: bytes) -> None:
+    """Replace a file by ``data`` in one step, readable by its owner alone from its first byte on.
 
     Raises:
         OSError: The disk is full, or the folder may not be written; the old file is untouched.
     """
-    # mkstemp makes the file 0600, so the bytes are never readable by others, not even for a moment.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    write_atomically(path, data, mode=0o600)
 
 
 def close_to_others(path: Path) -> bool:
@@ -47,25 +34,3 @@ def close_to_others(path: Path) -> bool:
         return False
     path.chmod(0o600)
     return True
-
-
-def set_aside(path: Path) -> Path:
-    """Rename a damaged file so that it can be looked at later; returns its new path."""
-    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    aside = path.with_name(f"{path.name}.damaged-{stamp}")
-    number = 1
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
-    path.rename(aside)
-    return aside
-
-
-def _sync_folder(folder: Path) -> None:
-    # Windows cannot open a folder, some network disks cannot sync one: the rename itself has happened.
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -39,7 +39,9 @@ class Parts:
 def prepare(folder: Path) -> Parts:
     """Teach the model on pictures made as the films are, and write all into a folder. Takes seconds."""
     good, defective = _bottles() if KIND == "bottle" else _rendered()
-    taught = [cv2.imdecode(np.frombuffer(_jpeg(picture), np.uint8), cv2.IMREAD_COLOR) for picture in good[:TAUGHT]]
+    # Coded as well and as badly as video may be, so that a verdict here does not depend on the transport.
+    coded = [_jpeg(picture, (95, 60, 35, 20)[number % 4]) for number, picture in enumerate(good[:TAUGHT])]
+    taught = [cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) for jpeg in coded]
     fit(
         [np.asarray(picture, np.uint8) for picture in taught],
         image_size=160,
@@ -55,14 +57,16 @@ def prepare(folder: Path) -> Parts:
 
 def film(path: Path, pictures: Iterable[Picture]) -> Path:
     """Write H×W×3 BGR pictures as an MJPEG file for Chromium's fake camera."""
-    path.write_bytes(b"".join(_jpeg(picture) * FRAMES_EACH for picture in pictures))
+    # It reads the full range of levels that JPEG has as video's 16 to 235 and spreads them: this undoes that beforehand.
+    narrow = (cv2.convertScaleAbs(picture, alpha=219 / 255, beta=16) for picture in pictures)
+    path.write_bytes(b"".join(_jpeg(np.asarray(picture, np.uint8)) * FRAMES_EACH for picture in narrow))
     return path
 
 
-def _jpeg(picture: Picture) -> bytes:
+def _jpeg(picture: Picture, quality: int = 95) -> bytes:
     # A little out of focus: fine texture is what video coding loses first, and a model would miss it.
     soft = cv2.GaussianBlur(picture, (0, 0), 1.5)
-    return cv2.imencode(".jpg", soft, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    return cv2.imencode(".jpg", soft, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def _bottles() -> tuple[Sequence[Picture], Sequence[Picture]]:

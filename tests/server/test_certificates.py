@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server import authority, private_file
+from server import authority
 from server.certificates import CertificateError, Certificates, ca_der, check_own, ensure, keep_fresh
 
 NAMES = ["press-4", "press-4.local", "localhost", "127.0.0.1", "::1", "192.168.1.20"]
@@ -256,14 +256,6 @@ def test_no_usable_name_is_an_error(folder: Path) -> None:
 def test_any_text_makes_names_a_certificate_can_hold(names: list[str]) -> None:
     for name in authority.parse_names([*names, "localhost"]):
         assert str(name.value).isascii()
-
-
-def test_setting_aside_twice_in_a_second_loses_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "server.pem"
-    for content in ("a", "b", "c"):
-        path.write_text(content)
-        private_file.set_aside(path)
-    assert sorted(p.read_text() for p in tmp_path.iterdir()) == ["a", "b", "c"]
 
 
 # --- while the server runs
