@@ -57,7 +57,7 @@ def prepare(folder: Path) -> Parts:
 
 def film(path: Path, pictures: Iterable[Picture]) -> Path:
     """Write H×W×3 BGR pictures as an MJPEG file for Chromium's fake camera."""
-    # It reads the full range of levels that JPEG has as video's 16 to 235 and spreads them: this undoes that beforehand.
+    # It takes the full range of levels that JPEG has for 16 to 235, as of video, and spreads it: this makes up for it.
     narrow = (cv2.convertScaleAbs(picture, alpha=219 / 255, beta=16) for picture in pictures)
     path.write_bytes(b"".join(_jpeg(np.asarray(picture, np.uint8)) * FRAMES_EACH for picture in narrow))
     return path
