@@ -2,8 +2,8 @@
 
     python -m benchmarks.streams [--seconds 6]
 
-Starts the real command in its own process on the simulated line's model (taught on the first run), then sends 640×480 JPEG
-frames at 30 frames/s from 1, 4, 8 and 16 WebSocket clients in this one. Senders and server share the cores.
+Starts the real command in its own process on the simulated line's model (taught on the first run), then sends 640×480
+JPEG frames at 30 frames/s from 1, 4, 8 and 16 WebSocket clients in this one. Senders and server share the cores.
 """
 
 from __future__ import annotations

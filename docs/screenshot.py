@@ -22,7 +22,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         port = free_port()
         with command(port, {"DATA_DIR": str(Path(folder) / "data")}, Path(folder)):
-            browser = playwright.chromium.launch(executable_path=chromium(), args=CHROMIUM_ARGUMENTS)
+            browser = playwright.chromium.launch(executable_path=chromium(playwright), args=CHROMIUM_ARGUMENTS)
             page = browser.new_page(viewport={"width": 1280, "height": 860}, color_scheme="dark")
             page.goto(f"http://127.0.0.1:{port}/")
             page.wait_for_selector("[data-verdict=NORMAL]")

@@ -7,7 +7,6 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -23,9 +22,10 @@ from server import simulated_stream
 from server.access import AccessMiddleware
 from server.calibrations import Calibrations
 from server.camera_stream import CameraStream
-from server.certificates import Certificates
+from server.https import Certificates
 from server.hub import Hub
 from server.inspection import Inspection
+from server.page_files import page_folder
 from server.phone import Phone
 from server.pool import InferencePool
 from server.routes import ERRORS, Routes, answer_error, answer_http_error
@@ -73,7 +73,7 @@ def create_app(
     )
     if make_model is None:
         make_model = teacher.model if simulated else lambda: _load(settings)
-    templates = Jinja2Templates(_folder("templates"))
+    templates = Jinja2Templates(page_folder("templates"))
     phone = Phone(settings, code, certificates, templates)
     routes = Routes(
         settings=settings,
@@ -138,7 +138,7 @@ def create_app(
             Route("/api/streams", routes.list_streams),
             WebSocketRoute("/ws/stream", StreamSocket(streams).serve),
             WebSocketRoute("/ws/live/{name}", LiveSocket(streams).serve),
-            Mount("/static", StaticFiles(directory=_folder("static"))),
+            Mount("/static", StaticFiles(directory=page_folder("static"))),
         ],
         middleware=[
             Middleware(SecurityHeaders),
@@ -181,9 +181,3 @@ def _load(settings: Settings) -> PatchCore:
             "remove the setting, or teach the model again with that --image-size"
         )
     return model
-
-
-def _folder(name: str) -> Path:
-    """``static`` or ``templates``: inside the package when installed, beside it in the source tree."""
-    here = Path(__file__).parent
-    return next(folder for folder in (here / name, here.parent / name) if folder.is_dir())

@@ -6,8 +6,8 @@ import asyncio
 import threading
 from functools import partial
 
-from server.camera import Camera, CapturedFrame
-from server.framing import Crop
+from server.cameras.camera import Camera, CapturedFrame
+from server.cameras.framing import Crop
 from server.messages import CameraInfo
 from server.settings import PulledCamera
 from server.streams import Streams

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from server import camera_process, logs
+from server import logs
+from server.cameras import process as camera_process
 from training import commands as training_commands
 
 

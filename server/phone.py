@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.templating import Jinja2Templates
 
-from server.certificates import Certificates, ca_der
+from server.https import Certificates, ca_der
 from server.network_address import addresses, is_loopback, page_url, qr_svg
 from server.settings import Settings
 

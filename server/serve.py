@@ -16,7 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from server.access import AccessCodeError, load_code
-from server.certificates import CertificateError, Certificates, check_own, ensure, keep_fresh
+from server.https import CertificateError, Certificates, check_own, ensure, keep_fresh
 from server.network_address import is_loopback, names, page_url, qr_terminal
 from server.phone import phone_url
 from server.settings import Settings, SettingsError, read_settings

@@ -13,8 +13,8 @@ import msgspec
 from starlette.config import Config
 
 from detector.runtimes import RUNTIMES
-from server.capture import check_source
-from server.framing import Crop, Framing
+from server.cameras.capture import check_source
+from server.cameras.framing import Crop, Framing
 from server.stream import check_name
 
 T = TypeVar("T")

@@ -10,6 +10,9 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+
+from playwright.sync_api import Playwright, sync_playwright
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM_ARGUMENTS = [
@@ -20,22 +23,20 @@ CHROMIUM_ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--mute-audio",
 ]
 RTSP_PACKAGES = ("ffmpeg", "python3-gi", "gir1.2-gst-rtsp-server-1.0", "gstreamer1.0-plugins-good")
 RTSP_PYTHON = "/usr/bin/python3"
 """Debian's own Python, which is the one its GStreamer bindings are for."""
 
 
-def chromium() -> str | None:
+def chromium(playwright: Playwright) -> str | None:
     """Path of a Chromium: $CHROMIUM, one on the PATH, or the one Playwright installed."""
     for name in (os.environ.get("CHROMIUM", ""), *CHROMIUM_NAMES):
         if name and (path := shutil.which(name)):
             return path
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        path = playwright.chromium.executable_path
-    return path if os.path.exists(path) else None  # noqa: PTH110
+    own = playwright.chromium.executable_path
+    return own if Path(own).is_file() else None
 
 
 def has_rtsp_equipment() -> bool:
@@ -52,16 +53,21 @@ def main() -> int:
     """Install what is missing; returns 1 when there is no Chromium to be had."""
     if not has_rtsp_equipment() and _apt(*RTSP_PACKAGES) != 0:
         print(f"The RTSP tests will be skipped: they need {' '.join(RTSP_PACKAGES)}.", file=sys.stderr)
-    if chromium() is None:
+    if not _has_chromium():
         print("No Chromium found: installing one.")
         # Debian's own where we may install packages: Playwright's download is refused in closed networks.
         _apt("chromium")
-        if chromium() is None:
+        if not _has_chromium():
             subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=False)
-    if chromium() is None:
+    if not _has_chromium():
         print("The page's tests need a Chromium: install one, or set CHROMIUM to its path.", file=sys.stderr)
         return 1
     return 0
+
+
+def _has_chromium() -> bool:
+    with sync_playwright() as playwright:
+        return chromium(playwright) is not None
 
 
 def _apt(*packages: str) -> int:

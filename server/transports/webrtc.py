@@ -46,6 +46,8 @@ MAX_BODY = 256 * 1024
 MAX_BUFFERED = 64 * 1024
 """Bytes waiting in a data channel above which a result is dropped: a newer one is on its way."""
 
+GOODBYES, GOODBYE_PAUSE_S = 3, 0.02
+
 CLOSE_WITHIN = 0.8
 """Seconds a connection is given to say goodbye."""
 
@@ -236,7 +238,10 @@ class _Peer:
         """Close stream and connection, saying goodbye if there is something to say."""
         self._stream.close()
         if self._goodbye is not None:
-            self._send(encode(self._goodbye))
+            # The channel does not repeat what is lost, and a sender that misses this one comes back unasked.
+            for _ in range(GOODBYES):
+                self._send(encode(self._goodbye))
+                await asyncio.sleep(GOODBYE_PAUSE_S)
         try:
             async with asyncio.timeout(CLOSE_WITHIN):
                 await self._connection.close()

@@ -1,30 +1,24 @@
-"""A headless Chromium: the machine's own where there is one, else the one of playwright."""
+"""A headless Chromium for a test."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--mute-audio",
-)
+from tests.equipment import CHROMIUM_ARGUMENTS, chromium
 
 
 def launch(playwright: Playwright, *arguments: str) -> Browser:
     """Start a browser of its own, with more command-line arguments; fails the test where no Chromium can be found."""
-    return playwright.chromium.launch(executable_path=_find(playwright), args=[*QUIET, *arguments])
+    path = chromium(playwright)
+    if path is None:
+        pytest.fail(
+            "the page is tested in a Chromium and there is none here: run `apt-get install chromium` or "
+            "`playwright install chromium`, or set CHROMIUM to one"
+        )
+    return playwright.chromium.launch(executable_path=path, args=[*CHROMIUM_ARGUMENTS, *arguments])
 
 
 def with_camera(playwright: Playwright, video: Path, *arguments: str) -> Browser:
@@ -37,21 +31,3 @@ def with_camera(playwright: Playwright, video: Path, *arguments: str) -> Browser
         "--allow-loopback-in-peer-connection",
         *arguments,
     )
-
-
-def _find(playwright: Playwright) -> str:
-    named = os.environ.get("CHROMIUM")
-    if named:
-        if not Path(named).is_file():
-            pytest.fail(f"CHROMIUM is {named}, which is no file: set it to a Chromium, or remove it")
-        return named
-    for name in NAMES:
-        if found := shutil.which(name):
-            return found
-    own = playwright.chromium.executable_path
-    if not Path(own).is_file():
-        pytest.fail(
-            "the page is tested in a Chromium and there is none here: run `apt-get install chromium` or "
-            "`playwright install chromium`, or set CHROMIUM to one"
-        )
-    return own

@@ -26,11 +26,11 @@ from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from server import enter_page
-from server.access import COOKIE, AccessCodeError, AccessMiddleware, is_loopback, load_code
-from server.access_code import cookie_token, make_code, same_code
-from server.origin import is_local_host, is_same_origin
-from server.wrong_codes import WrongCodes
+from server.access import enter_page
+from server.access.code import cookie_token, make_code, same_code
+from server.access.middleware import COOKIE, AccessCodeError, AccessMiddleware, is_loopback, load_code
+from server.access.origin import is_local_host, is_same_origin
+from server.access.wrong_codes import WrongCodes
 
 CODE = "7KQ2-M9XR-4TBD"
 HOST = "192.168.1.20:8443"

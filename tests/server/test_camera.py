@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from camera_fakes import Collector, free_port, grey, picture, wait_until, write_pictures
 
-from server.backoff import Backoff
-from server.camera import MAX_STUCK, Camera, Patience
-from server.capture import CaptureError, Frames, Grabbed
-from server.framing import Crop
+from server.cameras.backoff import Backoff
+from server.cameras.camera import MAX_STUCK, Camera, Patience
+from server.cameras.capture import CaptureError, Frames, Grabbed
+from server.cameras.framing import Crop
 
 IMPATIENT = Patience(first_frame=0.15, next_frame=0.15, release=0.02)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from server.camera_offer import IceServer, answer, ice_servers
-from server.camera_sender import AwayError, Destination, GiveUpError
+from server.cameras.offer import IceServer, answer, ice_servers
+from server.cameras.sender import AwayError, Destination, GiveUpError
 
 
 @dataclass

@@ -22,13 +22,13 @@ from camera_fakes import ROOT, free_port, grey, write_pictures
 from websockets.http11 import Request
 from websockets.sync.server import ServerConnection, serve
 
-from server.camera_process import add_parser, default_name, run, server_url
+from server.cameras.process import add_parser, default_name, run, server_url
 
 # As server/cli.py does it, so that these tests need only this command.
 COMMAND = """
 import argparse, logging, sys
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-from server.camera_process import add_parser
+from server.cameras.process import add_parser
 parser = argparse.ArgumentParser()
 add_parser(parser.add_subparsers(required=True))
 arguments = parser.parse_args()

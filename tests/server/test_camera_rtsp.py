@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from camera_fakes import Collector, free_port, grey, wait_until
 
-from server.backoff import Backoff
-from server.camera import Camera, Patience
+from server.cameras.backoff import Backoff
+from server.cameras.camera import Camera, Patience
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 PACKAGES = "ffmpeg python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good"

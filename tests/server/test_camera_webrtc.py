@@ -14,11 +14,11 @@ from aiortc.codecs import vpx
 from camera_fakes import Feed, picture
 from fakes import FakeModel, listed, serving, until
 
-from server import camera_webrtc
-from server.backoff import Backoff
-from server.camera import CapturedFrame
-from server.camera_sender import Destination
-from server.camera_webrtc import BITRATES, WebRTCSender, raise_bitrates
+from server.cameras import webrtc_sender as camera_webrtc
+from server.cameras.backoff import Backoff
+from server.cameras.camera import CapturedFrame
+from server.cameras.sender import Destination
+from server.cameras.webrtc_sender import BITRATES, WebRTCSender, raise_bitrates
 from server.serve import listen
 from tests import running
 from tests.running import free_port

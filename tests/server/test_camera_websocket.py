@@ -17,10 +17,10 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
 from server import messages
-from server.backoff import Backoff
-from server.camera import CapturedFrame
-from server.camera_sender import Destination, Totals
-from server.camera_websocket import ANSWER_S, WebSocketSender, Window
+from server.cameras.backoff import Backoff
+from server.cameras.camera import CapturedFrame
+from server.cameras.sender import Destination, Totals
+from server.cameras.websocket_sender import ANSWER_S, WebSocketSender, Window
 
 
 def result(

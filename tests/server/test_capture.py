@@ -13,7 +13,7 @@ import cv2
 import pytest
 from camera_fakes import free_port, grey, picture, write_pictures
 
-from server.capture import CaptureError, check_source, grab
+from server.cameras.capture import CaptureError, check_source, grab
 
 
 def write_video(path: Path, greys: list[int], fps: int = 10) -> Path:

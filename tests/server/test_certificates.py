@@ -22,8 +22,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server import authority
-from server.certificates import CertificateError, Certificates, ca_der, check_own, ensure, keep_fresh
+from server.https import authority
+from server.https.certificates import CertificateError, Certificates, ca_der, check_own, ensure, keep_fresh
 
 NAMES = ["press-4", "press-4.local", "localhost", "127.0.0.1", "::1", "192.168.1.20"]
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -279,7 +279,7 @@ async def test_keep_fresh_renews_reports_once_and_survives_errors(
         return answers.pop(0)()
 
     answers += [unwritable, unwritable, lambda: ensure(folder, [*NAMES, "10.0.0.7", "shop.example"])]
-    caplog.set_level("INFO", "server.certificates")
+    caplog.set_level("INFO", "server.https.certificates")
     task = asyncio.create_task(keep_fresh(context, first, renew, every_s=0.001))
     await asyncio.wait_for(done.wait(), 10)
     task.cancel()

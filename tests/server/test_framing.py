@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.backoff import Backoff
-from server.framing import Crop, Framing, Throttle
+from server.cameras.backoff import Backoff
+from server.cameras.framing import Crop, Framing, Throttle
 
 IMAGE = np.arange(60 * 80 * 3, dtype=np.uint32).astype(np.uint8).reshape(60, 80, 3)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.redaction import redact, shown
+from server.cameras.redaction import redact, shown
 
 SECRET = st.text(min_size=1, max_size=30)
 

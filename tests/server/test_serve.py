@@ -130,7 +130,7 @@ def test_an_installed_wheel_carries_its_pages(tmp_path: Path) -> None:
         names = {path.relative_to(here) for path in here.rglob("*") if path.is_file()}
         assert names <= {path.relative_to(there) for path in there.rglob("*")}
     assert not (installed / "tests").exists()
-    show = "from server.app import _folder; print(_folder('static')); print(_folder('templates'))"
+    show = "from server.page_files import page_folder as f; print(f('static')); print(f('templates'))"
     environment = os.environ | {"PYTHONPATH": str(installed)}
     shown = subprocess.run(
         [sys.executable, "-c", show], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from server.camera_sender import CONNECT_S, AwayError, Destination, refused
+from server.cameras.sender import CONNECT_S, AwayError, Destination, refused
 
 MAX_BODY = 1024 * 1024
 

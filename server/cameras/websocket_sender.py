@@ -11,10 +11,10 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.sync.client import ClientConnection, connect
 
 from server import messages
-from server.backoff import Backoff
-from server.camera import CapturedFrame
-from server.camera_sender import CONNECT_S, AwayError, Counters, Destination, Sender, closed, refused
-from server.framing import Image
+from server.cameras.backoff import Backoff
+from server.cameras.camera import CapturedFrame
+from server.cameras.framing import Image
+from server.cameras.sender import CONNECT_S, AwayError, Counters, Destination, Sender, closed, refused
 
 MAX_UNANSWERED = 2
 """One frame in work and one waiting keep the server busy; more would only add delay."""

@@ -1,6 +1,6 @@
 """Frames from a folder, a video file, an address or a device, one after another, as plain generators.
 
-Nothing here retries, waits or knows of threads: :mod:`server.camera` does. A generator opens its source at
+Nothing here retries, waits or knows of threads: :mod:`server.cameras.camera` does. A generator opens its source at
 the first ``next``, blocks while the source does, lets it go when it is closed, and raises
 :class:`CaptureError` when it is over.
 
@@ -28,7 +28,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 
-from server.framing import Image
+from server.cameras.framing import Image
 
 logger = logging.getLogger("defectvision.camera")
 

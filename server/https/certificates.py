@@ -1,6 +1,6 @@
 """HTTPS without a public certificate: phones open their camera only for a secure page.
 
-``DATA_DIR/certificates`` holds a small certificate authority (see :mod:`server.authority`) and a server
+``DATA_DIR/certificates`` holds a small certificate authority (see :mod:`server.https.authority`) and a server
 certificate from it. A phone installs the authority once and then trusts this machine under every name and
 address it has, also after renewals.
 
@@ -31,7 +31,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from detector.files import set_aside, write_atomically
-from server import authority, private_file
+from server import private_file
+from server.https import authority
 
 _log = logging.getLogger(__name__)
 

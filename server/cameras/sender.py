@@ -17,8 +17,8 @@ from pathlib import Path
 import msgspec
 
 from server import messages
-from server.backoff import Backoff
-from server.camera import CapturedFrame
+from server.cameras.backoff import Backoff
+from server.cameras.camera import CapturedFrame
 
 logger = logging.getLogger("defectvision.camera")
 

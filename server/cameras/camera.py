@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
 
-from server.backoff import Backoff
-from server.capture import CaptureError, Frames, check_source, grab
-from server.framing import Crop, Framing, Image, Throttle
-from server.redaction import redact, shown
+from server.cameras.backoff import Backoff
+from server.cameras.capture import CaptureError, Frames, check_source, grab
+from server.cameras.framing import Crop, Framing, Image, Throttle
+from server.cameras.redaction import redact, shown
 
 logger = logging.getLogger("defectvision.camera")
 

@@ -21,11 +21,11 @@ from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server import enter_page
-from server.access_code import AccessCodeError, cookie_token, load_code, same_code
+from server.access import enter_page
+from server.access.code import AccessCodeError, cookie_token, load_code, same_code
+from server.access.origin import is_local_host, is_same_origin
+from server.access.wrong_codes import WrongCodes
 from server.network_address import is_loopback
-from server.origin import is_local_host, is_same_origin
-from server.wrong_codes import WrongCodes
 
 __all__ = ["AccessCodeError", "AccessMiddleware", "is_loopback", "load_code"]
 

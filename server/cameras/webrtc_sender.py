@@ -24,10 +24,10 @@ from aiortc.codecs import vpx
 from av import VideoFrame
 
 from server import messages
-from server.backoff import Backoff
-from server.camera import CapturedFrame
-from server.camera_offer import IceServer, answer, ice_servers
-from server.camera_sender import AwayError, Counters, Destination, GiveUpError, Sender, closed
+from server.cameras.backoff import Backoff
+from server.cameras.camera import CapturedFrame
+from server.cameras.offer import IceServer, answer, ice_servers
+from server.cameras.sender import AwayError, Counters, Destination, GiveUpError, Sender, closed
 
 logger = logging.getLogger("defectvision.camera")
 

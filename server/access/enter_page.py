@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from urllib.parse import parse_qs, quote
 
 import jinja2
 from starlette.responses import HTMLResponse, RedirectResponse
 
+from server.page_files import page_folder
+
 _LONGEST_TARGET = 2000
-# Beside this file in an installed wheel, one folder up in a checkout.
-_FOLDERS = [Path(__file__).parent / "templates", Path(__file__).parent.parent / "templates"]
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -23,7 +22,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
-_templates = jinja2.Environment(loader=jinja2.FileSystemLoader(_FOLDERS), autoescape=True)
+_templates = jinja2.Environment(loader=jinja2.FileSystemLoader(page_folder("templates")), autoescape=True)
 
 
 def ask(target: str, status: int = 200) -> HTMLResponse:

@@ -17,11 +17,11 @@ from types import FrameType
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from server.camera import Camera
-from server.camera_sender import Destination, Sender
-from server.camera_websocket import WebSocketSender
-from server.capture import check_source, is_device
-from server.framing import Crop
+from server.cameras.camera import Camera
+from server.cameras.capture import check_source, is_device
+from server.cameras.framing import Crop
+from server.cameras.sender import Destination, Sender
+from server.cameras.websocket_sender import WebSocketSender
 
 logger = logging.getLogger("defectvision.camera")
 
@@ -107,7 +107,7 @@ def _sender(transport: str, destination: Destination, quality: int | None) -> Se
         return WebSocketSender(destination, quality=quality or JPEG_QUALITY)
     if quality is not None:
         raise ValueError("--quality is for the JPEGs of --transport websocket: leave it out, WebRTC sends video")
-    from server.camera_webrtc import WebRTCSender  # aiortc takes half a second, and nothing else here needs it
+    from server.cameras.webrtc_sender import WebRTCSender  # aiortc takes half a second, and nothing else here needs it
 
     return WebRTCSender(destination)
 

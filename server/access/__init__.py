@@ -1,0 +1,6 @@
+"""Who may use this server: the access code, cookies made from it, and Origin and Host checks."""
+
+from server.access.code import AccessCodeError, load_code
+from server.access.middleware import AccessMiddleware
+
+__all__ = ["AccessCodeError", "AccessMiddleware", "load_code"]
