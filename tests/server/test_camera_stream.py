@@ -32,7 +32,8 @@ async def test_a_folder_is_inspected_and_a_dead_camera_beside_it_harms_nobody(mo
             assert json.loads(await viewer.recv())["state"] == "live"
             results = [json.loads(await viewer.recv()) for _ in range(3)]
         assert {result["verdict"] for result in results} == {"NORMAL"}
-        assert all(result["picture"]["data"] for result in results)
+        # The first may have been in work before anybody asked for pictures.
+        assert all(result["picture"]["data"] for result in results[1:])
 
         seen = await streams(server)
         while seen["gone"]["camera"]["state"] != "retrying":  # type: ignore[index]
