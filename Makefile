@@ -31,6 +31,7 @@ check: .venv/all
 	$(PYTHON) -m venv .venv
 
 .venv/base: pyproject.toml | .venv/bin/python
+	@echo "Installing DefectVision into .venv: about 800 MB, a minute, once."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 

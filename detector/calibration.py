@@ -26,7 +26,8 @@ def calibrate(scores: Sequence[float], k: float = DEFAULT_K) -> Calibration:
     """Threshold from the raw scores of normal images: mean + k·std (sample standard deviation, N − 1).
 
     Raises:
-        ValueError: fewer than two scores, k negative or not finite, a score that is not finite, or all scores zero.
+        ValueError: fewer than two scores, k negative or not finite, a score that is not finite, or a threshold that
+            could not be one: zero, or beyond every number.
     """
     if not math.isfinite(k) or k < 0:
         raise ValueError(f"k is {k}: it must be a number of 0 or more")
@@ -38,4 +39,6 @@ def calibrate(scores: Sequence[float], k: float = DEFAULT_K) -> Calibration:
     mean, std = float(values.mean()), float(values.std(ddof=1))
     if mean + k * std <= 0:
         raise ValueError("all images score zero: the memory bank holds these very images; take new ones")
+    if not math.isfinite(mean + k * std):
+        raise ValueError(f"k is {k:g}: no part could ever be above such a threshold")
     return Calibration(mean + k * std, mean, std, len(scores), k)

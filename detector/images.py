@@ -50,6 +50,8 @@ def decode(data: bytes | memoryview, *, formats: tuple[str, ...] = FORMATS) -> B
             or more than 64 megapixels (found in the header, before anything is decoded).
     """
     data = bytes(data)
+    if not data:
+        raise ImageError("the picture is empty: 0 bytes")
     name, (width, height) = _header(data, formats)
     if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise ImageError(

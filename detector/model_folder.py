@@ -169,6 +169,8 @@ def read(folder: Path) -> tuple[Manifest, Tensors]:
 
 
 def _read_file(folder: Path, name: str) -> bytes:
+    if not folder.is_dir():
+        raise ModelError(f"there is no folder {folder}: check the path, or make a model with defectvision train")
     try:
         return (folder / name).read_bytes()
     except FileNotFoundError as error:
@@ -190,7 +192,7 @@ def _decode(text: bytes, folder: Path) -> Manifest:
             )
         return msgspec.json.decode(text, type=Manifest)
     except (msgspec.MsgspecError, AttributeError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelError(f"{folder / MANIFEST} is damaged: {error}") from error
+        raise ModelError(f"{folder / MANIFEST} is damaged ({error}): copy the folder again, or teach anew") from error
 
 
 def _write_files(folder: Path, manifest: Manifest, tensors: Tensors) -> None:

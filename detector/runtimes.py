@@ -56,7 +56,8 @@ def runtime(name: str, *, workers: int = 1) -> Runtime:
             from detector.torch_runtime import TorchRuntime
         except ImportError as error:
             raise ModelError(
-                "RUNTIME=torch needs torch: pip install 'defectvision[torch]', or use RUNTIME=openvino"
+                "RUNTIME=torch needs torch: pip install 'defectvision[torch]' "
+                "(in a clone: .venv/bin/pip install -e '.[torch]'), or use RUNTIME=openvino"
             ) from error
         return TorchRuntime(workers)
     raise ModelError(f"there is no runtime {name!r}: use one of {', '.join(RUNTIMES)}")

@@ -135,6 +135,7 @@ def create_app(
             Route("/phone", phone.page),
             Route("/ca", phone.ca),
             Route("/webrtc/offer", webrtc.offer, methods=["POST"]),
+            Route("/api/streams/{name}/calibrate", routes.calibrate_stream, methods=["POST"]),
             Route("/api/streams", routes.list_streams),
             WebSocketRoute("/ws/stream", StreamSocket(streams).serve),
             WebSocketRoute("/ws/live/{name}", LiveSocket(streams).serve),

@@ -79,6 +79,7 @@ class Calibrations:
         file = _File(calibrations=calibrations)
         write_atomically(self._path, msgspec.json.format(msgspec.json.encode(file), indent=2))
         self._file = file
+        self.warning = None  # the operator has acted on it
 
     def _read(self) -> _File:
         try:

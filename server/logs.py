@@ -71,18 +71,23 @@ def _of(seen: dict[Key, _Seen], key: Key, now: float) -> _Seen:
     return entry
 
 
+def is_news(record: logging.LogRecord) -> bool:
+    """Not what uvicorn says of every WebSocket that was refused before it was accepted, and answered in full."""
+    return "without completing handshake" not in record.getMessage()
+
+
 def set_up() -> None:
     """Write all logs to standard error, ours from INFO, the libraries' from WARNING."""
     handler = logging.StreamHandler(sys.stderr)
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
+    handler.addFilter(is_news)
     handler.addFilter(Collapse())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("defectvision").setLevel(logging.INFO)
-    logging.getLogger("server").setLevel(logging.INFO)
     # A client that sends garbage is not news: aiortc and uvicorn say it once per packet or connection.
-    for name in ("aiortc", "aioice", "libav", "websockets", "uvicorn.access"):
+    for name in ("aiortc", "aioice", "libav", "python_multipart", "websockets", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -7,6 +7,7 @@ state here, so there are no locks. Another pool (Ray Serve, a GPU box) can stand
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -63,6 +64,11 @@ class InferencePool:
         if source not in self._in_work and source not in self._ready:
             self._ready.append(source)
         self._pump()
+
+    def withdraw(self, source: Source) -> None:
+        """Forget a source that is gone: while there is no model, nobody else would take it out of the queue."""
+        with contextlib.suppress(ValueError):
+            self._ready.remove(source)
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run one piece of work in turn with the streams.

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.templating import Jinja2Templates
 
-from detector import ImageError, PatchCore
+from detector import Calibration, ImageError, PatchCore
 from detector.calibration import DEFAULT_K
 from detector.images import decode, encode_png
 from detector.score import overlay
@@ -28,11 +28,15 @@ from server.calibrations import Calibrations
 from server.inspection import Inspected, Inspection, NoModel
 from server.pool import InferencePool, PoolBusy
 from server.settings import Settings
+from server.stream_calibration import MAX_FRAMES, MAX_SECONDS, StreamWentAway, normal_scores
 from server.streams import Streams
-from server.uploads import BadUpload, TooLarge, Upload, read_form
+from server.uploads import Abandoned, BadUpload, TooLarge, Upload, read_form
 
 OVERLAY_SIDE = 1280
 MAX_CALIBRATION_IMAGES = 200
+SUSPICIOUS = 2.0
+"""A calibrated threshold above so many times the model's default is worth a question."""
+
 MAX_PREDICTIONS, MAX_CALIBRATING = 32, 2
 """Uploads held in memory at once; more wait unread."""
 
@@ -92,6 +96,19 @@ class Routes:
         async with self.calibrating:
             return JSONResponse(await self._calibrate(request))
 
+    async def calibrate_stream(self, request: Request) -> Response:
+        self._need_model()
+        name, query = request.path_params["name"], request.query_params
+        k = _k(query.get("k"))
+        n = _number(query.get("n", "20"), "n", 2, MAX_FRAMES)
+        seconds = _number(query.get("seconds", "10"), "seconds", 0, MAX_SECONDS)
+        if not self.streams.is_open(name):
+            raise Refused(404, f"there is no stream {name} now: start its camera first")
+        model = self.inspection.model
+        scores = await normal_scores(self.streams.hub, name, int(n), seconds, gone=request.is_disconnected)
+        calibration = await _stored(partial(self.inspection.calibrate, model, scores, k))
+        return JSONResponse(self._calibrated(calibration))
+
     async def delete_calibration(self, request: Request) -> Response:
         self._need_model()
         await _stored(self.inspection.forget_calibration)
@@ -107,10 +124,19 @@ class Routes:
         model = self.inspection.model
         scores = [await self.pool.run(partial(_raw_score, model, upload)) for upload in form.files]
         calibration = await _stored(partial(self.inspection.calibrate, model, scores, k))
+        return self._calibrated(calibration)
+
+    def _calibrated(self, calibration: Calibration) -> dict[str, Any]:
         threshold = self.inspection.threshold
         warning = None
         if threshold.source == "environment":
             warning = "the calibration is stored, but THRESHOLD in the environment stays in force until it is removed"
+        elif calibration.threshold > SUSPICIOUS * self.inspection.model.threshold:
+            ratio = calibration.threshold / self.inspection.model.threshold
+            warning = (
+                f"the new threshold is {ratio:.1f} times the model's default, so little will be found: were these good "
+                "parts of the kind the model was taught on, in the light it was taught in?"
+            )
         elif calibration.std == 0:
             warning = "all pictures have the same score: they look like one picture sent again and again; take others"
         return {
@@ -118,7 +144,7 @@ class Routes:
             "mean_score": calibration.mean,
             "std_score": calibration.std,
             "n_images": calibration.n_images,
-            "k": k,
+            "k": calibration.k,
             "threshold": threshold.value,
             "threshold_source": threshold.source,
             "warning": warning,
@@ -185,12 +211,16 @@ async def answer_error(request: Request, error: Exception) -> Response:
             pass
         case TooLarge():
             status, words = 413, str(error)
+        case Abandoned():
+            status, words = 408, str(error)
         case BadUpload() | ImageError():
             status, words = 422, str(error)
+        case StreamWentAway():
+            status, words = 409, str(error)
         case NoModel() | PoolBusy():
             status, words = 503, str(error)
     headers = {"Retry-After": "1"} if status == 503 else {}
-    if status == 413:
+    if status in (408, 413):
         headers["Connection"] = "close"  # the rest of the body is not going to be read
     return JSONResponse({"error": words}, status, headers=headers)
 
@@ -201,7 +231,7 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": HTTPStatus(status).phrase}, status, headers=getattr(error, "headers", None))
 
 
-ERRORS = (Refused, TooLarge, BadUpload, ImageError, NoModel, PoolBusy)
+ERRORS = (Refused, TooLarge, Abandoned, BadUpload, ImageError, NoModel, PoolBusy, StreamWentAway)
 
 
 async def _stored(change: Callable[[], T]) -> T:
@@ -223,6 +253,16 @@ def _k(text: str | None) -> float:
     if not math.isfinite(k) or k < 0:
         raise Refused(422, f"k is {text!r}: it must be a number of 0 or more")
     return k
+
+
+def _number(text: str, name: str, least: float, most: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        raise Refused(422, f"{name} is {text!r}: it must be a number from {least:g} to {most:g}")
+    return value
 
 
 def _raw_score(model: PatchCore, upload: Upload) -> float:

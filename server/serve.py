@@ -11,11 +11,13 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import partial
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from server.access import AccessCodeError, load_code
+from server.bounded_http import BoundedHTTP
 from server.https import CertificateError, Certificates, check_own, ensure, keep_fresh
 from server.network_address import is_loopback, names, page_url, qr_terminal
 from server.phone import phone_url
@@ -24,6 +26,9 @@ from server.settings import Settings, SettingsError, read_settings
 log = logging.getLogger("defectvision.serve")
 
 SHUTDOWN_S = 1
+
+MAX_UNSENT = 16 * 1024
+"""Bytes of a connection that the system queues unsent; what is above that waits where newer messages replace it."""
 
 Renew = Callable[[], Certificates]
 
@@ -73,9 +78,15 @@ async def _serve(
         for warning in certificates.warnings:
             log.warning("%s", warning)
         renewing = asyncio.create_task(keep_fresh(config.ssl, certificates, renew))
-    await uvicorn.Server(config).serve(sockets=[listening])
+    await _Server(config).serve(sockets=[listening])
     if renewing is not None:
         renewing.cancel()
+
+
+class _Server(uvicorn.Server):
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # An impatient second Ctrl-C would cut the clean end short, which takes no second anyway.
+        self.should_exit = True
 
 
 def _certificates(settings: Settings) -> Renew | None:
@@ -93,6 +104,7 @@ def configuration(app: ASGIApp, settings: Settings, certificates: Certificates |
     """uvicorn as we want it; the tests serve with the same."""
     return uvicorn.Config(
         app,
+        http=BoundedHTTP,
         ws="websockets-sansio",
         ws_max_size=settings.max_upload_bytes,
         ws_per_message_deflate=False,  # frames are JPEG already: deflating them only costs
@@ -114,11 +126,16 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=128)
+        listening = socket.create_server(address[:2], family=family, backlog=128)
     except OSError as error:
         raise SettingsError(
             f"cannot listen on {host}:{port} ({error.strerror}): stop what uses that port, or set another HOST or PORT"
         ) from error
+    # Connections inherit it. Otherwise the system would queue megabytes for a viewer on a slow link, and show verdicts
+    # of half a minute ago as those of now.
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT)
+    return listening
 
 
 def _announce(settings: Settings, port: int, code: str | None, certificates: Certificates | None) -> None:
@@ -135,7 +152,8 @@ def _announce(settings: Settings, port: int, code: str | None, certificates: Cer
     if code is not None:
         print(f"Access code: {code}")
     if certificates is not None and certificates.ca_path is not None:
-        print(f"Certificate authority to install on phones: {page_url(scheme, shown, port)}ca")
+        reachable = url.partition("?")[0] if url else page_url(scheme, shown, port)
+        print(f"Certificate authority to install on phones: {reachable}ca")
         print(f"Its SHA-256: {certificates.fingerprint}")
     if url is not None and not secure:
         print("Phones give their camera to https pages only: start with --https (make phone) to use one as a camera.")

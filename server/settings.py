@@ -14,7 +14,7 @@ from starlette.config import Config
 
 from detector.runtimes import RUNTIMES
 from server.cameras.capture import check_source
-from server.cameras.framing import Crop, Framing
+from server.cameras.framing import Crop, Framing, Throttle
 from server.stream import check_name
 
 T = TypeVar("T")
@@ -133,8 +133,8 @@ def _cameras(text: str) -> tuple[PulledCamera, ...]:
     for camera in cameras:
         check_source(camera.source)
         Framing(camera.width, camera.height, Crop.parse(camera.crop) if camera.crop else None)
-        if camera.fps is not None and not 0 < camera.fps <= 1000:
-            raise ValueError(f"fps {camera.fps} of camera {camera.name} must be above 0 and up to 1000")
+        if camera.fps is not None:
+            Throttle(camera.fps)
     return cameras
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from detector import ModelError, PatchCore, fit, load
 from detector.backbone import CHECKPOINT_SHA256
 from detector.patchcore import IMAGE_SIZE
+from detector.runtimes import runtime
 from server.messages import Simulated
 from server.simulated_line import SimulatedLine, good_frames
 from server.stream import Transport
@@ -64,6 +65,7 @@ class Teacher:
         Raises:
             ModelError: it cannot be made or stored.
         """
+        runtime(self._runtime)  # what it lacks is said before anything is taught
         fingerprint = _fingerprint(self._image_size)
         try:
             model = load(self._folder, runtime_name=self._runtime, workers=self._workers)

@@ -69,6 +69,7 @@ class OpenStream:
         """The stream takes no more frames and its results end."""
         self._ended = True
         self.stream.discard_waiting()
+        self._streams.pool.withdraw(self)
         self._results.close()
 
     def close(self) -> None:
@@ -107,7 +108,7 @@ class Streams:
         """
         name = check_name(name) if name else self._free_name()
         if name in self._reserved and transport not in ("camera", "simulated"):
-            raise ValueError(f"the name {name} belongs to one of the server's own streams: choose another")
+            raise ValueError(f"the name {name} is one of the server's own: choose another")
         check_max_fps(None if max_fps is None else str(max_fps))
         older = self._open.get(name)
         opened = OpenStream(self, Stream(name, transport, max_fps=max_fps, max_age_s=self._max_age_s), Subscription())
@@ -137,6 +138,10 @@ class Streams:
                 counted.failed,
                 opened.stream.anomalies,
             )
+
+    def is_open(self, name: str) -> bool:
+        """Whether somebody sends frames under this name now."""
+        return name in self._open
 
     def status(self, name: str) -> Status:
         """What a new listener of a stream is told first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
@@ -9,12 +10,19 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+SILENCE_S = 15.0
+"""How long a sender may say nothing in the middle of its upload."""
+
 OVERHEAD = 64 * 1024
 """Bytes allowed for multipart headers and small fields beside the files."""
 
 
 class TooLarge(Exception):
     """The upload is over the limit; the message says which."""
+
+
+class Abandoned(Exception):
+    """Nothing more came of the upload."""
 
 
 class BadUpload(Exception):
@@ -45,6 +53,8 @@ async def read_form(request: Request, field: str, *, max_file: int, max_total: i
 
     Raises:
         TooLarge: the Content-Length says so (nothing is read then), or more came than was said, or one file is.
+        Abandoned: nothing more came for :data:`SILENCE_S`: a phone that lost its Wi-Fi does not hang up, and would
+            hold its turn for ever.
         BadUpload: not multipart, damaged, too many files, or none under that name.
     """
     limit = max_total + OVERHEAD
@@ -56,8 +66,15 @@ async def read_form(request: Request, field: str, *, max_file: int, max_total: i
         raise BadUpload(f"send multipart/form-data with the field {field!r}")
 
     async def counted() -> AsyncGenerator[bytes, None]:
-        size = 0
-        async for chunk in request.stream():
+        size, chunks = 0, aiter(request.stream())
+        while True:
+            try:
+                async with asyncio.timeout(SILENCE_S):
+                    chunk = await anext(chunks, None)
+            except TimeoutError as error:
+                raise Abandoned(f"nothing more came of the upload for {SILENCE_S:g} s: send it again") from error
+            if chunk is None:
+                return
             size += len(chunk)
             if size > limit:
                 raise too_large

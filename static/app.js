@@ -61,6 +61,7 @@ function choose(next) {
 }
 
 function leave() {
+  calibration.interrupt();
   connection?.close();
   connection = link = last = null;
   streamLive = true;
@@ -81,6 +82,8 @@ function watch(name) {
     onerror,
     onstate,
     onstatus: ({ state }) => {
+      calibration.interrupt(); // its camera came or went
+      frameError = "";
       streamLive = state === "live";
     },
   });
@@ -88,6 +91,7 @@ function watch(name) {
 
 function cameraChanged() {
   if (source !== CAMERA) return;
+  calibration.interrupt();
   if (camera.state === "live") {
     stage.showCamera(camera.stream);
     if (connection) connection.replaceStream(camera.stream);
@@ -134,6 +138,10 @@ function onerror({ error }) {
 function onstate(state) {
   link = state;
   if (state.phase === "closed") link = null;
+  if (state.phase !== "open") {
+    calibration.interrupt();
+    frameError = "";
+  }
   render();
 }
 
@@ -222,6 +230,7 @@ async function lookAtHealth() {
 
 async function begin() {
   await lookAtStreams();
+  if (source !== null) return; // the operator was quicker
   const kept = remembered();
   const stays = kept === CAMERA || streams.some(({ name }) => `stream:${name}` === kept);
   const first = stays ? kept : defaultSource(streams, health.simulated_stream);

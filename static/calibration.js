@@ -31,7 +31,7 @@ export class CalibrationCard {
     count.addEventListener("input", () => this.#label());
     this.#find("calibrate-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      if (this.#running) this.#running.abort();
+      if (this.#running) this.#running.abort(new Error("Stopped. The threshold is unchanged."));
       else this.#calibrate();
     });
     this.#find("reset-button").addEventListener("click", () => {
@@ -50,6 +50,11 @@ export class CalibrationCard {
     this.#allow();
   }
 
+  /** What is shown ends, or is another camera's from now on: pictures of two places make no threshold. */
+  interrupt() {
+    this.#running?.abort(new Error("Stopped, because the picture changed or was lost. The threshold is unchanged."));
+  }
+
   showThreshold(threshold, source) {
     this.#write("threshold", threshold == null ? "–" : distance(threshold));
     this.#write("threshold-source", threshold == null ? "" : (SOURCES[source] ?? source));
@@ -66,9 +71,10 @@ export class CalibrationCard {
     if (!Number.isInteger(n) || n < 2 || n > 200) return this.#say("error", "Choose a number of frames from 2 to 200.");
     if (this.#find("calibrate-k").value === "" || !(k >= 0)) return this.#say("error", "Choose a factor k of 0 or more; 3 is usual.");
     this.#running = new AbortController();
+    const { signal } = this.#running;
     this.#label();
     try {
-      const pictures = await this.#captureAll(n, this.#running.signal);
+      const pictures = await this.#captureAll(n, signal);
       this.#say("busy", `Scoring ${n} frames`);
       const answer = await calibrate(pictures, k);
       const { new_threshold, mean_score, std_score, n_images, warning } = answer;
@@ -80,8 +86,7 @@ export class CalibrationCard {
       );
       this.#onchanged();
     } catch (error) {
-      if (this.#running.signal.aborted) this.#say("none", "Stopped. The threshold is unchanged.");
-      else this.#say("error", error.message);
+      this.#say(error === signal.reason ? "none" : "error", error.message);
     } finally {
       this.#running = null;
       this.#find("calibrate-progress").hidden = true;

@@ -72,7 +72,9 @@ export class WebRTCSender {
   replaceStream(stream) {
     this.#stream = stream;
     this.#quietSince = performance.now();
-    this.#video?.replaceTrack(this.#track()).catch(() => this.#connect()); // another kind of video needs a new offer
+    const peer = this.#peer;
+    // Another kind of video needs a new offer.
+    this.#video?.replaceTrack(this.#track()).catch(() => peer === this.#peer && this.#connect());
   }
 
   retry() {

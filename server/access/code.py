@@ -18,7 +18,7 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # 32 signs, without I, L, O and 
 _READ_AS = str.maketrans("ILO", "110", "- \t")  # what people type when they mean a digit, or see a group
 _MADE = re.compile(f"[{_ALPHABET}]{{12}}")
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("defectvision.access")
 
 
 class AccessCodeError(Exception):

@@ -103,9 +103,11 @@ class AccessMiddleware:
     def _judge(self, scope: Scope, headers: Headers, code: str) -> Response | None:
         """A server with a code: the answer that ends the request, or None to let it through."""
         bearer = _bearer(headers)
-        if _changes_something(scope) and not _has_good_origin(scope, headers, without=bearer is not None):
-            return _other_site()
         access = self._has_cookie(headers)
+        # With neither a cookie nor a code there is nothing another web site could abuse: the code is what is missing.
+        shown = access or bearer is not None
+        if shown and _changes_something(scope) and not _has_good_origin(scope, headers, without=bearer is not None):
+            return _other_site()
         if not access and bearer is not None:
             if (refusal := self._check_bearer(scope, bearer, code)) is not None:
                 return refusal

@@ -14,7 +14,7 @@ _IN_ALL_BURST, _IN_ALL_S = 100, 1.0
 _REMEMBERED = 1024
 _LOG_EVERY_S = 60.0
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("defectvision.access")
 
 
 class WrongCodes:

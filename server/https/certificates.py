@@ -34,7 +34,7 @@ from detector.files import set_aside, write_atomically
 from server import private_file
 from server.https import authority
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("defectvision.https")
 
 _Parsed = TypeVar("_Parsed")
 

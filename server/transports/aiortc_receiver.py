@@ -22,7 +22,7 @@ from aiortc.rtp import RtpPacket
 from server.transports.decoder_queue import DecoderQueue
 from server.transports.marker_bit_release import MarkerBitJitterBuffer
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("defectvision.webrtc")
 
 FITS = "1.16"
 JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"

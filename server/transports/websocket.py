@@ -14,6 +14,10 @@ from server.messages import encode
 from server.stream import check_max_fps, check_name
 from server.streams import OpenStream, Streams
 
+UNREAD_S = 30.0
+"""Seconds after which a peer that takes no message is gone. uvicorn's pings notice it too, but then wait until all that
+was written is sent, which may be never: a frozen page would stay a viewer, and cost a picture of each frame."""
+
 POLICY_VIOLATION, TOO_LARGE, TAKEN_OVER = 1008, 1009, 4001
 
 
@@ -77,7 +81,13 @@ class LiveSocket:
 
 async def _send(socket: WebSocket, messages: Subscription) -> None:
     async for text in messages:
-        await socket.send_text(text)
+        try:
+            async with asyncio.timeout(UNREAD_S):
+                await socket.send_text(text)
+        except TimeoutError:
+            return
+        except RuntimeError:
+            return  # what uvicorn raises once it has given up a peer that answers no ping: gone, and no error
 
 
 async def _ignore(socket: WebSocket) -> None:

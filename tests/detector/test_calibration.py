@@ -53,3 +53,8 @@ def test_a_score_that_is_not_finite_is_refused(bad: float) -> None:
 def test_zeros_are_refused() -> None:
     with pytest.raises(ValueError, match="take new ones"):
         calibrate([0.0, 0.0, 0.0])
+
+
+def test_a_threshold_beyond_every_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="no part could ever be above"):
+        calibrate([1.0, 5.0], 1.7e308)

@@ -145,7 +145,7 @@ STATISTICS = {"mean": np.zeros(CHANNELS, np.float32), "std": np.ones(CHANNELS, n
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (shutil.rmtree, "it has no manifest.json; .* defectvision train"),
+        (shutil.rmtree, "there is no folder .* defectvision train"),
         (remove_manifest, "it has no manifest.json"),
         (remove_bank, r"it has no memory_bank-\w+\.safetensors"),
         (flip_a_byte, "damaged: its sha256 is not the one in the manifest; copy the folder again"),
@@ -157,7 +157,7 @@ STATISTICS = {"mean": np.zeros(CHANNELS, np.float32), "std": np.ones(CHANNELS, n
         (fill_manifest(b"[]"), "is damaged"),
         (fill_manifest(b"[" * 100_000), "is damaged"),
         (fill_manifest(b"{}"), "model format None, this software reads 1"),
-        (drop_a_field, "is damaged: .*threshold"),
+        (drop_a_field, "is damaged .*.*threshold"),
         (with_fields(format_version=2), "model format 2, this software reads 1: teach it again"),
         (with_fields(format_version="1"), "model format '1'"),
         (with_fields(backbone="resnet18"), "backbone resnet18 .* teach it again"),
@@ -168,10 +168,10 @@ STATISTICS = {"mean": np.zeros(CHANNELS, np.float32), "std": np.ones(CHANNELS, n
         (with_fields(image_size=100), "image size or threshold make no sense"),
         (with_fields(image_size=1 << 20), "image size or threshold make no sense"),
         (with_fields(threshold=0), "image size or threshold make no sense"),
-        (with_fields(threshold="high"), "is damaged: .*threshold"),
+        (with_fields(threshold="high"), "is damaged .*.*threshold"),
         (with_fields(tensors_sha256="0" * 64), "it has no memory_bank-0000000000000000"),
-        (with_fields(tensors_sha256="../../etc/passwd"), "is damaged: .*tensors_sha256"),
-        (with_fields(tensors_sha256="\0"), "is damaged: .*tensors_sha256"),
+        (with_fields(tensors_sha256="../../etc/passwd"), "is damaged .*.*tensors_sha256"),
+        (with_fields(tensors_sha256="\0"), "is damaged .*.*tensors_sha256"),
         (bank_of(STATISTICS), "is damaged: 'memory_bank'"),
         (bank_of(STATISTICS | {"memory_bank": np.zeros((9, 3), np.float32)}), "tensors have the wrong shape"),
         (bank_of(STATISTICS | {"memory_bank": np.zeros((0, CHANNELS), np.float32)}), "tensors have the wrong shape"),
@@ -205,7 +205,7 @@ def test_any_changed_byte_of_the_manifest_is_an_error_or_another_model(
 
 def test_a_file_is_not_a_model_folder(tmp_path: Path) -> None:
     (tmp_path / "bottle").write_text("hello")
-    with pytest.raises(ModelError, match=r"cannot be read: Not a directory"):
+    with pytest.raises(ModelError, match=r"there is no folder"):
         model_folder.read(tmp_path / "bottle")
 
 

@@ -123,7 +123,7 @@ def test_an_unknown_runtime_is_refused() -> None:
 def test_without_torch_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "detector.torch_runtime", raising=False)
-    with pytest.raises(ModelError, match=r"pip install 'defectvision\[torch\]', or use RUNTIME=openvino"):
+    with pytest.raises(ModelError, match=r"pip install 'defectvision\[torch\]' .*, or use RUNTIME=openvino"):
         runtime("torch")
 
 

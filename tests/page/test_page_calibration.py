@@ -75,3 +75,14 @@ def test_capturing_can_be_stopped(visit: Open, good_camera: Browser, inspection:
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.get_by_test_id("calibrate-result")).to_have_text("Stopped. The threshold is unchanged.")
     expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
+
+
+def test_pictures_of_two_sources_are_never_mixed(visit: Open, good_camera: Browser, line: str) -> None:
+    page = visit(good_camera, line).page
+    expect(page.get_by_test_id("calibrate-button")).to_be_enabled()
+    page.get_by_test_id("calibrate-n").fill("200")
+    page.get_by_test_id("calibrate-button").click()
+    expect(page.get_by_test_id("calibrate-result")).to_contain_text("Captured 2 of 200")
+    page.get_by_test_id("start-camera").click()
+    expect(page.get_by_test_id("calibrate-result")).to_contain_text("the picture changed")
+    expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)

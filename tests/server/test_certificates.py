@@ -279,7 +279,7 @@ async def test_keep_fresh_renews_reports_once_and_survives_errors(
         return answers.pop(0)()
 
     answers += [unwritable, unwritable, lambda: ensure(folder, [*NAMES, "10.0.0.7", "shop.example"])]
-    caplog.set_level("INFO", "server.https.certificates")
+    caplog.set_level("INFO", "defectvision.https")
     task = asyncio.create_task(keep_fresh(context, first, renew, every_s=0.001))
     await asyncio.wait_for(done.wait(), 10)
     task.cancel()

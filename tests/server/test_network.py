@@ -110,7 +110,7 @@ def test_without_the_code_nothing_opens(secure: Secure) -> None:
     for path in ("/ws/stream", "/ws/live/simulated-line"):
         with pytest.raises(InvalidStatus) as refused:
             connect(f"wss://localhost:{secure.port}{path}", ssl=secure.context, proxy=None)
-        assert refused.value.response.status_code == 403
+        assert refused.value.response.status_code == 401
 
 
 def test_the_qr_link_opens_the_page_and_a_cookie_keeps_it_open(secure: Secure) -> None:

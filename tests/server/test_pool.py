@@ -199,3 +199,14 @@ async def test_what_ends_after_the_close_is_not_heard() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
     assert done == []
+
+
+async def test_a_source_that_goes_before_there_is_a_model_is_forgotten() -> None:
+    pool = InferencePool(1)
+    for number in range(100):
+        camera = Camera(str(number), pool, [])
+        camera.put(1)
+        pool.withdraw(camera)
+        pool.withdraw(camera)
+    assert not pool._ready
+    pool.close()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,11 +15,23 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fakes import GOOD, WAIT_S, FakeModel, close_code, http, receive, receive_result, serving, until
+from fakes import (
+    GOOD,
+    WAIT_S,
+    FakeModel,
+    close_code,
+    healthy,
+    http,
+    picture,
+    receive,
+    receive_result,
+    serving,
+    until,
+)
 from websockets.asyncio.client import connect
 
 from server import cli, logs
-from server.serve import listen
+from server.serve import MAX_UNSENT, listen
 from server.settings import SettingsError
 from tests.running import ROOT, command, free_port
 
@@ -136,3 +150,41 @@ def test_an_installed_wheel_carries_its_pages(tmp_path: Path) -> None:
         [sys.executable, "-c", show], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
     )
     assert shown.stdout.split() == [str(installed / "server" / "static"), str(installed / "server" / "templates")]
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ",
+        b"GET /",
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",
+    ],
+    ids=["header", "address", "trailer"],
+)
+async def test_a_head_without_an_end_is_hung_up_on(model: FakeModel, tmp_path: Path, start: bytes) -> None:
+    async with serving(model, tmp_path) as server, asyncio.timeout(WAIT_S):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        reading = asyncio.create_task(reader.read())
+        with contextlib.suppress(ConnectionError):
+            writer.write(start)
+            while not reading.done():
+                writer.write(b"a" * 65536)
+                await writer.drain()
+                await asyncio.sleep(0)
+        with contextlib.suppress(ConnectionError):
+            await reading
+        writer.close()
+        assert (await healthy(server))["status"] == "ok"
+
+
+async def test_an_upload_in_one_large_piece_is_no_head(model: FakeModel, tmp_path: Path) -> None:
+    large = picture(50, width=1000, height=1000, suffix=".png") + bytes(2_000_000)
+    async with serving(model, tmp_path) as server, http(server) as client:
+        assert (await client.post("/predict", files={"file": ("a.png", large)})).status_code == 200
+
+
+def test_the_system_queues_little_for_a_slow_viewer() -> None:
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == MAX_UNSENT

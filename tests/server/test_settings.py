@@ -95,3 +95,8 @@ def test_errors_repeat_no_credentials() -> None:
     with pytest.raises(SettingsError) as raised:
         read_settings({"CAMERAS": "rtsp//operator:s3cret@10.0.0.9"}, NOWHERE)
     assert "CAMERAS" in str(raised.value) and "s3cret" not in str(raised.value)
+
+
+def test_a_camera_faster_than_any_is_refused_before_the_start() -> None:
+    with pytest.raises(SettingsError, match="fps must be above 0 and at most 240"):
+        read_settings({"CAMERAS": '[{"name": "press", "source": "0", "fps": 500}]'}, NOWHERE)

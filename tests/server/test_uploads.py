@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
 
-from server.uploads import OVERHEAD, BadUpload, Form, TooLarge, read_form
+from server import uploads
+from server.uploads import OVERHEAD, Abandoned, BadUpload, Form, TooLarge, read_form
 
 LIMIT = 1000
 
@@ -110,3 +111,15 @@ def test_too_many_files_and_fields_are_refused() -> None:
 def test_a_file_without_a_name_gets_a_number() -> None:
     form, _ = read([part(b"x", 'form-data; name="file"; filename=""'), b"--b--\r\n"], MULTIPART)
     assert form.files[0].filename == "picture 1"
+
+
+def test_an_upload_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "SILENCE_S", 0.05)
+
+    async def receive() -> Message:
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+    raw = [(b"content-type", MULTIPART["Content-Type"].encode())]
+    request = Request({"type": "http", "method": "POST", "headers": raw}, receive)
+    with pytest.raises(Abandoned, match="send it again"):
+        asyncio.run(read_form(request, "file", max_file=LIMIT, max_total=LIMIT, max_files=1))

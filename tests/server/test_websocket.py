@@ -37,8 +37,10 @@ from msgspec import UNSET
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from server.hub import Subscription
 from server.logs import Collapse
 from server.messages import Error, Picture, Result, Status
+from server.transports import websocket
 from tests.running import Running
 
 
@@ -395,3 +397,25 @@ async def test_an_inspection_that_fails_is_logged_and_answered(
         model.fails = None
         await socket.send(GOOD)
         assert (await receive_result(socket)).failed == 1
+
+
+async def test_a_peer_that_uvicorn_has_given_up_is_no_error() -> None:
+    class GivenUp:
+        async def send_text(self, text: str) -> None:
+            raise RuntimeError("Unexpected ASGI message 'websocket.send', after sending 'websocket.close'.")
+
+    messages = Subscription()
+    messages.push("a result")
+    await asyncio.wait_for(websocket._send(GivenUp(), messages), WAIT_S)  # type: ignore[arg-type]
+
+
+async def test_a_listener_that_takes_nothing_any_more_is_let_go(
+    server: Running, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "UNREAD_S", 0.1)
+    model.cells = 256  # large messages: they fill what waits for the listener
+    with await stuck_listener(server, "a"):
+        async with connect(f"{server.ws}/ws/stream?name=a") as sender, asyncio.timeout(WAIT_S):
+            while (stream := await listed(server, "a")) is None or stream["viewers"]:
+                await sender.send(GOOD)
+                await receive_result(sender)
