@@ -35,7 +35,10 @@ const wakeLock = new WakeLock();
 const camera = new Camera(cameraChanged);
 const cameraControls = new CameraControls(camera, () => choose(CAMERA));
 const select = new SourceSelect($("source"), choose);
-const calibration = new CalibrationCard(document, $("reset-dialog"), { capture, onchanged: lookAtHealth });
+const calibration = new CalibrationCard(document, $("reset-dialog"), {
+  streamName: () => streamIn(source) ?? ownName,
+  onchanged: lookAtHealth,
+});
 
 let health = null;
 let streams = [];
@@ -110,12 +113,6 @@ function send(stream) {
   return openSender({ name: ownName, stream, video: stage.video, iceServers, onresult, onerror, onstate });
 }
 
-function capture() {
-  if (!connection) return Promise.reject(new Error("Nothing is shown. Start the camera or choose a running stream first."));
-  // The simulated line knows which of its parts are good; a real one relies on the operator.
-  return connection.grab((result) => !result.simulated?.defect);
-}
-
 // ---- what arrives ---------------------------------------------------------------------------------------------------
 
 function onresult(result) {
@@ -126,6 +123,7 @@ function onresult(result) {
   counters.add(result, at);
   chart.add(result.score, result.is_anomaly, at);
   stage.draw(result);
+  calibration.noteResult(result, at);
   calibration.showThreshold(result.threshold, result.threshold_source);
   showVerdict();
   showCaption();

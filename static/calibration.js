@@ -1,9 +1,9 @@
-// The calibration card: capture N pictures of good parts from what is shown, and set the threshold from them.
+// The calibration card: the server takes the scores of the next N inspected frames of what is shown, and sets the threshold
+// from them. Scores of the frames themselves: a picture encoded once more, or sent another way, scores differently.
 
-import { calibrate, forgetCalibration } from "./server.js";
+import { calibrateOn, forgetCalibration } from "./server.js";
 
-const SPACING_MS = 150;
-const PICTURE_TIMEOUT_MS = 8_000;
+const SPACING_S = 0.5; // so that 20 frames see several parts pass
 const SOURCES = {
   environment: "from the environment (THRESHOLD)",
   calibration: "from calibration",
@@ -17,21 +17,25 @@ export function distance(value) {
 
 export class CalibrationCard {
   #root;
-  #capture;
+  #streamName;
   #onchanged;
-  #running = null;
+  #running = null; // { controller, n, captured, due }
   #ready = false;
 
-  /** `capture()` promises one JPEG Blob of what is shown; `onchanged()` is called after the threshold may have changed. */
-  constructor(root, dialog, { capture, onchanged }) {
+  /** `streamName()` names the stream that is shown; `onchanged()` is called after the threshold may have changed. */
+  constructor(root, dialog, { streamName, onchanged }) {
     this.#root = root;
-    this.#capture = capture;
+    this.#streamName = streamName;
     this.#onchanged = onchanged;
     const count = this.#find("calibrate-n");
-    count.addEventListener("input", () => this.#label());
+    count.addEventListener("input", () => {
+      this.#label();
+      this.#say("none", "");
+    });
+    this.#find("calibrate-k").addEventListener("input", () => this.#say("none", ""));
     this.#find("calibrate-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      if (this.#running) this.#running.abort(new Error("Stopped. The threshold is unchanged."));
+      if (this.#running) this.#running.controller.abort(new Error("Stopped. The threshold is unchanged."));
       else this.#calibrate();
     });
     this.#find("reset-button").addEventListener("click", () => {
@@ -43,7 +47,7 @@ export class CalibrationCard {
     this.#allow();
   }
 
-  /** Whether there is a picture to capture. */
+  /** Whether frames of what is shown are being inspected. */
   setReady(ready) {
     if (ready === this.#ready) return;
     this.#ready = ready;
@@ -52,7 +56,17 @@ export class CalibrationCard {
 
   /** What is shown ends, or is another camera's from now on: pictures of two places make no threshold. */
   interrupt() {
-    this.#running?.abort(new Error("Stopped, because the picture changed or was lost. The threshold is unchanged."));
+    this.#running?.controller.abort(new Error("Stopped, because the picture changed or was lost. The threshold is unchanged."));
+  }
+
+  /** Every result of what is shown: counts those that the server takes meanwhile. */
+  noteResult(result, at) {
+    const running = this.#running;
+    if (!running || result.simulated?.defect || at < running.due || running.captured >= running.n) return;
+    running.captured += 1;
+    running.due = Math.max(running.due + SPACING_S * 1000, at);
+    this.#find("calibrate-progress").value = running.captured;
+    this.#say("busy", `Captured ${running.captured} of ${running.n}`);
   }
 
   showThreshold(threshold, source) {
@@ -70,19 +84,19 @@ export class CalibrationCard {
     const k = Number(this.#find("calibrate-k").value);
     if (!Number.isInteger(n) || n < 2 || n > 200) return this.#say("error", "Choose a number of frames from 2 to 200.");
     if (this.#find("calibrate-k").value === "" || !(k >= 0)) return this.#say("error", "Choose a factor k of 0 or more; 3 is usual.");
-    this.#running = new AbortController();
-    const { signal } = this.#running;
+    this.#running = { controller: new AbortController(), n, captured: 0, due: 0 };
+    const { signal } = this.#running.controller;
+    Object.assign(this.#find("calibrate-progress"), { max: n, value: 0, hidden: false });
+    this.#say("busy", `Captured 0 of ${n}`);
     this.#label();
     try {
-      const pictures = await this.#captureAll(n, signal);
-      this.#say("busy", `Scoring ${n} frames`);
-      const answer = await calibrate(pictures, k);
+      const answer = await calibrateOn(this.#streamName(), { n, k, seconds: n * SPACING_S, signal });
       const { new_threshold, mean_score, std_score, n_images, warning } = answer;
       this.showThreshold(answer.threshold, answer.threshold_source);
       this.#say(
         warning ? "warning" : "done",
         `New threshold ${distance(new_threshold)} from ${n_images} frames: mean ${distance(mean_score)}, std ${distance(std_score)}.` +
-          (warning ? ` ${warning}` : ""),
+          (warning ? ` ${sentence(warning)}` : ""),
       );
       this.#onchanged();
     } catch (error) {
@@ -92,32 +106,6 @@ export class CalibrationCard {
       this.#find("calibrate-progress").hidden = true;
       this.#label();
     }
-  }
-
-  async #captureAll(n, signal) {
-    const progress = this.#find("calibrate-progress");
-    Object.assign(progress, { max: n, value: 0, hidden: false });
-    const pictures = [];
-    while (pictures.length < n) {
-      this.#say("busy", `Captured ${pictures.length} of ${n}`);
-      const spaced = pause(SPACING_MS);
-      pictures.push(await this.#captureOne(signal));
-      progress.value = pictures.length;
-      await spaced;
-      signal.throwIfAborted();
-    }
-    return pictures;
-  }
-
-  #captureOne(signal) {
-    return new Promise((resolve, reject) => {
-      const giveUp = () => reject(new Error("No picture came for 8 s. Check the camera and the connection, then try again."));
-      const timer = setTimeout(giveUp, PICTURE_TIMEOUT_MS);
-      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-      this.#capture()
-        .then(resolve, reject)
-        .finally(() => clearTimeout(timer));
-    });
   }
 
   async #forget() {
@@ -156,6 +144,6 @@ export class CalibrationCard {
   }
 }
 
-function pause(milliseconds) {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+function sentence(words) {
+  return `${words[0].toUpperCase()}${words.slice(1)}${/[.?!]$/.test(words) ? "" : "."}`;
 }

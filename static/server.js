@@ -10,6 +10,7 @@ async function ask(path, options = {}) {
   try {
     response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options });
   } catch {
+    if (options.signal?.aborted) throw options.signal.reason; // given up here, whether the server answers or not
     throw new Unreachable("The server does not answer. Check that it runs and that this device is on its network.");
   }
   const body = await response.json().catch(() => ({}));
@@ -35,12 +36,10 @@ export async function streams() {
   return (await demand("/api/streams")).streams;
 }
 
-/** Calibrate with JPEG Blobs of normal parts. */
-export function calibrate(pictures, k) {
-  const body = new FormData();
-  pictures.forEach((picture, i) => body.append("files", picture, `normal-${String(i + 1).padStart(3, "0")}.jpg`));
-  body.append("k", String(k));
-  return demand("/calibrate", { method: "POST", body, signal: AbortSignal.timeout(120_000) });
+/** Calibrate on the next `n` inspected frames of a running stream, `seconds` in all; `signal` gives it up. */
+export function calibrateOn(stream, { n, k, seconds, signal }) {
+  const query = new URLSearchParams({ n, k, seconds });
+  return demand(`/api/streams/${encodeURIComponent(stream)}/calibrate?${query}`, { method: "POST", signal });
 }
 
 export function forgetCalibration() {

@@ -11,7 +11,7 @@ const NO_PATH_KEY = "defectvision.webrtc-finds-no-path";
  *
  * `stream` is a MediaStream, `video` the element that shows it, `iceServers` what /health gives. `onresult` and `onerror` get
  * the messages of docs/protocol.md, `onstate` gets `{ phase, words, transport }`.
- * Returns `{ grab, replaceStream, retry, close }`; `grab()` promises one JPEG Blob of a frame as the server gets it.
+ * Returns `{ replaceStream, retry, close }`.
  */
 export function openSender(options) {
   return new Sender(options);
@@ -19,7 +19,7 @@ export function openSender(options) {
 
 /**
  * Watch a stream. `onresult`, `onerror`, `onstatus` and `onstate` as above; each result carries its picture.
- * Returns `{ grab, retry, close }`; `grab(accept)` promises the next picture whose result `accept` likes, as a JPEG Blob.
+ * Returns `{ retry, close }`.
  */
 export function openViewer(options) {
   return new WebSocketViewer(options);
@@ -34,10 +34,6 @@ class Sender {
     const onfailed = (why) => this.#fallBack(why);
     const tryWebRTC = WebRTCSender.possible && !sessionStorageHas(NO_PATH_KEY);
     this.#way = tryWebRTC ? new WebRTCSender({ ...options, onfailed }) : new WebSocketSender(options);
-  }
-
-  grab() {
-    return this.#way.grab();
   }
 
   replaceStream(stream) {

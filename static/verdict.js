@@ -1,7 +1,7 @@
 // The verdict that is read from three metres.
 
 export const STALE_AFTER_MS = 1_500;
-const FORGET_AFTER_MS = 6_000; // an old verdict must not stand for the part that lies there now
+const FORGET_AFTER_MS = 3_000; // an old verdict must not stand for the part that lies there now
 const SPEAK_AFTER_MS = 700;
 
 const ICONS = {

@@ -2,14 +2,12 @@
 
 import { backoff, finalState, waitingState } from "./close_codes.js";
 import { Unreachable, offer } from "./server.js";
-import { WebSocketViewer } from "./websocket_viewer.js";
 
 const CONNECT_WITHIN_MS = 4_000;
 const INTERRUPTED_MS = 3_000;
 const SILENCE_MS = 8_000;
 const SILENCE_AFTER_WAKING_MS = 2_500;
 const WATCH_EVERY_MS = 500;
-const ENOUGH_GRABBED_MS = 3_000;
 // H264 costs the server less, but Chromium's leaves a part at rest as soft as its first frame was: scores 50 % higher than
 // from JPEG. In VP8 it gets sharp within a second.
 const CODECS = ["video/VP8", "video/H264"];
@@ -27,9 +25,7 @@ export class WebRTCSender {
   #newest = -1;
   #open = false;
   #attempt = 0;
-  #viewer = null;
   #timers = { deadline: 0, interrupted: 0, retry: 0 };
-  #enoughGrabbed = 0;
   #watch;
   #quietSince = 0;
   #mustWake = false; // ended while the page was hidden
@@ -42,8 +38,9 @@ export class WebRTCSender {
   };
   // A page that is left says so: the server would show its stream as live until it has missed it for half a minute.
   #part = () => {
+    const comesBack = Boolean(this.#peer || this.#timers.retry); // not where another device took the name over
     this.#hangUp();
-    this.#mustWake = true;
+    this.#mustWake = comesBack;
   };
 
   static get possible() {
@@ -58,15 +55,6 @@ export class WebRTCSender {
     window.addEventListener("pagehide", this.#part);
     this.#watch = setInterval(() => this.#listen(), WATCH_EVERY_MS);
     this.#connect();
-  }
-
-  // What the server saw, not what the camera saw: video coding changes the scores, and a calibration has to know that.
-  grab() {
-    const deaf = { onresult() {}, onerror() {}, onstatus() {}, onstate() {} };
-    this.#viewer ??= new WebSocketViewer({ name: this.#options.name, ...deaf });
-    clearTimeout(this.#enoughGrabbed);
-    this.#enoughGrabbed = setTimeout(() => this.#dropViewer(), ENOUGH_GRABBED_MS);
-    return this.#viewer.grab();
   }
 
   replaceStream(stream) {
@@ -197,7 +185,6 @@ export class WebRTCSender {
     window.removeEventListener("online", this.#wake);
     window.removeEventListener("pagehide", this.#part);
     this.#hangUp();
-    this.#dropViewer();
   }
 
   #hangUp() {
@@ -211,12 +198,6 @@ export class WebRTCSender {
     this.#peer.oniceconnectionstatechange = null;
     this.#peer.close();
     this.#peer = this.#channel = this.#video = null;
-  }
-
-  #dropViewer() {
-    clearTimeout(this.#enoughGrabbed);
-    this.#viewer?.close();
-    this.#viewer = null;
   }
 
   #track() {

@@ -39,10 +39,6 @@ export class WebSocketSender {
     this.#pump();
   }
 
-  grab() {
-    return this.#frames.next();
-  }
-
   replaceStream(stream) {
     this.#frames.close();
     this.#frames = new FrameEncoder(stream, this.#video);
