@@ -108,7 +108,10 @@ def create_app(
             return
         pool.start()
         if simulated:
-            await simulated_stream.run(streams)
+            try:
+                await simulated_stream.run(streams)
+            except Exception:
+                log.exception("the simulated line stopped")
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

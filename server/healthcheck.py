@@ -17,7 +17,8 @@ def healthy() -> bool:
     context = ssl.create_default_context()
     # It asks whether the server answers, on loopback, and sends no secret: whose certificate it is does not matter.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    url = f"{'https' if secure else 'http'}://127.0.0.1:{settings.port}/health"
+    host = "127.0.0.1" if settings.host in ("", "0.0.0.0", "::", "localhost") else settings.host
+    url = f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}:{settings.port}/health"
     try:
         with urllib.request.urlopen(url, timeout=2, context=context):
             return True

@@ -70,13 +70,16 @@ class InferencePool:
         with contextlib.suppress(ValueError):
             self._ready.remove(source)
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T], *, refuse: bool = True) -> T:
         """Run one piece of work in turn with the streams.
+
+        Args:
+            refuse: false for the next piece of something that was let in already, and must not be lost midway.
 
         Raises:
             PoolBusy: too many wait already.
         """
-        if self._requests >= MAX_REQUESTS:
+        if refuse and self._requests >= MAX_REQUESTS:
             raise PoolBusy("the server is busy: too many requests are waiting; try again in a second")
         self._requests += 1
         try:

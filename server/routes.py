@@ -122,7 +122,7 @@ class Routes:
         if len(form.files) < 2:
             raise Refused(422, "1 picture is too few: send at least 2 pictures of normal parts, 20 or more are better")
         model = self.inspection.model
-        scores = [await self.pool.run(partial(_raw_score, model, upload)) for upload in form.files]
+        scores = [await self.pool.run(partial(_raw_score, model, upload), refuse=False) for upload in form.files]
         calibration = await _stored(partial(self.inspection.calibrate, model, scores, k))
         return self._calibrated(calibration)
 

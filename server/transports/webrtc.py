@@ -102,13 +102,14 @@ class WebRTCIngest:
         self._ice_servers = [ice_server(url) for url in ice_servers]
         self._max_peers = max_peers
         self._connect_within = connect_within
-        self._peers: dict[_Peer, asyncio.Task[None] | None] = {}
+        self._peers: dict[_Peer, asyncio.Task[None]] = {}
+        self._answering = 0
         self._closing = False
 
     @property
     def peers(self) -> int:
         """Senders connected or connecting."""
-        return len(self._peers)
+        return len(self._peers) + self._answering
 
     async def offer(self, request: Request) -> Response:
         """``POST /webrtc/offer``: 200 with the answer, 413, 422 or 503 with ``{"error": ...}``."""
@@ -122,30 +123,30 @@ class WebRTCIngest:
             return _refusal(422, f"not a usable WebRTC offer: {error}")
         if self._closing:
             return _refusal(503, "the server is shutting down; come back in a moment")
-        if len(self._peers) >= self._max_peers:
+        if self.peers >= self._max_peers:
             return _refusal(503, f"{self._max_peers} WebRTC senders are connected already; close one or use WebSocket")
+        self._answering += 1
         try:
-            stream = self._streams.open(offer.name, "webrtc", offer.max_fps)
-        except ValueError as error:
-            return _refusal(422, str(error))
-        return await self._answer(stream, sdp)
+            return await self._answer(offer, sdp)
+        finally:
+            self._answering -= 1
 
-    async def _answer(self, stream: OpenStream, sdp: str) -> Response:
-        configuration = RTCConfiguration(iceServers=self._ice_servers)
-        peer = _Peer(RTCPeerConnection(configuration), stream, self._connect_within)
-        self._peers[peer] = None
+    async def _answer(self, offer: Offer, sdp: str) -> Response:
+        connection = RTCPeerConnection(RTCConfiguration(iceServers=self._ice_servers))
         try:
-            answer = await peer.answer(sdp)
+            answer = await _answer_to(connection, sdp)
             if self._closing:
                 raise _NoWay("the server is shutting down; come back in a moment")
+            # Not before: an offer that comes to nothing must not end the sender that has the name now.
+            stream = self._streams.open(offer.name, "webrtc", offer.max_fps)
         except BaseException as error:
-            del self._peers[peer]
-            await peer.close()
+            await connection.close()
             if isinstance(error, _NoWay):
                 return _refusal(503, str(error))
             if isinstance(error, ValueError):
                 return _refusal(422, str(error))
             raise
+        peer = _Peer(connection, stream, self._connect_within)
         task = asyncio.create_task(peer.run(), name=f"webrtc {stream.name}")
         self._peers[peer] = task
         task.add_done_callback(lambda _: self._peers.pop(peer, None))
@@ -157,13 +158,34 @@ class WebRTCIngest:
         self._closing = True
         for peer in self._peers:
             peer.end(SHUTTING_DOWN, "the server is shutting down")
-        tasks = [task for task in self._peers.values() if task is not None]
+        tasks = list(self._peers.values())
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=2 * CLOSE_WITHIN)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+
+
+async def _answer_to(connection: RTCPeerConnection, sdp: str) -> str:
+    """The answer to a checked offer, as aiortc writes it.
+
+    Raises:
+        ValueError: the offer has nothing we can take.
+        _NoWay: this machine cannot be reached.
+    """
+    try:
+        await connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
+        _, receiver = _video(connection)
+        aiortc_receiver.adapt(receiver)
+        await connection.setLocalDescription(await connection.createAnswer())
+    except Exception as error:  # what aiortc raises for an SDP that only parses is of many kinds
+        logger.debug("WebRTC offer refused", exc_info=True)
+        raise ValueError("not a usable WebRTC offer: offer one video track as VP8 or H264") from error
+    answer: str = connection.localDescription.sdp
+    if "a=candidate:" not in answer:
+        raise _NoWay("this machine has no network address a WebRTC sender could reach; use WebSocket")
+    return answer
 
 
 class _NoWay(Exception):
@@ -177,33 +199,13 @@ class _Peer:
         self._connection = connection
         self._stream = stream
         self._connect_within = connect_within
+        self._track, _ = _video(connection)
         self._channel: RTCDataChannel | None = None
         self._connected = False
         self._over = asyncio.Event()
         self._goodbye: Goodbye | None = None
         connection.on("connectionstatechange", self._follow_state)
         connection.on("datachannel", self._take_channel)
-
-    async def answer(self, sdp: str) -> str:
-        """The answer to a checked offer, as aiortc writes it.
-
-        Raises:
-            ValueError: the offer has nothing we can take.
-            _NoWay: this machine cannot be reached.
-        """
-        connection = self._connection
-        try:
-            await connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
-            self._track, receiver = _video(connection)
-            aiortc_receiver.adapt(receiver)
-            await connection.setLocalDescription(await connection.createAnswer())
-        except Exception as error:  # what aiortc raises for an SDP that only parses is of many kinds
-            logger.debug("WebRTC offer refused", exc_info=True)
-            raise ValueError("not a usable WebRTC offer: offer one video track as VP8 or H264") from error
-        answer: str = connection.localDescription.sdp
-        if "a=candidate:" not in answer:
-            raise _NoWay("this machine has no network address a WebRTC sender could reach; use WebSocket")
-        return answer
 
     async def run(self) -> None:
         """Receive frames and send results until either side ends it, then close everything."""
