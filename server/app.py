@@ -125,10 +125,9 @@ def create_app(
             workshop.shutdown(wait=False, cancel_futures=True)
             await asyncio.gather(preparing, webrtc.close(), return_exceptions=True)
             await asyncio.gather(*(camera.stop() for camera in cameras))
-            hub.close()
             pool.close()
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", routes.page),
             Route("/health", routes.health),
@@ -151,6 +150,8 @@ def create_app(
         exception_handlers={HTTPException: answer_http_error, **dict.fromkeys((*ERRORS, Exception), answer_error)},
         lifespan=lifespan,
     )
+    app.state.hub = hub
+    return app
 
 
 class SecurityHeaders:

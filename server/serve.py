@@ -14,6 +14,7 @@ from functools import partial
 from types import FrameType
 
 import uvicorn
+from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from server.access import AccessCodeError, load_code
@@ -78,12 +79,19 @@ async def _serve(
         for warning in certificates.warnings:
             log.warning("%s", warning)
         renewing = asyncio.create_task(keep_fresh(config.ssl, certificates, renew))
-    await _Server(config).serve(sockets=[listening])
+    await Server(config).serve(sockets=[listening])
     if renewing is not None:
         renewing.cancel()
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
+    """uvicorn, ending at the first signal, and telling those who wait for results before it waits for them."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if isinstance(self.config.app, Starlette):
+            self.config.app.state.hub.close()
+        await super().shutdown(sockets)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # An impatient second Ctrl-C would cut the clean end short, which takes no second anyway.
         self.should_exit = True

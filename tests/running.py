@@ -18,7 +18,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from server.serve import configuration, listen
+from server.serve import Server, configuration, listen
 from server.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +54,7 @@ class Running:
 async def running(app: ASGIApp, settings: Settings) -> AsyncIterator[Running]:
     """Serve an application with the product's own uvicorn configuration."""
     listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(configuration(app, settings))
+    server = Server(configuration(app, settings))
     task = asyncio.create_task(server._serve([listening]))  # serve() would take over this process's signals
     while not server.started:
         if task.done():
