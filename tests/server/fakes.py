@@ -23,7 +23,7 @@ from websockets.exceptions import ConnectionClosed
 
 from detector import Detection
 from server.app import create_app
-from server.messages import Message, Result, encode
+from server.messages import Heatmap, Message, Result, encode
 from server.settings import Settings
 from tests.running import Running, running
 
@@ -79,6 +79,25 @@ def picture(brightness: int = 50, *, suffix: str = ".png", width: int = 64, heig
     grey = np.full((height, width, 3), brightness, np.uint8)
     return bytes(cv2.imencode(suffix, grey)[1].tobytes())
 
+
+RESULT = Result(
+    stream="a",
+    seq=0,
+    score=0.5,
+    raw_score=1.0,
+    threshold=1.0,
+    threshold_source="model",
+    is_anomaly=False,
+    verdict="NORMAL",
+    received=1,
+    inspected=1,
+    dropped=0,
+    failed=0,
+    anomalies=0,
+    latency_ms=1.0,
+    heatmap=Heatmap(1, 1, "gA=="),
+)
+"""A result as a stream gives it."""
 
 GOOD, BAD = picture(50), picture(150)
 BROKEN = b"this is not a picture"

@@ -6,29 +6,13 @@ import asyncio
 from typing import Any
 
 import msgspec
+from fakes import RESULT
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.hub import MAX_WAITING, MAX_WAITING_WITH_PICTURES, Hub, Subscription
-from server.messages import Heatmap, Picture, Result, Status, encode
+from server.messages import Picture, Status, encode
 
-RESULT = Result(
-    stream="a",
-    seq=0,
-    score=0.5,
-    raw_score=1.0,
-    threshold=1.0,
-    threshold_source="model",
-    is_anomaly=False,
-    verdict="NORMAL",
-    received=1,
-    inspected=1,
-    dropped=0,
-    failed=0,
-    anomalies=0,
-    latency_ms=1.0,
-    heatmap=Heatmap(1, 1, "gA=="),
-)
 WITH_PICTURE = msgspec.structs.replace(RESULT, picture=Picture(1, 1, "AA=="))
 
 

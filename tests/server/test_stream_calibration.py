@@ -6,38 +6,22 @@ import asyncio
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 from camera_fakes import write_pictures
-from fakes import GOOD, FakeModel, http, serving, until
+from fakes import GOOD, RESULT, FakeModel, http, serving, until
 from websockets.asyncio.client import connect
 
 from server import stream_calibration
 from server.hub import Hub
-from server.messages import Heatmap, Result, Simulated
+from server.messages import Result, Simulated
 from server.settings import PulledCamera
 from server.stream_calibration import StreamWentAway, normal_scores
 from tests.running import Running
 
 
 def result(raw_score: float, defect: str | None = None) -> Result:
-    return Result(
-        stream="press",
-        seq=0,
-        score=0.1,
-        raw_score=raw_score,
-        threshold=1.0,
-        threshold_source="model",
-        is_anomaly=False,
-        verdict="NORMAL",
-        received=1,
-        inspected=1,
-        dropped=0,
-        failed=0,
-        anomalies=0,
-        latency_ms=1.0,
-        heatmap=Heatmap(1, 1, "AA=="),
-        simulated=Simulated(0, defect),
-    )
+    return msgspec.structs.replace(RESULT, stream="press", raw_score=raw_score, simulated=Simulated(0, defect))
 
 
 async def calibrate(server: Running, path: str) -> httpx.Response:
