@@ -3,9 +3,10 @@
     python -m benchmarks.page_latency
 
 A real headless Chromium shows the page of the real server; its camera is a canvas at 30 frames/s. The canvas flips
-between a good part and the same with a patch on it, and the clock runs from the draw to the change of the verdict on the
-page: capture, encoding, transport, decoding, inspection and drawing are all in it. A real camera adds its exposure, its
-own processing and on average half a frame interval. WebRTC and WebSocket take turns. Browser and server share the machine.
+between a good part and the same with a patch on it, and the clock runs from the draw to the change of the verdict
+on the page: capture, encoding, transport, decoding, inspection and drawing are all in it. A real camera adds its
+exposure, its own processing and on average half a frame interval. WebRTC and WebSocket take turns. Browser and
+server share the machine.
 """
 
 from __future__ import annotations
