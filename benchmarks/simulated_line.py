@@ -2,8 +2,8 @@
 
     python -m benchmarks.simulated_line [MINUTES]
 
-Teaches as the server does at its first start, then inspects simulated time at 5 frames/s on two other lines with half of
-the parts defective. A frame counts as defective while the line says that a defect is in view.
+Teaches as the server does at its first start, then inspects simulated time at 5 frames/s on two other lines with half
+of the parts defective. A frame counts as defective while the line says that a defect is in view.
 """
 
 from __future__ import annotations
