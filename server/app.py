@@ -31,7 +31,7 @@ from server.pool import InferencePool
 from server.routes import ERRORS, Routes, answer_error, answer_http_error
 from server.settings import Settings, SettingsError
 from server.streams import Streams
-from server.transports.webrtc import WebRTCIngest, for_page, ice_server
+from server.transports.webrtc import WebRTCIngest
 from server.transports.websocket import LiveSocket, StreamSocket
 
 log = logging.getLogger("defectvision.app")
@@ -84,7 +84,7 @@ def create_app(
         teaching_progress=(lambda: teacher.progress) if simulated else None,
         templates=templates,
         simulated_stream=simulated_stream.NAME if simulated else None,
-        ice_servers=[for_page(ice_server(url)) for url in settings.ice_servers],
+        ice_servers=webrtc.ice_servers,
     )
 
     # Its own, so that a shutdown need not wait for a step of teaching.

@@ -7,18 +7,18 @@ import sys
 import urllib.error
 import urllib.request
 
+from server.network_address import is_any_address, page_url
 from server.settings import read_settings
 
 
 def healthy() -> bool:
     """Whether ``/health`` answers 200."""
     settings = read_settings()
-    secure = settings.https or settings.cert_file is not None
     context = ssl.create_default_context()
     # It asks whether the server answers, on loopback, and sends no secret: whose certificate it is does not matter.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    host = "127.0.0.1" if settings.host in ("", "0.0.0.0", "::", "localhost") else settings.host
-    url = f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}:{settings.port}/health"
+    host = "127.0.0.1" if is_any_address(settings.host) else settings.host
+    url = page_url("https" if settings.secure else "http", host, settings.port) + "health"
     try:
         with urllib.request.urlopen(url, timeout=2, context=context):
             return True

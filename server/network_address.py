@@ -47,6 +47,11 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
+def is_any_address(host: str) -> bool:
+    """Whether a server bound to `host` listens on every address of this machine."""
+    return host in ("", "0.0.0.0", "::")
+
+
 def addresses() -> list[str]:
     """Addresses of this machine that others can reach, the one a phone most likely needs first.
 

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.templating import Jinja2Templates
 
 from server.https import Certificates, ca_der
-from server.network_address import addresses, is_loopback, page_url, qr_svg
+from server.network_address import addresses, is_any_address, is_loopback, page_url, qr_svg
 from server.settings import Settings
 
 
@@ -17,8 +17,8 @@ def phone_url(settings: Settings, port: int, code: str | None, *, secure: bool) 
     """The address a phone on the same network can open, access code included; nothing on a loopback-only server."""
     if is_loopback(settings.host):
         return None
-    any_address = settings.host in ("", "0.0.0.0", "::")
-    reachable = [*settings.server_names, *addresses()] if any_address else [settings.host]
+    names = [*settings.server_names, *addresses()]
+    reachable = names if is_any_address(settings.host) else [settings.host]
     if not reachable:
         return None
     url = page_url("https" if secure else "http", reachable[0], port)

@@ -70,8 +70,7 @@ class Routes:
     failed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def page(self, request: Request) -> Response:
-        context = {"version": VERSION, "default_stream_name": self.simulated_stream}
-        return self.templates.TemplateResponse(request, "index.html", context)
+        return self.templates.TemplateResponse(request, "index.html", {"version": VERSION})
 
     async def health(self, request: Request) -> Response:
         body = self._health()
@@ -246,23 +245,24 @@ async def _stored(change: Callable[[], T]) -> T:
 
 
 def _k(text: str | None) -> float:
-    try:
-        k = DEFAULT_K if text is None else float(text)
-    except ValueError:
-        k = math.nan
+    k = DEFAULT_K if text is None else _float(text)
     if not math.isfinite(k) or k < 0:
         raise Refused(422, f"k is {text!r}: it must be a number of 0 or more")
     return k
 
 
 def _number(text: str, name: str, least: float, most: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _float(text)
     if not least <= value <= most:
         raise Refused(422, f"{name} is {text!r}: it must be a number from {least:g} to {most:g}")
     return value
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan  # which no range holds
 
 
 def _raw_score(model: PatchCore, upload: Upload) -> float:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from server.access import AccessCodeError, load_code
 from server.bounded_http import BoundedHTTP
 from server.https import CertificateError, Certificates, check_own, ensure, keep_fresh
-from server.network_address import is_loopback, names, page_url, qr_terminal
+from server.network_address import is_any_address, is_loopback, names, page_url, qr_terminal
 from server.phone import phone_url
 from server.settings import Settings, SettingsError, read_settings
 
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         "HOST": arguments.host,
         "PORT": arguments.port,
         "MODEL_PATH": arguments.model,
-        "HTTPS": "true" if arguments.https or arguments.cert else None,
+        "HTTPS": "true" if arguments.https else None,
         "CERT_FILE": arguments.cert,
         "KEY_FILE": arguments.key,
     }
@@ -98,7 +98,9 @@ class Server(uvicorn.Server):
 
 
 def _certificates(settings: Settings) -> Renew | None:
-    if not settings.https and settings.cert_file is None:
+    if settings.key_file is not None and settings.cert_file is None:
+        raise CertificateError("KEY_FILE is given but CERT_FILE is not: give the certificate of that private key too")
+    if not settings.secure:
         return None
     if settings.cert_file is not None:
         if settings.key_file is None:
@@ -149,8 +151,7 @@ def listen(host: str, port: int) -> socket.socket:
 def _announce(settings: Settings, port: int, code: str | None, certificates: Certificates | None) -> None:
     secure = certificates is not None
     scheme = "https" if secure else "http"
-    here = settings.host if settings.host not in ("0.0.0.0", "::", "") else "localhost"
-    shown = "localhost" if is_loopback(here) else here
+    shown = "localhost" if is_any_address(settings.host) or is_loopback(settings.host) else settings.host
     print(f"DefectVision is at {page_url(scheme, shown, port)}  (Ctrl-C stops it)")
     url = phone_url(settings, port, code, secure=secure)
     if url is not None:

@@ -64,6 +64,11 @@ class Settings:
     server_names: tuple[str, ...] = ()
 
     @property
+    def secure(self) -> bool:
+        """Whether the server speaks https: with a certificate made here, or the operator's own."""
+        return self.https or self.cert_file is not None
+
+    @property
     def max_upload_bytes(self) -> int:
         return int(self.max_upload_mb * 1_000_000)
 

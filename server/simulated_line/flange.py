@@ -10,7 +10,6 @@ import numpy as np
 from server.simulated_line.surface import SCALE, SIZE, Map, Surface, plane, polar, soften
 
 RADIUS = 158.0
-FACE_HEIGHT = 10.0
 BOLT_CIRCLE, BOLT_HOLE, BOLT_CHAMFER = 122.0, 12.5, 16.5
 BOLT_ANGLES = tuple(np.deg2rad(60 * k) for k in range(6))
 RING, RING_THICKNESS = 89.0, 6.0

@@ -107,6 +107,11 @@ class WebRTCIngest:
         self._closing = False
 
     @property
+    def ice_servers(self) -> list[dict[str, str]]:
+        """The ICE servers as a browser's ``RTCPeerConnection`` takes them."""
+        return [_for_page(server) for server in self._ice_servers]
+
+    @property
     def peers(self) -> int:
         """Senders connected or connecting."""
         return len(self._peers) + self._answering
@@ -317,7 +322,7 @@ def ice_server(url: str) -> RTCIceServer:
     return RTCIceServer(urls=bare, username=unquote(user) or None, credential=unquote(password) or None)
 
 
-def for_page(server: RTCIceServer) -> dict[str, str]:
+def _for_page(server: RTCIceServer) -> dict[str, str]:
     """The server as a browser's ``RTCIceServer``."""
     fields = {"urls": server.urls, "username": server.username, "credential": server.credential}
     return {name: value for name, value in fields.items() if value is not None}

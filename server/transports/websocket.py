@@ -18,7 +18,7 @@ UNREAD_S = 30.0
 """Seconds after which a peer that takes no message is gone. uvicorn's pings notice it too, but then wait until all that
 was written is sent, which may be never: a frozen page would stay a viewer, and cost a picture of each frame."""
 
-POLICY_VIOLATION, TOO_LARGE, TAKEN_OVER = 1008, 1009, 4001
+POLICY_VIOLATION, TAKEN_OVER = 1008, 4001
 
 
 class StreamSocket:

@@ -18,7 +18,7 @@ from fakes import GOOD
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from server import healthcheck
+from server import cli, healthcheck, logs
 from server.settings import Settings
 from tests.running import ROOT, free_port
 
@@ -155,3 +155,12 @@ def test_the_container_s_health_check(secure: Secure, monkeypatch: pytest.Monkey
     assert healthcheck.healthy()
     monkeypatch.setenv("PORT", str(free_port()))
     assert not healthcheck.healthy()
+
+
+def test_a_private_key_alone_is_refused_rather_than_ignored(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logs, "set_up", lambda: None)
+    assert cli.main(["serve", "--key", "server.key"]) == 2
+    assert "CERT_FILE is not" in capsys.readouterr().err
