@@ -7,12 +7,14 @@ model.save("bottle"); detector.load("bottle")
 
 from detector.calibration import Calibration, calibrate
 from detector.errors import DetectorError, ImageError, ModelError
+from detector.model import Detector
 from detector.patchcore import PatchCore, fit, load
 from detector.score import Detection
 
 __all__ = [
     "Calibration",
     "Detection",
+    "Detector",
     "DetectorError",
     "ImageError",
     "ModelError",

@@ -55,6 +55,16 @@ class PatchCore:
         )
 
     @property
+    def category(self) -> str:
+        """What the parts are called."""
+        return self.manifest.category
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input, in pixels."""
+        return self.manifest.image_size
+
+    @property
     def threshold(self) -> float:
         """The default threshold, from held-out normal images: a start, until the place is calibrated."""
         return self.manifest.threshold

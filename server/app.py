@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from detector import DetectorError, PatchCore, load
+from detector import Detector, DetectorError, load
 from server import simulated_stream
 from server.access import AccessMiddleware
 from server.calibrations import Calibrations
@@ -36,7 +36,7 @@ from server.transports.websocket import LiveSocket, StreamSocket
 
 log = logging.getLogger("defectvision.app")
 
-MakeModel = Callable[[], PatchCore]
+MakeModel = Callable[[], Detector]
 
 
 def create_app(
@@ -177,12 +177,12 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
-def _load(settings: Settings) -> PatchCore:
+def _load(settings: Settings) -> Detector:
     assert settings.model_path is not None
     model = load(settings.model_path, runtime_name=settings.runtime, workers=settings.workers)
-    if settings.image_size not in (None, model.manifest.image_size):
+    if settings.image_size not in (None, model.image_size):
         raise DetectorError(
-            f"IMAGE_SIZE is {settings.image_size}, but {settings.model_path} was made for {model.manifest.image_size}: "
+            f"IMAGE_SIZE is {settings.image_size}, but {settings.model_path} was made for {model.image_size}: "
             "remove the setting, or teach the model again with that --image-size"
         )
     return model

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from detector import Calibration, PatchCore, calibrate
+from detector import Calibration, Detector, calibrate
 from detector.images import BGRImage, encode_jpeg
 from detector.score import display_score, heat
 from server.calibrations import Calibrations, StoredCalibration
@@ -67,12 +67,12 @@ class Inspection:
         self._calibrations = calibrations
         self._environment_threshold = threshold
         self._category = category
-        self._in_use: tuple[PatchCore, Threshold] | None = None
+        self._in_use: tuple[Detector, Threshold] | None = None
         # What is in force must be what is on disk, also when two people calibrate at once.
         self._changing = threading.Lock()
         self.why_no_model = "the server is starting"
 
-    def use(self, model: PatchCore) -> None:
+    def use(self, model: Detector) -> None:
         """Inspect with this model from now on."""
         with self._changing:
             self._in_use = (model, self._threshold_for(model))
@@ -90,7 +90,7 @@ class Inspection:
         return self._in_use is not None
 
     @property
-    def model(self) -> PatchCore:
+    def model(self) -> Detector:
         """The model in use.
 
         Raises:
@@ -109,7 +109,7 @@ class Inspection:
 
     @property
     def category(self) -> str:
-        return self._category or self.model.manifest.category
+        return self._category or self.model.category
 
     @property
     def calibration(self) -> StoredCalibration | None:
@@ -136,7 +136,7 @@ class Inspection:
             encode_jpeg(frame, quality=PICTURE_QUALITY, longest_side=PICTURE_SIDE) if picture else None,
         )
 
-    def calibrate(self, model: PatchCore, scores: Sequence[float], k: float) -> Calibration:
+    def calibrate(self, model: Detector, scores: Sequence[float], k: float) -> Calibration:
         """Set the threshold of this place from raw scores ``model`` gave to normal images taken there, and store it.
 
         Raises:
@@ -164,12 +164,12 @@ class Inspection:
     def _refresh(self) -> None:
         self._in_use = (self.model, self._threshold_for(self.model))
 
-    def _now(self) -> tuple[PatchCore, Threshold]:
+    def _now(self) -> tuple[Detector, Threshold]:
         if self._in_use is None:
             raise NoModel(self.why_no_model)
         return self._in_use
 
-    def _threshold_for(self, model: PatchCore) -> Threshold:
+    def _threshold_for(self, model: Detector) -> Threshold:
         if self._environment_threshold is not None:
             return Threshold(self._environment_threshold, "environment")
         stored = self._calibrations.get(model.hash, model.runtime)

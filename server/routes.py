@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.templating import Jinja2Templates
 
-from detector import Calibration, ImageError, PatchCore
+from detector import Calibration, Detector, ImageError
 from detector.calibration import DEFAULT_K
 from detector.images import decode, encode_png
 from detector.score import overlay
@@ -181,7 +181,7 @@ class Routes:
             "progress": self.teaching_progress() if preparing and self.teaching_progress else None,
             "model_category": inspection.category if ready else None,
             "runtime": model.runtime if model else None,
-            "image_size": model.manifest.image_size if model else None,
+            "image_size": model.image_size if model else None,
             "model_hash": model.hash if model else None,
             "threshold": inspection.threshold.value if ready else None,
             "threshold_source": inspection.threshold.source if ready else None,
@@ -265,7 +265,7 @@ def _float(text: str) -> float:
         return math.nan  # which no range holds
 
 
-def _raw_score(model: PatchCore, upload: Upload) -> float:
+def _raw_score(model: Detector, upload: Upload) -> float:
     try:
         return model.detect(decode(upload.data)).score
     except ImageError as error:

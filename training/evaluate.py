@@ -6,23 +6,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector import Detection
+from detector import Detector
 from training import datasets, metrics
 from training.datasets import TestPicture
-
-
-class Detects(Protocol):
-    """What is measured: :class:`detector.PatchCore`, or whatever detects as it does."""
-
-    @property
-    def threshold(self) -> float: ...
-
-    def detect(self, frame: NDArray[np.uint8], /) -> Detection: ...
 
 
 @dataclass(frozen=True)
@@ -82,7 +73,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: Detects,
+    model: Detector,
     pictures: Sequence[TestPicture],
     *,
     threshold: float | None = None,

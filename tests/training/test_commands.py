@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import detector
-from training import commands, datasets
+from training import datasets
 from training.commands import add_parsers
+from training.commands import train as train_command
 
 BOTTLE = Path(__file__).parents[3] / "shared/data/bottle"
 QUICK = ["--image-size", "64", "--coreset-size", "100"]
@@ -180,7 +181,7 @@ def test_ctrl_c_ends_without_a_traceback(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "train", interrupted)
+    monkeypatch.setattr(train_command, "train", interrupted)
     assert run("train", parts, "--output", tmp_path / "m", *QUICK) == 130
     assert capsys.readouterr().err.strip() == "Stopped."
     assert not (tmp_path / "m").exists()

@@ -1,0 +1,13 @@
+"""The offline commands: each module adds its parser, which sets ``run``, from parsed arguments to the exit status."""
+
+from __future__ import annotations
+
+import argparse
+
+from training.commands import evaluate, train
+
+
+def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add every command of this package."""
+    for command in (train, evaluate):
+        command.add_parser(subparsers)

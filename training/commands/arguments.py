@@ -1,0 +1,73 @@
+"""What every command needs: types of arguments, a progress bar, and one sentence instead of a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import detector
+from training.datasets import DataSetError
+from training.train import OutputError
+
+STOPPED = 130  # what a shell reports for a command that Ctrl-C ended
+
+
+def positive(text: str) -> int:
+    return at_least(1, text)
+
+
+def natural(text: str) -> int:
+    return at_least(0, text)
+
+
+def at_least(least: int, text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of {least} or more")
+    return int(text)
+
+
+def distance(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+@contextmanager
+def bar(**options: Any) -> Iterator[Any]:
+    from tqdm import tqdm
+
+    # disable=None: no bar where standard error is not a terminal, so logs stay readable.
+    with tqdm(disable=None, leave=False, dynamic_ncols=True, **options) as bar:
+        yield bar
+
+
+def stoppable(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    def guarded(arguments: argparse.Namespace) -> int:
+        try:
+            return run(arguments)
+        except (DataSetError, OutputError, detector.DetectorError, OSError) as error:
+            print(f"defectvision: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("\nStopped.", file=sys.stderr)
+            return STOPPED
+
+    return guarded
+
+
+def require_writable(file: Path) -> None:
+    if file.is_dir():
+        raise OutputError(f"{file} is a folder. Give --json the name of a file.")
+    if not file.absolute().parent.is_dir():
+        raise OutputError(
+            f"There is no folder {file.absolute().parent} for the JSON file. Make it, or give another --json."
+        )
