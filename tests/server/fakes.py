@@ -36,8 +36,8 @@ WAIT_S = 20.0
 
 @dataclass(frozen=True)
 class FakeManifest:
-    category: str = "fake part"
-    image_size: int = 64
+    """The little of it that the simulated line's teacher reads."""
+
     dataset_fingerprint: str = ""
 
 
@@ -53,7 +53,7 @@ class FakeModel:
     """
 
     def __init__(self, *, hash: str = "a" * 64, runtime: str = "openvino", threshold: float = THRESHOLD) -> None:
-        self.manifest = FakeManifest()
+        self.category, self.image_size, self.manifest = "fake part", 64, FakeManifest()
         self.hash, self.runtime, self.threshold = hash, runtime, threshold
         self.gate = threading.Event()
         self.gate.set()
