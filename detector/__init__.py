@@ -8,18 +8,22 @@ model.save("bottle"); detector.load("bottle")
 from detector.calibration import Calibration, calibrate
 from detector.errors import DetectorError, ImageError, ModelError
 from detector.model import Detector
-from detector.patchcore import PatchCore, fit, load
 from detector.score import Detection
+from detector.taught_model import TaughtModel, load, load_taught
+from detector.teaching import PRESETS, Preset, fit
 
 __all__ = [
+    "PRESETS",
     "Calibration",
     "Detection",
     "Detector",
     "DetectorError",
     "ImageError",
     "ModelError",
-    "PatchCore",
+    "Preset",
+    "TaughtModel",
     "calibrate",
     "fit",
     "load",
+    "load_taught",
 ]

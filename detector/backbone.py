@@ -23,15 +23,41 @@ from detector.errors import ModelError
 NAME = "efficientnet-lite0"
 CHECKPOINT_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 PREPROCESSING = "BGR uint8, area-resized to a square; (value - 127) / 128"
-POOLING = "3x3 average with zero padding, stride 16 upsampled bilinearly to stride 8, standardised per channel"
-"""Zero padding as in the paper's code: patches at the picture's edge are damped, which is right, since half of what the
-network sees there is padding (cookie: image AUROC 1.000 with it, 0.969 without)."""
-
 MEAN, SCALE = 127.0, 128.0
-LAYERS = ("blocks.4", "blocks.10")
-"""The last blocks of stride 8 (40 channels) and stride 16 (112 channels)."""
 
-CHANNELS = 40 + 112
+
+@dataclass(frozen=True)
+class Layer:
+    """One output of a backbone, and what becomes of it on the way to patch features.
+
+    Attributes:
+        name: as the literature or timm names it.
+        channels: of the output.
+        stride: pixels of the input to one of the output's.
+        neighbourhood: side of the average taken round each patch (locally aware pooling), zero-padded as in the paper's
+            code: patches at the picture's edge are damped, which is right, since half of what the network sees there is
+            padding (cookie: image AUROC 1.000 with it, 0.969 without).
+        weight: of its standardised channels among those of the other layers.
+    """
+
+    name: str
+    channels: int
+    stride: int
+    neighbourhood: int
+    weight: float
+
+
+LAYERS = (
+    Layer("blocks.2", 24, 4, 3, 0.5),
+    Layer("blocks.4", 40, 8, 1, 1.0),
+    Layer("blocks.10", 112, 16, 3, 0.8),
+)
+"""The last blocks of strides 4, 8 and 16. The fine ones find small defects, the coarse one broken shapes; the weights
+lose nothing on either side (docs/benchmarks.md, what raises accuracy)."""
+
+TAPS = (2, 4, 10)
+"""The blocks whose outputs :data:`LAYERS` are."""
+CHANNELS = sum(layer.channels for layer in LAYERS)
 _EPSILON = 1e-3
 _STAGES = (
     # blocks, stride of the first, expanded
@@ -73,6 +99,34 @@ class Backbone:
     stem: Convolution
     blocks: tuple[Block, ...]
     sha256: str
+    name: str = NAME
+    layers: tuple[Layer, ...] = LAYERS
+    grid_stride: int = 8
+    size_multiple: int = 16
+
+
+@dataclass(frozen=True)
+class GraphBackbone:
+    """Any other network, as an OpenVINO graph: a timm model, or a quantised one.
+
+    Attributes:
+        xml, weights: the two halves of an OpenVINO IR. Its input is 1×3×S×S float32, BGR 0..255, its outputs are those
+            of ``layers``, in that order, 1×channels×h×w.
+        sha256: over everything that makes its features what they are.
+        grid_stride: stride of the patch grid.
+        size_multiple: what the input size must be a multiple of.
+    """
+
+    name: str
+    sha256: str
+    layers: tuple[Layer, ...]
+    xml: bytes
+    weights: bytes
+    grid_stride: int = 8
+    size_multiple: int = 32
+
+
+AnyBackbone = Backbone | GraphBackbone
 
 
 @cache

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import imagesize
@@ -31,12 +33,20 @@ MAX_SIDE = 16_384
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 16
 
+# TIFF 6.0, section 18: the tag that says what a fourth channel is, and two of its values.
+_EXTRA_SAMPLES, _PREMULTIPLIED_ALPHA, _ALPHA = 338, 1, 2
+
 BGRImage = NDArray[np.uint8]
 """A picture: H×W×3, uint8, blue-green-red."""
 
 
 def decode(data: bytes | memoryview, *, formats: tuple[str, ...] = FORMATS) -> BGRImage:
     """Decode a picture, turned upright as its EXIF orientation says.
+
+    Grey becomes three equal channels. 16 bits become 8 by v / 257, rounded: the same for every picture, so a dark
+    one stays dark. Alpha is left out and the colours stay as they are stored: cameras write none, programs mostly an
+    opaque one, and a background mixed in would be one that nobody photographed. CMYK JPEGs are taken as Adobe
+    writes them (inverted), which is how browsers take them too.
 
     Args:
         data: a complete JPEG, PNG or WebP file.
@@ -46,9 +56,22 @@ def decode(data: bytes | memoryview, *, formats: tuple[str, ...] = FORMATS) -> B
         H×W×3 uint8, BGR.
 
     Raises:
-        ImageError: not a picture of these formats, incomplete, or with sides below 16 or above 16384
-            or more than 64 megapixels (found in the header, before anything is decoded).
+        ImageError: not a picture of these formats, incomplete, with values that are neither 8 nor 16 bits, or with
+            sides below 16 or above 16384 or more than 64 megapixels (found in the header, before anything is decoded).
     """
+    values = decode_values(data, formats=formats)
+    if values.dtype == np.uint16:
+        return np.asarray(cv2.convertScaleAbs(values, alpha=1 / 257), np.uint8)
+    if values.dtype != np.uint8:
+        raise ImageError(
+            f"the picture holds {values.dtype} values, which do not say where white is: save it with 8 or 16 bits a "
+            "channel"
+        )
+    return np.asarray(values, np.uint8)
+
+
+def decode_values(data: bytes | memoryview, *, formats: tuple[str, ...] = FORMATS) -> NDArray[Any]:
+    """The same as :func:`decode`, but with the values as they are stored: H×W×3 BGR of any type."""
     data = bytes(data)
     if not data:
         raise ImageError("the picture is empty: 0 bytes")
@@ -60,23 +83,36 @@ def decode(data: bytes | memoryview, *, formats: tuple[str, ...] = FORMATS) -> B
         )
     if not _is_complete(data, name):
         raise ImageError(f"the {name} picture is incomplete or damaged: send the whole file")
+    if name == "TIFF":
+        data = _with_alpha_called_premultiplied(data)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        # Any depth, because asked for 8 bits OpenCV cuts the lower byte of some 16-bit formats off and rounds others.
+        values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except cv2.error as error:
         raise ImageError(f"the {name} picture cannot be decoded: {error.err}") from error
-    if image is None:
-        raise ImageError(f"the {name} picture is damaged and cannot be decoded")
-    return np.asarray(image, np.uint8)
+    if values is None:
+        hint = ", or not of 8 or 16 bits a channel" if name == "TIFF" else ""
+        raise ImageError(f"the {name} picture is damaged{hint} and cannot be decoded")
+    return values
 
 
 def read(path: Path) -> BGRImage:
-    """Read a picture file (JPEG, PNG, WebP, BMP or TIFF) as H×W×3 uint8, BGR.
+    """Read a picture file (JPEG, PNG, WebP, BMP or TIFF) as H×W×3 uint8, BGR; see :func:`decode`.
 
     Raises:
         ImageError: naming the file and what is wrong with it.
     """
+    return _read(path, decode)
+
+
+def read_values(path: Path) -> NDArray[Any]:
+    """The same as :func:`read`, but with the values as they are stored: H×W×3 BGR of any type."""
+    return _read(path, decode_values)
+
+
+def _read(path: Path, decoder: Callable[..., NDArray[Any]]) -> NDArray[Any]:
     try:
-        return decode(path.read_bytes(), formats=FILE_FORMATS)
+        return decoder(path.read_bytes(), formats=FILE_FORMATS)
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
     except ImageError as error:
@@ -115,6 +151,20 @@ def _header(data: bytes, formats: tuple[str, ...]) -> tuple[str, tuple[int, int]
     if width < 0 or height < 0:
         raise ImageError(f"the {name} picture's header is damaged")
     return name, (int(width), int(height))
+
+
+def _with_alpha_called_premultiplied(tiff: bytes) -> bytes:
+    """OpenCV multiplies the colours of an 8-bit TIFF by its alpha, unlike those of any other format, unless the file
+    says that this is done."""
+    order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
+    directory = int.from_bytes(tiff[4:8], order)
+    entries = int.from_bytes(tiff[directory : directory + 2], order)
+    for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
+        if int.from_bytes(tiff[entry : entry + 2], order) == _EXTRA_SAMPLES:
+            if int.from_bytes(tiff[entry + 8 : entry + 10], order) == _ALPHA:
+                return tiff[: entry + 8] + _PREMULTIPLIED_ALPHA.to_bytes(2, order) + tiff[entry + 10 :]
+            break
+    return tiff
 
 
 def _is_complete(data: bytes, name: str) -> bool:

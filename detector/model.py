@@ -33,7 +33,7 @@ class Detector(Protocol):
 
     @property
     def threshold(self) -> float:
-        """The default threshold, raw: a start, until the place is calibrated."""
+        """The default threshold, raw: a start, until the place is calibrated. ``nan`` where the model brings none."""
         ...
 
     def detect(self, frame: BGRImage, /) -> Detection:

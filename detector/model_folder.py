@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -17,41 +16,45 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from detector import backbone, score
+from detector.backbone import AnyBackbone, Backbone, GraphBackbone, Layer
 from detector.errors import ModelError
 from detector.files import sync_folder, write_atomically
+from detector.heads import METHODS, Head, NearestNeighbour, head_from, tensors_of
+from detector.region import Region
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
-DEFINITIONS = (backbone.PREPROCESSING, backbone.POOLING, score.DEFINITION)
+POOLING = (
+    "finer layers averaged down to the patch grid, each averaged over its neighbourhood with zero padding, coarser "
+    "ones enlarged bilinearly"
+)
+DEFINITIONS = {"preprocessing": backbone.PREPROCESSING, "pooling": POOLING, "score": score.DEFINITION}
 """What must be the same for a model's scores to mean the same."""
 
 
-@dataclass(frozen=True)
-class Tensors:
-    """What was learned: ``memory_bank`` M×152, ``mean`` and ``std`` 152 (of the raw patch features), all float32."""
-
-    memory_bank: NDArray[np.float32]
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class Manifest(msgspec.Struct, frozen=True, dict=True):
     """How a model was made, and what must fit for it to be used."""
 
     format_version: int
+    method: str
     category: str
     image_size: int
+    region: Region
+    precision: str
     backbone: str
     backbone_sha256: str
-    layers: list[str]
+    backbone_files: dict[str, Sha256]
+    layers: list[Layer]
     preprocessing: str
     pooling: str
+    projection: str
     coreset: str
     coreset_size: int
     seed: int
@@ -60,7 +63,7 @@ class Manifest(msgspec.Struct, frozen=True, dict=True):
     held_out_scores: list[float]
     threshold: float
     dataset_fingerprint: str
-    tensors_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    tensors_sha256: Sha256
     created: str
     software: dict[str, str]
 
@@ -77,11 +80,14 @@ class Manifest(msgspec.Struct, frozen=True, dict=True):
 
 
 def describe(
-    tensors: Tensors,
+    head: Head,
     *,
     category: str,
     image_size: int,
-    backbone_sha256: str,
+    region: Region,
+    precision: str,
+    network: AnyBackbone,
+    projection: str,
     seed: int,
     n_images: int,
     held_out_scores: list[float],
@@ -89,24 +95,28 @@ def describe(
     fingerprint: str,
 ) -> Manifest:
     """The manifest of a model that was just made."""
+    bank = isinstance(head, NearestNeighbour)
     return Manifest(
         format_version=FORMAT_VERSION,
+        method=next(name for name, kind in METHODS.items() if isinstance(head, kind)),
         category=category,
         image_size=image_size,
-        backbone=backbone.NAME,
-        backbone_sha256=backbone_sha256,
-        layers=list(backbone.LAYERS),
-        preprocessing=backbone.PREPROCESSING,
-        pooling=backbone.POOLING,
-        coreset="greedy k-center in a Gaussian random projection",
-        coreset_size=len(tensors.memory_bank),
+        region=region,
+        precision=precision,
+        backbone=network.name,
+        backbone_sha256=network.sha256,
+        backbone_files={name: _sha256(data) for name, data in backbone_files(network).items()},
+        layers=list(network.layers),
+        **DEFINITIONS,
+        projection=projection,
+        coreset="greedy k-center in a Gaussian random projection" if bank else "none",
+        coreset_size=len(head.memory_bank) if isinstance(head, NearestNeighbour) else 0,
         seed=seed,
-        score=score.DEFINITION,
         n_images=n_images,
         held_out_scores=held_out_scores,
         threshold=threshold,
         dataset_fingerprint=fingerprint,
-        tensors_sha256=hashlib.sha256(_pack(tensors)).hexdigest(),
+        tensors_sha256=tensors_sha256(head),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         software={name: _version(name) for name in ("defectvision", "openvino", "numpy", "opencv-python-headless")},
     )
@@ -117,7 +127,7 @@ def is_model_folder(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def write(folder: Path, manifest: Manifest, tensors: Tensors) -> None:
+def write(folder: Path, manifest: Manifest, head: Head, network: AnyBackbone) -> None:
     """Write a model folder; an older model there is replaced in one step, and is untouched if that fails.
 
     Raises:
@@ -129,13 +139,15 @@ def write(folder: Path, manifest: Manifest, tensors: Tensors) -> None:
     fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
         if is_model_folder(folder):
-            _write_files(folder, manifest, tensors)
-            for old in folder.glob("memory_bank-*.safetensors"):
-                if old.name != manifest.tensors_file:
-                    old.unlink(missing_ok=True)
+            _write_files(folder, manifest, head, network)
+            current = {manifest.tensors_file, *manifest.backbone_files}
+            for pattern in ("memory_bank-*.safetensors", "backbone-*"):
+                for old in folder.glob(pattern):
+                    if old.name not in current:
+                        old.unlink(missing_ok=True)
         else:
             fresh.mkdir(parents=True)
-            _write_files(fresh, manifest, tensors)
+            _write_files(fresh, manifest, head, network)
             fresh.rename(folder)
             sync_folder(folder.parent)
     except OSError as error:
@@ -143,29 +155,73 @@ def write(folder: Path, manifest: Manifest, tensors: Tensors) -> None:
         raise ModelError(f"the model cannot be written to {folder}: {error.strerror}") from error
 
 
-def read(folder: Path) -> tuple[Manifest, Tensors]:
+def read(folder: Path) -> tuple[Manifest, Head, AnyBackbone]:
     """Read and check a model folder.
 
     Raises:
         ModelError: missing, of another format version or backbone, damaged, or changed since it was made.
     """
     manifest = _decode(_read_file(folder, MANIFEST), folder)
-    if (manifest.backbone, manifest.backbone_sha256) != (backbone.NAME, backbone.CHECKPOINT_SHA256):
-        raise ModelError(
-            f"{folder} was made with backbone {manifest.backbone} ({manifest.backbone_sha256[:12]}…), here is "
-            f"{backbone.NAME} ({backbone.CHECKPOINT_SHA256[:12]}…): teach it again"
-        )
-    if (manifest.preprocessing, manifest.pooling, manifest.score) != DEFINITIONS:
+    network = _read_backbone(folder, manifest)
+    if {name: getattr(manifest, name) for name in DEFINITIONS} != DEFINITIONS:
         raise ModelError(f"{folder} was made with another preprocessing, pooling or score definition: teach it again")
-    if manifest.image_size % 16 or not 64 <= manifest.image_size <= 2048 or not 0 < manifest.threshold < float("inf"):
-        raise ModelError(f"{folder / MANIFEST} is damaged: image size or threshold make no sense")
-    data = _read_file(folder, manifest.tensors_file)
-    if hashlib.sha256(data).hexdigest() != manifest.tensors_sha256:
-        raise ModelError(
-            f"{folder / manifest.tensors_file} is damaged: its sha256 is not the one in the manifest; "
-            "copy the folder again"
-        )
-    return manifest, _unpack(data, folder / manifest.tensors_file)
+    side, left_over = divmod(manifest.image_size, network.grid_stride)
+    if (
+        manifest.image_size % network.size_multiple
+        or left_over
+        or not 64 <= manifest.image_size <= 2048
+        or not 0 < manifest.threshold < float("inf")
+        or manifest.region.side != side
+        or not manifest.region.is_sound()
+    ):
+        raise ModelError(f"{folder / MANIFEST} is damaged: image size, region or threshold make no sense")
+    data = _read_checked(folder / manifest.tensors_file, manifest.tensors_sha256)
+    try:
+        channels = sum(layer.channels for layer in network.layers)
+        head = head_from(manifest.method, safetensors.load(data), channels, side * side)
+    except (SafetensorError, KeyError, ValueError, AttributeError, IndexError) as error:
+        raise ModelError(f"{folder / manifest.tensors_file} is damaged: {error}") from error
+    return manifest, head, network
+
+
+def backbone_files(network: AnyBackbone) -> dict[str, bytes]:
+    """What a model folder has to hold of its backbone, by file name: nothing of the packaged one."""
+    if isinstance(network, Backbone):
+        return {}
+    name = f"backbone-{network.sha256[:16]}"
+    return {f"{name}.xml": network.xml, f"{name}.bin": network.weights}
+
+
+def _read_backbone(folder: Path, manifest: Manifest) -> AnyBackbone:
+    if not manifest.backbone_files:
+        known = (backbone.NAME, backbone.CHECKPOINT_SHA256, list(backbone.LAYERS))
+        if (manifest.backbone, manifest.backbone_sha256, manifest.layers) != known:
+            raise ModelError(
+                f"{folder} was made with backbone {manifest.backbone} ({manifest.backbone_sha256[:12]}…), here is "
+                f"{backbone.NAME} ({backbone.CHECKPOINT_SHA256[:12]}…), or with other layers of it: teach it again"
+            )
+        return backbone.load_backbone()
+    name, named = f"backbone-{manifest.backbone_sha256[:16]}", manifest.backbone_files
+    if set(named) != {f"{name}.xml", f"{name}.bin"} or not manifest.layers:
+        raise ModelError(f"{folder / MANIFEST} is damaged: it names no graph of its backbone; copy the folder again")
+    xml, weights = (_read_checked(folder / file, named[file]) for file in (f"{name}.xml", f"{name}.bin"))
+    strides = [layer.stride for layer in manifest.layers]
+    return GraphBackbone(
+        manifest.backbone,
+        manifest.backbone_sha256,
+        tuple(manifest.layers),
+        xml,
+        weights,
+        grid_stride=strides[0],
+        size_multiple=max(strides),
+    )
+
+
+def _read_checked(file: Path, sha256: str) -> bytes:
+    data = _read_file(file.parent, file.name)
+    if _sha256(data) != sha256:
+        raise ModelError(f"{file} is damaged: its sha256 is not the one in the manifest; copy the folder again")
+    return data
 
 
 def _read_file(folder: Path, name: str) -> bytes:
@@ -195,8 +251,10 @@ def _decode(text: bytes, folder: Path) -> Manifest:
         raise ModelError(f"{folder / MANIFEST} is damaged ({error}): copy the folder again, or teach anew") from error
 
 
-def _write_files(folder: Path, manifest: Manifest, tensors: Tensors) -> None:
-    write_atomically(folder / manifest.tensors_file, _pack(tensors))
+def _write_files(folder: Path, manifest: Manifest, head: Head, network: AnyBackbone) -> None:
+    write_atomically(folder / manifest.tensors_file, _pack(head))
+    for name, data in backbone_files(network).items():
+        write_atomically(folder / name, data)
     write_atomically(folder / MANIFEST, to_json(manifest))
 
 
@@ -205,24 +263,17 @@ def to_json(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2)
 
 
-def _pack(tensors: Tensors) -> bytes:
-    return bytes(safetensors.save({"memory_bank": tensors.memory_bank, "mean": tensors.mean, "std": tensors.std}))
+def _pack(head: Head) -> bytes:
+    return bytes(safetensors.save(tensors_of(head)))
 
 
-def _unpack(data: bytes, path: Path) -> Tensors:
-    try:
-        arrays = safetensors.load(data)
-        tensors = Tensors(arrays["memory_bank"], arrays["mean"], arrays["std"])
-    except (SafetensorError, KeyError) as error:
-        raise ModelError(f"{path} is damaged: {error}") from error
-    shapes = (tensors.memory_bank.shape[1:], tensors.mean.shape, tensors.std.shape)
-    if (
-        not len(tensors.memory_bank)
-        or shapes != ((backbone.CHANNELS,),) * 3
-        or any(a.dtype != np.float32 for a in (tensors.memory_bank, tensors.mean, tensors.std))
-    ):
-        raise ModelError(f"{path} is damaged: its tensors have the wrong shape")
-    return tensors
+def tensors_sha256(head: Head) -> str:
+    """What a manifest calls the tensors of this head."""
+    return _sha256(_pack(head))
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _version(package: str) -> str:

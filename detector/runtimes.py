@@ -8,16 +8,29 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.backbone import Backbone
+from detector.backbone import AnyBackbone
 from detector.errors import ModelError
+from detector.heads import Head, NearestNeighbour
 
 RUNTIMES = ("openvino", "torch")
+PRECISIONS = ("float32", "bfloat16", "int8")
+"""Of the backbone and the search. Scores of one precision are not those of another, so it is part of a model."""
 
 Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Input size × input size × 3 uint8 BGR → N×152 float32 patch features, row by row of the stride-8 grid."""
+"""Input size × input size × 3 uint8 BGR → N×C float32 patch features, row by row of the patch grid, layer by layer."""
 
-Distances = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Input size × input size × 3 uint8 BGR → h×w float32, the distance of each patch to its nearest in the memory bank."""
+
+class Distances(Protocol):
+    """A compiled model. May be called from several threads at once."""
+
+    def __call__(self, frame: NDArray[np.uint8], /) -> NDArray[np.float32]:
+        """Input size × input size × 3 uint8 BGR → h×w float32, how far each patch is from normal."""
+        ...
+
+    def with_bank(self, head: NearestNeighbour) -> Distances:
+        """The same with another memory bank, and the same projection: nothing is compiled while the bank fits into the
+        room it had."""
+        ...
 
 
 class Runtime(Protocol):
@@ -25,33 +38,31 @@ class Runtime(Protocol):
 
     name: str
 
-    def features(self, backbone: Backbone, image_size: int) -> Features:
-        """Patch features: blocks 4 and 10, 3×3 average pooling (locally aware), stride 16 upsampled to stride 8."""
+    def features(self, backbone: AnyBackbone, image_size: int) -> Features:
+        """Patch features: each layer averaged over its neighbourhood (locally aware pooling) and brought to the patch
+        grid, bilinearly where it is coarser; layers one after the other."""
         ...
 
-    def distances(
-        self,
-        backbone: Backbone,
-        image_size: int,
-        mean: NDArray[np.float32],
-        std: NDArray[np.float32],
-        bank: NDArray[np.float32],
-    ) -> Distances:
-        """Exact Euclidean distance of each standardised patch to its nearest neighbour in ``bank`` (M×152)."""
+    def distances(self, backbone: AnyBackbone, image_size: int, head: Head) -> Distances:
+        """How far each patch is from normal, by a :class:`NearestNeighbour` or :class:`Gaussians`."""
         ...
 
 
-def runtime(name: str, *, workers: int = 1) -> Runtime:
+def runtime(name: str, *, workers: int = 1, precision: str = "float32") -> Runtime:
     """The runtime of that name, for so many threads calling at once.
 
     Raises:
-        ModelError: no such runtime, or what it needs is not installed.
+        ModelError: no such runtime, what it needs is not installed, or it has no such precision.
     """
+    if precision not in PRECISIONS:
+        raise ModelError(f"there is no precision {precision!r}: use one of {', '.join(PRECISIONS)}")
     if name == "openvino":
         from detector.openvino_runtime import OpenVINORuntime
 
-        return OpenVINORuntime(workers)
+        return OpenVINORuntime(workers, precision)
     if name == "torch":
+        if precision != "float32":
+            raise ModelError(f"a {precision} model runs on RUNTIME=openvino only")
         try:
             from detector.torch_runtime import TorchRuntime
         except ImportError as error:

@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from detector.backbone import CHANNELS, MEAN, SCALE, Backbone, Convolution
+from detector.backbone import MEAN, SCALE, TAPS, AnyBackbone, Backbone, Convolution
+from detector.errors import ModelError
+from detector.heads import SCREENED, Gaussians, Head, NearestNeighbour, refined
 from detector.runtimes import Distances, Features
 
 
@@ -19,38 +21,85 @@ class TorchRuntime:
     def __init__(self, workers: int = 1) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    def features(self, backbone: Backbone, image_size: int) -> Features:
-        network = _Network(backbone, self._device)
+    def features(self, backbone: AnyBackbone, image_size: int) -> Features:
+        network = _PatchFeatures(backbone, image_size, self._device)
 
         def features(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
             with torch.inference_mode():
-                return np.asarray(network.patch_features(frame, image_size).cpu().numpy(), np.float32)
+                return np.asarray(network(frame).cpu().numpy(), np.float32)
 
         return features
 
-    def distances(
-        self,
-        backbone: Backbone,
-        image_size: int,
-        mean: NDArray[np.float32],
-        std: NDArray[np.float32],
-        bank: NDArray[np.float32],
-    ) -> Distances:
-        network = _Network(backbone, self._device)
-        centre, spread, normal = (torch.from_numpy(array.copy()).to(self._device) for array in (mean, std, bank))
-
-        def distances(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-            with torch.inference_mode():
-                patches = (network.patch_features(frame, image_size) - centre) / spread
-                nearest = torch.cdist(patches, normal).amin(1)
-                return np.asarray(nearest.reshape(image_size // 8, image_size // 8).cpu().numpy(), np.float32)
-
-        return distances
+    def distances(self, backbone: AnyBackbone, image_size: int, head: Head) -> Distances:
+        return _Distances(_PatchFeatures(backbone, image_size, self._device), head)
 
 
-class _Network:
-    def __init__(self, backbone: Backbone, device: torch.device) -> None:
+class _Distances:
+    def __init__(self, network: _PatchFeatures, head: Head) -> None:
+        self._network, self._head = network, head
+        arrays = dict(vars(head))
+        if isinstance(head, NearestNeighbour):
+            arrays |= {"screen": head.screen(), "squares": head.squares()}
+        self._tensors = {name: network.tensor(array) for name, array in arrays.items()}
+
+    def __call__(self, frame: NDArray[np.uint8], /) -> NDArray[np.float32]:
+        learned = self._tensors
+        with torch.inference_mode():
+            patches = (self._network(frame) - learned["mean"]) @ learned["projection"]
+            if isinstance(self._head, Gaussians):
+                deviation = (patches - learned["centres"])[:, None]
+                distances = (deviation @ learned["whitening"]).squeeze(1).norm(dim=1)
+            else:
+                distances = _nearest(patches, self._head, learned)
+            return np.asarray(distances.reshape(self._network.side, -1).cpu().numpy(), np.float32)
+
+    def with_bank(self, head: NearestNeighbour) -> Distances:
+        return _Distances(self._network, head)
+
+
+def _nearest(patches: torch.Tensor, head: NearestNeighbour, learned: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The two stages of :class:`NearestNeighbour`, so that both runtimes say the same."""
+    bank = learned["memory_bank"]
+    if not head.screened:
+        return torch.cdist(patches, bank).amin(1)
+    rest = patches[:, SCREENED:].norm(dim=1, keepdim=True)
+    first = torch.cat((patches[:, :SCREENED], rest), 1)
+    squared = torch.addmm(learned["squares"][None], first, learned["screen"].T, alpha=-2).amin(1)
+    bound = (squared + (patches * patches).sum(1)).relu().sqrt()
+    farthest = bound.topk(refined(len(patches)), sorted=False).indices
+    return bound.index_copy(0, farthest, torch.cdist(patches[farthest], bank).amin(1))
+
+
+class _PatchFeatures:
+    """Frame to N×C patch features."""
+
+    def __init__(self, backbone: AnyBackbone, image_size: int, device: torch.device) -> None:
         self._backbone, self._device = backbone, device
+        self.side = image_size // backbone.grid_stride
+        if not isinstance(backbone, Backbone):
+            raise ModelError(f"the backbone {backbone.name} exists as an OpenVINO graph only: use RUNTIME=openvino")
+        self._taps = _LiteTaps(backbone, device)
+
+    def tensor(self, array: NDArray[np.float32]) -> torch.Tensor:
+        return torch.from_numpy(np.array(array)).to(self._device)
+
+    def __call__(self, frame: NDArray[np.uint8]) -> torch.Tensor:
+        x = torch.tensor(np.ascontiguousarray(frame), device=self._device).permute(2, 0, 1)[None].float()
+        maps = []
+        for y, layer in zip(self._taps(x), self._backbone.layers, strict=True):
+            if layer.stride < self._backbone.grid_stride:
+                y = F.avg_pool2d(y, self._backbone.grid_stride // layer.stride)
+            if layer.neighbourhood > 1:
+                y = F.avg_pool2d(y, layer.neighbourhood, 1, layer.neighbourhood // 2)
+            if y.shape[2:] != (self.side, self.side):
+                y = F.interpolate(y, (self.side, self.side), mode="bilinear", align_corners=False)
+            maps.append(y)
+        return torch.cat(maps, 1)[0].flatten(1).T
+
+
+class _LiteTaps:
+    def __init__(self, backbone: Backbone, device: torch.device) -> None:
+        self._backbone = backbone
         every = (backbone.stem, *(c for block in backbone.blocks for c in block.convolutions))
         self._tensors = {
             id(c): (
@@ -60,20 +109,17 @@ class _Network:
             for c in every
         }
 
-    def patch_features(self, frame: NDArray[np.uint8], image_size: int) -> torch.Tensor:
-        x = torch.tensor(np.ascontiguousarray(frame), device=self._device).permute(2, 0, 1)[None].float()
+    def __call__(self, x: torch.Tensor) -> list[torch.Tensor]:
         x = self._convolution((x - MEAN) / SCALE, self._backbone.stem)
-        outputs = []
+        taps = []
         for number, block in enumerate(self._backbone.blocks):
             y = x
             for convolution in block.convolutions:
                 y = self._convolution(y, convolution)
             x = x + y if block.residual else y
-            if number in (4, 10):
-                outputs.append(F.avg_pool2d(x, 3, 1, 1))
-        side = image_size // 8
-        deep = F.interpolate(outputs[1], (side, side), mode="bilinear", align_corners=False)
-        return torch.cat((outputs[0], deep), 1).permute(0, 2, 3, 1).reshape(side * side, CHANNELS)
+            if number in TAPS:
+                taps.append(x)
+        return taps
 
     def _convolution(self, x: torch.Tensor, convolution: Convolution) -> torch.Tensor:
         weight, bias = self._tensors[id(convolution)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +22,10 @@ from server.stream import Load
 
 log = logging.getLogger("defectvision.inspection")
 
-Source = Literal["environment", "calibration", "model"]
+Source = Literal["environment", "calibration", "model", "uncalibrated"]
 PICTURE_SIDE, PICTURE_QUALITY = 640, 80
+HEATMAP_SIDE = 64
+"""Cells along the longer side of a heat map at the most: anomalib's maps are as large as the model's input."""
 
 
 class NoModel(Exception):
@@ -30,10 +34,18 @@ class NoModel(Exception):
 
 @dataclass(frozen=True)
 class Threshold:
-    """The threshold in force (raw) and where it comes from."""
+    """The threshold in force (raw) and where it comes from.
+
+    Source ``uncalibrated``: there is none, ``value`` is 0, and every frame is an ANOMALY. Scores of other people's
+    models may be on any scale, so no number would be a safe guess.
+    """
 
     value: float
     source: Source
+
+    @property
+    def known(self) -> bool:
+        return self.source != "uncalibrated"
 
 
 @dataclass(frozen=True)
@@ -47,11 +59,11 @@ class Inspected:
 
     @property
     def score(self) -> float:
-        return display_score(self.raw_score, self.threshold.value)
+        return display_score(self.raw_score, self.threshold.value) if self.threshold.known else 1.0
 
     @property
     def is_anomaly(self) -> bool:
-        return self.raw_score > self.threshold.value
+        return not self.threshold.known or self.raw_score > self.threshold.value
 
     @property
     def verdict(self) -> Verdict:
@@ -100,7 +112,7 @@ class Inspection:
 
     @property
     def threshold(self) -> Threshold:
-        """The threshold in force: environment before calibration before the model's default.
+        """The threshold in force: environment before calibration before the model's default, if it has one.
 
         Raises:
             NoModel: there is no model yet.
@@ -115,6 +127,13 @@ class Inspection:
     def calibration(self) -> StoredCalibration | None:
         """The stored calibration of this model on this runtime, in force or not."""
         return self._calibrations.get(self.model.hash, self.model.runtime)
+
+    @property
+    def warning(self) -> str | None:
+        """What the operator has to do before a verdict means anything; or nothing."""
+        if self._in_use is None or self.threshold.known:
+            return None
+        return "not calibrated: the model brings no threshold, so every part is an ANOMALY; calibrate on good parts"
 
     def inspect(self, load: Load, *, picture: bool = False) -> Inspected:
         """Judge one frame. For a worker thread.
@@ -132,7 +151,7 @@ class Inspection:
         return Inspected(
             detection.score,
             threshold,
-            heat(detection.anomaly_map, threshold.value, at_threshold=HEATMAP_AT_THRESHOLD),
+            _heatmap(detection.anomaly_map, threshold),
             encode_jpeg(frame, quality=PICTURE_QUALITY, longest_side=PICTURE_SIDE) if picture else None,
         )
 
@@ -175,4 +194,15 @@ class Inspection:
         stored = self._calibrations.get(model.hash, model.runtime)
         if stored is not None:
             return Threshold(stored.threshold, "calibration")
+        if not 0 < model.threshold < math.inf:
+            return Threshold(0.0, "uncalibrated")
         return Threshold(model.threshold, "model")
+
+
+def _heatmap(anomaly_map: NDArray[np.float32], threshold: Threshold) -> NDArray[np.uint8]:
+    if (longest := max(anomaly_map.shape)) > HEATMAP_SIDE:
+        rows, columns = (max(1, round(length * HEATMAP_SIDE / longest)) for length in anomaly_map.shape)
+        anomaly_map = np.asarray(cv2.resize(anomaly_map, (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
+    if not threshold.known:
+        return np.zeros(anomaly_map.shape, np.uint8)  # a colour says how far from the threshold: there is none
+    return heat(anomaly_map, threshold.value, at_threshold=HEATMAP_AT_THRESHOLD)

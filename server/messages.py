@@ -89,7 +89,9 @@ class Result(Struct, frozen=True, tag="result", tag_field="type"):
         float, Meta(description="image score: the largest value of the anomaly map, a feature distance")
     ]
     threshold: Annotated[float, Meta(description="the threshold in force, on the scale of raw_score")]
-    threshold_source: Annotated[str, Meta(description="environment, calibration or model")]
+    threshold_source: Annotated[
+        str, Meta(description="environment, calibration, model, or uncalibrated (none yet: every frame is an ANOMALY)")
+    ]
     is_anomaly: Annotated[bool, Meta(description="raw_score > threshold")]
     verdict: Annotated[Verdict, Meta(description="NORMAL or ANOMALY")]
     received: Annotated[int, Meta(description="frames that arrived on this connection")]

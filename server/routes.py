@@ -172,7 +172,7 @@ class Routes:
         inspection, ready = self.inspection, self.inspection.ready
         model = inspection.model if ready else None
         calibration = inspection.calibration if ready else None
-        warnings = [self.calibrations.warning] if self.calibrations.warning else []
+        warnings = [warning for warning in (self.calibrations.warning, inspection.warning) if warning]
         # Loading counts as teaching without a measure: the page waits calmly either way.
         preparing = not ready and not self.failed.is_set()
         return {

@@ -9,10 +9,10 @@ import time
 from functools import partial
 from pathlib import Path
 
-from detector import ModelError, PatchCore, fit, load
+from detector import PRESETS, ModelError, TaughtModel, fit, load_taught
 from detector.backbone import CHECKPOINT_SHA256
-from detector.patchcore import IMAGE_SIZE
 from detector.runtimes import runtime
+from detector.teaching import DEFAULT_PRESET
 from server.messages import Simulated
 from server.simulated_line import SimulatedLine, good_frames
 from server.stream import Transport
@@ -54,12 +54,12 @@ class Teacher:
 
     def __init__(self, data_dir: Path, *, image_size: int | None, runtime: str, workers: int) -> None:
         self._folder = data_dir / "simulated_line"
-        self._image_size = image_size or IMAGE_SIZE
+        self._image_size = image_size or PRESETS[DEFAULT_PRESET].image_size
         self._runtime, self._workers = runtime, workers
         self.progress = 0.0
         self._stopped = False
 
-    def model(self) -> PatchCore:
+    def model(self) -> TaughtModel:
         """The model. Takes seconds when it has to be taught; for a thread.
 
         Raises:
@@ -68,7 +68,7 @@ class Teacher:
         runtime(self._runtime)  # what it lacks is said before anything is taught
         fingerprint = _fingerprint(self._image_size)
         try:
-            model = load(self._folder, runtime_name=self._runtime, workers=self._workers)
+            model = load_taught(self._folder, runtime_name=self._runtime, workers=self._workers)
             if model.manifest.dataset_fingerprint == fingerprint:
                 return model
         except ModelError as error:
@@ -79,6 +79,7 @@ class Teacher:
             good_frames(TEACHING_FRAMES),
             total=TEACHING_FRAMES,
             image_size=self._image_size,
+            inspect="full",
             category=CATEGORY,
             fingerprint=fingerprint,
             runtime_name=self._runtime,

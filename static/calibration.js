@@ -8,6 +8,7 @@ const SOURCES = {
   environment: "from the environment (THRESHOLD)",
   calibration: "from calibration",
   model: "model default",
+  uncalibrated: "none yet: everything is an ANOMALY until you calibrate",
 };
 
 /** A raw distance with three significant digits or more. */

@@ -4,18 +4,30 @@ Imports the detector floor only. scikit-learn and tqdm are imported where they a
 imports this package too.
 """
 
-from training.datasets import DataSetError, TestPicture, TrainingSet, find_test_pictures, find_training_set
+from training.datasets import (
+    DataSet,
+    DataSetError,
+    TestPicture,
+    Unusable,
+    check,
+    find_data_set,
+    find_test_pictures,
+    find_training_pictures,
+)
 from training.evaluate import Evaluation, evaluate
 from training.train import Training, train
 
 __all__ = [
+    "DataSet",
     "DataSetError",
     "Evaluation",
     "TestPicture",
     "Training",
-    "TrainingSet",
+    "Unusable",
+    "check",
     "evaluate",
+    "find_data_set",
     "find_test_pictures",
-    "find_training_set",
+    "find_training_pictures",
     "train",
 ]

@@ -4,35 +4,67 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
+from detector.region import Region
 from training import datasets
-from training.datasets import TrainingSet
+from training.datasets import DataSet
 from training.evaluate import Evaluation
 from training.train import Training
 
 LISTED_PICTURES = 10
 
 
-def layout(training_set: TrainingSet) -> str:
-    """Where the pictures were found, in words."""
-    return "MVTec layout" if training_set.layout == "train/good" else "flat folder, subfolders not searched"
+def layout(data_set: DataSet) -> str:
+    """How the pictures were found, in words."""
+    words = {"flat": "flat folder, subfolders not searched", "VisA": "VisA layout, split of split_csv/1cls.csv"}
+    return words.get(data_set.layout, f"{data_set.layout} layout")
 
 
-def training_report(training: Training, folder: Path, output: Path) -> str:
+def data_set_report(data_set: DataSet) -> str:
+    """What is to be known of the pictures, as lines: notes, and every file that was left out. Empty if nothing is."""
+    lines = list(data_set.notes)
+    if data_set.unusable:
+        lines.append(f"Left out because they cannot be used ({len(data_set.unusable)}):")
+        lines += [f"  {file.path}: {file.reason}" for file in data_set.unusable]
+    return "\n".join(lines)
+
+
+def data_set_as_json(data_set: DataSet) -> dict[str, Any]:
+    """The same as JSON types."""
+    return {
+        "data_set": str(data_set.folder),
+        "layout": data_set.layout,
+        "data_set_notes": list(data_set.notes),
+        "unusable": [{"path": str(file.path), "reason": file.reason} for file in data_set.unusable],
+    }
+
+
+def inspected_part(region: Region) -> str:
+    """Which part of the frame is inspected, in words."""
+    if region.is_full:
+        return "the whole frame"
+    left, top, right, bottom = (round(100 * fraction) for fraction in region.fractions)
+    return f"{left}–{right} % of the width, {top}–{bottom} % of the height: the rest was plain; --region full takes all"
+
+
+def training_report(training: Training, output: Path) -> str:
     """What was learned, as aligned text, and the next command."""
     manifest = training.model.manifest
     held_out = len(manifest.held_out_scores)
     next_command = (
-        ["defectvision", "evaluate", str(output), str(folder)]
-        if (folder / "test").is_dir()
+        ["defectvision", "evaluate", str(output), str(training.data_set.folder)]
+        if training.data_set.test
         else ["defectvision", "serve", "--model", str(output)]
     )
     rows = [
         ("pictures", str(manifest.n_images)),
-        ("memory bank", f"{manifest.coreset_size} patches"),
+        ("model", f"{manifest.method}, {manifest.image_size}², {manifest.backbone}, {manifest.precision}"),
+        *([("memory bank", f"{manifest.coreset_size} patches")] if manifest.coreset_size else []),
+        ("inspected", inspected_part(manifest.region)),
         ("threshold", f"{training.model.threshold:.4f}, from {held_out} pictures held out in turn"),
         ("seconds", f"{training.seconds:.1f}"),
-        ("model", str(output)),
+        ("written to", str(output)),
         ("next", shlex.join(next_command)),
     ]
     return _aligned(rows)
@@ -47,6 +79,7 @@ def evaluation_report(evaluation: Evaluation, threshold_source: str) -> str:
         ),
         ("image AUROC", _figure(evaluation.image_auroc)),
         ("pixel AUROC", _figure(evaluation.pixel_auroc)),
+        ("AUPRO", _figure(evaluation.aupro)),
         ("threshold", f"{evaluation.threshold:.4f} ({threshold_source})"),
         ("F1", _figure(evaluation.f1)),
         ("false rejects", _share(evaluation.false_rejects, evaluation.good, evaluation.false_reject_rate)),
@@ -61,6 +94,7 @@ def evaluation_report(evaluation: Evaluation, threshold_source: str) -> str:
         f"  {_figure(figures.image_auroc):>11}"
         for figures in evaluation.by_type
     ]
+    lines += _lighting_table(evaluation) if len(evaluation.by_lighting) > 1 else []
     wrong = [picture for picture in evaluation.pictures if picture.is_anomaly == (picture.defect == datasets.GOOD)]
     if wrong:
         lines += ["", "wrong (false rejects where the type is good, escapes elsewhere):"]
@@ -69,6 +103,19 @@ def evaluation_report(evaluation: Evaluation, threshold_source: str) -> str:
         lines.append(f"  and {len(wrong) - LISTED_PICTURES} more; --json FILE lists every picture")
     lines += ["", *evaluation.notes] if evaluation.notes else []
     return "\n".join(lines)
+
+
+def _lighting_table(evaluation: Evaluation) -> list[str]:
+    width = max(len("lighting"), *(len(figures.lighting) for figures in evaluation.by_lighting))
+    lines = ["", f"{'lighting':{width}}  pictures  image AUROC  false rejects      escapes"]
+    for figures in evaluation.by_lighting:
+        rejects = _share_of(figures.false_rejects, figures.good, figures.false_reject_rate)
+        escapes = _share_of(figures.escapes, figures.defective, figures.escape_rate)
+        lines.append(
+            f"{figures.lighting:{width}}  {figures.good + figures.defective:8}  {_figure(figures.image_auroc):>11}"
+            f"  {rejects:>13}  {escapes:>11}"
+        )
+    return lines
 
 
 def _best_f1(evaluation: Evaluation) -> str:
@@ -86,6 +133,10 @@ def _figure(value: float | None) -> str:
 
 def _share(count: int, total: int, rate: float | None) -> str:
     return "–" if rate is None else f"{count} of {total} ({rate:.1%})"
+
+
+def _share_of(count: int, total: int, rate: float | None) -> str:
+    return "–" if rate is None else f"{count}/{total} {rate:.1%}"
 
 
 def _aligned(rows: list[tuple[str, str]]) -> str:

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import detector
 from detector.model_folder import is_model_folder
-from detector.patchcore import CORESET_SIZE, IMAGE_SIZE
+from detector.teaching import FitOptions
 from training import datasets
-from training.datasets import TrainingSet
+from training.datasets import DataSet
 
 
 class OutputError(ValueError):
@@ -23,51 +24,46 @@ class OutputError(ValueError):
 class Training:
     """What a training run did."""
 
-    model: detector.PatchCore
-    training_set: TrainingSet
+    model: detector.TaughtModel
+    data_set: DataSet
     seconds: float
     """From the first picture to the model on disk."""
 
 
 def train(
-    training_set: TrainingSet,
+    data_set: DataSet,
     output: Path,
     *,
     category: str = "",
-    image_size: int = IMAGE_SIZE,
-    coreset_size: int = CORESET_SIZE,
-    seed: int = 0,
     progress: Callable[[str, float], None] | None = None,
+    **options: Unpack[FitOptions],
 ) -> Training:
     """Fit a model on good pictures and save it. A model already at ``output`` is replaced at the very end.
 
     Args:
+        data_set: what to learn from; give it to :func:`training.check` first to go without what cannot be read.
         output: the model folder; must not exist, or be empty, or be a model folder.
         category: what the parts are, for people to read.
-        image_size: side of the model's square input in pixels, a multiple of 16.
-        coreset_size: patches in the memory bank at the most.
-        seed: the same pictures and seed give the same model.
         progress: called with the stage and the fraction of the whole that is done, 0..1.
+        options: of :func:`detector.fit`.
 
     Raises:
         OutputError: ``output`` is something else than a model folder, or cannot be written.
-        datasets.DataSetError: a picture cannot be read; names it.
+        datasets.DataSetError: too few pictures, or one that cannot be read; names it.
         detector.DetectorError: the pictures or sizes cannot make a model.
     """
+    datasets.require_training(data_set)
     require_model_or_nothing(output)
     start = time.perf_counter()
     model = detector.fit(
-        datasets.read_all(training_set.paths),
-        total=len(training_set.paths),
-        image_size=image_size,
-        coreset_size=coreset_size,
+        datasets.Pictures(data_set.training),
         category=category,
-        fingerprint=datasets.fingerprint(training_set.paths),
-        seed=seed,
+        fingerprint=datasets.fingerprint(data_set.training),
         progress=progress,
+        **options,
     )
     model.save(output)
-    return Training(model, training_set, time.perf_counter() - start)
+    return Training(model, data_set, time.perf_counter() - start)
 
 
 def require_model_or_nothing(output: Path) -> None:

@@ -7,6 +7,6 @@ from tests.detector.parts import draw_parts
 
 
 @pytest.fixture(scope="session")
-def model() -> detector.PatchCore:
+def model() -> detector.TaughtModel:
     """Taught on 12 good parts."""
     return detector.fit(draw_parts(12), image_size=128, coreset_size=200, category="disc", fingerprint="drawn")

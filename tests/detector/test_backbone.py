@@ -24,7 +24,7 @@ def test_the_plan_is_efficientnet_lite0_up_to_stride_16() -> None:
     assert len(plan.blocks) == 11
     outputs = [block.convolutions[-1].weight.shape[0] for block in plan.blocks]
     assert outputs == [16, 24, 24, 40, 40, 80, 80, 80, 112, 112, 112]
-    assert outputs[4] + outputs[10] == backbone.CHANNELS
+    assert [outputs[tap] for tap in backbone.TAPS] == [layer.channels for layer in backbone.LAYERS]
     strides = [plan.stem.stride] + [max(c.stride for c in block.convolutions) for block in plan.blocks]
     assert (math.prod(strides[:6]), math.prod(strides)) == (8, 16)
     assert [block.residual for block in plan.blocks] == [0, 0, 1, 0, 1, 0, 1, 1, 0, 1, 1]
@@ -80,10 +80,12 @@ def test_the_features_are_those_of_the_network_as_published(tensors: dict[str, N
         y = convolve(y, f"{prefix}_depthwise_conv", f"{prefix}_bn1", stride, y.shape[1])
         y = convolve(y, f"{prefix}_project_conv", f"{prefix}_bn2", relu6=False)
         x = x + y if x.shape == y.shape and number else y
-        if number in (4, 10):
-            pooled.append(functional.avg_pool2d(x, 3, 1, 1))
-    deep = functional.interpolate(pooled[1], (12, 12), mode="bilinear", align_corners=False)
-    expected = torch.cat((pooled[0], deep), 1)[0].permute(1, 2, 0).reshape(144, backbone.CHANNELS).numpy()
+        if number in (2, 4, 10):
+            pooled.append(x)
+    fine = functional.avg_pool2d(functional.avg_pool2d(pooled[0], 2), 3, 1, 1)
+    deep = functional.avg_pool2d(pooled[2], 3, 1, 1)
+    deep = functional.interpolate(deep, (12, 12), mode="bilinear", align_corners=False)
+    expected = torch.cat((fine, pooled[1], deep), 1)[0].permute(1, 2, 0).reshape(144, backbone.CHANNELS).numpy()
     for name in ("torch", "openvino"):
         features = runtime(name).features(backbone.load_backbone(), 96)(frame)
         assert np.abs(features - expected).max() < 1e-3 * np.abs(expected).max()

@@ -190,20 +190,116 @@ def test_grey_becomes_three_equal_channels() -> None:
         assert (decoded == decoded[..., :1]).all()
 
 
-def test_16_bits_become_8() -> None:
-    deep = picture().astype(np.uint16) * 257
-    for array in (deep, deep[..., 0]):
-        decoded = images.decode(cv2.imencode(".png", array)[1].tobytes())
-        assert decoded.dtype == np.uint8
-        assert np.abs(decoded.astype(int) - (array // 257 if array.ndim == 3 else array[..., None] // 257)).max() <= 1
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("colour", [True, False])
+def test_16_bits_become_8_by_rounding_and_the_same_for_every_picture(suffix: str, colour: bool) -> None:
+    every_value = np.arange(65_536, dtype=np.uint16).reshape(256, 256)
+    array = np.dstack([every_value, every_value[::-1], every_value.T]) if colour else every_value
+    decoded = images.decode(cv2.imencode(suffix, array)[1].tobytes(), formats=images.FILE_FORMATS)
+    expected = np.rint(array / 257) if colour else np.rint(array / 257)[..., None].repeat(3, 2)
+    assert np.array_equal(decoded, expected)
+    dark = every_value % 1000  # a picture is never stretched to its own range
+    assert images.decode(cv2.imencode(suffix, dark)[1].tobytes(), formats=images.FILE_FORMATS).max() == 4
 
 
-def test_transparency_and_palettes_are_read() -> None:
-    rgba = Image.fromarray(np.dstack((picture()[..., ::-1], np.full((HEIGHT, WIDTH), 128, np.uint8))))
-    for image in (rgba, rgba.convert("RGB").quantize(64)):
+@pytest.mark.parametrize("type_", [np.float32, np.float64, np.int8, np.int16, np.int32, np.uint32])
+@pytest.mark.parametrize("colour", [True, False])
+def test_a_tiff_without_a_white_of_its_own_is_refused(type_: type, colour: bool) -> None:
+    array = (picture() // 2 if colour else picture()[..., 0] // 2).astype(type_)
+    with pytest.raises(ImageError, match="8 or 16 bits a channel"):
+        images.decode(cv2.imencode(".tiff", array)[1].tobytes(), formats=images.FILE_FORMATS)
+
+
+def rgba(alpha: int) -> Image.Image:
+    return Image.fromarray(np.dstack((picture()[..., ::-1], np.full((HEIGHT, WIDTH), alpha, np.uint8))))
+
+
+@pytest.mark.parametrize("alpha", [0, 1, 128, 255])
+@pytest.mark.parametrize(
+    ("format_", "options"),
+    [
+        ("PNG", {}),
+        ("WEBP", {"lossless": True, "exact": True}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", {"compression": "tiff_lzw", "big_tiff": False, "tiffinfo": {270: "a part"}}),
+    ],
+)
+def test_alpha_is_left_out_and_colours_stay(format_: str, options: dict[str, Any], alpha: int) -> None:
+    """A TIFF's colours are multiplied by alpha if OpenCV is left to itself."""
+    file = io.BytesIO()
+    rgba(alpha).save(file, format_, **options)
+    assert np.array_equal(images.decode(file.getvalue(), formats=images.FILE_FORMATS), picture())
+
+
+def test_alpha_of_16_bits_and_of_grey_pictures_is_left_out() -> None:
+    deep = np.dstack((picture(), picture()[..., :1])).astype(np.uint16) * 257
+    for suffix in (".png", ".tiff"):
+        data = cv2.imencode(suffix, deep)[1].tobytes()
+        assert np.array_equal(images.decode(data, formats=images.FILE_FORMATS), picture())
+    grey = Image.fromarray(picture()[..., 0])
+    for format_ in ("PNG", "TIFF"):
         file = io.BytesIO()
-        image.save(file, "PNG")
-        assert images.decode(file.getvalue()).shape == (HEIGHT, WIDTH, 3)
+        Image.merge("LA", [grey, Image.new("L", grey.size, 7)]).save(file, format_)
+        decoded = images.decode(file.getvalue(), formats=images.FILE_FORMATS)
+        assert np.array_equal(decoded, picture()[..., :1].repeat(3, 2))
+
+
+@pytest.mark.parametrize("format_", ["PNG", "TIFF", "BMP"])
+def test_palettes_are_looked_up(format_: str) -> None:
+    palette = Image.fromarray(np.ascontiguousarray(picture()[..., ::-1])).quantize(64)
+    expected = np.asarray(palette.convert("RGB"))[..., ::-1]
+    for options in ({}, {"transparency": 0}):
+        file = io.BytesIO()
+        palette.save(file, format_, **options)
+        assert np.array_equal(images.decode(file.getvalue(), formats=images.FILE_FORMATS), expected)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "TIFF"])
+def test_cmyk_has_the_right_colours(format_: str) -> None:
+    """Adobe, and Pillow after it, stores the inks of a JPEG inverted."""
+    inks = np.dstack([picture(), picture()[..., :1] // 3])
+    cmyk = Image.fromarray(inks, "CMYK")
+    file = io.BytesIO()
+    cmyk.save(file, format_, **({"quality": 95, "subsampling": 0} if format_ == "JPEG" else {}))
+    expected = np.asarray(cmyk.convert("RGB"))[..., ::-1].astype(int)
+    decoded = images.decode(file.getvalue(), formats=images.FILE_FORMATS)
+    assert np.abs(decoded - expected).mean() < 2
+    assert np.ptp(expected.mean(axis=(0, 1))) > 50  # grey would prove nothing
+
+
+@pytest.mark.parametrize("format_", ["PNG", "TIFF"])
+def test_16_bit_pictures_are_turned_upright(format_: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    Image.fromarray(picture()[..., 0].astype(np.uint16) * 257).save(file, format_, exif=exif)
+    decoded = images.decode(file.getvalue(), formats=images.FILE_FORMATS)
+    assert np.array_equal(decoded[..., 0], np.rot90(picture()[..., 0], -1))
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data())
+def test_a_damaged_tiff_raises_nothing_else(data: st.DataObject) -> None:
+    file = io.BytesIO()
+    rgba(128).save(file, "TIFF", compression=data.draw(st.sampled_from(["raw", "tiff_lzw", "tiff_adobe_deflate"])))
+    damaged = bytearray(file.getvalue())
+    for _ in range(data.draw(st.integers(1, 5))):
+        damaged[data.draw(st.integers(4, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        decoded = images.decode(bytes(damaged), formats=images.FILE_FORMATS)
+    except ImageError:
+        return
+    assert decoded.ndim == 3 and decoded.dtype == np.uint8
+
+
+def test_values_may_be_had_as_they_are_stored(tmp_path: Path) -> None:
+    deep = picture()[..., 0].astype(np.uint16) + 1000
+    path = tmp_path / "deep.png"
+    path.write_bytes(cv2.imencode(".png", deep)[1].tobytes())
+    assert np.array_equal(images.read_values(path), deep[..., None].repeat(3, 2))
+    with pytest.raises(ImageError, match=r"none\.png: cannot be read"):
+        images.read_values(tmp_path / "none.png")
 
 
 @pytest.mark.parametrize("format_", ["BMP", "TIFF"])

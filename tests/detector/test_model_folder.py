@@ -16,26 +16,32 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from detector import ModelError, files, model_folder
-from detector.backbone import CHANNELS, CHECKPOINT_SHA256
-from detector.model_folder import MANIFEST, Manifest, Tensors
+from detector.backbone import CHANNELS, Backbone, load_backbone
+from detector.heads import NearestNeighbour
+from detector.model_folder import MANIFEST, Manifest
+from detector.region import full
 
 
-def learned(seed: int = 0, patches: int = 20) -> tuple[Manifest, Tensors]:
+def learned(seed: int = 0, patches: int = 20) -> tuple[Manifest, NearestNeighbour, Backbone]:
     random = np.random.default_rng(seed)
     bank = random.normal(size=(patches, CHANNELS)).astype(np.float32)
-    tensors = Tensors(bank, bank.mean(0), bank.std(0))
+    head = NearestNeighbour(bank.mean(0), np.eye(CHANNELS, dtype=np.float32), bank)
+    network = load_backbone()
     manifest = model_folder.describe(
-        tensors,
+        head,
         category="bottle",
         image_size=128,
-        backbone_sha256=CHECKPOINT_SHA256,
+        region=full(16),
+        precision="float32",
+        network=network,
+        projection="standardised",
         seed=seed,
         n_images=12,
         held_out_scores=[1.5, 1.75, 2.0],
         threshold=2.5,
         fingerprint="f" * 64,
     )
-    return manifest, tensors
+    return manifest, head, network
 
 
 @pytest.fixture
@@ -55,19 +61,20 @@ def bank_file(folder: Path) -> Path:
 
 
 def assert_holds(folder: Path, seed: int) -> None:
-    manifest, tensors = model_folder.read(folder)
-    expected, arrays = learned(seed)
+    manifest, head, _ = model_folder.read(folder)
+    assert isinstance(head, NearestNeighbour)
+    expected, arrays, _ = learned(seed)
     assert manifest.hash == expected.hash
-    assert np.array_equal(tensors.memory_bank, arrays.memory_bank)
+    assert np.array_equal(head.memory_bank, arrays.memory_bank)
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    manifest, tensors = learned()
-    model_folder.write(tmp_path / "deep" / "er" / "bottle", manifest, tensors)
-    read, arrays = model_folder.read(tmp_path / "deep" / "er" / "bottle")
+    manifest, head, network = learned()
+    model_folder.write(tmp_path / "deep" / "er" / "bottle", manifest, head, network)
+    read, arrays, _ = model_folder.read(tmp_path / "deep" / "er" / "bottle")
     assert read == manifest and read.hash == manifest.hash
-    for name in ("memory_bank", "mean", "std"):
-        assert np.array_equal(getattr(arrays, name), getattr(tensors, name))
+    for name in ("memory_bank", "mean", "projection"):
+        assert np.array_equal(getattr(arrays, name), getattr(head, name))
         assert getattr(arrays, name).dtype == np.float32
 
 
@@ -77,7 +84,7 @@ def test_there_is_no_pickle_in_it(folder: Path) -> None:
 
 
 def test_the_hash_names_the_model_and_not_the_moment() -> None:
-    manifest, _ = learned()
+    manifest = learned()[0]
     later = msgspec.structs.replace(manifest, created="2031-01-01T00:00:00+00:00", software={"numpy": "9"})
     assert later.hash == manifest.hash
     for other in (
@@ -139,7 +146,7 @@ def bank_of(tensors: dict[str, np.ndarray[Any, Any]]) -> Callable[[Path], None]:
     return replace
 
 
-STATISTICS = {"mean": np.zeros(CHANNELS, np.float32), "std": np.ones(CHANNELS, np.float32)}
+STATISTICS = {"mean": np.zeros(CHANNELS, np.float32), "projection": np.eye(CHANNELS, dtype=np.float32)}
 
 
 @pytest.mark.parametrize(
@@ -156,18 +163,29 @@ STATISTICS = {"mean": np.zeros(CHANNELS, np.float32), "std": np.ones(CHANNELS, n
         (fill_manifest(b"\xff\xfe{}"), "is damaged"),
         (fill_manifest(b"[]"), "is damaged"),
         (fill_manifest(b"[" * 100_000), "is damaged"),
-        (fill_manifest(b"{}"), "model format None, this software reads 1"),
+        (fill_manifest(b"{}"), "model format None, this software reads 2"),
         (drop_a_field, "is damaged .*.*threshold"),
-        (with_fields(format_version=2), "model format 2, this software reads 1: teach it again"),
+        (with_fields(format_version=1), "model format 1, this software reads 2: teach it again"),
         (with_fields(format_version="1"), "model format '1'"),
         (with_fields(backbone="resnet18"), "backbone resnet18 .* teach it again"),
         (with_fields(backbone_sha256="0" * 64), "backbone efficientnet-lite0 \\(000000000000"),
         (with_fields(preprocessing="none"), "another preprocessing, pooling or score definition"),
         (with_fields(pooling="none"), "another preprocessing, pooling or score definition"),
         (with_fields(score="median"), "another preprocessing, pooling or score definition"),
-        (with_fields(image_size=100), "image size or threshold make no sense"),
-        (with_fields(image_size=1 << 20), "image size or threshold make no sense"),
-        (with_fields(threshold=0), "image size or threshold make no sense"),
+        (with_fields(image_size=100), "image size, region or threshold make no sense"),
+        (with_fields(image_size=1 << 20), "image size, region or threshold make no sense"),
+        (
+            with_fields(region={"columns": 9, "rows": 16, "left": 0, "top": 0, "side": 16}),
+            "region or threshold make no",
+        ),
+        (
+            with_fields(region={"columns": 16, "rows": 16, "left": 1, "top": 0, "side": 16}),
+            "region or threshold make no",
+        ),
+        (with_fields(region={"columns": 8, "rows": 8, "left": 0, "top": 0, "side": 8}), "region or threshold make no"),
+        (with_fields(method="svm"), "is damaged"),
+        (with_fields(method="padim"), "is damaged"),
+        (with_fields(threshold=0), "image size, region or threshold make no sense"),
         (with_fields(threshold="high"), "is damaged .*.*threshold"),
         (with_fields(tensors_sha256="0" * 64), "it has no memory_bank-0000000000000000"),
         (with_fields(tensors_sha256="../../etc/passwd"), "is damaged .*.*tensors_sha256"),
@@ -191,13 +209,13 @@ def test_any_changed_byte_of_the_manifest_is_an_error_or_another_model(
     position: int, value: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("models") / "bottle"
-    manifest, tensors = learned(patches=2)
-    model_folder.write(folder, manifest, tensors)
+    manifest, head, network = learned(patches=2)
+    model_folder.write(folder, manifest, head, network)
     data = bytearray((folder / MANIFEST).read_bytes())
     data[position % len(data)] = value
     (folder / MANIFEST).write_bytes(data)
     try:
-        read, _ = model_folder.read(folder)
+        read = model_folder.read(folder)[0]
     except ModelError:
         return
     assert read == manifest or model_folder.to_json(read) != model_folder.to_json(manifest)

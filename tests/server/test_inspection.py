@@ -109,6 +109,38 @@ def test_another_model_brings_its_own_threshold(tmp_path: Path, model: FakeModel
     assert made.threshold == Threshold(14, "calibration")
 
 
+@pytest.mark.parametrize("none", [float("nan"), float("inf"), 0.0])
+def test_a_model_without_a_threshold_passes_nothing_until_it_is_calibrated(tmp_path: Path, none: float) -> None:
+    model = FakeModel(threshold=none)
+    made = inspection(tmp_path, model)
+    assert made.threshold == Threshold(0.0, "uncalibrated")
+    assert made.warning is not None and "calibrate" in made.warning
+    for brightness in (0, 50, 150):
+        inspected = made.inspect_frame(np.full((32, 32, 3), brightness, np.uint8))
+        assert (inspected.verdict, inspected.score, inspected.raw_score) == ("ANOMALY", 1.0, brightness)
+        assert not inspected.heatmap.any()
+    made.calibrate(model, [48, 50, 52], k=3)  # type: ignore[arg-type]
+    assert made.threshold == Threshold(56, "calibration") and made.warning is None
+    assert made.inspect(partial(decode, GOOD)).verdict == "NORMAL"
+    made.forget_calibration()
+    assert made.threshold.source == "uncalibrated"
+    assert inspection(tmp_path, model, threshold=7.5).threshold == Threshold(7.5, "environment")
+
+
+def test_without_a_model_there_is_nothing_to_warn_of(tmp_path: Path, model: FakeModel) -> None:
+    assert inspection(tmp_path).warning is None
+    assert inspection(tmp_path, model).warning is None
+
+
+@pytest.mark.parametrize(("cells", "shown"), [(8, 8), (64, 64), (65, 64), (320, 64)])
+def test_a_heat_map_stays_small_however_large_the_anomaly_map_is(
+    tmp_path: Path, model: FakeModel, cells: int, shown: int
+) -> None:
+    model.cells = cells
+    heatmap = inspection(tmp_path, model).inspect_frame(np.full((400, 400, 3), 100, np.uint8)).heatmap
+    assert heatmap.shape == (shown, shown) and set(heatmap.ravel()) == {128}
+
+
 @pytest.mark.parametrize("scores", [[], [1.0], [1.0, float("nan")], [0.0, 0.0]])
 def test_a_calibration_that_cannot_be_changes_nothing(tmp_path: Path, model: FakeModel, scores: list[float]) -> None:
     made = inspection(tmp_path, model)

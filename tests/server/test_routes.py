@@ -285,6 +285,21 @@ async def test_the_environment_stays_in_force(model: FakeModel, tmp_path: Path) 
         assert (await client.delete("/calibration")).json() == {"threshold": 12, "threshold_source": "environment"}
 
 
+async def test_a_model_that_brings_no_threshold_passes_nothing_until_it_is_calibrated(tmp_path: Path) -> None:
+    async with serving(FakeModel(threshold=float("nan")), tmp_path) as server, http(server) as client:
+        health = await healthy(server)
+        assert (health["threshold"], health["threshold_source"]) == (0, "uncalibrated")
+        assert ["calibrate" in warning for warning in health["warnings"]] == [True]
+        body = (await client.post("/predict", files={"file": GOOD})).json()
+        assert (body["is_anomaly"], body["anomaly_score"], body["raw_score"]) == (True, 1.0, 50)
+        body = (await client.post("/calibrate", files=uploads(NORMAL))).json()
+        assert (body["threshold_source"], body["warning"]) == ("calibration", None)
+        assert not (await client.post("/predict", files={"file": GOOD})).json()["is_anomaly"]
+        health = await healthy(server)
+        assert (health["threshold_source"], health["warnings"]) == ("calibration", [])
+        assert (await client.delete("/calibration")).json() == {"threshold": 0, "threshold_source": "uncalibrated"}
+
+
 @pytest.mark.parametrize("other", [{"hash": "b" * 64}, {"runtime": "torch"}], ids=["model", "runtime"])
 async def test_a_calibration_is_not_applied_to_another(model: FakeModel, tmp_path: Path, other: dict[str, str]) -> None:
     async with serving(model, tmp_path) as server, http(server) as client:

@@ -68,8 +68,9 @@ def test_figures_by_hand(picture: Any) -> None:
         True,
         True,
     ]
-    assert evaluation.pixel_auroc is None
-    assert evaluation.notes == ("There are no masks, so the pixel AUROC is unknown.",)
+    assert evaluation.pixel_auroc is evaluation.aupro is None
+    assert evaluation.by_lighting == ()
+    assert evaluation.notes == ("There are no masks, so pixel AUROC and AUPRO are unknown.",)
     assert done == [1, 2, 3, 4, 5, 6, 7]
     assert model.detected == 8  # once more, to warm up
     assert 0 < evaluation.latency_median_ms <= evaluation.latency_p95_ms
@@ -120,22 +121,61 @@ def test_masks_count_pixels_and_good_pictures_are_empty_masks(tmp_path: Path, pi
         return evaluate(Brightness(), [defect, *others])
 
     assert pixel_auroc().pixel_auroc == pytest.approx(1.0, abs=0.02)
+    assert pixel_auroc().aupro == pytest.approx(1.0, abs=0.1)
     bright_good = pixel_auroc(picture("good", 250))  # twice as many good pixels, all above the defective ones
     assert bright_good.pixel_auroc == pytest.approx(1 / 3, abs=0.02)
     without_mask = pixel_auroc(picture("dent", 250))  # nobody knows where its defect is
     assert without_mask.pixel_auroc == pixel_auroc().pixel_auroc
     assert without_mask.masks == 1
-    assert without_mask.notes[-1] == "Without a mask: 1 defective pictures, left out of the pixel AUROC."
+    assert without_mask.notes[-1] == "Without a mask: 1 defective pictures, left out of pixel AUROC and AUPRO."
 
 
 def test_an_empty_mask_says_nothing(picture: Any, write: Any) -> None:
     empty = with_mask(picture("dent", 120), write, np.zeros((32, 32), np.uint8))
     evaluation = evaluate(Brightness(), [picture("good", 20), empty])
-    assert evaluation.pixel_auroc is None
+    assert evaluation.pixel_auroc is evaluation.aupro is None
     assert "mark no pixel" in evaluation.notes[0]
+
+
+def test_a_mask_of_another_shape_stops_it(picture: Any, write: Any) -> None:
+    wide = with_mask(picture("dent", 120), write, np.zeros((32, 64), np.uint8))
+    with pytest.raises(DataSetError, match="64×32 pixels, its picture 32×32: not the same shape"):
+        evaluate(Brightness(), [wide])
+
+
+def test_a_mask_of_another_size_is_used(tmp_path: Path, write: Any) -> None:
+    frame = np.full((32, 64, 3), 10, np.uint8)
+    frame[:, 32:] = 200
+    mask = np.zeros((64, 128), np.uint8)
+    mask[:, 64:] = 1
+    dent = with_mask(TestPicture(write(tmp_path / "d.png", frame), "dent"), write, mask)
+    assert evaluate(Brightness(), [dent]).pixel_auroc == pytest.approx(1.0, abs=0.02)
 
 
 def test_a_broken_picture_stops_it(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"x")
     with pytest.raises(DataSetError, match=r"x\.png"):
         evaluate(Brightness(), [TestPicture(tmp_path / "x.png", "good")])
+
+
+def test_figures_by_lighting(picture: Any) -> None:
+    lit = [
+        replace(picture(defect, score), lighting=lighting)
+        for defect, score, lighting in (
+            ("good", 20, "regular"),
+            ("good", 30, "regular"),
+            ("bad", 140, "regular"),
+            ("good", 120, "dark"),
+            ("bad", 60, "dark"),
+            ("bad", 130, "dark"),
+            ("bad", 110, "bright"),
+        )
+    ]
+    evaluation = evaluate(Brightness(), lit)
+    bright, dark, regular = evaluation.by_lighting
+    assert (bright.lighting, bright.good, bright.defective) == ("bright", 0, 1)
+    assert bright.image_auroc is bright.false_reject_rate is None
+    assert (dark.image_auroc, dark.false_rejects, dark.escapes, dark.escape_rate) == (0.5, 1, 1, 0.5)
+    assert (regular.image_auroc, regular.false_rejects, regular.escapes) == (1.0, 0, 0)
+    assert evaluation.pictures[0].lighting == "regular"
+    json.dumps(evaluation.as_json(), allow_nan=False)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -114,3 +117,87 @@ def test_bins_cost_next_to_nothing(anomaly_map: NDArray[np.float32], mask: NDArr
     rounded = np.round(anomaly_map, 1)  # further apart than a bin is wide
     pixels.add(rounded, mask)
     assert pixels.auroc() == pytest.approx(pairs_in_order(rounded[~mask], rounded[mask]))
+
+
+Pictures = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
+
+
+def exact_aupro(pictures: Pictures, fpr_limit: float) -> float:
+    """AUPRO by its definition: at every value that occurs, the mean over regions of the share that is found."""
+    good = np.concatenate([scores[~mask] for scores, mask in pictures])
+    regions = []
+    for scores, mask in pictures:
+        count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+        regions += [scores[labels == label] for label in range(1, count)]
+    curve = [(0.0, 0.0)]
+    for value in sorted({float(value) for scores, _ in pictures for value in scores.ravel()}, reverse=True):
+        overlap = float(np.mean([(region >= value).mean() for region in regions]))
+        curve.append((float((good >= value).mean()), overlap))
+    area = 0.0
+    for (start, low), (end, high) in itertools.pairwise(curve):
+        if start < fpr_limit:
+            cut = min(end, fpr_limit)
+            at_cut = low + (high - low) * (cut - start) / (end - start) if end > start else high
+            area += (cut - start) * (low + at_cut) / 2
+    return area / fpr_limit
+
+
+def drawn_pictures(seed: int, step: float) -> Pictures:
+    """Blobs of all sizes, some of which the scores find; scores in steps, wider than a bin, so that ties occur."""
+    random = np.random.default_rng(seed)
+    pictures: Pictures = []
+    for number in range(4):
+        mask = cv2.GaussianBlur(random.normal(size=(40, 56)), (0, 0), 3) > (0.12 if number else 9)
+        scores = random.gamma(2.0, 2.0, (40, 56)) + mask * random.uniform(0, 4)
+        pictures.append((np.asarray(np.round(scores / step) * step, np.float32), np.asarray(mask, np.bool_)))
+    return pictures
+
+
+@pytest.mark.parametrize("fpr_limit", [0.05, 0.3, 1.0])
+@pytest.mark.parametrize("step", [0.01, 0.5])
+@pytest.mark.parametrize("seed", range(3))
+def test_aupro_is_what_its_definition_says(seed: int, step: float, fpr_limit: float) -> None:
+    pictures = drawn_pictures(seed, step)
+    pixels = PixelScores()
+    for scores, mask in pictures:
+        pixels.add(scores, mask)
+    assert pixels.aupro(fpr_limit) == pytest.approx(exact_aupro(pictures, fpr_limit), abs=1e-9)
+
+
+def test_bins_move_aupro_by_less_than_a_thousandth() -> None:
+    pictures = drawn_pictures(7, 1e-6)
+    pixels = PixelScores()
+    for scores, mask in pictures:
+        pixels.add(scores, mask)
+    assert pixels.aupro() == pytest.approx(exact_aupro(pictures, 0.3), abs=1e-3)
+
+
+def test_aupro_agrees_with_anomalib() -> None:
+    torch = pytest.importorskip("torch")
+    aupro = pytest.importorskip("anomalib.metrics.aupro")
+    pictures = drawn_pictures(1, 0.1)
+    pixels = PixelScores()
+    theirs = aupro._AUPRO(fpr_limit=0.3)
+    for scores, mask in pictures:
+        pixels.add(scores, mask)
+        theirs.update(torch.from_numpy(scores)[None], torch.from_numpy(mask.astype(np.int64))[None])
+    assert pixels.aupro() == pytest.approx(float(theirs.compute()), abs=1e-4)
+
+
+def test_every_region_counts_the_same_and_corners_touch() -> None:
+    mask = np.zeros((10, 10), np.bool_)
+    mask[0, 0] = mask[1, 1] = True  # one region, found
+    mask[5:9, 5:9] = True  # another, missed
+    pixels = PixelScores()
+    pixels.add(np.where(mask & (np.arange(10) < 3), 2, 0).astype(np.float32) + np.float32(1), mask)
+    # All else is 1: from half of the overlap at no false positive straight to all at every one.
+    assert pixels.aupro(0.3) == pytest.approx((0.5 + (0.5 + 0.5 * 0.3)) / 2)
+    assert pixels.aupro(1.0) == pytest.approx(0.75)
+
+
+def test_without_regions_or_without_good_pixels_there_is_no_aupro() -> None:
+    for mask in (np.zeros((4, 4), np.bool_), np.ones((4, 4), np.bool_)):
+        pixels = PixelScores()
+        assert pixels.aupro() is None
+        pixels.add(np.ones((4, 4), np.float32), mask)
+        assert pixels.aupro() is None

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import detector
-from training.datasets import DataSetError
+from training import datasets
+from training.datasets import DataSet, DataSetError
 from training.train import OutputError
 
 STOPPED = 130  # what a shell reports for a command that Ctrl-C ended
@@ -39,6 +40,30 @@ def distance(text: str) -> float:
     if not (math.isfinite(value) and value > 0):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value
+
+
+def add_strict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="stop, before anything is written, if a picture or mask cannot be used (default: leave it out and say so)",
+    )
+
+
+def checked_data_set(folder: Path, *, strict: bool, training: bool = False, test: bool = False) -> DataSet:
+    """Find a data set and read the parts that are needed once, with a progress bar.
+
+    Raises:
+        DataSetError: as of :func:`training.datasets.find_data_set` and :func:`training.datasets.check`.
+    """
+    data_set = datasets.find_data_set(folder)
+    with bar(desc="checking", unit="picture") as progress_bar:
+
+        def show(done: int, total: int) -> None:
+            progress_bar.total = total
+            progress_bar.update(done - progress_bar.n)
+
+        return datasets.check(data_set, training=training, test=test, strict=strict, progress=show)
 
 
 @contextmanager

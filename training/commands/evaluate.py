@@ -8,10 +8,9 @@ from pathlib import Path
 
 import detector
 from detector.files import write_atomically
-from training import datasets
-from training.commands.arguments import bar, distance, require_writable, stoppable
+from training.commands.arguments import add_strict, bar, checked_data_set, distance, require_writable, stoppable
 from training.evaluate import evaluate
-from training.reports import evaluation_report
+from training.reports import data_set_as_json, data_set_report, evaluation_report
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,38 +24,41 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "dir",
         metavar="DIR",
         type=Path,
-        help="holds test/good/, test/TYPE/ and, optionally, ground_truth/TYPE/",
+        help="a data set with labelled pictures: MVTec AD, MVTec AD 2, VisA or plain folders",
     )
     parser.add_argument("--threshold", metavar="RAW", type=distance, help="raw threshold instead of the model's own")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write every figure and score to FILE")
+    add_strict(parser)
     parser.set_defaults(run=stoppable(run_evaluate))
 
 
 def run_evaluate(arguments: argparse.Namespace) -> int:
     """Measure, print the table and, if asked, write the JSON file."""
-    pictures = datasets.find_test_pictures(arguments.dir)
     if arguments.json:
         require_writable(arguments.json)
     model = detector.load(arguments.model)
-    with bar(total=len(pictures), desc="inspecting", unit="picture") as progress_bar:
+    data_set = checked_data_set(arguments.dir, strict=arguments.strict, test=True)
+    with bar(total=len(data_set.test), desc="inspecting", unit="picture") as progress_bar:
         evaluation = evaluate(
             model,
-            pictures,
+            data_set.test,
             threshold=arguments.threshold,
             progress=lambda done: progress_bar.update(done - progress_bar.n),
         )
     source = "model" if arguments.threshold is None else "--threshold"
     print(evaluation_report(evaluation, source))
+    if said := data_set_report(data_set):
+        print(f"\n{said}")
     if arguments.json:
         facts = {
             "model": str(arguments.model),
             "model_hash": model.hash,
-            "model_category": model.manifest.category,
-            "image_size": model.manifest.image_size,
+            "model_category": model.category,
+            "image_size": model.image_size,
             "runtime": model.runtime,
-            "data_set": str(arguments.dir),
             "threshold_source": source,
         }
-        text = json.dumps(facts | evaluation.as_json(), indent=2, ensure_ascii=False, allow_nan=False)
+        figures = facts | data_set_as_json(data_set) | evaluation.as_json()
+        text = json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False)
         write_atomically(arguments.json, f"{text}\n".encode())
     return 0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from detector.patchcore import CORESET_SIZE, IMAGE_SIZE
-from training import datasets
-from training.commands.arguments import bar, natural, positive, stoppable
-from training.reports import layout, training_report
+from detector.region import CHOICES
+from detector.teaching import DEFAULT_PRESET, PRESETS
+from training.commands.arguments import add_strict, bar, checked_data_set, natural, positive, stoppable
+from training.reports import data_set_report, layout, training_report
 from training.train import require_model_or_nothing, train
 
 
@@ -22,7 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "dir",
         metavar="DIR",
         type=Path,
-        help="holds train/good/ (MVTec layout), or the good pictures themselves",
+        help="a data set (MVTec AD, MVTec AD 2, VisA, plain folders), or the good pictures themselves",
     )
     parser.add_argument(
         "--output",
@@ -33,18 +33,31 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--category", metavar="NAME", help="what the parts are (default: name of DIR)")
     parser.add_argument(
+        "--method",
+        choices=["patchcore", "padim"],
+        default="patchcore",
+        help="padim is for parts that lie the same way in every picture (default: %(default)s)",
+    )
+    sizes = "; ".join(f"{name}: {p.image_size}², {p.coreset_size} patches" for name, p in PRESETS.items())
+    parser.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET, help=f"{sizes} (default: %(default)s)")
+    parser.add_argument(
         "--image-size",
         metavar="N",
         type=positive,
-        default=IMAGE_SIZE,
-        help="side of the model's square input in pixels, a multiple of 16 (default: %(default)s)",
+        help="side of the model's square input in pixels, a multiple of 16 (default: the preset's)",
     )
     parser.add_argument(
         "--coreset-size",
         metavar="N",
         type=positive,
-        default=CORESET_SIZE,
-        help="patches kept in the memory bank at the most (default: %(default)s)",
+        help="patches kept in the memory bank at the most (default: the preset's)",
+    )
+    parser.add_argument(
+        "--region",
+        choices=CHOICES,
+        default="auto",
+        help="auto leaves out a background that is plain in every picture, full inspects the whole frame "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
@@ -53,14 +66,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=0,
         help="of every random choice: same pictures, same seed, same model (default: %(default)s)",
     )
+    add_strict(parser)
     parser.set_defaults(run=stoppable(run_train))
 
 
 def run_train(arguments: argparse.Namespace) -> int:
     """Train, save, and say what to do next."""
-    training_set = datasets.find_training_set(arguments.dir)
     require_model_or_nothing(arguments.output)
-    print(f"Learning from {len(training_set.paths)} pictures in {training_set.folder} ({layout(training_set)})")
+    data_set = checked_data_set(arguments.dir, strict=arguments.strict, training=True)
+    print(f"Learning from {len(data_set.training)} pictures in {data_set.training[0].parent} ({layout(data_set)})")
     with bar(total=1.0, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} (left: {remaining})") as progress_bar:
 
         def show(stage: str, fraction: float) -> None:
@@ -68,13 +82,18 @@ def run_train(arguments: argparse.Namespace) -> int:
             progress_bar.update(max(0.0, min(fraction, 1.0) - progress_bar.n))
 
         training = train(
-            training_set,
+            data_set,
             arguments.output,
             category=arguments.category or arguments.dir.resolve().name,
+            progress=show,
+            method=arguments.method,
+            preset=arguments.preset,
             image_size=arguments.image_size,
             coreset_size=arguments.coreset_size,
+            inspect=arguments.region,
             seed=arguments.seed,
-            progress=show,
         )
-    print(training_report(training, arguments.dir, arguments.output))
+    print(training_report(training, arguments.output))
+    if said := data_set_report(data_set):
+        print(f"\n{said}")
     return 0

@@ -1,0 +1,158 @@
+"""The part of the frame that is inspected: where parts ever were, learned from the normal images.
+
+A small part on a plain background wastes the model's input on the background. Where that background is plain in every
+normal image, the model looks at the rest only, and sees it larger. Wherever there is doubt it looks at the whole frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.errors import ImageError
+from detector.images import BGRImage
+
+Choice = Literal["auto", "full"]
+CHOICES: tuple[Choice, ...] = ("auto", "full")
+
+SAMPLE = 60
+"""Normal images looked at for the choice of a region."""
+_SIDE, _BLOCK = 64, 8
+"""The frame is judged in 64×64 blocks of 8×8 pixels."""
+_RING = 3
+"""Blocks along the frame's edge that must be background for anything to be called background."""
+_PLAIN_CONTRAST, _PLAIN_COLOUR = 10.0, 20.0
+"""Grey levels up to which the ring's contrast within a block, and its colours, are plain."""
+_CONTRAST, _COLOUR = 4.0, 24.0
+"""Grey levels from which a block is part of something, on the plainest background; more where that is less plain."""
+_MARGIN = 0.04
+"""Of the frame's sides, round what was found."""
+_LARGEST = 0.7
+"""Share of the frame's area above which cropping gains too little to leave anything out."""
+_SMALLEST = 0.4
+"""Share of a side that is inspected at the least."""
+
+
+class Region(msgspec.Struct, frozen=True):
+    """A rectangle of the frame, in cells: the whole frame is ``columns``×``rows`` cells, ``side``×``side`` of them from
+    (``left``, ``top``) on are inspected. One cell is one patch of the anomaly map."""
+
+    columns: int
+    rows: int
+    left: int
+    top: int
+    side: int
+
+    @property
+    def is_full(self) -> bool:
+        return self.columns == self.rows == self.side
+
+    @property
+    def fractions(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom, 0..1 of the frame."""
+        left, top = self.left / self.columns, self.top / self.rows
+        return left, top, left + self.side / self.columns, top + self.side / self.rows
+
+    def is_sound(self) -> bool:
+        """Whether it lies within its frame."""
+        return all(
+            1 <= self.side <= length <= 8 * self.side and 0 <= start <= length - self.side
+            for length, start in ((self.columns, self.left), (self.rows, self.top))
+        )
+
+    def to_input(self, frame: BGRImage, size: int) -> BGRImage:
+        """The region of a frame (H×W×3 uint8 BGR), resized to size×size.
+
+        Raises:
+            ImageError: not such an array.
+        """
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+            raise ImageError(f"a frame must be H×W×3 uint8 BGR, not {frame.shape} {frame.dtype}")
+        if not self.is_full:
+            height, width = frame.shape[:2]
+            left, top, right, bottom = self.fractions
+            rows = slice(round(top * height), max(round(top * height) + 1, round(bottom * height)))
+            columns = slice(round(left * width), max(round(left * width) + 1, round(right * width)))
+            frame = frame[rows, columns]
+        height, width = frame.shape[:2]
+        if (height, width) == (size, size):
+            return frame
+        # Area averaging on the way down: bilinear would alias, and fine texture change with the camera's resolution.
+        filter_ = cv2.INTER_AREA if min(height, width) >= size else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(frame, (size, size), interpolation=filter_), np.uint8)
+
+    def to_frame(self, anomaly_map: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The map of the region (side×side float32) within the map of the whole frame (rows×columns), which is 0
+        where nothing was inspected."""
+        if self.is_full:
+            return anomaly_map
+        whole = np.zeros((self.rows, self.columns), np.float32)
+        whole[self.top : self.top + self.side, self.left : self.left + self.side] = anomaly_map
+        return whole
+
+
+def full(side: int) -> Region:
+    """The whole frame, as side×side cells."""
+    return Region(side, side, 0, 0, side)
+
+
+def find_region(images: Sequence[BGRImage], side: int, size: int) -> Region:
+    """Where parts are in these normal images (H×W×3 uint8 BGR, at least one), with a margin.
+
+    The frame's edge is taken for background if it is plain: little contrast and few colours in all images. Foreground
+    is what has contrast or another colour, in pieces of at least 3×3 blocks, in a twentieth of the images or more.
+
+    Args:
+        side: cells along the sides of the region: the input size divided by the stride of the patch grid.
+        size: pixels along the sides of the model's input; a region is never smaller, enlarging shows nothing new.
+
+    Returns:
+        the region, or the whole frame where the background is not plain, or nothing much would be gained.
+    """
+    height, width = (min(image.shape[axis] for image in images) for axis in (0, 1))
+    box = _foreground(images)
+    if box is None:
+        return full(side)
+    spans = []
+    for start, end, pixels in ((box[0], box[2], width), (box[1], box[3], height)):
+        start, end = max(0.0, start - _MARGIN), min(1.0, end + _MARGIN)
+        span = min(1.0, max(end - start, _SMALLEST, size / pixels))
+        cells = max(side, int(side / span))
+        first = int(min(max((start + end - span) / 2, 0.0), 1 - span) * cells)
+        spans.append((cells, min(first, cells - side)))
+    (columns, left), (rows, top) = spans
+    if side * side > _LARGEST * columns * rows:
+        return full(side)
+    return Region(columns, rows, left, top, side)
+
+
+def _foreground(images: Sequence[BGRImage]) -> tuple[float, float, float, float] | None:
+    contrasts, colours = zip(*map(_blocks, images), strict=True)
+    ring = np.ones((_SIDE, _SIDE), np.bool_)
+    ring[_RING:-_RING, _RING:-_RING] = False
+    contrast = np.stack(contrasts)
+    background = np.stack([np.median(colour[ring], 0) for colour in colours])
+    difference = np.abs(np.stack(colours) - background[:, None, None]).max(-1)
+    ring_contrast, ring_difference = np.quantile(contrast[:, ring], 0.9), np.quantile(difference[:, ring], 0.9)
+    if ring_contrast > _PLAIN_CONTRAST or ring_difference > _PLAIN_COLOUR:
+        return None
+    something = (contrast > max(2 * ring_contrast, _CONTRAST)) | (difference > max(2 * ring_difference, _COLOUR))
+    kernel = np.ones((3, 3), np.uint8)
+    pieces = [cv2.morphologyEx(one.astype(np.uint8), cv2.MORPH_OPEN, kernel) for one in something]
+    rows, columns = np.nonzero(np.sum(pieces, 0) >= max(min(2, len(images)), 0.05 * len(images)))
+    if not len(rows):
+        return None
+    left, top, right, bottom = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    return left / _SIDE, top / _SIDE, right / _SIDE, bottom / _SIDE
+
+
+def _blocks(image: BGRImage) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Contrast (64×64) within each block, the largest of the channels, and mean colour (64×64×3)."""
+    small = cv2.resize(image, (_SIDE * _BLOCK, _SIDE * _BLOCK), interpolation=cv2.INTER_AREA).astype(np.float32)
+    blocks = small.reshape(_SIDE, _BLOCK, _SIDE, _BLOCK, 3)
+    return blocks.std((1, 3)).max(-1), blocks.mean((1, 3))

@@ -1,0 +1,156 @@
+"""A taught model: what it learned, compiled for a runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from detector import anomalib_export, model_folder
+from detector.backbone import AnyBackbone
+from detector.errors import ModelError
+from detector.heads import Head, NearestNeighbour
+from detector.images import BGRImage
+from detector.model import Detector
+from detector.model_folder import Manifest
+from detector.runtimes import Distances, Features, Runtime, runtime
+from detector.score import Detection, to_detection
+
+
+class TaughtModel:
+    """PatchCore or PaDiM, taught by :func:`detector.fit`. ``detect`` may be called from several threads at once.
+
+    Attributes:
+        manifest: how it was made.
+        head: what it learned.
+        hash: sha256 that names this very model; a calibration belongs to it.
+        runtime: name of the runtime it is compiled for.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        head: Head,
+        backbone: AnyBackbone,
+        engine: Runtime,
+        distances: Distances | None = None,
+    ) -> None:
+        self.manifest, self.head = manifest, head
+        self.hash, self.runtime = manifest.hash, engine.name
+        self._backbone, self._engine = backbone, engine
+        self._distances = distances or engine.distances(backbone, manifest.image_size, head)
+        self._features: Features | None = None
+
+    @property
+    def category(self) -> str:
+        """What the parts are called."""
+        return self.manifest.category
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input, in pixels."""
+        return self.manifest.image_size
+
+    @property
+    def threshold(self) -> float:
+        """The default threshold, from held-out normal images: a start, until the place is calibrated."""
+        return self.manifest.threshold
+
+    def detect(self, frame: BGRImage, /) -> Detection:
+        """Score one frame (H×W×3 uint8 BGR, any size; its region is resized to the model's square input).
+
+        Returns:
+            the image score and the anomaly map of the whole frame, 0 outside of the region.
+
+        Raises:
+            ImageError: not such an array.
+        """
+        region = self.manifest.region
+        detection = to_detection(self._distances(region.to_input(frame, self.manifest.image_size)))
+        return Detection(detection.score, region.to_frame(detection.anomaly_map))
+
+    def patches(self, frame: BGRImage) -> NDArray[np.float32]:
+        """Projected patch features of a frame, N×D float32, row by row of the patch grid: what a memory bank holds.
+
+        Raises:
+            ImageError: not a frame.
+        """
+        if self._features is None:
+            self._features = self._engine.features(self._backbone, self.manifest.image_size)
+        features = self._features(self.manifest.region.to_input(frame, self.manifest.image_size))
+        return np.asarray((features - self.head.mean) @ self.head.projection, np.float32)
+
+    def remember(self, patches: NDArray[np.float32]) -> TaughtModel:
+        """A model whose memory bank holds these patches (K×D, from :meth:`patches`) too, at its end. Takes about a
+        millisecond: nothing is compiled again until some hundreds have been added.
+
+        Raises:
+            ModelError: they do not fit, or the model has no memory bank.
+        """
+        bank = self._bank()
+        if patches.ndim != 2 or patches.shape[1] != bank.shape[1] or not np.isfinite(patches).all():
+            raise ModelError(f"patches of this model are K×{bank.shape[1]} finite numbers, not {patches.shape}")
+        return self._with_bank(np.concatenate([bank, patches.astype(np.float32)]))
+
+    def forget(self, entries: Sequence[int] | NDArray[np.intp]) -> TaughtModel:
+        """A model whose memory bank lacks these entries.
+
+        Raises:
+            ModelError: there are no such entries, none would be left, or the model has no memory bank.
+        """
+        bank, chosen = self._bank(), np.asarray(entries, np.intp)
+        if chosen.size and not (chosen.min() >= 0 and chosen.max() < len(bank)):
+            raise ModelError(f"the memory bank has entries 0 to {len(bank) - 1}")
+        kept = np.delete(bank, chosen, 0)
+        if not len(kept):
+            raise ModelError("a memory bank cannot be empty")
+        return self._with_bank(kept)
+
+    def on(self, engine: Runtime) -> TaughtModel:
+        """The same model, compiled for another runtime."""
+        return TaughtModel(self.manifest, self.head, self._backbone, engine)
+
+    def save(self, folder: Path | str) -> None:
+        """Write the model folder; an older model there is replaced in one step.
+
+        Raises:
+            ModelError: the path exists and is no model folder.
+        """
+        model_folder.write(Path(folder), self.manifest, self.head, self._backbone)
+
+    def _bank(self) -> NDArray[np.float32]:
+        if not isinstance(self.head, NearestNeighbour):
+            raise ModelError(f"a {self.manifest.method} model has no memory bank: use patchcore")
+        return self.head.memory_bank
+
+    def _with_bank(self, bank: NDArray[np.float32]) -> TaughtModel:
+        head = NearestNeighbour(self.head.mean, self.head.projection, np.ascontiguousarray(bank))
+        manifest = msgspec.structs.replace(
+            self.manifest, coreset_size=len(bank), tensors_sha256=model_folder.tensors_sha256(head)
+        )
+        return TaughtModel(manifest, head, self._backbone, self._engine, self._distances.with_bank(head))
+
+
+def load(path: Path | str, *, runtime_name: str = "openvino", workers: int = 1) -> Detector:
+    """Load a model: a folder of ours, or what anomalib exported to OpenVINO.
+
+    Raises:
+        ModelError: what is wrong with it, in one sentence.
+    """
+    path = Path(path)
+    if anomalib_export.is_anomalib_export(path):
+        return anomalib_export.load(path, runtime_name=runtime_name, workers=workers)
+    return load_taught(path, runtime_name=runtime_name, workers=workers)
+
+
+def load_taught(folder: Path | str, *, runtime_name: str = "openvino", workers: int = 1) -> TaughtModel:
+    """Load a model folder.
+
+    Raises:
+        ModelError: what is wrong with it, in one sentence.
+    """
+    manifest, head, backbone = model_folder.read(Path(folder))
+    return TaughtModel(manifest, head, backbone, runtime(runtime_name, workers=workers, precision=manifest.precision))

@@ -1,0 +1,292 @@
+"""Teaching: from normal images to a model, one image in memory at a time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector import model_folder, padim, patchcore, region
+from detector.backbone import AnyBackbone, load_backbone
+from detector.calibration import DEFAULT_K, calibrate
+from detector.errors import ModelError
+from detector.heads import Head
+from detector.illumination import LightScatter, light_scatter
+from detector.images import BGRImage
+from detector.projection import Projection, learn_projection
+from detector.region import Region
+from detector.runtimes import Features, runtime
+from detector.score import to_detection
+from detector.taught_model import TaughtModel
+
+Method = Literal["patchcore", "padim"]
+PresetName = Literal["fast", "balanced", "fine"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes that fit together. ``image_size``: side of the square input in pixels; ``coreset_size``: patches in the
+    memory bank at the most."""
+
+    image_size: int
+    coreset_size: int
+
+
+PRESETS: dict[PresetName, Preset] = {
+    "fast": Preset(256, 1000),
+    "balanced": Preset(320, 2000),
+    "fine": Preset(448, 3000),
+}
+DEFAULT_PRESET: PresetName = "balanced"
+
+HOLDOUT = 0.2
+HELD_OUT_ENOUGH = 30
+"""Normal images scored for the default threshold, if there are as many."""
+MIN_IMAGES = 5
+MAX_FRAMES = 48
+"""Images kept whole, chosen at random, to be scored and relit: 15 MB at 320²."""
+MAX_PATCHES = 200_000
+"""Patches kept for the choice of the coreset, 140 MB; beyond that each image gives a share, chosen at random."""
+
+Progress = Callable[[str, float], None]
+
+
+class FitOptions(TypedDict, total=False):
+    """What :func:`fit` may be told of how to learn."""
+
+    method: Method
+    preset: PresetName
+    image_size: int | None
+    coreset_size: int | None
+    inspect: region.Choice
+    light_blind: bool
+    backbone: AnyBackbone | None
+    precision: str
+    seed: int
+
+
+def fit(
+    images: Iterable[BGRImage],
+    *,
+    method: Method = "patchcore",
+    preset: PresetName = DEFAULT_PRESET,
+    image_size: int | None = None,
+    coreset_size: int | None = None,
+    inspect: region.Choice = "auto",
+    light_blind: bool = False,
+    backbone: AnyBackbone | None = None,
+    precision: str = "float32",
+    holdout: float = HOLDOUT,
+    seed: int = 0,
+    category: str = "",
+    fingerprint: str = "",
+    total: int | None = None,
+    runtime_name: str = "openvino",
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> TaughtModel:
+    """Teach a detector on normal images.
+
+    Args:
+        images: H×W×3 uint8 BGR, at least 5. Each is looked at once and let go, whatever their number; a sequence may
+            load them when asked (some are then asked for twice).
+        method: ``patchcore``, or ``padim`` for parts that always lie the same way.
+        preset: ``fast``, ``balanced`` or ``fine``: the two sizes that follow.
+        image_size: side of the square input in pixels, a multiple of 16 (32 for most other backbones).
+        coreset_size: patches in the memory bank at the most.
+        inspect: ``auto`` leaves out a plain background, :func:`detector.region.find_region`; ``full`` nothing.
+        light_blind: leave out the directions in which light moves the features, :mod:`detector.illumination`: better
+            under lights that were not taught, a little worse under the one that was.
+        backbone: another network than EfficientNet-Lite0.
+        precision: ``float32``, or ``bfloat16`` where the processor has it.
+        holdout: share of the images held out at a time: a bank is made of the others and these are scored against it,
+            until 30 images are scored or all are. The default threshold is mean + 3·std of these raw scores, none of
+            which a bank had seen; the model's own bank is then made of all images.
+        seed: of every random choice; the same images and seed give the same model.
+        category: what the parts are called.
+        fingerprint: of the data set, for the manifest.
+        total: number of images, for the progress of an iterator.
+        runtime_name: ``openvino`` or ``torch``.
+        workers: threads that will call ``detect`` at once.
+        progress: called with a stage ("features", "memory bank") and 0..1 of the whole.
+
+    Raises:
+        ModelError: too few images, or a size that cannot be.
+        ImageError: an image is not such an array.
+    """
+    network = backbone or load_backbone()
+    size = image_size or PRESETS[preset].image_size
+    coreset = PRESETS[preset].coreset_size if coreset_size is None else coreset_size
+    _check(size, coreset, holdout, network)
+    report = progress or (lambda stage, fraction: None)
+    total = total or (len(images) if isinstance(images, Sized) else None)
+    inspected, frames = _inspected(images, inspect, size // network.grid_stride, size)
+    engine = runtime(runtime_name, workers=workers, precision=precision)
+    features = engine.features(network, size)
+    kept = _Kept(seed, padim.MAX_IMAGES if method == "padim" else MAX_FRAMES)
+    for frame in frames:
+        small = inspected.to_input(frame, size)
+        kept.add(small, features(small))
+        report("features", 0.4 * min(1.0, kept.seen / total) if total else 0.0)
+    kept.require_enough()
+
+    random = np.random.default_rng(seed)
+    scatter = None
+    if light_blind:
+        order = sorted(kept.frames)
+        scatter = light_scatter([kept.frames[number] for number in order], features, seed=seed)
+    report("memory bank", 0.5)
+    folds = _folds(sorted(kept.frames), kept.seen, holdout, random)
+    learner = _Learner(kept, network, scatter, method, coreset, seed, features)
+    scores = []
+    for number, fold in enumerate(folds):
+        head = learner.learn(fold, _share(report, number, len(folds) + 1))
+        distances = engine.distances(network, size, head)
+        scores += [to_detection(distances(kept.frames[index])).score for index in sorted(fold)]
+    threshold = calibrate(scores, DEFAULT_K).threshold
+    head = learner.learn(set(), _share(report, len(folds), len(folds) + 1))
+    manifest = model_folder.describe(
+        head,
+        category=category,
+        image_size=size,
+        region=inspected,
+        precision=precision,
+        network=network,
+        projection="standardised, layers weighted" + (", blind to light" if light_blind else ""),
+        seed=seed,
+        n_images=kept.seen,
+        held_out_scores=scores,
+        threshold=threshold,
+        fingerprint=fingerprint,
+    )
+    return TaughtModel(manifest, head, network, engine)
+
+
+def _check(size: int, coreset: int, holdout: float, network: AnyBackbone) -> None:
+    if size < 64 or size > 2048 or size % network.size_multiple:
+        raise ModelError(
+            f"image size {size} cannot be used: take a multiple of {network.size_multiple} from 64 to 2048"
+        )
+    if coreset < 1:
+        raise ModelError(f"coreset size {coreset} cannot be used: take at least 1")
+    if not 0 < holdout < 1:
+        raise ModelError(f"holdout {holdout} cannot be used: take a share between 0 and 1")
+
+
+def _inspected(
+    images: Iterable[BGRImage], choice: region.Choice, side: int, size: int
+) -> tuple[Region, Iterable[BGRImage]]:
+    """The region to inspect, and the images as they were before some were looked at for it."""
+    if choice == "full":
+        return region.full(side), images
+    if isinstance(images, Sequence):
+        indices = np.unique(np.linspace(0, len(images) - 1, min(len(images), region.SAMPLE)).astype(int))
+        sample = [images[int(index)] for index in indices] if len(images) else []
+        rest: Iterator[BGRImage] = iter(images)
+    else:
+        rest = iter(images)
+        sample = list(itertools.islice(rest, region.SAMPLE))
+        rest = itertools.chain(sample, rest)
+    for image in sample:
+        region.full(side).to_input(image, size)  # refuses what is no picture
+    return (region.find_region(sample, side, size) if sample else region.full(side)), rest
+
+
+class _Kept:
+    """What teaching remembers of the images: some of them whole, and patches of all, never more than fit in memory.
+
+    Attributes:
+        frames: images at input size by their number, a random sample of all seen so far.
+        seen: how many images there were.
+    """
+
+    def __init__(self, seed: int, max_frames: int) -> None:
+        self._random = np.random.default_rng([seed, 1])
+        self._max_frames = max_frames
+        self.frames: dict[int, BGRImage] = {}
+        self.seen = 0
+        self._patches: list[NDArray[np.float32]] = []
+        self._share = 1 << 30
+        self._count = 0
+        self._first: BGRImage | None = None
+        self._all_the_same = True
+
+    def add(self, frame: BGRImage, patches: NDArray[np.float32]) -> None:
+        """One image at input size, and its patch features (N×C)."""
+        if self._first is None:
+            self._first = frame
+        self._all_the_same = self._all_the_same and np.array_equal(frame, self._first)
+        self._patches.append(self._some(patches))
+        self._count += len(self._patches[-1])
+        if self._count > MAX_PATCHES:
+            self._share = max(1, MAX_PATCHES * 9 // 10 // len(self._patches))
+            self._patches = [self._some(own) for own in self._patches]
+            self._count = sum(map(len, self._patches))
+        # Reservoir sampling (Vitter 1985): every image has the same chance, however many come.
+        if len(self.frames) < self._max_frames:
+            self.frames[self.seen] = frame
+        elif (place := int(self._random.integers(self.seen + 1))) < self._max_frames:
+            del self.frames[sorted(self.frames)[place]]
+            self.frames[self.seen] = frame
+        self.seen += 1
+
+    def require_enough(self) -> None:
+        if self.seen < MIN_IMAGES:
+            raise ModelError(
+                f"{self.seen} normal images are too few to teach from: take at least {MIN_IMAGES}, "
+                "30 or more are better"
+            )
+        if self._all_the_same:
+            raise ModelError("the normal images are all the same picture: take different ones, and check the camera")
+
+    def patches(self, without: set[int]) -> NDArray[np.float32]:
+        """The patches kept (N×C), but for those of some images."""
+        return np.concatenate([own for number, own in enumerate(self._patches) if number not in without])
+
+    def _some(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+        if len(patches) <= self._share:
+            return patches
+        return patches[self._random.choice(len(patches), self._share, replace=False)]
+
+
+@dataclass(frozen=True)
+class _Learner:
+    """Learns from what was kept, with or without some of the images."""
+
+    kept: _Kept
+    network: AnyBackbone
+    scatter: LightScatter | None
+    method: Method
+    coreset: int
+    seed: int
+    features: Features
+
+    def learn(self, without: set[int], progress: Callable[[float], None]) -> Head:
+        patches = self.kept.patches(without)
+        projection = learn_projection(patches, self.network.layers, self.scatter)
+        if self.method == "patchcore":
+            return patchcore.learn(patches, projection, self.coreset, self.seed, progress)
+        few = projection.reduced(padim.DIMENSIONS, self.seed)
+        head = padim.learn(self._projected(few, without), few)
+        progress(1.0)
+        return head
+
+    def _projected(self, projection: Projection, without: set[int]) -> NDArray[np.float32]:
+        frames = [frame for number, frame in sorted(self.kept.frames.items()) if number not in without]
+        return np.stack([projection.apply(self.features(frame)) for frame in frames])
+
+
+def _folds(kept: Sequence[int], n_images: int, holdout: float, random: np.random.Generator) -> list[set[int]]:
+    """Which of the images kept are held out together: a fifth of all at a time, until enough are scored or all are."""
+    size = min(max(2, round(holdout * n_images)), len(kept) - (2 if len(kept) == n_images else 0))
+    order = [kept[index] for index in random.permutation(len(kept))]
+    return [set(order[start : start + size]) for start in range(0, min(len(kept), HELD_OUT_ENOUGH), size)]
+
+
+def _share(report: Progress, number: int, of: int) -> Callable[[float], None]:
+    """Progress of one memory bank among several, within the second half of the whole."""
+    return lambda fraction: report("memory bank", 0.5 + 0.5 * (number + fraction) / of)

@@ -1,0 +1,93 @@
+"""``defectvision lighting``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+from detector.files import write_atomically
+from detector.relighting import SEVERITIES, Severity
+from training import datasets
+from training.commands.arguments import (
+    add_strict,
+    bar,
+    checked_data_set,
+    natural,
+    positive,
+    require_writable,
+    stoppable,
+)
+from training.lighting_report import as_markdown
+from training.lighting_study import CORESET_SIZE, IMAGE_SIZE, study
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "lighting",
+        help="measure what a change of light costs, and what wins it back",
+        description="Show the labelled pictures under simulated changes of light to models taught in several ways, and "
+        "print image AUROC, false rejects and escapes of each. Takes a few minutes.",
+    )
+    parser.add_argument(
+        "dir", metavar="DIR", type=Path, help="a data set: good pictures to learn from, and labelled ones"
+    )
+    parser.add_argument(
+        "--severity",
+        metavar="N",
+        type=int,
+        choices=SEVERITIES,
+        default=2,
+        help="of the changes: 1 mild, 2 strong (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--image-size",
+        metavar="N",
+        type=positive,
+        default=IMAGE_SIZE,
+        help="side of the square input in pixels, a multiple of 16 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--coreset-size",
+        metavar="N",
+        type=positive,
+        default=CORESET_SIZE,
+        help="patches in each memory bank (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", metavar="N", type=natural, default=0, help="of every random choice (default: %(default)s)"
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write every figure to FILE")
+    add_strict(parser)
+    parser.set_defaults(run=stoppable(run_lighting))
+
+
+def run_lighting(arguments: argparse.Namespace) -> int:
+    """Run the study, print its Markdown tables and, if asked, write the JSON file."""
+    if arguments.json:
+        require_writable(arguments.json)
+    data_set = checked_data_set(arguments.dir, strict=arguments.strict, training=True, test=True)
+    with bar(total=1.0, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} (left: {remaining})") as progress_bar:
+
+        def show(stage: str, fraction: float) -> None:
+            progress_bar.set_description_str(stage, refresh=False)
+            progress_bar.update(max(0.0, min(fraction, 1.0) - progress_bar.n))
+
+        result = study(
+            data_set.name,
+            datasets.read_all(data_set.training),
+            datasets.read_all(picture.path for picture in data_set.test),
+            [picture.defective for picture in data_set.test],
+            image_size=arguments.image_size,
+            coreset_size=arguments.coreset_size,
+            severity=cast(Severity, arguments.severity),
+            seed=arguments.seed,
+            progress=show,
+        )
+    print(as_markdown(result), end="")
+    if arguments.json:
+        text = json.dumps(asdict(result), indent=2, ensure_ascii=False, allow_nan=False)
+        write_atomically(arguments.json, f"{text}\n".encode())
+    return 0
