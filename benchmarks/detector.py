@@ -19,11 +19,13 @@ import numpy as np
 import detector
 from benchmarks.interleaved import machine, medians, table
 from detector import images, model_folder
-from detector.backbone import CHANNELS, CHECKPOINT_SHA256, load_backbone
+from detector.backbone import CHANNELS, load_backbone
+from detector.heads import NearestNeighbour
 from detector.images import BGRImage
-from detector.patchcore import PatchCore, _fit_input
+from detector.region import full
 from detector.runtimes import RUNTIMES, runtime
 from detector.score import to_detection
+from detector.taught_model import TaughtModel
 
 SIZES = (256, 320, 448)
 BANKS = (1000, 2000, 4000)
@@ -31,21 +33,25 @@ ROUNDS = 15
 TAUGHT = (50, 200)
 
 
-def random_model(runtime_name: str, image_size: int, patches: int) -> PatchCore:
+def random_model(runtime_name: str, image_size: int, patches: int) -> TaughtModel:
     bank = np.random.default_rng(0).normal(size=(patches, CHANNELS)).astype(np.float32)
-    tensors = model_folder.Tensors(bank, np.zeros(CHANNELS, np.float32), np.ones(CHANNELS, np.float32))
+    head = NearestNeighbour(np.zeros(CHANNELS, np.float32), np.eye(CHANNELS, dtype=np.float32), bank)
+    network = load_backbone()
     manifest = model_folder.describe(
-        tensors,
+        head,
         category="random",
         image_size=image_size,
-        backbone_sha256=CHECKPOINT_SHA256,
+        region=full(image_size // network.grid_stride),
+        precision="float32",
+        network=network,
+        projection="none",
         seed=0,
         n_images=0,
         held_out_scores=[],
         threshold=1.0,
         fingerprint="",
     )
-    return PatchCore(manifest, tensors, runtime(runtime_name))
+    return TaughtModel(manifest, head, network, runtime(runtime_name))
 
 
 def draw(number: int, width: int = 1280, height: int = 720) -> BGRImage:
@@ -74,14 +80,14 @@ def shares(frame: BGRImage) -> str:
     """Where the time between a JPEG and its score goes, at the default size and bank."""
     size, bank = 320, 2000
     jpeg = images.encode_jpeg(frame, quality=85)[0]
-    small = _fit_input(frame, size)
+    small = full(size // 8).to_input(frame, size)
     features = runtime("openvino").features(load_backbone(), size)
     model = random_model("openvino", size, bank)
     distances = model._distances(small)
     times = medians(
         {
             "decode": lambda: images.decode(jpeg),
-            "resize": lambda: _fit_input(frame, size),
+            "resize": lambda: full(size // 8).to_input(frame, size),
             "features": lambda: features(small),
             "features and distances": lambda: model._distances(small),
             "smoothing": lambda: to_detection(distances),
@@ -118,15 +124,14 @@ def teaching(folder: Path | None) -> str:
         start = time.perf_counter()
         model = detector.fit(pictures, progress=note)
         total = time.perf_counter() - start
-        stages = [reached["reading"] - start, reached["features"] - reached["reading"]]
+        stages = [reached["features"] - start]
         rows.append(
             [count, len(model.manifest.held_out_scores), *(f"{s:.1f}" for s in (*stages, total - sum(stages), total))]
         )
     heads = [
         "pictures",
         "held out",
-        "resizing, s",
-        "patch features, s",
+        "region, resizing and patch features, s",
         "memory banks and held-out scores, s",
         "all, s",
     ]

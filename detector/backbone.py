@@ -101,6 +101,7 @@ class Backbone:
     sha256: str
     name: str = NAME
     layers: tuple[Layer, ...] = LAYERS
+    taps: tuple[int, ...] = TAPS
     grid_stride: int = 8
     size_multiple: int = 16
 

@@ -16,7 +16,7 @@ import openvino as ov
 import openvino.opset13 as ops
 from numpy.typing import NDArray
 
-from detector.backbone import MEAN, SCALE, TAPS, AnyBackbone, Backbone, Convolution
+from detector.backbone import MEAN, SCALE, AnyBackbone, Backbone, Convolution
 from detector.errors import ModelError
 from detector.heads import SCREENED, Gaussians, Head, NearestNeighbour, refined
 from detector.runtimes import Distances, Features
@@ -233,7 +233,7 @@ def _lite_taps(backbone: Backbone, x: ov.Node) -> list[ov.Node]:
         for convolution in block.convolutions:
             y = _convolution(y, convolution)
         x = ops.add(x, y) if block.residual else y
-        if number in TAPS:
+        if number in backbone.taps:
             taps.append(x)
     return taps
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from detector.backbone import MEAN, SCALE, TAPS, AnyBackbone, Backbone, Convolution
+from detector.backbone import MEAN, SCALE, AnyBackbone, Backbone, Convolution
 from detector.errors import ModelError
 from detector.heads import SCREENED, Gaussians, Head, NearestNeighbour, refined
 from detector.runtimes import Distances, Features
@@ -117,7 +117,7 @@ class _LiteTaps:
             for convolution in block.convolutions:
                 y = self._convolution(y, convolution)
             x = x + y if block.residual else y
-            if number in TAPS:
+            if number in self._backbone.taps:
                 taps.append(x)
         return taps
 

@@ -88,7 +88,7 @@ class _SavedModel(FakeModel):
 def detector(monkeypatch: pytest.MonkeyPatch) -> Taught:
     detector = Taught()
     monkeypatch.setattr(simulated_stream, "fit", detector.fit)
-    monkeypatch.setattr(simulated_stream, "load", detector.load)
+    monkeypatch.setattr(simulated_stream, "load_taught", detector.load)
     return detector
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
@@ -11,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from detector import ModelError
-from detector.backbone import load_backbone
+from detector.backbone import Backbone, Layer, load_backbone
 from detector.checkpoint import read_checkpoint
 
 NAME = "tf_efficientnet_lite0"
 LAYERS = ("blocks.2", "blocks.4")
-"""timm's names for the stages that end with the detector's blocks 4 (stride 8) and 10 (stride 16)."""
+"""timm's names for the stages that end with the detector's blocks 4 (stride 8) and 10 (stride 16). The detector's third
+layer, of stride 4, is left out: anomalib enlarges everything to the finest layer, so four times as many patches."""
 
 _BLOCKS_OF_STAGES = (1, 2, 2, 3, 3, 4, 1)
 _STEM = {"conv_stem": "_conv_stem", "bn1": "_bn0"}
@@ -29,6 +31,12 @@ _OTHER_STAGES = {
     "conv_pwl": "_project_conv",
     "bn3": "_bn2",
 }
+
+
+def two_layers() -> Backbone:
+    """The detector's backbone with anomalib's two layers and neighbourhoods instead of its own: equal features."""
+    layers = (Layer("blocks.4", 40, 8, 3, 1.0), Layer("blocks.10", 112, 16, 3, 1.0))
+    return replace(load_backbone(), layers=layers, taps=(4, 10))
 
 
 def name_in_checkpoint(timm_name: str) -> str:
