@@ -74,10 +74,8 @@ class Region(msgspec.Struct, frozen=True):
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
             raise ImageError(f"a frame must be H×W×3 uint8 BGR, not {frame.shape} {frame.dtype}")
         if not self.is_full:
-            height, width = frame.shape[:2]
             left, top, right, bottom = self.fractions
-            rows = slice(round(top * height), max(round(top * height) + 1, round(bottom * height)))
-            columns = slice(round(left * width), max(round(left * width) + 1, round(right * width)))
+            rows, columns = _pixels(top, bottom, frame.shape[0]), _pixels(left, right, frame.shape[1])
             frame = frame[rows, columns]
         height, width = frame.shape[:2]
         if (height, width) == (size, size):
@@ -94,6 +92,11 @@ class Region(msgspec.Struct, frozen=True):
         whole = np.zeros((self.rows, self.columns), np.float32)
         whole[self.top : self.top + self.side, self.left : self.left + self.side] = anomaly_map
         return whole
+
+
+def _pixels(start: float, end: float, length: int) -> slice:
+    first = min(round(start * length), length - 1)
+    return slice(first, max(round(end * length), first + 1))
 
 
 def full(side: int) -> Region:
