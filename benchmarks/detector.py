@@ -20,7 +20,7 @@ import detector
 from benchmarks.interleaved import machine, medians, table
 from detector import images, model_folder
 from detector.backbone import CHANNELS, load_backbone
-from detector.heads import NearestNeighbour
+from detector.heads import NearestNeighbour, fitting_step
 from detector.images import BGRImage
 from detector.region import full
 from detector.runtimes import RUNTIMES, runtime
@@ -35,7 +35,7 @@ TAUGHT = (50, 200)
 
 def random_model(runtime_name: str, image_size: int, patches: int) -> TaughtModel:
     bank = np.random.default_rng(0).normal(size=(patches, CHANNELS)).astype(np.float32)
-    head = NearestNeighbour(np.zeros(CHANNELS, np.float32), np.eye(CHANNELS, dtype=np.float32), bank)
+    head = NearestNeighbour(np.zeros(CHANNELS, np.float32), np.eye(CHANNELS, dtype=np.float32), bank, fitting_step(bank))
     network = load_backbone()
     manifest = model_folder.describe(
         head,

@@ -16,40 +16,57 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-SCREENED = 62
-"""Dimensions in which every patch is compared with the whole bank."""
-REFINED = 0.1
-"""Share of the patches, those farthest by then, whose distance is computed in all dimensions."""
+DIRECTIONS = 127
+"""Principal directions of the memory bank in which patches are compared one by one; the length of what is left makes
+them 128 numbers."""
+LEVELS = 127
+"""Steps on either side of zero in which these numbers are counted: 8 bits."""
+_HEADROOM = 1.1
 
 
 @dataclass(frozen=True)
 class NearestNeighbour:
     """PatchCore: distance to the nearest patch of the memory bank.
 
-    ``mean``: C. ``projection``: C×D. ``memory_bank``: M×D, projected patches. All float32.
+    ``mean``: C. ``projection``: C×D. ``memory_bank``: M×D, projected patches. ``step``: 1, the width of a quantisation
+    step, in the units of the projected patches. All float32.
 
-    The search has two stages. For patch p and bank entry b, cut each into its first 62 dimensions and the rest:
-    ``|p-b|² ≥ |p₁-b₁|² + (|p₂|-|b₂|)²``, a lower bound that takes 63 multiplications instead of D, and 0 where p is b.
-    All patches are compared so; the tenth that is then farthest, which decides the image score, is compared exactly.
+    Distances are measured between signatures: the first 127 dimensions of a projected patch and the length of the rest,
+    so ``|σ(p)-σ(b)|² = |p₁-b₁|² + (|p₂|-|b₂|)² ≤ |p-b|²``, and 0 where p is b; each number rounded to whole steps, at
+    most 127 of them. With whole numbers the search is exact in any order of summation: every processor, with 8-bit
+    arithmetic or without, finds the same distances.
     """
 
     mean: Array
     projection: Array
     memory_bank: Array
+    step: Array
 
-    @property
-    def screened(self) -> bool:
-        """Whether two stages pay."""
-        return bool(self.memory_bank.shape[1] > 1.5 * SCREENED)
+    def signatures(self) -> NDArray[np.int8]:
+        """M×128 (M×D where D is no more): the memory bank as it is compared."""
+        steps = signature(self.memory_bank) / self.step
+        return np.asarray(np.clip(np.rint(steps), -LEVELS, LEVELS), np.int8)
 
-    def screen(self) -> Array:
-        """M×63: what the first stage compares with."""
-        first, rest = self.memory_bank[:, :SCREENED], self.memory_bank[:, SCREENED:]
-        return np.concatenate([first, np.linalg.norm(rest, axis=1, keepdims=True)], 1)
 
-    def squares(self) -> Array:
-        """M: squared lengths of the bank's patches."""
-        return np.asarray(np.einsum("md,md->m", self.memory_bank, self.memory_bank), np.float32)
+def signature(patches: Array) -> Array:
+    """N×D projected patches → N×128 (N×D where D is no more), not yet rounded."""
+    if patches.shape[1] <= DIRECTIONS + 1:
+        return patches
+    first, rest = patches[:, :DIRECTIONS], patches[:, DIRECTIONS:]
+    return np.concatenate([first, np.linalg.norm(rest, axis=1, keepdims=True)], 1)
+
+
+def fitting_step(memory_bank: Array) -> Array:
+    """The step with which this bank (M×D) fits into the range of a signature, and with some room what may be remembered
+    later. A number beyond the range counts as one at its end: as far from the bank as a signature can say."""
+    largest = float(np.abs(signature(memory_bank)).max())
+    return np.array([max(_HEADROOM * largest / LEVELS, 1e-6)], np.float32)
+
+
+def half_squares(signatures: NDArray[np.int8]) -> Array:
+    """M: half the squared lengths of signatures, in steps²; exact."""
+    whole = signatures.astype(np.float32)
+    return np.asarray(np.einsum("md,md->m", whole, whole) / 2, np.float32)
 
 
 @dataclass(frozen=True)
@@ -70,11 +87,6 @@ Head = NearestNeighbour | Gaussians
 METHODS: Mapping[str, type[Head]] = {"patchcore": NearestNeighbour, "padim": Gaussians}
 
 
-def refined(patches: int) -> int:
-    """How many of so many patches the second stage compares."""
-    return min(patches, max(64, round(REFINED * patches)))
-
-
 def tensors_of(head: Head) -> dict[str, Array]:
     """Its arrays by name."""
     return {name: np.ascontiguousarray(array) for name, array in vars(head).items()}
@@ -91,10 +103,12 @@ def head_from(method: str, tensors: Mapping[str, NDArray[Any]], channels: int, p
     dimensions = head.projection.shape[-1]
     expected: dict[str, tuple[int, ...]] = {"mean": (channels,), "projection": (channels, dimensions)}
     if isinstance(head, NearestNeighbour):
-        expected["memory_bank"] = (max(1, len(head.memory_bank)), dimensions)
+        expected |= {"memory_bank": (max(1, len(head.memory_bank)), dimensions), "step": (1,)}
     else:
         expected |= {"centres": (places, dimensions), "whitening": (places, dimensions, dimensions)}
     for name, array in vars(head).items():
         if array.shape != expected[name] or array.dtype != np.float32 or not np.isfinite(array).all():
             raise ValueError(f"its tensors have the wrong shape: {name} is {array.shape} {array.dtype}")
+    if isinstance(head, NearestNeighbour) and not head.step[0] > 0:
+        raise ValueError("its quantisation step is not above 0")
     return head

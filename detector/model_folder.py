@@ -26,7 +26,7 @@ from detector.files import sync_folder, write_atomically
 from detector.heads import METHODS, Head, NearestNeighbour, head_from, tensors_of
 from detector.region import Region
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "manifest.json"
 POOLING = (
     "finer layers averaged down to the patch grid, each averaged over its neighbourhood with zero padding, coarser "

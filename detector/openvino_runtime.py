@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from functools import cache
+from typing import Any
 
 # Importing openvino reports so to its makers, unasked, and no environment variable stops it. A telemetry client that
 # cannot be imported does: openvino then takes its own stub, which sends nothing.
@@ -18,14 +20,15 @@ from numpy.typing import NDArray
 
 from detector.backbone import MEAN, SCALE, AnyBackbone, Backbone, Convolution
 from detector.errors import ModelError
-from detector.heads import SCREENED, Gaussians, Head, NearestNeighbour, refined
+from detector.heads import DIRECTIONS, LEVELS, Gaussians, Head, NearestNeighbour, half_squares
 from detector.runtimes import Distances, Features
 
 _HINTS = {"float32": "f32", "int8": "f32", "bfloat16": "bf16"}
-_ROOM = 256
-"""Entries by which the room for a memory bank grows."""
+_ROOM = 512
+"""Entries by which the room for a memory bank grows, and with which a frame is compared at once: their products stay in
+a processor core's cache."""
 _NOWHERE = np.float32(1e30)
-"""Squared length of the entries that are room only: never the nearest."""
+"""Half the squared length of the entries that are room only: never the nearest."""
 
 
 class OpenVINORuntime:
@@ -89,32 +92,18 @@ class OpenVINORuntime:
         deviation = ops.unsqueeze(ops.subtract(patches, ops.constant(head.centres)), _axis(1))
         white = ops.matmul(deviation, ops.constant(head.whitening), False, False)
         squared = ops.reduce_sum(ops.multiply(white, white), ops.constant(np.array([1, 2])), False)
-        return ov.Model([_map(squared, backbone, image_size)], [frame], "distances")
+        return ov.Model([_map(ops.sqrt(squared), backbone, image_size)], [frame], "distances")
 
     def nearest(self, backbone: AnyBackbone, image_size: int, head: NearestNeighbour, room: int) -> ov.CompiledModel:
-        """|p - b|² = |p|² + |b|² - 2 p·b; the bank comes in as an input, so that it can change from frame to frame."""
+        """|p - b|² = |p|² - 2 (p·b - |b|²/2) in whole steps; the bank comes in as an input, so that it can change from
+        frame to frame."""
         frame = _frame(image_size)
-        dimensions = head.memory_bank.shape[1]
-        bank = ops.parameter([room, dimensions], np.float32, name="bank")
-        squares = ops.parameter([1, room], np.float32, name="squares")
-        inputs = [frame, bank, squares]
-        patches = self._projected(backbone, image_size, frame, head)
-        lengths = ops.reduce_sum(ops.multiply(patches, patches), _axis(1), False)
-        if not head.screened:
-            squared = ops.add(_nearest(patches, bank, squares), lengths)
-        else:
-            screen = ops.parameter([room, SCREENED + 1], np.float32, name="screen")
-            inputs.append(screen)
-            first = ops.slice(patches, _axis(0), _axis(SCREENED), _axis(1), _axis(1))
-            rest = ops.subtract(lengths, ops.reduce_sum(ops.multiply(first, first), _axis(1), False))
-            rest = ops.unsqueeze(ops.sqrt(ops.relu(rest)), _axis(1))
-            bound = ops.add(_nearest(ops.concat([first, rest], 1), screen, squares), lengths)
-            count = refined(int(patches.get_output_shape(0)[0]))
-            farthest = ops.topk(bound, ops.constant(np.int64(count)), 0, "max", "none", "i32").output(1)
-            chosen = ops.gather(patches, farthest, ops.constant(np.int64(0)))
-            exact = ops.add(_nearest(chosen, bank, squares), ops.gather(lengths, farthest, ops.constant(np.int64(0))))
-            squared = ops.scatter_elements_update(bound, farthest, exact, ops.constant(np.int64(0)))
-        return self._compile(ov.Model([_map(squared, backbone, image_size)], inputs, "distances"))
+        patches = _signature(self._projected(backbone, image_size, frame, head))
+        bank = ops.parameter([room, patches.get_output_shape(0)[1]], np.int8, name="bank")
+        halves = ops.parameter([room], np.float32, name="half_squares")
+        squared = _squared_steps(patches, bank, halves, float(head.step[0]), exact_int8())
+        distances = ops.multiply(ops.sqrt(squared), ops.constant(head.step))
+        return self._compile(ov.Model([_map(distances, backbone, image_size)], [frame, bank, halves], "distances"))
 
 
 class _Infer:
@@ -124,7 +113,7 @@ class _Infer:
         self.compiled = compiled
         self._requests = threading.local()
 
-    def __call__(self, frame: NDArray[np.uint8], *others: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, frame: NDArray[np.uint8], *others: NDArray[Any]) -> NDArray[np.float32]:
         if not hasattr(self._requests, "own"):
             self._requests.own = self.compiled.create_infer_request()
         outputs = self._requests.own.infer(dict(enumerate((frame[None], *others))), share_inputs=True)
@@ -160,20 +149,17 @@ class _Search:
             room = -(-len(head.memory_bank) // _ROOM) * _ROOM
             shared = room, _Infer(engine.nearest(backbone, image_size, head, room))
         self._room, self._infer = shared
-        banks = [head.memory_bank, head.squares()[None], *([head.screen()] if head.screened else [])]
-        self._banks = [self._with_room(bank, number == 1) for number, bank in enumerate(banks)]
+        signatures = head.signatures()
+        self._bank = np.zeros((self._room, signatures.shape[1]), np.int8)
+        self._half_squares = np.full(self._room, _NOWHERE, np.float32)
+        self._bank[: len(signatures)] = signatures
+        self._half_squares[: len(signatures)] = half_squares(signatures)
 
     def __call__(self, frame: NDArray[np.uint8], /) -> NDArray[np.float32]:
-        return self._infer(frame, *self._banks)
+        return self._infer(frame, self._bank, self._half_squares)
 
     def with_bank(self, head: NearestNeighbour) -> Distances:
         return _Search(*self._how, head, (self._room, self._infer))
-
-    def _with_room(self, bank: NDArray[np.float32], squares: bool) -> NDArray[np.float32]:
-        shape = (1, self._room) if squares else (self._room, bank.shape[1])
-        whole = np.full(shape, _NOWHERE if squares else 0, np.float32)
-        whole[: bank.shape[0], : bank.shape[1]] = bank
-        return whole
 
 
 def _frame(image_size: int) -> ov.Node:
@@ -184,15 +170,58 @@ def _axis(number: int) -> ov.Node:
     return ops.constant(np.array([number]))
 
 
-def _nearest(patches: ov.Node, bank: ov.Node, squares: ov.Node) -> ov.Node:
-    """The least of |b|² - 2 p·b over the bank, for each patch."""
-    products = ops.matmul(ops.multiply(patches, ops.constant(np.float32(-2))), bank, False, True)
-    return ops.reduce_min(ops.add(products, squares), _axis(1), False)
+def _signature(patches: ov.Node) -> ov.Node:
+    """N×D → N×128: the first directions, and the length of the rest."""
+    if patches.get_output_shape(0)[1] <= DIRECTIONS + 1:
+        return patches
+    first, rest = ops.variadic_split(
+        patches, ops.constant(np.int64(1)), ops.constant(np.array([DIRECTIONS, -1]))
+    ).outputs()
+    length = ops.sqrt(ops.reduce_sum(ops.multiply(rest, rest), _axis(1), True))
+    return ops.concat([first, length], 1)
 
 
-def _map(squared: ov.Node, backbone: AnyBackbone, image_size: int) -> ov.Node:
+def _squared_steps(patches: ov.Node, bank: ov.Node, halves: ov.Node, step: float, int8: bool) -> ov.Node:
+    """N×D signatures, an M×D int8 bank and M half squares of it → N squared distances to the nearest, in steps²."""
+    # In half steps: OpenVINO multiplies in 8 bits where a scale follows, 1 is none to it, and halves are exact too.
+    half = ops.constant(np.float32(0.5))
+    if int8:
+        ends = [ops.constant(np.float32(side * LEVELS * scale)) for scale in (step, 0.5) for side in (-1, 1)]
+        halved = ops.fake_quantize(patches, *ends, 2 * LEVELS + 1)
+    else:
+        steps = ops.round(ops.multiply(patches, ops.constant(np.float32(1 / step))), "half_to_even")
+        halved = ops.multiply(ops.clamp(steps, float(-LEVELS), float(LEVELS)), half)
+    tiles = ops.constant(np.int64(0)), -(-bank.get_output_shape(0)[0] // _ROOM)
+    nearest = []
+    for entries, squares in zip(ops.split(bank, *tiles).outputs(), ops.split(halves, *tiles).outputs(), strict=True):
+        products = ops.matmul(halved, ops.multiply(ops.convert(entries, "f32"), half), False, True)
+        eighths = ops.multiply(ops.unsqueeze(squares, _axis(0)), ops.constant(np.float32(0.25)))
+        nearest.append(ops.reduce_max(ops.subtract(products, eighths), _axis(1), True))
+    lengths = ops.reduce_sum(ops.multiply(halved, halved), _axis(1), False)
+    closest = ops.multiply(ops.reduce_max(ops.concat(nearest, 1), _axis(1), False), ops.constant(np.float32(2)))
+    return ops.multiply(ops.subtract(lengths, closest), ops.constant(np.float32(4)))
+
+
+@cache
+def exact_int8() -> bool:
+    """Whether 8-bit products are summed exactly here: processors without the instructions for it may cut sums off at 16
+    bits. Where they are not, the same whole numbers are multiplied as float32, which takes longer."""
+    patches, bank = (ops.parameter([64, DIRECTIONS + 1], kind) for kind in (np.float32, np.int8))
+    halves = ops.parameter([64], np.float32)
+    squared = _squared_steps(patches, bank, halves, 1.0, True)
+    model = ov.Model([squared], [patches, bank, halves], "exact")
+    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    random = np.random.default_rng(0)
+    ours, theirs = (random.integers(-LEVELS, LEVELS + 1, (64, DIRECTIONS + 1)) for _ in range(2))
+    ours[:8], theirs[:8] = LEVELS, LEVELS  # the largest sums there are
+    theirs[8:16] = -LEVELS
+    found = compiled([ours.astype(np.float32), theirs.astype(np.int8), half_squares(theirs.astype(np.int8))])[0]
+    return bool(np.array_equal(found, ((ours[:, None] - theirs[None]) ** 2).sum(2).min(1)))
+
+
+def _map(distances: ov.Node, backbone: AnyBackbone, image_size: int) -> ov.Node:
     side = image_size // backbone.grid_stride
-    return ops.reshape(ops.sqrt(ops.relu(squared)), ops.constant(np.array([side, side])), False)
+    return ops.reshape(distances, ops.constant(np.array([side, side])), False)
 
 
 def _rows(x: ov.Node) -> ov.Node:

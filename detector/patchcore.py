@@ -3,7 +3,7 @@
 Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR 2022 (arXiv 2106.08265): patch features of
 several layers, locally aware pooling (section 3.1), a greedy coreset as memory bank (3.2), distance to the nearest
 neighbour as anomaly (3.3). Ours: channels standardised and layers weighted, blind to light, no re-weighting, a smoothed
-map, a search in two stages.
+map, distances between signatures of 128 bytes (:class:`detector.heads.NearestNeighbour`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from detector.coreset import MAX_CANDIDATES, greedy_coreset
-from detector.heads import NearestNeighbour
+from detector.heads import NearestNeighbour, fitting_step
 from detector.projection import Projection
 
 
@@ -35,15 +35,16 @@ def learn(
         chosen = greedy_coreset(projected, size, seed=seed, progress=progress)
         bank = projected[chosen]
         turned = _principal_directions(bank)
+        bank = np.ascontiguousarray(bank @ turned)
         head = NearestNeighbour(
-            projection.mean, np.ascontiguousarray(projection.matrix @ turned), np.ascontiguousarray(bank @ turned)
+            projection.mean, np.ascontiguousarray(projection.matrix @ turned), bank, fitting_step(bank)
         )
     progress(1.0)
     return head
 
 
 def _principal_directions(bank: NDArray[np.float32]) -> NDArray[np.float32]:
-    """D×D rotation after which the bank's first dimensions hold most of its length: those the search screens with."""
+    """D×D rotation after which the bank's first dimensions hold most of its length: those of a signature."""
     _, directions = np.linalg.eigh((bank.T @ bank).astype(np.float64))
     directions = directions[:, ::-1]
     # Which way a direction points is chance; fixed, so that the same pictures give the same model.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -127,7 +128,8 @@ class TaughtModel:
         return self.head.memory_bank
 
     def _with_bank(self, bank: NDArray[np.float32]) -> TaughtModel:
-        head = NearestNeighbour(self.head.mean, self.head.projection, np.ascontiguousarray(bank))
+        assert isinstance(self.head, NearestNeighbour)
+        head = dataclasses.replace(self.head, memory_bank=np.ascontiguousarray(bank))
         manifest = msgspec.structs.replace(
             self.manifest, coreset_size=len(bank), tensors_sha256=model_folder.tensors_sha256(head)
         )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from detector.backbone import MEAN, SCALE, AnyBackbone, Backbone, Convolution
 from detector.errors import ModelError
-from detector.heads import SCREENED, Gaussians, Head, NearestNeighbour, refined
+from detector.heads import DIRECTIONS, LEVELS, Gaussians, Head, NearestNeighbour, half_squares
 from detector.runtimes import Distances, Features
 
 
@@ -39,7 +39,8 @@ class _Distances:
         self._network, self._head = network, head
         arrays = dict(vars(head))
         if isinstance(head, NearestNeighbour):
-            arrays |= {"screen": head.screen(), "squares": head.squares()}
+            signatures = head.signatures()
+            arrays |= {"signatures": signatures.astype(np.float32).T, "half_squares": half_squares(signatures)}
         self._tensors = {name: network.tensor(array) for name, array in arrays.items()}
 
     def __call__(self, frame: NDArray[np.uint8], /) -> NDArray[np.float32]:
@@ -50,24 +51,20 @@ class _Distances:
                 deviation = (patches - learned["centres"])[:, None]
                 distances = (deviation @ learned["whitening"]).squeeze(1).norm(dim=1)
             else:
-                distances = _nearest(patches, self._head, learned)
+                distances = _nearest(patches, learned)
             return np.asarray(distances.reshape(self._network.side, -1).cpu().numpy(), np.float32)
 
     def with_bank(self, head: NearestNeighbour) -> Distances:
         return _Distances(self._network, head)
 
 
-def _nearest(patches: torch.Tensor, head: NearestNeighbour, learned: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The two stages of :class:`NearestNeighbour`, so that both runtimes say the same."""
-    bank = learned["memory_bank"]
-    if not head.screened:
-        return torch.cdist(patches, bank).amin(1)
-    rest = patches[:, SCREENED:].norm(dim=1, keepdim=True)
-    first = torch.cat((patches[:, :SCREENED], rest), 1)
-    squared = torch.addmm(learned["squares"][None], first, learned["screen"].T, alpha=-2).amin(1)
-    bound = (squared + (patches * patches).sum(1)).relu().sqrt()
-    farthest = bound.topk(refined(len(patches)), sorted=False).indices
-    return bound.index_copy(0, farthest, torch.cdist(patches[farthest], bank).amin(1))
+def _nearest(patches: torch.Tensor, learned: dict[str, torch.Tensor]) -> torch.Tensor:
+    """As :class:`NearestNeighbour` says. The products are whole numbers below 2²⁴, which float32 holds exactly."""
+    if patches.shape[1] > DIRECTIONS + 1:
+        patches = torch.cat((patches[:, :DIRECTIONS], patches[:, DIRECTIONS:].norm(dim=1, keepdim=True)), 1)
+    whole = (patches / learned["step"]).round().clamp(-LEVELS, LEVELS)
+    nearest = (whole @ learned["signatures"] - learned["half_squares"]).amax(1)
+    return ((whole * whole).sum(1) - 2 * nearest).sqrt() * learned["step"]
 
 
 class _PatchFeatures:

@@ -17,7 +17,7 @@ from safetensors.numpy import save
 
 from detector import ModelError, files, model_folder
 from detector.backbone import CHANNELS, Backbone, load_backbone
-from detector.heads import NearestNeighbour
+from detector.heads import NearestNeighbour, fitting_step
 from detector.model_folder import MANIFEST, Manifest
 from detector.region import full
 
@@ -25,7 +25,7 @@ from detector.region import full
 def learned(seed: int = 0, patches: int = 20) -> tuple[Manifest, NearestNeighbour, Backbone]:
     random = np.random.default_rng(seed)
     bank = random.normal(size=(patches, CHANNELS)).astype(np.float32)
-    head = NearestNeighbour(bank.mean(0), np.eye(CHANNELS, dtype=np.float32), bank)
+    head = NearestNeighbour(bank.mean(0), np.eye(CHANNELS, dtype=np.float32), bank, fitting_step(bank))
     network = load_backbone()
     manifest = model_folder.describe(
         head,
@@ -146,7 +146,12 @@ def bank_of(tensors: dict[str, np.ndarray[Any, Any]]) -> Callable[[Path], None]:
     return replace
 
 
-STATISTICS = {"mean": np.zeros(CHANNELS, np.float32), "projection": np.eye(CHANNELS, dtype=np.float32)}
+STATISTICS = {
+    "mean": np.zeros(CHANNELS, np.float32),
+    "projection": np.eye(CHANNELS, dtype=np.float32),
+    "step": np.ones(1, np.float32),
+}
+BANK = {"memory_bank": np.zeros((9, CHANNELS), np.float32)}
 
 
 @pytest.mark.parametrize(
@@ -163,9 +168,9 @@ STATISTICS = {"mean": np.zeros(CHANNELS, np.float32), "projection": np.eye(CHANN
         (fill_manifest(b"\xff\xfe{}"), "is damaged"),
         (fill_manifest(b"[]"), "is damaged"),
         (fill_manifest(b"[" * 100_000), "is damaged"),
-        (fill_manifest(b"{}"), "model format None, this software reads 2"),
+        (fill_manifest(b"{}"), "model format None, this software reads 3"),
         (drop_a_field, "is damaged .*.*threshold"),
-        (with_fields(format_version=1), "model format 1, this software reads 2: teach it again"),
+        (with_fields(format_version=1), "model format 1, this software reads 3: teach it again"),
         (with_fields(format_version="1"), "model format '1'"),
         (with_fields(backbone="resnet18"), "backbone resnet18 .* teach it again"),
         (with_fields(backbone_sha256="0" * 64), "backbone efficientnet-lite0 \\(000000000000"),
@@ -194,6 +199,8 @@ STATISTICS = {"mean": np.zeros(CHANNELS, np.float32), "projection": np.eye(CHANN
         (bank_of(STATISTICS | {"memory_bank": np.zeros((9, 3), np.float32)}), "tensors have the wrong shape"),
         (bank_of(STATISTICS | {"memory_bank": np.zeros((0, CHANNELS), np.float32)}), "tensors have the wrong shape"),
         (bank_of(STATISTICS | {"memory_bank": np.zeros((9, CHANNELS), np.float64)}), "tensors have the wrong shape"),
+        (bank_of(STATISTICS | BANK | {"step": np.ones((), np.float32)}), "tensors have the wrong shape: step"),
+        (bank_of(STATISTICS | BANK | {"step": np.zeros(1, np.float32)}), "quantisation step is not above 0"),
     ],
 )
 def test_every_damage_is_one_clear_error(damage: Callable[[Path], None], message: str, folder: Path) -> None:
