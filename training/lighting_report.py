@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from detector.relighting import KINDS
 from training.lighting import MIXED, ORIGINAL
 from training.lighting_study import TEACHINGS, LightingStudy
+from training.markdown import table
 
 
 def as_markdown(study: LightingStudy) -> str:
@@ -33,11 +34,11 @@ def as_markdown(study: LightingStudy) -> str:
             "",
             "Image AUROC",
             "",
-            *_table(["taught", ORIGINAL, "changed (mean)", *lights[1:]], auroc),
+            table(["taught", ORIGINAL, "changed (mean)", *lights[1:]], auroc),
             "",
             "False rejects and escapes at the threshold calibrated under the original light",
             "",
-            *_table(["taught", *(f"{what}, {name}" for what in ("rejects", "escapes") for name in _GROUPS)], mistakes),
+            table(["taught", *(f"{what}, {name}" for what in ("rejects", "escapes") for name in _GROUPS)], mistakes),
             "",
         ]
     )
@@ -59,7 +60,3 @@ def _share(study: LightingStudy, teaching: str, lights: Sequence[str], escapes: 
         return "–"
     wrong = sum(one.escapes if escapes else one.false_rejects for one in found)
     return f"{wrong / (pictures * len(lights)):.1%}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
