@@ -18,6 +18,9 @@ from detector.coreset import MAX_CANDIDATES, greedy_coreset
 from detector.heads import NearestNeighbour, fitting_step
 from detector.projection import Projection
 
+WIDEST = 512
+"""Dimensions a memory bank has at the most: wider features are projected at random first, which keeps distances."""
+
 
 def learn(
     patches: NDArray[np.float32],
@@ -28,6 +31,7 @@ def learn(
 ) -> NearestNeighbour:
     """Choose the memory bank among patch features (N×C float32, as the backbone gives them)."""
     random = np.random.default_rng(seed)
+    projection = projection.reduced(WIDEST, seed)
     if len(patches) > MAX_CANDIDATES:
         patches = patches[np.sort(random.choice(len(patches), MAX_CANDIDATES, replace=False))]
     with threadpool_limits(1, "blas"):  # rounding would depend on the number of threads
