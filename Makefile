@@ -2,12 +2,13 @@
 # make phone  the same for the whole network, with https and a QR code for phones
 # make test   set up everything, a browser included, and run all tests
 # make check  lint, format, types, import floors
+# make bench  measure everything, about 40 minutes, and write docs/benchmarks.md
 
 PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: run phone test check clean
+.PHONY: run phone test check bench clean
 
 run: .venv/base
 	@exec $(BIN)/defectvision serve
@@ -25,6 +26,10 @@ check: .venv/all
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_floors.py
 
+bench: .venv/all
+	@$(BIN)/python -m tests.equipment
+	$(BIN)/python -m benchmarks
+
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; '$(PYTHON)' is older or missing. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
@@ -37,7 +42,7 @@ check: .venv/all
 
 .venv/all: pyproject.toml | .venv/bin/python
 	@echo "Installing everything, torch and anomalib included: about 6 GB, some minutes, once."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[torch,anomalib,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[torch,int8,anomalib,dev]'
 	@touch $@ .venv/base
 
 clean:

@@ -8,7 +8,7 @@ this one plan.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -23,6 +23,7 @@ from detector.errors import ModelError
 NAME = "efficientnet-lite0"
 CHECKPOINT_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 PREPROCESSING = "BGR uint8, area-resized to a square; (value - 127) / 128"
+GRAPH_PREPROCESSING = "BGR uint8, area-resized to a square; the backbone's graph does what else there is to do"
 MEAN, SCALE = 127.0, 128.0
 
 
@@ -104,6 +105,7 @@ class Backbone:
     taps: tuple[int, ...] = TAPS
     grid_stride: int = 8
     size_multiple: int = 16
+    preprocessing: str = PREPROCESSING
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,9 @@ class GraphBackbone:
         sha256: over everything that makes its features what they are.
         grid_stride: stride of the patch grid.
         size_multiple: what the input size must be a multiple of.
+        torch_form: the same network for the torch runtime, as of :mod:`detector.timm_network`; empty where there is
+            none.
+        preprocessing: what is done before its input, in words.
     """
 
     name: str
@@ -125,9 +130,16 @@ class GraphBackbone:
     weights: bytes
     grid_stride: int = 8
     size_multiple: int = 32
+    torch_form: bytes = b""
+    preprocessing: str = GRAPH_PREPROCESSING
 
 
 AnyBackbone = Backbone | GraphBackbone
+
+
+def patch_grid(layers: Sequence[Layer]) -> int:
+    """Stride of the patch grid: that of the finest layer, but no less than 8."""
+    return max(8, min(layer.stride for layer in layers))
 
 
 @cache

@@ -23,7 +23,8 @@ from detector import backbone, score
 from detector.backbone import AnyBackbone, Backbone, GraphBackbone, Layer
 from detector.errors import ModelError
 from detector.files import sync_folder, write_atomically
-from detector.heads import METHODS, Head, NearestNeighbour, head_from, tensors_of
+from detector.heads import METHODS, NearestNeighbour
+from detector.light_gate import AnyHead, head_from, ordinary, tensors_of
 from detector.region import Region
 
 FORMAT_VERSION = 3
@@ -32,9 +33,10 @@ POOLING = (
     "finer layers averaged down to the patch grid, each averaged over its neighbourhood with zero padding, coarser "
     "ones enlarged bilinearly"
 )
-DEFINITIONS = {"preprocessing": backbone.PREPROCESSING, "pooling": POOLING, "score": score.DEFINITION}
-"""What must be the same for a model's scores to mean the same."""
+DEFINITIONS = {"pooling": POOLING, "score": score.DEFINITION}
+"""What must be the same, besides the backbone's preprocessing, for a model's scores to mean the same."""
 
+_SOFTWARE = ("defectvision", "openvino", "numpy", "opencv-python-headless")
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
@@ -49,7 +51,7 @@ class Manifest(msgspec.Struct, frozen=True, dict=True):
     region: Region
     precision: str
     backbone: str
-    backbone_sha256: str
+    backbone_sha256: Sha256
     backbone_files: dict[str, Sha256]
     layers: list[Layer]
     preprocessing: str
@@ -80,7 +82,7 @@ class Manifest(msgspec.Struct, frozen=True, dict=True):
 
 
 def describe(
-    head: Head,
+    head: AnyHead,
     *,
     category: str,
     image_size: int,
@@ -95,10 +97,11 @@ def describe(
     fingerprint: str,
 ) -> Manifest:
     """The manifest of a model that was just made."""
-    bank = isinstance(head, NearestNeighbour)
+    main = ordinary(head)
+    bank = isinstance(main, NearestNeighbour)
     return Manifest(
         format_version=FORMAT_VERSION,
-        method=next(name for name, kind in METHODS.items() if isinstance(head, kind)),
+        method=next(name for name, kind in METHODS.items() if isinstance(main, kind)),
         category=category,
         image_size=image_size,
         region=region,
@@ -107,10 +110,11 @@ def describe(
         backbone_sha256=network.sha256,
         backbone_files={name: _sha256(data) for name, data in backbone_files(network).items()},
         layers=list(network.layers),
+        preprocessing=network.preprocessing,
         **DEFINITIONS,
         projection=projection,
         coreset="greedy k-center in a Gaussian random projection" if bank else "none",
-        coreset_size=len(head.memory_bank) if isinstance(head, NearestNeighbour) else 0,
+        coreset_size=len(main.memory_bank) if isinstance(main, NearestNeighbour) else 0,
         seed=seed,
         n_images=n_images,
         held_out_scores=held_out_scores,
@@ -118,7 +122,7 @@ def describe(
         dataset_fingerprint=fingerprint,
         tensors_sha256=tensors_sha256(head),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        software={name: _version(name) for name in ("defectvision", "openvino", "numpy", "opencv-python-headless")},
+        software={name: _version(name) for name in (*_SOFTWARE, *(("nncf",) if precision == "int8" else ()))},
     )
 
 
@@ -127,7 +131,7 @@ def is_model_folder(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def write(folder: Path, manifest: Manifest, head: Head, network: AnyBackbone) -> None:
+def write(folder: Path, manifest: Manifest, head: AnyHead, network: AnyBackbone) -> None:
     """Write a model folder; an older model there is replaced in one step, and is untouched if that fails.
 
     Raises:
@@ -155,7 +159,7 @@ def write(folder: Path, manifest: Manifest, head: Head, network: AnyBackbone) ->
         raise ModelError(f"the model cannot be written to {folder}: {error.strerror}") from error
 
 
-def read(folder: Path) -> tuple[Manifest, Head, AnyBackbone]:
+def read(folder: Path) -> tuple[Manifest, AnyHead, AnyBackbone]:
     """Read and check a model folder.
 
     Raises:
@@ -163,7 +167,8 @@ def read(folder: Path) -> tuple[Manifest, Head, AnyBackbone]:
     """
     manifest = _decode(_read_file(folder, MANIFEST), folder)
     network = _read_backbone(folder, manifest)
-    if {name: getattr(manifest, name) for name in DEFINITIONS} != DEFINITIONS:
+    defined = DEFINITIONS | {"preprocessing": network.preprocessing}
+    if {name: getattr(manifest, name) for name in defined} != defined:
         raise ModelError(f"{folder} was made with another preprocessing, pooling or score definition: teach it again")
     side, left_over = divmod(manifest.image_size, network.grid_stride)
     if (
@@ -178,8 +183,8 @@ def read(folder: Path) -> tuple[Manifest, Head, AnyBackbone]:
     data = _read_checked(folder / manifest.tensors_file, manifest.tensors_sha256)
     try:
         channels = sum(layer.channels for layer in network.layers)
-        head = head_from(manifest.method, safetensors.load(data), channels, side * side)
-    except (SafetensorError, KeyError, ValueError, AttributeError, IndexError) as error:
+        head = head_from(manifest.method, manifest.projection, safetensors.load(data), channels, side * side)
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise ModelError(f"{folder / manifest.tensors_file} is damaged: {error}") from error
     return manifest, head, network
 
@@ -189,7 +194,8 @@ def backbone_files(network: AnyBackbone) -> dict[str, bytes]:
     if isinstance(network, Backbone):
         return {}
     name = f"backbone-{network.sha256[:16]}"
-    return {f"{name}.xml": network.xml, f"{name}.bin": network.weights}
+    files = {f"{name}.xml": network.xml, f"{name}.bin": network.weights}
+    return files | ({f"{name}.safetensors": network.torch_form} if network.torch_form else {})
 
 
 def _read_backbone(folder: Path, manifest: Manifest) -> AnyBackbone:
@@ -202,19 +208,26 @@ def _read_backbone(folder: Path, manifest: Manifest) -> AnyBackbone:
             )
         return backbone.load_backbone()
     name, named = f"backbone-{manifest.backbone_sha256[:16]}", manifest.backbone_files
-    if set(named) != {f"{name}.xml", f"{name}.bin"} or not manifest.layers:
+    needed, torch_form = {f"{name}.xml", f"{name}.bin"}, f"{name}.safetensors"
+    layers = tuple(manifest.layers)
+    if set(named) not in (needed, needed | {torch_form}) or not layers or not all(map(_makes_sense, layers)):
         raise ModelError(f"{folder / MANIFEST} is damaged: it names no graph of its backbone; copy the folder again")
-    xml, weights = (_read_checked(folder / file, named[file]) for file in (f"{name}.xml", f"{name}.bin"))
-    strides = [layer.stride for layer in manifest.layers]
+    files = {file: _read_checked(folder / file, sha256) for file, sha256 in named.items()}
     return GraphBackbone(
         manifest.backbone,
         manifest.backbone_sha256,
-        tuple(manifest.layers),
-        xml,
-        weights,
-        grid_stride=strides[0],
-        size_multiple=max(strides),
+        layers,
+        files[f"{name}.xml"],
+        files[f"{name}.bin"],
+        grid_stride=backbone.patch_grid(layers),
+        size_multiple=max(layer.stride for layer in layers),
+        torch_form=files.get(torch_form, b""),
     )
+
+
+def _makes_sense(layer: Layer) -> bool:
+    neighbourhood = layer.neighbourhood > 0 and layer.neighbourhood % 2 == 1
+    return layer.channels > 0 and layer.stride > 0 and neighbourhood and 0 < layer.weight < float("inf")
 
 
 def _read_checked(file: Path, sha256: str) -> bytes:
@@ -251,7 +264,7 @@ def _decode(text: bytes, folder: Path) -> Manifest:
         raise ModelError(f"{folder / MANIFEST} is damaged ({error}): copy the folder again, or teach anew") from error
 
 
-def _write_files(folder: Path, manifest: Manifest, head: Head, network: AnyBackbone) -> None:
+def _write_files(folder: Path, manifest: Manifest, head: AnyHead, network: AnyBackbone) -> None:
     write_atomically(folder / manifest.tensors_file, _pack(head))
     for name, data in backbone_files(network).items():
         write_atomically(folder / name, data)
@@ -263,11 +276,11 @@ def to_json(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2)
 
 
-def _pack(head: Head) -> bytes:
+def _pack(head: AnyHead) -> bytes:
     return bytes(safetensors.save(tensors_of(head)))
 
 
-def tensors_sha256(head: Head) -> str:
+def tensors_sha256(head: AnyHead) -> str:
     """What a manifest calls the tensors of this head."""
     return _sha256(_pack(head))
 

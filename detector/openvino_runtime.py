@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import threading
+from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 # Importing openvino reports so to its makers, unasked, and no environment variable stops it. A telemetry client that
@@ -45,11 +48,12 @@ class OpenVINORuntime:
         self._core = ov.Core()
         if precision == "bfloat16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ModelError("this processor does not compute in bfloat16: use a float32 model")
+        self._precision = precision
         self._configuration = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "NUM_STREAMS": str(workers)}
 
     def features(self, backbone: AnyBackbone, image_size: int) -> Features:
         frame = _frame(image_size)
-        maps = [_to_grid(x, backbone, image_size) for x in _pooled(self._taps(backbone, frame), backbone)]
+        maps = [_to_grid(x, backbone, image_size) for x in _pooled(_taps(backbone, _planes(frame)), backbone)]
         rows = _rows(ops.concat(maps, 1))
         infer = _Infer(self._compile(ov.Model([rows], [frame], "features")))
         return lambda picture: infer(picture)
@@ -63,22 +67,10 @@ class OpenVINORuntime:
     def _compile(self, model: ov.Model) -> ov.CompiledModel:
         return self._core.compile_model(model, "CPU", self._configuration)
 
-    def _taps(self, backbone: AnyBackbone, frame: ov.Node) -> list[ov.Node]:
-        x = ops.transpose(ops.convert(frame, "f32"), ops.constant(np.array([0, 3, 1, 2])))
-        if isinstance(backbone, Backbone):
-            return _lite_taps(backbone, x)
-        try:
-            graph = self._core.read_model(backbone.xml, backbone.weights)
-            graph.reshape([1, 3, *frame.get_output_shape(0)[1:3]])
-        except RuntimeError as error:
-            raise ModelError(f"the backbone {backbone.name} cannot be used: {error}") from error
-        graph.get_parameters()[0].output(0).replace(x.output(0))
-        return [output.get_node().input_value(0) for output in graph.outputs]
-
     def _projected(self, backbone: AnyBackbone, image_size: int, frame: ov.Node, head: Head) -> ov.Node:
         """N×D. The projection of a coarse layer is made before it is enlarged: both are linear."""
         mean, rows, start = None, -head.mean @ head.projection, 0
-        for x, layer in zip(_pooled(self._taps(backbone, frame), backbone), backbone.layers, strict=True):
+        for x, layer in zip(_pooled(_taps(backbone, _planes(frame)), backbone), backbone.layers, strict=True):
             weight = head.projection[start : start + layer.channels].T[:, :, None, None]
             x = ops.convolution(x, ops.constant(np.ascontiguousarray(weight)), [1, 1], [0, 0], [0, 0], [1, 1])
             x = _to_grid(x, backbone, image_size)
@@ -94,16 +86,41 @@ class OpenVINORuntime:
         squared = ops.reduce_sum(ops.multiply(white, white), ops.constant(np.array([1, 2])), False)
         return ov.Model([_map(ops.sqrt(squared), backbone, image_size)], [frame], "distances")
 
-    def nearest(self, backbone: AnyBackbone, image_size: int, head: NearestNeighbour, room: int) -> ov.CompiledModel:
+    def nearest(self, backbone: AnyBackbone, image_size: int, head: NearestNeighbour, room: int) -> _Nearest:
         """|p - b|² = |p|² - 2 (p·b - |b|²/2) in whole steps; the bank comes in as an input, so that it can change from
         frame to frame."""
         frame = _frame(image_size)
         patches = _signature(self._projected(backbone, image_size, frame, head))
         bank = ops.parameter([room, patches.get_output_shape(0)[1]], np.int8, name="bank")
         halves = ops.parameter([room], np.float32, name="half_squares")
-        squared = _squared_steps(patches, bank, halves, float(head.step[0]), exact_int8())
-        distances = ops.multiply(ops.sqrt(squared), ops.constant(head.step))
-        return self._compile(ov.Model([_map(distances, backbone, image_size)], [frame, bank, halves], "distances"))
+        if self._precision != "bfloat16":
+            distances = _to_bank(patches, bank, halves, head, backbone, image_size, exact_int8())
+            return _Infer(self._compile(ov.Model([distances], [frame, bank, halves], "distances")))
+        # A graph of its own: as part of a bfloat16 one, its whole numbers would be rounded to 8 bits.
+        taken = ops.parameter([1, *patches.get_output_shape(0)], np.float32, name="patches")
+        rows = ops.squeeze(taken, _axis(0))
+        distances = _to_bank(rows, bank, halves, head, backbone, image_size, exact_int8())
+        signatures = _Infer(self._compile(ov.Model([patches], [frame], "signatures")))
+        exact = self._configuration | {"INFERENCE_PRECISION_HINT": "f32"}
+        search = _Infer(self._core.compile_model(ov.Model([distances], [taken, bank, halves], "search"), "CPU", exact))
+        return lambda frame, bank, half_squares: search(signatures(frame), bank, half_squares)
+
+    def whole(self, backbone: AnyBackbone, image_size: int, head: Head) -> ov.Model:
+        """The same as a graph that takes nothing but the frame, not compiled: the memory bank is a constant in it."""
+        if isinstance(head, Gaussians):
+            return self._mahalanobis(backbone, image_size, head)
+        frame = _frame(image_size)
+        # Where it will run is not known here, and not every processor sums 8-bit products exactly. Those with bfloat16
+        # do, and would round float32 to it. (As constants of 8 bits they would be multiplied with rounded patches.)
+        int8 = self._precision == "bfloat16"
+        bank, halves = _with_room(head, _room(head))
+        constants = ops.constant(bank if int8 else bank.astype(np.float32)), ops.constant(halves)
+        patches = _signature(self._projected(backbone, image_size, frame, head))
+        return ov.Model([_to_bank(patches, *constants, head, backbone, image_size, int8)], [frame], "distances")
+
+
+_Nearest = Callable[[NDArray[np.uint8], NDArray[np.int8], NDArray[np.float32]], NDArray[np.float32]]
+"""Frame, memory bank and half squares of it → distances."""
 
 
 class _Infer:
@@ -113,7 +130,7 @@ class _Infer:
         self.compiled = compiled
         self._requests = threading.local()
 
-    def __call__(self, frame: NDArray[np.uint8], *others: NDArray[Any]) -> NDArray[np.float32]:
+    def __call__(self, frame: NDArray[Any], *others: NDArray[Any]) -> NDArray[np.float32]:
         if not hasattr(self._requests, "own"):
             self._requests.own = self.compiled.create_infer_request()
         outputs = self._requests.own.infer(dict(enumerate((frame[None], *others))), share_inputs=True)
@@ -142,18 +159,14 @@ class _Search:
         backbone: AnyBackbone,
         image_size: int,
         head: NearestNeighbour,
-        shared: tuple[int, _Infer] | None = None,
+        shared: tuple[int, _Nearest] | None = None,
     ) -> None:
         self._how = engine, backbone, image_size
         if shared is None or shared[0] < len(head.memory_bank):
-            room = -(-len(head.memory_bank) // _ROOM) * _ROOM
-            shared = room, _Infer(engine.nearest(backbone, image_size, head, room))
+            room = _room(head)
+            shared = room, engine.nearest(backbone, image_size, head, room)
         self._room, self._infer = shared
-        signatures = head.signatures()
-        self._bank = np.zeros((self._room, signatures.shape[1]), np.int8)
-        self._half_squares = np.full(self._room, _NOWHERE, np.float32)
-        self._bank[: len(signatures)] = signatures
-        self._half_squares[: len(signatures)] = half_squares(signatures)
+        self._bank, self._half_squares = _with_room(head, self._room)
 
     def __call__(self, frame: NDArray[np.uint8], /) -> NDArray[np.float32]:
         return self._infer(frame, self._bank, self._half_squares)
@@ -162,8 +175,39 @@ class _Search:
         return _Search(*self._how, head, (self._room, self._infer))
 
 
+def _room(head: NearestNeighbour) -> int:
+    return -(-len(head.memory_bank) // _ROOM) * _ROOM
+
+
+def _with_room(head: NearestNeighbour, room: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """The bank's signatures, room×128, and half their squares, room."""
+    signatures = head.signatures()
+    bank = np.zeros((room, signatures.shape[1]), np.int8)
+    halves = np.full(room, _NOWHERE, np.float32)
+    bank[: len(signatures)], halves[: len(signatures)] = signatures, half_squares(signatures)
+    return bank, halves
+
+
 def _frame(image_size: int) -> ov.Node:
     return ops.parameter([1, image_size, image_size, 3], np.uint8, name="frame")
+
+
+def _planes(frame: ov.Node) -> ov.Node:
+    """1×S×S×3 uint8 → 1×3×S×S float32."""
+    return ops.transpose(ops.convert(frame, "f32"), ops.constant(np.array([0, 3, 1, 2])))
+
+
+def _to_bank(
+    patches: ov.Node,
+    bank: ov.Node,
+    halves: ov.Node,
+    head: NearestNeighbour,
+    backbone: AnyBackbone,
+    image_size: int,
+    int8: bool,
+) -> ov.Node:
+    squared = _squared_steps(patches, bank, halves, float(head.step[0]), int8)
+    return _map(ops.multiply(ops.sqrt(squared), ops.constant(head.step)), backbone, image_size)
 
 
 def _axis(number: int) -> ov.Node:
@@ -251,6 +295,44 @@ def _to_grid(x: ov.Node, backbone: AnyBackbone, image_size: int) -> ov.Node:
         return x
     size, axes = ops.constant(np.array([side, side])), ops.constant(np.array([2, 3]))
     return ops.interpolate(x, size, "linear", "sizes", axes=axes)
+
+
+def backbone_graph(backbone: AnyBackbone, image_size: int) -> ov.Model:
+    """1×3×S×S float32, BGR 0..255 → the outputs of its layers: what a :class:`GraphBackbone` holds. Every node is named
+    after its place in the graph, so that the same backbone gives the same graph."""
+    picture = ops.parameter([1, 3, image_size, image_size], np.float32, name="picture")
+    return named_by_place(ov.Model(_taps(backbone, picture), [picture], "backbone"))
+
+
+def named_by_place(graph: ov.Model) -> ov.Model:
+    """The graph itself, with names that do not depend on what else was built before."""
+    for place, node in enumerate(graph.get_ordered_ops()):
+        node.set_friendly_name(f"{node.get_type_name()}_{place}")
+    for place, output in enumerate(graph.outputs):
+        output.get_tensor().set_names({f"layer_{place}"})
+    return graph
+
+
+def as_ir(graph: ov.Model) -> tuple[bytes, bytes]:
+    """The two halves of the OpenVINO IR of a graph, without what it says of versions."""
+    with tempfile.TemporaryDirectory() as folder:
+        xml = Path(folder) / "graph.xml"
+        ov.save_model(graph, xml, compress_to_fp16=False)
+        text, _, _ = xml.read_bytes().rpartition(b"<rt_info>")
+        return text + b"</net>\n", xml.with_suffix(".bin").read_bytes()
+
+
+def _taps(backbone: AnyBackbone, x: ov.Node) -> list[ov.Node]:
+    """1×3×S×S float32, BGR 0..255 → the outputs of its layers."""
+    if isinstance(backbone, Backbone):
+        return _lite_taps(backbone, x)
+    try:
+        graph = ov.Core().read_model(backbone.xml, backbone.weights)
+        graph.reshape(list(x.get_output_shape(0)))
+    except RuntimeError as error:
+        raise ModelError(f"the backbone {backbone.name} cannot be used: {error}") from error
+    graph.get_parameters()[0].output(0).replace(x.output(0))
+    return [output.get_node().input_value(0).get_node() for output in graph.outputs]
 
 
 def _lite_taps(backbone: Backbone, x: ov.Node) -> list[ov.Node]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,10 @@ from detector.errors import ModelError
 from detector.heads import Head, NearestNeighbour
 
 RUNTIMES = ("openvino", "torch")
-PRECISIONS = ("float32", "bfloat16", "int8")
-"""Of the backbone and the search. Scores of one precision are not those of another, so it is part of a model."""
+Precision = Literal["float32", "bfloat16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
+"""What the backbone computes in, and with bfloat16 the search too. Scores of one precision are not those of another, so
+it is part of a model."""
 
 Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Input size × input size × 3 uint8 BGR → N×C float32 patch features, row by row of the patch grid, layer by layer."""

@@ -10,11 +10,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detector import anomalib_export, model_folder
+from detector import anomalib_export, light_gate, model_folder
 from detector.backbone import AnyBackbone
 from detector.errors import ModelError
-from detector.heads import Head, NearestNeighbour
+from detector.heads import NearestNeighbour
 from detector.images import BGRImage
+from detector.light_gate import AnyHead, LightGated, ordinary
 from detector.model import Detector
 from detector.model_folder import Manifest
 from detector.runtimes import Distances, Features, Runtime, runtime
@@ -34,7 +35,7 @@ class TaughtModel:
     def __init__(
         self,
         manifest: Manifest,
-        head: Head,
+        head: AnyHead,
         backbone: AnyBackbone,
         engine: Runtime,
         distances: Distances | None = None,
@@ -42,13 +43,18 @@ class TaughtModel:
         self.manifest, self.head = manifest, head
         self.hash, self.runtime = manifest.hash, engine.name
         self._backbone, self._engine = backbone, engine
-        self._distances = distances or engine.distances(backbone, manifest.image_size, head)
+        self._distances = distances or light_gate.distances(engine, backbone, manifest.image_size, head)
         self._features: Features | None = None
 
     @property
     def category(self) -> str:
         """What the parts are called."""
         return self.manifest.category
+
+    @property
+    def backbone(self) -> AnyBackbone:
+        """The network its patch features come from."""
+        return self._backbone
 
     @property
     def image_size(self) -> int:
@@ -74,7 +80,8 @@ class TaughtModel:
         return Detection(detection.score, region.to_frame(detection.anomaly_map))
 
     def patches(self, frame: BGRImage) -> NDArray[np.float32]:
-        """Projected patch features of a frame, N×D float32, row by row of the patch grid: what a memory bank holds.
+        """Projected patch features of a frame, N×D float32, row by row of the patch grid: what a memory bank holds
+        (that for the light which was taught).
 
         Raises:
             ImageError: not a frame.
@@ -82,14 +89,15 @@ class TaughtModel:
         if self._features is None:
             self._features = self._engine.features(self._backbone, self.manifest.image_size)
         features = self._features(self.manifest.region.to_input(frame, self.manifest.image_size))
-        return np.asarray((features - self.head.mean) @ self.head.projection, np.float32)
+        head = ordinary(self.head)
+        return np.asarray((features - head.mean) @ head.projection, np.float32)
 
     def remember(self, patches: NDArray[np.float32]) -> TaughtModel:
         """A model whose memory bank holds these patches (K×D, from :meth:`patches`) too, at its end. Takes about a
         millisecond: nothing is compiled again until some hundreds have been added.
 
         Raises:
-            ModelError: they do not fit, or the model has no memory bank.
+            ModelError: they do not fit, or the model has no memory bank, or two.
         """
         bank = self._bank()
         if patches.ndim != 2 or patches.shape[1] != bank.shape[1] or not np.isfinite(patches).all():
@@ -100,7 +108,8 @@ class TaughtModel:
         """A model whose memory bank lacks these entries.
 
         Raises:
-            ModelError: there are no such entries, none would be left, or the model has no memory bank.
+            ModelError: there are no such entries, none would be left, or the model has no memory bank, or
+                two.
         """
         bank, chosen = self._bank(), np.asarray(entries, np.intp)
         if chosen.size and not (chosen.min() >= 0 and chosen.max() < len(bank)):
@@ -123,6 +132,10 @@ class TaughtModel:
         model_folder.write(Path(folder), self.manifest, self.head, self._backbone)
 
     def _bank(self) -> NDArray[np.float32]:
+        if isinstance(self.head, LightGated):
+            raise ModelError(
+                "a model that is blind to light where it is new cannot remember or forget: teach without --light-blind"
+            )
         if not isinstance(self.head, NearestNeighbour):
             raise ModelError(f"a {self.manifest.method} model has no memory bank: use patchcore")
         return self.head.memory_bank

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector import model_folder, padim, patchcore, region
+from detector import known_light, model_folder, padim, patchcore, region
 from detector.backbone import AnyBackbone, load_backbone
 from detector.calibration import DEFAULT_K, calibrate
 from detector.errors import ModelError
 from detector.heads import Head
 from detector.illumination import LightScatter, light_scatter
 from detector.images import BGRImage
+from detector.light_gate import IN_NEW_LIGHT, AnyHead, LightGated, blind_ratio
 from detector.projection import Projection, learn_projection
-from detector.region import Region
-from detector.runtimes import Features, runtime
+from detector.quantisation import quantise
+from detector.runtimes import Features, Precision, Runtime, runtime
 from detector.score import to_detection
 from detector.taught_model import TaughtModel
 
@@ -51,6 +52,9 @@ MAX_FRAMES = 48
 """Images kept whole, chosen at random, to be scored and relit: 15 MB at 320²."""
 MAX_PATCHES = 200_000
 """Patches kept for the choice of the coreset, 140 MB; beyond that each image gives a share, chosen at random."""
+MAX_NUMBERS = 80_000_000
+"""Numbers in the patches kept, 320 MB, of which teaching makes three copies: fewer patches of a backbone with more than
+400 channels, about as many as a coreset is chosen from of a WideResNet's 1536."""
 
 Progress = Callable[[str, float], None]
 
@@ -65,7 +69,7 @@ class FitOptions(TypedDict, total=False):
     inspect: region.Choice
     light_blind: bool
     backbone: AnyBackbone | None
-    precision: str
+    precision: Precision
     seed: int
 
 
@@ -79,7 +83,7 @@ def fit(
     inspect: region.Choice = "auto",
     light_blind: bool = False,
     backbone: AnyBackbone | None = None,
-    precision: str = "float32",
+    precision: Precision = "float32",
     holdout: float = HOLDOUT,
     seed: int = 0,
     category: str = "",
@@ -99,10 +103,13 @@ def fit(
         image_size: side of the square input in pixels, a multiple of 16 (32 for most other backbones).
         coreset_size: patches in the memory bank at the most.
         inspect: ``auto`` leaves out a plain background, :func:`detector.region.find_region`; ``full`` nothing.
-        light_blind: leave out the directions in which light moves the features, :mod:`detector.illumination`: better
-            under lights that were not taught, a little worse under the one that was.
+        light_blind: learn a second head that leaves out the directions in which light moves the features
+            (:mod:`detector.illumination`), for frames whose light is new (:mod:`detector.known_light`): mostly better
+            there, and the same in the light that was taught. Takes twice as long to teach.
         backbone: another network than EfficientNet-Lite0.
-        precision: ``float32``, or ``bfloat16`` where the processor has it.
+        precision: ``float32``, ``bfloat16`` where the processor has it, or ``int8``: the backbone is quantised with a
+            sample of the images (the first 60 of an iterator) before anything is learned, so memory bank, held-out
+            scores and threshold are those of the quantised one.
         holdout: share of the images held out at a time: a bank is made of the others and these are scored against it,
             until 30 images are scored or all are. The default threshold is mean + 3·std of these raw scores, none of
             which a bank had seen; the model's own bank is then made of all images.
@@ -124,8 +131,13 @@ def fit(
     _check(size, coreset, holdout, network)
     report = progress or (lambda stage, fraction: None)
     total = total or (len(images) if isinstance(images, Sized) else None)
-    inspected, frames = _inspected(images, inspect, size // network.grid_stride, size)
     engine = runtime(runtime_name, workers=workers, precision=precision)
+    sample, frames = _sampled(images, size) if inspect == "auto" or precision == "int8" else ([], images)
+    side = size // network.grid_stride
+    inspected = region.find_region(sample, side, size) if sample and inspect == "auto" else region.full(side)
+    if precision == "int8" and sample:
+        network = quantise(network, [inspected.to_input(image, size) for image in sample])
+    del sample  # whole pictures, up to 60 of them
     features = engine.features(network, size)
     kept = _Kept(seed, padim.MAX_IMAGES if method == "padim" else MAX_FRAMES)
     for frame in frames:
@@ -135,20 +147,19 @@ def fit(
     kept.require_enough()
 
     random = np.random.default_rng(seed)
-    scatter = None
-    if light_blind:
-        order = sorted(kept.frames)
-        scatter = light_scatter([kept.frames[number] for number in order], features, seed=seed)
+    whole = [kept.frames[number] for number in sorted(kept.frames)]
+    scatter = light_scatter(whole, features, seed=seed) if light_blind else None
     report("memory bank", 0.5)
     folds = _folds(sorted(kept.frames), kept.seen, holdout, random)
-    learner = _Learner(kept, network, scatter, method, coreset, seed, features)
-    scores = []
-    for number, fold in enumerate(folds):
-        head = learner.learn(fold, _share(report, number, len(folds) + 1))
-        distances = engine.distances(network, size, head)
-        scores += [to_detection(distances(kept.frames[index])).score for index in sorted(fold)]
+    learner = _Learner(kept, network, None, method, coreset, seed, features)
+    steps = _steps(report, (len(folds) + 1) * (2 if light_blind else 1))
+    head: AnyHead
+    head, scores = learner.validated(folds, engine, size, steps)
     threshold = calibrate(scores, DEFAULT_K).threshold
-    head = learner.learn(set(), _share(report, len(folds), len(folds) + 1))
+    if light_blind:
+        blind, others = replace(learner, scatter=scatter).validated(folds, engine, size, steps)
+        ratio = np.array([blind_ratio(scores, others)], np.float32)
+        head = LightGated(head, blind, known_light.learn(whole), ratio)
     manifest = model_folder.describe(
         head,
         category=category,
@@ -156,7 +167,7 @@ def fit(
         region=inspected,
         precision=precision,
         network=network,
-        projection="standardised, layers weighted" + (", blind to light" if light_blind else ""),
+        projection="standardised, layers weighted" + (IN_NEW_LIGHT if light_blind else ""),
         seed=seed,
         n_images=kept.seen,
         held_out_scores=scores,
@@ -177,12 +188,8 @@ def _check(size: int, coreset: int, holdout: float, network: AnyBackbone) -> Non
         raise ModelError(f"holdout {holdout} cannot be used: take a share between 0 and 1")
 
 
-def _inspected(
-    images: Iterable[BGRImage], choice: region.Choice, side: int, size: int
-) -> tuple[Region, Iterable[BGRImage]]:
-    """The region to inspect, and the images as they were before some were looked at for it."""
-    if choice == "full":
-        return region.full(side), images
+def _sampled(images: Iterable[BGRImage], size: int) -> tuple[list[BGRImage], Iterable[BGRImage]]:
+    """Some of the images, spread over a sequence or the first of an iterator, and all of them as they were before."""
     if isinstance(images, Sequence):
         indices = np.unique(np.linspace(0, len(images) - 1, min(len(images), region.SAMPLE)).astype(int))
         sample = [images[int(index)] for index in indices] if len(images) else []
@@ -192,8 +199,8 @@ def _inspected(
         sample = list(itertools.islice(rest, region.SAMPLE))
         rest = itertools.chain(sample, rest)
     for image in sample:
-        region.full(side).to_input(image, size)  # refuses what is no picture
-    return (region.find_region(sample, side, size) if sample else region.full(side)), rest
+        region.full(1).to_input(image, size)  # refuses what is no picture
+    return sample, rest
 
 
 class _Kept:
@@ -222,8 +229,9 @@ class _Kept:
         self._all_the_same = self._all_the_same and np.array_equal(frame, self._first)
         self._patches.append(self._some(patches))
         self._count += len(self._patches[-1])
-        if self._count > MAX_PATCHES:
-            self._share = max(1, MAX_PATCHES * 9 // 10 // len(self._patches))
+        at_most = min(MAX_PATCHES, MAX_NUMBERS // patches.shape[1])
+        if self._count > at_most:
+            self._share = max(1, at_most * 9 // 10 // len(self._patches))
             self._patches = [self._some(own) for own in self._patches]
             self._count = sum(map(len, self._patches))
         # Reservoir sampling (Vitter 1985): every image has the same chance, however many come.
@@ -265,6 +273,16 @@ class _Learner:
     seed: int
     features: Features
 
+    def validated(
+        self, folds: Sequence[set[int]], engine: Runtime, size: int, steps: Iterator[Callable[[float], None]]
+    ) -> tuple[Head, list[float]]:
+        """Learned from everything, and the scores of held-out images against what was learned without them."""
+        scores = []
+        for fold in folds:
+            distances = engine.distances(self.network, size, self.learn(fold, next(steps)))
+            scores += [to_detection(distances(self.kept.frames[index])).score for index in sorted(fold)]
+        return self.learn(set(), next(steps)), scores
+
     def learn(self, without: set[int], progress: Callable[[float], None]) -> Head:
         patches = self.kept.patches(without)
         projection = learn_projection(patches, self.network.layers, self.scatter)
@@ -287,6 +305,10 @@ def _folds(kept: Sequence[int], n_images: int, holdout: float, random: np.random
     return [set(order[start : start + size]) for start in range(0, min(len(kept), HELD_OUT_ENOUGH), size)]
 
 
-def _share(report: Progress, number: int, of: int) -> Callable[[float], None]:
-    """Progress of one memory bank among several, within the second half of the whole."""
-    return lambda fraction: report("memory bank", 0.5 + 0.5 * (number + fraction) / of)
+def _steps(report: Progress, count: int) -> Iterator[Callable[[float], None]]:
+    """Progress of one memory bank after another, within the second half of the whole."""
+
+    def step(number: int) -> Callable[[float], None]:
+        return lambda fraction: report("memory bank", 0.5 + 0.5 * (number + fraction) / count)
+
+    return map(step, range(count))

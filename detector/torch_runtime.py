@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from detector.backbone import MEAN, SCALE, AnyBackbone, Backbone, Convolution
+from detector.backbone import MEAN, SCALE, AnyBackbone, Backbone, Convolution, GraphBackbone
 from detector.errors import ModelError
 from detector.heads import DIRECTIONS, LEVELS, Gaussians, Head, NearestNeighbour, half_squares
 from detector.runtimes import Distances, Features
@@ -73,9 +75,7 @@ class _PatchFeatures:
     def __init__(self, backbone: AnyBackbone, image_size: int, device: torch.device) -> None:
         self._backbone, self._device = backbone, device
         self.side = image_size // backbone.grid_stride
-        if not isinstance(backbone, Backbone):
-            raise ModelError(f"the backbone {backbone.name} exists as an OpenVINO graph only: use RUNTIME=openvino")
-        self._taps = _LiteTaps(backbone, device)
+        self._taps = _LiteTaps(backbone, device) if isinstance(backbone, Backbone) else _timm_taps(backbone, device)
 
     def tensor(self, array: NDArray[np.float32]) -> torch.Tensor:
         return torch.from_numpy(np.array(array)).to(self._device)
@@ -92,6 +92,20 @@ class _PatchFeatures:
                 y = F.interpolate(y, (self.side, self.side), mode="bilinear", align_corners=False)
             maps.append(y)
         return torch.cat(maps, 1)[0].flatten(1).T
+
+
+def _timm_taps(backbone: GraphBackbone, device: torch.device) -> Callable[[torch.Tensor], Sequence[torch.Tensor]]:
+    if not backbone.torch_form:
+        raise ModelError(f"the backbone {backbone.name} exists as an OpenVINO graph only: use RUNTIME=openvino")
+    try:
+        from detector.timm_network import unpacked
+    except ImportError as error:
+        raise ModelError(
+            f"the backbone {backbone.name} needs timm: pip install 'defectvision[torch]' "
+            "(in a clone: .venv/bin/pip install -e '.[torch]'), or use RUNTIME=openvino"
+        ) from error
+    network: Callable[[torch.Tensor], Sequence[torch.Tensor]] = unpacked(backbone.torch_form).to(device)
+    return network
 
 
 class _LiteTaps:

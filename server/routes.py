@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.templating import Jinja2Templates
 
-from detector import Calibration, Detector, ImageError
+from detector import Calibration, Detector, ImageError, TaughtModel
 from detector.calibration import DEFAULT_K
 from detector.images import decode, encode_png
 from detector.score import overlay
@@ -182,6 +182,7 @@ class Routes:
             "model_category": inspection.category if ready else None,
             "runtime": model.runtime if model else None,
             "image_size": model.image_size if model else None,
+            "backbone": model.manifest.backbone if isinstance(model, TaughtModel) else None,
             "model_hash": model.hash if model else None,
             "threshold": inspection.threshold.value if ready else None,
             "threshold_source": inspection.threshold.source if ready else None,

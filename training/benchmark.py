@@ -119,9 +119,9 @@ def random_model(image_size: int, coreset_size: int, engine: Runtime) -> TaughtM
     return TaughtModel(manifest, head, network, engine)
 
 
-def draw(width: int = 1280, height: int = 720) -> BGRImage:
+def draw(width: int = 1280, height: int = 720, seed: int = 0) -> BGRImage:
     """A textured disc under uneven light: a frame to measure with where there is none."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     texture = cv2.resize(random.normal(0, 12, (max(1, height // 8), max(1, width // 8), 3)), (width, height))
     picture = texture + random.normal(0, 4, texture.shape) + np.linspace(40, 90, width)[None, :, None]
     cv2.circle(picture, (width // 2, height // 2), min(width, height) // 3, (150, 140, 130), -1)

@@ -7,7 +7,10 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("defectvision", "openvino", "numpy", "opencv-python-headless", "scikit-learn", "torch", "anomalib", "timm")
+PACKAGES = (
+    *("defectvision", "openvino", "numpy", "opencv-python-headless", "scikit-learn"),
+    *("nncf", "torch", "anomalib", "timm"),
+)
 
 
 def processor() -> str:

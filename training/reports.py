@@ -6,6 +6,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from detector import Detector, TaughtModel
+from detector.light_gate import LightGated
 from detector.region import Region
 from training import datasets
 from training.datasets import DataSet
@@ -13,6 +15,7 @@ from training.evaluate import Evaluation
 from training.train import Training
 
 LISTED_PICTURES = 10
+NEW_LIGHT = "judged by what was learned blind to light; one threshold for both"
 
 
 def layout(data_set: DataSet) -> str:
@@ -48,6 +51,15 @@ def inspected_part(region: Region) -> str:
     return f"{left}–{right} % of the width, {top}–{bottom} % of the height: the rest was plain; --region full takes all"
 
 
+def made_of(model: Detector) -> str:
+    """What kind of model it is, in words."""
+    if not isinstance(model, TaughtModel):
+        return f"made elsewhere, {model.image_size}²"
+    manifest = model.manifest
+    network = manifest.backbone.removesuffix(f", {manifest.precision}")  # a quantised backbone says so in its name
+    return f"{manifest.method}, {manifest.image_size}², {network}, {manifest.precision}"
+
+
 def training_report(training: Training, output: Path) -> str:
     """What was learned, as aligned text, and the next command."""
     manifest = training.model.manifest
@@ -59,8 +71,9 @@ def training_report(training: Training, output: Path) -> str:
     )
     rows = [
         ("pictures", str(manifest.n_images)),
-        ("model", f"{manifest.method}, {manifest.image_size}², {manifest.backbone}, {manifest.precision}"),
+        ("model", made_of(training.model)),
         *([("memory bank", f"{manifest.coreset_size} patches")] if manifest.coreset_size else []),
+        *([("new light", NEW_LIGHT)] if isinstance(training.model.head, LightGated) else []),
         ("inspected", inspected_part(manifest.region)),
         ("threshold", f"{training.model.threshold:.4f}, from {held_out} pictures held out in turn"),
         ("seconds", f"{training.seconds:.1f}"),
@@ -70,13 +83,14 @@ def training_report(training: Training, output: Path) -> str:
     return _aligned(rows)
 
 
-def evaluation_report(evaluation: Evaluation, threshold_source: str) -> str:
+def evaluation_report(evaluation: Evaluation, model: Detector, threshold_source: str) -> str:
     """The figures as aligned text; "–" where the set cannot say."""
     rows = [
         (
             "pictures",
             f"{evaluation.good} good, {evaluation.defective} defective ({evaluation.masks} with a mask)",
         ),
+        ("model", made_of(model)),
         ("image AUROC", _figure(evaluation.image_auroc)),
         ("pixel AUROC", _figure(evaluation.pixel_auroc)),
         ("AUPRO", _figure(evaluation.aupro)),

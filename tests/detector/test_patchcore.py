@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import detector
 from detector import ImageError, ModelError, patchcore, teaching
-from detector.backbone import Layer, load_backbone
+from detector.backbone import CHANNELS, Layer, load_backbone
 from detector.heads import NearestNeighbour
 from detector.projection import learn_projection
 from detector.runtimes import runtime
@@ -151,6 +151,16 @@ def test_many_images_each_give_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teaching, "MAX_PATCHES", 110)
     model = detector.fit(draw_parts(10), image_size=64, coreset_size=10_000)
     assert 80 <= model.manifest.coreset_size <= 110
+
+
+def test_wide_features_take_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teaching, "MAX_NUMBERS", 110 * CHANNELS)
+    model = detector.fit(draw_parts(10), image_size=64, coreset_size=10_000)
+    assert 80 <= model.manifest.coreset_size <= 110
+
+
+def test_the_packaged_backbone_is_limited_by_patches_alone() -> None:
+    assert teaching.MAX_NUMBERS // CHANNELS > teaching.MAX_PATCHES
 
 
 @given(count=st.integers(MIN_IMAGES, 400), holdout=st.floats(0.001, 0.999), seed=st.integers(0, 100))

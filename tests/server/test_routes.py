@@ -341,7 +341,13 @@ async def test_health_tells_the_model_in_use(server: Running, model: FakeModel) 
     health = await healthy(server)
     told = {"status": "ok", "reason": None, "progress": None, "model_category": "fake part", "runtime": "openvino"}
     assert health | told == health
-    told_too = {"image_size": 64, "model_hash": model.hash, "threshold": THRESHOLD, "threshold_source": "model"}
+    told_too = {
+        "image_size": 64,
+        "backbone": None,
+        "model_hash": model.hash,
+        "threshold": THRESHOLD,
+        "threshold_source": "model",
+    }
     assert health | told_too | {"calibration": None, "simulated": False, "warnings": []} == health
 
 
@@ -421,6 +427,7 @@ async def test_a_real_model_is_served(model_folder: Path, tmp_path: Path) -> Non
     async with running(create_app(settings), settings) as server, http(server) as client:
         health = await healthy(server)
         assert (health["model_hash"], health["model_category"]) == (model.hash, "noise")
+        assert health["backbone"] == "efficientnet-lite0"
         body = (await client.post("/predict", files={"file": ("a.png", data)})).json()
         assert body["raw_score"] == pytest.approx(model.detect(frame).score)
         async with connect(f"{server.ws}/ws/stream") as camera:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from training.commands import benchmark, compare, evaluate, lighting, train
+from training.commands import benchmark, compare, evaluate, export, lighting, train
 
 
 def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add every command of this package."""
-    for command in (train, evaluate, compare, lighting, benchmark):
+    for command in (train, evaluate, export, compare, lighting, benchmark):
         command.add_parser(subparsers)

@@ -46,7 +46,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
             progress=lambda done: progress_bar.update(done - progress_bar.n),
         )
     source = "model" if arguments.threshold is None else "--threshold"
-    print(evaluation_report(evaluation, source))
+    print(evaluation_report(evaluation, model, source))
     if said := data_set_report(data_set):
         print(f"\n{said}")
     if arguments.json:
@@ -55,6 +55,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
             "model_hash": model.hash,
             "model_category": model.category,
             "image_size": model.image_size,
+            "backbone": model.manifest.backbone if isinstance(model, detector.TaughtModel) else None,
             "runtime": model.runtime,
             "threshold_source": source,
         }

@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 
 from detector.region import CHOICES
+from detector.runtimes import PRECISIONS
 from detector.teaching import DEFAULT_PRESET, PRESETS
 from training.commands.arguments import add_strict, bar, checked_data_set, natural, positive, stoppable
+from training.commands.backbones import add_backbone, chosen_backbone
 from training.reports import data_set_report, layout, training_report
 from training.train import require_model_or_nothing, train
 
@@ -44,7 +46,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--image-size",
         metavar="N",
         type=positive,
-        help="side of the model's square input in pixels, a multiple of 16 (default: the preset's)",
+        help="side of the model's square input in pixels, a multiple of 16, of 32 with --backbone "
+        "(default: the preset's)",
     )
     parser.add_argument(
         "--coreset-size",
@@ -60,12 +63,26 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "(default: %(default)s)",
     )
     parser.add_argument(
+        "--light-blind",
+        action="store_true",
+        help="learn the parts a second time, blind to light, for pictures whose light is new: mostly better there, and "
+        "the same in the light taught; takes twice as long to teach, and memory",
+    )
+    parser.add_argument(
         "--seed",
         metavar="N",
         type=natural,
         default=0,
         help="of every random choice: same pictures, same seed, same model (default: %(default)s)",
     )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="of the backbone's arithmetic: int8 and bfloat16 take less time, and have a threshold of their own "
+        "(default: %(default)s)",
+    )
+    add_backbone(parser)
     add_strict(parser)
     parser.set_defaults(run=stoppable(run_train))
 
@@ -73,6 +90,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run_train(arguments: argparse.Namespace) -> int:
     """Train, save, and say what to do next."""
     require_model_or_nothing(arguments.output)
+    backbone = chosen_backbone(arguments)
     data_set = checked_data_set(arguments.dir, strict=arguments.strict, training=True)
     print(f"Learning from {len(data_set.training)} pictures in {data_set.training[0].parent} ({layout(data_set)})")
     with bar(total=1.0, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} (left: {remaining})") as progress_bar:
@@ -91,6 +109,9 @@ def run_train(arguments: argparse.Namespace) -> int:
             image_size=arguments.image_size,
             coreset_size=arguments.coreset_size,
             inspect=arguments.region,
+            light_blind=arguments.light_blind,
+            backbone=backbone,
+            precision=arguments.precision,
             seed=arguments.seed,
         )
     print(training_report(training, arguments.output))

@@ -1,0 +1,110 @@
+"""A model with two heads: one for the light that was taught, one that is blind to light for every other.
+
+Being blind to light costs a little in the light that was taught, so the blind head is asked only where the light is
+new. The frame itself says which one, before the backbone runs: one pass either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector import heads
+from detector.backbone import AnyBackbone
+from detector.heads import Array, Head, NearestNeighbour
+from detector.known_light import NUMBERS, KnownLight
+from detector.runtimes import Distances, Runtime
+
+IN_NEW_LIGHT = ", blind to light where it is new"
+"""How a manifest's projection ends where a model has both heads."""
+_PREFIX = "new_light."
+"""Of the tensors that a model has besides those of its ordinary head."""
+
+
+@dataclass(frozen=True)
+class LightGated:
+    """``ordinary``: for known light. ``blind``: for new light. ``ratio``: 1, float32, of :func:`blind_ratio`, by which
+    the blind head's distances are multiplied, so that the ordinary head's threshold serves both."""
+
+    ordinary: Head
+    blind: Head
+    known: KnownLight
+    ratio: Array
+
+
+AnyHead = Head | LightGated
+
+
+def blind_ratio(ordinary_scores: Sequence[float], blind_scores: Sequence[float]) -> float:
+    """What makes scores of the same held-out normal images the same on average, whichever head gives them.
+
+    Not the ratio of the two thresholds: a standard deviation of few scores says little, three of them less.
+    """
+    return float(np.mean(ordinary_scores) / np.mean(blind_scores))
+
+
+def ordinary(head: AnyHead) -> Head:
+    """What was learned for the light that was taught."""
+    return head.ordinary if isinstance(head, LightGated) else head
+
+
+def distances(engine: Runtime, backbone: AnyBackbone, image_size: int, head: AnyHead) -> Distances:
+    """How far each patch is from normal, by either kind of head."""
+    if not isinstance(head, LightGated):
+        return engine.distances(backbone, image_size, head)
+    known, new = (engine.distances(backbone, image_size, one) for one in (head.ordinary, head.blind))
+    return _Gated(known, new, head)
+
+
+class _Gated:
+    def __init__(self, in_known: Distances, in_new: Distances, head: LightGated) -> None:
+        self._in_known, self._in_new, self._head = in_known, in_new, head
+
+    def __call__(self, frame: NDArray[np.uint8], /) -> NDArray[np.float32]:
+        if self._head.known.is_new(frame):
+            return self._in_new(frame) * self._head.ratio
+        return self._in_known(frame)
+
+    def with_bank(self, head: NearestNeighbour) -> Distances:
+        raise TypeError("this model has two memory banks")
+
+
+def tensors_of(head: AnyHead) -> dict[str, Array]:
+    """Its arrays by name; those of a single head as :func:`detector.heads.tensors_of` names them."""
+    if not isinstance(head, LightGated):
+        return heads.tensors_of(head)
+    more = heads.tensors_of(head.blind) | vars(head.known) | {"ratio": head.ratio}
+    return heads.tensors_of(head.ordinary) | {_PREFIX + name: array for name, array in more.items()}
+
+
+def head_from(method: str, projection: str, tensors: Mapping[str, NDArray[Any]], channels: int, places: int) -> AnyHead:
+    """What a manifest describes, from arrays that may be damaged.
+
+    Raises:
+        KeyError: no such method, or a tensor is missing.
+        ValueError: shapes or types do not fit.
+    """
+    head = heads.head_from(method, tensors, channels, places)
+    if not projection.endswith(IN_NEW_LIGHT):
+        return head
+    more = {name.removeprefix(_PREFIX): array for name, array in tensors.items() if name.startswith(_PREFIX)}
+    missing = [name for name in (*vars(head), "lights", "spread", "limit", "ratio") if name not in more]
+    if missing:
+        raise KeyError(_PREFIX + missing[0])
+    known = KnownLight(more["lights"], more["spread"], more["limit"])
+    for name, shape in {"lights": (max(1, len(known.lights)), NUMBERS), "spread": (NUMBERS,)}.items():
+        _check(name, more[name], shape)
+    for name in ("limit", "ratio"):
+        _check(name, more[name], (1,))
+    if not all((more[name] > 0).all() for name in ("spread", "limit", "ratio")):
+        raise ValueError("its lights make no sense: spread, limit and ratio must be above 0")
+    return LightGated(head, heads.head_from(method, more, channels, places), known, more["ratio"])
+
+
+def _check(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
+        raise ValueError(f"its tensors have the wrong shape: {_PREFIX}{name} is {array.shape} {array.dtype}")

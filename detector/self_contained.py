@@ -1,0 +1,202 @@
+"""A taught model as one OpenVINO graph, for programs that know OpenVINO and nothing of us.
+
+Frame in, raw score and raw anomaly map out, memory bank and smoothing inside. The threshold stays beside the graph,
+never in it: it belongs to the place where the camera stands, and a frozen one could not be calibrated there.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.errors import ModelError
+from detector.files import write_atomically
+from detector.heads import Head
+from detector.images import BGRImage
+from detector.light_gate import LightGated
+from detector.score import SMOOTHING_SIGMA, Detection
+from detector.taught_model import TaughtModel
+
+GRAPH, FACTS, README = "model.xml", "model.json", "README.md"
+_HINTS = {"float32": "f32", "int8": "f32", "bfloat16": "bf16"}
+_RESIZE = (
+    "cut the region out (rows round(top*height) to round(bottom*height), columns round(left*width) to "
+    "round(right*width)), then resize to image_size x image_size: area averaging (cv2.INTER_AREA) if both sides of the "
+    "cut are at least that, bilinear (cv2.INTER_LINEAR) otherwise"
+)
+USAGE = """\
+import json
+
+import cv2
+import openvino
+
+facts = json.load(open("model.json"))
+hint = {"INFERENCE_PRECISION_HINT": facts["inference_precision_hint"]}  # never leave this out
+model = openvino.Core().compile_model("model.xml", "CPU", hint)
+
+picture = cv2.imread("part.png")  # BGR
+(height, width), size, (left, top, right, bottom) = picture.shape[:2], facts["image_size"], facts["region"]
+part = picture[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+shrinks = min(part.shape[:2]) >= size
+frame = cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+found = model(frame[None])
+score, anomaly_map = float(found["score"]), found["anomaly_map"]
+print("ANOMALY" if score > facts["threshold"] else "NORMAL", score)
+"""
+
+
+def write(model: TaughtModel, folder: Path) -> None:
+    """Write ``model.xml`` and ``model.bin``, what has to be known of them as ``model.json``, and how to use them as
+    ``README.md``.
+
+    Args:
+        model: of either method, with any backbone, in any precision.
+        folder: is made; files of these names in it are replaced.
+
+    Raises:
+        ModelError: it cannot be written, or has a second head.
+    """
+    import detector.openvino_runtime  # noqa: F401, I001  turns openvino's telemetry off, so it comes first
+    import openvino as ov
+
+    graph = _graph(model)
+    facts = _facts(model)
+    for name, value in facts.items():
+        graph.set_rt_info(value if isinstance(value, str) else json.dumps(value), ["defectvision", name])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        ov.save_model(graph, folder / GRAPH, compress_to_fp16=False)
+        written = Written(folder)
+        facts["check"] = {
+            "frame": "byte i of the frame, counted from 0, is (i // 97) % 256",
+            "score": written.detect(_check_frame(model.image_size)).score,
+        }
+        write_atomically(folder / FACTS, f"{json.dumps(facts, indent=2, ensure_ascii=False)}\n".encode())
+        write_atomically(folder / README, _readme(model).encode())
+    except (OSError, RuntimeError) as error:
+        raise ModelError(f"the graph cannot be written to {folder}: {error}") from error
+
+
+class Written:
+    """A graph as it lies on disk, compiled as its users are told to."""
+
+    def __init__(self, folder: Path) -> None:
+        import detector.openvino_runtime  # noqa: F401, I001
+        import openvino as ov
+
+        core = ov.Core()
+        model = core.read_model(folder / GRAPH)
+        precision = str(model.get_rt_info(["defectvision", "precision"]).value)
+        self._compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": _HINTS[precision]})
+
+    def detect(self, frame: BGRImage, /) -> Detection:
+        """Score of, and map for, the region already cut out and resized (S×S×3 uint8 BGR)."""
+        found = self._compiled(frame[None])
+        return Detection(float(found["score"]), np.array(found["anomaly_map"], np.float32))
+
+
+def single_head(model: TaughtModel) -> Head:
+    """What a model learned, if it fits into one graph.
+
+    Raises:
+        ModelError: it has a second head for new light, which is chosen outside of the graph.
+    """
+    if isinstance(model.head, LightGated):
+        raise ModelError(
+            "a model with a head of its own for new light cannot be one graph: teach it without, then export"
+        )
+    return model.head
+
+
+def smoothing(side: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The Gaussian of :func:`detector.score.to_detection` along one axis, as OpenCV does it for float32.
+
+    Returns:
+        taps×side, the places each place is averaged from (those beyond the edge reflected); taps, their shares.
+    """
+    taps = round(SMOOTHING_SIGMA * 8 + 1) | 1
+    places = [
+        [cv2.borderInterpolate(place + tap - taps // 2, side, cv2.BORDER_REFLECT_101) for place in range(side)]
+        for tap in range(taps)
+    ]
+    shares = cv2.getGaussianKernel(taps, SMOOTHING_SIGMA).ravel()
+    return np.array(places, np.int64), np.asarray(shares, np.float32)
+
+
+def _graph(model: TaughtModel) -> Any:
+    from detector.openvino_runtime import OpenVINORuntime  # noqa: I001  turns openvino's telemetry off: first
+
+    import openvino as ov
+    import openvino.opset13 as ops
+
+    head = single_head(model)
+    graph = OpenVINORuntime(precision=model.manifest.precision).whole(model.backbone, model.image_size, head)
+    smoothed = graph.outputs[0].get_node().input_value(0).get_node()
+    # Multiplied and added, not convolved: OpenVINO may compute up to the last convolution or product in bfloat16, and
+    # the search before this must not be.
+    for axis in (0, 1):
+        places, shares = smoothing(smoothed.get_output_shape(0)[axis])
+        gathered = ops.gather(smoothed, ops.constant(places), ops.constant(np.int64(axis)))
+        weighted = ops.multiply(gathered, ops.constant(shares.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))))
+        smoothed = ops.reduce_sum(weighted, ops.constant(np.array([axis])), False)
+    score = ops.reduce_max(smoothed, ops.constant(np.array([0, 1])), False)
+    results = []
+    for name, node in (("score", score), ("anomaly_map", smoothed)):
+        result = ops.result(node)
+        result.output(0).get_tensor().set_names({name})
+        results.append(result)
+    whole = ov.Model(results, graph.get_parameters(), "defectvision")
+    whole.inputs[0].get_tensor().set_names({"frame"})
+    return whole
+
+
+def _facts(model: TaughtModel) -> dict[str, Any]:
+    manifest, size = model.manifest, model.image_size
+    return {
+        "category": manifest.category,
+        "model_hash": model.hash,
+        "precision": manifest.precision,
+        "inference_precision_hint": _HINTS[manifest.precision],
+        "threshold": model.threshold,
+        "region": list(manifest.region.fractions),
+        "image_size": size,
+        "input": f"frame: uint8, 1x{size}x{size}x3",
+        "colour_order": "BGR",
+        "resize": _RESIZE,
+        "units": "score and anomaly_map are raw feature distances; a part is an anomaly if its score is above the "
+        "threshold; the map is of the region, not of the whole picture",
+        "score": manifest.score,
+    }
+
+
+def _check_frame(side: int) -> BGRImage:
+    return (np.arange(side * side * 3) // 97 % 256).astype(np.uint8).reshape(side, side, 3)
+
+
+def _readme(model: TaughtModel) -> str:
+    side = model.manifest.region.side
+    return f"""# {model.category or "A DefectVision model"}, as one OpenVINO graph
+
+| | |
+|---|---|
+| input `frame` | uint8, 1×{model.image_size}×{model.image_size}×3, BGR: the inspected region, resized |
+| output `score` | float32, one number: raw feature distance, an anomaly above the threshold |
+| output `anomaly_map` | float32, {side}×{side}: raw distances, the region from corner to corner |
+
+`model.json` has the threshold, the region and the rule for resizing; so has `rt_info` in `model.xml`, under
+`defectvision`. The threshold is a start: better is mean + 3·std of the scores of 20 or more good parts taken where the
+camera stands.
+
+**Always set `INFERENCE_PRECISION_HINT` to `{_HINTS[model.manifest.precision]}`.** Left alone OpenVINO chooses by the
+processor, and scores differ by some percent from those the threshold was made of. `check` in `model.json` has a frame
+anyone can make and its score: if yours differs by more than 0.1 %, the setting or the processor's 8-bit arithmetic is
+another than here.
+
+```python
+{USAGE}```
+"""

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+
+import detector
+from detector import TaughtModel, self_contained
+from detector.self_contained import FACTS, GRAPH, README, Written, smoothing
+from tests.detector.parts import draw_part, draw_parts
+from tests.detector.test_precision import teach
+
+
+@pytest.fixture(scope="module")
+def small_part() -> TaughtModel:
+    """Of parts on a plain background that takes most of the picture, so that a region was learned."""
+    images = [cv2.copyMakeBorder(part, 200, 120, 300, 100, cv2.BORDER_REPLICATE) for part in draw_parts(8)]
+    model = detector.fit(images, image_size=64, coreset_size=100, category="disc")
+    assert not model.manifest.region.is_full
+    return model
+
+
+@pytest.mark.parametrize("side", [1, 2, 4, 5, 8, 40])
+def test_smoothing_is_opencvs(side: int) -> None:
+    distances = np.random.default_rng(side).random((side, side), dtype=np.float32)
+    places, shares = smoothing(side)
+    rows = np.einsum("tij,t->ij", distances[places], shares)
+    both = np.einsum("itj,t->ij", rows[:, places], shares)
+    assert both == pytest.approx(detector.score.to_detection(distances).anomaly_map, rel=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("method", ["patchcore", "padim"])
+def test_the_graph_says_what_the_model_says(precision: str, method: str, tmp_path: Path) -> None:
+    model = teach(precision, method=method)  # type: ignore[arg-type]
+    self_contained.write(model, tmp_path / "openvino")
+    written = Written(tmp_path / "openvino")
+    for defect in (False, True):
+        frame = draw_part(70, defect=defect)
+        expected, found = model.detect(frame), written.detect(frame)
+        assert found.score == pytest.approx(expected.score, rel=1e-4)
+        assert found.anomaly_map == pytest.approx(expected.anomaly_map, rel=1e-3, abs=1e-3 * expected.score)
+
+
+@pytest.mark.parametrize("coreset_size", [1, 130, 700])
+def test_memory_banks_of_any_size(coreset_size: int, tmp_path: Path) -> None:
+    model = teach("float32", coreset_size=coreset_size)
+    self_contained.write(model, tmp_path)
+    frame = draw_part(70, defect=True)
+    assert Written(tmp_path).detect(frame).score == pytest.approx(model.detect(frame).score, rel=1e-4)
+
+
+def test_its_input_and_outputs_have_names(small_part: TaughtModel, tmp_path: Path) -> None:
+    import openvino as ov
+
+    self_contained.write(small_part, tmp_path)
+    model = ov.Core().read_model(tmp_path / GRAPH)
+    ports = {port.get_any_name(): (port.get_element_type().get_type_name(), list(port.shape)) for port in model.inputs}
+    assert ports == {"frame": ("u8", [1, 64, 64, 3])}
+    ports = {port.get_any_name(): (port.get_element_type().get_type_name(), list(port.shape)) for port in model.outputs}
+    assert ports == {"score": ("f32", []), "anomaly_map": ("f32", [8, 8])}
+
+
+def test_the_threshold_is_beside_the_graph_and_not_in_it(small_part: TaughtModel, tmp_path: Path) -> None:
+    other = TaughtModel(
+        msgspec.structs.replace(small_part.manifest, threshold=77.5),
+        small_part.head,
+        small_part.backbone,
+        small_part._engine,
+    )
+    for name, model in (("one", small_part), ("other", other)):
+        self_contained.write(model, tmp_path / name)
+    weights, text, facts = (
+        [(tmp_path / name / file).read_bytes() for name in ("one", "other")] for file in ("model.bin", GRAPH, FACTS)
+    )
+    assert weights[0] == weights[1]
+    assert b'<threshold value="77.5" />' in text[1]
+    graphs = [one.partition(b"<rt_info>\n\t\t<OpenVINO")[0].partition(b"<defectvision>")[0] for one in text]
+    assert len(graphs[0].splitlines()) == len(graphs[1].splitlines()) and b"77.5" not in graphs[1]
+    assert [json.loads(one)["threshold"] for one in facts] == [small_part.threshold, 77.5]
+
+
+def test_what_has_to_be_known_is_in_the_graphs_file_too(small_part: TaughtModel, tmp_path: Path) -> None:
+    import openvino as ov
+
+    self_contained.write(small_part, tmp_path)
+    facts, model = json.loads((tmp_path / FACTS).read_text()), ov.Core().read_model(tmp_path / GRAPH)
+    for name, value in facts.items():
+        if name != "check":
+            found = str(model.get_rt_info(["defectvision", name]).value)
+            assert found == value or json.loads(found) == value
+    assert facts["region"] == list(small_part.manifest.region.fractions)
+    assert (facts["colour_order"], facts["precision"], facts["model_hash"]) == ("BGR", "float32", small_part.hash)
+
+
+def test_anyone_can_check_that_their_openvino_computes_the_same(small_part: TaughtModel, tmp_path: Path) -> None:
+    self_contained.write(small_part, tmp_path)
+    check = json.loads((tmp_path / FACTS).read_text())["check"]
+    frame = np.array([i // 97 % 256 for i in range(64 * 64 * 3)], np.uint8).reshape(64, 64, 3)
+    assert check["frame"] == "byte i of the frame, counted from 0, is (i // 97) % 256"
+    assert Written(tmp_path).detect(frame).score == pytest.approx(check["score"], rel=1e-5)
+
+
+@pytest.mark.parametrize("defect", [False, True])
+def test_the_example_in_its_readme_runs(small_part: TaughtModel, defect: bool, tmp_path: Path) -> None:
+    self_contained.write(small_part, tmp_path)
+    part = draw_part(80, defect=defect)
+    picture = cv2.copyMakeBorder(part, 200, 120, 300, 100, cv2.BORDER_REPLICATE)
+    cv2.imwrite(str(tmp_path / "part.png"), picture)
+    code = (tmp_path / README).read_text().partition("```python\n")[2].partition("```")[0]
+    answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    verdict, score = answer.stdout.split()
+    assert verdict == ("ANOMALY" if defect else "NORMAL")
+    assert float(score) == pytest.approx(small_part.detect(picture).score, rel=1e-4)
