@@ -13,19 +13,16 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 import detector
-from benchmarks.interleaved import machine, medians, table
-from detector import images, model_folder
-from detector.backbone import CHANNELS, load_backbone
-from detector.heads import NearestNeighbour, fitting_step
+from benchmarks.interleaved import take_turns
+from detector import images
+from detector.backbone import load_backbone
 from detector.images import BGRImage
 from detector.region import full
 from detector.runtimes import RUNTIMES, runtime
 from detector.score import to_detection
-from detector.taught_model import TaughtModel
+from training.benchmark import draw, random_model
+from training.markdown import table
 
 SIZES = (256, 320, 448)
 BANKS = (1000, 2000, 4000)
@@ -33,44 +30,13 @@ ROUNDS = 15
 TAUGHT = (50, 200)
 
 
-def random_model(runtime_name: str, image_size: int, patches: int) -> TaughtModel:
-    bank = np.random.default_rng(0).normal(size=(patches, CHANNELS)).astype(np.float32)
-    head = NearestNeighbour(np.zeros(CHANNELS, np.float32), np.eye(CHANNELS, dtype=np.float32), bank, fitting_step(bank))
-    network = load_backbone()
-    manifest = model_folder.describe(
-        head,
-        category="random",
-        image_size=image_size,
-        region=full(image_size // network.grid_stride),
-        precision="float32",
-        network=network,
-        projection="none",
-        seed=0,
-        n_images=0,
-        held_out_scores=[],
-        threshold=1.0,
-        fingerprint="",
-    )
-    return TaughtModel(manifest, head, network, runtime(runtime_name))
-
-
-def draw(number: int, width: int = 1280, height: int = 720) -> BGRImage:
-    """A textured disc under uneven light."""
-    random = np.random.default_rng(number)
-    texture = cv2.resize(random.normal(0, 12, (height // 8, width // 8, 3)), (width, height))
-    picture = texture + random.normal(0, 4, texture.shape) + np.linspace(40, 90, width)[None, :, None]
-    cv2.circle(picture, (width // 2, height // 2), height // 3, (150, 140, 130), -1)
-    cv2.circle(picture, (width // 2, height // 2), height // 5, (90, 110, 120), -1)
-    return np.asarray(np.clip(picture + texture, 0, 255), np.uint8)
-
-
 def latency(frame: BGRImage) -> str:
     """Milliseconds of ``detect`` for one 1280×720 frame, resizing included."""
     cases = list(itertools.product(SIZES, BANKS, RUNTIMES))
-    models = {str(case): random_model(case[2], case[0], case[1]) for case in cases}
-    times = medians({name: lambda m=model: m.detect(frame) for name, model in models.items()}, rounds=ROUNDS)
+    models = {str(case): random_model(case[0], case[1], runtime(case[2])) for case in cases}
+    times = take_turns({name: lambda m=model: m.detect(frame) for name, model in models.items()}, rounds=ROUNDS)
     rows = [
-        [f"{size}²", bank, *(f"{times[str((size, bank, name))]:.1f}" for name in RUNTIMES)]
+        [f"{size}²", bank, *(f"{times[str((size, bank, name))].median:.1f}" for name in RUNTIMES)]
         for size, bank in itertools.product(SIZES, BANKS)
     ]
     return table(["input", "memory bank", *(f"{name}, ms" for name in RUNTIMES)], rows)
@@ -82,9 +48,9 @@ def shares(frame: BGRImage) -> str:
     jpeg = images.encode_jpeg(frame, quality=85)[0]
     small = full(size // 8).to_input(frame, size)
     features = runtime("openvino").features(load_backbone(), size)
-    model = random_model("openvino", size, bank)
+    model = random_model(size, bank, runtime("openvino"))
     distances = model._distances(small)
-    times = medians(
+    times = take_turns(
         {
             "decode": lambda: images.decode(jpeg),
             "resize": lambda: full(size // 8).to_input(frame, size),
@@ -95,15 +61,16 @@ def shares(frame: BGRImage) -> str:
         },
         rounds=4 * ROUNDS,
     )
+    ms = {name: found.median for name, found in times.items()}
     rows = [
-        ["decode JPEG 1280×720", times["decode"]],
-        [f"resize to {size}²", times["resize"]],
-        ["patch features", times["features"]],
-        [f"distances to {bank} patches", times["features and distances"] - times["features"]],
-        ["smoothing and maximum", times["smoothing"]],
-        ["JPEG to score, measured as a whole", times["whole"]],
+        ["decode JPEG 1280×720", ms["decode"]],
+        [f"resize to {size}²", ms["resize"]],
+        ["patch features", ms["features"]],
+        [f"distances to {bank} patches", ms["features and distances"] - ms["features"]],
+        ["smoothing and maximum", ms["smoothing"]],
+        ["JPEG to score, measured as a whole", ms["whole"]],
     ]
-    return table(["step", "ms", "share"], [[name, f"{ms:.2f}", f"{ms / times['whole']:.0%}"] for name, ms in rows])
+    return table(["step", "ms", "share"], [[name, f"{ms:.2f}", f"{ms / ms['whole']:.0%}"] for name, ms in rows])
 
 
 def teaching(folder: Path | None) -> str:
@@ -114,7 +81,7 @@ def teaching(folder: Path | None) -> str:
         if folder and len(paths) < count:
             continue
         pictures = (
-            [images.read(path) for path in paths[:count]] if folder else [draw(n, 640, 480) for n in range(count)]
+            [images.read(path) for path in paths[:count]] if folder else [draw(640, 480, n) for n in range(count)]
         )
         reached: dict[str, float] = {}
 
@@ -140,12 +107,10 @@ def teaching(folder: Path | None) -> str:
 
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-    print(f"{machine()}\n")
-    frame = draw(0)
+    frame = draw()
     print(f"Latency of one frame, median of {ROUNDS} interleaved rounds:\n\n{latency(frame)}\n")
     print(f"Shares, median of {4 * ROUNDS} interleaved rounds:\n\n{shares(frame)}\n")
     print(f"Teaching ({folder or 'drawn pictures'}), one run each:\n\n{teaching(folder)}\n")
-    print(machine())
 
 
 if __name__ == "__main__":

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
 
 
-def medians(candidates: Mapping[str, Callable[[], object]], *, rounds: int, warm_up: int = 2) -> dict[str, float]:
-    """Run each candidate once a round; returns the median milliseconds of each."""
+@dataclass(frozen=True)
+class Milliseconds:
+    """Median, and the 10th and 90th percentile."""
+
+    median: float
+    low: float
+    high: float
+
+
+def take_turns(
+    candidates: Mapping[str, Callable[[], object]], *, rounds: int, warm_up: int = 2
+) -> dict[str, Milliseconds]:
+    """Run each candidate once a round, another one first each time."""
     times: dict[str, list[float]] = {name: [] for name in candidates}
+    names = list(candidates)
     for number in range(warm_up + rounds):
-        for name, run in candidates.items():
+        shift = number % len(names)
+        for name in names[shift:] + names[:shift]:
             start = time.perf_counter()
-            run()
+            candidates[name]()
             if number >= warm_up:
                 times[name].append((time.perf_counter() - start) * 1000)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
-
-
-def machine() -> str:
-    """What it runs on and how busy that is at this moment."""
-    model = platform.processor() or platform.machine()
-    if (cpuinfo := Path("/proc/cpuinfo")).exists():
-        names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = names[0] if names else model
-    load = f"{os.getloadavg()[0]:.1f}"
-    return f"{model}, {os.cpu_count()} cores, load {load} (1-minute average)"
+    return {
+        name: Milliseconds(*(float(value) for value in np.percentile(values, (50, 10, 90))))
+        for name, values in times.items()
+    }

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 from playwright.sync_api import Page, Playwright, sync_playwright
 
-from benchmarks.interleaved import machine
 from detector.images import encode_jpeg
 from server.simulated_line import SimulatedLine
 from tests.page.chromium import launch
@@ -101,7 +100,6 @@ def main() -> None:
     jpegs = [encode_jpeg(frame, quality=95)[0] for frame in frames]
     sources = [f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" for jpeg in jpegs]
     took: dict[str, list[float]] = {"WebRTC": [], "WebSocket": []}
-    print(f"{machine()}\n")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         port, settings = free_port(), {"DATA_DIR": str(Path(folder) / "data")}
         url = f"http://127.0.0.1:{port}"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 
-from benchmarks.interleaved import machine
 from detector import fit
 from server.simulated_line import SimulatedLine, good_frames
 from server.simulated_line.line import CYCLE_SECONDS, DWELL_SECONDS
@@ -22,7 +21,6 @@ FRAMES_PER_SECOND = 5
 
 def main() -> None:
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
-    print(f"{machine()}\n")
     model = fit(good_frames(TEACHING_FRAMES), total=TEACHING_FRAMES)
     frames: Counter[tuple[str, str]] = Counter()
     anomalies: Counter[tuple[str, str]] = Counter()

@@ -122,11 +122,10 @@ async def main(seconds: float) -> None:
                     aiortc_receiver.MISFIT = misfit
                     found[codec, variant] += await latencies(http, codec, seconds)
     await ingest.close()
-    print(f"camera → result, {WIDTH}×{HEIGHT}, 30 frames a second, loopback, no inference")
-    print("codec  release     frames   median ms   p95 ms")
+    print("| codec | release | frames | median ms | p95 ms |\n|---|---|---|---|---|")
     for (codec, variant), values in found.items():
         p95 = statistics.quantiles(values, n=20)[-1]
-        print(f"{codec:5}  {variant:10}  {len(values):6}   {statistics.median(values):9.1f}   {p95:6.1f}")
+        print(f"| {codec} | {variant} | {len(values)} | {statistics.median(values):.1f} | {p95:.1f} |")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,78 @@
+"""Measures everything and writes it into docs/benchmarks.md: ``make bench``.
+
+    python -m benchmarks [SECTION…]
+
+Each section of the document stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; what its command prints takes the
+place of what stood there, section by section, so that an interrupted run loses nothing. Stop everything else first.
+Real pictures are looked for in ``../shared/data``, or the folder in ``PICTURES``; without them their sections stay as
+they are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from detector.files import write_atomically
+from training import machine
+
+ROOT = Path(__file__).parent.parent
+DOCUMENT = ROOT / "docs" / "benchmarks.md"
+PICTURES = Path(os.environ.get("PICTURES", ROOT.parent / "shared" / "data"))
+SETS = ("bottle", "hazelnut", "cookie", "cubes", "circuitboard")
+
+SECTIONS: dict[str, list[str]] = {
+    "against_anomalib": ["-m", "benchmarks.against_anomalib", f"{PICTURES / 'bottle'}"],
+    "presets": ["-m", "server.cli", "benchmark"],
+    "accuracy": ["-m", "benchmarks.accuracy", *(f"{PICTURES / name}" for name in SETS)],
+    "memory": ["-m", "benchmarks.memory", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
+    "detector": ["-m", "benchmarks.detector", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
+    "simulated_line": ["-m", "benchmarks.simulated_line"],
+    "streams": ["-m", "benchmarks.streams"],
+    "page_latency": ["-m", "benchmarks.page_latency"],
+    "webrtc_release": ["-m", "benchmarks.webrtc_release"],
+}
+
+
+def main() -> int:
+    asked = sys.argv[1:] or list(SECTIONS)
+    if unknown := set(asked) - set(SECTIONS):
+        sys.exit(f"there is no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    failed = []
+    for name in asked:
+        command = SECTIONS[name]
+        missing = [word for word in command if word.startswith(str(PICTURES)) and not Path(word).is_dir()]
+        if missing:
+            print(f"{name}: left as it is, {missing[0]} is not there (set PICTURES)", flush=True)
+            continue
+        load = os.getloadavg()[0]
+        print(f"{name}: python {' '.join(command)} (load {load:.1f})", flush=True)
+        done = subprocess.run([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            failed.append(name)
+            print(f"{name}: failed, left as it is", flush=True)
+            continue
+        write(name, f"*{measured(load)}*\n\n{done.stdout.strip()}")
+    return 1 if failed else 0
+
+
+def measured(load: float) -> str:
+    """When, on what, and how busy it was before."""
+    software = ", ".join(f"{name} {number}" for name, number in machine.versions().items())
+    return f"{datetime.now(UTC):%d %B %Y}, {machine.processor()}, load {load:.1f} before; {software}"
+
+
+def write(name: str, text: str) -> None:
+    document = DOCUMENT.read_text()
+    section = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    if not section.search(document):
+        sys.exit(f"{DOCUMENT} has no section {name}")
+    write_atomically(DOCUMENT, section.sub(lambda found: f"{found[1]}{text}\n{found[2]}", document).encode())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
