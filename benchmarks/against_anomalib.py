@@ -50,7 +50,7 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: python -m benchmarks.against_anomalib FOLDER (laid out as MVTec AD's)")
     data_set = datasets.find_data_set(Path(sys.argv[1]))
-    good = datasets.read_all(data_set.training)
+    good = list(datasets.read_all(data_set.training))
     print(f"{data_set.name}: {len(good)} pictures taught, {SIZE}², {BANK} patches\n")
 
     start = time.perf_counter()

@@ -21,7 +21,7 @@ from detector.relighting import KINDS, Kind, random_light, relit
 from detector.runtimes import Features
 
 DROPPED = 0.08
-"""Share of the directions that is left out: 12 of 152."""
+"""Share of the directions that is left out: 14 of 176."""
 PICTURES = 20
 """Pictures relit at the most, spread evenly over the teaching set."""
 COPIES = 3

@@ -1,25 +1,31 @@
 """The lighting study: what a change of light costs, with several ways of teaching, and what wins it back.
 
-It scores with the product's parts (backbone, coreset, smoothed map) on pictures at input size, one backbone pass a
-picture for all ways of teaching. Light and its noise are applied at input size.
+It learns with the product's own parts (region, projection, memory bank, gate) and scores as its runtimes do, between
+signatures, but in NumPy: one backbone pass a picture then serves all ways of teaching. Light and its noise are applied
+at input size.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from detector import known_light, patchcore, region
 from detector.backbone import load_backbone
 from detector.calibration import DEFAULT_K, calibrate
-from detector.coreset import greedy_coreset
 from detector.errors import ModelError
-from detector.illumination import light_blind_projection, light_scatter
+from detector.heads import LEVELS, NearestNeighbour, half_squares, signature
+from detector.illumination import LightScatter, light_scatter
 from detector.images import BGRImage
+from detector.known_light import KnownLight
+from detector.light_gate import blind_ratio
+from detector.projection import learn_projection
 from detector.relighting import KINDS, Kind, Severity, draw_light, random_light, relit
 from detector.runtimes import Features, runtime
 from detector.score import to_detection
@@ -35,12 +41,12 @@ COVERED = 5
 HOLDOUT = 5
 """A fifth of the pictures is held out at a time for the threshold."""
 FOLDS = 2
-MAX_PATCHES = 20_000
-"""Patches from which a memory bank is chosen, evenly from all pictures."""
 
 NONE, LIGHTING, GEOMETRY, COVERAGE = "as taught", "lighting augmentation", "geometry augmentation", "coverage"
 BLIND, UNSEEN = "light-blind", "light-blind, light not shown"
-TEACHINGS = (NONE, LIGHTING, GEOMETRY, COVERAGE, BLIND, UNSEEN)
+GATED, GATED_UNSEEN = "light-blind where new", "light-blind where new, light not shown"
+TEACHINGS = (NONE, LIGHTING, GEOMETRY, COVERAGE, BLIND, UNSEEN, GATED, GATED_UNSEEN)
+"""*Light-blind where new* is what ``fit(light_blind=True)`` teaches; *light-blind* asks the blind bank always."""
 FAMILIES: tuple[tuple[Kind, ...], ...] = (
     ("overexposed", "underexposed"),
     ("gain",),
@@ -48,6 +54,9 @@ FAMILIES: tuple[tuple[Kind, ...], ...] = (
     ("gradient", "shadow"),
 )
 """Lights that resemble each other: those left out together to see what a light does that the model was never shown."""
+
+_LEARNED = (NONE, LIGHTING, GEOMETRY, COVERAGE, BLIND, UNSEEN)
+"""Those that need memory banks of their own."""
 
 Progress = Callable[[str, float], None]
 
@@ -86,27 +95,47 @@ class LightingStudy:
         return next((one for one in self.outcomes if (one.teaching, one.light) == (teaching, light)), None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Bank:
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
-    projection: NDArray[np.float32] | None
-    patches: NDArray[np.float32]
-    threshold: float = np.inf
+    head: NearestNeighbour
+    signatures: NDArray[np.float32]
+    held_out: tuple[float, ...] = ()
+    """Scores of training pictures, each by a bank made without it."""
+
+    @property
+    def threshold(self) -> float:
+        return calibrate(self.held_out, DEFAULT_K).threshold
 
     def score(self, features: NDArray[np.float32]) -> float:
         """Image score of a frame's patch features, N×C as the backbone gives them."""
-        patches = _standardised(features, self.mean, self.std, self.projection)
-        squared = (-2 * patches) @ self.patches.T
-        squared += np.einsum("nc,nc->n", self.patches, self.patches)
-        nearest = squared.min(1) + np.einsum("nc,nc->n", patches, patches)
+        projected = np.asarray((features - self.head.mean) @ self.head.projection, np.float32)
+        whole = np.clip(np.rint(signature(projected) / self.head.step), -LEVELS, LEVELS)
+        nearest = (whole @ self.signatures.T - half_squares(self.head.signatures())).max(1)
+        squared = np.einsum("nd,nd->n", whole, whole) - 2 * nearest
         side = round(len(nearest) ** 0.5)
-        return to_detection(np.sqrt(np.maximum(nearest, 0)).reshape(side, side)).score
+        return to_detection((np.sqrt(squared) * self.head.step).reshape(side, side).astype(np.float32)).score
+
+
+@dataclass(frozen=True, eq=False)
+class _Gate:
+    """Both banks, and in which light the second one is asked."""
+
+    ordinary: _Bank
+    blind: _Bank
+    known: KnownLight
+
+    @property
+    def threshold(self) -> float:
+        return self.ordinary.threshold
+
+
+_Banks = dict[str, _Bank | _Gate]
+"""What is asked in each condition."""
 
 
 def study(
     name: str,
-    training: Iterable[BGRImage],
+    training: Sequence[BGRImage],
     test: Iterable[BGRImage],
     defective: Sequence[bool],
     *,
@@ -121,7 +150,7 @@ def study(
     Args:
         name: of the data set, for the report.
         training: normal pictures, H×W×3 uint8 BGR, at least 5; of more than 60, 60 spread evenly are taken.
-        test: labelled pictures, likewise.
+        test: labelled pictures, likewise, one at a time.
         defective: for each of them.
         image_size: side of the square input in pixels, a multiple of 16.
         coreset_size: patches in each memory bank, the same for all ways of teaching.
@@ -151,7 +180,7 @@ def study(
 
 def _study(
     name: str,
-    training: Iterable[BGRImage],
+    training: Sequence[BGRImage],
     test: Iterable[BGRImage],
     labels: metrics.Labels,
     image_size: int,
@@ -160,22 +189,30 @@ def _study(
     seed: int,
     report: Progress,
 ) -> LightingStudy:
-    features = runtime("openvino").features(load_backbone(), image_size)
-    frames = _spread([_at_input_size(picture, image_size) for picture in training], MAX_TRAINING)
-    if len(frames) < HOLDOUT:
-        raise ModelError(f"{len(frames)} training pictures are too few: take at least {HOLDOUT}")
-    banks: dict[str, dict[str, _Bank]] = {}
-    for number, teaching in enumerate(TEACHINGS):
-        report(f"teaching: {teaching}", 0.5 * number / len(TEACHINGS))
+    if len(training) < HOLDOUT:
+        raise ModelError(f"{len(training)} training pictures are too few: take at least {HOLDOUT}")
+    network = load_backbone()
+    features = runtime("openvino").features(network, image_size)
+    pictures = _spread(training, MAX_TRAINING)
+    inspected = region.find_region(pictures, image_size // network.grid_stride, image_size)
+    frames = [inspected.to_input(picture, image_size) for picture in pictures]
+    del pictures
+    banks: dict[str, _Banks] = {}
+    for number, teaching in enumerate(_LEARNED):
+        report(f"teaching: {teaching}", 0.5 * number / len(_LEARNED))
         banks[teaching] = _teach(teaching, frames, features, coreset_size, severity, seed)
+    known = known_light.learn(frames)
+    for gated, blind in ((GATED, BLIND), (GATED_UNSEEN, UNSEEN)):
+        banks[gated] = {light: _gate(banks[NONE][light], bank, known) for light, bank in banks[blind].items()}
     scores: dict[tuple[str, str], list[float]] = {}
     for number, picture in enumerate(test):
-        frame = _at_input_size(picture, image_size)
+        frame = inspected.to_input(picture, image_size)
         for condition in CONDITIONS:
-            own = features(Lamp(condition, severity, seed)(frame, number))
+            lit = Lamp(condition, severity, seed)(frame, number)
+            score = _scorer(lit, features(lit))
             for teaching, by_condition in banks.items():
                 if condition in by_condition:
-                    scores.setdefault((teaching, condition), []).append(by_condition[condition].score(own))
+                    scores.setdefault((teaching, condition), []).append(score(by_condition[condition]))
         report("inspecting", 0.5 + 0.5 * (number + 1) / len(labels))
     return LightingStudy(
         name=name,
@@ -193,6 +230,25 @@ def _study(
     )
 
 
+def _gate(ordinary: _Bank | _Gate, blind: _Bank | _Gate, known: KnownLight) -> _Gate:
+    assert isinstance(ordinary, _Bank) and isinstance(blind, _Bank)
+    return _Gate(ordinary, blind, known)
+
+
+def _scorer(frame: BGRImage, features: NDArray[np.float32]) -> Callable[[_Bank | _Gate], float]:
+    """Scores one frame; a bank that several ways of teaching share is searched once."""
+    score = cache(lambda bank: bank.score(features))
+
+    def either(asked: _Bank | _Gate) -> float:
+        if isinstance(asked, _Bank):
+            return float(score(asked))
+        if asked.known.is_new(frame):
+            return float(score(asked.blind)) * blind_ratio(asked.ordinary.held_out, asked.blind.held_out)
+        return float(score(asked.ordinary))
+
+    return either
+
+
 def _outcome(teaching: str, light: str, scores: metrics.Scores, labels: metrics.Labels, threshold: float) -> Outcome:
     decisions = metrics.decide(scores, labels, threshold)
     return Outcome(teaching, light, metrics.auroc(scores, labels), decisions.false_rejects, decisions.escapes)
@@ -200,14 +256,14 @@ def _outcome(teaching: str, light: str, scores: metrics.Scores, labels: metrics.
 
 def _teach(
     teaching: str, frames: list[BGRImage], features: Features, size: int, severity: Severity, seed: int
-) -> dict[str, _Bank]:
+) -> _Banks:
     """The bank for each condition; the same one for all, but for *light not shown*."""
     taught = _taught(teaching, frames, severity, seed)
     if teaching == BLIND:
         bank = _calibrated(taught, features, size, seed, light_scatter(frames, features, seed=seed))
         return dict.fromkeys(CONDITIONS, bank)
     if teaching == UNSEEN:
-        banks: dict[str, _Bank] = {}
+        banks: _Banks = {}
         for family in FAMILIES:
             others = [kind for kind in KINDS if kind not in family]
             bank = _calibrated(taught, features, size, seed, light_scatter(frames, features, seed=seed, kinds=others))
@@ -237,7 +293,7 @@ def _calibrated(
     features: Features,
     size: int,
     seed: int,
-    scatter: NDArray[np.float64] | None = None,
+    scatter: LightScatter | None = None,
 ) -> _Bank:
     """A bank of everything, with the threshold from training pictures held out in turn under the original light."""
     order = np.random.default_rng(seed).permutation(len(taught)).tolist()
@@ -248,42 +304,16 @@ def _calibrated(
         fold = set(order[start : start + held_out])
         bank = _bank([own for number, own in enumerate(every) if number not in fold], size, seed, scatter)
         scores += [bank.score(every[number][0]) for number in sorted(fold)]
-    whole = _bank(every, size, seed, scatter)
-    return _Bank(whole.mean, whole.std, whole.projection, whole.patches, calibrate(scores, DEFAULT_K).threshold)
+    return dataclasses.replace(_bank(every, size, seed, scatter), held_out=tuple(scores))
 
 
-def _bank(
-    every: Sequence[Sequence[NDArray[np.float32]]], size: int, seed: int, scatter: NDArray[np.float64] | None
-) -> _Bank:
-    random = np.random.default_rng(seed)
-    pictures = [own for one in every for own in one]
-    share = max(1, MAX_PATCHES // len(pictures))
-    patches = np.concatenate(
-        [own if len(own) <= share else own[random.choice(len(own), share, replace=False)] for own in pictures]
-    )
-    mean = patches.mean(0, dtype=np.float64).astype(np.float32)
-    std = np.maximum(patches.std(0, dtype=np.float64), 1e-6).astype(np.float32)
-    projection = None if scatter is None else light_blind_projection(scatter, std)
-    patches = _standardised(patches, mean, std, projection)
-    return _Bank(mean, std, projection, np.ascontiguousarray(patches[greedy_coreset(patches, size, seed=seed)]))
+def _bank(every: Sequence[Sequence[NDArray[np.float32]]], size: int, seed: int, scatter: LightScatter | None) -> _Bank:
+    patches = np.concatenate([own for one in every for own in one])
+    projection = learn_projection(patches, load_backbone().layers, scatter)
+    head = patchcore.learn(patches, projection, size, seed, lambda fraction: None)
+    return _Bank(head, head.signatures().astype(np.float32))
 
 
-def _standardised(
-    features: NDArray[np.float32],
-    mean: NDArray[np.float32],
-    std: NDArray[np.float32],
-    projection: NDArray[np.float32] | None,
-) -> NDArray[np.float32]:
-    patches = np.asarray((features - mean) / std, np.float32)
-    return patches if projection is None else np.asarray(patches @ projection, np.float32)
-
-
-def _spread(frames: list[BGRImage], at_most: int) -> list[BGRImage]:
-    if len(frames) <= at_most:
-        return frames
-    return [frames[index] for index in np.linspace(0, len(frames) - 1, at_most).astype(int).tolist()]
-
-
-def _at_input_size(picture: BGRImage, size: int) -> BGRImage:
-    filter_ = cv2.INTER_AREA if min(picture.shape[:2]) >= size else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (size, size), interpolation=filter_), np.uint8)
+def _spread(pictures: Sequence[BGRImage], at_most: int) -> list[BGRImage]:
+    chosen = np.unique(np.linspace(0, len(pictures) - 1, min(len(pictures), at_most)).astype(int))
+    return [pictures[number] for number in chosen.tolist()]

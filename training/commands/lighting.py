@@ -77,7 +77,7 @@ def run_lighting(arguments: argparse.Namespace) -> int:
 
         result = study(
             data_set.name,
-            datasets.read_all(data_set.training),
+            datasets.Pictures(data_set.training),
             datasets.read_all(picture.path for picture in data_set.test),
             [picture.defective for picture in data_set.test],
             image_size=arguments.image_size,

@@ -66,7 +66,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--light-blind",
         action="store_true",
         help="learn the parts a second time, blind to light, for pictures whose light is new: mostly better there, and "
-        "the same in the light taught; takes twice as long to teach, and memory",
+        "the same in the light taught; takes twice as long to teach",
     )
     parser.add_argument(
         "--seed",
