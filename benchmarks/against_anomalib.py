@@ -164,6 +164,8 @@ def wide_candidates(good: list[BGRImage]) -> dict[str, Callable[[], object]]:
     for precision, network in networks.items():
         distances = runtime("openvino", precision=precision).distances(network, WIDE_SIZE, head)
         found[f"ours, OpenVINO {precision}"] = lambda distances=distances: to_detection(distances(frames[0]))
+    for precision in ("float32", "int8"):
+        found[f"bare backbone, OpenVINO {precision}"] = bare(networks[precision], WIDE_SIZE, frames[0])
     theirs = PatchcoreModel(["layer2", "layer3"], WIDE, pre_trained=False)
     theirs.memory_bank = torch.randn(WIDE_BANK, channels)
     theirs.eval()

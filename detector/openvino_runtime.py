@@ -53,7 +53,7 @@ class OpenVINORuntime:
 
     def features(self, backbone: AnyBackbone, image_size: int) -> Features:
         frame = _frame(image_size)
-        maps = [_to_grid(x, backbone, image_size) for x in _pooled(_taps(backbone, _planes(frame)), backbone)]
+        maps = [_to_grid(x, backbone, image_size) for x in _pooled(_taps_of_frame(backbone, frame), backbone)]
         rows = _rows(ops.concat(maps, 1))
         infer = _Infer(self._compile(ov.Model([rows], [frame], "features")))
         return lambda picture: infer(picture)
@@ -70,7 +70,7 @@ class OpenVINORuntime:
     def _projected(self, backbone: AnyBackbone, image_size: int, frame: ov.Node, head: Head) -> ov.Node:
         """N×D. The projection of a coarse layer is made before it is enlarged: both are linear."""
         mean, rows, start = None, -head.mean @ head.projection, 0
-        for x, layer in zip(_pooled(_taps(backbone, _planes(frame)), backbone), backbone.layers, strict=True):
+        for x, layer in zip(_pooled(_taps_of_frame(backbone, frame), backbone), backbone.layers, strict=True):
             weight = head.projection[start : start + layer.channels].T[:, :, None, None]
             x = ops.convolution(x, ops.constant(np.ascontiguousarray(weight)), [1, 1], [0, 0], [0, 0], [1, 1])
             x = _to_grid(x, backbone, image_size)
@@ -192,9 +192,9 @@ def _frame(image_size: int) -> ov.Node:
     return ops.parameter([1, image_size, image_size, 3], np.uint8, name="frame")
 
 
-def _planes(frame: ov.Node) -> ov.Node:
-    """1×S×S×3 uint8 → 1×3×S×S float32."""
-    return ops.transpose(ops.convert(frame, "f32"), ops.constant(np.array([0, 3, 1, 2])))
+def _planes(pixels: ov.Node) -> ov.Node:
+    """1×S×S×3 → 1×3×S×S."""
+    return ops.transpose(pixels, ops.constant(np.array([0, 3, 1, 2])))
 
 
 def _to_bank(
@@ -322,10 +322,19 @@ def as_ir(graph: ov.Model) -> tuple[bytes, bytes]:
         return text + b"</net>\n", xml.with_suffix(".bin").read_bytes()
 
 
+def _taps_of_frame(backbone: AnyBackbone, frame: ov.Node) -> list[ov.Node]:
+    """1×S×S×3 uint8 BGR → the outputs of its layers."""
+    pixels = ops.convert(frame, "f32")
+    if isinstance(backbone, Backbone):
+        # Planes come last: normalising them would have OpenVINO copy the picture once more.
+        return _blocks(backbone, _planes(_normalised(pixels)))
+    return _taps(backbone, _planes(pixels))
+
+
 def _taps(backbone: AnyBackbone, x: ov.Node) -> list[ov.Node]:
     """1×3×S×S float32, BGR 0..255 → the outputs of its layers."""
     if isinstance(backbone, Backbone):
-        return _lite_taps(backbone, x)
+        return _blocks(backbone, _normalised(x))
     try:
         graph = ov.Core().read_model(backbone.xml, backbone.weights)
         graph.reshape(list(x.get_output_shape(0)))
@@ -335,8 +344,11 @@ def _taps(backbone: AnyBackbone, x: ov.Node) -> list[ov.Node]:
     return [output.get_node().input_value(0).get_node() for output in graph.outputs]
 
 
-def _lite_taps(backbone: Backbone, x: ov.Node) -> list[ov.Node]:
-    x = ops.multiply(ops.subtract(x, ops.constant(np.float32(MEAN))), ops.constant(np.float32(1 / SCALE)))
+def _normalised(x: ov.Node) -> ov.Node:
+    return ops.multiply(ops.subtract(x, ops.constant(np.float32(MEAN))), ops.constant(np.float32(1 / SCALE)))
+
+
+def _blocks(backbone: Backbone, x: ov.Node) -> list[ov.Node]:
     x = _convolution(x, backbone.stem)
     taps = []
     for number, block in enumerate(backbone.blocks):
