@@ -2,7 +2,7 @@
 # make phone  the same for the whole network, with https and a QR code for phones
 # make test   set up everything, a browser included, and run all tests
 # make check  lint, format, types, import floors
-# make bench  measure everything, about 40 minutes, and write docs/benchmarks.md
+# make bench  measure everything, about 20 minutes, and write docs/benchmarks.md
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -61,16 +61,16 @@ def shares(frame: BGRImage) -> str:
         },
         rounds=4 * ROUNDS,
     )
-    ms = {name: found.median for name, found in times.items()}
+    medians = {name: found.median for name, found in times.items()}
     rows = [
-        ["decode JPEG 1280×720", ms["decode"]],
-        [f"resize to {size}²", ms["resize"]],
-        ["patch features", ms["features"]],
-        [f"distances to {bank} patches", ms["features and distances"] - ms["features"]],
-        ["smoothing and maximum", ms["smoothing"]],
-        ["JPEG to score, measured as a whole", ms["whole"]],
+        ["decode JPEG 1280×720", medians["decode"]],
+        [f"resize to {size}²", medians["resize"]],
+        ["patch features", medians["features"]],
+        [f"distances to {bank} patches", medians["features and distances"] - medians["features"]],
+        ["smoothing and maximum", medians["smoothing"]],
+        ["JPEG to score, measured as a whole", medians["whole"]],
     ]
-    return table(["step", "ms", "share"], [[name, f"{ms:.2f}", f"{ms / ms['whole']:.0%}"] for name, ms in rows])
+    return table(["step", "ms", "share"], [[name, f"{ms:.2f}", f"{ms / medians['whole']:.0%}"] for name, ms in rows])
 
 
 def teaching(folder: Path | None) -> str:
