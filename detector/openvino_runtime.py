@@ -229,11 +229,11 @@ def _squared_steps(patches: ov.Node, bank: ov.Node, halves: ov.Node, step: float
     """N×D signatures, an M×D int8 bank and M half squares of it → N squared distances to the nearest, in steps²."""
     # In half steps: OpenVINO multiplies in 8 bits where a scale follows, 1 is none to it, and halves are exact too.
     half = ops.constant(np.float32(0.5))
-    if int8:
-        ends = [ops.constant(np.float32(side * LEVELS * scale)) for scale in (step, 0.5) for side in (-1, 1)]
-        halved = ops.fake_quantize(patches, *ends, 2 * LEVELS + 1)
+    steps = ops.round(ops.multiply(patches, ops.constant(np.float32(1 / step))), "half_to_even")
+    if int8:  # what is quantised is whole already, so that both ways round alike
+        ends = [ops.constant(np.float32(side * LEVELS * scale)) for scale in (1, 0.5) for side in (-1, 1)]
+        halved = ops.fake_quantize(steps, *ends, 2 * LEVELS + 1)
     else:
-        steps = ops.round(ops.multiply(patches, ops.constant(np.float32(1 / step))), "half_to_even")
         halved = ops.multiply(ops.clamp(steps, float(-LEVELS), float(LEVELS)), half)
     tiles = ops.constant(np.int64(0)), -(-bank.get_output_shape(0)[0] // _ROOM)
     nearest = []

@@ -64,7 +64,7 @@ def _nearest(patches: torch.Tensor, learned: dict[str, torch.Tensor]) -> torch.T
     """As :class:`NearestNeighbour` says. The products are whole numbers below 2²⁴, which float32 holds exactly."""
     if patches.shape[1] > DIRECTIONS + 1:
         patches = torch.cat((patches[:, :DIRECTIONS], patches[:, DIRECTIONS:].norm(dim=1, keepdim=True)), 1)
-    whole = (patches / learned["step"]).round().clamp(-LEVELS, LEVELS)
+    whole = (patches * (1 / learned["step"])).round().clamp(-LEVELS, LEVELS)
     nearest = (whole @ learned["signatures"] - learned["half_squares"]).amax(1)
     return ((whole * whole).sum(1) - 2 * nearest).sqrt() * learned["step"]
 
