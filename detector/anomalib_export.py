@@ -64,7 +64,10 @@ class _Sidecar(msgspec.Struct, frozen=True):
 
 def is_anomalib_export(path: Path) -> bool:
     """Whether this is an ``.xml`` of OpenVINO, or a folder holding one where anomalib puts it."""
-    return path.suffix == ".xml" or (path.is_dir() and not is_model_folder(path) and bool(_candidates(path)))
+    if path.suffix == ".xml":
+        return True
+    ours = is_model_folder(path) or next(path.glob("memory_bank-*"), None)  # the latter: a copy without its manifest
+    return path.is_dir() and not ours and bool(_candidates(path))
 
 
 def load(path: Path | str, *, runtime_name: str = "openvino", workers: int = 1) -> AnomalibExport:

@@ -29,6 +29,8 @@ from detector.region import Region
 
 FORMAT_VERSION = 3
 MANIFEST = "manifest.json"
+GRAPH_FOLDER = "openvino"
+"""In a model folder: the graph that :mod:`detector.self_contained` made of the model."""
 POOLING = (
     "finer layers averaged down to the patch grid, each averaged over its neighbourhood with zero padding, coarser "
     "ones enlarged bilinearly"
@@ -268,6 +270,7 @@ def _write_files(folder: Path, manifest: Manifest, head: AnyHead, network: AnyBa
     write_atomically(folder / manifest.tensors_file, _pack(head))
     for name, data in backbone_files(network).items():
         write_atomically(folder / name, data)
+    shutil.rmtree(folder / GRAPH_FOLDER, ignore_errors=True)  # of the older model: better none than another's
     write_atomically(folder / MANIFEST, to_json(manifest))
 
 

@@ -108,7 +108,8 @@ def single_head(model: TaughtModel) -> Head:
     """
     if isinstance(model.head, LightGated):
         raise ModelError(
-            "a model with a head of its own for new light cannot be one graph: teach it without, then export"
+            "a model with a head of its own for new light cannot be one graph: teach it without --light-blind, then "
+            "export that"
         )
     return model.head
 

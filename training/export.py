@@ -18,7 +18,7 @@ import numpy as np
 import detector
 from detector import TaughtModel, self_contained
 from detector.files import sync_folder
-from detector.model_folder import is_model_folder
+from detector.model_folder import GRAPH_FOLDER, is_model_folder
 from detector.runtimes import Precision
 from detector.teaching import FitOptions, Method
 from training import benchmark, datasets
@@ -27,8 +27,6 @@ from training.datasets import DataSet
 from training.evaluate import Evaluation, evaluate
 from training.train import OutputError, require_model_or_nothing
 
-OPENVINO = "openvino"
-"""The folder, in that of the model, of the graph that needs nothing of us."""
 TOLERANCE = 0.02
 """Share of the verdicts that may differ."""
 GRAPH_TOLERANCE = 1e-3
@@ -159,7 +157,7 @@ def export(
     fresh = place / f".{output.name}.{secrets.token_hex(4)}.tmp"
     try:
         exported.save(fresh)
-        self_contained.write(exported, fresh / OPENVINO)
+        self_contained.write(exported, fresh / GRAPH_FOLDER)
         result = _compare((original, folder), (exported, fresh), data_set, tolerance, report)
         if result.refusal:
             raise ExportRefusedError(result)
@@ -213,7 +211,7 @@ def _compare(
     (original, folder), (exported, fresh) = one, other
     again = exported is not original
     report("comparing", 0.7)
-    difference, compared = _graph_difference(exported, fresh / OPENVINO, data_set)
+    difference, compared = _graph_difference(exported, fresh / GRAPH_FOLDER, data_set)
     report("comparing", 0.8)
     before = evaluate(original, data_set.test) if data_set.test else None
     report("comparing", 0.9)
@@ -225,7 +223,7 @@ def _compare(
         original=measured,
         exported=Measured(exported, _bytes(fresh), after, latencies["exported"]) if again else measured,
         verdicts=_verdicts(original, exported, before, after) if again else (),
-        graph_bytes=_bytes(fresh / OPENVINO),
+        graph_bytes=_bytes(fresh / GRAPH_FOLDER),
         graph_difference=difference,
         compared=compared,
         tolerance=tolerance,
@@ -270,15 +268,6 @@ def _put_in_place(model: TaughtModel, fresh: Path, output: Path) -> None:
         fresh.rename(output)
         sync_folder(output.parent)
         return
-    # A model there is replaced as train does it, in one step: at no moment is there none.
-    graph, old = output / OPENVINO, fresh / "old"
-    if graph.exists():
-        graph.rename(old)
-    try:
-        (fresh / OPENVINO).rename(graph)
-        model.save(output)
-    except BaseException:
-        shutil.rmtree(graph, ignore_errors=True)
-        if old.exists():
-            old.rename(graph)
-        raise
+    # A model there is replaced as train does it, in one step, and its graph goes with it.
+    model.save(output)
+    (fresh / GRAPH_FOLDER).rename(output / GRAPH_FOLDER)

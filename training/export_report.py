@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.export import OPENVINO, Export, Measured
+from detector.model_folder import GRAPH_FOLDER
+from training.export import Export, Measured
 
 LISTED_VERDICTS = 20
 
@@ -30,7 +31,9 @@ def export_report(export: Export, output: Path) -> str:
     if export.refusal:
         return "\n".join([*lines, "", f"Refused, and nothing was written: {export.refusal}."])
     command = shlex.join(["defectvision", "serve", "--model", str(output)])
-    return "\n".join([*lines, "", f"written to  {output}, the graph to {output / OPENVINO}", f"next        {command}"])
+    return "\n".join(
+        [*lines, "", f"written to  {output}, the graph to {output / GRAPH_FOLDER}", f"next        {command}"]
+    )
 
 
 def _column_names(measured: Measured) -> list[str]:

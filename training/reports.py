@@ -57,7 +57,8 @@ def made_of(model: Detector) -> str:
         return f"made elsewhere, {model.image_size}²"
     manifest = model.manifest
     network = manifest.backbone.removesuffix(f", {manifest.precision}")  # a quantised backbone says so in its name
-    return f"{manifest.method}, {manifest.image_size}², {network}, {manifest.precision}"
+    gated = ", blind to new light" if isinstance(model.head, LightGated) else ""
+    return f"{manifest.method}, {manifest.image_size}², {network}, {manifest.precision}{gated}"
 
 
 def training_report(training: Training, output: Path) -> str:

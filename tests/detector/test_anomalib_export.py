@@ -21,7 +21,7 @@ from detector.anomalib_export import SIDECAR, is_anomalib_export, load, to_input
 from detector.model import Detector
 
 # isort: split
-import detector.openvino_runtime  # noqa: F401  turns openvino's telemetry off, so it comes first
+import detector.openvino_runtime
 
 # isort: split
 import openvino as ov
@@ -429,3 +429,11 @@ def test_scores_that_make_no_threshold_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="too few"):
         write_sidecar(load(xml), xml, [0.2], "")
     assert not xml.with_name(SIDECAR).exists()
+
+
+def test_a_model_folder_that_lost_its_manifest_is_none(tmp_path: Path) -> None:
+    for name in ("backbone-0123.xml", "backbone-0123.bin", "memory_bank-0123.safetensors"):
+        (tmp_path / name).write_bytes(b"")
+    assert not is_anomalib_export(tmp_path)
+    with pytest.raises(ModelError, match=r"not a complete model folder: it has no manifest\.json"):
+        detector.load(tmp_path)

@@ -235,6 +235,8 @@ def test_a_file_is_not_a_model_folder(tmp_path: Path) -> None:
 
 
 def test_a_newer_model_replaces_an_older_one_and_leaves_nothing_of_it(folder: Path) -> None:
+    (folder / model_folder.GRAPH_FOLDER).mkdir()
+    (folder / model_folder.GRAPH_FOLDER / "model.xml").write_text("of the older model")
     model_folder.write(folder, *learned(1))
     assert_holds(folder, 1)
     assert len(list(folder.iterdir())) == 2

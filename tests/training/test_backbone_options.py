@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from importlib.util import find_spec
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 
 import detector
+from detector.backbone import NAME
 from tests.training.test_commands import run
+from training.commands import backbones
 
 QUICK = ["--image-size", "64", "--coreset-size", "100"]
 
@@ -65,3 +68,9 @@ def test_without_the_extra_train_says_what_to_install(
         monkeypatch.delattr(detector, module, raising=False)
     assert run("train", parts, "--output", tmp_path / "disc", "--backbone", "resnet18", *QUICK) == 2
     assert "pip install 'defectvision[torch]'" in capsys.readouterr().err
+
+
+def test_the_packaged_backbone_may_be_named() -> None:
+    parser = argparse.ArgumentParser()
+    backbones.add_backbone(parser)
+    assert backbones.chosen_backbone(parser.parse_args(["--backbone", NAME])) is None

@@ -303,3 +303,9 @@ def test_broken_bottles_are_told_from_good_ones(tmp_path: Path, capsys: Any) -> 
     figures = json.loads(report.read_text())
     assert figures["image_auroc"] == 1.0
     assert figures["pixel_auroc"] > 0.95
+
+
+def test_an_option_of_another_method_is_refused(parts: Path, tmp_path: Path, capsys: Any) -> None:
+    assert run("train", parts, "--output", tmp_path / "disc", "--method", "padim", "--coreset-size", "9") == 2
+    assert "padim has no memory bank" in capsys.readouterr().err
+    assert not (tmp_path / "disc").exists()

@@ -19,7 +19,7 @@ def add_backbone(parser: argparse.ArgumentParser) -> None:
         "--backbone-weights",
         metavar="FILE",
         type=Path,
-        help="its weights, .safetensors, .pth or .bin (default: the published ones, from the model hub)",
+        help="its weights, .safetensors, .pth, .pt or .bin (default: the published ones, from the model hub)",
     )
     parser.add_argument(
         "--backbone-layers",
@@ -40,9 +40,11 @@ def chosen_backbone(arguments: argparse.Namespace) -> AnyBackbone | None:
         ModelError: there is none such, or options are given that go with ``--backbone`` only.
     """
     layers, weights = arguments.backbone_layers, arguments.backbone_weights
-    if arguments.backbone is None:
+    if arguments.backbone in (None, NAME):
         if layers is not None or weights is not None or arguments.random_backbone:
-            raise ModelError("the backbone's weights and layers go with --backbone NAME, a network of timm")
+            raise ModelError(
+                "--backbone-weights, --backbone-layers and --random-backbone go with --backbone NAME, a network of timm"
+            )
         return None
     return timm_backbone.load(
         arguments.backbone,

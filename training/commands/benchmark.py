@@ -19,6 +19,7 @@ from training import benchmark, machine
 from training.benchmark import MOST_AT_ONCE, ROUNDS, SECONDS, Latency, Throughput
 from training.commands.arguments import bar, distance, positive, require_writable, stoppable
 from training.markdown import table
+from training.reports import made_of
 
 Compiled = Callable[[int], detector.Detector]
 """For how many threads → the model, compiled for them."""
@@ -83,12 +84,14 @@ def run_benchmark(arguments: argparse.Namespace) -> int:
             "processor": machine.processor(),
             "versions": machine.versions(),
             "frame": [width, height],
+            "rounds": arguments.rounds,
+            "seconds": arguments.seconds,
             "models": [
                 {
                     "model": name,
                     "hash": model.hash,
                     "runtime": model.runtime,
-                    "image_size": model.image_size,
+                    "what_it_is": made_of(model),
                     "random_memory_bank": not arguments.models,
                     "latency_ms": asdict(latencies[name]),
                     "throughput": [asdict(one) for one in throughputs[name]],
@@ -121,7 +124,7 @@ def _report(
     width, height = arguments.frame_size
     software = ", ".join(f"{name} {number}" for name, number in machine.versions().items())
     rows = [
-        [name, f"{models[name].image_size}²", f"{found.median:.1f}", f"{found.low:.1f}–{found.high:.1f}"]
+        [name, made_of(models[name]), f"{found.median:.1f}", f"{found.low:.1f}–{found.high:.1f}"]
         for name, found in latencies.items()
     ]
     lines: list[Any] = [
@@ -129,7 +132,7 @@ def _report(
         "",
         f"One frame of {width}×{height}, resized and inspected; {arguments.rounds} rounds, the models taking turns:",
         "",
-        table(["model", "input", "median, ms", "5 to 95 % of the rounds, ms"], rows),
+        table(["model", "what it is", "median, ms", "5 to 95 % of the rounds, ms"], rows),
         "",
         "Frames per second with so many inspected at once (the server's WORKERS), and CPU milliseconds a frame:",
         "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from detector import ModelError
 from detector.region import CHOICES
 from detector.runtimes import PRECISIONS
 from detector.teaching import DEFAULT_PRESET, PRESETS
@@ -66,7 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--light-blind",
         action="store_true",
         help="learn the parts a second time, blind to light, for pictures whose light is new: mostly better there, and "
-        "the same in the light taught; takes twice as long to teach",
+        "the same in the light taught; takes twice as long to teach, and export refuses such a model",
     )
     parser.add_argument(
         "--seed",
@@ -90,6 +91,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run_train(arguments: argparse.Namespace) -> int:
     """Train, save, and say what to do next."""
     require_model_or_nothing(arguments.output)
+    if arguments.method == "padim" and arguments.coreset_size is not None:
+        raise ModelError("--coreset-size goes with --method patchcore: padim has no memory bank")
     backbone = chosen_backbone(arguments)
     data_set = checked_data_set(arguments.dir, strict=arguments.strict, training=True)
     print(f"Learning from {len(data_set.training)} pictures in {data_set.training[0].parent} ({layout(data_set)})")
