@@ -62,8 +62,7 @@ def main() -> int:
 
 def measured(load: float) -> str:
     """When, on what, and how busy it was before."""
-    software = ", ".join(f"{name} {number}" for name, number in machine.versions().items())
-    return f"{datetime.now(UTC):%d %B %Y}, {machine.processor()}, load {load:.1f} before; {software}"
+    return f"{datetime.now(UTC):%d %B %Y}, {machine.processor()}, load {load:.1f} before; {machine.software()}"
 
 
 def write(name: str, text: str) -> None:

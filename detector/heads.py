@@ -44,8 +44,7 @@ class NearestNeighbour:
 
     def signatures(self) -> NDArray[np.int8]:
         """M×128 (M×D where D is no more): the memory bank as it is compared."""
-        steps = signature(self.memory_bank) / self.step
-        return np.asarray(np.clip(np.rint(steps), -LEVELS, LEVELS), np.int8)
+        return quantised(self.memory_bank, self.step).astype(np.int8)
 
 
 def signature(patches: Array) -> Array:
@@ -54,6 +53,11 @@ def signature(patches: Array) -> Array:
         return patches
     first, rest = patches[:, :DIRECTIONS], patches[:, DIRECTIONS:]
     return np.concatenate([first, np.linalg.norm(rest, axis=1, keepdims=True)], 1)
+
+
+def quantised(patches: Array, step: Array) -> Array:
+    """N×D projected patches → N×128 (N×D where D is no more) float32: their signatures in whole steps."""
+    return np.asarray(np.clip(np.rint(signature(patches) / step), -LEVELS, LEVELS), np.float32)
 
 
 def fitting_step(memory_bank: Array) -> Array:
@@ -107,8 +111,17 @@ def head_from(method: str, tensors: Mapping[str, NDArray[Any]], channels: int, p
     else:
         expected |= {"centres": (places, dimensions), "whitening": (places, dimensions, dimensions)}
     for name, array in vars(head).items():
-        if array.shape != expected[name] or array.dtype != np.float32 or not np.isfinite(array).all():
-            raise ValueError(f"its tensors have the wrong shape: {name} is {array.shape} {array.dtype}")
+        check_tensor(name, array, expected[name])
     if isinstance(head, NearestNeighbour) and not head.step[0] > 0:
         raise ValueError("its quantisation step is not above 0")
     return head
+
+
+def check_tensor(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """Check that it is finite float32 of this shape.
+
+    Raises:
+        ValueError: it is not; names it.
+    """
+    if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
+        raise ValueError(f"its tensors have the wrong shape: {name} is {array.shape} {array.dtype}")

@@ -97,14 +97,9 @@ def head_from(method: str, projection: str, tensors: Mapping[str, NDArray[Any]],
         raise KeyError(_PREFIX + missing[0])
     known = KnownLight(more["lights"], more["spread"], more["limit"])
     for name, shape in {"lights": (max(1, len(known.lights)), NUMBERS), "spread": (NUMBERS,)}.items():
-        _check(name, more[name], shape)
+        heads.check_tensor(_PREFIX + name, more[name], shape)
     for name in ("limit", "ratio"):
-        _check(name, more[name], (1,))
+        heads.check_tensor(_PREFIX + name, more[name], (1,))
     if not all((more[name] > 0).all() for name in ("spread", "limit", "ratio")):
         raise ValueError("its lights make no sense: spread, limit and ratio must be above 0")
     return LightGated(head, heads.head_from(method, more, channels, places), known, more["ratio"])
-
-
-def _check(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
-    if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
-        raise ValueError(f"its tensors have the wrong shape: {_PREFIX}{name} is {array.shape} {array.dtype}")

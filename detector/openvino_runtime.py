@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 from detector.backbone import MEAN, SCALE, AnyBackbone, Backbone, Convolution
 from detector.errors import ModelError
 from detector.heads import DIRECTIONS, LEVELS, Gaussians, Head, NearestNeighbour, half_squares
-from detector.runtimes import Distances, Features
+from detector.runtimes import PRECISION_HINTS, Distances, Features
 
-_HINTS = {"float32": "f32", "int8": "f32", "bfloat16": "bf16"}
 _ROOM = 512
 """Entries by which the room for a memory bank grows, and with which a frame is compared at once: their products stay in
 a processor core's cache."""
@@ -49,7 +48,10 @@ class OpenVINORuntime:
         if precision == "bfloat16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ModelError("this processor does not compute in bfloat16: use a float32 model")
         self._precision = precision
-        self._configuration = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "NUM_STREAMS": str(workers)}
+        self._configuration = {
+            "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
+            "NUM_STREAMS": str(workers),
+        }
 
     def features(self, backbone: AnyBackbone, image_size: int) -> Features:
         frame = _frame(image_size)

@@ -18,6 +18,9 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
 """What the backbone computes in, and with bfloat16 the search too. Scores of one precision are not those of another, so
 it is part of a model."""
 
+PRECISION_HINTS: dict[str, str] = {"float32": "f32", "int8": "f32", "bfloat16": "bf16"}
+"""What OpenVINO is told for each precision: left alone it would choose by the processor."""
+
 Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Input size × input size × 3 uint8 BGR → N×C float32 patch features, row by row of the patch grid, layer by layer."""
 

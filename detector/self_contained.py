@@ -19,11 +19,11 @@ from detector.files import write_atomically
 from detector.heads import Head
 from detector.images import BGRImage
 from detector.light_gate import LightGated
+from detector.runtimes import PRECISION_HINTS
 from detector.score import SMOOTHING_SIGMA, Detection
 from detector.taught_model import TaughtModel
 
 GRAPH, FACTS, README = "model.xml", "model.json", "README.md"
-_HINTS = {"float32": "f32", "int8": "f32", "bfloat16": "bf16"}
 _RESIZE = (
     "cut the region out (rows round(top*height) to round(bottom*height), columns round(left*width) to "
     "round(right*width)), then resize to image_size x image_size: area averaging (cv2.INTER_AREA) if both sides of the "
@@ -92,7 +92,7 @@ class Written:
         core = ov.Core()
         model = core.read_model(folder / GRAPH)
         precision = str(model.get_rt_info(["defectvision", "precision"]).value)
-        self._compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": _HINTS[precision]})
+        self._compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision]})
 
     def detect(self, frame: BGRImage, /) -> Detection:
         """Score of, and map for, the region already cut out and resized (S×S×3 uint8 BGR)."""
@@ -162,7 +162,7 @@ def _facts(model: TaughtModel) -> dict[str, Any]:
         "category": manifest.category,
         "model_hash": model.hash,
         "precision": manifest.precision,
-        "inference_precision_hint": _HINTS[manifest.precision],
+        "inference_precision_hint": PRECISION_HINTS[manifest.precision],
         "threshold": model.threshold,
         "region": list(manifest.region.fractions),
         "image_size": size,
@@ -180,7 +180,7 @@ def _check_frame(side: int) -> BGRImage:
 
 
 def _readme(model: TaughtModel) -> str:
-    side = model.manifest.region.side
+    side, hint = model.manifest.region.side, PRECISION_HINTS[model.manifest.precision]
     return f"""# {model.category or "A DefectVision model"}, as one OpenVINO graph
 
 | | |
@@ -193,7 +193,7 @@ def _readme(model: TaughtModel) -> str:
 `defectvision`. The threshold is a start: better is mean + 3·std of the scores of 20 or more good parts taken where the
 camera stands.
 
-**Always set `INFERENCE_PRECISION_HINT` to `{_HINTS[model.manifest.precision]}`.** Left alone OpenVINO chooses by the
+**Always set `INFERENCE_PRECISION_HINT` to `{hint}`.** Left alone OpenVINO chooses by the
 processor, and scores differ by some percent from those the threshold was made of. `check` in `model.json` has a frame
 anyone can make and its score: if yours differs by more than 0.1 %, the setting or the processor's 8-bit arithmetic is
 another than here.

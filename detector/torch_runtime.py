@@ -42,6 +42,7 @@ class _Distances:
         arrays = dict(vars(head))
         if isinstance(head, NearestNeighbour):
             signatures = head.signatures()
+            del arrays["memory_bank"]  # compared by its signatures
             arrays |= {"signatures": signatures.astype(np.float32).T, "half_squares": half_squares(signatures)}
         self._tensors = {name: network.tensor(array) for name, array in arrays.items()}
 

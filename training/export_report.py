@@ -23,8 +23,8 @@ def export_report(export: Export, output: Path) -> str:
     lines = _aligned([*zip(_column_names(export.original), *columns, strict=True)])
     lines += [
         "",
-        f"graph     {_megabytes(export.graph_bytes)}, differs from the model by {export.graph_difference:.1g} at the "
-        f"most on {export.compared} pictures",
+        f"graph     {_megabytes(export.graph_bytes)}, differs from the model by "
+        f"{max(export.score_difference, export.map_difference):.1g} at the most on {export.compared} pictures",
     ]
     if again:
         lines += _verdict_lines(export)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from detector import known_light, patchcore, region
 from detector.backbone import load_backbone
 from detector.calibration import DEFAULT_K, calibrate
 from detector.errors import ModelError
-from detector.heads import LEVELS, NearestNeighbour, half_squares, signature
+from detector.heads import NearestNeighbour, half_squares, quantised
 from detector.illumination import LightScatter, light_scatter
 from detector.images import BGRImage
 from detector.known_light import KnownLight
@@ -98,7 +98,6 @@ class LightingStudy:
 @dataclass(frozen=True, eq=False)
 class _Bank:
     head: NearestNeighbour
-    signatures: NDArray[np.float32]
     held_out: tuple[float, ...] = ()
     """Scores of training pictures, each by a bank made without it."""
 
@@ -106,11 +105,19 @@ class _Bank:
     def threshold(self) -> float:
         return calibrate(self.held_out, DEFAULT_K).threshold
 
+    @cached_property
+    def _entries(self) -> NDArray[np.float32]:
+        return self.head.signatures().astype(np.float32)
+
+    @cached_property
+    def _half_squares(self) -> NDArray[np.float32]:
+        return half_squares(self.head.signatures())
+
     def score(self, features: NDArray[np.float32]) -> float:
         """Image score of a frame's patch features, N×C as the backbone gives them."""
         projected = np.asarray((features - self.head.mean) @ self.head.projection, np.float32)
-        whole = np.clip(np.rint(signature(projected) / self.head.step), -LEVELS, LEVELS)
-        nearest = (whole @ self.signatures.T - half_squares(self.head.signatures())).max(1)
+        whole = quantised(projected, self.head.step)
+        nearest = (whole @ self._entries.T - self._half_squares).max(1)
         squared = np.einsum("nd,nd->n", whole, whole) - 2 * nearest
         side = round(len(nearest) ** 0.5)
         return to_detection((np.sqrt(squared) * self.head.step).reshape(side, side).astype(np.float32)).score
@@ -311,7 +318,7 @@ def _bank(every: Sequence[Sequence[NDArray[np.float32]]], size: int, seed: int, 
     patches = np.concatenate([own for one in every for own in one])
     projection = learn_projection(patches, load_backbone().layers, scatter)
     head = patchcore.learn(patches, projection, size, seed, lambda fraction: None)
-    return _Bank(head, head.signatures().astype(np.float32))
+    return _Bank(head)
 
 
 def _spread(pictures: Sequence[BGRImage], at_most: int) -> list[BGRImage]:

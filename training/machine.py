@@ -33,3 +33,8 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:  # an extra, or a source tree that was never installed
             continue
     return found
+
+
+def software() -> str:
+    """The same in one line."""
+    return ", ".join(f"{name} {number}" for name, number in versions().items())

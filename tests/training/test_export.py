@@ -150,6 +150,22 @@ def test_a_graph_that_computes_something_else_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_one_wrong_place_of_the_map_is_enough(
+    model: Path, parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    right = Written.detect
+
+    def detect(self: Written, frame: Any) -> Detection:
+        found = right(self, frame)
+        found.anomaly_map[0, 0] += 0.02 * found.score
+        return found
+
+    monkeypatch.setattr(self_contained.Written, "detect", detect)
+    assert run("export", model, parts, "--output", tmp_path / "disc") == 1
+    assert "in its anomaly map, more than 0.01" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
 def test_ctrl_c_leaves_nothing(
     model: Path, parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -75,6 +75,18 @@ def bar(**options: Any) -> Iterator[Any]:
         yield bar
 
 
+@contextmanager
+def stages() -> Iterator[Callable[[str, float], None]]:
+    """A progress bar for work in stages: what it gives is called with a stage and 0..1 of the whole."""
+    with bar(total=1.0, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} (left: {remaining})") as progress_bar:
+
+        def show(stage: str, fraction: float) -> None:
+            progress_bar.set_description_str(stage, refresh=False)
+            progress_bar.update(max(0.0, min(fraction, 1.0) - progress_bar.n))
+
+        yield show
+
+
 def stoppable(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
     def guarded(arguments: argparse.Namespace) -> int:
         try:

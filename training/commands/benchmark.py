@@ -122,13 +122,12 @@ def _report(
     arguments: argparse.Namespace,
 ) -> str:
     width, height = arguments.frame_size
-    software = ", ".join(f"{name} {number}" for name, number in machine.versions().items())
     rows = [
         [name, made_of(models[name]), f"{found.median:.1f}", f"{found.low:.1f}–{found.high:.1f}"]
         for name, found in latencies.items()
     ]
     lines: list[Any] = [
-        f"{machine.processor()}; {software}",
+        f"{machine.processor()}; {machine.software()}",
         "",
         f"One frame of {width}×{height}, resized and inspected; {arguments.rounds} rounds, the models taking turns:",
         "",

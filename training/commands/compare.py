@@ -12,7 +12,7 @@ from detector.files import write_atomically
 from training import candidates, machine
 from training.anomalib_models import EFFICIENTAD_STEPS
 from training.candidates import EfficientADOptions, UnknownCandidate
-from training.commands.arguments import add_strict, bar, positive, stoppable
+from training.commands.arguments import add_strict, bar, positive, stages, stoppable
 from training.compare import Entry, Section, compare, prepare
 from training.comparison_report import Comparison, as_json, as_markdown
 from training.html_report import as_html
@@ -86,12 +86,7 @@ def run_compare(arguments: argparse.Namespace) -> int:
 
         entries = prepare(arguments.dirs, strict=arguments.strict, progress=checked)
     sections: list[Section] = []
-    with bar(total=1.0, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} (left: {remaining})") as progress_bar:
-
-        def show(stage: str, fraction: float) -> None:
-            progress_bar.set_description_str(stage, refresh=False)
-            progress_bar.update(max(0.0, min(fraction, 1.0) - progress_bar.n))
-
+    with stages() as show:
         for section in compare(entries, models, progress=show):
             sections.append(section)
             comparison = _comparison(sections, entries, arguments)

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 from training import datasets
-from training.commands.arguments import add_strict, bar, checked_data_set, stoppable
+from training.commands.arguments import add_strict, checked_data_set, stages, stoppable
 from training.export import TOLERANCE, ExportRefusedError, export
 from training.export_report import export_report
 from training.reports import data_set_report
@@ -57,12 +57,7 @@ def run_export(arguments: argparse.Namespace) -> int:
     """Export, and print how original and export compare."""
     test = bool(datasets.find_data_set(arguments.dir).test)
     data_set = checked_data_set(arguments.dir, strict=arguments.strict, training=True, test=test)
-    with bar(total=1.0, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} (left: {remaining})") as progress_bar:
-
-        def show(stage: str, fraction: float) -> None:
-            progress_bar.set_description_str(stage, refresh=False)
-            progress_bar.update(max(0.0, min(fraction, 1.0) - progress_bar.n))
-
+    with stages() as show:
         try:
             made = export(
                 arguments.model,

@@ -13,11 +13,11 @@ from detector.relighting import SEVERITIES, Severity
 from training import datasets
 from training.commands.arguments import (
     add_strict,
-    bar,
     checked_data_set,
     natural,
     positive,
     require_writable,
+    stages,
     stoppable,
 )
 from training.lighting_report import as_markdown
@@ -69,12 +69,7 @@ def run_lighting(arguments: argparse.Namespace) -> int:
     if arguments.json:
         require_writable(arguments.json)
     data_set = checked_data_set(arguments.dir, strict=arguments.strict, training=True, test=True)
-    with bar(total=1.0, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} (left: {remaining})") as progress_bar:
-
-        def show(stage: str, fraction: float) -> None:
-            progress_bar.set_description_str(stage, refresh=False)
-            progress_bar.update(max(0.0, min(fraction, 1.0) - progress_bar.n))
-
+    with stages() as show:
         result = study(
             data_set.name,
             datasets.Pictures(data_set.training),

@@ -9,7 +9,7 @@ from detector import ModelError
 from detector.region import CHOICES
 from detector.runtimes import PRECISIONS
 from detector.teaching import DEFAULT_PRESET, PRESETS
-from training.commands.arguments import add_strict, bar, checked_data_set, natural, positive, stoppable
+from training.commands.arguments import add_strict, checked_data_set, natural, positive, stages, stoppable
 from training.commands.backbones import add_backbone, chosen_backbone
 from training.reports import data_set_report, layout, training_report
 from training.train import require_model_or_nothing, train
@@ -96,12 +96,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     backbone = chosen_backbone(arguments)
     data_set = checked_data_set(arguments.dir, strict=arguments.strict, training=True)
     print(f"Learning from {len(data_set.training)} pictures in {data_set.training[0].parent} ({layout(data_set)})")
-    with bar(total=1.0, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} (left: {remaining})") as progress_bar:
-
-        def show(stage: str, fraction: float) -> None:
-            progress_bar.set_description_str(stage, refresh=False)
-            progress_bar.update(max(0.0, min(fraction, 1.0) - progress_bar.n))
-
+    with stages() as show:
         training = train(
             data_set,
             arguments.output,
