@@ -17,11 +17,12 @@ from sklearn.metrics import roc_auc_score
 
 import detector
 from detector import PRESETS, TaughtModel
-from detector.heads import NearestNeighbour
+from detector.heads.head import NearestNeighbour
 from detector.score import to_detection
-from training import datasets, evaluate
-from training.datasets import DataSet
-from training.markdown import table
+from training.data import datasets
+from training.data.datasets import DataSet
+from training.measure import evaluate
+from training.reports.markdown import table
 
 MODELS: dict[str, dict[str, Any]] = {
     **{f"{preset}, float32": {"preset": preset} for preset in PRESETS},

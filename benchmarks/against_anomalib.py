@@ -25,20 +25,20 @@ from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 
 import detector
 from benchmarks.interleaved import Milliseconds, take_turns
-from detector import timm_backbone
-from detector.backbone import AnyBackbone, load_backbone
-from detector.heads import NearestNeighbour, fitting_step
+from detector.backbones import timm_backbone
+from detector.backbones.efficientnet_lite import AnyBackbone, load_backbone
+from detector.backbones.quantisation import quantise
+from detector.heads.head import NearestNeighbour, fitting_step
 from detector.images import BGRImage
-from detector.quantisation import quantise
 from detector.region import full
-from detector.runtimes import runtime
+from detector.runtimes.runtime import runtime
 from detector.score import to_detection
-from training import datasets
 from training.anomalib import engine, modules
 from training.anomalib.backbone import two_layers
 from training.anomalib.pictures import Pictures
 from training.anomalib.torch_detector import AnomalibDetector
-from training.markdown import table
+from training.data import datasets
+from training.reports.markdown import table
 
 SIZE, BANK = 320, 2000
 ROUNDS, WIDE_ROUNDS = 40, 15
@@ -145,7 +145,8 @@ def detecting(model: detector.Detector, frame: BGRImage) -> Callable[[], object]
 
 def bare(backbone: AnyBackbone, size: int, frame: BGRImage) -> Callable[[], object]:
     """The forward pass of the backbone up to its last layer that is used, and nothing else."""
-    from detector.openvino_runtime import backbone_graph, ov
+    from detector.backbones import backbone_graph
+    from detector.quiet_openvino import ov
 
     compiled = ov.Core().compile_model(backbone_graph(backbone, size), "CPU", FLOAT32 | {"NUM_STREAMS": "1"})
     request = compiled.create_infer_request()

@@ -16,13 +16,13 @@ from pathlib import Path
 import detector
 from benchmarks.interleaved import take_turns
 from detector import images
-from detector.backbone import load_backbone
+from detector.backbones.efficientnet_lite import load_backbone
 from detector.images import BGRImage
 from detector.region import full
-from detector.runtimes import RUNTIMES, runtime
+from detector.runtimes.runtime import RUNTIMES, runtime
 from detector.score import to_detection
 from training.benchmark import draw, random_model
-from training.markdown import table
+from training.reports.markdown import table
 
 SIZES = (256, 320, 448)
 BANKS = (1000, 2000, 4000)

@@ -21,7 +21,7 @@ import numpy as np
 import detector
 from detector import images
 from detector.images import BGRImage
-from training.markdown import table
+from training.reports.markdown import table
 
 COUNTS = (60, 209, 1000, 7000)
 

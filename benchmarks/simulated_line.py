@@ -12,9 +12,9 @@ import sys
 from collections import Counter
 
 from detector import fit
+from server.ingest.simulated_stream import TEACHING_FRAMES
 from server.simulated_line import SimulatedLine, good_frames
 from server.simulated_line.line import CYCLE_SECONDS, DWELL_SECONDS
-from server.simulated_stream import TEACHING_FRAMES
 
 FRAMES_PER_SECOND = 5
 

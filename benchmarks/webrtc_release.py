@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from server.transports import aiortc_receiver
-from server.transports.webrtc import WebRTCIngest
+from server.ingest.webrtc import aiortc_receiver
+from server.ingest.webrtc.ingest import WebRTCIngest
 
 WIDTH, HEIGHT, BITS = 640, 480, 16
 BLOCK = WIDTH // BITS

@@ -19,12 +19,22 @@ import msgspec
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-from detector import backbone, score
-from detector.backbone import AnyBackbone, Backbone, GraphBackbone, Layer
+from detector import score
+from detector.backbones import (
+    CHECKPOINT_SHA256,
+    LAYERS,
+    NAME,
+    AnyBackbone,
+    Backbone,
+    GraphBackbone,
+    Layer,
+    load_backbone,
+    patch_grid,
+)
 from detector.errors import ModelError
 from detector.files import sync_folder, write_atomically
 from detector.heads import METHODS, NearestNeighbour
-from detector.light_gate import AnyHead, head_from, ordinary, tensors_of
+from detector.light import AnyHead, head_from, ordinary, tensors_of
 from detector.region import Region
 
 FORMAT_VERSION = 3
@@ -202,13 +212,13 @@ def backbone_files(network: AnyBackbone) -> dict[str, bytes]:
 
 def _read_backbone(folder: Path, manifest: Manifest) -> AnyBackbone:
     if not manifest.backbone_files:
-        known = (backbone.NAME, backbone.CHECKPOINT_SHA256, list(backbone.LAYERS))
+        known = (NAME, CHECKPOINT_SHA256, list(LAYERS))
         if (manifest.backbone, manifest.backbone_sha256, manifest.layers) != known:
             raise ModelError(
                 f"{folder} was made with backbone {manifest.backbone} ({manifest.backbone_sha256[:12]}…), here is "
-                f"{backbone.NAME} ({backbone.CHECKPOINT_SHA256[:12]}…), or with other layers of it: teach it again"
+                f"{NAME} ({CHECKPOINT_SHA256[:12]}…), or with other layers of it: teach it again"
             )
-        return backbone.load_backbone()
+        return load_backbone()
     name, named = f"backbone-{manifest.backbone_sha256[:16]}", manifest.backbone_files
     needed, torch_form = {f"{name}.xml", f"{name}.bin"}, f"{name}.safetensors"
     layers = tuple(manifest.layers)
@@ -221,7 +231,7 @@ def _read_backbone(folder: Path, manifest: Manifest) -> AnyBackbone:
         layers,
         files[f"{name}.xml"],
         files[f"{name}.bin"],
-        grid_stride=backbone.patch_grid(layers),
+        grid_stride=patch_grid(layers),
         size_multiple=max(layer.stride for layer in layers),
         torch_form=files.get(torch_form, b""),
     )

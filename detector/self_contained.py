@@ -18,8 +18,8 @@ from detector.errors import ModelError
 from detector.files import write_atomically
 from detector.heads import Head
 from detector.images import BGRImage
-from detector.light_gate import LightGated
-from detector.runtimes import PRECISION_HINTS
+from detector.light import LightGated
+from detector.runtimes import PRECISION_HINTS, whole_graph
 from detector.score import SMOOTHING_SIGMA, Detection
 from detector.taught_model import TaughtModel
 
@@ -61,8 +61,7 @@ def write(model: TaughtModel, folder: Path) -> None:
     Raises:
         ModelError: it cannot be written, or has a second head.
     """
-    import detector.openvino_runtime  # noqa: F401, I001  turns openvino's telemetry off, so it comes first
-    import openvino as ov
+    from detector.quiet_openvino import ov
 
     graph = _graph(model)
     facts = _facts(model)
@@ -86,8 +85,7 @@ class Written:
     """A graph as it lies on disk, compiled as its users are told to."""
 
     def __init__(self, folder: Path) -> None:
-        import detector.openvino_runtime  # noqa: F401, I001
-        import openvino as ov
+        from detector.quiet_openvino import ov
 
         core = ov.Core()
         model = core.read_model(folder / GRAPH)
@@ -130,13 +128,10 @@ def smoothing(side: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
 
 
 def _graph(model: TaughtModel) -> Any:
-    from detector.openvino_runtime import OpenVINORuntime  # noqa: I001  turns openvino's telemetry off: first
-
-    import openvino as ov
-    import openvino.opset13 as ops
+    from detector.quiet_openvino import ops, ov
 
     head = single_head(model)
-    graph = OpenVINORuntime(precision=model.manifest.precision).whole(model.backbone, model.image_size, head)
+    graph = whole_graph(model.backbone, model.image_size, head, model.manifest.precision)
     smoothed = graph.outputs[0].get_node().input_value(0).get_node()
     # Multiplied and added, not convolved: OpenVINO may compute up to the last convolution or product in bfloat16, and
     # the search before this must not be.

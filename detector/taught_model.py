@@ -10,15 +10,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detector import anomalib_export, light_gate, model_folder
-from detector.backbone import AnyBackbone
+from detector import anomalib, model_folder
+from detector.backbones import AnyBackbone, Features
 from detector.errors import ModelError
 from detector.heads import NearestNeighbour
 from detector.images import BGRImage
-from detector.light_gate import AnyHead, LightGated, ordinary
+from detector.light import AnyHead, LightGated, ordinary
 from detector.model import Detector
 from detector.model_folder import Manifest
-from detector.runtimes import Distances, Features, Runtime, runtime
+from detector.runtimes import Distances, Runtime, distances_of, runtime
 from detector.score import Detection, to_detection
 
 
@@ -43,7 +43,7 @@ class TaughtModel:
         self.manifest, self.head = manifest, head
         self.hash, self.runtime = manifest.hash, engine.name
         self._backbone, self._engine = backbone, engine
-        self._distances = distances or light_gate.distances(engine, backbone, manifest.image_size, head)
+        self._distances = distances or distances_of(engine, backbone, manifest.image_size, head)
         self._features: Features | None = None
 
     @property
@@ -156,8 +156,8 @@ def load(path: Path | str, *, runtime_name: str = "openvino", workers: int = 1) 
         ModelError: what is wrong with it, in one sentence.
     """
     path = Path(path)
-    if anomalib_export.is_anomalib_export(path):
-        return anomalib_export.load(path, runtime_name=runtime_name, workers=workers)
+    if anomalib.is_anomalib_export(path):
+        return anomalib.load(path, runtime_name=runtime_name, workers=workers)
     return load_taught(path, runtime_name=runtime_name, workers=workers)
 
 

@@ -5,22 +5,28 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector import known_light, model_folder, padim, patchcore, region
-from detector.backbone import AnyBackbone, load_backbone
+from detector import model_folder, region
+from detector.backbones import AnyBackbone, Features, load_backbone, quantise
 from detector.calibration import DEFAULT_K, calibrate
 from detector.errors import ModelError
-from detector.heads import Head
-from detector.illumination import LightScatter, light_scatter
+from detector.heads import Head, KeptDirections, Projection, learn_projection, padim, patchcore
 from detector.images import BGRImage
-from detector.light_gate import IN_NEW_LIGHT, AnyHead, LightGated, blind_ratio
-from detector.projection import Projection, learn_projection
-from detector.quantisation import quantise
-from detector.runtimes import Features, Precision, Runtime, runtime
+from detector.light import (
+    IN_NEW_LIGHT,
+    AnyHead,
+    LightGated,
+    blind_ratio,
+    known_light,
+    light_blind_projection,
+    light_scatter,
+)
+from detector.runtimes import Precision, Runtime, runtime
 from detector.score import to_detection
 from detector.taught_model import TaughtModel
 
@@ -104,8 +110,8 @@ def fit(
         coreset_size: patches in the memory bank at the most.
         inspect: ``auto`` leaves out a plain background, :func:`detector.region.find_region`; ``full`` nothing.
         light_blind: learn a second head that leaves out the directions in which light moves the features
-            (:mod:`detector.illumination`), for frames whose light is new (:mod:`detector.known_light`): mostly better
-            there, and the same in the light that was taught. Takes twice as long to teach.
+            (:mod:`detector.light`), for frames whose light is new: mostly better there, and the same in the light that
+            was taught. Takes twice as long to teach.
         backbone: another network than EfficientNet-Lite0.
         precision: ``float32``, ``bfloat16`` where the processor has it, or ``int8``: the backbone is quantised with a
             sample of the images (the first 60 of an iterator) before anything is learned, so memory bank, held-out
@@ -148,7 +154,7 @@ def fit(
 
     random = np.random.default_rng(seed)
     whole = [kept.frames[number] for number in sorted(kept.frames)]
-    scatter = light_scatter(whole, features, seed=seed) if light_blind else None
+    blinded = partial(light_blind_projection, light_scatter(whole, features, seed=seed)) if light_blind else None
     report("memory bank", 0.5)
     folds = _folds(sorted(kept.frames), kept.seen, holdout, random)
     learner = _Learner(kept, network, None, method, coreset, seed, features)
@@ -157,7 +163,7 @@ def fit(
     head, scores = learner.validated(folds, engine, size, steps)
     threshold = calibrate(scores, DEFAULT_K).threshold
     if light_blind:
-        blind, others = replace(learner, scatter=scatter).validated(folds, engine, size, steps)
+        blind, others = replace(learner, directions=blinded).validated(folds, engine, size, steps)
         ratio = np.array([blind_ratio(scores, others)], np.float32)
         head = LightGated(head, blind, known_light.learn(whole), ratio)
     manifest = model_folder.describe(
@@ -267,7 +273,7 @@ class _Learner:
 
     kept: _Kept
     network: AnyBackbone
-    scatter: LightScatter | None
+    directions: KeptDirections | None
     method: Method
     coreset: int
     seed: int
@@ -285,7 +291,7 @@ class _Learner:
 
     def learn(self, without: set[int], progress: Callable[[float], None]) -> Head:
         patches = self.kept.patches(without)
-        projection = learn_projection(patches, self.network.layers, self.scatter)
+        projection = learn_projection(patches, self.network.layers, self.directions)
         if self.method == "patchcore":
             return patchcore.learn(patches, projection, self.coreset, self.seed, progress)
         few = projection.reduced(padim.DIMENSIONS, self.seed)

@@ -18,21 +18,14 @@ from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from detector import Detector, DetectorError, load
-from server import simulated_stream
 from server.access import AccessMiddleware
-from server.calibrations import Calibrations
-from server.camera_stream import CameraStream
+from server.ground import page_folder
 from server.https import Certificates
-from server.hub import Hub
-from server.inspection import Inspection
-from server.page_files import page_folder
-from server.phone import Phone
-from server.pool import InferencePool
-from server.routes import ERRORS, Routes, answer_error, answer_http_error
+from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, simulated_stream
+from server.inspection import Calibrations, Inspection
 from server.settings import Settings, SettingsError
-from server.streams import Streams
-from server.transports.webrtc import WebRTCIngest
-from server.transports.websocket import LiveSocket, StreamSocket
+from server.streams import Hub, InferencePool, Streams
+from server.web import ERRORS, Phone, Routes, answer_error, answer_http_error
 
 log = logging.getLogger("defectvision.app")
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from server import logs
-from server.cameras import process as camera_process
+from server import camera_process, logs
 from training import commands as training_commands
 
 

@@ -7,7 +7,7 @@ import sys
 import urllib.error
 import urllib.request
 
-from server.network_address import is_any_address, page_url
+from server.ground import is_any_address, page_url
 from server.settings import read_settings
 
 

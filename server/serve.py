@@ -18,11 +18,10 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from server.access import AccessCodeError, load_code
-from server.bounded_http import BoundedHTTP
+from server.ground import is_any_address, is_loopback, names, page_url, qr_terminal
 from server.https import CertificateError, Certificates, check_own, ensure, keep_fresh
-from server.network_address import is_any_address, is_loopback, names, page_url, qr_terminal
-from server.phone import phone_url
 from server.settings import Settings, SettingsError, read_settings
+from server.web import BoundedHTTP, phone_url
 
 log = logging.getLogger("defectvision.serve")
 

@@ -13,9 +13,8 @@ import msgspec
 from starlette.config import Config
 
 from detector.runtimes import RUNTIMES
-from server.cameras.capture import check_source
-from server.cameras.framing import Crop, Framing, Throttle
-from server.stream import check_name
+from server.cameras import Crop, Framing, Throttle, check_source
+from server.words import check_name
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ Imports the detector floor only. scikit-learn and tqdm are imported where they a
 imports this package too.
 """
 
-from training.datasets import (
+from training.data import (
     DataSet,
     DataSetError,
     TestPicture,
@@ -14,7 +14,7 @@ from training.datasets import (
     find_test_pictures,
     find_training_pictures,
 )
-from training.evaluate import Evaluation, evaluate
+from training.measure import Evaluation, evaluate
 from training.train import Training, train
 
 __all__ = [

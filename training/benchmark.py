@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 
 from detector import Detector, TaughtModel, model_folder
-from detector.backbone import CHANNELS, load_backbone
+from detector.backbones import CHANNELS, load_backbone
 from detector.heads import NearestNeighbour, fitting_step
 from detector.images import BGRImage
 from detector.region import full
 from detector.runtimes import Runtime
-from training.compare import interleaved_latencies
+from training.measure import interleaved_latencies
 
 ROUNDS = 60
 SECONDS = 3.0

@@ -22,10 +22,10 @@ from detector.files import sync_folder
 from detector.model_folder import GRAPH_FOLDER, is_model_folder
 from detector.runtimes import Precision
 from detector.teaching import FitOptions, Method
-from training import benchmark, datasets
+from training import benchmark
 from training.benchmark import Latency
-from training.datasets import DataSet
-from training.evaluate import Evaluation, evaluate
+from training.data import DataSet, datasets
+from training.measure import Evaluation, evaluate
 from training.train import OutputError, require_model_or_nothing
 
 TOLERANCE = 0.02

@@ -12,8 +12,7 @@ from typing import Unpack
 import detector
 from detector.model_folder import is_model_folder
 from detector.teaching import FitOptions
-from training import datasets
-from training.datasets import DataSet
+from training.data import DataSet, datasets
 
 
 class OutputError(ValueError):

@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 
 from detector.files import set_aside
-from server import private_file
+from server.ground import private_file
 
 SHORTEST = 8
 _LONGEST = 200

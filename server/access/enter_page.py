@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, quote
 import jinja2
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from server.page_files import page_folder
+from server.ground import page_folder
 
 _LONGEST_TARGET = 2000
 _HEADERS = {

@@ -25,7 +25,7 @@ from server.access import enter_page
 from server.access.code import AccessCodeError, cookie_token, load_code, same_code
 from server.access.origin import is_local_host, is_same_origin
 from server.access.wrong_codes import WrongCodes
-from server.network_address import is_loopback
+from server.ground import is_loopback
 
 __all__ = ["AccessCodeError", "AccessMiddleware", "is_loopback", "load_code"]
 

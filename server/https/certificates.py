@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from detector.files import set_aside, write_atomically
-from server import private_file
+from server.ground import private_file
 from server.https import authority
 
 _log = logging.getLogger("defectvision.https")
@@ -72,7 +72,7 @@ def ensure(folder: Path, names: Sequence[str], now: datetime | None = None) -> C
 
     Args:
         folder: Where to keep them, ``DATA_DIR/certificates``; made with mode 0700, private keys with 0600.
-        names: Host names and addresses this server answers to, see :func:`server.network_address.names`.
+        names: Host names and addresses this server answers to, see :func:`server.ground.network_address.names`.
         now: For tests; with a time zone.
 
     Raises:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from detector import ModelError, files, model_folder
-from detector.backbone import CHANNELS, Backbone, load_backbone
-from detector.heads import NearestNeighbour, fitting_step
+from detector.backbones.efficientnet_lite import CHANNELS, Backbone, load_backbone
+from detector.heads.head import NearestNeighbour, fitting_step
 from detector.model_folder import MANIFEST, Manifest
 from detector.region import full
 

@@ -14,7 +14,7 @@ import detector
 from detector import TaughtModel, self_contained
 from detector.self_contained import FACTS, GRAPH, README, Written, smoothing
 from tests.detector.parts import draw_part, draw_parts
-from tests.detector.test_precision import teach
+from tests.detector.runtimes.test_precision import teach
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from server.camera_process.sender import Sender
 from server.cameras.camera import CapturedFrame
 from server.cameras.framing import Image
-from server.cameras.sender import Sender
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeModel
 
 import detector
+from tests.server.fakes import FakeModel
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from websockets.exceptions import ConnectionClosed
 
 from detector import Detection
 from server.app import create_app
-from server.messages import Heatmap, Message, Result, encode
 from server.settings import Settings
+from server.words.messages import Heatmap, Message, Result, encode
 from tests.running import Running, running
 
 THRESHOLD = 100.0
@@ -160,7 +160,7 @@ _decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 
 
 def read(text: str | bytes) -> Message:
-    """A message from the server, which must be exactly what ``server.messages`` defines: no field more, none less."""
+    """A message from the server, which must be exactly what ``server.words`` defines: no field more, none less."""
     assert isinstance(text, str)
     message = _decoder.decode(text)
     assert encode(message) == text

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fakes import GOOD
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from server import cli, healthcheck, logs
 from server.settings import Settings
 from tests.running import ROOT, free_port
+from tests.server.fakes import GOOD
 
 CODE = "plant-7-access"
 

@@ -15,7 +15,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fakes import (
+from websockets.asyncio.client import connect
+
+from server import cli, logs
+from server.serve import MAX_UNSENT, listen
+from server.settings import SettingsError
+from tests.running import ROOT, command, free_port
+from tests.server.fakes import (
     GOOD,
     WAIT_S,
     FakeModel,
@@ -28,12 +34,6 @@ from fakes import (
     serving,
     until,
 )
-from websockets.asyncio.client import connect
-
-from server import cli, logs
-from server.serve import MAX_UNSENT, listen
-from server.settings import SettingsError
-from tests.running import ROOT, command, free_port
 
 SHUTDOWN_S = 2.0
 
@@ -144,7 +144,7 @@ def test_an_installed_wheel_carries_its_pages(tmp_path: Path) -> None:
         names = {path.relative_to(here) for path in here.rglob("*") if path.is_file()}
         assert names <= {path.relative_to(there) for path in there.rglob("*")}
     assert not (installed / "tests").exists()
-    show = "from server.page_files import page_folder as f; print(f('static')); print(f('templates'))"
+    show = "from server.ground.page_files import page_folder as f; print(f('static')); print(f('templates'))"
     environment = os.environ | {"PYTHONPATH": str(installed)}
     shown = subprocess.run(
         [sys.executable, "-c", show], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True

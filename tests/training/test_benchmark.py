@@ -12,7 +12,7 @@ import pytest
 import detector
 from detector import Detection
 from detector.images import BGRImage
-from detector.runtimes import runtime
+from detector.runtimes.runtime import runtime
 from training import benchmark
 from training.commands import benchmark as command
 

@@ -9,14 +9,14 @@ import pytest
 
 import detector
 from detector import Detection, self_contained, teaching
-from detector.backbone import AnyBackbone, GraphBackbone
-from detector.openvino_runtime import as_ir, backbone_graph
+from detector.backbones.efficientnet_lite import AnyBackbone, GraphBackbone
+from detector.backbones.openvino_graph import as_ir, backbone_graph
 from detector.self_contained import Written
 from detector.teaching import FitOptions
+from tests.training.commands.test_commands import run
 from tests.training.conftest import draw_part, write_picture
-from tests.training.test_commands import run
-from training import datasets
 from training import export as export_module
+from training.data import datasets
 from training.train import train
 
 SIZES = FitOptions(image_size=64, coreset_size=100)

@@ -1,6 +1,10 @@
-"""What runs anomalib's own models through its own Engine; the face is :mod:`training.anomalib_models`.
+"""anomalib's own models, exported for us and run through its own Engine: compared, and served.
 
-Everything in here imports torch and anomalib, which are an extra: import it inside functions only.
+Only :mod:`training.anomalib.models` may be imported where torch and anomalib are not installed; the others in here
+import them, which are an extra.
 """
 
-import detector.openvino_runtime  # noqa: F401  openvino's telemetry is off before anomalib can import openvino
+from training.anomalib import models
+from training.anomalib.models import EFFICIENTAD_STEPS
+
+__all__ = ["EFFICIENTAD_STEPS", "models"]

@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from detector import ModelError
-from detector.backbone import Backbone, Layer, load_backbone
-from detector.checkpoint import read_checkpoint
+from detector.backbones import Backbone, Layer, load_backbone, read_checkpoint
 
 NAME = "tf_efficientnet_lite0"
 LAYERS = ("blocks.2", "blocks.4")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import detector.quiet_openvino  # noqa: F401  before anomalib can import openvino
+
+# isort: split
+
 import contextlib
 import ctypes
 import logging

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import detector.quiet_openvino  # noqa: F401  before anomalib can import openvino
+
+# isort: split
+
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ from anomalib.pre_processing import PreProcessor
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
 from detector import ModelError
-from detector.backbone import MEAN, SCALE
+from detector.backbones import MEAN, SCALE
 from training.anomalib.backbone import LAYERS, NAME, load_into
 
 PLAIN: dict[str, Any] = {"post_processor": False, "evaluator": False, "visualizer": False}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import detector.quiet_openvino  # noqa: F401  before anomalib can import openvino
+
+# isort: split
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +15,8 @@ from anomalib.data import ImageBatch, ImageItem
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from detector.anomalib_export import to_input
-from training import datasets
+from detector.anomalib import to_input
+from training.data import datasets
 
 
 class NormalPictures(Dataset):  # type: ignore[misc]  # torch is not type-checked

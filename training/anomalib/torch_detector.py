@@ -1,4 +1,4 @@
-"""A model of anomalib's in torch, with its raw score: what :func:`training.evaluate.evaluate` can measure."""
+"""A model of anomalib's in torch, with its raw score: what :func:`training.measure.evaluate.evaluate` can measure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from detector.anomalib_export import to_input
+from detector.anomalib import to_input
 from detector.images import BGRImage
 from detector.score import Detection
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import detector
-from training import datasets
-from training.datasets import DataSet, DataSetError
+from training.data import DataSet, DataSetError, datasets
 from training.train import OutputError
 
 STOPPED = 130  # what a shell reports for a command that Ctrl-C ended
@@ -54,7 +53,7 @@ def checked_data_set(folder: Path, *, strict: bool, training: bool = False, test
     """Find a data set and read the parts that are needed once, with a progress bar.
 
     Raises:
-        DataSetError: as of :func:`training.datasets.find_data_set` and :func:`training.datasets.check`.
+        DataSetError: as of :func:`training.data.datasets.find_data_set` and :func:`training.data.datasets.check`.
     """
     data_set = datasets.find_data_set(folder)
     with bar(desc="checking", unit="picture") as progress_bar:

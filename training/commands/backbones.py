@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from detector import ModelError, timm_backbone
-from detector.backbone import NAME, AnyBackbone
+from detector import ModelError
+from detector.backbones import NAME, AnyBackbone, timm_backbone
 
 
 def add_backbone(parser: argparse.ArgumentParser) -> None:

@@ -18,8 +18,7 @@ from detector.teaching import PRESETS, Preset
 from training import benchmark, machine
 from training.benchmark import MOST_AT_ONCE, ROUNDS, SECONDS, Latency, Throughput
 from training.commands.arguments import bar, distance, positive, require_writable, stoppable
-from training.markdown import table
-from training.reports import made_of
+from training.reports import made_of, table
 
 Compiled = Callable[[int], detector.Detector]
 """For how many threads → the model, compiled for them."""

@@ -9,13 +9,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from detector.files import write_atomically
-from training import candidates, machine
-from training.anomalib_models import EFFICIENTAD_STEPS
-from training.candidates import EfficientADOptions, UnknownCandidate
+from training import machine
+from training.anomalib import EFFICIENTAD_STEPS
 from training.commands.arguments import add_strict, bar, positive, stages, stoppable
-from training.compare import Entry, Section, compare, prepare
-from training.comparison_report import Comparison, as_json, as_markdown
-from training.html_report import as_html
+from training.compare import (
+    Comparison,
+    EfficientADOptions,
+    Entry,
+    Section,
+    UnknownCandidate,
+    as_html,
+    as_json,
+    as_markdown,
+    candidates,
+    compare,
+    prepare,
+)
 from training.train import OutputError
 
 NOT_ALL_MEASURED = 1

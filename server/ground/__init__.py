@@ -1,0 +1,17 @@
+"""What stands on the machine itself: its addresses, files only its user may read, where the page's files are."""
+
+from server.ground import private_file
+from server.ground.network_address import addresses, is_any_address, is_loopback, names, page_url, qr_svg, qr_terminal
+from server.ground.page_files import page_folder
+
+__all__ = [
+    "addresses",
+    "is_any_address",
+    "is_loopback",
+    "names",
+    "page_folder",
+    "page_url",
+    "private_file",
+    "qr_svg",
+    "qr_terminal",
+]

@@ -1,0 +1,62 @@
+"""A camera the server pulls itself, as a supervised stream whose death touches no other."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from functools import partial
+
+from server.cameras import Camera, CapturedFrame, Crop
+from server.settings import PulledCamera
+from server.streams import Streams
+from server.words import CameraInfo
+
+
+class CameraStream:
+    """Runs one camera of the ``CAMERAS`` setting, from now until it is stopped. Made on the event loop."""
+
+    def __init__(self, camera: PulledCamera, streams: Streams) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._newest: CapturedFrame | None = None
+        self._opened = streams.open(camera.name, "camera")
+        self._opened.describe_camera = self._describe
+        self._camera = Camera(
+            camera.source,
+            name=camera.name,
+            width=camera.width,
+            height=camera.height,
+            fps=camera.fps,
+            crop=Crop.parse(camera.crop) if camera.crop else None,
+            on_frame=self._captured,
+        )
+        self._camera.start()
+
+    async def stop(self) -> None:
+        """Stop the camera, within a second; a stuck driver is left behind in its thread."""
+        await asyncio.to_thread(self._camera.stop)
+        self._opened.close()
+
+    def _captured(self, frame: CapturedFrame) -> None:
+        with self._lock:
+            scheduled, self._newest = self._newest is not None, frame
+        if not scheduled:  # a busy event loop finds one frame to take, the newest, however many came meanwhile
+            self._loop.call_soon_threadsafe(self._offer)
+
+    def _offer(self) -> None:
+        with self._lock:
+            frame, self._newest = self._newest, None
+        if frame is not None:
+            self._opened.offer(partial(lambda image: image, frame.image))
+
+    def _describe(self) -> CameraInfo:
+        status = self._camera.status()
+        return CameraInfo(
+            state=status.state,
+            since=status.since.isoformat(timespec="seconds"),
+            retry_in_s=None if status.retry_in is None else round(status.retry_in, 1),
+            source=status.source,
+            connects=status.connects,
+            failures=status.failures,
+            last_error=status.last_error,
+        )

@@ -1,0 +1,158 @@
+"""One sender's stream: a slot for its newest frame, and honest counters. No I/O, no locks: the event loop owns it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import median
+
+from server.words import Load, Simulated, Transport, Verdict
+
+Clock = Callable[[], float]
+RATE_WINDOW_S = 5.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame that waits or is in work. ``arrived`` is on the stream's clock, seconds."""
+
+    seq: int
+    arrived: float
+    load: Load
+    simulated: Simulated | None = None
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What became of a stream's frames: ``received == inspected + dropped + failed`` when none waits or is in work."""
+
+    received: int
+    inspected: int
+    dropped: int
+    failed: int
+
+
+class Stream:
+    """One connection's frames, from the first to the last.
+
+    At most one frame waits and at most one is in work, so results keep the order of the frames.
+    ``received == inspected + dropped + failed`` whenever neither is the case.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        transport: Transport,
+        *,
+        max_fps: float | None = None,
+        max_age_s: float | None = None,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        self.name = name
+        self.transport = transport
+        self.since = datetime.now(UTC).isoformat(timespec="seconds")
+        self.received = self.inspected = self.dropped = self.failed = self.anomalies = 0
+        self.last_verdict: Verdict | None = None
+        self._clock = clock
+        self._interval = 1 / max_fps if max_fps else 0.0
+        self._due = 0.0
+        self._max_age_s = max_age_s
+        self._waiting: Frame | None = None
+        self._latencies: deque[float] = deque(maxlen=30)
+        self._arrivals, self._inspections = _Rate(clock), _Rate(clock)
+
+    def put(self, load: Load, simulated: Simulated | None = None) -> bool:
+        """Take a frame that arrived now. It replaces the one that waits; over ``max_fps`` it is dropped at once.
+
+        Returns:
+            whether a frame waits that did not before or is newer.
+        """
+        now = self._clock()
+        seq = self.received
+        self.received += 1
+        self._arrivals.count()
+        if now < self._due:
+            self.dropped += 1
+            return False
+        # Counting on from the last due time, not from this arrival, keeps the average at the cap under jitter.
+        self._due = max(self._due + self._interval, now + self._interval / 2) if self._interval else 0.0
+        self.dropped += self._waiting is not None
+        self._waiting = Frame(seq, now, load, simulated)
+        return True
+
+    def take(self) -> Frame | None:
+        """Hand over the waiting frame, if there is one that is not too old to be worth inspecting."""
+        frame, self._waiting = self._waiting, None
+        if frame is not None and self._max_age_s is not None and self._clock() - frame.arrived > self._max_age_s:
+            self.dropped += 1
+            return None
+        return frame
+
+    def count_inspected(self, frame: Frame, verdict: Verdict) -> float:
+        """Count a frame that got its verdict.
+
+        Returns:
+            milliseconds since it arrived.
+        """
+        self.inspected += 1
+        self.anomalies += verdict == "ANOMALY"
+        self.last_verdict = verdict
+        self._inspections.count()
+        latency_ms = (self._clock() - frame.arrived) * 1000
+        self._latencies.append(latency_ms)
+        return latency_ms
+
+    def count_failed(self) -> None:
+        """Count a frame that could not be decoded or inspected."""
+        self.failed += 1
+
+    def discard_waiting(self) -> None:
+        """Drop the waiting frame: its sender is gone."""
+        self.dropped += self._waiting is not None
+        self._waiting = None
+
+    @property
+    def has_waiting(self) -> bool:
+        return self._waiting is not None
+
+    @property
+    def counters(self) -> Counters:
+        return Counters(self.received, self.inspected, self.dropped, self.failed)
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Median of the last 30 results, milliseconds."""
+        return median(self._latencies) if self._latencies else None
+
+    @property
+    def received_per_s(self) -> float:
+        return self._arrivals.per_second()
+
+    @property
+    def inspected_per_s(self) -> float:
+        return self._inspections.per_second()
+
+
+class _Rate:
+    """Events per second over the last seconds, from the times of at most 512 events."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._started = clock()
+        self._times: deque[float] = deque(maxlen=512)
+
+    def count(self) -> None:
+        self._times.append(self._clock())
+
+    def per_second(self) -> float:
+        now = self._clock()
+        while self._times and now - self._times[0] > RATE_WINDOW_S:
+            self._times.popleft()
+        if not self._times:
+            return 0.0
+        full = len(self._times) == self._times.maxlen
+        span = now - self._times[0] if full else min(RATE_WINDOW_S, now - self._started)
+        return len(self._times) / max(span, 0.5)

@@ -1,0 +1,58 @@
+"""What a phone needs to get here: an address it can reach, as a QR code, and the certificate to trust."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.templating import Jinja2Templates
+
+from server.ground import addresses, is_any_address, is_loopback, page_url, qr_svg
+from server.https import Certificates, ca_der
+from server.settings import Settings
+
+
+def phone_url(settings: Settings, port: int, code: str | None, *, secure: bool) -> str | None:
+    """The address a phone on the same network can open, access code included; nothing on a loopback-only server."""
+    if is_loopback(settings.host):
+        return None
+    names = [*settings.server_names, *addresses()]
+    reachable = names if is_any_address(settings.host) else [settings.host]
+    if not reachable:
+        return None
+    url = page_url("https" if secure else "http", reachable[0], port)
+    return f"{url}?{urlencode({'code': code})}" if code else url
+
+
+class Phone:
+    """``GET /phone``: how to get a phone on this page; ``GET /ca``: the certificate authority to install."""
+
+    def __init__(
+        self, settings: Settings, code: str | None, certificates: Certificates | None, templates: Jinja2Templates
+    ) -> None:
+        self._settings, self._code = settings, code
+        self._certificates, self._templates = certificates, templates
+
+    async def page(self, request: Request) -> Response:
+        secure = self._certificates is not None
+        port = request.scope["server"][1]
+        url = phone_url(self._settings, port, self._code, secure=secure)
+        context = {
+            "url": url.partition("?")[0] if url else None,
+            "qr": qr_svg(url) if url else None,
+            "code": self._code,
+            "secure": secure,
+            "has_ca": secure and self._certificates is not None and self._certificates.ca_path is not None,
+            "fingerprint": self._certificates.fingerprint if self._certificates else None,
+        }
+        return self._templates.TemplateResponse(request, "phone.html", context, headers={"Cache-Control": "no-store"})
+
+    async def ca(self, request: Request) -> Response:
+        if self._certificates is None or self._certificates.ca_path is None:
+            return JSONResponse({"error": "this server has no certificate authority of its own"}, 404)
+        return Response(
+            ca_der(self._certificates.ca_path),
+            media_type="application/x-x509-ca-cert",
+            headers={"Content-Disposition": 'attachment; filename="defectvision-ca.crt"'},
+        )

@@ -1,0 +1,45 @@
+"""What a stream is called, how its frames come, and what a frame is before it is a picture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Transport = Literal["websocket", "webrtc", "camera", "simulated"]
+Load = Callable[[], NDArray[np.uint8]]
+"""Makes the picture (H×W×3 uint8 BGR) of a frame; called in a worker thread, and only if the frame is inspected.
+Raises ImageError when it is broken."""
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+
+def check_name(name: str) -> str:
+    """The name itself.
+
+    Raises:
+        ValueError: not 1 to 64 of the letters, digits, dot, underscore and hyphen.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError("a stream's name has 1 to 64 characters, of A-Z a-z 0-9 . _ and -")
+    return name
+
+
+def check_max_fps(text: str | None) -> float | None:
+    """``max_fps`` from a query string; nothing when absent.
+
+    Raises:
+        ValueError: not a number above 0 and up to 1000.
+    """
+    if text is None or text == "":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1000:
+        raise ValueError("max_fps must be a number above 0 and up to 1000")
+    return value

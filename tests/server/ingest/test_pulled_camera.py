@@ -1,0 +1,94 @@
+"""Cameras the server pulls itself: ``CAMERAS``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from server.settings import PulledCamera, SettingsError, read_settings
+from tests.running import Running
+from tests.server.camera_fakes import free_port, write_pictures
+from tests.server.fakes import FakeModel, http, serving, until
+
+
+async def streams(server: Running) -> dict[str, dict[str, object]]:
+    async with http(server) as client:
+        answer = await client.get("/api/streams")
+    assert "secret" not in answer.text
+    return {stream["name"]: stream for stream in answer.json()["streams"]}
+
+
+async def test_a_folder_is_inspected_and_a_dead_camera_beside_it_harms_nobody(model: FakeModel, tmp_path: Path) -> None:
+    cameras = (
+        PulledCamera("press", str(write_pictures(tmp_path / "pictures", [40, 60])), fps=30),
+        PulledCamera("gone", f"rtsp://user:secret@127.0.0.1:{free_port()}/stream"),
+    )
+    async with serving(model, tmp_path, cameras=cameras) as server:
+        async with connect(f"{server.ws}/ws/live/press?picture=1") as viewer:
+            assert json.loads(await viewer.recv())["state"] == "live"
+            results = [json.loads(await viewer.recv()) for _ in range(3)]
+        assert {result["verdict"] for result in results} == {"NORMAL"}
+        # The first may have been in work before anybody asked for pictures.
+        assert all(result["picture"]["data"] for result in results[1:])
+
+        seen = await streams(server)
+        while seen["gone"]["camera"]["state"] != "retrying":  # type: ignore[index]
+            seen = await streams(server)
+        press, gone = seen["press"], seen["gone"]
+        assert press["transport"] == gone["transport"] == "camera"
+        assert press["camera"]["state"] == "live"  # type: ignore[index]
+        assert gone["camera"]["source"] == "rtsp://***@127.0.0.1:" + gone["camera"]["source"].split(":")[-1]  # type: ignore[index]
+        assert gone["camera"]["retry_in_s"] is not None  # type: ignore[index]
+        assert gone["camera"]["last_error"]  # type: ignore[index]
+        assert gone["received"] == 0
+        seconds = await server.stop()
+    assert seconds < 2
+
+
+async def test_its_name_belongs_to_it(model: FakeModel, tmp_path: Path) -> None:
+    camera = PulledCamera("press", str(write_pictures(tmp_path / "pictures", [40])), fps=30)
+    async with (
+        serving(model, tmp_path, cameras=(camera,)) as server,
+        connect(f"{server.ws}/ws/stream?name=press") as thief,
+    ):
+        with pytest.raises(ConnectionClosed) as closed:
+            await thief.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008
+        assert "choose another" in closed.value.rcvd.reason
+
+
+async def test_the_newest_frame_wins_while_the_detector_is_busy(model: FakeModel, tmp_path: Path) -> None:
+    model.gate.clear()
+    camera = PulledCamera("press", str(write_pictures(tmp_path / "pictures", [40, 60])), fps=60)
+    async with serving(model, tmp_path, cameras=(camera,)) as server:
+        await until(lambda: model.detected == 1)
+        while (await streams(server))["press"]["dropped"] < 5:  # type: ignore[operator]
+            pass
+        press = (await streams(server))["press"]
+        assert press["inspected"] == 0
+        model.gate.set()
+        while (await streams(server))["press"]["inspected"] == 0:
+            pass
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("press=rtsp://x", "JSON list"),
+        ('[{"name": "a b", "source": "0"}]', "1 to 64 characters"),
+        ('[{"name": "a", "source": "0"}, {"name": "a", "source": "1"}]', "same name"),
+        ('[{"name": "a", "source": "ftp://user:secret@x/y"}]', "CAMERAS cannot be used"),
+        ('[{"name": "a", "source": "0", "crop": "1,2"}]', "X,Y,W,H"),
+        ('[{"name": "a", "source": "0", "fps": 0}]', "fps"),
+        ('[{"name": "a", "source": "0", "speed": 3}]', "unknown field"),
+    ],
+)
+def test_what_cannot_be_used_is_said_without_secrets(text: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words) as error:
+        read_settings({"CAMERAS": text})
+    assert "secret" not in str(error.value)

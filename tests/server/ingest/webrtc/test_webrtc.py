@@ -1,0 +1,421 @@
+"""WebRTC ingest, with aiortc as the sender, over loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aioice.ice
+import av
+import httpx
+import numpy as np
+import pytest
+from aiortc import (
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+    VideoStreamTrack,
+)
+from numpy.typing import NDArray
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from server.ingest.webrtc import aiortc_receiver
+from server.ingest.webrtc import ingest as webrtc
+from server.ingest.webrtc.ingest import WebRTCIngest, ice_server
+
+WAIT = 10.0
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aioice leaves 127.0.0.1 out; test machines may have nothing else, and tests use nothing else."""
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
+
+
+@dataclass
+class FakeStream:
+    name: str
+    max_fps: float | None
+    taken_over: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: bool = False
+    frames: asyncio.Queue[Callable[[], NDArray[np.uint8]]] = field(default_factory=asyncio.Queue)
+    answers: asyncio.Queue[str | None] = field(default_factory=asyncio.Queue)
+
+    def offer(self, load: Callable[[], NDArray[np.uint8]]) -> None:
+        self.frames.put_nowait(load)
+
+    async def results(self) -> AsyncIterator[str]:
+        while (answer := await self.answers.get()) is not None:
+            yield answer
+
+    def close(self) -> None:
+        self.closed = True
+        self.answers.put_nowait(None)
+
+
+@dataclass
+class FakeStreams:
+    opened: list[FakeStream] = field(default_factory=list)
+
+    def open(self, name: str | None, transport: str, max_fps: float | None = None) -> FakeStream:
+        assert transport == "webrtc"
+        if name == "bad name":
+            raise ValueError("a stream name has no spaces")
+        self.opened.append(FakeStream(name or "made-up", max_fps))
+        return self.opened[-1]
+
+
+class Camera(VideoStreamTrack):
+    """Shows the number of each frame as the brightness of the picture, and a blue left half."""
+
+    async def recv(self) -> av.VideoFrame:
+        pts, time_base = await self.next_timestamp()
+        picture = np.zeros((120, 160, 3), np.uint8)
+        picture[:, :80, 0] = 200
+        frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+        frame.pts, frame.time_base = pts, time_base
+        return frame
+
+
+class Sender:
+    """A client of the ingest."""
+
+    def __init__(self, http: httpx.AsyncClient, codec: str | None = None) -> None:
+        self.http = http
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.channel: RTCDataChannel = self.connection.createDataChannel("results", ordered=False, maxRetransmits=0)
+        self.messages: asyncio.Queue[str] = asyncio.Queue()
+        self.channel.on("message", self.messages.put_nowait)
+        self.ended = asyncio.Event()
+        self.connection.on("connectionstatechange", self._follow)
+        self.connection.addTrack(Camera())
+        if codec is not None:
+            codecs = [c for c in RTCRtpSender.getCapabilities("video").codecs if c.name == codec]
+            self.connection.getTransceivers()[0].setCodecPreferences(codecs)
+
+    def _follow(self) -> None:
+        if self.connection.connectionState in ("failed", "closed"):
+            self.ended.set()
+
+    async def offer(self) -> dict[str, Any]:
+        await self.connection.setLocalDescription(await self.connection.createOffer())
+        return {"sdp": self.connection.localDescription.sdp, "type": "offer"}
+
+    async def connect(self, **fields: Any) -> dict[str, Any]:
+        response = await self.http.post("/webrtc/offer", json=await self.offer() | fields)
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        await self.connection.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
+        return answer
+
+
+@dataclass
+class Site:
+    ingest: WebRTCIngest
+    streams: FakeStreams
+    http: httpx.AsyncClient
+    senders: list[Sender] = field(default_factory=list)
+
+    def sender(self, codec: str | None = None) -> Sender:
+        self.senders.append(Sender(self.http, codec))
+        return self.senders[-1]
+
+
+@asynccontextmanager
+async def site(**settings: Any) -> AsyncIterator[Site]:
+    streams = FakeStreams()
+    ingest = WebRTCIngest(streams, **settings)
+    app = Starlette(routes=[Route("/webrtc/offer", ingest.offer, methods=["POST"])])
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        here = Site(ingest, streams, http)
+        try:
+            yield here
+        finally:
+            await ingest.close()
+            await asyncio.gather(*(sender.connection.close() for sender in here.senders))
+
+
+async def until(condition: Callable[[], bool], within: float = WAIT) -> None:
+    async with asyncio.timeout(within):
+        while not condition():  # noqa: ASYNC110 - conditions of aiortc have no events
+            await asyncio.sleep(0.005)
+
+
+async def newest_frame(stream: FakeStream) -> NDArray[np.uint8]:
+    async with asyncio.timeout(WAIT):
+        return (await stream.frames.get())()
+
+
+@pytest.mark.parametrize("codec", ["VP8", "H264"])
+async def test_frames_come_in_and_results_go_out(codec: str) -> None:
+    async with site() as here:
+        sender = here.sender(codec)
+        answer = await sender.connect(name="line-1", max_fps=5)
+        assert (answer["type"], answer["name"]) == ("answer", "line-1")
+        assert codec in answer["sdp"]
+        stream = here.streams.opened[0]
+        assert (stream.name, stream.max_fps) == ("line-1", 5)
+        frame = await newest_frame(stream)
+        assert (frame.shape, frame.dtype) == ((120, 160, 3), np.uint8)
+        assert np.abs(frame[60, 40].astype(int) - (200, 0, 0)).max() < 30, "BGR: the left half is blue"
+        await until(lambda: sender.channel.readyState == "open")
+        stream.answers.put_nowait('{"type":"result"}')
+        async with asyncio.timeout(WAIT):
+            assert await sender.messages.get() == '{"type":"result"}'
+
+
+async def test_a_name_is_made_up() -> None:
+    async with site() as here:
+        assert (await here.sender().connect())["name"] == "made-up"
+
+
+async def test_the_answer_asks_for_enough_bitrate_and_no_rotation_and_no_stun_server() -> None:
+    async with site() as here:
+        sdp = (await here.sender().connect())["sdp"]
+        assert "x-google-start-bitrate=2500;x-google-min-bitrate=1500;x-google-max-bitrate=4000" in sdp
+        assert "video-orientation" not in sdp, "so the browser turns the picture itself"
+        assert "srflx" not in sdp
+
+
+async def test_it_works_with_stock_aiortc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aiortc_receiver, "MISFIT", "another aiortc")
+    async with site() as here:
+        await here.sender().connect()
+        assert (await newest_frame(here.streams.opened[0])).shape == (120, 160, 3)
+
+
+async def test_a_frame_that_nobody_inspects_is_not_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with site() as here:
+        await here.sender().connect()
+        stream = here.streams.opened[0]
+        await until(lambda: stream.frames.qsize() >= 3)
+        loads = [stream.frames.get_nowait() for _ in range(3)]
+        first, third = loads[0](), loads[2]()
+        assert first.shape == third.shape and not np.shares_memory(first, third)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not json",
+        b"[]",
+        b'{"sdp": "v=0"}',
+        b'{"sdp": 7, "type": "offer"}',
+        b'{"sdp": "", "type": "answer"}',
+        b'{"sdp": "", "type": "offer"}',
+        b'{"sdp": "v=0\\r\\nm=video x", "type": "offer"}',
+        b'{"sdp": "", "type": "offer", "max_fps": "fast"}',
+        b'\xff\xfe{"sdp": ""}',
+    ],
+)
+async def test_what_is_no_offer_is_refused(body: bytes) -> None:
+    async with site() as here:
+        response = await here.http.post("/webrtc/offer", content=body)
+        assert response.status_code == 422
+        assert "offer" in response.json()["error"]
+        assert (here.ingest.peers, here.streams.opened) == (0, [])
+
+
+async def test_an_offer_with_nothing_in_common_leaks_nothing() -> None:
+    async with site() as here:
+        offer = await here.sender().offer()
+        offer["sdp"] = offer["sdp"].replace(" VP8/", " VP9/").replace(" H264/", " AV1/")
+        response = await here.http.post("/webrtc/offer", json=offer)
+        assert response.status_code == 422
+        assert "VP8 or H264" in response.json()["error"]
+        assert here.ingest.peers == 0
+        assert here.streams.opened == [], "nobody's name was taken over"
+
+
+async def test_the_stream_says_what_is_wrong_with_a_name() -> None:
+    async with site() as here:
+        response = await here.http.post("/webrtc/offer", json=await here.sender().offer() | {"name": "bad name"})
+        assert (response.status_code, response.json()) == (422, {"error": "a stream name has no spaces"})
+        assert here.ingest.peers == 0
+
+
+async def test_a_body_over_the_limit_is_refused() -> None:
+    async with site() as here:
+        response = await here.http.post("/webrtc/offer", content=b" " * (webrtc.MAX_BODY + 1))
+        assert response.status_code == 413
+        assert "256 kB" in response.json()["error"]
+
+
+async def test_a_machine_without_address_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with site() as here:
+        offer = await here.sender().offer()
+        monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: [])
+        response = await here.http.post("/webrtc/offer", json=offer)
+        assert response.status_code == 503
+        assert "WebSocket" in response.json()["error"]
+        assert (here.ingest.peers, here.streams.opened) == (0, [])
+
+
+async def test_one_sender_too_many_is_refused_until_another_leaves() -> None:
+    async with site(max_peers=1) as here:
+        first, second = here.sender(), here.sender()
+        await first.connect()
+        await until(lambda: first.channel.readyState == "open")
+        response = await here.http.post("/webrtc/offer", json=await second.offer())
+        assert response.status_code == 503
+        assert len(here.streams.opened) == 1, "nobody's name was taken over"
+        await first.connection.close()
+        await until(lambda: here.ingest.peers == 0)
+        assert here.streams.opened[0].closed
+        await here.sender().connect()
+
+
+async def test_a_sender_that_never_connects_is_forgotten() -> None:
+    async with site(connect_within=0.05) as here:
+        response = await here.http.post("/webrtc/offer", json=await here.sender().offer())
+        assert response.status_code == 200
+        await until(lambda: here.ingest.peers == 0)
+        assert here.streams.opened[0].closed
+
+
+async def test_a_connected_sender_outlives_the_time_to_connect() -> None:
+    async with site(connect_within=1.0) as here:
+        sender = here.sender()
+        started = time.monotonic()
+        await sender.connect()
+        stream = here.streams.opened[0]
+        while time.monotonic() < started + 1.2:
+            await newest_frame(stream)
+        assert here.ingest.peers == 1 and not stream.closed
+
+
+async def test_a_sender_that_is_taken_over_is_told_and_closed() -> None:
+    async with site() as here:
+        sender = here.sender()
+        await sender.connect(name="line-1")
+        await until(lambda: sender.channel.readyState == "open")
+        here.streams.opened[0].taken_over.set()
+        here.streams.opened[0].answers.put_nowait(None)
+        async with asyncio.timeout(WAIT):
+            message = json.loads(await sender.messages.get())
+            await sender.ended.wait()
+        assert (message["type"], message["stream"], message["code"]) == ("goodbye", "line-1", 4001)
+        await until(lambda: here.ingest.peers == 0)
+
+
+async def test_shutdown_closes_everybody_at_once_and_refuses_newcomers() -> None:
+    async with site() as here:
+        senders = [here.sender() for _ in range(4)]
+        for sender in senders:
+            await sender.connect()
+        await until(lambda: all(sender.channel.readyState == "open" for sender in senders))
+        started = time.monotonic()
+        await here.ingest.close()
+        assert time.monotonic() - started < 1.0
+        assert here.ingest.peers == 0 and all(stream.closed for stream in here.streams.opened)
+        async with asyncio.timeout(WAIT):
+            for sender in senders:
+                assert json.loads(await sender.messages.get())["code"] == 1012
+                await sender.ended.wait()
+        response = await here.http.post("/webrtc/offer", json=await here.sender().offer())
+        assert response.status_code == 503
+
+
+async def test_results_are_dropped_while_too_many_bytes_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with site() as here:
+        sender = here.sender()
+        await sender.connect()
+        await until(lambda: sender.channel.readyState == "open")
+        stream = here.streams.opened[0]
+        result = json.dumps({"type": "result", "data": "x" * 30_000})
+        for _ in range(100):
+            stream.answers.put_nowait(result)
+        await until(stream.answers.empty)
+        stream.answers.put_nowait('{"last": true}')
+        async with asyncio.timeout(WAIT):
+            received = 0
+            while await sender.messages.get() == result:
+                received += 1
+        assert received < 50
+
+
+async def test_a_dead_sender_is_cleaned_up_quietly(caplog: pytest.LogCaptureFixture) -> None:
+    async with site() as here:
+        await here.sender().connect()
+        stream = here.streams.opened[0]
+        await newest_frame(stream)
+        (peer,) = here.ingest._peers
+        ice = peer._connection.getTransceivers()[0].receiver.transport.transport
+        with caplog.at_level(logging.WARNING):
+            await ice._connection.close()  # what aioice does when consent expires
+            for _ in range(50):
+                stream.answers.put_nowait('{"type":"result"}')
+            await until(lambda: here.ingest.peers == 0)
+        assert stream.closed
+        assert [record for record in caplog.records if record.name != "aioice.ice"] == []
+
+
+async def test_a_sender_that_falls_silent_is_cleaned_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with site() as here:
+        sender = here.sender()
+        monkeypatch.setattr(webrtc, "SILENT_FOR", 0.2)
+        await sender.connect()
+        stream = here.streams.opened[0]
+        for _ in range(15):
+            await newest_frame(stream)
+        assert here.ingest.peers == 1, "half a second of frames is no silence"
+
+        async def nothing(data: bytes) -> None:
+            pass
+
+        transport = sender.connection.getTransceivers()[0].sender.transport.transport
+        monkeypatch.setattr(transport, "_send", nothing)
+        await until(lambda: here.ingest.peers == 0)
+        assert stream.closed
+
+
+async def test_lost_packets_are_sent_again_and_frames_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with site() as here:
+        sender = here.sender()
+        await sender.connect()
+        stream = here.streams.opened[0]
+        await newest_frame(stream)
+        transport = sender.connection.getTransceivers()[0].sender.transport.transport
+        send, sent = transport._send, 0
+
+        async def lossy(data: bytes) -> None:
+            nonlocal sent
+            sent += 1
+            if sent % 10:
+                await send(data)
+
+        monkeypatch.setattr(transport, "_send", lossy)
+        await until(lambda: stream.frames.qsize() >= 30)
+        while stream.frames.qsize():
+            blue = (await newest_frame(stream))[60, 40].astype(int)
+            assert np.abs(blue - (200, 0, 0)).max() < 30
+
+
+@pytest.mark.parametrize(
+    ("url", "urls", "username", "credential"),
+    [
+        ("stun:stun.example:3478", "stun:stun.example:3478", None, None),
+        ("turn:user:pa%40ss@turn.example", "turn:turn.example", "user", "pa@ss"),
+        ("turns:u:p@turn.example:443?transport=tcp", "turns:turn.example:443?transport=tcp", "u", "p"),
+    ],
+)
+def test_ice_servers(url: str, urls: str, username: str | None, credential: str | None) -> None:
+    server = ice_server(url)
+    assert (server.urls, server.username, server.credential) == (urls, username, credential)
+
+
+def test_an_ice_server_that_cannot_be_read_is_named_without_its_password() -> None:
+    with pytest.raises(ValueError, match=r"turn:…@") as caught:
+        WebRTCIngest(FakeStreams(), ice_servers=["turn:user:secret@"])
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,98 @@
+"""Who hears."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.streams.hub import MAX_WAITING, MAX_WAITING_WITH_PICTURES, Hub, Subscription
+from server.words.messages import Picture, Status, encode
+from tests.server.fakes import RESULT
+
+WITH_PICTURE = msgspec.structs.replace(RESULT, picture=Picture(1, 1, "AA=="))
+
+
+async def drain(subscription: Subscription) -> list[str]:
+    subscription.close()
+    return [text async for text in subscription]
+
+
+@given(st.integers(0, 200), st.booleans())
+def test_the_oldest_are_lost(pushed: int, picture: bool) -> None:
+    subscription = Subscription(picture=picture)
+    for number in range(pushed):
+        subscription.push(str(number))
+    kept = MAX_WAITING_WITH_PICTURES if picture else MAX_WAITING
+    assert asyncio.run(drain(subscription)) == [str(number) for number in range(pushed)][-kept:]
+
+
+async def test_messages_come_as_they_are_pushed_until_the_close() -> None:
+    subscription, heard = Subscription(), []
+
+    async def listen() -> None:
+        async for text in subscription:
+            heard.append(text)
+            if text == "last":
+                subscription.close()
+
+    listening = asyncio.create_task(listen())
+    await asyncio.sleep(0)
+    subscription.push("first")
+    await asyncio.sleep(0)
+    assert heard == ["first"]
+    subscription.push("last")
+    await listening
+    assert heard == ["first", "last"]
+
+
+async def test_only_the_listeners_of_a_stream_hear_it() -> None:
+    hub = Hub()
+    ours, theirs = hub.subscribe("a"), hub.subscribe("b")
+    hub.publish_state("a", "live")
+    assert await drain(ours) == [encode(Status("a", "live"))]
+    assert await drain(theirs) == []
+
+
+async def test_pictures_go_only_to_those_who_asked() -> None:
+    hub = Hub()
+    plain = hub.subscribe("a")
+    assert not hub.wants_picture("a")
+    screen = hub.subscribe("a", picture=True)
+    assert hub.wants_picture("a") and hub.listeners("a") == 2
+    assert hub.publish(RESULT, WITH_PICTURE) == encode(RESULT)
+    assert await drain(plain) == [encode(RESULT)]
+    assert await drain(screen) == [encode(WITH_PICTURE)]
+
+
+async def test_who_asked_for_pictures_hears_results_without_one_too() -> None:
+    hub = Hub()
+    screen = hub.subscribe("a", picture=True)
+    hub.publish(RESULT)
+    assert await drain(screen) == [encode(RESULT)]
+
+
+def test_a_topic_lives_as_long_as_somebody_listens() -> None:
+    hub = Hub()
+    subscription = hub.subscribe("a")
+    hub.unsubscribe("a", subscription)
+    hub.unsubscribe("a", subscription)
+    hub.unsubscribe("never", subscription)
+    assert hub.listeners("a") == 0
+    assert hub._topics == {}
+
+
+async def test_the_close_ends_everyone() -> None:
+    hub = Hub()
+    ended: list[Any] = [asyncio.create_task(drain_open(hub.subscribe(name))) for name in "aab"]
+    await asyncio.sleep(0)
+    hub.close()
+    await asyncio.gather(*ended)
+
+
+async def drain_open(subscription: Subscription) -> None:
+    async for _ in subscription:
+        pass

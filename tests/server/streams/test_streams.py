@@ -1,0 +1,140 @@
+"""All streams of a server, without sockets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from detector.images import decode
+from server.inspection.calibrations import Calibrations
+from server.inspection.inspection import Inspection
+from server.streams.hub import Hub
+from server.streams.pool import InferencePool
+from server.streams.streams import OpenStream, Streams
+from server.words.messages import Error, Message, Result, Simulated, Status
+from tests.server.fakes import BAD, BROKEN, GOOD, WAIT_S, FakeModel, read, until
+
+good, bad, broken = (partial(decode, data) for data in (GOOD, BAD, BROKEN))
+
+
+@pytest.fixture
+async def streams(model: FakeModel, tmp_path: Path) -> AsyncIterator[Streams]:
+    inspection, pool = Inspection(Calibrations(tmp_path)), InferencePool(1)
+    inspection.use(model)  # type: ignore[arg-type]
+    pool.start()
+    yield Streams(pool, Hub(), inspection)
+    pool.close()
+
+
+async def answers(opened: OpenStream) -> list[Message]:
+    """What waits for the sender; ends its stream."""
+    opened.end()
+    return [read(text) async for text in opened.results()]
+
+
+def settled(opened: OpenStream) -> bool:
+    counted = opened.stream.counters
+    return counted.received == counted.inspected + counted.dropped + counted.failed
+
+
+async def test_results_carry_the_counters_of_their_moment(streams: Streams) -> None:
+    opened = streams.open("a", "websocket")
+    for load in (good, broken, bad):
+        opened.offer(load)
+        await until(lambda: settled(opened))
+    first, error, last = await answers(opened)
+    assert isinstance(first, Result) and isinstance(error, Error) and isinstance(last, Result)
+    assert (first.received, first.inspected, first.failed, first.anomalies) == (1, 1, 0, 0)
+    assert (error.received, error.inspected, error.failed, error.seq) == (2, 1, 1, 1)
+    assert (last.received, last.inspected, last.failed, last.anomalies, last.seq) == (3, 2, 1, 1, 2)
+
+
+async def test_a_simulated_frame_keeps_what_was_simulated(streams: Streams) -> None:
+    opened = streams.open("a", "simulated")
+    opened.offer(good, Simulated(7, "dent"))
+    await until(lambda: settled(opened))
+    assert streams.list()[0].simulated
+    (result,) = await answers(opened)
+    assert isinstance(result, Result) and result.simulated == Simulated(7, "dent")
+
+
+async def test_a_frame_in_work_of_a_replaced_sender_is_counted_but_not_told(streams: Streams, model: FakeModel) -> None:
+    model.gate.clear()
+    old = streams.open("a", "websocket")
+    listener = streams.hub.subscribe("a")
+    for _ in range(3):
+        old.offer(bad)
+    new = streams.open("a", "webrtc")
+    assert old.taken_over.is_set() and not new.taken_over.is_set()
+    new.offer(good)
+    model.gate.set()
+    await until(lambda: settled(old) and settled(new))
+    assert (old.stream.inspected, old.stream.dropped) == (1, 2)
+    assert await answers(old) == []
+    (result,) = await answers(new)
+    assert isinstance(result, Result) and result.raw_score == 50
+    listener.close()
+    assert [read(text) async for text in listener] == [Status("a", "live"), result]
+
+
+async def test_the_late_end_of_a_replaced_sender_does_not_end_the_new_one(streams: Streams) -> None:
+    old = streams.open("a", "websocket")
+    new = streams.open("a", "websocket")
+    old.close()
+    assert [stream.name for stream in streams.list()] == ["a"]
+    assert streams.status("a").state == "live"
+    new.close()
+    new.close()
+    assert streams.list() == []
+    assert streams.status("a").state == "waiting"
+
+
+async def test_a_stream_that_ended_takes_no_more_frames(streams: Streams, model: FakeModel) -> None:
+    replaced, closed = streams.open("a", "websocket"), streams.open("b", "websocket")
+    current = streams.open("a", "websocket")
+    closed.close()
+    for opened in (replaced, closed, current):
+        opened.offer(good)
+    await until(lambda: settled(current))
+    assert model.detected == 1
+
+
+async def test_a_frame_that_waits_when_its_sender_goes_is_dropped(streams: Streams, model: FakeModel) -> None:
+    model.gate.clear()
+    opened = streams.open("a", "websocket")
+    opened.offer(good)
+    opened.offer(good)
+    opened.close()
+    model.gate.set()
+    await until(lambda: settled(opened))
+    assert (opened.stream.inspected, opened.stream.dropped) == (1, 1)
+
+
+async def test_made_up_names_are_free_ones(streams: Streams) -> None:
+    streams.open("camera-2", "websocket")
+    names = [streams.open(None, "websocket").name for _ in range(3)]
+    assert len({*names, "camera-2"}) == 4
+
+
+async def test_a_name_or_rate_that_cannot_be_opens_nothing(streams: Streams) -> None:
+    with pytest.raises(ValueError, match="1 to 64"):
+        streams.open("a b", "websocket")
+    with pytest.raises(ValueError, match="max_fps"):
+        streams.open("a", "websocket", -1)
+    assert streams.list() == []
+
+
+async def test_frames_that_come_before_the_model_wait_one_a_stream(model: FakeModel, tmp_path: Path) -> None:
+    inspection, pool = Inspection(Calibrations(tmp_path)), InferencePool(1)
+    streams = Streams(pool, Hub(), inspection)
+    opened = streams.open("a", "websocket")
+    for _ in range(5):
+        opened.offer(good)
+    assert (opened.stream.received, opened.stream.dropped) == (5, 4)
+    inspection.use(model)  # type: ignore[arg-type]
+    pool.start()
+    await until(lambda: opened.stream.inspected == 1, WAIT_S)
+    pool.close()

@@ -1,0 +1,316 @@
+"""The pictures of a data set: found, checked, read one after the other.
+
+:func:`find_data_set` says what a folder holds, :func:`check` reads all of it once and leaves out what cannot be used,
+and :func:`read_all` gives the pictures to whoever learns from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector import ImageError, images
+from training.data.layouts import (
+    GOOD,
+    LAYOUTS,
+    DataSet,
+    DataSetError,
+    Layout,
+    TestPicture,
+    Unusable,
+    recognise,
+    several,
+)
+
+__all__ = [
+    "GOOD",
+    "MIN_TRAINING_PICTURES",
+    "DataSet",
+    "DataSetError",
+    "Layout",
+    "TestPicture",
+    "Unusable",
+    "check",
+    "find_data_set",
+    "find_test_pictures",
+    "find_training_pictures",
+    "fingerprint",
+    "read_all",
+    "read_mask",
+    "read_picture",
+    "require_test",
+    "require_training",
+    "same_shape",
+]
+
+MIN_TRAINING_PICTURES = 5
+
+
+def find_data_set(folder: Path) -> DataSet:
+    """What a folder holds: MVTec AD, MVTec AD 2, VisA, plain folders, or pictures of good parts alone.
+
+    Nothing is read yet. Folders that a layout does not name are never searched: a folder of defects that lies beside
+    the good pictures must not be learned as good.
+
+    Raises:
+        DataSetError: no such folder, none of the layouts, or one that lacks something.
+    """
+    if not folder.exists():
+        raise DataSetError(f"There is no folder {folder}. Check the path.")
+    if not folder.is_dir():
+        raise DataSetError(f"{folder} is a file. Give the folder that holds the pictures.")
+    if (found := recognise(folder)) is not None:
+        return found
+    if (sentence := several(folder)) is not None:
+        raise DataSetError(sentence)
+    kinds = ", ".join(suffix[1:] for suffix in images.SUFFIXES)
+    raise DataSetError(f"There are no pictures in {folder} (looked for {kinds}) in any of these layouts:\n{LAYOUTS}")
+
+
+def find_training_pictures(folder: Path) -> tuple[Path, ...]:
+    """The pictures of good parts to learn from, sorted by name, unchecked.
+
+    Raises:
+        DataSetError: as of :func:`find_data_set` and :func:`require_training`.
+    """
+    data_set = find_data_set(folder)
+    require_training(data_set)
+    return data_set.training
+
+
+def find_test_pictures(folder: Path) -> tuple[TestPicture, ...]:
+    """The labelled pictures, good ones first, then by type of defect and name, unchecked.
+
+    Raises:
+        DataSetError: as of :func:`find_data_set` and :func:`require_test`.
+    """
+    data_set = find_data_set(folder)
+    require_test(data_set)
+    return data_set.test
+
+
+def require_training(data_set: DataSet) -> None:
+    """Check that there is enough to learn from.
+
+    Raises:
+        DataSetError: fewer than :data:`MIN_TRAINING_PICTURES` pictures of good parts.
+    """
+    count = len(data_set.training)
+    if count >= MIN_TRAINING_PICTURES:
+        return
+    if not count and not data_set.unusable:
+        raise DataSetError(
+            f"{data_set.folder} has no pictures of good parts to learn from. They are looked for here:\n{LAYOUTS}"
+        )
+    usable = "usable " if data_set.unusable else ""
+    raise DataSetError(
+        f"{data_set.folder} holds {count} {usable}picture{'' if count == 1 else 's'} to learn from, but training needs "
+        f"at least {MIN_TRAINING_PICTURES}. Add pictures of good parts." + _listed(data_set.unusable)
+    )
+
+
+def require_test(data_set: DataSet) -> None:
+    """Check that there is something to measure on.
+
+    Raises:
+        DataSetError: no labelled picture.
+    """
+    if data_set.test:
+        return
+    if data_set.unusable:
+        raise DataSetError(
+            f"No labelled picture of {data_set.folder} can be used to measure on." + _listed(data_set.unusable)
+        )
+    raise DataSetError(
+        f"{data_set.folder} has no labelled pictures to measure on. They are looked for here, in one folder for each "
+        f"type of defect:\n{LAYOUTS}"
+    )
+
+
+def check(
+    data_set: DataSet,
+    *,
+    training: bool = False,
+    test: bool = False,
+    strict: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> DataSet:
+    """Read every picture once and leave out what cannot be used, saying why; several are read at a time.
+
+    A picture that cannot be read is left out. A mask that cannot be read, or has another shape than its picture, is
+    left out too: the picture then counts as one without a mask. A mask of the same shape in another size is used.
+
+    Args:
+        training, test: which parts of the data set are needed; each must have enough left. What is not needed is
+            neither read nor left out.
+        strict: refuse the data set if anything had to be left out.
+        progress: called with how many files are done, and of how many.
+
+    Returns:
+        the data set without them; they are listed in ``unusable``.
+
+    Raises:
+        DataSetError: too little is left; or, if ``strict``, a list of what cannot be used.
+    """
+    if training:
+        require_training(data_set)
+    if test:
+        require_test(data_set)
+    learned = [TestPicture(path, GOOD) for path in data_set.training] if training else []
+    pictures = (*learned, *(data_set.test if test else ()))
+    checked = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            for outcome in pool.map(_check_one, pictures):
+                checked.append(outcome)
+                if progress:
+                    progress(len(checked), len(pictures))
+        except BaseException:  # Ctrl-C above all: it must not wait for the rest of the folder
+            pool.shutdown(cancel_futures=True)
+            raise
+    unusable = tuple(itertools.chain.from_iterable(outcome.unusable for outcome in checked))
+    resized = sum(outcome.mask_resized for outcome in checked)
+    usable = [outcome.picture for outcome in checked]
+    left = replace(
+        data_set,
+        training=tuple(picture.path for picture in usable[: len(learned)] if picture)
+        if training
+        else data_set.training,
+        test=tuple(picture for picture in usable[len(learned) :] if picture) if test else data_set.test,
+        notes=data_set.notes + ((f"Masks of another size than their picture: {resized}.",) if resized else ()),
+        unusable=unusable,
+    )
+    if strict and unusable:
+        raise DataSetError("Some files cannot be used, and --strict refuses to go on without them." + _listed(unusable))
+    if training:
+        require_training(left)
+    if test:
+        require_test(left)
+    return left
+
+
+@dataclass(frozen=True)
+class Pictures(Sequence[NDArray[np.uint8]]):
+    """Pictures in files, read when they are asked for: BGR uint8 (H, W, 3). Raises :class:`DataSetError` then."""
+
+    paths: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> Pictures: ...
+    def __getitem__(self, index: int | slice, /) -> NDArray[np.uint8] | Pictures:
+        return Pictures(self.paths[index]) if isinstance(index, slice) else read_picture(self.paths[index])
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        return read_all(self.paths)
+
+
+def read_all(paths: Iterable[Path]) -> Iterator[NDArray[np.uint8]]:
+    """Read pictures in order, BGR uint8 (H, W, 3); the next few are decoded meanwhile, so few are in memory.
+
+    Raises:
+        DataSetError: at the first picture that cannot be read, naming it. Skipping it in silence would hide a
+            broken camera or a half-copied folder; :func:`check` finds all of them.
+    """
+    threads = os.cpu_count() or 1
+    ahead: deque[Future[NDArray[np.uint8]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for path in paths:
+                ahead.append(pool.submit(read_picture, path))
+                if len(ahead) > threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """One picture as BGR uint8 (H, W, 3).
+
+    Raises:
+        DataSetError: it cannot be read; names the file.
+    """
+    try:
+        return images.read(path)
+    except ImageError as error:
+        raise DataSetError(f"{error}. Replace or remove this file, then start again.") from error
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """A ground-truth mask, (H, W): true where the part is defective (every value above 0 in any channel).
+
+    Raises:
+        DataSetError: it cannot be read, or is a JPEG; names the file.
+    """
+    try:
+        return _mask(path)
+    except ImageError as error:
+        raise DataSetError(f"The mask {error}. Replace it, or remove it to go without.") from error
+
+
+def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes, height and width in pixels, are one shape at different scales: a mask may be smaller or
+    larger than its picture, give or take the pixel that rounding costs the smaller one."""
+    return abs(one[1] * other[0] - one[0] * other[1]) <= max(*one, *other)
+
+
+def fingerprint(paths: Iterable[Path]) -> str:
+    """SHA-256 (hex) over the sorted names and contents of the files: the same wherever they lie."""
+    entries = sorted((path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths)
+    return hashlib.sha256("".join(f"{name}\0{digest}\n" for name, digest in entries).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Checked:
+    picture: TestPicture | None
+    unusable: tuple[Unusable, ...] = ()
+    mask_resized: bool = False
+
+
+def _check_one(picture: TestPicture) -> _Checked:
+    try:
+        height, width = images.read(picture.path).shape[:2]
+    except ImageError as error:
+        return _Checked(None, (Unusable(picture.path, _reason(picture.path, error)),))
+    if picture.mask is None:
+        return _Checked(picture)
+    try:
+        mask_height, mask_width = _mask(picture.mask).shape
+    except ImageError as error:
+        return _Checked(replace(picture, mask=None), (Unusable(picture.mask, _reason(picture.mask, error)),))
+    if not same_shape((mask_height, mask_width), (height, width)):
+        reason = f"the mask is {mask_width}×{mask_height} pixels, its picture {width}×{height}: not the same shape"
+        return _Checked(replace(picture, mask=None), (Unusable(picture.mask, reason),))
+    return _Checked(picture, mask_resized=(height, width) != (mask_height, mask_width))
+
+
+def _mask(path: Path) -> NDArray[np.bool_]:
+    values = images.read_values(path)
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        raise ImageError(f"{path}: a JPEG has no sharp edges: save the mask as PNG")
+    return np.asarray((values > 0).any(axis=2), np.bool_)
+
+
+def _reason(path: Path, error: ImageError) -> str:
+    return str(error).removeprefix(f"{path}: ")
+
+
+def _listed(unusable: Iterable[Unusable]) -> str:
+    return "".join(f"\n  {file.path}: {file.reason}" for file in unusable)
