@@ -25,7 +25,7 @@ from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, 
 from server.inspection import Calibrations, Inspection
 from server.settings import Settings, SettingsError
 from server.streams import Hub, InferencePool, Streams
-from server.web import ERRORS, Phone, Routes, answer_error, answer_http_error
+from server.web import ERRORS, Calibrate, Health, Pages, Phone, Predict, StreamList, answer_error, answer_http_error
 
 log = logging.getLogger("defectvision.app")
 
@@ -68,14 +68,10 @@ def create_app(
         make_model = teacher.model if simulated else lambda: _load(settings)
     templates = Jinja2Templates(page_folder("templates"))
     phone = Phone(settings, code, certificates, templates)
-    routes = Routes(
-        settings=settings,
+    health = Health(
         inspection=inspection,
-        pool=pool,
-        streams=streams,
         calibrations=calibrations,
         teaching_progress=(lambda: teacher.progress) if simulated else None,
-        templates=templates,
         simulated_stream=simulated_stream.NAME if simulated else None,
         ice_servers=webrtc.ice_servers,
     )
@@ -91,12 +87,12 @@ def create_app(
             inspection.use(await asyncio.get_running_loop().run_in_executor(workshop, make_model))
         except DetectorError as error:
             inspection.why_no_model = str(error)
-            routes.failed.set()
+            health.failed.set()
             log.error("no model reason=%s", error)
             return
         except Exception:
             inspection.why_no_model = "making the model failed; the server's log says why"
-            routes.failed.set()
+            health.failed.set()
             log.exception("no model")
             return
         pool.start()
@@ -122,16 +118,13 @@ def create_app(
 
     app = Starlette(
         routes=[
-            Route("/", routes.page),
-            Route("/health", routes.health),
-            Route("/predict", routes.predict, methods=["POST"]),
-            Route("/calibrate", routes.calibrate, methods=["POST"]),
-            Route("/calibration", routes.delete_calibration, methods=["DELETE"]),
-            Route("/phone", phone.page),
-            Route("/ca", phone.ca),
+            *Pages(templates).routes,
+            *health.routes,
+            *Predict(settings, inspection, pool).routes,
+            *Calibrate(settings, inspection, pool, streams).routes,
+            *StreamList(streams).routes,
+            *phone.routes,
             Route("/webrtc/offer", webrtc.offer, methods=["POST"]),
-            Route("/api/streams/{name}/calibrate", routes.calibrate_stream, methods=["POST"]),
-            Route("/api/streams", routes.list_streams),
             WebSocketRoute("/ws/stream", StreamSocket(streams).serve),
             WebSocketRoute("/ws/live/{name}", LiveSocket(streams).serve),
             Mount("/static", StaticFiles(directory=page_folder("static"))),

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
 from server.ground import addresses, is_any_address, is_loopback, page_url, qr_svg
@@ -33,6 +34,10 @@ class Phone:
     ) -> None:
         self._settings, self._code = settings, code
         self._certificates, self._templates = certificates, templates
+
+    @property
+    def routes(self) -> list[Route]:
+        return [Route("/phone", self.page), Route("/ca", self.ca)]
 
     async def page(self, request: Request) -> Response:
         secure = self._certificates is not None

@@ -1,0 +1,73 @@
+"""What every endpoint answers when it cannot do what was asked: a status code and one sentence."""
+
+from __future__ import annotations
+
+import math
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from detector import ImageError
+from server.inspection import Inspection, NoModel
+from server.streams import PoolBusy, StreamWentAway
+from server.web.uploads import Abandoned, BadUpload, TooLarge
+
+
+class Refused(Exception):
+    """A request that cannot be served: status code and one sentence for whoever sent it."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status, self.words = status, words
+
+
+def need_model(inspection: Inspection) -> None:
+    """Refuse what needs a model while there is none."""
+    if not inspection.ready:
+        raise Refused(503, f"there is no model yet: {inspection.why_no_model}")
+
+
+def number(text: str, name: str, least: float, most: float) -> float:
+    value = float_or_nan(text)
+    if not least <= value <= most:
+        raise Refused(422, f"{name} is {text!r}: it must be a number from {least:g} to {most:g}")
+    return value
+
+
+def float_or_nan(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan  # which no range holds
+
+
+async def answer_error(request: Request, error: Exception) -> Response:
+    """``{"error": one sentence}`` with the status code that fits."""
+    status, words = 500, "the server failed; its log says why"
+    match error:
+        case Refused(status=status, words=words):
+            pass
+        case TooLarge():
+            status, words = 413, str(error)
+        case Abandoned():
+            status, words = 408, str(error)
+        case BadUpload() | ImageError():
+            status, words = 422, str(error)
+        case StreamWentAway():
+            status, words = 409, str(error)
+        case NoModel() | PoolBusy():
+            status, words = 503, str(error)
+    headers = {"Retry-After": "1"} if status == 503 else {}
+    if status in (408, 413):
+        headers["Connection"] = "close"  # the rest of the body is not going to be read
+    return JSONResponse({"error": words}, status, headers=headers)
+
+
+async def answer_http_error(request: Request, error: Exception) -> Response:
+    """Starlette's own refusals (404, 405) in the same words as ours."""
+    status = getattr(error, "status_code", 500)
+    return JSONResponse({"error": HTTPStatus(status).phrase}, status, headers=getattr(error, "headers", None))
+
+
+ERRORS = (Refused, TooLarge, Abandoned, BadUpload, ImageError, NoModel, PoolBusy, StreamWentAway)

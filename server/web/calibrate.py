@@ -1,0 +1,134 @@
+"""The threshold of this place: from pictures, from the frames of a running stream, or forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from detector import Calibration, Detector, ImageError
+from detector.calibration import DEFAULT_K
+from detector.images import decode
+from server.inspection import Inspection
+from server.settings import Settings
+from server.streams import MAX_FRAMES, MAX_SECONDS, InferencePool, Streams, normal_scores
+from server.web.answers import Refused, float_or_nan, need_model, number
+from server.web.uploads import Upload, read_form
+
+MAX_CALIBRATION_IMAGES = 200
+SUSPICIOUS = 2.0
+"""A calibrated threshold above so many times the model's default is worth a question."""
+
+MAX_CALIBRATING = 2
+"""Uploads held in memory at once; more wait unread."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    settings: Settings
+    inspection: Inspection
+    pool: InferencePool
+    streams: Streams
+    calibrating: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CALIBRATING))
+
+    @property
+    def routes(self) -> list[Route]:
+        return [
+            Route("/calibrate", self.calibrate, methods=["POST"]),
+            Route("/calibration", self.delete_calibration, methods=["DELETE"]),
+            Route("/api/streams/{name}/calibrate", self.calibrate_stream, methods=["POST"]),
+        ]
+
+    async def calibrate(self, request: Request) -> Response:
+        need_model(self.inspection)
+        async with self.calibrating:
+            return JSONResponse(await self._calibrate(request))
+
+    async def calibrate_stream(self, request: Request) -> Response:
+        need_model(self.inspection)
+        name, query = request.path_params["name"], request.query_params
+        k = _k(query.get("k"))
+        n = number(query.get("n", "20"), "n", 2, MAX_FRAMES)
+        seconds = number(query.get("seconds", "10"), "seconds", 0, MAX_SECONDS)
+        if not self.streams.is_open(name):
+            raise Refused(404, f"there is no stream {name} now: start its camera first")
+        model = self.inspection.model
+        scores = await normal_scores(self.streams.hub, name, int(n), seconds, gone=request.is_disconnected)
+        calibration = await _stored(partial(self.inspection.calibrate, model, scores, k))
+        return JSONResponse(self._calibrated(calibration))
+
+    async def delete_calibration(self, request: Request) -> Response:
+        need_model(self.inspection)
+        await _stored(self.inspection.forget_calibration)
+        threshold = self.inspection.threshold
+        return JSONResponse({"threshold": threshold.value, "threshold_source": threshold.source})
+
+    async def _calibrate(self, request: Request) -> dict[str, Any]:
+        limit = self.settings.max_upload_bytes
+        form = await read_form(request, "files", max_file=limit, max_total=20 * limit, max_files=MAX_CALIBRATION_IMAGES)
+        k = _k(form.fields.get("k", request.query_params.get("k")))
+        if len(form.files) < 2:
+            raise Refused(422, "1 picture is too few: send at least 2 pictures of normal parts, 20 or more are better")
+        model = self.inspection.model
+        scores = [await self.pool.run(partial(_raw_score, model, upload), refuse=False) for upload in form.files]
+        calibration = await _stored(partial(self.inspection.calibrate, model, scores, k))
+        return self._calibrated(calibration)
+
+    def _calibrated(self, calibration: Calibration) -> dict[str, Any]:
+        threshold = self.inspection.threshold
+        warning = None
+        if threshold.source == "environment":
+            warning = "the calibration is stored, but THRESHOLD in the environment stays in force until it is removed"
+        elif calibration.threshold > SUSPICIOUS * self.inspection.model.threshold:
+            ratio = calibration.threshold / self.inspection.model.threshold
+            warning = (
+                f"the new threshold is {ratio:.1f} times the model's default, so little will be found: were these good "
+                "parts of the kind the model was taught on, in the light it was taught in?"
+            )
+        elif calibration.std == 0:
+            warning = "all pictures have the same score: they look like one picture sent again and again; take others"
+        return {
+            "new_threshold": calibration.threshold,
+            "mean_score": calibration.mean,
+            "std_score": calibration.std,
+            "n_images": calibration.n_images,
+            "k": calibration.k,
+            "threshold": threshold.value,
+            "threshold_source": threshold.source,
+            "warning": warning,
+        }
+
+
+async def _stored(change: Callable[[], T]) -> T:
+    """Run a change of the calibration in a thread."""
+    try:
+        return await run_in_threadpool(change)
+    except ValueError as error:
+        raise Refused(422, f"{error}; nothing was changed") from error
+    except OSError as error:
+        words = f"the data directory cannot be written ({error.strerror}); nothing was changed"
+        raise Refused(507, words) from error
+
+
+def _k(text: str | None) -> float:
+    k = DEFAULT_K if text is None else float_or_nan(text)
+    if not math.isfinite(k) or k < 0:
+        raise Refused(422, f"k is {text!r}: it must be a number of 0 or more")
+    return k
+
+
+def _raw_score(model: Detector, upload: Upload) -> float:
+    try:
+        return model.detect(decode(upload.data)).score
+    except ImageError as error:
+        raise ImageError(f"{upload.filename}: {error}; nothing was changed") from error

@@ -1,0 +1,77 @@
+"""``GET /health``: whether parts are being inspected, and with what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from detector import TaughtModel
+from server.inspection import Calibrations, Inspection
+
+VERSION = version("defectvision")
+
+
+@dataclass(frozen=True)
+class Health:
+    """Attributes:
+    failed: set when there will be no model until the operator does something.
+    """
+
+    inspection: Inspection
+    calibrations: Calibrations
+    teaching_progress: Callable[[], float] | None
+    simulated_stream: str | None
+    ice_servers: list[dict[str, str]] = field(default_factory=list)
+    failed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def routes(self) -> list[Route]:
+        return [Route("/health", self.health)]
+
+    async def health(self, request: Request) -> Response:
+        body = self._health()
+        status = 200 if body["status"] == "ok" else 503
+        if not getattr(request.state, "access", True):
+            body = {"status": body["status"]}
+        return JSONResponse(body, status, headers={"Cache-Control": "no-store"})
+
+    def _health(self) -> dict[str, Any]:
+        inspection, ready = self.inspection, self.inspection.ready
+        model = inspection.model if ready else None
+        calibration = inspection.calibration if ready else None
+        warnings = [warning for warning in (self.calibrations.warning, inspection.warning) if warning]
+        # Loading counts as teaching without a measure: the page waits calmly either way.
+        preparing = not ready and not self.failed.is_set()
+        return {
+            "status": "ok" if ready else "teaching" if preparing else "error",
+            "reason": None if ready else inspection.why_no_model,
+            "progress": self.teaching_progress() if preparing and self.teaching_progress else None,
+            "model_category": inspection.category if ready else None,
+            "runtime": model.runtime if model else None,
+            "image_size": model.image_size if model else None,
+            "backbone": model.manifest.backbone if isinstance(model, TaughtModel) else None,
+            "model_hash": model.hash if model else None,
+            "threshold": inspection.threshold.value if ready else None,
+            "threshold_source": inspection.threshold.source if ready else None,
+            "calibration": None
+            if calibration is None
+            else {
+                "k": calibration.k,
+                "n_images": calibration.n_images,
+                "mean_score": calibration.mean,
+                "std_score": calibration.std,
+                "created": calibration.created,
+            },
+            "simulated": self.simulated_stream is not None,
+            "simulated_stream": self.simulated_stream,
+            "warnings": warnings,
+            "ice_servers": self.ice_servers,
+            "version": VERSION,
+        }

@@ -1,0 +1,78 @@
+"""``POST /predict``: one picture."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from detector.images import decode, encode_png
+from detector.score import overlay
+from server.inspection import Inspected, Inspection
+from server.settings import Settings
+from server.streams import InferencePool
+from server.web.answers import need_model
+from server.web.uploads import Upload, read_form
+
+OVERLAY_SIDE = 1280
+MAX_PREDICTIONS = 32
+"""Uploads held in memory at once; more wait unread."""
+
+
+@dataclass(frozen=True)
+class Predict:
+    settings: Settings
+    inspection: Inspection
+    pool: InferencePool
+    predictions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_PREDICTIONS))
+
+    @property
+    def routes(self) -> list[Route]:
+        return [Route("/predict", self.predict, methods=["POST"])]
+
+    async def predict(self, request: Request) -> Response:
+        need_model(self.inspection)
+        limit = self.settings.max_upload_bytes
+        async with self.predictions:
+            form = await read_form(request, "file", max_file=limit, max_total=limit, max_files=1)
+            return JSONResponse(await self.pool.run(lambda: self._predict(form.files[0])))
+
+    def _predict(self, upload: Upload) -> dict[str, Any]:
+        frame = decode(upload.data)
+        inspected = self.inspection.inspect_frame(frame)
+        model = self.inspection.model
+        return {
+            "anomaly_score": inspected.score,
+            "raw_score": inspected.raw_score,
+            "is_anomaly": inspected.is_anomaly,
+            "threshold": inspected.threshold.value,
+            "heatmap_b64": _heatmap_png(inspected, frame.shape[0], frame.shape[1]),
+            "overlay_b64": _overlay_png(inspected, frame),
+            "model_category": self.inspection.category,
+            "runtime": model.runtime,
+        }
+
+
+def _heatmap_png(inspected: Inspected, height: int, width: int) -> str:
+    size = _overlay_size(height, width)
+    grey = cv2.resize(inspected.heatmap, size, interpolation=cv2.INTER_LINEAR)
+    return base64.b64encode(encode_png(np.asarray(grey, np.uint8))).decode()
+
+
+def _overlay_png(inspected: Inspected, frame: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
+    size = _overlay_size(*frame.shape[:2])
+    if size != (frame.shape[1], frame.shape[0]):
+        frame = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return base64.b64encode(encode_png(overlay(frame, inspected.heatmap))).decode()
+
+
+def _overlay_size(height: int, width: int) -> tuple[int, int]:
+    scale = min(1.0, OVERLAY_SIDE / max(height, width))
+    return max(1, round(width * scale)), max(1, round(height * scale))
