@@ -1,14 +1,16 @@
 # make run    set up the base install and start the server on http://localhost:8000
 # make phone  the same for the whole network, with https and a QR code for phones
 # make test   set up everything, a browser included, and run all tests
+# make quick  the part of them that needs no extras, services or browser, in under 3 minutes
 # make check  lint, format, types, import floors
+# make lowest the detector's and the server's tests on the lowest versions that pyproject.toml allows
 # make bench  measure everything, about 20 minutes, and write docs/benchmarks.md
 
 PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: run phone test check bench clean
+.PHONY: run phone test quick check lowest bench clean
 
 run: .venv/base
 	@exec $(BIN)/defectvision serve
@@ -20,11 +22,18 @@ test: .venv/all
 	@$(BIN)/python -m tests.equipment
 	$(BIN)/python -m pytest
 
+quick: .venv/quick
+	$(BIN)/python -m pytest --quick
+
 check: .venv/all
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_floors.py
+
+lowest: .venv-lowest/all
+	.venv-lowest/bin/python -m tests.lowest --check
+	.venv-lowest/bin/python -m pytest --quick tests/detector tests/server
 
 bench: .venv/all
 	@$(BIN)/python -m tests.equipment
@@ -43,7 +52,21 @@ bench: .venv/all
 .venv/all: pyproject.toml | .venv/bin/python
 	@echo "Installing everything, torch and anomalib included: about 6 GB, some minutes, once."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[torch,int8,anomalib,dev]'
+	@touch $@ .venv/base .venv/quick
+
+.venv/quick: pyproject.toml | .venv/bin/python
+	@echo "Installing DefectVision and what its quick tests need into .venv: about 900 MB, a minute, once."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@touch $@ .venv/base
 
+.venv-lowest/all: pyproject.toml
+	@echo "Installing the lowest versions of everything into .venv-lowest, about 900 MB."
+	rm -rf .venv-lowest
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check packaging
+	.venv-lowest/bin/python -m tests.lowest > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-lowest/constraints.txt -e '.[test]'
+	@touch $@
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-lowest build dist *.egg-info

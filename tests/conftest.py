@@ -1,0 +1,37 @@
+"""``--quick``: what can be told without extras, services and a browser, in under three minutes (``make quick``)."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+EXTRAS = ("torch", "torchvision", "timm", "nncf", "anomalib")
+"""Left out of a quick run also where they are installed: importing one takes longer than the tests that need it."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out extras, services, the browser and slow tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, what in {
+        "browser": "needs a browser",
+        "service": "starts a program that is not ours: an RTSP server, GStreamer, nginx, Caddy, Firefox",
+        "slow": "takes more than a few seconds",
+    }.items():
+        config.addinivalue_line("markers", f"{name}: {what}; not part of --quick")
+    if config.getoption("--quick"):
+        for name in EXTRAS:
+            sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/page/" in item.path.as_posix():
+            item.add_marker("browser")
+    if not config.getoption("--quick"):
+        return
+    left_out = [item for item in items if any(map(item.get_closest_marker, ("browser", "service", "slow")))]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
