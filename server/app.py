@@ -131,7 +131,7 @@ def create_app(
         ],
         middleware=[
             Middleware(SecurityHeaders),
-            Middleware(AccessMiddleware, code=code, allowed_hosts=settings.server_names),
+            Middleware(AccessMiddleware, code=code),
         ],
         exception_handlers={HTTPException: answer_http_error, **dict.fromkeys((*ERRORS, Exception), answer_error)},
         lifespan=lifespan,

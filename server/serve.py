@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     try:
         settings = read_settings(os.environ | {name: value for name, value in given.items() if value is not None})
-        code = None if is_loopback(settings.host) else load_code(settings.data_dir, settings.access_code)
+        code = load_code(settings.data_dir, settings.access_code) if settings.closed else None
         renew = _certificates(settings)
         certificates = renew() if renew else None
         app = create_app(settings, code=code, certificates=certificates)

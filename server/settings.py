@@ -14,6 +14,7 @@ from starlette.config import Config
 
 from detector.runtimes import RUNTIMES
 from server.cameras import Crop, Framing, Throttle, check_source
+from server.ground import is_loopback
 from server.words import check_name
 
 T = TypeVar("T")
@@ -63,6 +64,12 @@ class Settings:
     server_names: tuple[str, ...] = ()
 
     @property
+    def closed(self) -> bool:
+        """Whether the access code is asked for: beyond loopback, behind a proxy that has a name, or when it is set."""
+        chosen = self.access_code is not None and self.access_code.strip() != ""
+        return chosen or bool(self.server_names) or not is_loopback(self.host)
+
+    @property
     def secure(self) -> bool:
         """Whether the server speaks https: with a certificate made here, or the operator's own."""
         return self.https or self.cert_file is not None
@@ -96,7 +103,7 @@ def read_settings(environment: Mapping[str, str] | None = None, env_file: Path =
         port=setting("PORT", _whole(0, 65535), default.port),
         model_path=setting("MODEL_PATH", _path, default.model_path),
         model_category=setting("MODEL_CATEGORY", str, default.model_category),
-        runtime=setting("RUNTIME", _one_of(*RUNTIMES), default.runtime),
+        runtime=setting("RUNTIME", _runtime, default.runtime),
         image_size=setting("IMAGE_SIZE", _whole(64, 2048, multiple=16), default.image_size),
         threshold=setting("THRESHOLD", _positive, default.threshold),
         data_dir=setting("DATA_DIR", _path, default.data_dir),
@@ -170,10 +177,8 @@ def _whole(least: int, most: int, *, multiple: int = 1) -> Callable[[str], int]:
     return cast
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def cast(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"it must be one of {', '.join(choices)}")
-        return text
-
-    return cast
+def _runtime(text: str) -> str:
+    name = "torch" if text == "pytorch" else text  # as the original of this idea calls it
+    if name not in RUNTIMES:
+        raise ValueError(f"it must be one of {', '.join(RUNTIMES)}")
+    return name

@@ -14,6 +14,7 @@ from server.ground import private_file
 
 SHORTEST = 8
 _LONGEST = 200
+_LONGEST_TYPED = 4 * _LONGEST
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # 32 signs, without I, L, O and U
 _READ_AS = str.maketrans("ILO", "110", "- \t")  # what people type when they mean a digit, or see a group
 _MADE = re.compile(f"[{_ALPHABET}]{{12}}")
@@ -66,15 +67,18 @@ def same_code(given: str, code: str) -> bool:
     A code of the kind :func:`make_code` makes may be typed in lower case, without the dashes, and with an O
     for a zero or an I or L for a one. Any other has to be typed as it is.
     """
-    return hmac.compare_digest(_canonical(given), _canonical(code))
+    return hmac.compare_digest(canonical(given), canonical(code))
 
 
 def cookie_token(code: str) -> str:
     """What a browser keeps in place of the code: 64 hexadecimal digits that change when the code does."""
-    return hmac.new(_canonical(code), b"defectvision access cookie", hashlib.sha256).hexdigest()
+    return hmac.new(canonical(code), b"defectvision access cookie", hashlib.sha256).hexdigest()
 
 
-def _canonical(text: str) -> bytes:
+def canonical(text: str) -> bytes:
+    """What a code is compared by: codes that differ only in how they were typed have the same."""
+    if len(text) > _LONGEST_TYPED:
+        return b""  # longer than any code, and not worth reading
     folded = text.upper().translate(_READ_AS)
     # surrogatepass: whatever arrives in a header or form can be compared, and is simply wrong.
     return (folded if _MADE.fullmatch(folded) else text.strip()).encode("utf-8", "surrogatepass")

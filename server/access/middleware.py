@@ -1,7 +1,7 @@
-"""Closed beyond localhost: who may use this server, decided before anything else sees the request.
+"""Who may use this server, decided before anything else sees the request.
 
 Without an access code the server is bound to this machine only and open there, but to no web site that a
-browser on this machine happens to show. With one, it is asked for:
+browser on this machine happens to show, and to nobody who comes through a proxy. With one, it is asked for:
 
 - a browser gives it once, in the form at ``/enter`` or as ``?code=`` (the QR code), and keeps a cookie made
 from it; - a machine sends ``Authorization: Bearer CODE``.
@@ -12,17 +12,19 @@ when they come from a browser.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-from collections.abc import Collection
+import re
+from collections.abc import Iterator
 from urllib.parse import quote, unquote_plus
 
 from starlette.datastructures import Headers
-from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.access import enter_page
 from server.access.code import AccessCodeError, cookie_token, load_code, same_code
+from server.access.head import fault
 from server.access.origin import is_local_host, is_same_origin
 from server.access.wrong_codes import WrongCodes
 from server.ground import is_loopback
@@ -30,10 +32,15 @@ from server.ground import is_loopback
 __all__ = ["AccessCodeError", "AccessMiddleware", "is_loopback", "load_code"]
 
 COOKIE = "defectvision_access"
+_LONGEST_COOKIE = 100
 _COOKIE_AGE_S = 365 * 24 * 3600
 _OPEN_PATHS = frozenset({"/health", "/ca"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _LARGEST_FORM = 4096
+_FORWARDING = frozenset(
+    {"forwarded", "via", "x-real-ip", "x-client-ip", "client-ip", "true-client-ip", "cf-connecting-ip"}
+)
+_CODE_IN_QUERY = re.compile(rb"(?:^|&)(?:c|%63)(?:o|%6[fF])(?:d|%64)(?:e|%65)(?:=([^&]*))?(?=&|$)")
 
 
 class AccessMiddleware:
@@ -41,10 +48,11 @@ class AccessMiddleware:
 
     It sets ``request.state.access`` (bool): False only on the open paths ``/health``, ``/ca`` and
     ``/static/``, for someone who has not shown the code; ``/health`` then tells no more than its ``status``.
+    That holds for callers from this machine too: a proxy here, standing for others, cannot be told from them.
 
     A refused page leads to ``/enter``; other refusals are ``{"error": …}`` with 401 (no or wrong code), 403
-    (another web site is behind it) or 429 (too many wrong codes). A WebSocket is refused before it is
-    accepted.
+    (another web site is behind it), 414 or 431 (an absurd address or header) or 429 (too many wrong codes).
+    A WebSocket is refused before it is accepted.
 
     ``?code=`` is taken out of ``scope["query_string"]`` in place, so that it reaches neither the application
     nor uvicorn's access log.
@@ -52,31 +60,23 @@ class AccessMiddleware:
     Args:
         app: The application.
         code: The access code; None leaves a server that is bound to loopback open.
-        allowed_hosts: Names besides localhost under which an open server may be addressed, e.g. behind a
-            proxy.
     """
 
-    def __init__(self, app: ASGIApp, code: str | None, allowed_hosts: Collection[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, code: str | None) -> None:
         self._app = app
         self._code = code
         self._token = cookie_token(code).encode() if code is not None else b""
-        self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
         self._wrong_codes = WrongCodes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        link_code = _take_code_from_query(scope)
-        headers = Headers(scope=scope)
-        if self._code is None:
-            answer = self._judge_open(scope, headers)
-        elif scope["type"] == "http" and scope["path"] == "/enter":
-            answer = await self._enter(scope, headers, receive, link_code, self._code)
-        elif link_code is not None and _is_page_request(scope):
-            answer = self._follow_link(scope, headers, link_code, self._code)
+        answer: Response | None
+        if (absurd := fault(scope)) is not None:
+            answer = _error(*absurd, {"Connection": "close"})
         else:
-            answer = self._judge(scope, headers, self._code)
+            answer = await self._answer(scope, receive)
         if answer is None:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket" and not _can_be_answered(scope):
@@ -84,14 +84,32 @@ class AccessMiddleware:
         else:
             await answer(scope, receive, send)
 
+    async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
+        """The answer that ends a request, or None to let it through."""
+        link_code = _take_code_from_query(scope)
+        headers = Headers(scope=scope)
+        if self._code is None:
+            return self._judge_open(scope, headers)
+        if scope["type"] == "http" and scope["path"] == "/enter":
+            return await self._enter(scope, headers, receive, link_code, self._code)
+        if link_code is not None and _is_page_request(scope):
+            return await self._follow_link(scope, headers, link_code, self._code)
+        return await self._judge(scope, headers, self._code)
+
     def _judge_open(self, scope: Scope, headers: Headers) -> Response | None:
         """A server without a code: the answer that ends the request, or None to let it through."""
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or not is_local_host(hosts[0], self._allowed_hosts):
+        if len(hosts) != 1 or not is_local_host(hosts[0]):
             return _error(
                 403,
                 "this server is open on its own machine only: use http://localhost there, "
                 "or start it with HOST=0.0.0.0 and it will ask for an access code",
+            )
+        if _comes_through_a_proxy(scope, headers):
+            return _error(
+                403,
+                "this server is open on its own machine only, and this came through a proxy: set SERVER_NAMES to the "
+                "proxy's name (and ACCESS_CODE, or one is made), and the server will ask for its access code",
             )
         if _changes_something(scope) and not _has_good_origin(scope, headers, without=True):
             return _other_site()
@@ -100,7 +118,7 @@ class AccessMiddleware:
         _set_access(scope, True)
         return None
 
-    def _judge(self, scope: Scope, headers: Headers, code: str) -> Response | None:
+    async def _judge(self, scope: Scope, headers: Headers, code: str) -> Response | None:
         """A server with a code: the answer that ends the request, or None to let it through."""
         bearer = _bearer(headers)
         access = self._has_cookie(headers)
@@ -109,30 +127,32 @@ class AccessMiddleware:
         if shown and _changes_something(scope) and not _has_good_origin(scope, headers, without=bearer is not None):
             return _other_site()
         if not access and bearer is not None:
-            if (refusal := self._check_bearer(scope, bearer, code)) is not None:
+            if (refusal := await self._check_bearer(scope, bearer, code)) is not None:
                 return refusal
             access = True
         if not access and not _is_open(scope):
             if _is_page_request(scope) and "text/html" in headers.get("accept", ""):
                 return enter_page.redirect_here(_target(scope))
             return _unauthorized("access code needed: send 'Authorization: Bearer CODE', or open /enter")
-        _set_access(scope, access or (scope["path"] == "/health" and _is_from_this_machine(scope, headers)))
+        _set_access(scope, access)
         return None
 
-    def _check_bearer(self, scope: Scope, bearer: str, code: str) -> Response | None:
-        address = _client_address(scope)
-        if wait_s := self._wrong_codes.wait_s(address):
+    async def _check_bearer(self, scope: Scope, bearer: str, code: str) -> Response | None:
+        wait_s = await self._try(scope, bearer, code)
+        if wait_s is None:
+            return None
+        if wait_s:
             error = f"too many wrong access codes: wait {wait_s} s, then send the right one"
             return _error(429, error, {"Retry-After": str(wait_s)})
-        if not same_code(bearer, code):
-            self._wrong_codes.count_wrong(address)
-            return _unauthorized("wrong access code: it is shown where the server was started")
-        self._wrong_codes.count_right(address)
-        return None
+        return _unauthorized("wrong access code: it is shown where the server was started")
 
-    def _follow_link(self, scope: Scope, headers: Headers, link_code: str, code: str) -> Response:
+    async def _follow_link(self, scope: Scope, headers: Headers, link_code: str, code: str) -> Response:
         target = _target(scope)
-        return enter_page.redirect(target) if self._has_cookie(headers) else self._try(scope, link_code, target, code)
+        return (
+            enter_page.redirect(target)
+            if self._has_cookie(headers)
+            else await self._open(scope, link_code, target, code)
+        )
 
     async def _enter(
         self, scope: Scope, headers: Headers, receive: Receive, link_code: str | None, code: str
@@ -141,7 +161,7 @@ class AccessMiddleware:
             target = _query_value(scope, "next")
             if self._has_cookie(headers):
                 return enter_page.redirect(target)
-            return self._try(scope, link_code or "", target, code)
+            return await self._open(scope, link_code or "", target, code)
         if scope["method"] != "POST":
             return _error(405, "use GET or POST", {"Allow": "GET, HEAD, POST"})
         # Otherwise any web site could let its visitors' browsers guess.
@@ -151,22 +171,35 @@ class AccessMiddleware:
         if body is None:
             return _error(413, "that form is too large: send code and next only")
         given, target = enter_page.parse_form(body)
-        return self._try(scope, given, target, code)
+        return await self._open(scope, given, target, code)
 
-    def _try(self, scope: Scope, given: str, target: str, code: str) -> Response:
+    async def _open(self, scope: Scope, given: str, target: str, code: str) -> Response:
         """A code from the form or a link: in with a cookie, or the form."""
         if not given.strip():
             return enter_page.ask(target)
-        address = _client_address(scope)
-        if wait_s := self._wrong_codes.wait_s(address):
-            return enter_page.refuse_for(target, wait_s)
-        if not same_code(given, code):
-            self._wrong_codes.count_wrong(address)
-            return enter_page.refuse_wrong(target)
-        self._wrong_codes.count_right(address)
+        wait_s = await self._try(scope, given, code)
+        if wait_s is not None:
+            return enter_page.refuse_for(target, wait_s) if wait_s else enter_page.refuse_wrong(target)
         response = enter_page.redirect(target)
         self._give_cookie(response, _is_secure(scope))
         return response
+
+    async def _try(self, scope: Scope, given: str, code: str) -> int | None:
+        """None for the right code; for a wrong one the seconds this address has to wait before it gives another."""
+        address, wrong_codes = _client_address(scope), self._wrong_codes
+        if wrong_codes.is_known(address, given):
+            return wrong_codes.wait_s(address)
+        turn_s = wrong_codes.take_turn(address)
+        if turn_s is None:
+            return max(1, wrong_codes.wait_s(address))
+        if turn_s:
+            await asyncio.sleep(turn_s)
+        if same_code(given, code):
+            wrong_codes.count_right(address)
+            return None
+        wait_s = wrong_codes.wait_s(address)
+        wrong_codes.count_wrong(address, given)
+        return wait_s
 
     def _give_cookie(self, response: Response, secure: bool) -> None:
         # Lax, not strict: someone who follows a link to this page in a chat or ticket would be asked again.
@@ -181,8 +214,17 @@ class AccessMiddleware:
         )
 
     def _has_cookie(self, headers: Headers) -> bool:
-        given = (cookie_parser(header).get(COOKIE, "") for header in headers.getlist("cookie"))
-        return any(hmac.compare_digest(value.encode("utf-8", "replace"), self._token) for value in given)
+        return any(hmac.compare_digest(value, self._token) for value in _cookies(headers))
+
+
+def _cookies(headers: Headers) -> Iterator[bytes]:
+    """Our cookie's values as they were sent. Nothing is unquoted: what we set needs no quotes, and a stranger's
+    megabyte of backslashes is none of ours."""
+    for header in headers.getlist("cookie"):
+        for pair in header.split(";"):
+            name, _, value = pair.partition("=")
+            if name.strip() == COOKIE and len(value) < _LONGEST_COOKIE:
+                yield value.strip().encode("latin-1", "replace")
 
 
 def _can_be_answered(scope: Scope) -> bool:
@@ -219,10 +261,10 @@ def _has_good_origin(scope: Scope, headers: Headers, without: bool) -> bool:
     return len(origins) == len(hosts) == 1 and is_same_origin(origins[0], hosts[0], _is_secure(scope))
 
 
-def _is_from_this_machine(scope: Scope, headers: Headers) -> bool:
-    # Forwarding headers earn nobody anything, but they tell of a proxy on this machine standing for others.
-    forwarded = any(name == "forwarded" or name.startswith("x-forwarded") for name in headers)
-    return not forwarded and is_loopback(_client_address(scope)) and is_local_host(headers.get("host", ""))
+def _comes_through_a_proxy(scope: Scope, headers: Headers) -> bool:
+    """Whether it stands for someone else, as far as can be told: most say so, and nginx by default speaks HTTP/1.0."""
+    names = {name for name in headers if name.startswith("x-forwarded")} | _FORWARDING.intersection(headers)
+    return bool(names) or scope.get("http_version") == "1.0"
 
 
 def _client_address(scope: Scope) -> str:
@@ -244,24 +286,17 @@ def _target(scope: Scope) -> str:
 
 def _take_code_from_query(scope: Scope) -> str | None:
     """Remove every ``code=`` from the query, leave the rest as it is, and return the last one's value."""
-    pairs = scope["query_string"].split(b"&")
-    kept = [pair for pair in pairs if _name_of(pair) != "code"]
-    if len(kept) == len(pairs):
+    query: bytes = scope["query_string"]
+    codes = _CODE_IN_QUERY.findall(query)
+    if not codes:
         return None
-    scope["query_string"] = b"&".join(kept)
-    return [_value_of(pair) for pair in pairs if _name_of(pair) == "code"][-1]
+    scope["query_string"] = _CODE_IN_QUERY.sub(b"", query).removeprefix(b"&")
+    return unquote_plus(codes[-1].decode("latin-1"))
 
 
 def _query_value(scope: Scope, name: str) -> str:
-    return next((_value_of(p) for p in scope["query_string"].split(b"&") if _name_of(p) == name), "")
-
-
-def _name_of(pair: bytes) -> str:
-    return unquote_plus(pair.partition(b"=")[0].decode("latin-1"))
-
-
-def _value_of(pair: bytes) -> str:
-    return unquote_plus(pair.partition(b"=")[2].decode("latin-1"))
+    pairs = (pair.partition(b"=") for pair in scope["query_string"].split(b"&"))
+    return next((unquote_plus(value.decode("latin-1")) for key, _, value in pairs if key == name.encode()), "")
 
 
 async def _read_form(receive: Receive) -> bytes | None:

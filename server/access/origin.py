@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 
 from server.ground import is_loopback
 
@@ -35,18 +34,14 @@ def is_same_origin(origin: str, host: str, secure: bool) -> bool:
     return theirs is not None and theirs == _name_and_port(host, _DEFAULT_PORT[scheme])
 
 
-def is_local_host(host: str, allowed_hosts: Collection[str] = ()) -> bool:
-    """Whether a ``Host`` header names this machine from the inside, or one of `allowed_hosts`.
+def is_local_host(host: str) -> bool:
+    """Whether a ``Host`` header names this machine from the inside.
 
     A web site can point its own name at 127.0.0.1 (DNS rebinding) and then reads an open server on this
     machine as if it were its own; the name in ``Host`` gives it away.
-
-    Args:
-        host: The header's value.
-        allowed_hosts: Further names without ports, in lower case.
     """
     parsed = _name_and_port(host, 0)
-    return parsed is not None and (is_loopback(parsed[0]) or parsed[0] in allowed_hosts)
+    return parsed is not None and is_loopback(parsed[0])
 
 
 def _name_and_port(host: str, default_port: int) -> tuple[str, int] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from server import cli, logs
+from server import cli, healthcheck, logs
 from server.serve import MAX_UNSENT, listen
 from server.settings import SettingsError
 from tests.running import ROOT, command, free_port
@@ -80,6 +81,24 @@ async def test_a_signal_ends_the_command_cleanly(tmp_path: Path, model_folder: P
     assert f"DefectVision is at http://localhost:{port}" in output
     assert "Traceback" not in output
     assert os.listdir(tmp_path) == [], "nothing is written where it was started"  # noqa: PTH208
+
+
+@pytest.mark.parametrize(("name", "value"), [("ACCESS_CODE", "12345678"), ("SERVER_NAMES", "line4.plant.example")])
+def test_behind_a_proxy_on_loopback_the_code_is_asked_for(
+    tmp_path: Path, model_folder: Path, name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    with command(port, {"MODEL_PATH": str(model_folder), name: value}, tmp_path) as process:
+        for host in ("localhost", "line4.plant.example"):
+            answer = httpx.get(f"http://127.0.0.1:{port}/api/streams", headers={"Host": host}, trust_env=False)
+            assert answer.status_code == 401
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("PORT", str(port))
+        assert healthcheck.healthy()
+        _stop(process, signal.SIGTERM)
+        assert process.stdout is not None
+        (code,) = re.findall(r"Access code: (\S+)", process.stdout.read())
+    assert value == code or (tmp_path / "data" / "access_code").read_text().strip() == code
 
 
 def test_a_signal_ends_the_command_while_it_teaches(tmp_path: Path) -> None:

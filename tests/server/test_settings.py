@@ -91,6 +91,29 @@ def test_any_env_file_is_settings_or_a_sentence(text: str) -> None:
             assert str(error)
 
 
+@pytest.mark.parametrize(
+    ("environment", "closed"),
+    [
+        ({}, False),
+        ({"HOST": "localhost"}, False),
+        ({"HOST": "::1", "ACCESS_CODE": "  "}, False),
+        ({"ACCESS_CODE": "12345678"}, True),
+        ({"SERVER_NAMES": "line4.plant.example"}, True),
+        ({"HOST": "0.0.0.0"}, True),
+        ({"HOST": "::"}, True),
+        ({"HOST": "192.168.1.20"}, True),
+    ],
+)
+def test_a_code_is_asked_for_where_it_is_set_and_where_others_can_come_from(
+    environment: dict[str, str], closed: bool
+) -> None:
+    assert read_settings(environment, NOWHERE).closed is closed
+
+
+def test_the_original_s_name_of_the_torch_runtime_is_taken() -> None:
+    assert read_settings({"RUNTIME": "pytorch"}, NOWHERE).runtime == "torch"
+
+
 def test_errors_repeat_no_credentials() -> None:
     with pytest.raises(SettingsError) as raised:
         read_settings({"CAMERAS": "rtsp//operator:s3cret@10.0.0.9"}, NOWHERE)
