@@ -83,6 +83,18 @@ class Stream:
         self._waiting = Frame(seq, now, load, simulated)
         return True
 
+    def put_damaged(self) -> int:
+        """Count a frame that arrived now and failed already: there is no picture in it to wait for a worker.
+
+        Returns:
+            its number.
+        """
+        seq = self.received
+        self.received += 1
+        self._arrivals.count()
+        self.failed += 1
+        return seq
+
     def take(self) -> Frame | None:
         """Hand over the waiting frame, if there is one that is not too old to be worth inspecting."""
         frame, self._waiting = self._waiting, None

@@ -68,6 +68,11 @@ class OpenStream:
         """Hand a message to the sender."""
         self._results.push(text)
 
+    def fail(self, words: str) -> None:
+        """A frame arrived now of which the transport knows that it is damaged: count it, and say why."""
+        if not self._ended:
+            self._streams.publish_failed(self, self.stream.put_damaged(), words)
+
     def next_job(self) -> Job | None:
         frame = self.stream.take()
         if frame is None:
@@ -200,15 +205,19 @@ class Streams:
 
     def _finish_failed(self, opened: OpenStream, frame: Frame, error: BaseException) -> None:
         opened.stream.count_failed()
-        counted = opened.stream.counters
         if isinstance(error, ImageError):
             words = str(error)
         else:
             words = "the inspection failed; the server's log says why"
             log.error("inspection failed stream=%s", opened.name, exc_info=error)
+        self.publish_failed(opened, frame.seq, words)
+
+    def publish_failed(self, opened: OpenStream, seq: int, words: str) -> None:
+        """Tell everyone who listens of a frame that was counted as failed."""
+        counted = opened.stream.counters
         message = Error(
             stream=opened.name,
-            seq=frame.seq,
+            seq=seq,
             error=words,
             received=counted.received,
             inspected=counted.inspected,

@@ -52,6 +52,23 @@ async def test_results_carry_the_counters_of_their_moment(streams: Streams) -> N
     assert (last.received, last.inspected, last.failed, last.anomalies, last.seq) == (3, 2, 1, 1, 2)
 
 
+async def test_a_frame_that_came_damaged_counts_as_failed_and_displaces_no_whole_one(
+    streams: Streams, model: FakeModel
+) -> None:
+    model.gate.clear()
+    opened = streams.open("a", "webrtc")
+    opened.offer(good)
+    await until(lambda: not opened.stream.has_waiting)
+    opened.offer(bad)
+    opened.fail("packets were lost")
+    model.gate.set()
+    await until(lambda: settled(opened))
+    messages = await answers(opened)
+    error = next(message for message in messages if isinstance(message, Error))
+    assert (error.error, error.seq, error.received, error.failed) == ("packets were lost", 2, 3, 1)
+    assert [message.seq for message in messages if isinstance(message, Result)] == [0, 1]
+
+
 async def test_a_simulated_frame_keeps_what_was_simulated(streams: Streams) -> None:
     opened = streams.open("a", "simulated")
     opened.offer(good, Simulated(7, "dent"))
