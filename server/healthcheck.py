@@ -7,7 +7,7 @@ import sys
 import urllib.error
 import urllib.request
 
-from server.ground import is_any_address, page_url
+from server.ground import is_any_address, page_url, takes_both_families
 from server.settings import read_settings
 
 
@@ -17,7 +17,9 @@ def healthy() -> bool:
     context = ssl.create_default_context()
     # It asks whether the server answers, on loopback, and sends no secret: whose certificate it is does not matter.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    host = "127.0.0.1" if is_any_address(settings.host) else settings.host
+    host = settings.host
+    if is_any_address(host):
+        host = "::1" if ":" in host and not takes_both_families(host) else "127.0.0.1"
     url = page_url("https" if settings.secure else "http", host, settings.port) + "health"
     try:
         with urllib.request.urlopen(url, timeout=2, context=context):

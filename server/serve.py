@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from server.access import AccessCodeError, load_code
-from server.ground import is_any_address, is_loopback, names, page_url, qr_terminal
+from server.ground import is_any_address, names, page_url, qr_terminal, takes_both_families
 from server.https import CertificateError, Certificates, check_own, ensure, keep_fresh
 from server.settings import Settings, SettingsError, read_settings
 from server.web import BoundedHTTP, phone_url
@@ -29,6 +29,9 @@ SHUTDOWN_S = 1
 
 MAX_UNSENT = 16 * 1024
 """Bytes of a connection that the system queues unsent; what is above that waits where newer messages replace it."""
+
+LOCALHOST = ("localhost", "127.0.0.1", "::1")
+"""Addresses that a browser finds by the name, unlike others of 127.0.0.0/8."""
 
 Renew = Callable[[], Certificates]
 
@@ -106,7 +109,8 @@ def _certificates(settings: Settings) -> Renew | None:
             raise CertificateError("CERT_FILE is given but KEY_FILE is not: give the certificate's private key too")
         return partial(check_own, settings.cert_file, settings.key_file)
     folder = settings.data_dir / "certificates"
-    return lambda: ensure(folder, [*settings.server_names, *names()])
+    own = () if is_any_address(settings.host) else (settings.host,)
+    return lambda: ensure(folder, [*settings.server_names, *own, *names()])
 
 
 def configuration(app: ASGIApp, settings: Settings, certificates: Certificates | None = None) -> uvicorn.Config:
@@ -128,17 +132,19 @@ def configuration(app: ASGIApp, settings: Settings, certificates: Certificates |
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket.
+    """A listening socket; on ``::`` it takes IPv4 too, where the system lets it.
 
     Raises:
         SettingsError: the address is not this machine's, or the port is taken.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.create_server(address[:2], family=family, backlog=128)
+        both = takes_both_families(host)
+        listening = socket.create_server(address, family=family, backlog=128, dualstack_ipv6=both)
     except OSError as error:
         raise SettingsError(
-            f"cannot listen on {host}:{port} ({error.strerror}): stop what uses that port, or set another HOST or PORT"
+            f"cannot listen on {host} port {port} ({error.strerror}): "
+            "stop what uses that port, or set another HOST or PORT"
         ) from error
     # Connections inherit it. Otherwise the system would queue megabytes for a viewer on a slow link, and show verdicts
     # of half a minute ago as those of now.
@@ -150,8 +156,11 @@ def listen(host: str, port: int) -> socket.socket:
 def _announce(settings: Settings, port: int, code: str | None, certificates: Certificates | None) -> None:
     secure = certificates is not None
     scheme = "https" if secure else "http"
-    shown = "localhost" if is_any_address(settings.host) or is_loopback(settings.host) else settings.host
+    host = settings.host
+    shown = "localhost" if is_any_address(host) or host in LOCALHOST else host
     print(f"DefectVision is at {page_url(scheme, shown, port)}  (Ctrl-C stops it)")
+    if is_any_address(host) and ":" in host and not takes_both_families(host):
+        print("It takes IPv6 only, for this system lets no socket take both: HOST=0.0.0.0 takes IPv4.")
     url = phone_url(settings, port, code, secure=secure)
     if url is not None:
         print(f"On the network: {url.partition('?')[0]}")

@@ -99,7 +99,7 @@ def read_settings(environment: Mapping[str, str] | None = None, env_file: Path =
 
     default = Settings()
     return Settings(
-        host=setting("HOST", str, default.host),
+        host=setting("HOST", _host, default.host),
         port=setting("PORT", _whole(0, 65535), default.port),
         model_path=setting("MODEL_PATH", _path, default.model_path),
         model_category=setting("MODEL_CATEGORY", str, default.model_category),
@@ -118,6 +118,10 @@ def read_settings(environment: Mapping[str, str] | None = None, env_file: Path =
         key_file=setting("KEY_FILE", _path, default.key_file),
         server_names=setting("SERVER_NAMES", _list, default.server_names),
     )
+
+
+def _host(text: str) -> str:
+    return text.strip().removeprefix("[").removesuffix("]")  # as it stands in an address
 
 
 def _list(text: str) -> tuple[str, ...]:

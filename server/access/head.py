@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from starlette.types import Scope
 
-LONGEST_PATH = 2048
+LONGEST_PATH = 1024
 LONGEST_QUERY = 4096
 LONGEST_HEADER = 16 * 1024
-MOST_HEADERS = 100
+MOST_HEADERS = 128
 
 
 def fault(scope: Scope) -> tuple[int, str] | None:

@@ -1,11 +1,19 @@
 """What stands on the machine itself: its addresses, files only its user may read, where the page's files are."""
 
 from server.ground import private_file
-from server.ground.network_address import addresses, is_any_address, is_loopback, names, page_url, qr_svg, qr_terminal
+from server.ground.network_address import (
+    is_any_address,
+    is_loopback,
+    names,
+    page_url,
+    qr_svg,
+    qr_terminal,
+    reachable,
+    takes_both_families,
+)
 from server.ground.page_files import page_folder
 
 __all__ = [
-    "addresses",
     "is_any_address",
     "is_loopback",
     "names",
@@ -14,4 +22,6 @@ __all__ = [
     "private_file",
     "qr_svg",
     "qr_terminal",
+    "reachable",
+    "takes_both_families",
 ]

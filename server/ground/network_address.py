@@ -49,7 +49,31 @@ def is_loopback(host: str) -> bool:
 
 def is_any_address(host: str) -> bool:
     """Whether a server bound to `host` listens on every address of this machine."""
-    return host in ("", "0.0.0.0", "::")
+    if host in ("", "0"):
+        return True
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def takes_both_families(host: str) -> bool:
+    """Whether a server bound to `host` takes IPv4 and IPv6: one bound to ``::``, where the system lets a socket."""
+    return is_any_address(host) and ":" in host and socket.has_dualstack_ipv6()
+
+
+def reachable(host: str) -> list[str]:
+    """Addresses at which others can reach a server bound to `host`, the one a phone most likely needs first.
+
+    Of the family that is listened on only: ``0.0.0.0`` is IPv4, ``::`` is both where the system has it.
+    """
+    if is_loopback(host):
+        return []
+    if not is_any_address(host):
+        return [host]
+    if takes_both_families(host):
+        return addresses()
+    return [address for address in addresses() if (":" in address) == (":" in host)]
 
 
 def addresses() -> list[str]:

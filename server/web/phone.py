@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
-from server.ground import addresses, is_any_address, is_loopback, page_url, qr_svg
+from server.ground import is_any_address, is_loopback, page_url, qr_svg, reachable
 from server.https import Certificates, ca_der
 from server.settings import Settings
 
@@ -18,11 +18,10 @@ def phone_url(settings: Settings, port: int, code: str | None, *, secure: bool) 
     """The address a phone on the same network can open, access code included; nothing on a loopback-only server."""
     if is_loopback(settings.host):
         return None
-    names = [*settings.server_names, *addresses()]
-    reachable = names if is_any_address(settings.host) else [settings.host]
-    if not reachable:
+    names = [*(settings.server_names if is_any_address(settings.host) else ()), *reachable(settings.host)]
+    if not names:
         return None
-    url = page_url("https" if secure else "http", reachable[0], port)
+    url = page_url("https" if secure else "http", names[0], port)
     return f"{url}?{urlencode({'code': code})}" if code else url
 
 

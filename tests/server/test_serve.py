@@ -19,8 +19,9 @@ import pytest
 from websockets.asyncio.client import connect
 
 from server import cli, healthcheck, logs
-from server.serve import MAX_UNSENT, listen
-from server.settings import SettingsError
+from server.ground import network_address
+from server.serve import MAX_UNSENT, _announce, listen
+from server.settings import Settings, SettingsError
 from tests.running import ROOT, command, free_port
 from tests.server.fakes import (
     GOOD,
@@ -150,6 +151,53 @@ def test_a_taken_port_is_told() -> None:
         pytest.raises(SettingsError, match="stop what uses that port, or set another"),
     ):
         listen("127.0.0.1", taken.getsockname()[1])
+
+
+def _connects(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=WAIT_S):
+            return True
+    except OSError:
+        return False
+
+
+needs_ipv6 = pytest.mark.skipif(
+    not socket.has_dualstack_ipv6(), reason="this system has no IPv6, or no sockets that take both families"
+)
+
+
+@needs_ipv6
+@pytest.mark.parametrize(
+    ("host", "ipv4", "ipv6"),
+    [("::", True, True), ("0.0.0.0", True, False), ("::1", False, True), ("127.0.0.1", True, False)],
+)
+def test_it_listens_on_the_families_its_address_means(host: str, ipv4: bool, ipv6: bool) -> None:
+    with listen(host, 0) as listening:
+        port = listening.getsockname()[1]
+        assert (_connects("127.0.0.1", port), _connects("::1", port)) == (ipv4, ipv6)
+
+
+@needs_ipv6
+@pytest.mark.parametrize("dual_stack", [True, False])
+def test_on_every_address_of_both_families_it_says_where_it_is(
+    dual_stack: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(network_address, "addresses", lambda: ["192.168.1.20", "fd00::2"])
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: dual_stack)
+    _announce(Settings(host="::"), 8000, "12345678", None)
+    announced = capsys.readouterr().out
+    assert "DefectVision is at http://localhost:8000/ " in announced
+    assert ("On the network: http://192.168.1.20:8000/\n" in announced) is dual_stack
+    assert ("On the network: http://[fd00::2]:8000/\n" in announced) is not dual_stack
+    assert ("takes IPv6 only" in announced) is not dual_stack
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("127.0.0.5", "127.0.0.5"), ("127.0.0.1", "localhost"), ("::1", "localhost")]
+)
+def test_the_address_it_says_is_one_it_listens_on(host: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _announce(Settings(host=host), 8000, None, None)
+    assert f"DefectVision is at http://{shown}:8000/" in capsys.readouterr().out
 
 
 def test_an_installed_wheel_carries_its_pages(tmp_path: Path) -> None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+import socket
 from ipaddress import ip_address
 
 import cv2
 import numpy as np
 import pytest
 
+from server.ground import network_address
 from server.ground.network_address import (
     InterfaceAddress,
     addresses,
     in_order,
+    is_any_address,
     is_loopback,
     names,
     page_url,
     qr_svg,
     qr_terminal,
+    reachable,
 )
 
 URL = "https://192.168.1.20:8443/?code=7KQ2-M9XR-4TBD"
@@ -63,6 +67,35 @@ def test_this_machine() -> None:
     assert not any(is_loopback(address) for address in addresses())
     assert {"localhost", "127.0.0.1", "::1", *addresses()} <= set(names())
     assert any(name.endswith(".local") for name in names())
+
+
+MACHINE = ["192.168.1.20", "fd00::2", "172.17.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("host", "dual_stack", "expected"),
+    [
+        ("0.0.0.0", True, ["192.168.1.20", "172.17.0.1"]),
+        ("::", True, MACHINE),
+        ("0:0:0:0:0:0:0:0", True, MACHINE),
+        ("::", False, ["fd00::2"]),
+        ("192.168.1.20", True, ["192.168.1.20"]),
+        ("line4", True, ["line4"]),
+        ("127.0.0.1", True, []),
+        ("::1", True, []),
+    ],
+)
+def test_only_addresses_that_are_listened_on_are_offered(
+    host: str, dual_stack: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network_address, "addresses", lambda: MACHINE)
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: dual_stack)
+    assert reachable(host) == expected
+
+
+@pytest.mark.parametrize("host", ["", "0", "0.0.0.0", "::", "::0", "0:0:0:0:0:0:0:0"])
+def test_every_way_to_write_every_address(host: str) -> None:
+    assert is_any_address(host)
 
 
 @pytest.mark.parametrize(
