@@ -53,8 +53,14 @@ _SOFTWARE = ("defectvision", "openvino", "numpy", "opencv-python-headless")
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
-class Manifest(msgspec.Struct, frozen=True, dict=True):
-    """How a model was made, and what must fit for it to be used."""
+class Manifest(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
+    """How a model was made, and what must fit for it to be used.
+
+    A field with a default is younger than format version 3: a folder without it stays valid and keeps its hash.
+
+    Attributes:
+        shapes: narrowest and widest shape (width to height) of the images it was taught with.
+    """
 
     format_version: int
     method: str
@@ -80,6 +86,7 @@ class Manifest(msgspec.Struct, frozen=True, dict=True):
     tensors_sha256: Sha256
     created: str
     software: dict[str, str]
+    shapes: tuple[float, float] | None = None
 
     @cached_property
     def hash(self) -> str:
@@ -107,6 +114,7 @@ def describe(
     held_out_scores: list[float],
     threshold: float,
     fingerprint: str,
+    shapes: tuple[float, float] | None = None,
 ) -> Manifest:
     """The manifest of a model that was just made."""
     main = ordinary(head)
@@ -132,6 +140,7 @@ def describe(
         held_out_scores=held_out_scores,
         threshold=threshold,
         dataset_fingerprint=fingerprint,
+        shapes=shapes,
         tensors_sha256=tensors_sha256(head),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         software={name: _version(name) for name in (*_SOFTWARE, *(("nncf",) if precision == "int8" else ()))},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import partial
@@ -148,7 +149,7 @@ def fit(
     kept = _Kept(seed, padim.MAX_IMAGES if method == "padim" else MAX_FRAMES)
     for frame in frames:
         small = inspected.to_input(frame, size)
-        kept.add(small, features(small))
+        kept.add(small, features(small), round(frame.shape[1] / frame.shape[0], 4))
         report("features", 0.4 * min(1.0, kept.seen / total) if total else 0.0)
     kept.require_enough()
 
@@ -179,6 +180,7 @@ def fit(
         held_out_scores=scores,
         threshold=threshold,
         fingerprint=fingerprint,
+        shapes=kept.shapes,
     )
     return TaughtModel(manifest, head, network, engine)
 
@@ -215,6 +217,7 @@ class _Kept:
     Attributes:
         frames: images at input size by their number, a random sample of all seen so far.
         seen: how many images there were.
+        shapes: narrowest and widest of them, width to height.
     """
 
     def __init__(self, seed: int, max_frames: int) -> None:
@@ -222,14 +225,16 @@ class _Kept:
         self._max_frames = max_frames
         self.frames: dict[int, BGRImage] = {}
         self.seen = 0
+        self.shapes = (math.inf, 0.0)
         self._patches: list[NDArray[np.float32]] = []
         self._share = 1 << 30
         self._count = 0
         self._first: BGRImage | None = None
         self._all_the_same = True
 
-    def add(self, frame: BGRImage, patches: NDArray[np.float32]) -> None:
-        """One image at input size, and its patch features (N×C)."""
+    def add(self, frame: BGRImage, patches: NDArray[np.float32], shape: float) -> None:
+        """One image at input size, its patch features (N×C), and how wide it was to its height before."""
+        self.shapes = min(self.shapes[0], shape), max(self.shapes[1], shape)
         if self._first is None:
             self._first = frame
         self._all_the_same = self._all_the_same and np.array_equal(frame, self._first)

@@ -53,10 +53,17 @@ def create_app(
     """
     calibrations = Calibrations(settings.data_dir)
     inspection = Inspection(calibrations, threshold=settings.threshold, category=settings.model_category)
-    pool, hub = InferencePool(settings.workers), Hub()
+    pool, hub = InferencePool(settings.workers, hung_after_s=settings.watchdog_s), Hub()
     simulated = make_model is None and settings.model_path is None
     own = {camera.name for camera in settings.cameras} | ({simulated_stream.NAME} if simulated else set())
-    streams = Streams(pool, hub, inspection, max_age_s=settings.max_frame_age_ms / 1000, reserved=own)
+    streams = Streams(
+        pool,
+        hub,
+        inspection,
+        max_age_s=settings.max_frame_age_ms / 1000,
+        silent_after_s=settings.silent_after_s or None,
+        reserved=own,
+    )
     try:
         webrtc = WebRTCIngest(streams, ice_servers=settings.ice_servers)
     except ValueError as error:
@@ -70,6 +77,7 @@ def create_app(
     phone = Phone(settings, code, certificates, templates)
     health = Health(
         inspection=inspection,
+        pool=pool,
         calibrations=calibrations,
         teaching_progress=(lambda: teacher.progress) if simulated else None,
         simulated_stream=simulated_stream.NAME if simulated else None,

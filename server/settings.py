@@ -56,6 +56,8 @@ class Settings:
     workers: int = 1
     access_code: str | None = None
     max_frame_age_ms: float = 2000.0
+    silent_after_s: float = 5.0
+    watchdog_s: float = 4.0
     ice_servers: tuple[str, ...] = ()
     cameras: tuple[PulledCamera, ...] = ()
     https: bool = False
@@ -110,6 +112,8 @@ def read_settings(environment: Mapping[str, str] | None = None, env_file: Path =
         max_upload_mb=setting("MAX_UPLOAD_MB", _positive, default.max_upload_mb),
         workers=setting("WORKERS", _whole(1, 64), default.workers),
         access_code=setting("ACCESS_CODE", str, default.access_code),
+        silent_after_s=setting("SILENT_AFTER_S", _positive_or_zero, default.silent_after_s),
+        watchdog_s=setting("WATCHDOG_S", _positive, default.watchdog_s),
         max_frame_age_ms=setting("MAX_FRAME_AGE_MS", _positive, default.max_frame_age_ms),
         ice_servers=setting("ICE_SERVERS", _list, default.ice_servers),
         cameras=setting("CAMERAS", _cameras, default.cameras),
@@ -165,6 +169,10 @@ def _positive(text: str) -> float:
     if not math.isfinite(value) or value <= 0:
         raise ValueError("it must be a number greater than 0")
     return value
+
+
+def _positive_or_zero(text: str) -> float:
+    return 0.0 if text.strip() == "0" else _positive(text)
 
 
 def _whole(least: int, most: int, *, multiple: int = 1) -> Callable[[str], int]:

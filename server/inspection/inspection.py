@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector import Calibration, Detector, calibrate
+from detector import Calibration, Detector, TaughtModel, calibrate
 from detector.images import BGRImage, encode_jpeg
 from detector.score import display_score, heat
 from server.inspection.calibrations import Calibrations, StoredCalibration
@@ -49,11 +49,13 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Inspected:
-    """What was found in one frame. ``heatmap``: h×w uint8, absolute scale; ``picture``: JPEG, width, height."""
+    """What was found in one frame. ``heatmap``: h×w uint8, absolute scale; ``size``: of the frame, width and height in
+    pixels; ``picture``: JPEG, width, height."""
 
     raw_score: float
     threshold: Threshold
     heatmap: NDArray[np.uint8]
+    size: tuple[int, int]
     picture: tuple[bytes, int, int] | None = None
 
     @property
@@ -134,23 +136,36 @@ class Inspection:
             return None
         return "not calibrated: the model brings no threshold, so every part is an ANOMALY; calibrate on good parts"
 
-    def inspect(self, load: Load, *, picture: bool = False) -> Inspected:
-        """Judge one frame. For a worker thread.
+    @property
+    def taught_shapes(self) -> tuple[float, float] | None:
+        """Narrowest and widest shape (width to height) of the pictures the model was taught with, if it says so."""
+        model = self._in_use[0] if self._in_use else None
+        return model.manifest.shapes if isinstance(model, TaughtModel) else None
+
+    def inspect(self, load: Load, *, picture: bool = False, progress: Callable[[], None] = lambda: None) -> Inspected:
+        """Judge one frame. For a worker thread; ``progress`` is called after each of its steps.
 
         Raises:
             ImageError: the frame cannot be decoded.
             NoModel: there is no model yet.
         """
-        return self.inspect_frame(load(), picture=picture)
+        frame = load()
+        progress()
+        return self.inspect_frame(frame, picture=picture, progress=progress)
 
-    def inspect_frame(self, frame: BGRImage, *, picture: bool = False) -> Inspected:
-        """Judge one decoded frame (H×W×3 uint8 BGR). For a worker thread."""
+    def inspect_frame(
+        self, frame: BGRImage, *, picture: bool = False, progress: Callable[[], None] = lambda: None
+    ) -> Inspected:
+        """Judge one decoded frame (H×W×3 uint8 BGR). For a worker thread; ``progress`` is called after each of its
+        steps."""
         model, threshold = self._now()  # taken together: a new calibration or model never mixes into a frame
         detection = model.detect(frame)
+        progress()
         return Inspected(
             detection.score,
             threshold,
             _heatmap(detection.anomaly_map, threshold),
+            (frame.shape[1], frame.shape[0]),
             encode_jpeg(frame, quality=PICTURE_QUALITY, longest_side=PICTURE_SIDE) if picture else None,
         )
 

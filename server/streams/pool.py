@@ -1,55 +1,120 @@
-"""Who computes: a thread pool whose free workers pull the newest waiting frame, fairly between streams.
+"""Who computes: threads that pull the newest waiting frame, fairly between streams, and are watched while they work.
 
-Nothing ever sits in the executor's own queue: a job is submitted only when a worker is free. The event loop owns all
-state here, so there are no locks. Another pool (Ray Serve, a GPU box) can stand behind the same two calls.
+Nothing ever waits behind a worker: a job is handed over only when one is free. The event loop owns all state here, so
+there are no locks. Another pool (Ray Serve, a GPU box) can stand behind the same calls.
+
+A thread in native code cannot be stopped. One that makes no progress is left to itself: its job is given up, another
+thread takes its place, and what it may say one day is not heard.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import deque
+import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from server.streams.turns import SLOW_S, Account, Turns
+
 T = TypeVar("T")
+
+log = logging.getLogger("defectvision.pool")
 
 MAX_REQUESTS = 16
 """Single requests (``POST /predict``) that may wait or be in work at once; more are refused, not queued."""
+
+MAX_HANGING = 8
+"""Threads that may hang and be replaced; beyond that only a restart helps."""
+MAX_HANGING_EACH = 2
+"""Of one source: a camera whose every picture hangs a thread must not use them all up."""
+LOOKS = 8
+"""Times a job is looked at before it is called hung: it hangs when it made no progress between any of them. A computer
+that was asleep, or a busy event loop, is late for one of them only."""
+SHOWN_S = 10.0
+"""Seconds for which a hung worker is shown at the least: pages and monitors ask every few seconds."""
 
 
 class PoolBusy(Exception):
     """Too many single requests wait already."""
 
 
+class Hung(Exception):
+    """A job was given up because it made no progress; the message says so to whoever waits for it."""
+
+
+class Progress:
+    """How a job says, from its own thread, that it goes on: each step may take as long as any other job.
+
+    Attributes:
+        steps: so many so far.
+    """
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def made(self) -> None:
+        self.steps += 1
+
+
 @dataclass(frozen=True)
 class Job:
-    """``work`` runs in a worker thread; ``done`` on the event loop, with its result or the exception it raised."""
+    """``work`` runs in a worker thread; ``done`` on the event loop, with its result or the exception it raised, or
+    :class:`Hung`."""
 
     work: Callable[[], Any]
     done: Callable[[Any], None]
+    progress: Progress = field(default_factory=Progress)
 
 
 class Source(Protocol):
     """Something that may have a job waiting. Has at most one job in work at a time."""
+
+    name: str
+    account: Account
 
     def next_job(self) -> Job | None:
         """The newest job that waits, handed over; or nothing."""
         ...
 
 
-class InferencePool:
-    """Runs jobs of many sources on a few threads, one job a source in turn."""
+@dataclass(eq=False)
+class _InWork:
+    source: Source
+    job: Job
+    thread: ThreadPoolExecutor
+    began: float
+    timer: asyncio.TimerHandle | None = None
+    looks: int = 0
+    steps: int = 0
+    replaced: bool = False
 
-    def __init__(self, workers: int) -> None:
-        self._executor = ThreadPoolExecutor(workers, "inference")
-        self._idle = workers
-        self._ready: deque[Source] = deque()
-        self._in_work: set[Source] = set()
-        self._requests = 0
+
+class InferencePool:
+    """Runs jobs of many sources on a few threads.
+
+    Args:
+        workers: jobs in work at once; one more beside a slow one, :mod:`server.streams.turns`.
+        hung_after_s: seconds without progress after which a job is given up and its thread replaced.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, workers: int, *, hung_after_s: float = 4.0, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._turns: Turns[Source] = Turns(workers)
+        self._hung_after_s, self._clock = hung_after_s, clock
+        self._free: list[ThreadPoolExecutor] = []
+        self._in_work: set[_InWork] = set()
+        self._hanging: set[_InWork] = set()
+        self._unserved: dict[Account, str] = {}
+        self._shown_until = 0.0
+        self._what_hung = ""
+        self._requests: set[_Request] = set()
+        self._requests_account = Account()
         self._running = False
         self._closed = False
 
@@ -60,73 +125,189 @@ class InferencePool:
 
     def notify(self, source: Source) -> None:
         """Say that a source has a job waiting. Cheap, and harmless when said twice."""
-        # A source in work is looked at again when its job is done; one in the queue keeps its place.
-        if source not in self._in_work and source not in self._ready:
-            self._ready.append(source)
-        self._pump()
+        # A source in work is looked at again when its job is done; one that waits keeps its place.
+        if not self._is_barred(source.account):
+            self._turns.wait(source, source.account)
+            self._pump()
 
     def withdraw(self, source: Source) -> None:
         """Forget a source that is gone: while there is no model, nobody else would take it out of the queue."""
-        with contextlib.suppress(ValueError):
-            self._ready.remove(source)
+        self._turns.withdraw(source)
+        if source.account is not self._requests_account:
+            self._unserved.pop(source.account, None)
 
-    async def run(self, work: Callable[[], T], *, refuse: bool = True) -> T:
-        """Run one piece of work in turn with the streams.
+    async def run(self, work: Callable[[], T], *, refuse: bool = True, progress: Progress | None = None) -> T:
+        """Run one piece of work in turn with the streams. All who call this are one source to them.
 
         Args:
             refuse: false for the next piece of something that was let in already, and must not be lost midway.
+            progress: on which the work tells of its steps, if it has several.
 
         Raises:
             PoolBusy: too many wait already.
+            Hung: it was given up.
         """
-        if refuse and self._requests >= MAX_REQUESTS:
+        if refuse and len(self._requests) >= MAX_REQUESTS:
             raise PoolBusy("the server is busy: too many requests are waiting; try again in a second")
-        self._requests += 1
+        if self._is_barred(self._requests_account) or self.is_stuck:
+            raise Hung(self.trouble or "the workers hang: restart the server")
+        request = _Request(work, self._requests_account, progress or Progress())
+        self._requests.add(request)
         try:
-            request = _Request(work)
             self.notify(request)
             result: T = await request.result
             return result
         finally:
-            self._requests -= 1
+            self._requests.discard(request)
+            self._turns.withdraw(request)
 
     def close(self) -> None:
         """Take no more jobs. Work already in a thread ends by itself, unheard."""
         self._closed = True
-        self._ready.clear()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        for one in self._in_work | self._hanging:
+            if one.timer is not None:
+                one.timer.cancel()
+            one.thread.shutdown(wait=False)
+        for thread in self._free:
+            thread.shutdown(wait=False)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether so many threads hang that no more are started."""
+        return len(self._hanging) >= MAX_HANGING
+
+    @property
+    def trouble(self) -> str | None:
+        """Why frames are not inspected, or were not until a moment ago, and what to do; nothing while all is well."""
+        if self.is_stuck:
+            return f"{len(self._hanging)} workers hang and no more are started: restart the server"
+        unserved = ", ".join(sorted(set(self._unserved.values())))
+        if not unserved and self._clock() >= self._shown_until:
+            return None
+        then = "another worker took over; if this stays, restart the server"
+        return f"the inspection of {unserved or self._what_hung} hung for {self._hung_after_s:g} s: {then}"
+
+    @property
+    def warning(self) -> str | None:
+        """That threads still hang though others took over; or nothing."""
+        if not self._hanging:
+            return None
+        count = "1 worker hangs" if len(self._hanging) == 1 else f"{len(self._hanging)} workers hang"
+        return f"{count} and cannot be ended, others took over: restart the server when the line allows it"
+
+    def _is_barred(self, account: Account) -> bool:
+        return sum(one.source.account is account for one in self._hanging) >= MAX_HANGING_EACH
 
     def _pump(self) -> None:
-        while self._running and not self._closed and self._idle and self._ready:
-            source = self._ready.popleft()
+        while self._running and not self._closed:
+            source = self._turns.next()
+            if source is None:
+                return
             job = source.next_job()
-            if job is None:
-                continue
-            self._idle -= 1
-            self._in_work.add(source)
-            future = asyncio.get_running_loop().run_in_executor(self._executor, job.work)
-            future.add_done_callback(partial(self._finish, source, job))
+            if job is not None:
+                self._begin(source, job)
 
-    def _finish(self, source: Source, job: Job, future: asyncio.Future[Any]) -> None:
-        self._idle += 1
-        self._in_work.discard(source)
+    def _begin(self, source: Source, job: Job) -> None:
+        loop = asyncio.get_running_loop()
+        self._turns.begin(source, source.account)
+        # The thread that was free last: the others are there only for moments when one more is needed.
+        thread = self._free.pop() if self._free else ThreadPoolExecutor(1, "inference")
+        one = _InWork(source, job, thread, self._clock())
+        self._in_work.add(one)
+        one.timer = loop.call_later(SLOW_S, self._is_late, one)
+        loop.run_in_executor(thread, job.work).add_done_callback(partial(self._finish, one))
+
+    def _is_late(self, one: _InWork) -> None:
+        self._turns.is_late(one.source)
+        one.timer = asyncio.get_running_loop().call_later(self._hung_after_s / LOOKS, self._look, one)
+        self._pump()
+
+    def _look(self, one: _InWork) -> None:
+        steps = one.job.progress.steps
+        one.looks = one.looks + 1 if steps == one.steps else 1
+        one.steps = steps
+        if one.looks < LOOKS:
+            one.timer = asyncio.get_running_loop().call_later(self._hung_after_s / LOOKS, self._look, one)
+            return
+        self._give_up(one)
+
+    def _give_up(self, one: _InWork) -> None:
+        one.timer = None
+        one.replaced = not self.is_stuck
+        self._in_work.discard(one)
+        self._hanging.add(one)
+        self._unserved[one.source.account] = self._what_hung = one.source.name
+        self._shown_until = self._clock() + SHOWN_S
+        log.error("a worker hangs at=%s then=%s", one.source.name, self.trouble)
+        if one.replaced:
+            self._turns.end(one.source, one.source.account, self._clock() - one.began)
+        words = f"the inspection hung: nothing came of it for {self._hung_after_s:g} s and it was given up"
         try:
-            if not future.cancelled() and not self._closed:
-                job.done(future.exception() or future.result())
+            one.job.done(Hung(words))
         finally:
-            if not self._closed:
-                self.notify(source)
+            if self.is_stuck or self._is_barred(self._requests_account):
+                self._refuse_requests()
+            self.notify(one.source)
+            self._pump()
+
+    def _refuse_requests(self) -> None:
+        for request in self._requests:
+            request.refuse(Hung(self.trouble or "the workers hang: restart the server"))
+
+    def _finish(self, one: _InWork, future: asyncio.Future[Any]) -> None:
+        outcome = None if future.cancelled() else future.exception() or future.result()
+        if self._closed:
+            return
+        if one in self._hanging:
+            self._come_back(one)
+            return
+        assert one.timer is not None
+        one.timer.cancel()
+        self._in_work.discard(one)
+        self._free.append(one.thread)
+        self._turns.end(one.source, one.source.account, self._clock() - one.began)
+        if self._unserved.pop(one.source.account, None) is not None:
+            log.warning("a worker inspects again at=%s", one.source.name)
+        try:
+            if not future.cancelled():
+                one.job.done(outcome)
+        finally:
+            self.notify(one.source)
+            self._pump()
+
+    def _come_back(self, one: _InWork) -> None:
+        """What it found is of a moment long past, and its frame was counted: nobody hears of it."""
+        self._hanging.discard(one)
+        one.thread.shutdown(wait=False)
+        if not one.replaced:
+            self._turns.end(one.source, one.source.account, 0.0)
+        account = one.source.account
+        if not any(other.source.account is account for other in self._hanging):
+            self._unserved.pop(account, None)
+        log.warning("a worker that hung came back at=%s then=its result was dropped", one.source.name)
+        self.notify(one.source)
+        self._pump()
 
 
 class _Request:
-    def __init__(self, work: Callable[[], Any]) -> None:
+    def __init__(self, work: Callable[[], Any], account: Account, progress: Progress) -> None:
+        self.name, self.account = "a single picture", account
         self._work: Callable[[], Any] | None = work
+        self._progress = progress
         self.result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def next_job(self) -> Job | None:
         work, self._work = self._work, None
         # A client that went away while it waited has cancelled the future: do not compute for nobody.
-        return Job(work, self._done) if work is not None and not self.result.done() else None
+        if work is None or self.result.done():
+            return None
+        return Job(work, self._done, self._progress)
+
+    def refuse(self, why: Hung) -> None:
+        """Give up waiting; a request in work goes on."""
+        if self._work is not None:
+            self._work = None
+            self._done(why)
 
     def _done(self, outcome: Any) -> None:
         if self.result.done():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
 
+from server.streams.shape import Shape
 from server.words import Load, Simulated, Transport, Verdict
 
 Clock = Callable[[], float]
@@ -40,6 +41,11 @@ class Stream:
 
     At most one frame waits and at most one is in work, so results keep the order of the frames.
     ``received == inspected + dropped + failed`` whenever neither is the case.
+
+    Attributes:
+        last_verdict_at: when it was given, ISO 8601.
+        is_late: whether the verdict on the last frame came too late to be one.
+        shape: of its pictures.
     """
 
     def __init__(
@@ -53,10 +59,14 @@ class Stream:
     ) -> None:
         self.name = name
         self.transport = transport
-        self.since = datetime.now(UTC).isoformat(timespec="seconds")
+        self.since = _now()
         self.received = self.inspected = self.dropped = self.failed = self.anomalies = 0
         self.last_verdict: Verdict | None = None
+        self.last_verdict_at: str | None = None
+        self.is_late = False
+        self.shape = Shape(transport)
         self._clock = clock
+        self._heard = clock()
         self._interval = 1 / max_fps if max_fps else 0.0
         self._due = 0.0
         self._max_age_s = max_age_s
@@ -71,6 +81,7 @@ class Stream:
             whether a frame waits that did not before or is newer.
         """
         now = self._clock()
+        self._heard = now
         seq = self.received
         self.received += 1
         self._arrivals.count()
@@ -89,6 +100,7 @@ class Stream:
         Returns:
             its number.
         """
+        self._heard = self._clock()
         seq = self.received
         self.received += 1
         self._arrivals.count()
@@ -98,20 +110,25 @@ class Stream:
     def take(self) -> Frame | None:
         """Hand over the waiting frame, if there is one that is not too old to be worth inspecting."""
         frame, self._waiting = self._waiting, None
-        if frame is not None and self._max_age_s is not None and self._clock() - frame.arrived > self._max_age_s:
+        if frame is not None and self._is_too_old(frame):
             self.dropped += 1
             return None
         return frame
 
-    def count_inspected(self, frame: Frame, verdict: Verdict) -> float:
-        """Count a frame that got its verdict.
+    def count_inspected(self, frame: Frame, verdict: Verdict) -> float | None:
+        """Count a frame for which a verdict was found, or drop it: a verdict that took too long is not of the part that
+        lies there now.
 
         Returns:
-            milliseconds since it arrived.
+            milliseconds since it arrived; nothing if it was dropped.
         """
+        self.is_late = self._is_too_old(frame)
+        if self.is_late:
+            self.dropped += 1
+            return None
         self.inspected += 1
         self.anomalies += verdict == "ANOMALY"
-        self.last_verdict = verdict
+        self.last_verdict, self.last_verdict_at = verdict, _now()
         self._inspections.count()
         latency_ms = (self._clock() - frame.arrived) * 1000
         self._latencies.append(latency_ms)
@@ -125,6 +142,11 @@ class Stream:
         """Drop the waiting frame: its sender is gone."""
         self.dropped += self._waiting is not None
         self._waiting = None
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last frame arrived, or since the beginning."""
+        return self._clock() - self._heard
 
     @property
     def has_waiting(self) -> bool:
@@ -146,6 +168,13 @@ class Stream:
     @property
     def inspected_per_s(self) -> float:
         return self._inspections.per_second()
+
+    def _is_too_old(self, frame: Frame) -> bool:
+        return self._max_age_s is not None and self._clock() - frame.arrived > self._max_age_s
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class _Rate:

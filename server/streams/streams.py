@@ -12,8 +12,9 @@ import msgspec
 from detector import ImageError
 from server.inspection import Inspected, Inspection
 from server.streams.hub import Hub, Subscription
-from server.streams.pool import InferencePool, Job
+from server.streams.pool import Hung, InferencePool, Job, Progress
 from server.streams.slot import Frame, Stream
+from server.streams.turns import Account
 from server.words import (
     CameraInfo,
     Error,
@@ -24,6 +25,7 @@ from server.words import (
     Simulated,
     Status,
     StreamInfo,
+    StreamState,
     Transport,
     check_max_fps,
     check_name,
@@ -39,6 +41,9 @@ class OpenStream:
         name: of the stream.
         taken_over: set when another sender opened a stream of the same name.
         describe_camera: how the camera behind it is doing, where the server pulls it itself.
+        account: what its frames cost.
+        is_silent: whether no frame came for a while.
+        warned: what was said of it in the log, once for each connection.
     """
 
     def __init__(self, streams: Streams, stream: Stream, results: Subscription) -> None:
@@ -46,9 +51,13 @@ class OpenStream:
         self.taken_over = asyncio.Event()
         self.stream = stream
         self.describe_camera: Callable[[], CameraInfo] | None = None
+        self.account = Account()
+        self.is_silent = False
+        self.warned: set[str] = set()
         self._streams = streams
         self._results = results
         self._ended = False
+        self._listening: asyncio.TimerHandle | None = None
 
     def offer(self, load: Load, simulated: Simulated | None = None) -> None:
         """Take a frame that arrived now; the newest one wins. On the event loop; costs microseconds.
@@ -57,8 +66,11 @@ class OpenStream:
             load: makes the picture, in a worker thread, only if the frame is inspected; raises ImageError if broken.
             simulated: what the simulated line knows of the frame.
         """
-        if not self._ended and self.stream.put(load, simulated):
+        if self._ended:
+            return
+        if self.stream.put(load, simulated):
             self._streams.pool.notify(self)
+        self._hear()
 
     def results(self) -> Subscription:
         """The JSON texts of this stream's results and errors; bounded, the oldest is lost, ends with the stream."""
@@ -72,20 +84,45 @@ class OpenStream:
         """A frame arrived now of which the transport knows that it is damaged: count it, and say why."""
         if not self._ended:
             self._streams.publish_failed(self, self.stream.put_damaged(), words)
+            self._hear()
 
     def next_job(self) -> Job | None:
         frame = self.stream.take()
         if frame is None:
             return None
-        picture = self._streams.hub.wants_picture(self.name)
+        picture, progress = self._streams.hub.wants_picture(self.name), Progress()
         return Job(
-            lambda: self._streams.inspection.inspect(frame.load, picture=picture),
+            lambda: self._streams.inspection.inspect(frame.load, picture=picture, progress=progress.made),
             lambda outcome: self._streams.finish(self, frame, outcome),
+            progress,
         )
+
+    def listen(self) -> None:
+        """Notice when no frame comes any more."""
+        patience = self._streams.silent_after_s
+        if patience is None or self._ended:
+            return
+        left = patience - self.stream.silent_s
+        if left > 0:
+            self._listening = asyncio.get_running_loop().call_later(left, self.listen)
+            return
+        self._say_silent(True)
+        self._streams.warn(self, "silent", f"no frame for {patience:g} s: check the camera or its program")
+
+    def _hear(self) -> None:
+        if self.is_silent:
+            self._say_silent(False)
+            self.listen()
+
+    def _say_silent(self, silent: bool) -> None:
+        self.is_silent = silent
+        self._streams.tell_state(self)
 
     def end(self) -> None:
         """The stream takes no more frames and its results end."""
         self._ended = True
+        if self._listening is not None:
+            self._listening.cancel()
         self.stream.discard_waiting()
         self._streams.pool.withdraw(self)
         self._results.close()
@@ -105,9 +142,11 @@ class Streams:
         inspection: Inspection,
         *,
         max_age_s: float | None = None,
+        silent_after_s: float | None = None,
         reserved: Collection[str] = (),
     ) -> None:
         self.pool, self.hub, self.inspection = pool, hub, inspection
+        self.silent_after_s = silent_after_s
         self._max_age_s = max_age_s
         self._reserved = frozenset(reserved)
         self._open: dict[str, OpenStream] = {}
@@ -138,6 +177,7 @@ class Streams:
         else:
             log.info("stream opened stream=%s transport=%s", name, transport)
         self.hub.publish_state(name, "live")
+        opened.listen()
         return opened
 
     def close_stream(self, opened: OpenStream) -> None:
@@ -163,7 +203,18 @@ class Streams:
 
     def status(self, name: str) -> Status:
         """What a new listener of a stream is told first."""
-        return Status(name, "live" if name in self._open else "waiting")
+        return Status(name, _state(self._open[name]) if name in self._open else "waiting")
+
+    def tell_state(self, opened: OpenStream) -> None:
+        """Tell the listeners that a stream fell silent, or is live again."""
+        if self._open.get(opened.name) is opened:
+            self.hub.publish_state(opened.name, _state(opened))
+
+    def warn(self, opened: OpenStream, kind: str, words: str) -> None:
+        """Write a warning about a stream into the log, once for each kind while it is connected."""
+        if kind not in opened.warned:
+            opened.warned.add(kind)
+            log.warning("stream=%s %s", opened.name, words)
 
     def list(self) -> list[StreamInfo]:
         """What is streaming now, by name."""
@@ -175,7 +226,12 @@ class Streams:
             self._finish_failed(opened, frame, outcome)
             return
         stream = opened.stream
+        stream.shape.see(outcome.size)
         latency_ms = stream.count_inspected(frame, outcome.verdict)
+        for kind, words in self._warnings(opened).items():
+            self.warn(opened, kind, words)
+        if latency_ms is None:
+            return
         counted = stream.counters
         height, width = outcome.heatmap.shape
         message = Result(
@@ -205,7 +261,7 @@ class Streams:
 
     def _finish_failed(self, opened: OpenStream, frame: Frame, error: BaseException) -> None:
         opened.stream.count_failed()
-        if isinstance(error, ImageError):
+        if isinstance(error, ImageError | Hung):
             words = str(error)
         else:
             words = "the inspection failed; the server's log says why"
@@ -248,9 +304,22 @@ class Streams:
             inspected_per_s=round(stream.inspected_per_s, 2),
             latency_ms=None if stream.latency_ms is None else round(stream.latency_ms, 2),
             viewers=self.hub.listeners(stream.name),
+            state="silent" if opened.is_silent else "live",
             last_verdict=stream.last_verdict,
+            last_verdict_at=stream.last_verdict_at,
+            warnings=[*self._warnings(opened).values()],
             camera=opened.describe_camera() if opened.describe_camera else msgspec.UNSET,
         )
+
+    def _warnings(self, opened: OpenStream) -> dict[str, str]:
+        """What the operator should know of a stream, by kind."""
+        found = opened.stream.shape.warnings(self.inspection.taught_shapes)
+        if opened.stream.is_late:
+            found["late"] = (
+                f"results come more than {self._max_age_s:g} s after their frame and are dropped: send smaller frames, "
+                "or set MAX_FRAME_AGE_MS higher"
+            )
+        return found
 
     def _free_name(self) -> str:
         while True:
@@ -258,3 +327,7 @@ class Streams:
             name = f"camera-{self._made_up}"
             if name not in self._open:
                 return name
+
+
+def _state(opened: OpenStream) -> StreamState:
+    return "silent" if opened.is_silent else "live"

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from detector import ImageError
 from server.inspection import Inspection, NoModel
-from server.streams import PoolBusy, StreamWentAway
+from server.streams import Hung, PoolBusy, StreamWentAway
 from server.web.uploads import Abandoned, BadUpload, TooLarge
 
 
@@ -56,7 +56,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
             status, words = 422, str(error)
         case StreamWentAway():
             status, words = 409, str(error)
-        case NoModel() | PoolBusy():
+        case NoModel() | PoolBusy() | Hung():
             status, words = 503, str(error)
     headers = {"Retry-After": "1"} if status == 503 else {}
     if status in (408, 413):
@@ -70,4 +70,4 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": HTTPStatus(status).phrase}, status, headers=getattr(error, "headers", None))
 
 
-ERRORS = (Refused, TooLarge, Abandoned, BadUpload, ImageError, NoModel, PoolBusy, StreamWentAway)
+ERRORS = (Refused, TooLarge, Abandoned, BadUpload, ImageError, NoModel, PoolBusy, Hung, StreamWentAway)

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from detector import TaughtModel
 from server.inspection import Calibrations, Inspection
+from server.streams import InferencePool
 
 VERSION = version("defectvision")
 
@@ -25,6 +26,7 @@ class Health:
     """
 
     inspection: Inspection
+    pool: InferencePool
     calibrations: Calibrations
     teaching_progress: Callable[[], float] | None
     simulated_stream: str | None
@@ -46,12 +48,14 @@ class Health:
         inspection, ready = self.inspection, self.inspection.ready
         model = inspection.model if ready else None
         calibration = inspection.calibration if ready else None
-        warnings = [warning for warning in (self.calibrations.warning, inspection.warning) if warning]
+        given = (self.calibrations.warning, inspection.warning, self.pool.warning)
+        warnings = [warning for warning in given if warning]
+        hung = self.pool.trouble if ready else None
         # Loading counts as teaching without a measure: the page waits calmly either way.
         preparing = not ready and not self.failed.is_set()
         return {
-            "status": "ok" if ready else "teaching" if preparing else "error",
-            "reason": None if ready else inspection.why_no_model,
+            "status": "hung" if hung else "ok" if ready else "teaching" if preparing else "error",
+            "reason": hung if ready else inspection.why_no_model,
             "progress": self.teaching_progress() if preparing and self.teaching_progress else None,
             "model_category": inspection.category if ready else None,
             "runtime": model.runtime if model else None,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import cv2
@@ -17,7 +19,7 @@ from detector.images import decode, encode_png
 from detector.score import overlay
 from server.inspection import Inspected, Inspection
 from server.settings import Settings
-from server.streams import InferencePool
+from server.streams import InferencePool, Progress
 from server.web.answers import need_model
 from server.web.uploads import Upload, read_form
 
@@ -42,11 +44,14 @@ class Predict:
         limit = self.settings.max_upload_bytes
         async with self.predictions:
             form = await read_form(request, "file", max_file=limit, max_total=limit, max_files=1)
-            return JSONResponse(await self.pool.run(lambda: self._predict(form.files[0])))
+            progress = Progress()
+            work = partial(self._predict, form.files[0], progress.made)
+            return JSONResponse(await self.pool.run(work, progress=progress))
 
-    def _predict(self, upload: Upload) -> dict[str, Any]:
+    def _predict(self, upload: Upload, progress: Callable[[], None]) -> dict[str, Any]:
         frame = decode(upload.data)
-        inspected = self.inspection.inspect_frame(frame)
+        progress()
+        inspected = self.inspection.inspect_frame(frame, progress=progress)
         model = self.inspection.model
         return {
             "anomaly_score": inspected.score,

@@ -16,7 +16,7 @@ HEATMAP_AT_THRESHOLD = 128
 0 is distance 0, 128 the threshold, 255 twice the threshold and above."""
 
 Verdict = Literal["NORMAL", "ANOMALY"]
-StreamState = Literal["live", "waiting"]
+StreamState = Literal["live", "silent", "waiting"]
 
 
 class Heatmap(Struct, frozen=True):
@@ -73,7 +73,15 @@ class StreamInfo(Struct, frozen=True):
     inspected_per_s: Annotated[float, Meta(description="over the last 5 seconds")]
     latency_ms: Annotated[float | None, Meta(description="median of the last 30 results; null before the first")]
     viewers: Annotated[int, Meta(description="listeners on /ws/live/NAME")]
+    state: Annotated[
+        Literal["live", "silent"], Meta(description="silent: no frame for SILENT_AFTER_S seconds; live otherwise")
+    ]
     last_verdict: Annotated[Verdict | None, Meta(description="NORMAL, ANOMALY, or null before the first")]
+    last_verdict_at: Annotated[str | None, Meta(description="when that was, ISO 8601; null before the first")]
+    warnings: Annotated[
+        list[str],
+        Meta(description="what the operator should see to: pictures of another shape than was taught, late results"),
+    ]
     camera: Annotated[CameraInfo | UnsetType, Meta(description="only for a camera the server pulls: its state")] = UNSET
 
 
@@ -120,10 +128,13 @@ class Error(Struct, frozen=True, tag="error", tag_field="type"):
 
 
 class Status(Struct, frozen=True, tag="status", tag_field="type"):
-    """Sent to live subscribers when they connect, and when the stream's camera comes or goes."""
+    """Sent to live subscribers when they connect, and when the stream's camera comes, falls silent or goes."""
 
     stream: Annotated[str, Meta(description="name of the stream")]
-    state: Annotated[StreamState, Meta(description="live: a camera is sending; waiting: none is")]
+    state: Annotated[
+        StreamState,
+        Meta(description="live: a camera is sending; silent: it is connected, but sends nothing; waiting: none is"),
+    ]
 
 
 class Goodbye(Struct, frozen=True, tag="goodbye", tag_field="type"):
@@ -181,6 +192,8 @@ def _kind(kind: inspect.Type) -> str:
             return " or ".join(_kind(member) for member in kind.types)
         case inspect.StructType():
             return f"[{kind.cls.__name__}](#{kind.cls.__name__.lower()})"
+        case inspect.ListType():
+            return f"list of {_kind(kind.item_type)}"
         case inspect.LiteralType():
             return " or ".join(f"`{value}`" for value in kind.values)
         case _:

@@ -78,6 +78,15 @@ def test_round_trip(tmp_path: Path) -> None:
         assert getattr(arrays, name).dtype == np.float32
 
 
+def test_what_older_folders_lack_changes_neither_their_hash_nor_their_validity(folder: Path) -> None:
+    assert b"shapes" not in (folder / MANIFEST).read_bytes()
+    manifest, _, _ = model_folder.read(folder)
+    assert manifest.shapes is None
+    older = json.loads((folder / MANIFEST).read_text()) | {"created": "", "software": {}}
+    text = msgspec.json.format(msgspec.json.encode(older), indent=2)
+    assert manifest.hash == hashlib.sha256(text).hexdigest()
+
+
 def test_there_is_no_pickle_in_it(folder: Path) -> None:
     assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".safetensors"]
     assert json.loads((folder / MANIFEST).read_text())["category"] == "bottle"

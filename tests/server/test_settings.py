@@ -36,6 +36,8 @@ def test_settings_are_read() -> None:
         "MAX_UPLOAD_MB": "2.5",
         "WORKERS": "4",
         "ACCESS_CODE": "open sesame",
+        "SILENT_AFTER_S": "0",
+        "WATCHDOG_S": "20",
     }
     settings = read_settings(environment, NOWHERE)
     assert (settings.host, settings.port, settings.runtime, settings.workers) == ("0.0.0.0", 9000, "torch", 4)
@@ -43,6 +45,7 @@ def test_settings_are_read() -> None:
     assert (settings.image_size, settings.threshold, settings.max_upload_bytes) == (224, 12.5, 2_500_000)
     assert settings.data_dir == Path.home() / "dv"
     assert settings.access_code == "open sesame"
+    assert (settings.silent_after_s, settings.watchdog_s) == (0, 20)
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
@@ -56,6 +59,8 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     ("name", "value"),
     [
         *[("PORT", value) for value in ("-1", "65536", "http", "80.5", "1e3")],
+        *[("SILENT_AFTER_S", value) for value in ("-1", "never", "inf")],
+        *[("WATCHDOG_S", value) for value in ("0", "-1", "nan")],
         *[("RUNTIME", value) for value in ("tensorrt", "OpenVINO ")],
         *[("IMAGE_SIZE", value) for value in ("0", "100", "32", "4096", "big")],
         *[("THRESHOLD", value) for value in ("0", "-1", "nan", "inf", "high")],

@@ -55,7 +55,7 @@ def test_at_the_threshold_is_still_normal(tmp_path: Path, model: FakeModel) -> N
 
 @given(st.floats(0, 1e6), st.floats(1e-3, 1e6))
 def test_the_score_for_display_agrees_with_the_verdict(raw_score: float, threshold: float) -> None:
-    inspected = Inspected(raw_score, Threshold(threshold, "model"), np.zeros((1, 1), np.uint8))
+    inspected = Inspected(raw_score, Threshold(threshold, "model"), np.zeros((1, 1), np.uint8), (1, 1))
     assert 0 <= inspected.score <= 1
     assert inspected.is_anomaly or inspected.score <= 0.5
     assert not inspected.is_anomaly or inspected.score >= 0.5

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
-from server.streams.pool import MAX_REQUESTS, InferencePool, Job, PoolBusy
+from server.streams.pool import (
+    MAX_HANGING,
+    MAX_HANGING_EACH,
+    MAX_REQUESTS,
+    Hung,
+    InferencePool,
+    Job,
+    PoolBusy,
+    Progress,
+)
+from server.streams.turns import Account
 from tests.server.fakes import WAIT_S, until
 
 
@@ -25,7 +36,7 @@ class Camera:
     """A source with one slot, as a stream has one. Its work is to write its name down."""
 
     def __init__(self, name: str, pool: InferencePool, done: list[Any], work: Callable[[], Any] | None = None) -> None:
-        self.name, self.pool, self.done = name, pool, done
+        self.name, self.pool, self.done, self.account = name, pool, done, Account()
         self.waiting: Any = None
         self.work = work or (lambda: None)
 
@@ -57,7 +68,7 @@ async def test_nothing_waits_inside_the_executor(pool: InferencePool) -> None:
         camera.put(1)
     for camera in cameras:
         camera.put(2)
-    assert pool._executor._work_queue.qsize() <= 1
+    assert all(one.thread._work_queue.qsize() == 0 for one in pool._in_work) and len(pool._in_work) == 1
     gate.set()
     await until(lambda: len(done) == 9)
     assert [value for _, value, _ in done] == [1, 2, 2, 2, 2, 2, 2, 2, 2]
@@ -208,5 +219,161 @@ async def test_a_source_that_goes_before_there_is_a_model_is_forgotten() -> None
         camera.put(1)
         pool.withdraw(camera)
         pool.withdraw(camera)
-    assert not pool._ready
+    assert not pool._turns._waiting
+    pool.close()
+
+
+# --- jobs that take long, and jobs that never end ---
+
+
+@pytest.fixture
+async def watched() -> AsyncIterator[InferencePool]:
+    pool = InferencePool(1, hung_after_s=0.2)
+    pool.start()
+    yield pool
+    pool.close()
+
+
+class Frozen:
+    """Work that hangs until the end of the test."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.returned = threading.Event()
+
+    def __call__(self) -> str:
+        self.gate.wait(WAIT_S)
+        self.returned.set()
+        return "late"
+
+
+@pytest.fixture
+def frozen() -> Iterator[Frozen]:
+    frozen = Frozen()
+    yield frozen
+    frozen.gate.set()
+
+
+async def test_a_slow_job_does_not_hold_up_a_quick_source(pool: InferencePool, frozen: Frozen) -> None:
+    """The watchdog's time is not up for long: the express place is what lets the quick one through."""
+    done: list[Any] = []
+    quick = Camera("quick", pool, done)
+    quick.put(0)
+    await until(lambda: len(done) == 1)
+    Camera("slow", pool, done, frozen).put(1)
+    for value in range(1, 6):
+        quick.put(value)
+        await until(lambda value=value: done[-1][1] == value)  # type: ignore[misc]
+    assert not frozen.returned.is_set() and pool.trouble is None
+
+
+async def test_a_hung_job_is_given_up_replaced_and_never_heard_again(
+    watched: InferencePool, frozen: Frozen, caplog: pytest.LogCaptureFixture
+) -> None:
+    done: list[Any] = []
+    camera = Camera("press", watched, done, frozen)
+    camera.put(1)
+    await until(lambda: len(done) == 1)
+    assert isinstance(done[0][2], Hung)
+    assert watched.trouble is not None and "press" in watched.trouble
+    assert watched.warning is not None and "1 worker hangs" in watched.warning
+    camera.work = lambda: "in time"
+    camera.put(2)
+    await until(lambda: len(done) == 2)
+    assert done[1] == ("press", 2, "in time"), "another worker took over, for this very source too"
+    frozen.gate.set()
+    await until(lambda: watched.warning is None)
+    await until(lambda: "came back" in caplog.text)
+    assert len(done) == 2, "the late result is nobody's"
+    hangs = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(hangs) == 1 and "at=press" in hangs[0].getMessage()
+
+
+async def test_trouble_is_shown_for_a_while_and_then_over(frozen: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    pool, done = InferencePool(1, hung_after_s=0.2, clock=lambda: now), list[Any]()
+    pool.start()
+    camera = Camera("press", pool, done, frozen)
+    camera.put(1)
+    await until(lambda: len(done) == 1)
+    now += 3600
+    assert pool.trouble is not None, "nothing was inspected since"
+    camera.work = lambda: None
+    camera.put(2)
+    await until(lambda: len(done) == 2)
+    assert pool.trouble is None
+    pool.close()
+
+
+async def test_other_sources_go_on_while_one_hangs(watched: InferencePool, frozen: Frozen) -> None:
+    done: list[Any] = []
+    Camera("hangs", watched, done, frozen).put(1)
+    other = Camera("other", watched, done)
+    other.put(1)
+    await until(lambda: any(name == "other" for name, _, _ in done))
+
+
+async def test_what_takes_long_but_goes_on_is_not_called_hung(watched: InferencePool) -> None:
+    progress = Progress()
+
+    def work() -> str:
+        for _ in range(10):
+            time.sleep(0.1)  # half of what a hung job is given
+            progress.made()
+        return "done"
+
+    assert await watched.run(work, progress=progress) == "done"
+    assert watched.trouble is None
+
+
+async def test_a_request_that_hangs_is_told(watched: InferencePool, frozen: Frozen) -> None:
+    with pytest.raises(Hung, match="given up"):
+        await watched.run(frozen)
+    assert await watched.run(lambda: 7) == 7
+
+
+async def test_one_source_cannot_use_up_the_threads(watched: InferencePool, frozen: Frozen) -> None:
+    done: list[Any] = []
+    camera = Camera("cursed", watched, done, frozen)
+    for value in range(MAX_HANGING_EACH):
+        camera.put(value)
+        await until(lambda value=value: len(done) == value + 1)  # type: ignore[misc]
+    camera.put("one more")
+    assert camera.waiting == "one more", "it waits until a thread of its comes back"
+    assert await watched.run(lambda: 7) == 7
+    frozen.gate.set()
+    await until(lambda: len(done) == MAX_HANGING_EACH + 1)
+    assert done[-1][1:] == ("one more", "late")
+
+
+async def test_when_too_many_hang_it_says_that_only_a_restart_helps(frozen: Frozen) -> None:
+    pool, done = InferencePool(2, hung_after_s=0.05), list[Any]()
+    pool.start()
+    for number in range(MAX_HANGING):
+        Camera(str(number), pool, done, frozen).put(1)
+    await until(lambda: len(done) == MAX_HANGING)
+    assert pool.trouble is not None and "restart the server" in pool.trouble
+    with pytest.raises(Hung, match="restart the server"):
+        await pool.run(lambda: 7)
+    for number in range(3):
+        Camera(f"late {number}", pool, done, frozen).put(1)
+    await until(lambda: len(done) == MAX_HANGING + 2)
+    await asyncio.sleep(0)
+    assert len(pool._hanging) == MAX_HANGING + 2, "two workers hang and are not replaced; no thread more"
+    frozen.gate.set()
+    await until(lambda: pool.warning is None)
+    assert await pool.run(lambda: 7) == 7, "they came back by themselves"
+    pool.close()
+
+
+async def test_a_request_that_waits_when_nothing_goes_any_more_is_told(frozen: Frozen) -> None:
+    pool, done = InferencePool(1, hung_after_s=0.05), list[Any]()
+    pool.start()
+    for number in range(MAX_HANGING - 1):
+        Camera(str(number), pool, done, frozen).put(1)
+    await until(lambda: len(done) == MAX_HANGING - 1)
+    Camera("last", pool, done, frozen).put(1)
+    waiting = asyncio.create_task(pool.run(lambda: 7))
+    with pytest.raises(Hung):
+        await waiting
     pool.close()

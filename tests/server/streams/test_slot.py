@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from detector.images import BGRImage
-from server.streams.slot import Frame, Stream
+from server.streams.slot import Counters, Frame, Stream
 from server.words import check_max_fps, check_name
 from server.words.messages import Simulated
 
@@ -31,7 +31,7 @@ class Accounting(RuleBasedStateMachine):
 
     @initialize(max_fps=st.none() | st.floats(0.5, 60), max_age_s=st.none() | st.floats(0.01, 1))
     def open(self, max_fps: float | None, max_age_s: float | None) -> None:
-        self.clock = Clock()
+        self.clock, self.max_age_s = Clock(), max_age_s
         self.stream = Stream("s", "websocket", max_fps=max_fps, max_age_s=max_age_s, clock=self.clock)
         self.in_work: Frame | None = None
         self.sent = self.last_seq = -1
@@ -59,8 +59,11 @@ class Accounting(RuleBasedStateMachine):
     @rule(anomaly=st.booleans())
     def inspect(self, anomaly: bool) -> None:
         assert self.in_work is not None
+        inspected, age_s = self.stream.inspected, self.clock.now - self.in_work.arrived
         latency_ms = self.stream.count_inspected(self.in_work, "ANOMALY" if anomaly else "NORMAL")
-        assert latency_ms >= 0
+        too_late = self.max_age_s is not None and age_s > self.max_age_s
+        assert (latency_ms is None, self.stream.inspected - inspected) == (too_late, not too_late)
+        assert latency_ms is None or latency_ms >= 0
         self.in_work = None
 
     @precondition(lambda self: self.in_work is not None)
@@ -107,6 +110,20 @@ def test_a_frame_that_waited_too_long_is_dropped() -> None:
     clock.now += 0.6
     assert stream.take() is None
     assert stream.dropped == 1
+
+
+def test_a_verdict_that_comes_too_late_is_none() -> None:
+    clock = Clock()
+    stream = Stream("s", "webrtc", max_age_s=2.0, clock=clock)
+    for seconds, age_ms in ((1.5, 1500), (30.0, None), (0.5, 500)):
+        stream.put(load)
+        frame = stream.take()
+        assert frame is not None
+        clock.now += seconds
+        latency_ms = stream.count_inspected(frame, "NORMAL")
+        assert latency_ms is None if age_ms is None else latency_ms == pytest.approx(age_ms)
+        assert stream.is_late == (age_ms is None)
+    assert stream.counters == Counters(received=3, inspected=2, dropped=1, failed=0)
 
 
 @pytest.mark.parametrize("jitter_s", [0.0, 0.01, 0.03])

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+import detector
 from detector.images import decode
 from server.inspection.calibrations import Calibrations
 from server.inspection.inspection import Inspection
-from server.streams.hub import Hub
+from server.streams.hub import Hub, Subscription
 from server.streams.pool import InferencePool
+from server.streams.slot import Counters
 from server.streams.streams import OpenStream, Streams
 from server.words.messages import Error, Message, Result, Simulated, Status
-from tests.server.fakes import BAD, BROKEN, GOOD, WAIT_S, FakeModel, read, until
+from tests.server.fakes import BAD, BROKEN, GOOD, WAIT_S, FakeModel, picture, read, until
 
 good, bad, broken = (partial(decode, data) for data in (GOOD, BAD, BROKEN))
 
@@ -155,3 +160,132 @@ async def test_frames_that_come_before_the_model_wait_one_a_stream(model: FakeMo
     pool.start()
     await until(lambda: opened.stream.inspected == 1, WAIT_S)
     pool.close()
+
+
+# --- silent senders, late verdicts, hung workers, pictures of another shape ---
+
+
+async def heard(listener: Subscription) -> list[Message]:
+    listener.close()
+    return [read(text) async for text in listener]
+
+
+async def test_a_sender_that_freezes_is_silent_and_its_listeners_hear_it(
+    streams: Streams, caplog: pytest.LogCaptureFixture
+) -> None:
+    streams.silent_after_s = 0.1
+    listener = streams.hub.subscribe("a")
+    opened = streams.open("a", "websocket")
+    opened.offer(good)
+    await until(lambda: opened.is_silent)
+    (info,) = streams.list()
+    assert (info.state, info.last_verdict, streams.status("a").state) == ("silent", "NORMAL", "silent")
+    assert info.last_verdict_at is not None
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(info.last_verdict_at)).total_seconds()) < WAIT_S
+    opened.fail("lost packets")
+    assert streams.list()[0].state == "live"
+    await until(lambda: opened.is_silent)
+    opened.close()
+    states = [message.state for message in await heard(listener) if isinstance(message, Status)]
+    assert states == ["live", "silent", "live", "silent", "waiting"]
+    assert caplog.text.count("no frame for 0.1 s") == 1, "once, however often it falls silent"
+
+
+async def test_a_stream_from_which_nothing_ever_came_is_silent_too(streams: Streams) -> None:
+    streams.silent_after_s = 0.05
+    opened = streams.open("a", "camera")
+    await until(lambda: opened.is_silent)
+    assert (streams.list()[0].last_verdict, streams.list()[0].last_verdict_at) == (None, None)
+
+
+async def test_frames_that_are_broken_or_over_the_rate_are_a_sign_of_life(streams: Streams) -> None:
+    streams.silent_after_s = 0.3
+    opened = streams.open("a", "websocket", max_fps=0.001)
+    start = time.perf_counter()
+    while time.perf_counter() - start < 0.6:
+        opened.offer(broken)
+        opened.fail("lost packets")
+        await asyncio.sleep(0.005)
+        assert not opened.is_silent
+    opened.end()
+
+
+async def test_silence_can_be_nothing_to_speak_of(streams: Streams) -> None:
+    """Cameras that are triggered by the part."""
+    assert streams.silent_after_s is None
+    opened = streams.open("a", "websocket")
+    assert opened._listening is None
+
+
+async def test_a_replaced_or_closed_sender_is_not_called_silent(streams: Streams) -> None:
+    streams.silent_after_s = 0.05
+    listener = streams.hub.subscribe("a")
+    old = streams.open("a", "websocket")
+    streams.silent_after_s = None
+    streams.open("a", "websocket").close()
+    await asyncio.sleep(0.1)
+    assert not old.is_silent
+    states = [message.state for message in await heard(listener) if isinstance(message, Status)]
+    assert states == ["live", "live", "waiting"]
+
+
+async def test_a_verdict_that_comes_too_late_is_dropped_and_said(model: FakeModel, tmp_path: Path) -> None:
+    inspection, pool = Inspection(Calibrations(tmp_path)), InferencePool(1)
+    inspection.use(model)  # type: ignore[arg-type]
+    pool.start()
+    streams = Streams(pool, Hub(), inspection, max_age_s=0.2)
+    opened = streams.open("a", "websocket")
+    model.gate.clear()
+    opened.offer(bad)
+    await until(lambda: model.detected == 1)
+    await asyncio.sleep(0.3)
+    model.gate.set()
+    await until(lambda: settled(opened))
+    assert opened.stream.counters == Counters(received=1, inspected=0, dropped=1, failed=0)
+    (info,) = streams.list()
+    assert info.last_verdict is None and "MAX_FRAME_AGE_MS" in info.warnings[0]
+    opened.offer(good)
+    await until(lambda: settled(opened))
+    assert streams.list()[0].warnings == []
+    (result,) = await answers(opened)
+    assert isinstance(result, Result) and result.verdict == "NORMAL"
+    pool.close()
+
+
+async def test_a_frame_whose_inspection_hangs_has_failed_and_its_late_result_is_no_verdict(
+    model: FakeModel, tmp_path: Path
+) -> None:
+    inspection, pool = Inspection(Calibrations(tmp_path)), InferencePool(1, hung_after_s=0.2)
+    inspection.use(model)  # type: ignore[arg-type]
+    pool.start()
+    streams = Streams(pool, Hub(), inspection)
+    opened, other = streams.open("a", "websocket"), streams.open("b", "websocket")
+    model.gate.clear()
+    opened.offer(bad)
+    await until(lambda: settled(opened))
+    assert opened.stream.counters == Counters(received=1, inspected=0, dropped=0, failed=1)
+    model.gate.set()
+    other.offer(good)
+    await until(lambda: settled(other) and pool.warning is None)
+    assert streams.list()[0].last_verdict is None
+    (error,) = await answers(opened)
+    assert isinstance(error, Error) and "given up" in error.error
+    (result,) = await answers(other)
+    assert isinstance(result, Result) and result.verdict == "NORMAL"
+    pool.close()
+
+
+async def test_a_picture_of_another_shape_is_said_in_the_list_and_once_in_the_log(
+    streams: Streams, model_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    streams.inspection.use(detector.load(model_folder))
+    sizes = {"1:1": (64, 64), "4:3": (64, 48)}
+    frames = {name: partial(decode, picture(50, width=width, height=height)) for name, (width, height) in sizes.items()}
+    opened = streams.open("a", "websocket")
+    for name, expected in (("1:1", 0), ("4:3", 2), ("1:1", 0), ("4:3", 2)):
+        opened.offer(frames[name])
+        await until(lambda: settled(opened))
+        assert len(streams.list()[0].warnings) == expected
+    changed, taught = streams.list()[0].warnings
+    assert "from 64×64 to 64×48" in changed and "taught with pictures of 1.00" in taught
+    assert caplog.text.count("changed its shape") == caplog.text.count("was taught with") == 1

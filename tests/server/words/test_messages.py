@@ -62,7 +62,7 @@ results = st.builds(
 errors = st.builds(
     Error, stream=text, seq=count, error=text, received=count, inspected=count, dropped=count, failed=count
 )
-statuses = st.builds(Status, text, st.sampled_from(["live", "waiting"]))
+statuses = st.builds(Status, text, st.sampled_from(["live", "silent", "waiting"]))
 
 
 goodbyes = st.builds(Goodbye, text, st.integers(1000, 4999), text)
