@@ -6,7 +6,8 @@ normal image, the model looks at the rest only, and sees it larger. Wherever the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import cv2
@@ -71,8 +72,7 @@ class Region(msgspec.Struct, frozen=True):
         Raises:
             ImageError: not such an array.
         """
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-            raise ImageError(f"a frame must be H×W×3 uint8 BGR, not {frame.shape} {frame.dtype}")
+        _require_frame(frame)
         if not self.is_full:
             left, top, right, bottom = self.fractions
             rows, columns = _pixels(top, bottom, frame.shape[0]), _pixels(left, right, frame.shape[1])
@@ -94,6 +94,11 @@ class Region(msgspec.Struct, frozen=True):
         return whole
 
 
+def _require_frame(frame: BGRImage) -> None:
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+        raise ImageError(f"a frame must be H×W×3 uint8 BGR, not {frame.shape} {frame.dtype}")
+
+
 def _pixels(start: float, end: float, length: int) -> slice:
     first = min(round(start * length), length - 1)
     return slice(first, max(round(end * length), first + 1))
@@ -104,8 +109,21 @@ def full(side: int) -> Region:
     return Region(side, side, 0, 0, side)
 
 
-def find_region(images: Sequence[BGRImage], side: int, size: int) -> Region:
-    """Where parts are in these normal images (H×W×3 uint8 BGR, at least one), with a margin.
+@dataclass(frozen=True)
+class Spread:
+    """A few of many images, evenly spread over a sequence and asked for each time they are looked at."""
+
+    images: Sequence[BGRImage]
+    at_most: int
+
+    def __iter__(self) -> Iterator[BGRImage]:
+        last = len(self.images) - 1
+        for index in np.unique(np.linspace(0, last, min(last + 1, self.at_most)).astype(int)):
+            yield self.images[int(index)]
+
+
+def find_region(images: Iterable[BGRImage], side: int, size: int) -> Region:
+    """Where parts are in these normal images (H×W×3 uint8 BGR), with a margin. Each is looked at once and let go.
 
     The frame's edge is taken for background if it is plain: little contrast and few colours in all images. Foreground
     is what has contrast or another colour, in pieces of at least 3×3 blocks, in a twentieth of the images or more.
@@ -115,12 +133,17 @@ def find_region(images: Sequence[BGRImage], side: int, size: int) -> Region:
         size: pixels along the sides of the model's input; a region is never smaller, enlarging shows nothing new.
 
     Returns:
-        the region, or the whole frame where the background is not plain, or nothing much would be gained.
+        the region, or the whole frame where the background is not plain, nothing much would be gained, or there are no
+        images.
+
+    Raises:
+        ImageError: one of them is not such an array.
     """
-    height, width = (min(image.shape[axis] for image in images) for axis in (0, 1))
-    box = _foreground(images)
+    looks = [_look(image) for image in images]
+    box = _foreground(looks) if looks else None
     if box is None:
         return full(side)
+    height, width = (min(look.shape[axis] for look in looks) for axis in (0, 1))
     spans = []
     for start, end, pixels in ((box[0], box[2], width), (box[1], box[3], height)):
         start, end = max(0.0, start - _MARGIN), min(1.0, end + _MARGIN)
@@ -134,28 +157,37 @@ def find_region(images: Sequence[BGRImage], side: int, size: int) -> Region:
     return Region(columns, rows, left, top, side)
 
 
-def _foreground(images: Sequence[BGRImage]) -> tuple[float, float, float, float] | None:
-    contrasts, colours = zip(*map(_blocks, images), strict=True)
+@dataclass(frozen=True)
+class _Look:
+    """What is remembered of an image: height and width in pixels, the contrast (64×64) within each of its blocks, the
+    largest of the channels, and their mean colours (64×64×3)."""
+
+    shape: tuple[int, int]
+    contrast: NDArray[np.float32]
+    colour: NDArray[np.float32]
+
+
+def _foreground(looks: Sequence[_Look]) -> tuple[float, float, float, float] | None:
     ring = np.ones((_SIDE, _SIDE), np.bool_)
     ring[_RING:-_RING, _RING:-_RING] = False
-    contrast = np.stack(contrasts)
-    background = np.stack([np.median(colour[ring], 0) for colour in colours])
-    difference = np.abs(np.stack(colours) - background[:, None, None]).max(-1)
-    ring_contrast, ring_difference = np.quantile(contrast[:, ring], 0.9), np.quantile(difference[:, ring], 0.9)
+    contrast = np.stack([look.contrast for look in looks])
+    background = np.stack([np.median(look.colour[ring], 0) for look in looks])
+    difference = np.abs(np.stack([look.colour for look in looks]) - background[:, None, None]).max(-1)
+    ring_contrast, ring_difference = (float(np.quantile(of[:, ring], 0.9)) for of in (contrast, difference))
     if ring_contrast > _PLAIN_CONTRAST or ring_difference > _PLAIN_COLOUR:
         return None
     something = (contrast > max(2 * ring_contrast, _CONTRAST)) | (difference > max(2 * ring_difference, _COLOUR))
     kernel = np.ones((3, 3), np.uint8)
     pieces = [cv2.morphologyEx(one.astype(np.uint8), cv2.MORPH_OPEN, kernel) for one in something]
-    rows, columns = np.nonzero(np.sum(pieces, 0) >= max(min(2, len(images)), 0.05 * len(images)))
+    rows, columns = np.nonzero(np.sum(pieces, 0) >= max(min(2, len(looks)), 0.05 * len(looks)))
     if not len(rows):
         return None
     left, top, right, bottom = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
     return left / _SIDE, top / _SIDE, right / _SIDE, bottom / _SIDE
 
 
-def _blocks(image: BGRImage) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Contrast (64×64) within each block, the largest of the channels, and mean colour (64×64×3)."""
+def _look(image: BGRImage) -> _Look:
+    _require_frame(image)
     small = cv2.resize(image, (_SIDE * _BLOCK, _SIDE * _BLOCK), interpolation=cv2.INTER_AREA).astype(np.float32)
     blocks = small.reshape(_SIDE, _BLOCK, _SIDE, _BLOCK, 3)
-    return blocks.std((1, 3)).max(-1), blocks.mean((1, 3))
+    return _Look((image.shape[0], image.shape[1]), blocks.std((1, 3)).max(-1), blocks.mean((1, 3)))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector import model_folder, region
+from detector import model_folder, near_copies, region
 from detector.backbones import AnyBackbone, Features, load_backbone, quantise
 from detector.calibration import DEFAULT_K, calibrate
 from detector.errors import ModelError
@@ -62,6 +62,10 @@ MAX_PATCHES = 200_000
 MAX_NUMBERS = 80_000_000
 """Numbers in the patches kept, 320 MB, of which teaching makes three copies: fewer patches of a backbone with more than
 400 channels, about as many as a coreset is chosen from of a WideResNet's 1536."""
+
+SAMPLE_BYTES = 300_000_000
+"""Of whole images from an iterator, held while their region is looked for: 60 of up to 1.6 megapixels, or the first
+five of 20."""
 
 Progress = Callable[[str, float], None]
 
@@ -115,11 +119,12 @@ def fit(
             was taught. Takes twice as long to teach.
         backbone: another network than EfficientNet-Lite0.
         precision: ``float32``, ``bfloat16`` where the processor has it, or ``int8``: the backbone is quantised with a
-            sample of the images (the first 60 of an iterator) before anything is learned, so memory bank, held-out
-            scores and threshold are those of the quantised one.
+            sample of the images (of an iterator the first, 60 or 300 MB) before anything is learned, so memory bank,
+            held-out scores and threshold are those of the quantised one.
         holdout: share of the images held out at a time: a bank is made of the others and these are scored against it,
-            until 30 images are scored or all are. The default threshold is mean + 3·std of these raw scores, none of
-            which a bank had seen; the model's own bank is then made of all images.
+            until 30 images are scored or all are. Near-copies (:mod:`detector.near_copies`) are held out together and
+            count as one. The default threshold is mean + 3·std of these raw scores, none of which a bank had seen; the
+            model's own bank is then made of all images.
         seed: of every random choice; the same images and seed give the same model.
         category: what the parts are called.
         fingerprint: of the data set, for the manifest.
@@ -139,12 +144,12 @@ def fit(
     report = progress or (lambda stage, fraction: None)
     total = total or (len(images) if isinstance(images, Sized) else None)
     engine = runtime(runtime_name, workers=workers, precision=precision)
-    sample, frames = _sampled(images, size) if inspect == "auto" or precision == "int8" else ([], images)
+    sample, frames = _sampled(images)
     side = size // network.grid_stride
-    inspected = region.find_region(sample, side, size) if sample and inspect == "auto" else region.full(side)
-    if precision == "int8" and sample:
-        network = quantise(network, [inspected.to_input(image, size) for image in sample])
-    del sample  # whole pictures, up to 60 of them
+    inspected = region.find_region(sample, side, size) if inspect == "auto" else region.full(side)
+    if precision == "int8" and (some := [inspected.to_input(image, size) for image in sample]):
+        network = quantise(network, some)
+    del sample  # whole pictures, if they came from an iterator
     features = engine.features(network, size)
     kept = _Kept(seed, padim.MAX_IMAGES if method == "padim" else MAX_FRAMES)
     for frame in frames:
@@ -157,7 +162,7 @@ def fit(
     whole = [kept.frames[number] for number in sorted(kept.frames)]
     blinded = partial(light_blind_projection, light_scatter(whole, features, seed=seed)) if light_blind else None
     report("memory bank", 0.5)
-    folds = _folds(sorted(kept.frames), kept.seen, holdout, random)
+    folds = _folds(kept.copies(), sorted(kept.frames), kept.seen, holdout, random)
     learner = _Learner(kept, network, None, method, coreset, seed, features)
     steps = _steps(report, (len(folds) + 1) * (2 if light_blind else 1))
     head: AnyHead
@@ -196,19 +201,21 @@ def _check(size: int, coreset: int, holdout: float, network: AnyBackbone) -> Non
         raise ModelError(f"holdout {holdout} cannot be used: take a share between 0 and 1")
 
 
-def _sampled(images: Iterable[BGRImage], size: int) -> tuple[list[BGRImage], Iterable[BGRImage]]:
-    """Some of the images, spread over a sequence or the first of an iterator, and all of them as they were before."""
+def _sampled(images: Iterable[BGRImage]) -> tuple[Iterable[BGRImage], Iterable[BGRImage]]:
+    """Some of the images, spread over a sequence or the first of an iterator, and all of them as they were before.
+
+    Those of a sequence are asked for each time they are looked at, so that none is held; of an iterator no more are
+    held than :data:`SAMPLE_BYTES` has room for.
+    """
     if isinstance(images, Sequence):
-        indices = np.unique(np.linspace(0, len(images) - 1, min(len(images), region.SAMPLE)).astype(int))
-        sample = [images[int(index)] for index in indices] if len(images) else []
-        rest: Iterator[BGRImage] = iter(images)
-    else:
-        rest = iter(images)
-        sample = list(itertools.islice(rest, region.SAMPLE))
-        rest = itertools.chain(sample, rest)
-    for image in sample:
-        region.full(1).to_input(image, size)  # refuses what is no picture
-    return sample, rest
+        return region.Spread(images, region.SAMPLE), iter(images)
+    rest, sample, held = iter(images), list[BGRImage](), 0
+    for image in itertools.islice(rest, region.SAMPLE):
+        sample.append(image)
+        held += image.nbytes
+        if held >= SAMPLE_BYTES:
+            break
+    return sample, itertools.chain(sample, rest)
 
 
 class _Kept:
@@ -229,6 +236,7 @@ class _Kept:
         self._patches: list[NDArray[np.float32]] = []
         self._share = 1 << 30
         self._count = 0
+        self._looks: list[near_copies.Look] = []
         self._first: BGRImage | None = None
         self._all_the_same = True
 
@@ -238,6 +246,7 @@ class _Kept:
         if self._first is None:
             self._first = frame
         self._all_the_same = self._all_the_same and np.array_equal(frame, self._first)
+        self._looks.append(near_copies.look_of(frame))
         self._patches.append(self._some(patches))
         self._count += len(self._patches[-1])
         at_most = min(MAX_PATCHES, MAX_NUMBERS // patches.shape[1])
@@ -262,6 +271,10 @@ class _Kept:
         if self._all_the_same:
             raise ModelError("the normal images are all the same picture: take different ones, and check the camera")
 
+    def copies(self) -> list[set[int]]:
+        """The images kept, each with all its near-copies among those seen."""
+        return near_copies.groups(self._looks, sorted(self.frames))
+
     def patches(self, without: set[int]) -> NDArray[np.float32]:
         """The patches kept (N×C), but for those of some images."""
         return np.concatenate([own for number, own in enumerate(self._patches) if number not in without])
@@ -285,13 +298,13 @@ class _Learner:
     features: Features
 
     def validated(
-        self, folds: Sequence[set[int]], engine: Runtime, size: int, steps: Iterator[Callable[[float], None]]
+        self, folds: Sequence[_Fold], engine: Runtime, size: int, steps: Iterator[Callable[[float], None]]
     ) -> tuple[Head, list[float]]:
         """Learned from everything, and the scores of held-out images against what was learned without them."""
         scores = []
         for fold in folds:
-            distances = engine.distances(self.network, size, self.learn(fold, next(steps)))
-            scores += [to_detection(distances(self.kept.frames[index])).score for index in sorted(fold)]
+            distances = engine.distances(self.network, size, self.learn(fold.without, next(steps)))
+            scores += [to_detection(distances(self.kept.frames[index])).score for index in sorted(fold.scored)]
         return self.learn(set(), next(steps)), scores
 
     def learn(self, without: set[int], progress: Callable[[float], None]) -> Head:
@@ -309,11 +322,37 @@ class _Learner:
         return np.stack([projection.apply(self.features(frame)) for frame in frames])
 
 
-def _folds(kept: Sequence[int], n_images: int, holdout: float, random: np.random.Generator) -> list[set[int]]:
-    """Which of the images kept are held out together: a fifth of all at a time, until enough are scored or all are."""
-    size = min(max(2, round(holdout * n_images)), len(kept) - (2 if len(kept) == n_images else 0))
-    order = [kept[index] for index in random.permutation(len(kept))]
-    return [set(order[start : start + size]) for start in range(0, min(len(kept), HELD_OUT_ENOUGH), size)]
+@dataclass(frozen=True)
+class _Fold:
+    """Images scored against a bank ``without`` them and their near-copies."""
+
+    scored: set[int] = field(default_factory=set)
+    without: set[int] = field(default_factory=set)
+
+
+def _folds(
+    copies: Sequence[set[int]], kept: Sequence[int], n_images: int, holdout: float, random: np.random.Generator
+) -> list[_Fold]:
+    """Which of the images kept are held out together: a fifth of all at a time, near-copies always together, until
+    enough different ones are scored or all are."""
+    at_least = 2 if len(kept) == n_images else 0  # left for the bank
+    size = min(max(2, round(holdout * n_images)), len(kept) - at_least)
+    group_of = {number: group for group in copies for number in group}
+    folds, different, done = [_Fold()], 0, set[int]()
+    for index in random.permutation(len(kept)).tolist():
+        group = group_of[kept[index]]
+        if kept[index] in done:
+            continue
+        crowded = len(group) > 1 and folds[-1].without and len(folds[-1].without | group) > n_images // 2
+        if len(folds[-1].scored) >= size or crowded:
+            if different >= HELD_OUT_ENOUGH:
+                break
+            folds.append(_Fold())
+        folds[-1].scored.update(group & set(kept))
+        folds[-1].without.update(group)
+        done |= group
+        different += 1
+    return folds
 
 
 def _steps(report: Progress, count: int) -> Iterator[Callable[[float], None]]:

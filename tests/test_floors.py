@@ -24,7 +24,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
     "detector": (
         {"errors", "files", "score", "calibration", "quiet_openvino"},
         {"images"},
-        {"model", "region", "backbones"},
+        {"model", "region", "near_copies", "backbones"},
         {"heads"},
         {"light"},
         {"runtimes"},

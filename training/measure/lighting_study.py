@@ -209,10 +209,9 @@ def _study(
         raise ModelError(f"{len(training)} training pictures are too few: take at least {HOLDOUT}")
     network = load_backbone()
     features = runtime("openvino").features(network, image_size)
-    pictures = _spread(training, MAX_TRAINING)
+    pictures = region.Spread(training, MAX_TRAINING)
     inspected = region.find_region(pictures, image_size // network.grid_stride, image_size)
     frames = [inspected.to_input(picture, image_size) for picture in pictures]
-    del pictures
     banks: dict[str, _Banks] = {}
     for number, teaching in enumerate(_LEARNED):
         report(f"teaching: {teaching}", 0.5 * number / len(_LEARNED))
@@ -329,8 +328,3 @@ def _bank(every: Sequence[Sequence[NDArray[np.float32]]], size: int, seed: int, 
     projection = learn_projection(patches, load_backbone().layers, blinded)
     head = patchcore.learn(patches, projection, size, seed, lambda fraction: None)
     return _Bank(head)
-
-
-def _spread(pictures: Sequence[BGRImage], at_most: int) -> list[BGRImage]:
-    chosen = np.unique(np.linspace(0, len(pictures) - 1, min(len(pictures), at_most)).astype(int))
-    return [pictures[number] for number in chosen.tolist()]
