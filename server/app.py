@@ -25,7 +25,18 @@ from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, 
 from server.inspection import Calibrations, Inspection
 from server.settings import Settings, SettingsError
 from server.streams import Hub, InferencePool, Streams
-from server.web import ERRORS, Calibrate, Health, Pages, Phone, Predict, StreamList, answer_error, answer_http_error
+from server.web import (
+    ERRORS,
+    Calibrate,
+    Health,
+    Pages,
+    Phone,
+    Predict,
+    StreamList,
+    answer_error,
+    answer_http_error,
+    uploads_held,
+)
 
 log = logging.getLogger("defectvision.app")
 
@@ -84,6 +95,8 @@ def create_app(
         ice_servers=webrtc.ice_servers,
     )
 
+    held = uploads_held(settings.max_upload_bytes)
+
     # Its own, so that a shutdown need not wait for a step of teaching.
     workshop = ThreadPoolExecutor(1, "teaching")
 
@@ -128,8 +141,8 @@ def create_app(
         routes=[
             *Pages(templates).routes,
             *health.routes,
-            *Predict(settings, inspection, pool).routes,
-            *Calibrate(settings, inspection, pool, streams).routes,
+            *Predict(settings, inspection, pool, held).routes,
+            *Calibrate(settings, inspection, pool, streams, held).routes,
             *StreamList(streams).routes,
             *phone.routes,
             Route("/webrtc/offer", webrtc.offer, methods=["POST"]),
@@ -144,6 +157,8 @@ def create_app(
         exception_handlers={HTTPException: answer_http_error, **dict.fromkeys((*ERRORS, Exception), answer_error)},
         lifespan=lifespan,
     )
+    # A redirect to the path with another slash would name whatever Host the request did.
+    app.router.redirect_slashes = False
     app.state.hub = hub
     return app
 

@@ -12,16 +12,18 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
+from typing import Any, cast
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
+from uvicorn.config import STARTUP_FAILURE
 
 from server.access import AccessCodeError, load_code
-from server.ground import is_any_address, names, page_url, qr_terminal, takes_both_families
+from server.ground import is_any_address, names, page_url, qr_terminal, raise_limit, takes_both_families
 from server.https import CertificateError, Certificates, check_own, ensure, keep_fresh
 from server.settings import Settings, SettingsError, read_settings
-from server.web import BoundedHTTP, phone_url
+from server.web import BoundedHTTP, BoundedWebSocket, Connections, Door, Held, Refusals, phone_url
 
 log = logging.getLogger("defectvision.serve")
 
@@ -32,6 +34,9 @@ MAX_UNSENT = 16 * 1024
 
 LOCALHOST = ("localhost", "127.0.0.1", "::1")
 """Addresses that a browser finds by the name, unlike others of 127.0.0.0/8."""
+
+MAX_UNCOUNTED = 256
+"""Files and sockets kept free for what is no connection of this port: cameras, WebRTC senders, the data directory."""
 
 Renew = Callable[[], Certificates]
 
@@ -86,8 +91,34 @@ async def _serve(
         renewing.cancel()
 
 
+class Configuration(uvicorn.Config):
+    """uvicorn's, with the connections that its protocols count theirs among."""
+
+    def __init__(self, app: ASGIApp, *, connections: Connections, **more: Any) -> None:
+        super().__init__(app, **more)
+        self.connections = connections
+
+
 class Server(uvicorn.Server):
     """uvicorn, ending at the first signal, and telling those who wait for results before it waits for them."""
+
+    config: Configuration
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # As uvicorn does it, but that it would let strangers shake hands over TLS without counting them.
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        make: Callable[..., asyncio.Protocol] = partial(
+            cast(Callable[..., asyncio.Protocol], self.config.http_protocol_class),
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        connections, context = self.config.connections, self.config.ssl
+        doors = [Door(one, connections, lambda place: make(connection=place), context) for one in sockets or []]
+        self.servers = cast(list[asyncio.Server], doors)
+        self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if isinstance(self.config.app, Starlette):
@@ -113,12 +144,17 @@ def _certificates(settings: Settings) -> Renew | None:
     return lambda: ensure(folder, [*settings.server_names, *own, *names()])
 
 
-def configuration(app: ASGIApp, settings: Settings, certificates: Certificates | None = None) -> uvicorn.Config:
+def configuration(app: ASGIApp, settings: Settings, certificates: Certificates | None = None) -> Configuration:
     """uvicorn as we want it; the tests serve with the same."""
-    return uvicorn.Config(
+    refusals, largest = Refusals(), settings.max_upload_bytes
+    most = max(MAX_UNCOUNTED // 2, min(settings.max_connections, raise_limit() - MAX_UNCOUNTED))
+    connections = Connections(most, settings.max_connections_per_address, refusals)
+    held = Held(8 * largest, 4 * largest, "unfinished messages", refusals)
+    return Configuration(
         app,
-        http=BoundedHTTP,
-        ws="websockets-sansio",
+        connections=connections,
+        http=partial(BoundedHTTP, refusals=refusals),
+        ws=partial(BoundedWebSocket, messages_held=held, refusals=refusals),
         ws_max_size=settings.max_upload_bytes,
         ws_per_message_deflate=False,  # frames are JPEG already: deflating them only costs
         timeout_graceful_shutdown=SHUTDOWN_S,

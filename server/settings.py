@@ -53,6 +53,8 @@ class Settings:
     threshold: float | None = None
     data_dir: Path = Path("data")
     max_upload_mb: float = 10.0
+    max_connections: int = 1000
+    max_connections_per_address: int = 256
     workers: int = 1
     access_code: str | None = None
     max_frame_age_ms: float = 2000.0
@@ -110,6 +112,10 @@ def read_settings(environment: Mapping[str, str] | None = None, env_file: Path =
         threshold=setting("THRESHOLD", _positive, default.threshold),
         data_dir=setting("DATA_DIR", _path, default.data_dir),
         max_upload_mb=setting("MAX_UPLOAD_MB", _positive, default.max_upload_mb),
+        max_connections=setting("MAX_CONNECTIONS", _whole(16, 60_000), default.max_connections),
+        max_connections_per_address=setting(
+            "MAX_CONNECTIONS_PER_ADDRESS", _whole(8, 60_000), default.max_connections_per_address
+        ),
         workers=setting("WORKERS", _whole(1, 64), default.workers),
         access_code=setting("ACCESS_CODE", str, default.access_code),
         silent_after_s=setting("SILENT_AFTER_S", _positive_or_zero, default.silent_after_s),

@@ -1,6 +1,7 @@
 """What stands on the machine itself: its addresses, files only its user may read, where the page's files are."""
 
 from server.ground import private_file
+from server.ground.file_descriptors import raise_limit
 from server.ground.network_address import (
     is_any_address,
     is_loopback,
@@ -9,6 +10,7 @@ from server.ground.network_address import (
     qr_svg,
     qr_terminal,
     reachable,
+    source_of,
     takes_both_families,
 )
 from server.ground.page_files import page_folder
@@ -22,6 +24,8 @@ __all__ = [
     "private_file",
     "qr_svg",
     "qr_terminal",
+    "raise_limit",
     "reachable",
+    "source_of",
     "takes_both_families",
 ]

@@ -76,6 +76,19 @@ def reachable(host: str) -> list[str]:
     return [address for address in addresses() if (":" in address) == (":" in host)]
 
 
+def source_of(address: str) -> str:
+    """Whom a peer's address stands for where peers are counted: an IPv6 host has a whole /64 to call from."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64]
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Network((parsed, 64), strict=False))
+
+
 def addresses() -> list[str]:
     """Addresses of this machine that others can reach, the one a phone most likely needs first.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from http import HTTPStatus
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from detector import ImageError
 from server.inspection import Inspection, NoModel
 from server.streams import Hung, PoolBusy, StreamWentAway
-from server.web.uploads import Abandoned, BadUpload, TooLarge
+from server.web.uploads import BadUpload, Crowded, TooLarge
 
 
 class Refused(Exception):
@@ -50,16 +50,16 @@ async def answer_error(request: Request, error: Exception) -> Response:
             pass
         case TooLarge():
             status, words = 413, str(error)
-        case Abandoned():
-            status, words = 408, str(error)
+        case ClientDisconnect():
+            status, words = 400, "the request did not come whole"  # nobody hears it
         case BadUpload() | ImageError():
             status, words = 422, str(error)
         case StreamWentAway():
             status, words = 409, str(error)
-        case NoModel() | PoolBusy() | Hung():
+        case NoModel() | PoolBusy() | Hung() | Crowded():
             status, words = 503, str(error)
     headers = {"Retry-After": "1"} if status == 503 else {}
-    if status in (408, 413):
+    if status == 413:
         headers["Connection"] = "close"  # the rest of the body is not going to be read
     return JSONResponse({"error": words}, status, headers=headers)
 
@@ -70,4 +70,15 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": HTTPStatus(status).phrase}, status, headers=getattr(error, "headers", None))
 
 
-ERRORS = (Refused, TooLarge, Abandoned, BadUpload, ImageError, NoModel, PoolBusy, Hung, StreamWentAway)
+ERRORS = (
+    Refused,
+    TooLarge,
+    Crowded,
+    BadUpload,
+    ImageError,
+    NoModel,
+    PoolBusy,
+    Hung,
+    StreamWentAway,
+    ClientDisconnect,
+)

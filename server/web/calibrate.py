@@ -21,14 +21,15 @@ from server.inspection import Inspection
 from server.settings import Settings
 from server.streams import MAX_FRAMES, MAX_SECONDS, InferencePool, Streams, normal_scores
 from server.web.answers import Refused, float_or_nan, need_model, number
-from server.web.uploads import Upload, read_form
+from server.web.held import Held, Share
+from server.web.uploads import MAX_CALIBRATION, Form, Upload, read_form, source_of_request
 
 MAX_CALIBRATION_IMAGES = 200
 SUSPICIOUS = 2.0
 """A calibrated threshold above so many times the model's default is worth a question."""
 
 MAX_CALIBRATING = 2
-"""Uploads held in memory at once; more wait unread."""
+"""At once, counted from when all of their pictures are here; more wait."""
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ class Calibrate:
     inspection: Inspection
     pool: InferencePool
     streams: Streams
+    held: Held
     calibrating: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CALIBRATING))
 
     @property
@@ -51,8 +53,11 @@ class Calibrate:
 
     async def calibrate(self, request: Request) -> Response:
         need_model(self.inspection)
-        async with self.calibrating:
-            return JSONResponse(await self._calibrate(request))
+        with self.held.share(source_of_request(request)) as share:
+            form = await self._read(request, share)
+            k = _k(form.fields.get("k", request.query_params.get("k")))
+            async with self.calibrating:
+                return JSONResponse(await self._calibrate(form, k))
 
     async def calibrate_stream(self, request: Request) -> Response:
         need_model(self.inspection)
@@ -73,10 +78,12 @@ class Calibrate:
         threshold = self.inspection.threshold
         return JSONResponse({"threshold": threshold.value, "threshold_source": threshold.source})
 
-    async def _calibrate(self, request: Request) -> dict[str, Any]:
-        limit = self.settings.max_upload_bytes
-        form = await read_form(request, "files", max_file=limit, max_total=20 * limit, max_files=MAX_CALIBRATION_IMAGES)
-        k = _k(form.fields.get("k", request.query_params.get("k")))
+    async def _read(self, request: Request, share: Share) -> Form:
+        limit, files = self.settings.max_upload_bytes, MAX_CALIBRATION_IMAGES
+        total = MAX_CALIBRATION * limit
+        return await read_form(request, "files", share=share, max_file=limit, max_total=total, max_files=files)
+
+    async def _calibrate(self, form: Form, k: float) -> dict[str, Any]:
         if len(form.files) < 2:
             raise Refused(422, "1 picture is too few: send at least 2 pictures of normal parts, 20 or more are better")
         model = self.inspection.model

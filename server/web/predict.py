@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,11 +20,10 @@ from server.inspection import Inspected, Inspection
 from server.settings import Settings
 from server.streams import InferencePool, Progress
 from server.web.answers import need_model
-from server.web.uploads import Upload, read_form
+from server.web.held import Held
+from server.web.uploads import Upload, read_form, source_of_request
 
 OVERLAY_SIDE = 1280
-MAX_PREDICTIONS = 32
-"""Uploads held in memory at once; more wait unread."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Predict:
     settings: Settings
     inspection: Inspection
     pool: InferencePool
-    predictions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_PREDICTIONS))
+    held: Held
 
     @property
     def routes(self) -> list[Route]:
@@ -42,8 +40,8 @@ class Predict:
     async def predict(self, request: Request) -> Response:
         need_model(self.inspection)
         limit = self.settings.max_upload_bytes
-        async with self.predictions:
-            form = await read_form(request, "file", max_file=limit, max_total=limit, max_files=1)
+        with self.held.share(source_of_request(request)) as share:
+            form = await read_form(request, "file", share=share, max_file=limit, max_total=limit, max_files=1)
             progress = Progress()
             work = partial(self._predict, form.files[0], progress.made)
             return JSONResponse(await self.pool.run(work, progress=progress))

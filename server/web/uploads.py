@@ -10,8 +10,12 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-SILENCE_S = 15.0
-"""How long a sender may say nothing in the middle of its upload."""
+from server.ground import source_of
+from server.web.held import Held, Share
+from server.web.refusals import Refusals
+
+MAX_CALIBRATION = 20
+"""Of so many times the largest file is all of a calibration, at most."""
 
 OVERHEAD = 64 * 1024
 """Bytes allowed for multipart headers and small fields beside the files."""
@@ -21,8 +25,8 @@ class TooLarge(Exception):
     """The upload is over the limit; the message says which."""
 
 
-class Abandoned(Exception):
-    """Nothing more came of the upload."""
+class Crowded(Exception):
+    """Too much is being uploaded at once."""
 
 
 class BadUpload(Exception):
@@ -45,16 +49,30 @@ class Form:
     fields: dict[str, str]
 
 
-async def read_form(request: Request, field: str, *, max_file: int, max_total: int, max_files: int) -> Form:
+def uploads_held(max_file: int) -> Held:
+    """The memory for uploads at once: one calibration of :data:`MAX_CALIBRATION` files from one address, and some."""
+    return Held(32 * max_file, (MAX_CALIBRATION + 4) * max_file, "uploads", Refusals())
+
+
+def source_of_request(request: Request) -> str:
+    """Whom a request comes from, where uploads are counted."""
+    return source_of(request.client.host) if request.client else "this machine"
+
+
+async def read_form(
+    request: Request, field: str, *, share: Share, max_file: int, max_total: int, max_files: int
+) -> Form:
     """Read a multipart form that carries files under ``field``.
 
+    Whoever stops sending, or drips, is let go by :class:`BoundedHTTP`.
+
     Args:
+        share: of the memory for uploads; what is read counts there until it is released.
         max_file: bytes of one file; ``max_total``: of all; ``max_files``: how many.
 
     Raises:
         TooLarge: the Content-Length says so (nothing is read then), or more came than was said, or one file is.
-        Abandoned: nothing more came for :data:`SILENCE_S`: a phone that lost its Wi-Fi does not hang up, and would
-            hold its turn for ever.
+        Crowded: others send more than the memory for uploads holds, and this one has been unfinished for longest.
         BadUpload: not multipart, damaged, too many files, or none under that name.
     """
     limit = max_total + OVERHEAD
@@ -66,28 +84,31 @@ async def read_form(request: Request, field: str, *, max_file: int, max_total: i
         raise BadUpload(f"send multipart/form-data with the field {field!r}")
 
     async def counted() -> AsyncGenerator[bytes, None]:
-        size, chunks = 0, aiter(request.stream())
-        while True:
-            try:
-                async with asyncio.timeout(SILENCE_S):
-                    chunk = await anext(chunks, None)
-            except TimeoutError as error:
-                raise Abandoned(f"nothing more came of the upload for {SILENCE_S:g} s: send it again") from error
-            if chunk is None:
-                return
+        size = 0
+        async for chunk in request.stream():
             size += len(chunk)
             if size > limit:
                 raise too_large
+            share.resize(size)
+            if share.let_go_of:
+                raise crowded
             yield chunk
 
+    crowded = Crowded("too much is being uploaded at once: try again in a moment")
     parser = _InMemoryParser(request.headers, counted(), max_files=max_files, max_fields=16)
     parser.spool_max_size = limit
     try:
-        form = await parser.parse()
+        async with asyncio.timeout(None) as patience:
+            loop = asyncio.get_running_loop()
+            share.let_go = lambda: patience.reschedule(loop.time())
+            form = await parser.parse()
+    except TimeoutError as error:
+        raise crowded from error
     except MultiPartException as error:
         raise BadUpload(f"the multipart form cannot be read: {error.message}") from error
     except KeyError as error:  # a Content-Type without a boundary
         raise BadUpload("the multipart form has no boundary") from error
+    share.finish()
     try:
         files = [value for value in form.getlist(field) if isinstance(value, UploadFile)]
         for file in files:

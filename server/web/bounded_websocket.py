@@ -1,0 +1,261 @@
+"""WebSocket as uvicorn speaks it, with bounds on what one connection may make the event loop do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame, Opcode
+
+from server.web.connections import Connection
+from server.web.held import Held, Share
+from server.web.lag import MAX_LAG_S, MIN_RATE, Lag
+from server.web.refusals import Refusals
+
+POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
+
+CRUMB = 64
+"""Bytes below which a message or fragment cannot be a picture, nor a sensible part of one."""
+
+CRUMBS_A_SECOND, CRUMBS_AT_ONCE = 100.0, 1000.0
+"""Control frames and crumbs: pings, pongs, empty messages, fragments of a byte. Clients that mean well send one now and
+then; above that the connection is closed."""
+
+MESSAGES_A_SECOND, MESSAGES_AT_ONCE = 500.0, 500.0
+"""Messages; above that they are read later, and the sender has to wait."""
+
+MAX_FRAGMENTS = 4096
+"""Of one message."""
+
+FRAMES_A_TURN = 32
+"""Frames read before others get their turn on the event loop."""
+
+
+class Rate:
+    """So many a second, and so many at once after a pause."""
+
+    def __init__(self, a_second: float, at_once: float, now: float) -> None:
+        self._a_second, self._at_once = a_second, at_once
+        self._left, self._looked = at_once, now
+
+    def take(self, now: float) -> float:
+        """Take one; returns seconds to wait for it, 0 when there was one."""
+        self._left = min(self._at_once, self._left + (now - self._looked) * self._a_second)
+        self._looked = now
+        if self._left < 1:
+            return (1 - self._left) / self._a_second
+        self._left -= 1
+        return 0.0
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """Reads frame by frame, only as fast as the application takes messages, and a few frames a turn of the event loop.
+
+    uvicorn parses whatever came at once: a quarter of a megabyte of empty pings holds the event loop for half a second,
+    and their pongs are written though nobody reads them. Here frames wait in ``_unread`` until their turn; while any
+    do, nothing more is read from the socket.
+    """
+
+    def __init__(self, *args: Any, messages_held: Held, refusals: Refusals, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._held, self._refusals = messages_held, refusals
+        self._share: Share | None = None
+        self._unread = bytearray()
+        self._frame_left = 0
+        self._message_bytes = self._fragments = 0
+        self._writing_paused = False
+        self._advancing: asyncio.TimerHandle | asyncio.Handle | None = None
+        now = self.loop.time()
+        self._crumbs = Rate(CRUMBS_A_SECOND, CRUMBS_AT_ONCE, now)
+        self._messages = Rate(MESSAGES_A_SECOND, MESSAGES_AT_ONCE, now)
+        self._lag = Lag()
+
+    @property
+    def _connection(self) -> Connection:
+        return cast(Connection, self.transport)
+
+    # --- the connection ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        connection = self._connection
+        connection.protocol = self
+        self._share = self._held.share(connection.source)
+        self._share.let_go = self._let_go
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_reading()
+        self._connection.lost()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+        self._connection.writing_paused()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        self._connection.writing_resumed()
+        super().resume_writing()
+        self._advance()
+
+    def sweep(self, now: float) -> None:
+        if not self._message_bytes and not self._frame_left:
+            self._lag = Lag()
+        elif self._lag.too_slow(now, held_up=self._held_up or self._advancing is not None):
+            self._fail(
+                POLICY_VIOLATION,
+                "message comes too slowly",
+                f"a message came slower than {MIN_RATE // 1024} kB a second for {MAX_LAG_S:g} s",
+            )
+
+    # --- reading ---
+
+    def data_received(self, data: bytes) -> None:
+        if not self.handshake_initiated:
+            super().data_received(data)
+            return
+        self._lag.came(len(data))
+        self._unread += data
+        if self._advancing is None:
+            self._advance()
+        else:
+            self.transport.pause_reading()
+
+    @property
+    def _held_up(self) -> bool:
+        """Whether nothing is read because of us: nobody takes what came, or the peer does not take what we answer."""
+        return self.read_paused or self._writing_paused or not self.handshake_complete
+
+    def _advance(self) -> None:
+        """Read what came, as far as may be now."""
+        if self._advancing is not None:
+            self._advancing.cancel()
+            self._advancing = None
+        frames = 0
+        while self._unread and not self._held_up and not self.transport.is_closing():
+            if not self._frame_left and (wait := self._wait_for_frame()) is not None:
+                if wait:
+                    self._advancing = self.loop.call_later(wait, self._advance)
+                break
+            if frames >= FRAMES_A_TURN:
+                self._advancing = self.loop.call_soon(self._advance)
+                break
+            frames += 1
+            self._read_frame()
+        if self._share is not None:
+            self._share.resize(self._message_bytes if not self.transport.is_closing() else 0)
+        if self.transport.is_closing():
+            return
+        if self._held_up or self._advancing is not None:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+    def _wait_for_frame(self) -> float | None:
+        """Look at the head of the next frame: None when it may be read, else seconds to wait; 0 until more comes."""
+        head = _head(self._unread)
+        if head is None:
+            return 0.0
+        opcode, fin, self._head_length, length = head
+        now = self.loop.time()
+        control = opcode >= Opcode.CLOSE
+        if (control or length < CRUMB) and self._crumbs.take(now):
+            self._fail(
+                POLICY_VIOLATION,
+                "too many control frames or tiny messages",
+                f"more than {CRUMBS_A_SECOND:g} control frames or messages under {CRUMB} bytes a second",
+            )
+            return 0.0
+        if not control:
+            if self._fragments >= MAX_FRAGMENTS:
+                self._fail(
+                    POLICY_VIOLATION, "message in too many fragments", f"a message in over {MAX_FRAGMENTS} fragments"
+                )
+                return 0.0
+            if fin and length >= CRUMB and (wait := self._messages.take(now)):
+                return wait
+            self._fragments = 0 if fin else self._fragments + 1
+        self._control, self._fin = control, fin
+        self._frame_left = self._head_length + length
+        return None
+
+    _control = False
+    _fin = False
+    _head_length = 0
+
+    def _read_frame(self) -> None:
+        """Hand what is there of the frame to the protocol."""
+        if len(self._unread) <= self._frame_left:
+            piece, self._unread = self._unread, bytearray()
+        else:
+            piece = self._unread[: self._frame_left]
+            del self._unread[: self._frame_left]
+        self._frame_left -= len(piece)
+        if not self._control:
+            self._message_bytes = 0 if self._fin and not self._frame_left else self._message_bytes + len(piece)
+        super().data_received(cast(bytes, piece))
+
+    def _stop_reading(self) -> None:
+        if self._advancing is not None:
+            self._advancing.cancel()
+            self._advancing = None
+        self._unread.clear()
+        if self._share is not None:
+            self._share.release()
+
+    # --- the application ---
+
+    async def receive(self) -> ASGIReceiveEvent:
+        message = await self.queue.get()
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            if self._advancing is None:
+                self._advance()
+        return message
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.accept":
+            self._connection.expects_input = True
+        if message["type"] == "websocket.accept" or (message["type"] == "websocket.close" and self._advancing is None):
+            self._advance()
+
+    def handle_close(self, event: Frame) -> None:
+        self._connection.expects_input = False
+        super().handle_close(event)
+
+    # --- refusals ---
+
+    def _let_go(self) -> None:
+        self._fail(TRY_AGAIN_LATER, "unfinished messages", "too many unfinished messages at once: try again")
+
+    def _fail(self, code: int, kind: str, reason: str) -> None:
+        self._stop_reading()
+        if self.transport.is_closing():
+            return
+        self._refusals.note(f"WebSocket closed: {kind}", self._connection.source)
+        if self.close_sent:
+            self.transport.abort()
+            return
+        self.stop_keepalive()
+        self.conn.fail(code, reason)
+        self.handle_parser_exception()
+
+
+def _head(data: bytearray) -> tuple[int, bool, int, int] | None:
+    """Opcode, FIN, and the bytes of head and payload of the frame that begins here; None while its head is not whole.
+
+    What is wrong with it is found by the protocol itself when it is read.
+    """
+    if len(data) < 2:
+        return None
+    length, at = data[1] & 0x7F, 2
+    if length >= 126:
+        more = 2 if length == 126 else 8
+        if len(data) < at + more:
+            return None
+        length, at = int.from_bytes(data[at : at + more], "big"), at + more
+    return data[0] & 0x0F, bool(data[0] & 0x80), at + (4 if data[1] & 0x80 else 0), length
