@@ -10,10 +10,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import TypeVar
 
 from server.access.code import canonical
+from server.ground import source_of
 
 _PER_ADDRESS_BURST, _PER_ADDRESS_S = 10, 30.0
 _IN_ALL_BURST, _IN_ALL_S = 100, 1.0
@@ -68,17 +68,17 @@ class WrongCodes:
 
     def wait_s(self, address: str) -> int:
         """Whole seconds until another wrong code from this address is within the allowance; 0 when it is now."""
-        own, common = self._overdue(_source(address))
+        own, common = self._overdue(source_of(address))
         return math.ceil(max(own, common))
 
     def is_known(self, address: str, code: str) -> bool:
         """Whether this very code from this address was wrong already."""
-        source = self._sources.get(_source(address))
+        source = self._sources.get(source_of(address))
         return source is not None and self._digest(code) in source.wrong
 
     def take_turn(self, address: str) -> float | None:
         """Seconds until a code from this address may be looked at; 0 within the allowance; None when too many wait."""
-        name, now = _source(address), self._clock()
+        name, now = source_of(address), self._clock()
         own, common = self._overdue(name)
         source = self._sources.get(name, _Source())
         at = max(now, source.next_turn if own else 0.0, self._all_next_turn if common else 0.0)
@@ -92,7 +92,7 @@ class WrongCodes:
 
     def count_wrong(self, address: str, code: str) -> None:
         """Note a wrong code, and log at most one line a minute about it (never the code)."""
-        name, now = _source(address), self._clock()
+        name, now = source_of(address), self._clock()
         source = self._sources.setdefault(name, _Source())
         _keep_newest(self._sources, name, _REMEMBERED)
         source.wrong[digest := self._digest(code)] = None
@@ -110,7 +110,7 @@ class WrongCodes:
 
     def count_right(self, address: str) -> None:
         """Note the right code: its turn was none, and from now on only this address's own mistakes can hold it up."""
-        name = _source(address)
+        name = source_of(address)
         if (source := self._sources.get(name)) is not None:
             source.next_turn -= _TURN_S
         self._trusted[name] = None
@@ -131,16 +131,3 @@ def _keep_newest(remembered: OrderedDict[Key, Value], key: Key, most: int) -> No
     remembered.move_to_end(key)
     if len(remembered) > most:
         remembered.popitem(last=False)
-
-
-def _source(address: str) -> str:
-    """Who an address stands for: an IPv6 host has a whole /64 to call from."""
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:64]
-    if not isinstance(parsed, IPv6Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(IPv6Network((parsed, 64), strict=False))
