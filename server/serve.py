@@ -12,15 +12,25 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
 
+from detector.folder_lock import FolderLock
 from server.access import AccessCodeError, load_code
-from server.ground import is_any_address, names, page_url, qr_terminal, raise_limit, takes_both_families
+from server.ground import (
+    DataDirectoryError,
+    data_directory,
+    is_any_address,
+    names,
+    page_url,
+    qr_terminal,
+    raise_limit,
+    takes_both_families,
+)
 from server.https import CertificateError, Certificates, check_own, ensure, keep_fresh
 from server.settings import Settings, SettingsError, read_settings
 from server.web import BoundedHTTP, BoundedWebSocket, Connections, Door, Held, Refusals, phone_url
@@ -43,8 +53,6 @@ Renew = Callable[[], Certificates]
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM, which ends the process with 0; returns 2 when it cannot serve as it is set."""
-    from server.app import create_app  # the detector's libraries take a second: after the arguments are checked
-
     given = {
         "HOST": arguments.host,
         "PORT": arguments.port,
@@ -55,16 +63,26 @@ def run(arguments: argparse.Namespace) -> int:
     }
     try:
         settings = read_settings(os.environ | {name: value for name, value in given.items() if value is not None})
-        code = load_code(settings.data_dir, settings.access_code) if settings.closed else None
-        renew = _certificates(settings)
-        certificates = renew() if renew else None
-        app = create_app(settings, code=code, certificates=certificates)
-        listening = listen(settings.host, settings.port)
-    except (SettingsError, AccessCodeError, CertificateError) as error:
+        with data_directory(settings.data_dir, f"at {_own_address(settings, settings.port)}") as lock:
+            return _run(settings, lock)
+    except (SettingsError, DataDirectoryError, AccessCodeError, CertificateError) as error:
         print(f"defectvision: {error}", file=sys.stderr)
         return 2
+
+
+def _run(settings: Settings, lock: FolderLock | None) -> NoReturn:
+    from server.app import create_app  # the detector's libraries take a second: after the settings are checked
+
+    code = load_code(settings.data_dir, settings.access_code) if settings.closed else None
+    renew = _certificates(settings)
+    certificates = renew() if renew else None
+    app = create_app(settings, code=code, certificates=certificates)
+    listening = listen(settings.host, settings.port)
+    port = listening.getsockname()[1]
+    if lock is not None:
+        lock.say(f"at {_own_address(settings, port)}")
     config = configuration(app, settings, certificates)
-    _announce(settings, listening.getsockname()[1], code, certificates)
+    _announce(settings, port, code, certificates)
     for stop in (signal.SIGINT, signal.SIGTERM):
         # uvicorn raises the signal that stopped it once more when it is done: a normal end here, not a crash.
         signal.signal(stop, lambda number, frame: None)
@@ -189,12 +207,15 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def _own_address(settings: Settings, port: int) -> str:
+    """Where a browser on this machine finds the page."""
+    host = "localhost" if is_any_address(settings.host) or settings.host in LOCALHOST else settings.host
+    return page_url("https" if settings.secure else "http", host, port)
+
+
 def _announce(settings: Settings, port: int, code: str | None, certificates: Certificates | None) -> None:
-    secure = certificates is not None
-    scheme = "https" if secure else "http"
-    host = settings.host
-    shown = "localhost" if is_any_address(host) or host in LOCALHOST else host
-    print(f"DefectVision is at {page_url(scheme, shown, port)}  (Ctrl-C stops it)")
+    print(f"DefectVision is at {_own_address(settings, port)}  (Ctrl-C stops it)")
+    host, secure = settings.host, certificates is not None
     if is_any_address(host) and ":" in host and not takes_both_families(host):
         print("It takes IPv6 only, for this system lets no socket take both: HOST=0.0.0.0 takes IPv4.")
     url = phone_url(settings, port, code, secure=secure)
@@ -205,7 +226,7 @@ def _announce(settings: Settings, port: int, code: str | None, certificates: Cer
     if code is not None:
         print(f"Access code: {code}")
     if certificates is not None and certificates.ca_path is not None:
-        reachable = url.partition("?")[0] if url else page_url(scheme, shown, port)
+        reachable = url.partition("?")[0] if url else _own_address(settings, port)
         print(f"Certificate authority to install on phones: {reachable}ca")
         print(f"Its SHA-256: {certificates.fingerprint}")
     if url is not None and not secure:

@@ -22,7 +22,7 @@ FLOORS = ("detector", "training", "server")
 
 LEVELS: dict[str, tuple[set[str], ...]] = {
     "detector": (
-        {"errors", "files", "score", "calibration", "quiet_openvino"},
+        {"errors", "files", "folder_lock", "score", "calibration", "quiet_openvino"},
         {"images"},
         {"model", "region", "near_copies", "backbones"},
         {"heads"},

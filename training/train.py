@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Unpack
 
 import detector
+from detector.folder_lock import holder
 from detector.model_folder import is_model_folder
 from detector.teaching import FitOptions
 from training.data import DataSet, datasets
@@ -71,6 +72,10 @@ def require_model_or_nothing(output: Path) -> None:
     Raises:
         OutputError: it would overwrite something that is not a model, or the place cannot be written.
     """
+    if (server := holder(output)) is not None:
+        raise OutputError(
+            f"{output} lies in the data directory of a server ({server}). Stop it, or give another --output."
+        )
     if output.exists() or output.is_symlink():
         if not output.is_dir():
             raise OutputError(f"{output} is a file, not a model folder. Give another --output.")

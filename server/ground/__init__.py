@@ -1,6 +1,7 @@
-"""What stands on the machine itself: its addresses, files only its user may read, where the page's files are."""
+"""What stands on the machine itself: its addresses, the data directory, private files, where the page's files are."""
 
 from server.ground import private_file
+from server.ground.data_directory import DataDirectoryError, data_directory
 from server.ground.file_descriptors import raise_limit
 from server.ground.network_address import (
     is_any_address,
@@ -16,6 +17,8 @@ from server.ground.network_address import (
 from server.ground.page_files import page_folder
 
 __all__ = [
+    "DataDirectoryError",
+    "data_directory",
     "is_any_address",
     "is_loopback",
     "names",

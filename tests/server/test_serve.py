@@ -81,7 +81,8 @@ async def test_a_signal_ends_the_command_cleanly(tmp_path: Path, model_folder: P
         output = process.stdout.read()
     assert f"DefectVision is at http://localhost:{port}" in output
     assert "Traceback" not in output
-    assert os.listdir(tmp_path) == [], "nothing is written where it was started"  # noqa: PTH208
+    written = [name for _, folders, files in os.walk(tmp_path) for name in (*folders, *files)]
+    assert written == ["data", "server.lock"], "nothing is written where it was started but the lock"
 
 
 @pytest.mark.parametrize(("name", "value"), [("ACCESS_CODE", "12345678"), ("SERVER_NAMES", "line4.plant.example")])
@@ -100,6 +101,24 @@ def test_behind_a_proxy_on_loopback_the_code_is_asked_for(
         assert process.stdout is not None
         (code,) = re.findall(r"Access code: (\S+)", process.stdout.read())
     assert value == code or (tmp_path / "data" / "access_code").read_text().strip() == code
+
+
+def test_a_second_server_on_a_data_directory_is_told_of_the_first_until_that_has_died(
+    tmp_path: Path, model_folder: Path
+) -> None:
+    port = free_port()
+    settings = {"MODEL_PATH": str(model_folder)}
+    with command(port, settings, tmp_path) as first:
+        with pytest.raises(AssertionError) as refusal, command(free_port(), settings, tmp_path):
+            pass
+        code, _, output = str(refusal.value).removeprefix("the server ended with ").partition(":\n")
+        assert code == "2"
+        (line,) = output.splitlines()
+        assert f"used by another server (process {first.pid} on " in line and f"http://localhost:{port}/" in line
+        first.kill()
+        first.wait(WAIT_S)
+        with command(free_port(), settings, tmp_path):
+            pass
 
 
 def test_a_signal_ends_the_command_while_it_teaches(tmp_path: Path) -> None:
