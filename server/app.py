@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from detector import Detector, DetectorError, load
-from server.access import AccessMiddleware
+from server.access import AccessMiddleware, Origins
 from server.ground import page_folder
 from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, simulated_stream
@@ -28,13 +29,16 @@ from server.streams import Hub, InferencePool, Streams
 from server.web import (
     ERRORS,
     Calibrate,
+    ConnectionCheck,
     Health,
+    Kiosk,
     Pages,
     Phone,
     Predict,
     StreamList,
     answer_error,
     answer_http_error,
+    content_policy,
     uploads_held,
 )
 
@@ -85,6 +89,7 @@ def create_app(
     if make_model is None:
         make_model = teacher.model if simulated else lambda: _load(settings)
     templates = Jinja2Templates(page_folder("templates"))
+    origins = Origins(settings.public_url, frozenset(settings.allowed_origins))
     phone = Phone(settings, code, certificates, templates)
     health = Health(
         inspection=inspection,
@@ -140,19 +145,22 @@ def create_app(
     app = Starlette(
         routes=[
             *Pages(templates).routes,
+            *Kiosk(templates, settings.allowed_origins).routes,
             *health.routes,
             *Predict(settings, inspection, pool, held).routes,
             *Calibrate(settings, inspection, pool, streams, held).routes,
             *StreamList(streams).routes,
             *phone.routes,
+            *ConnectionCheck(origins).routes,
             Route("/webrtc/offer", webrtc.offer, methods=["POST"]),
             WebSocketRoute("/ws/stream", StreamSocket(streams).serve),
             WebSocketRoute("/ws/live/{name}", LiveSocket(streams).serve),
             Mount("/static", StaticFiles(directory=page_folder("static"))),
         ],
         middleware=[
+            *_for_other_pages(settings.allowed_origins),
             Middleware(SecurityHeaders),
-            Middleware(AccessMiddleware, code=code),
+            Middleware(AccessMiddleware, code=code, origins=origins),
         ],
         exception_handlers={HTTPException: answer_http_error, **dict.fromkeys((*ERRORS, Exception), answer_error)},
         lifespan=lifespan,
@@ -163,13 +171,24 @@ def create_app(
     return app
 
 
+def _for_other_pages(origins: Sequence[str]) -> list[Middleware]:
+    """Let scripts of pages of these origins read the answers, and send what browsers ask about before (CORS)."""
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization"],
+            allow_credentials=True,
+            expose_headers=["Location", "Retry-After", "WWW-Authenticate"],
+        )
+    ]
+
+
 class SecurityHeaders:
     """Pages load nothing from elsewhere, cannot be framed, and are fetched anew after an update."""
-
-    POLICY = (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-        "worker-src 'self'; media-src 'self' blob:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    )
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -178,7 +197,7 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.setdefault("Content-Security-Policy", self.POLICY)
+                headers.setdefault("Content-Security-Policy", content_policy())
                 headers.setdefault("X-Content-Type-Options", "nosniff")
                 headers.setdefault("Cache-Control", "no-cache")
             await send(message)

@@ -225,10 +225,10 @@ def _announce(settings: Settings, port: int, code: str | None, certificates: Cer
             print(qr_terminal(url), end="")
     if code is not None:
         print(f"Access code: {code}")
-    if certificates is not None and certificates.ca_path is not None:
+    if certificates is not None and certificates.ca_path is not None and settings.public_url is None:
         reachable = url.partition("?")[0] if url else _own_address(settings, port)
         print(f"Certificate authority to install on phones: {reachable}ca")
         print(f"Its SHA-256: {certificates.fingerprint}")
-    if url is not None and not secure:
+    if url is not None and not url.startswith("https:"):
         print("Phones give their camera to https pages only: start with --https (make phone) to use one as a camera.")
     sys.stdout.flush()

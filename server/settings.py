@@ -14,7 +14,7 @@ from starlette.config import Config
 
 from detector.runtimes import RUNTIMES
 from server.cameras import Crop, Framing, Throttle, check_source
-from server.ground import is_loopback
+from server.ground import PublicURL, canonical_origin, is_loopback
 from server.words import check_name
 
 T = TypeVar("T")
@@ -66,12 +66,15 @@ class Settings:
     cert_file: Path | None = None
     key_file: Path | None = None
     server_names: tuple[str, ...] = ()
+    public_url: PublicURL | None = None
+    allowed_origins: tuple[str, ...] = ()
 
     @property
     def closed(self) -> bool:
         """Whether the access code is asked for: beyond loopback, behind a proxy that has a name, or when it is set."""
         chosen = self.access_code is not None and self.access_code.strip() != ""
-        return chosen or bool(self.server_names) or not is_loopback(self.host)
+        proxied = bool(self.server_names) or self.public_url is not None
+        return chosen or proxied or not is_loopback(self.host)
 
     @property
     def secure(self) -> bool:
@@ -127,6 +130,8 @@ def read_settings(environment: Mapping[str, str] | None = None, env_file: Path =
         cert_file=setting("CERT_FILE", _path, default.cert_file),
         key_file=setting("KEY_FILE", _path, default.key_file),
         server_names=setting("SERVER_NAMES", _list, default.server_names),
+        public_url=setting("PUBLIC_URL", PublicURL.parse, default.public_url),
+        allowed_origins=setting("ALLOWED_ORIGINS", _origins, default.allowed_origins),
     )
 
 
@@ -136,6 +141,18 @@ def _host(text: str) -> str:
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = []
+    for part in _list(text):
+        origin = canonical_origin(part.removesuffix("/"))
+        if origin is None:
+            raise ValueError(
+                f"{part!r} is no origin: name each as browsers do, scheme, host and port, such as https://hmi.plant:8443"
+            )
+        origins.append(origin)
+    return tuple(origins)
 
 
 def _yes_or_no(text: str) -> bool:

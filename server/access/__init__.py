@@ -2,5 +2,6 @@
 
 from server.access.code import AccessCodeError, load_code
 from server.access.middleware import AccessMiddleware
+from server.access.origin import Origins
 
-__all__ = ["AccessCodeError", "AccessMiddleware", "load_code"]
+__all__ = ["AccessCodeError", "AccessMiddleware", "Origins", "load_code"]

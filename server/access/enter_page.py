@@ -25,32 +25,34 @@ _HEADERS = {
 _templates = jinja2.Environment(loader=jinja2.FileSystemLoader(page_folder("templates")), autoescape=True)
 
 
-def ask(target: str, status: int = 200) -> HTMLResponse:
-    """The form; `target` is where the browser goes afterwards."""
-    return _page(target, "", status)
+def ask(target: str, root: str, status: int = 200) -> HTMLResponse:
+    """The form; `target` is where the browser goes afterwards, `root` the way from here to the live page."""
+    return _page(target, root, "", status)
 
 
-def refuse_wrong(target: str) -> HTMLResponse:
+def refuse_wrong(target: str, root: str) -> HTMLResponse:
     """The form again, after a wrong code (401)."""
-    return _page(target, "That is not the access code. Look at the screen of the machine that runs the server.", 401)
+    words = "That is not the access code. Look at the screen of the machine that runs the server."
+    return _page(target, root, words, 401)
 
 
-def refuse_for(target: str, wait_s: int) -> HTMLResponse:
+def refuse_for(target: str, root: str, wait_s: int) -> HTMLResponse:
     """The form again, after too many wrong codes (429)."""
     wait = f"{wait_s} seconds" if wait_s < 120 else f"{math.ceil(wait_s / 60)} minutes"
-    page = _page(target, f"Too many wrong codes. Wait {wait}, then try again.", 429)
+    page = _page(target, root, f"Too many wrong codes. Wait {wait}, then try again.", 429)
     page.headers["Retry-After"] = str(wait_s)
     return page
 
 
-def redirect(target: str) -> RedirectResponse:
+def redirect(target: str, root: str) -> RedirectResponse:
     """Go to a page of this server (303: with GET); never to another one, whatever `target` says."""
-    return RedirectResponse(safe_target(target), 303, {"Cache-Control": "no-store", "Referrer-Policy": "same-origin"})
+    location = root + safe_target(target).removeprefix("/")
+    return RedirectResponse(location, 303, {"Cache-Control": "no-store", "Referrer-Policy": "same-origin"})
 
 
-def redirect_here(target: str) -> RedirectResponse:
+def redirect_here(target: str, root: str) -> RedirectResponse:
     """Go to the form, and from there to `target`."""
-    return redirect(f"/enter?next={quote(safe_target(target), safe='/')}")
+    return redirect(f"/enter?next={quote(safe_target(target), safe='/')}", root)
 
 
 def safe_target(target: str) -> str:
@@ -60,6 +62,8 @@ def safe_target(target: str) -> str:
         return "/"
     if not (target.isascii() and target.isprintable()) or "\\" in target:
         return "/"
+    if ".." in target.partition("?")[0].lower().replace("%2e", ".").split("/"):
+        return "/"  # out of the prefix under which a proxy has this server
     return target
 
 
@@ -72,6 +76,6 @@ def parse_form(body: bytes) -> tuple[str, str]:
     return fields.get("code", [""])[0], fields.get("next", [""])[0]
 
 
-def _page(target: str, message: str, status: int) -> HTMLResponse:
-    text = _templates.get_template("enter.html").render(target=safe_target(target), message=message)
+def _page(target: str, root: str, message: str, status: int) -> HTMLResponse:
+    text = _templates.get_template("enter.html").render(target=safe_target(target), root=root, message=message)
     return HTMLResponse(text, status, _HEADERS)

@@ -15,10 +15,14 @@ from server.ground.network_address import (
     takes_both_families,
 )
 from server.ground.page_files import page_folder
+from server.ground.public_url import PublicURL, canonical_origin, host_and_port
 
 __all__ = [
     "DataDirectoryError",
+    "PublicURL",
+    "canonical_origin",
     "data_directory",
+    "host_and_port",
     "is_any_address",
     "is_loopback",
     "names",

@@ -4,10 +4,13 @@ from server.web.answers import ERRORS, answer_error, answer_http_error
 from server.web.bounded_http import BoundedHTTP
 from server.web.bounded_websocket import BoundedWebSocket
 from server.web.calibrate import Calibrate
+from server.web.connection_check import ConnectionCheck
 from server.web.connections import Connections
+from server.web.content_policy import content_policy
 from server.web.door import Door
 from server.web.health import Health
 from server.web.held import Held
+from server.web.kiosk import Kiosk
 from server.web.pages import Pages
 from server.web.phone import Phone, phone_url
 from server.web.predict import Predict
@@ -20,10 +23,12 @@ __all__ = [
     "BoundedHTTP",
     "BoundedWebSocket",
     "Calibrate",
+    "ConnectionCheck",
     "Connections",
     "Door",
     "Health",
     "Held",
+    "Kiosk",
     "Pages",
     "Phone",
     "Predict",
@@ -31,6 +36,7 @@ __all__ = [
     "StreamList",
     "answer_error",
     "answer_http_error",
+    "content_policy",
     "phone_url",
     "uploads_held",
 ]

@@ -16,13 +16,15 @@ from server.settings import Settings
 
 def phone_url(settings: Settings, port: int, code: str | None, *, secure: bool) -> str | None:
     """The address a phone on the same network can open, access code included; nothing on a loopback-only server."""
+    url = str(settings.public_url) if settings.public_url else _own_url(settings, port, secure=secure)
+    return f"{url}?{urlencode({'code': code})}" if code and url else url
+
+
+def _own_url(settings: Settings, port: int, *, secure: bool) -> str | None:
     if is_loopback(settings.host):
         return None
     names = [*(settings.server_names if is_any_address(settings.host) else ()), *reachable(settings.host)]
-    if not names:
-        return None
-    url = page_url("https" if secure else "http", names[0], port)
-    return f"{url}?{urlencode({'code': code})}" if code else url
+    return page_url("https" if secure else "http", names[0], port) if names else None
 
 
 class Phone:
@@ -39,7 +41,10 @@ class Phone:
         return [Route("/phone", self.page), Route("/ca", self.ca)]
 
     async def page(self, request: Request) -> Response:
-        secure = self._certificates is not None
+        public = self._settings.public_url
+        # Behind a proxy it is the proxy's certificate that a phone sees.
+        certificates = self._certificates if public is None else None
+        secure = public.secure if public else certificates is not None
         port = request.scope["server"][1]
         url = phone_url(self._settings, port, self._code, secure=secure)
         context = {
@@ -47,8 +52,8 @@ class Phone:
             "qr": qr_svg(url) if url else None,
             "code": self._code,
             "secure": secure,
-            "has_ca": secure and self._certificates is not None and self._certificates.ca_path is not None,
-            "fingerprint": self._certificates.fingerprint if self._certificates else None,
+            "has_ca": certificates is not None and certificates.ca_path is not None,
+            "fingerprint": certificates.fingerprint if certificates else None,
         }
         return self._templates.TemplateResponse(request, "phone.html", context, headers={"Cache-Control": "no-store"})
 

@@ -11,10 +11,10 @@ import { ModelCard } from "./model.js";
 import { cameraNotice } from "./pulled_camera.js";
 import * as server from "../shared/server.js";
 import { CAMERA, SourceSelect, defaultSource, streamIn } from "./sources.js";
-import { Stage } from "./stage.js";
+import { Stage } from "../shared/stage.js";
 import { openSender, openViewer } from "../shared/transport.js";
-import { STALE_AFTER_MS, VerdictPanel, decide } from "./verdict.js";
-import { WakeLock } from "./wake_lock.js";
+import { STALE_AFTER_MS, VerdictPanel, decide } from "../shared/verdict.js";
+import { WakeLock } from "../shared/wake_lock.js";
 
 const HEALTH_EVERY_MS = 4_000;
 const HEALTH_TEACHING_EVERY_MS = 500;

@@ -45,6 +45,7 @@ export function noticeFor({ health, link, source, ownName, cameraOff, streamLive
   if (link?.phase === "replaced") {
     return { title: link.words, text: `Frames of “${ownName}” now come from there.`, action: "Use this device instead" };
   }
+  if (link?.problem) return { title: "No live connection", text: link.problem };
   if (link?.phase === "refused") return { title: "The server closed the connection", text: link.words, action: "Try again" };
   if (source === "camera" && cameraOff) {
     return { title: "Inspect with this device", text: "Point the camera at a part and press Start camera. Pictures go to this server only." };

@@ -1,18 +1,26 @@
 // A WebSocket that comes back by itself.
 
 import { backoff, finalState, waitingState } from "./close_codes.js";
+import { whyNoConnection } from "./server.js";
 
 const CONNECT_TIMEOUT_MS = 10_000;
+const UNEXPLAINED_TRIES = 3;
+const SOMETHING_IN_BETWEEN =
+  "The server answers, but no WebSocket gets through to it: a proxy or firewall in between stops them. docs/proxies.md shows what it has to let pass.";
 
 /**
  * Calls `onstate({ phase, words })` with phase connecting, open, reconnecting, replaced, refused or closed,
- * and `onmessage(object)` with every JSON message. `refused` and `replaced` stay until `retry()`.
+ * and `onmessage(object)` with every JSON message. `refused` and `replaced` stay until `retry()`. Where no connection comes
+ * about at all, `reconnecting` also brings `problem`: what stands in the way, a sentence, or "" while that is not known, and
+ * `access`: false when it is the access code.
  */
 export class ReconnectingSocket {
   #url;
   #socket = null;
   #timer = 0;
   #attempt = 0;
+  #neverOpened = 0; // so many tries in a row
+  #obstacle = { problem: "", access: true };
   #handlers;
   #wake = () => {
     if (document.visibilityState === "visible" && this.#timer) this.#connect();
@@ -73,12 +81,15 @@ export class ReconnectingSocket {
     this.#timer = 0;
     this.#detach();
     const socket = new WebSocket(this.#url);
+    this.#neverOpened += 1;
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
     // A phone that changed networks can wait minutes for a connection attempt to fail.
     const giveUp = setTimeout(() => socket.close(), CONNECT_TIMEOUT_MS);
     socket.onopen = () => {
       clearTimeout(giveUp);
+      this.#neverOpened = 0;
+      this.#obstacle = { problem: "", access: true };
       this.#report({ phase: "open", words: "Connected" });
     };
     socket.onmessage = (event) => {
@@ -99,7 +110,22 @@ export class ReconnectingSocket {
       return;
     }
     const delay = backoff(this.#attempt++);
-    this.#report(waitingState(close, delay));
+    const state = waitingState(close, delay);
+    this.#report({ ...state, ...this.#obstacle });
     this.#timer = setTimeout(() => this.#connect(), delay);
+    if (this.#neverOpened > 0) this.#explain(state);
+  }
+
+  // A browser does not say why a WebSocket failed; what arrives by plain HTTP often does.
+  async #explain(state) {
+    const timer = this.#timer;
+    const unexplained = this.#neverOpened >= UNEXPLAINED_TRIES ? SOMETHING_IN_BETWEEN : "";
+    try {
+      const { problem, access } = await whyNoConnection();
+      this.#obstacle = { problem: problem ?? unexplained, access };
+    } catch {
+      this.#obstacle = { problem: "", access: true }; // the server is away altogether: that will be all
+    }
+    if (timer === this.#timer) this.#report({ ...state, ...this.#obstacle });
   }
 }

@@ -1,6 +1,15 @@
 // The server's HTTP side, docs/protocol.md. Every failure is an Error whose message can be shown to the operator.
 
+import { address, root } from "./address.js";
+
 const TIMEOUT_MS = 10_000;
+
+let ownHeaders = {};
+
+/** Show the access code with each request, on a page that is framed and has no cookies. */
+export function showCode(code) {
+  ownHeaders = { Authorization: `Bearer ${code}` };
+}
 
 /** The server gave no answer at all. */
 export class Unreachable extends Error {}
@@ -8,7 +17,7 @@ export class Unreachable extends Error {}
 async function ask(path, options = {}) {
   let response;
   try {
-    response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options });
+    response = await fetch(address(path), { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options, headers: { ...options.headers, ...ownHeaders } });
   } catch {
     if (options.signal?.aborted) throw options.signal.reason; // given up here, whether the server answers or not
     throw new Unreachable("The server does not answer. Check that it runs and that this device is on its network.");
@@ -26,28 +35,37 @@ async function demand(path, options) {
 
 /** The answer of /health, also when it is 503. */
 export async function health() {
-  const { status, body } = await ask("/health");
+  const { status, body } = await ask("health");
   if (!body.status) throw new Error(`The server answered ${status} without a reason. Its log says more.`);
   return body;
 }
 
+/**
+ * Why no WebSocket comes about, as far as the server can tell from what arrives of this page: `{ problem, access }`, a sentence
+ * or null, and whether it knows the access code.
+ */
+export async function whyNoConnection() {
+  const { ok, body } = await ask(`api/connection?${new URLSearchParams({ page: root })}`);
+  return { problem: ok ? body.problem : (body.error ?? null), access: body.access ?? true };
+}
+
 /** The running streams. */
 export async function streams() {
-  return (await demand("/api/streams")).streams;
+  return (await demand("api/streams")).streams;
 }
 
 /** Calibrate on the next `n` inspected frames of a running stream, `seconds` in all; `signal` gives it up. */
 export function calibrateOn(stream, { n, k, seconds, signal }) {
   const query = new URLSearchParams({ n, k, seconds });
-  return demand(`/api/streams/${encodeURIComponent(stream)}/calibrate?${query}`, { method: "POST", signal });
+  return demand(`api/streams/${encodeURIComponent(stream)}/calibrate?${query}`, { method: "POST", signal });
 }
 
 export function forgetCalibration() {
-  return demand("/calibration", { method: "DELETE" });
+  return demand("calibration", { method: "DELETE" });
 }
 
 /** The answer to a WebRTC offer, `{ sdp, type, name }`. */
 export function offer(sdp, name) {
   const body = JSON.stringify({ sdp, type: "offer", name });
-  return demand("/webrtc/offer", { method: "POST", body, headers: { "Content-Type": "application/json" } });
+  return demand("webrtc/offer", { method: "POST", body, headers: { "Content-Type": "application/json" } });
 }

@@ -18,7 +18,7 @@ export function openSender(options) {
 }
 
 /**
- * Watch a stream. `onresult`, `onerror`, `onstatus` and `onstate` as above; each result carries its picture.
+ * Watch a stream, showing the access `code` where there is no cookie. `onresult`, `onerror`, `onstatus` and `onstate` as above; each result carries its picture.
  * Returns `{ retry, close }`.
  */
 export function openViewer(options) {

@@ -2,7 +2,7 @@
 
 import { FrameEncoder } from "./frames.js";
 import { ReconnectingSocket } from "./reconnecting_socket.js";
-import { socketUrl } from "./socket_url.js";
+import { socketAddress } from "./address.js";
 
 const MAX_UNANSWERED = 2; // one in inspection, one waiting: more would only be dropped by the server
 const MAX_BUFFERED_BYTES = 64 * 1024;
@@ -24,7 +24,7 @@ export class WebSocketSender {
   constructor({ name, stream, video, onresult, onerror, onstate }) {
     this.#video = video;
     this.#frames = new FrameEncoder(stream, video);
-    this.#socket = new ReconnectingSocket(socketUrl(`/ws/stream?name=${encodeURIComponent(name)}`), {
+    this.#socket = new ReconnectingSocket(socketAddress(`ws/stream?name=${encodeURIComponent(name)}`), {
       onstate: (state) => {
         if (state.phase === "open") this.#restart();
         onstate({ ...state, transport: "WebSocket" });

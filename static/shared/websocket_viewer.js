@@ -1,14 +1,15 @@
 // Watches a stream over a WebSocket.
 
 import { ReconnectingSocket } from "./reconnecting_socket.js";
-import { socketUrl } from "./socket_url.js";
+import { socketAddress } from "./address.js";
 
 /** See openViewer in transport.js. */
 export class WebSocketViewer {
   #socket;
 
-  constructor({ name, onresult, onerror, onstatus, onstate }) {
-    this.#socket = new ReconnectingSocket(socketUrl(`/ws/live/${encodeURIComponent(name)}?picture=1`), {
+  constructor({ name, code, onresult, onerror, onstatus, onstate }) {
+    const query = new URLSearchParams({ picture: 1, ...(code ? { code } : {}) });
+    this.#socket = new ReconnectingSocket(socketAddress(`ws/live/${encodeURIComponent(name)}?${query}`), {
       onstate: (state) => onstate({ ...state, transport: "WebSocket" }),
       onmessage: (message) => {
         if (message.type === "result") onresult(message);

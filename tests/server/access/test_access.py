@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 import uvicorn
@@ -99,12 +100,12 @@ def test_a_page_leads_to_the_form_and_back() -> None:
     client = stranger()
     answer = client.get("/?stream=line%201&x=2", headers=HTML)
     assert answer.status_code == 303
-    assert answer.headers["location"] == "/enter?next=/%3Fstream%3Dline%25201%26x%3D2"
-    form = client.get(answer.headers["location"])
+    assert answer.headers["location"] == "./enter?next=/%3Fstream%3Dline%25201%26x%3D2"
+    form = client.get(urljoin(f"{HERE}/", answer.headers["location"]))
     assert form.status_code == 200
     assert 'value="/?stream=line%201&amp;x=2"' in form.text
     entered = client.post("/enter", data={"code": CODE, "next": "/?stream=line%201&x=2"}, headers={"Origin": HERE})
-    assert (entered.status_code, entered.headers["location"]) == (303, "/?stream=line%201&x=2")
+    assert (entered.status_code, entered.headers["location"]) == (303, "./?stream=line%201&x=2")
     assert client.get("/?stream=line%201&x=2").json() == {
         "access": True,
         "query": "stream=line%201&x=2",
@@ -148,10 +149,11 @@ def test_health_tells_nobody_more_without_the_code_whatever_stands_between(heade
 def test_a_link_with_the_code_sets_a_cookie_and_leaves_no_code_behind() -> None:
     client = stranger()
     answer = client.get(f"/?a=1&code={CODE.lower()}&b=%2F", headers=HTML)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/?a=1&b=%2F")
+    assert (answer.status_code, answer.headers["location"]) == (303, "./?a=1&b=%2F")
     cookie = answer.headers["set-cookie"]
     assert CODE not in cookie
-    assert all(part in cookie for part in ("HttpOnly", "SameSite=lax", "Path=/", "Max-Age="))
+    assert all(part in cookie for part in ("HttpOnly", "SameSite=lax", "Max-Age="))
+    assert "Path" not in cookie, "that of the folder, as the browser sees it, of what was asked for"
     assert "Secure" not in cookie
     assert client.get("/?a=1&b=%2F").json()["access"] is True
 
@@ -172,7 +174,7 @@ def test_a_wrong_link_shows_the_form_without_setting_a_cookie() -> None:
 
 def test_an_old_link_in_a_browser_that_is_in_just_goes_on() -> None:
     answer = browser().get("/?code=OLD&x=1", headers=HTML)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/?x=1")
+    assert (answer.status_code, answer.headers["location"]) == (303, "./?x=1")
 
 
 def test_another_code_invalidates_every_cookie() -> None:
@@ -193,7 +195,7 @@ def test_the_form_stays_out_of_caches_frames_and_referrers() -> None:
 
 
 def test_the_form_is_skipped_by_who_is_in_and_survives_nonsense() -> None:
-    assert browser().get("/enter?next=/api/streams").headers["location"] == "/api/streams"
+    assert browser().get("/enter?next=/api/streams").headers["location"] == "./api/streams"
     client = stranger()
     assert client.post("/enter", content=b"").status_code == 200
     assert client.post("/enter", content=b"&" * 4000).status_code == 200
@@ -219,17 +221,20 @@ def test_another_site_cannot_make_its_visitors_browsers_guess() -> None:
         "///",
         "javascript:alert(1)",
         "/" + "x" * 3000,
+        "/../other-app/",
+        "/a/%2E./%2e%2e/other-app/",
         "",
     ],
 )
 def test_nobody_is_sent_to_another_site(target: str) -> None:
     client = stranger()
     answer = client.post("/enter", data={"code": CODE, "next": target})
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert (answer.status_code, answer.headers["location"]) == (303, "./")
 
 
 def test_a_path_with_two_slashes_leads_nowhere_else() -> None:
-    assert stranger().get(f"{HERE}//evil.example/?code={CODE}").headers["location"] == "/"
+    answer = stranger().get(f"{HERE}//evil.example/?code={CODE}")
+    assert urljoin(f"{HERE}//evil.example/", answer.headers["location"]) == f"{HERE}/"
 
 
 # --- machines
@@ -299,7 +304,14 @@ def test_a_cookie_alone_changes_nothing_without_an_origin() -> None:
 
 def test_a_stranger_gets_no_websocket() -> None:
     assert refused(stranger(), "/ws/live", {"Origin": HERE}) == 401
-    assert refused(stranger(), f"/ws/live?code={CODE}", {"Origin": HERE}) == 401
+    assert refused(stranger(), "/ws/live?code=AAAA-AAAA-AAAA", {"Origin": HERE}) == 401
+
+
+def test_a_page_without_cookies_shows_the_code_in_its_sockets_address() -> None:
+    """A script cannot give a WebSocket a header, and a framed page of another site has no cookie."""
+    with dial(stranger(), f"/ws/live?name=a&code={CODE}", {"Origin": HERE}) as websocket:
+        assert websocket.receive_text() == "name=a"
+    assert refused(stranger(), f"/ws/live?code={CODE}", {"Origin": "https://evil.example"}) == 403
 
 
 async def test_a_server_that_cannot_explain_a_refusal_just_closes() -> None:
@@ -344,7 +356,7 @@ def test_on_this_machine_everything_is_open(host: str) -> None:
     assert client.get("/api/streams").json()["access"] is True
     assert client.post("/api/streams").status_code == 200
     assert client.post("/api/streams", headers={"Origin": f"http://{host}".lower()}).status_code == 200
-    assert client.get("/enter").headers["location"] == "/"
+    assert client.get("/enter").headers["location"] == "./"
     with dial(client, "/ws/live?code=old", {}) as websocket:
         assert websocket.receive_text() == ""
 
@@ -369,7 +381,7 @@ def test_another_site_is_refused_on_this_machine_too() -> None:
 def test_an_open_server_is_open_to_nobody_who_comes_through_a_proxy(header: str) -> None:
     client = stranger(None, "http://localhost:8000", "127.0.0.1")
     answer = client.get("/", headers={header: "10.0.0.9"})
-    assert answer.status_code == 403 and "set SERVER_NAMES" in answer.json()["error"]
+    assert answer.status_code == 403 and "set PUBLIC_URL" in answer.json()["error"]
     assert refused(client, "/ws/live", {header: "10.0.0.9"}) == 403
 
 
@@ -700,7 +712,9 @@ def test_a_target_is_always_a_path_of_this_server(text: str) -> None:
     for target in (text, "/" + text, "//" + text):
         safe = enter_page.safe_target(target)
         assert safe.startswith("/") and safe[1:2] not in ("/", "\\")
-        assert enter_page.redirect(target).headers["location"].startswith("/")
+        for root, folder in (("./", "/line4/"), ("../", "/line4/kiosk/")):
+            location = enter_page.redirect(target, root).headers["location"]
+            assert urljoin(f"http://host{folder}x", location).startswith("http://host/line4/")
 
 
 async def _status(scope: dict[str, Any], code: str | None = CODE, kind: str = "http") -> int:
@@ -840,8 +854,8 @@ def address() -> Iterator[str]:
 
 async def test_over_a_real_socket(address: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    url = f"ws://{address}/ws/live?name=press&code={CODE}"
-    async with connect(url, additional_headers=BEARER, proxy=None) as websocket:
+    url = f"ws://{address}/ws/live?name=press"
+    async with connect(f"{url}&code={CODE}", additional_headers=BEARER, proxy=None) as websocket:
         assert await websocket.recv() == "name=press"
     cookie = {"Cookie": f"{COOKIE}={cookie_token(CODE)}"}
     async with connect(url, additional_headers=cookie, origin=f"http://{address}", proxy=None) as websocket:  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 // The live picture with the heat map over it. Video, canvases and guide share one box and one shape, so CSS keeps them aligned.
 
-import { bytesOf } from "../shared/base64.js";
+import { bytesOf } from "./base64.js";
 import { paint } from "./heatmap.js";
 
 const HEATMAP_LONG_SIDE = 720;

@@ -1,6 +1,6 @@
 // From the 8-bit anomaly map of a result to colours. The scale is absolute: 128 is the threshold, so good parts stay clear.
 
-import { bytesOf } from "../shared/base64.js";
+import { bytesOf } from "./base64.js";
 
 const AT_THRESHOLD = 128;
 const COLD_UP_TO = 0.6; // × threshold: below this nothing is painted

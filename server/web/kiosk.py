@@ -1,0 +1,37 @@
+"""``GET /kiosk/NAME``: one stream on a whole screen, to be read from three metres, and framed by other pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.templating import Jinja2Templates
+
+from server.web.answers import Refused
+from server.web.content_policy import content_policy
+from server.words import check_name
+
+
+@dataclass(frozen=True)
+class Kiosk:
+    """Attributes:
+    framed_by: origins whose pages may frame it; none may frame any other page.
+    """
+
+    templates: Jinja2Templates
+    framed_by: Sequence[str] = ()
+
+    @property
+    def routes(self) -> list[Route]:
+        return [Route("/kiosk/{name}", self.page)]
+
+    async def page(self, request: Request) -> Response:
+        try:
+            name = check_name(request.path_params["name"])
+        except ValueError as error:
+            raise Refused(422, str(error)) from error
+        headers = {"Content-Security-Policy": content_policy(self.framed_by)}
+        return self.templates.TemplateResponse(request, "kiosk.html", {"name": name}, headers=headers)
