@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import detector
-from detector import ModelError, model_folder, teaching
+from detector import ModelError, backbones, model_folder, teaching
 from detector.backbones import timm_backbone
 from detector.backbones.efficientnet_lite import GraphBackbone
 from detector.backbones.quantisation import quantise
@@ -471,7 +471,7 @@ def test_published_weights_are_used(network: GraphBackbone, weights: Path, monke
 def test_without_the_extra_the_message_says_what_to_do(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     for module in ("timm_network", "timm_weights"):
-        monkeypatch.delitem(sys.modules, f"detector.{module}", raising=False)
-        monkeypatch.delattr(detector, module, raising=False)
+        monkeypatch.delitem(sys.modules, f"detector.backbones.{module}", raising=False)
+        monkeypatch.delattr(backbones, module, raising=False)
     with pytest.raises(ModelError, match=r"pip install 'defectvision\[torch\]' \(in a clone: .*'\.\[torch\]'\)"):
         timm_backbone.load(NAME)

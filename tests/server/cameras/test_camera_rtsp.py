@@ -30,7 +30,10 @@ def is_missing() -> bool:
     )
 
 
-pytestmark = pytest.mark.skipif(is_missing(), reason=f"needs an RTSP server: apt install {PACKAGES}")
+pytestmark = [
+    pytest.mark.service,
+    pytest.mark.skipif(is_missing(), reason=f"needs an RTSP server: apt install {PACKAGES}"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -64,8 +64,8 @@ def test_without_the_extra_train_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     for module in ("timm_network", "timm_weights"):
-        monkeypatch.delitem(sys.modules, f"detector.{module}", raising=False)
-        monkeypatch.delattr(detector, module, raising=False)
+        monkeypatch.delitem(sys.modules, f"detector.backbones.{module}", raising=False)
+        monkeypatch.delattr(detector.backbones, module, raising=False)
     assert run("train", parts, "--output", tmp_path / "disc", "--backbone", "resnet18", *QUICK) == 2
     assert "pip install 'defectvision[torch]'" in capsys.readouterr().err
 
