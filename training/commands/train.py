@@ -34,7 +34,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         required=True,
         help="model folder to write; a model there is replaced",
     )
-    parser.add_argument("--category", metavar="NAME", help="what the parts are (default: name of DIR)")
+    parser.add_argument(
+        "--category",
+        metavar="NAME",
+        help="what the parts are (default: name of DIR, or of the folder above train/good)",
+    )
     parser.add_argument(
         "--method",
         choices=["patchcore", "padim"],
@@ -100,7 +104,7 @@ def run_train(arguments: argparse.Namespace) -> int:
         training = train(
             data_set,
             arguments.output,
-            category=arguments.category or arguments.dir.resolve().name,
+            category=arguments.category or data_set.name,
             progress=show,
             method=arguments.method,
             preset=arguments.preset,

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,11 +24,15 @@ from detector import ImageError, images
 from training.data.layouts import (
     GOOD,
     LAYOUTS,
+    NAMED,
     DataSet,
     DataSetError,
     Layout,
     TestPicture,
     Unusable,
+    defects_left_out,
+    named,
+    pictures_in,
     recognise,
     several,
 )
@@ -45,6 +50,7 @@ __all__ = [
     "find_test_pictures",
     "find_training_pictures",
     "fingerprint",
+    "listed",
     "read_all",
     "read_mask",
     "read_picture",
@@ -54,6 +60,16 @@ __all__ = [
 ]
 
 MIN_TRAINING_PICTURES = 5
+ENOUGH_TRAINING_PICTURES = 30
+"""Fewer draw a remark."""
+
+_AT_ONCE = min(4, os.cpu_count() or 1)
+"""Pictures decoded at a time: one of 64 megapixels takes 200 MB."""
+_THUMBNAIL = 32
+_NOTHING, _SOMETHING = 1.0, 3.0
+"""Grey levels of contrast (standard deviation of a thumbnail) of a picture that shows nothing, and of those that do."""
+_NEARLY_BLACK = 17
+"""Grey levels: 12 of 16 bits, which is how a camera's values look when they do not fill the 16."""
 
 
 def find_data_set(folder: Path) -> DataSet:
@@ -115,7 +131,7 @@ def require_training(data_set: DataSet) -> None:
     usable = "usable " if data_set.unusable else ""
     raise DataSetError(
         f"{data_set.folder} holds {count} {usable}picture{'' if count == 1 else 's'} to learn from, but training needs "
-        f"at least {MIN_TRAINING_PICTURES}. Add pictures of good parts." + _listed(data_set.unusable)
+        f"at least {MIN_TRAINING_PICTURES}. Add pictures of good parts." + _lines(data_set.unusable)
     )
 
 
@@ -129,7 +145,7 @@ def require_test(data_set: DataSet) -> None:
         return
     if data_set.unusable:
         raise DataSetError(
-            f"No labelled picture of {data_set.folder} can be used to measure on." + _listed(data_set.unusable)
+            f"No labelled picture of {data_set.folder} can be used to measure on." + _lines(data_set.unusable)
         )
     raise DataSetError(
         f"{data_set.folder} has no labelled pictures to measure on. They are looked for here, in one folder for each "
@@ -162,6 +178,8 @@ def check(
     Raises:
         DataSetError: too little is left; or, if ``strict``, a list of what cannot be used.
     """
+    left_out = (*(data_set.training_left_out if training else ()), *(data_set.test_left_out if test else ()))
+    data_set = replace(data_set, unusable=tuple(dict.fromkeys(left_out)))
     if training:
         require_training(data_set)
     if test:
@@ -169,7 +187,7 @@ def check(
     learned = [TestPicture(path, GOOD) for path in data_set.training] if training else []
     pictures = (*learned, *(data_set.test if test else ()))
     checked = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
         try:
             for outcome in pool.map(_check_one, pictures):
                 checked.append(outcome)
@@ -178,8 +196,8 @@ def check(
         except BaseException:  # Ctrl-C above all: it must not wait for the rest of the folder
             pool.shutdown(cancel_futures=True)
             raise
-    unusable = tuple(itertools.chain.from_iterable(outcome.unusable for outcome in checked))
-    resized = sum(outcome.mask_resized for outcome in checked)
+    checked = _without_blank(checked, len(learned))
+    unusable = (*data_set.unusable, *itertools.chain.from_iterable(outcome.unusable for outcome in checked))
     usable = [outcome.picture for outcome in checked]
     left = replace(
         data_set,
@@ -187,16 +205,61 @@ def check(
         if training
         else data_set.training,
         test=tuple(picture for picture in usable[len(learned) :] if picture) if test else data_set.test,
-        notes=data_set.notes + ((f"Masks of another size than their picture: {resized}.",) if resized else ()),
         unusable=unusable,
     )
+    left = replace(left, notes=left.notes + _remarks(checked, left if training else None))
     if strict and unusable:
-        raise DataSetError("Some files cannot be used, and --strict refuses to go on without them." + _listed(unusable))
+        raise DataSetError("Some files cannot be used, and --strict refuses to go on without them." + _lines(unusable))
     if training:
         require_training(left)
     if test:
         require_test(left)
+        _require_both_kinds(data_set, left)
     return left
+
+
+def _require_both_kinds(found: DataSet, left: DataSet) -> None:
+    """Figures without any of the defective, or of the good, pictures would look like those of a set that has none."""
+    for defective, kind in ((True, "defective"), (False, "good")):
+        there = any(picture.defective is defective for picture in found.test)
+        there = there or (defective and defects_left_out(found))
+        if there and not any(picture.defective is defective for picture in left.test):
+            raise DataSetError(
+                f"None of the {kind} pictures of {found.folder} can be used, so there is nothing to measure with."
+                + _lines(left.unusable)
+            )
+
+
+def _remarks(checked: Sequence[_Checked], learned: DataSet | None) -> tuple[str, ...]:
+    remarks = []
+    if resized := sum(outcome.mask_resized for outcome in checked):
+        remarks.append(f"Masks of another size than their picture: {resized}.")
+    if dark := [seen.picture.path for seen in checked if seen.picture and seen.brightest < _NEARLY_BLACK]:
+        remarks.append(
+            f"Nearly black pictures ({len(dark)}): {named(dark)}. Was there light, the lens uncovered? A camera of 10 "
+            "or 12 bits must fill the 16 when it saves 16."
+        )
+    if learned is not None and len(learned.training) < ENOUGH_TRAINING_PICTURES:
+        count = len(learned.training)
+        remarks.append(
+            f"Only {count} pictures to learn from: with {ENOUGH_TRAINING_PICTURES} or more, showing all that is "
+            "normal, model and threshold are better."
+        )
+    return tuple(remarks)
+
+
+def _without_blank(checked: Sequence[_Checked], learned: int) -> list[_Checked]:
+    """The same, without those of the first ``learned`` pictures that show nothing while the others do: with one of a
+    covered lens in it, a memory bank takes the next for normal."""
+    contrasts = [outcome.contrast for outcome in checked[:learned] if outcome.picture]
+    if not contrasts or float(np.median(contrasts)) < _SOMETHING:
+        return list(checked)
+    reason = "shows nothing, unlike the others: one colour everywhere. Was the lens covered?"
+    blank = [outcome.contrast < _NOTHING for outcome in checked[:learned]] + [False] * (len(checked) - learned)
+    return [
+        _Checked(None, (Unusable(outcome.picture.path, reason),)) if nothing and outcome.picture else outcome
+        for outcome, nothing in zip(checked, blank, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -226,13 +289,12 @@ def read_all(paths: Iterable[Path]) -> Iterator[NDArray[np.uint8]]:
         DataSetError: at the first picture that cannot be read, naming it. Skipping it in silence would hide a
             broken camera or a half-copied folder; :func:`check` finds all of them.
     """
-    threads = os.cpu_count() or 1
     ahead: deque[Future[NDArray[np.uint8]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
         try:
             for path in paths:
                 ahead.append(pool.submit(read_picture, path))
-                if len(ahead) > threads:
+                if len(ahead) > _AT_ONCE:
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
@@ -274,7 +336,8 @@ def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
 def fingerprint(paths: Iterable[Path]) -> str:
     """SHA-256 (hex) over the sorted names and contents of the files: the same wherever they lie."""
     entries = sorted((path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths)
-    return hashlib.sha256("".join(f"{name}\0{digest}\n" for name, digest in entries).encode()).hexdigest()
+    text = "".join(f"{name}\0{digest}\n" for name, digest in entries)
+    return hashlib.sha256(os.fsencode(text)).hexdigest()  # a name need not be valid Unicode
 
 
 @dataclass(frozen=True)
@@ -282,26 +345,48 @@ class _Checked:
     picture: TestPicture | None
     unusable: tuple[Unusable, ...] = ()
     mask_resized: bool = False
+    contrast: float = 0.0
+    """Standard deviation of a thumbnail, in grey levels."""
+    brightest: float = 0.0
+    """Of a thumbnail, in grey levels."""
 
 
 def _check_one(picture: TestPicture) -> _Checked:
     try:
-        height, width = images.read(picture.path).shape[:2]
+        frame = images.read(picture.path)
     except ImageError as error:
         return _Checked(None, (Unusable(picture.path, _reason(picture.path, error)),))
+    thumbnail = cv2.resize(frame, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA).mean(2)
+    seen = _Checked(picture, contrast=float(thumbnail.std()), brightest=float(thumbnail.max()))
     if picture.mask is None:
-        return _Checked(picture)
+        return seen
+    height, width = frame.shape[:2]
     try:
         mask_height, mask_width = _mask(picture.mask).shape
     except ImageError as error:
-        return _Checked(replace(picture, mask=None), (Unusable(picture.mask, _reason(picture.mask, error)),))
+        return _unmasked(seen, _reason(picture.mask, error))
     if not same_shape((mask_height, mask_width), (height, width)):
-        reason = f"the mask is {mask_width}×{mask_height} pixels, its picture {width}×{height}: not the same shape"
-        return _Checked(replace(picture, mask=None), (Unusable(picture.mask, reason),))
-    return _Checked(picture, mask_resized=(height, width) != (mask_height, mask_width))
+        return _unmasked(
+            seen, f"the mask is {mask_width}×{mask_height} pixels, its picture {width}×{height}: not the same shape"
+        )
+    return replace(seen, mask_resized=(height, width) != (mask_height, mask_width))
+
+
+def _unmasked(seen: _Checked, reason: str) -> _Checked:
+    assert seen.picture is not None and seen.picture.mask is not None
+    return replace(seen, picture=replace(seen.picture, mask=None), unusable=(Unusable(seen.picture.mask, reason),))
 
 
 def _mask(path: Path) -> NDArray[np.bool_]:
+    if not path.is_dir():
+        return _one_mask(path)
+    masks = [_one_mask(inside) for inside in pictures_in(path)]
+    if not masks or any(mask.shape != masks[0].shape for mask in masks):
+        raise ImageError(f"{path}: the masks in it are not all of one size")
+    return np.asarray(np.logical_or.reduce(masks), np.bool_)
+
+
+def _one_mask(path: Path) -> NDArray[np.bool_]:
     values = images.read_values(path)
     if path.suffix.lower() in (".jpg", ".jpeg"):
         raise ImageError(f"{path}: a JPEG has no sharp edges: save the mask as PNG")
@@ -312,5 +397,19 @@ def _reason(path: Path, error: ImageError) -> str:
     return str(error).removeprefix(f"{path}: ")
 
 
-def _listed(unusable: Iterable[Unusable]) -> str:
-    return "".join(f"\n  {file.path}: {file.reason}" for file in unusable)
+def listed(unusable: Iterable[Unusable]) -> list[str]:
+    """Lines that name the files left out and say why; many of the same kind share one."""
+    by_reason: dict[str, list[Path]] = {}
+    for file in unusable:
+        by_reason.setdefault(file.reason, []).append(file.path)
+    lines = []
+    for reason, paths in by_reason.items():
+        if len(paths) > NAMED:
+            lines.append(f"{len(paths)} files: {reason} ({named(paths)})")
+        else:
+            lines += [f"{path}: {reason}" for path in paths]
+    return lines
+
+
+def _lines(unusable: Iterable[Unusable]) -> str:
+    return "".join(f"\n  {line}" for line in listed(unusable))

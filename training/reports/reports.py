@@ -28,7 +28,7 @@ def data_set_report(data_set: DataSet) -> str:
     lines = list(data_set.notes)
     if data_set.unusable:
         lines.append(f"Left out because they cannot be used ({len(data_set.unusable)}):")
-        lines += [f"  {file.path}: {file.reason}" for file in data_set.unusable]
+        lines += [f"  {line}" for line in datasets.listed(data_set.unusable)]
     return "\n".join(lines)
 
 

@@ -111,7 +111,7 @@ def test_mvtec_ad_2_with_its_lights(can: Path) -> None:
     assert [picture.mask.name for picture in found.test if picture.mask] == [
         f"000_{light}_mask.png" for light in LIGHTS
     ]
-    assert [note.split(" has no labels")[0] for note in found.notes] == ["test_private", "test_private_mixed"]
+    assert [note.split(" has no labels")[0] for note in found.notes[:2]] == ["test_private", "test_private_mixed"]
     assert "its pictures (3) are not used" in found.notes[0]
 
 
@@ -293,7 +293,7 @@ def test_a_mask_that_does_not_match_is_left_out_and_its_picture_kept(
 
 
 def test_a_mask_of_the_same_shape_in_another_size_is_used_and_counted(tmp_path: Path, write: Any) -> None:
-    write(tmp_path / "test/dent/0.png", np.zeros((101, 151, 3), np.uint8))
+    write(tmp_path / "test/dent/0.png", np.full((101, 151, 3), 90, np.uint8))
     write(tmp_path / "ground_truth/dent/0_mask.png", np.zeros((50, 75), np.uint8))
     checked = check(find_data_set(tmp_path), test=True, strict=True)
     assert checked.test[0].mask is not None
