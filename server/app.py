@@ -13,7 +13,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,6 +30,7 @@ from server.web import (
     ERRORS,
     Calibrate,
     ConnectionCheck,
+    Documents,
     Health,
     Kiosk,
     Pages,
@@ -142,21 +143,23 @@ def create_app(
             await asyncio.gather(*(camera.stop() for camera in cameras))
             pool.close()
 
+    routes: list[BaseRoute] = [
+        *Pages(templates).routes,
+        *Kiosk(templates, settings.allowed_origins).routes,
+        *health.routes,
+        *Predict(settings, inspection, pool, held).routes,
+        *Calibrate(settings, inspection, pool, streams, held).routes,
+        *StreamList(streams).routes,
+        *phone.routes,
+        *ConnectionCheck(origins).routes,
+        Route("/webrtc/offer", webrtc.offer, methods=["POST"]),
+        WebSocketRoute("/ws/stream", StreamSocket(streams).serve),
+        WebSocketRoute("/ws/live/{name}", LiveSocket(streams).serve),
+        Mount("/static", StaticFiles(directory=page_folder("static"))),
+    ]
+    routes += Documents(templates, routes).routes
     app = Starlette(
-        routes=[
-            *Pages(templates).routes,
-            *Kiosk(templates, settings.allowed_origins).routes,
-            *health.routes,
-            *Predict(settings, inspection, pool, held).routes,
-            *Calibrate(settings, inspection, pool, streams, held).routes,
-            *StreamList(streams).routes,
-            *phone.routes,
-            *ConnectionCheck(origins).routes,
-            Route("/webrtc/offer", webrtc.offer, methods=["POST"]),
-            WebSocketRoute("/ws/stream", StreamSocket(streams).serve),
-            WebSocketRoute("/ws/live/{name}", LiveSocket(streams).serve),
-            Mount("/static", StaticFiles(directory=page_folder("static"))),
-        ],
+        routes=routes,
         middleware=[
             *_for_other_pages(settings.allowed_origins),
             Middleware(SecurityHeaders),

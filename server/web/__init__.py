@@ -11,6 +11,7 @@ from server.web.door import Door
 from server.web.health import Health
 from server.web.held import Held
 from server.web.kiosk import Kiosk
+from server.web.openapi import Documents
 from server.web.pages import Pages
 from server.web.phone import Phone, phone_url
 from server.web.predict import Predict
@@ -25,6 +26,7 @@ __all__ = [
     "Calibrate",
     "ConnectionCheck",
     "Connections",
+    "Documents",
     "Door",
     "Health",
     "Held",

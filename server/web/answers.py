@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from http import HTTPStatus
 
+import msgspec
+from msgspec import Struct
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
@@ -12,6 +14,12 @@ from detector import ImageError
 from server.inspection import Inspection, NoModel
 from server.streams import Hung, PoolBusy, StreamWentAway
 from server.web.uploads import BadUpload, Crowded, TooLarge
+from server.words import Reply
+
+
+def answer(body: Struct, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A body of :mod:`server.web.bodies`, as JSON."""
+    return Response(msgspec.json.encode(body), status, headers, "application/json")
 
 
 class Refused(Exception):
@@ -69,6 +77,13 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
     return JSONResponse({"error": HTTPStatus(status).phrase}, status, headers=getattr(error, "headers", None))
 
+
+UPLOADS: dict[int, Reply | str] = {
+    503: "too much is being uploaded at once: try again in a moment",
+    413: "larger than MAX_UPLOAD_MB",
+    422: "not a picture, incomplete, of absurd dimensions, or a form that lacks one",
+}
+"""Refusals of whatever takes pictures."""
 
 ERRORS = (
     Refused,

@@ -7,11 +7,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from detector import Calibration, Detector, ImageError
@@ -20,9 +20,11 @@ from detector.images import decode
 from server.inspection import Inspection
 from server.settings import Settings
 from server.streams import MAX_FRAMES, MAX_SECONDS, InferencePool, Streams, normal_scores
-from server.web.answers import Refused, float_or_nan, need_model, number
+from server.web.answers import UPLOADS, Refused, answer, float_or_nan, need_model, number
+from server.web.bodies import Calibrated, ThresholdInForce
 from server.web.held import Held, Share
 from server.web.uploads import MAX_CALIBRATION, Form, Upload, read_form, source_of_request
+from server.words import BYTES, Content, Operation, Parameter, Reply, documented
 
 MAX_CALIBRATION_IMAGES = 200
 SUSPICIOUS = 2.0
@@ -32,6 +34,13 @@ MAX_CALIBRATING = 2
 """At once, counted from when all of their pictures are here; more wait."""
 
 T = TypeVar("T")
+
+STORED = Reply("the calibration, stored", Content(Calibrated))
+NOT_STORED: dict[int, Reply | str] = {
+    503: "no model yet, or a worker hangs; nothing was changed",
+    507: "the data directory cannot be written; nothing was changed",
+}
+_K = Parameter("k", "query", "threshold = mean + k · std", {"type": "number", "minimum": 0, "default": DEFAULT_K})
 
 
 @dataclass(frozen=True)
@@ -51,14 +60,61 @@ class Calibrate:
             Route("/api/streams/{name}/calibrate", self.calibrate_stream, methods=["POST"]),
         ]
 
+    @documented(
+        Operation(
+            "Calibrate on pictures of good parts",
+            UPLOADS
+            | NOT_STORED
+            | {200: STORED, 422: "fewer than 2 pictures, one that cannot be decoded, or a k that cannot be"},
+            parameters=(_K,),
+            body=Content(
+                {
+                    "type": "object",
+                    "properties": {
+                        "files": {"type": "array", "items": BYTES, "minItems": 2, "maxItems": MAX_CALIBRATION_IMAGES},
+                        "k": {"type": "number", "minimum": 0, "description": "before that in the address"},
+                    },
+                    "required": ["files"],
+                },
+                "multipart/form-data",
+            ),
+        )
+    )
     async def calibrate(self, request: Request) -> Response:
         need_model(self.inspection)
         with self.held.share(source_of_request(request)) as share:
             form = await self._read(request, share)
             k = _k(form.fields.get("k", request.query_params.get("k")))
             async with self.calibrating:
-                return JSONResponse(await self._calibrate(form, k))
+                return answer(await self._calibrate(form, k))
 
+    @documented(
+        Operation(
+            "Calibrate on the next inspected frames of a running stream",
+            NOT_STORED
+            | {
+                200: STORED,
+                404: "there is no such stream now",
+                409: "it went away, or gave no result for 10 s; nothing was changed",
+                422: "a number that cannot be",
+            },
+            parameters=(
+                Parameter(
+                    "n",
+                    "query",
+                    "how many frames",
+                    {"type": "integer", "minimum": 2, "maximum": MAX_FRAMES, "default": 20},
+                ),
+                Parameter(
+                    "seconds",
+                    "query",
+                    "over how long, so that several parts are seen",
+                    {"type": "number", "minimum": 0, "maximum": MAX_SECONDS, "default": 10},
+                ),
+                _K,
+            ),
+        )
+    )
     async def calibrate_stream(self, request: Request) -> Response:
         need_model(self.inspection)
         name, query = request.path_params["name"], request.query_params
@@ -70,20 +126,26 @@ class Calibrate:
         model = self.inspection.model
         scores = await normal_scores(self.streams.hub, name, int(n), seconds, gone=request.is_disconnected)
         calibration = await _stored(partial(self.inspection.calibrate, model, scores, k))
-        return JSONResponse(self._calibrated(calibration))
+        return answer(self._calibrated(calibration))
 
+    @documented(
+        Operation(
+            "Forget this model's calibration",
+            NOT_STORED | {200: Reply("what is in force now", Content(ThresholdInForce))},
+        )
+    )
     async def delete_calibration(self, request: Request) -> Response:
         need_model(self.inspection)
         await _stored(self.inspection.forget_calibration)
         threshold = self.inspection.threshold
-        return JSONResponse({"threshold": threshold.value, "threshold_source": threshold.source})
+        return answer(ThresholdInForce(threshold.value, threshold.source))
 
     async def _read(self, request: Request, share: Share) -> Form:
         limit, files = self.settings.max_upload_bytes, MAX_CALIBRATION_IMAGES
         total = MAX_CALIBRATION * limit
         return await read_form(request, "files", share=share, max_file=limit, max_total=total, max_files=files)
 
-    async def _calibrate(self, form: Form, k: float) -> dict[str, Any]:
+    async def _calibrate(self, form: Form, k: float) -> Calibrated:
         if len(form.files) < 2:
             raise Refused(422, "1 picture is too few: send at least 2 pictures of normal parts, 20 or more are better")
         model = self.inspection.model
@@ -91,7 +153,7 @@ class Calibrate:
         calibration = await _stored(partial(self.inspection.calibrate, model, scores, k))
         return self._calibrated(calibration)
 
-    def _calibrated(self, calibration: Calibration) -> dict[str, Any]:
+    def _calibrated(self, calibration: Calibration) -> Calibrated:
         threshold = self.inspection.threshold
         warning = None
         if threshold.source == "environment":
@@ -104,16 +166,16 @@ class Calibrate:
             )
         elif calibration.std == 0:
             warning = "all pictures have the same score: they look like one picture sent again and again; take others"
-        return {
-            "new_threshold": calibration.threshold,
-            "mean_score": calibration.mean,
-            "std_score": calibration.std,
-            "n_images": calibration.n_images,
-            "k": calibration.k,
-            "threshold": threshold.value,
-            "threshold_source": threshold.source,
-            "warning": warning,
-        }
+        return Calibrated(
+            new_threshold=calibration.threshold,
+            mean_score=calibration.mean,
+            std_score=calibration.std,
+            n_images=calibration.n_images,
+            k=calibration.k,
+            threshold=threshold.value,
+            threshold_source=threshold.source,
+            warning=warning,
+        )
 
 
 async def _stored(change: Callable[[], T]) -> T:

@@ -11,6 +11,9 @@ from starlette.routing import Route
 
 from server.access import Origins
 from server.ground import PublicURL, canonical_origin
+from server.web.answers import answer
+from server.web.bodies import ConnectionBody
+from server.words import Content, Operation, Parameter, Reply, documented
 
 REMEMBERED_S = 60.0
 """Seconds for which a handshake that arrived without ``Upgrade`` explains that a page gets no connection."""
@@ -36,16 +39,31 @@ class ConnectionCheck:
             Route("/ws/live/{name}", self.refuse_http),
         ]
 
+    @documented(
+        Operation(
+            "What a page at this address should know when it gets no WebSocket",
+            {200: Reply("what arrived of it, and what is wrong", Content(ConnectionBody))},
+            parameters=(Parameter("page", "query", "address of the page"),),
+            is_open=True,
+        )
+    )
     async def check(self, request: Request) -> Response:
         host = request.headers.get("host", "")
         page = request.query_params.get("page", "")[:500]
-        body = {
-            "host": host[:300],
-            "access": getattr(request.state, "access", True),
-            "problem": self._problem(page, host, secure=request.url.scheme == "https"),
-        }
-        return JSONResponse(body, headers={"Cache-Control": "no-store"})
+        body = ConnectionBody(
+            host=host[:300],
+            access=getattr(request.state, "access", True),
+            problem=self._problem(page, host, secure=request.url.scheme == "https"),
+        )
+        return answer(body, headers={"Cache-Control": "no-store"})
 
+    @documented(
+        Operation(
+            "Where WebSockets are spoken: docs/protocol.md, /schema.json",
+            {426: "it came as plain HTTP, without the Upgrade header"},
+            is_open=True,
+        )
+    )
     async def refuse_http(self, request: Request) -> Response:
         # A browser's handshake has this header of its own, and a proxy that knows no WebSockets passes it on.
         if "sec-websocket-key" in request.headers:

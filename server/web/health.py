@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from detector import TaughtModel
 from server.inspection import Calibrations, Inspection
 from server.streams import InferencePool
+from server.web.answers import answer
+from server.web.bodies import HealthBody, HealthToStrangers, IceServer, StoredCalibration
+from server.words import Content, Operation, Reply, documented
 
 VERSION = version("defectvision")
 
@@ -37,14 +39,24 @@ class Health:
     def routes(self) -> list[Route]:
         return [Route("/health", self.health)]
 
+    @documented(
+        Operation(
+            "Whether parts are being inspected, and with what",
+            {
+                200: Reply("frames are inspected", Content((HealthBody, HealthToStrangers))),
+                503: Reply("they are not, `reason` says why", Content((HealthBody, HealthToStrangers))),
+            },
+            description="Whoever has not shown the access code learns the `status` only.",
+            is_open=True,
+        )
+    )
     async def health(self, request: Request) -> Response:
         body = self._health()
-        status = 200 if body["status"] == "ok" else 503
-        if not getattr(request.state, "access", True):
-            body = {"status": body["status"]}
-        return JSONResponse(body, status, headers={"Cache-Control": "no-store"})
+        status = 200 if body.status == "ok" else 503
+        told = body if getattr(request.state, "access", True) else HealthToStrangers(body.status)
+        return answer(told, status, {"Cache-Control": "no-store"})
 
-    def _health(self) -> dict[str, Any]:
+    def _health(self) -> HealthBody:
         inspection, ready = self.inspection, self.inspection.ready
         model = inspection.model if ready else None
         calibration = inspection.calibration if ready else None
@@ -53,29 +65,29 @@ class Health:
         hung = self.pool.trouble if ready else None
         # Loading counts as teaching without a measure: the page waits calmly either way.
         preparing = not ready and not self.failed.is_set()
-        return {
-            "status": "hung" if hung else "ok" if ready else "teaching" if preparing else "error",
-            "reason": hung if ready else inspection.why_no_model,
-            "progress": self.teaching_progress() if preparing and self.teaching_progress else None,
-            "model_category": inspection.category if ready else None,
-            "runtime": model.runtime if model else None,
-            "image_size": model.image_size if model else None,
-            "backbone": model.manifest.backbone if isinstance(model, TaughtModel) else None,
-            "model_hash": model.hash if model else None,
-            "threshold": inspection.threshold.value if ready else None,
-            "threshold_source": inspection.threshold.source if ready else None,
-            "calibration": None
+        return HealthBody(
+            status="hung" if hung else "ok" if ready else "teaching" if preparing else "error",
+            reason=hung if ready else inspection.why_no_model,
+            progress=self.teaching_progress() if preparing and self.teaching_progress else None,
+            model_category=inspection.category if ready else None,
+            runtime=model.runtime if model else None,
+            image_size=model.image_size if model else None,
+            backbone=model.manifest.backbone if isinstance(model, TaughtModel) else None,
+            model_hash=model.hash if model else None,
+            threshold=inspection.threshold.value if ready else None,
+            threshold_source=inspection.threshold.source if ready else None,
+            calibration=None
             if calibration is None
-            else {
-                "k": calibration.k,
-                "n_images": calibration.n_images,
-                "mean_score": calibration.mean,
-                "std_score": calibration.std,
-                "created": calibration.created,
-            },
-            "simulated": self.simulated_stream is not None,
-            "simulated_stream": self.simulated_stream,
-            "warnings": warnings,
-            "ice_servers": self.ice_servers,
-            "version": VERSION,
-        }
+            else StoredCalibration(
+                k=calibration.k,
+                n_images=calibration.n_images,
+                mean_score=calibration.mean,
+                std_score=calibration.std,
+                created=calibration.created,
+            ),
+            simulated=self.simulated_stream is not None,
+            simulated_stream=self.simulated_stream,
+            warnings=warnings,
+            ice_servers=[IceServer(**server) for server in self.ice_servers],
+            version=VERSION,
+        )

@@ -12,7 +12,7 @@ from starlette.templating import Jinja2Templates
 
 from server.web.answers import Refused
 from server.web.content_policy import content_policy
-from server.words import check_name
+from server.words import HTML, Operation, Reply, check_name, documented
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,13 @@ class Kiosk:
     def routes(self) -> list[Route]:
         return [Route("/kiosk/{name}", self.page)]
 
+    @documented(
+        Operation(
+            "One stream on a whole screen; pages of ALLOWED_ORIGINS may frame it",
+            {200: Reply("the page", HTML), 422: "a name that no stream can have"},
+            is_open=True,
+        )
+    )
     async def page(self, request: Request) -> Response:
         try:
             name = check_name(request.path_params["name"])

@@ -10,6 +10,7 @@ from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
 from server.web.health import VERSION
+from server.words import HTML, Operation, Reply, documented
 
 
 @dataclass(frozen=True)
@@ -20,5 +21,6 @@ class Pages:
     def routes(self) -> list[Route]:
         return [Route("/", self.live)]
 
+    @documented(Operation("The live page", {200: Reply("the page", HTML)}))
     async def live(self, request: Request) -> Response:
         return self.templates.TemplateResponse(request, "index.html", {"version": VERSION})

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from detector.images import decode, encode_png
@@ -19,9 +19,11 @@ from detector.score import overlay
 from server.inspection import Inspected, Inspection
 from server.settings import Settings
 from server.streams import InferencePool, Progress
-from server.web.answers import need_model
+from server.web.answers import UPLOADS, answer, need_model
+from server.web.bodies import Prediction
 from server.web.held import Held
 from server.web.uploads import Upload, read_form, source_of_request
+from server.words import BYTES, Content, Operation, Reply, documented
 
 OVERLAY_SIDE = 1280
 
@@ -37,6 +39,20 @@ class Predict:
     def routes(self) -> list[Route]:
         return [Route("/predict", self.predict, methods=["POST"])]
 
+    @documented(
+        Operation(
+            "Judge one picture",
+            UPLOADS
+            | {
+                200: Reply("what was found", Content(Prediction)),
+                503: "no model yet, too many requests are waiting, or a worker hangs: try again in a second",
+            },
+            body=Content(
+                {"type": "object", "properties": {"file": BYTES}, "required": ["file"]}, "multipart/form-data"
+            ),
+            description="JPEG, PNG or WebP.",
+        )
+    )
     async def predict(self, request: Request) -> Response:
         need_model(self.inspection)
         limit = self.settings.max_upload_bytes
@@ -44,23 +60,23 @@ class Predict:
             form = await read_form(request, "file", share=share, max_file=limit, max_total=limit, max_files=1)
             progress = Progress()
             work = partial(self._predict, form.files[0], progress.made)
-            return JSONResponse(await self.pool.run(work, progress=progress))
+            return answer(await self.pool.run(work, progress=progress))
 
-    def _predict(self, upload: Upload, progress: Callable[[], None]) -> dict[str, Any]:
+    def _predict(self, upload: Upload, progress: Callable[[], None]) -> Prediction:
         frame = decode(upload.data)
         progress()
         inspected = self.inspection.inspect_frame(frame, progress=progress)
         model = self.inspection.model
-        return {
-            "anomaly_score": inspected.score,
-            "raw_score": inspected.raw_score,
-            "is_anomaly": inspected.is_anomaly,
-            "threshold": inspected.threshold.value,
-            "heatmap_b64": _heatmap_png(inspected, frame.shape[0], frame.shape[1]),
-            "overlay_b64": _overlay_png(inspected, frame),
-            "model_category": self.inspection.category,
-            "runtime": model.runtime,
-        }
+        return Prediction(
+            anomaly_score=inspected.score,
+            raw_score=inspected.raw_score,
+            is_anomaly=inspected.is_anomaly,
+            threshold=inspected.threshold.value,
+            heatmap_b64=_heatmap_png(inspected, frame.shape[0], frame.shape[1]),
+            overlay_b64=_overlay_png(inspected, frame),
+            model_category=self.inspection.category,
+            runtime=model.runtime,
+        )
 
 
 def _heatmap_png(inspected: Inspected, height: int, width: int) -> str:

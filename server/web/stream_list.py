@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from server.streams import Streams
+from server.web.answers import answer
+from server.web.bodies import StreamListBody
+from server.words import Content, Operation, Reply, documented
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,6 @@ class StreamList:
     def routes(self) -> list[Route]:
         return [Route("/api/streams", self.list_streams)]
 
+    @documented(Operation("What is streaming now", {200: Reply("the streams", Content(StreamListBody))}))
     async def list_streams(self, request: Request) -> Response:
-        body = msgspec.json.encode({"streams": self.streams.list()})
-        return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
+        return answer(StreamListBody(self.streams.list()), headers={"Cache-Control": "no-store"})

@@ -18,16 +18,23 @@ from server.words.messages import (
     encode,
 )
 from server.words.naming import Load, Transport, check_max_fps, check_name
+from server.words.operations import BYTES, HTML, Content, Operation, Parameter, Reply, documented
 
 __all__ = [
+    "BYTES",
     "HEATMAP_AT_THRESHOLD",
+    "HTML",
     "CameraInfo",
+    "Content",
     "Error",
     "Goodbye",
     "Heatmap",
     "Load",
     "Message",
+    "Operation",
+    "Parameter",
     "Picture",
+    "Reply",
     "Result",
     "Simulated",
     "Status",
@@ -37,6 +44,7 @@ __all__ = [
     "Verdict",
     "check_max_fps",
     "check_name",
+    "documented",
     "encode",
     "messages",
 ]

@@ -17,13 +17,14 @@ HEATMAP_AT_THRESHOLD = 128
 
 Verdict = Literal["NORMAL", "ANOMALY"]
 StreamState = Literal["live", "silent", "waiting"]
+Count = Annotated[int, Meta(ge=0)]
 
 
 class Heatmap(Struct, frozen=True):
     """The anomaly map of one frame, 8 bits a value, absolute scale."""
 
-    width: Annotated[int, Meta(description="columns")]
-    height: Annotated[int, Meta(description="rows")]
+    width: Annotated[Count, Meta(description="columns")]
+    height: Annotated[Count, Meta(description="rows")]
     data: Annotated[
         str,
         Meta(description="base64 of width × height bytes, row by row; 128 is the threshold, 255 twice that or more"),
@@ -33,15 +34,15 @@ class Heatmap(Struct, frozen=True):
 class Picture(Struct, frozen=True):
     """A small JPEG of the inspected frame, for viewers that have no camera of their own."""
 
-    width: Annotated[int, Meta(description="pixels")]
-    height: Annotated[int, Meta(description="pixels")]
+    width: Annotated[Count, Meta(description="pixels")]
+    height: Annotated[Count, Meta(description="pixels")]
     data: Annotated[str, Meta(description="base64 of a JPEG file")]
 
 
 class Simulated(Struct, frozen=True):
     """What the simulated line put in front of its simulated camera."""
 
-    part: Annotated[int, Meta(description="number of the part, from 0")]
+    part: Annotated[Count, Meta(description="number of the part, from 0")]
     defect: Annotated[str | None, Meta(description="scratch, dent, contamination, incomplete, or null for a good part")]
 
 
@@ -52,8 +53,8 @@ class CameraInfo(Struct, frozen=True):
     since: Annotated[str, Meta(description="when this state began, ISO 8601")]
     retry_in_s: Annotated[float | None, Meta(description="seconds until the next try, only while retrying")]
     source: Annotated[str, Meta(description="its address, without credentials")]
-    connects: Annotated[int, Meta(description="how often it came alive")]
-    failures: Annotated[int, Meta(description="tries that failed and connections that were lost")]
+    connects: Annotated[Count, Meta(description="how often it came alive")]
+    failures: Annotated[Count, Meta(description="tries that failed and connections that were lost")]
     last_error: Annotated[str | None, Meta(description="why the last of them")]
 
 
@@ -64,15 +65,15 @@ class StreamInfo(Struct, frozen=True):
     transport: Annotated[str, Meta(description="websocket, webrtc, camera or simulated")]
     simulated: Annotated[bool, Meta(description="true when its pictures are rendered by code")]
     since: Annotated[str, Meta(description="when it was opened, ISO 8601")]
-    received: Annotated[int, Meta(description="frames that arrived on this connection")]
-    inspected: Annotated[int, Meta(description="frames that got a verdict")]
-    dropped: Annotated[int, Meta(description="frames replaced by a newer one, too old, or over max_fps")]
-    failed: Annotated[int, Meta(description="frames that could not be decoded or inspected")]
-    anomalies: Annotated[int, Meta(description="frames with the verdict ANOMALY")]
+    received: Annotated[Count, Meta(description="frames that arrived on this connection")]
+    inspected: Annotated[Count, Meta(description="frames that got a verdict")]
+    dropped: Annotated[Count, Meta(description="frames replaced by a newer one, too old, or over max_fps")]
+    failed: Annotated[Count, Meta(description="frames that could not be decoded or inspected")]
+    anomalies: Annotated[Count, Meta(description="frames with the verdict ANOMALY")]
     received_per_s: Annotated[float, Meta(description="over the last 5 seconds")]
     inspected_per_s: Annotated[float, Meta(description="over the last 5 seconds")]
     latency_ms: Annotated[float | None, Meta(description="median of the last 30 results; null before the first")]
-    viewers: Annotated[int, Meta(description="listeners on /ws/live/NAME")]
+    viewers: Annotated[Count, Meta(description="listeners on /ws/live/NAME")]
     state: Annotated[
         Literal["live", "silent"], Meta(description="silent: no frame for SILENT_AFTER_S seconds; live otherwise")
     ]
@@ -89,9 +90,10 @@ class Result(Struct, frozen=True, tag="result", tag_field="type"):
     """One inspected frame."""
 
     stream: Annotated[str, Meta(description="name of the stream")]
-    seq: Annotated[int, Meta(description="number of the frame on its connection, from 0")]
+    seq: Annotated[Count, Meta(description="number of the frame on its connection, from 0")]
     score: Annotated[
-        float, Meta(description="0..1 for display: raw_score / threshold / 2, cut at 1; 0.5 at the threshold")
+        float,
+        Meta(ge=0, le=1, description="0..1 for display: raw_score / threshold / 2, cut at 1; 0.5 at the threshold"),
     ]
     raw_score: Annotated[
         float, Meta(description="image score: the largest value of the anomaly map, a feature distance")
@@ -102,11 +104,11 @@ class Result(Struct, frozen=True, tag="result", tag_field="type"):
     ]
     is_anomaly: Annotated[bool, Meta(description="raw_score > threshold")]
     verdict: Annotated[Verdict, Meta(description="NORMAL or ANOMALY")]
-    received: Annotated[int, Meta(description="frames that arrived on this connection")]
-    inspected: Annotated[int, Meta(description="frames that got a verdict, this one included")]
-    dropped: Annotated[int, Meta(description="frames replaced by a newer one, too old, or over max_fps")]
-    failed: Annotated[int, Meta(description="frames that could not be decoded or inspected")]
-    anomalies: Annotated[int, Meta(description="frames with the verdict ANOMALY, this one included")]
+    received: Annotated[Count, Meta(description="frames that arrived on this connection")]
+    inspected: Annotated[Count, Meta(description="frames that got a verdict, this one included")]
+    dropped: Annotated[Count, Meta(description="frames replaced by a newer one, too old, or over max_fps")]
+    failed: Annotated[Count, Meta(description="frames that could not be decoded or inspected")]
+    anomalies: Annotated[Count, Meta(description="frames with the verdict ANOMALY, this one included")]
     latency_ms: Annotated[float, Meta(description="from the frame's arrival to this result, milliseconds")]
     heatmap: Annotated[Heatmap, Meta(description="where the frame deviates")]
     picture: Annotated[Picture | UnsetType, Meta(description="only with ?picture=1: a small JPEG of the frame")] = UNSET
@@ -119,12 +121,12 @@ class Error(Struct, frozen=True, tag="error", tag_field="type"):
     """One frame that could not be inspected. The connection goes on."""
 
     stream: Annotated[str, Meta(description="name of the stream")]
-    seq: Annotated[int, Meta(description="number of the frame on its connection, from 0")]
+    seq: Annotated[Count, Meta(description="number of the frame on its connection, from 0")]
     error: Annotated[str, Meta(description="what was wrong with the frame, and what to do")]
-    received: Annotated[int, Meta(description="as in a result")]
-    inspected: Annotated[int, Meta(description="as in a result")]
-    dropped: Annotated[int, Meta(description="as in a result")]
-    failed: Annotated[int, Meta(description="as in a result, this frame included")]
+    received: Annotated[Count, Meta(description="as in a result")]
+    inspected: Annotated[Count, Meta(description="as in a result")]
+    dropped: Annotated[Count, Meta(description="as in a result")]
+    failed: Annotated[Count, Meta(description="as in a result, this frame included")]
 
 
 class Status(Struct, frozen=True, tag="status", tag_field="type"):
@@ -156,9 +158,19 @@ def encode(message: Message) -> str:
 
 
 def schema() -> dict[str, Any]:
-    """JSON schema of everything the server sends, by message name."""
-    _, components = msgspec.json.schema_components((Result, Error, Status, Goodbye))
-    return dict(components)
+    """JSON Schema (2020-12) of a message: one of those the server sends, told apart by ``type``, and nothing else.
+
+    Later versions may add fields and kinds of messages, and take none away: so fields that are not named here are
+    allowed, and who checks messages with an older schema goes on working if it skips a ``type`` it does not know.
+    """
+    described = msgspec.json.schema(Message)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A message of DefectVision",
+        "oneOf": described["anyOf"],  # no two have the same type
+        "discriminator": described["discriminator"],
+        "$defs": described["$defs"],
+    }
 
 
 def reference() -> str:

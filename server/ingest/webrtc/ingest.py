@@ -36,7 +36,7 @@ from detector.images import BGRImage
 from server.ingest.webrtc import aiortc_receiver
 from server.ingest.webrtc.session_description import checked_offer, with_bitrates
 from server.streams import OpenStream, Streams
-from server.words import Goodbye, Load, encode
+from server.words import Content, Goodbye, Load, Operation, Reply, documented, encode
 
 logger = logging.getLogger("defectvision.webrtc")
 
@@ -115,6 +115,18 @@ class WebRTCIngest:
         """Senders connected or connecting."""
         return len(self._peers) + self._answering
 
+    @documented(
+        Operation(
+            "Send video over WebRTC",
+            {
+                200: Reply("the answer", Content(Answer)),
+                413: f"the offer is larger than {MAX_BODY // 1024} kB",
+                422: "not a usable offer: offer one video track as VP8 or H264",
+                503: "too many senders, or no way to reach this machine: use WebSocket",
+            },
+            body=Content(Offer),
+        )
+    )
     async def offer(self, request: Request) -> Response:
         """``POST /webrtc/offer``: 200 with the answer, 413, 422 or 503 with ``{"error": ...}``."""
         body = await _read(request)

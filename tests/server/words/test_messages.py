@@ -6,12 +6,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from msgspec import UNSET
 
 from server.words.messages import (
@@ -32,9 +33,11 @@ from server.words.messages import (
 from tests.server.fakes import read
 
 ROOT = Path(__file__).parents[3]
+VALIDATOR = Draft202012Validator(schema())
 
 count = st.integers(0, 2**53)
 number = st.floats(0, 1e9)
+share = st.floats(0, 1)
 text = st.text(st.characters(exclude_categories=["Cs"]))
 heatmaps = st.builds(Heatmap, count, count, text)
 pictures = st.builds(Picture, count, count, text)
@@ -43,7 +46,7 @@ results = st.builds(
     Result,
     stream=text,
     seq=count,
-    score=number,
+    score=share,
     raw_score=number,
     threshold=number,
     threshold_source=st.sampled_from(["environment", "calibration", "model", "uncalibrated"]),
@@ -71,31 +74,34 @@ goodbyes = st.builds(Goodbye, text, st.integers(1000, 4999), text)
 @given(results | errors | statuses | goodbyes)
 def test_every_message_is_what_the_schema_says(message: Message) -> None:
     assert read(encode(message)) == message
-    _check(json.loads(encode(message)), schema()[type(message).__name__])
+    VALIDATOR.validate(json.loads(encode(message)))
 
 
-def _check(value: Any, rules: dict[str, Any]) -> None:
-    """As much of JSON schema as ours uses."""
-    if "$ref" in rules:
-        _check(value, schema()[rules["$ref"].rpartition("/")[2]])
-    elif "anyOf" in rules:
-        fits = []
-        for rule in rules["anyOf"]:
-            try:
-                _check(value, rule)
-                fits.append(rule)
-            except AssertionError:
-                pass
-        assert fits, value
-    elif "enum" in rules:
-        assert value in rules["enum"]
-    elif rules["type"] == "object":
-        assert set(rules["required"]) <= set(value) <= set(rules["properties"])
-        for name, member in value.items():
-            _check(member, rules["properties"][name])
-    else:
-        types = {"string": str, "integer": int, "number": float | int, "boolean": bool, "null": type(None)}
-        assert isinstance(value, types[rules["type"]])
+@given(results | errors | statuses | goodbyes, st.data())
+def test_what_lacks_a_field_or_holds_another_kind_of_value_is_no_message(message: Message, data: st.DataObject) -> None:
+    body = json.loads(encode(message))
+    needed = schema()["$defs"][type(message).__name__]["required"]
+    name = data.draw(st.sampled_from(needed))
+    assert not VALIDATOR.is_valid({key: value for key, value in body.items() if key != name})
+    assert not VALIDATOR.is_valid(body | {name: ["none", "of", "ours"]})
+    assert VALIDATOR.is_valid(body | {"field_of_a_later_version": 1})
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.just("type"), inner, max_size=3),
+    )
+)
+def test_any_other_json_is_refused(body: object) -> None:
+    assert not VALIDATOR.is_valid(body)
+
+
+def test_the_schema_is_one_and_has_a_root_that_refuses() -> None:
+    Draft202012Validator.check_schema(schema())
+    kinds = {kind.__name__ for kind in get_args(Message)}
+    assert {one["$ref"].rpartition("/")[2] for one in schema()["oneOf"]} == kinds
+    assert not VALIDATOR.is_valid({"type": "frame"}) and not VALIDATOR.is_valid({})
 
 
 def test_field_order_is_the_order_on_the_wire() -> None:

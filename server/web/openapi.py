@@ -1,0 +1,229 @@
+"""``GET /openapi.json``, ``/schema.json`` and ``/docs``: what this server takes and answers, made from its code.
+
+Routes say it themselves (``@documented``, :mod:`server.words`); what every route has in common, and the pages that are
+answered before any route is reached, stand here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.templating import Jinja2Templates
+
+from server.web.bodies import Refusal
+from server.web.health import VERSION
+from server.words import HTML, Content, Operation, Parameter, Reply, documented, messages
+
+DESCRIPTION = """\
+JSON over HTTP, UTF-8. `raw_score` and `threshold` are feature distances of the model in use.
+
+Frames come in over `WS /ws/stream?name=NAME` or `POST /webrtc/offer`; results are heard on `WS /ws/live/NAME`. The JSON
+Schema of what is said there is `/schema.json`; docs/protocol.md tells the rest.
+
+On loopback no access code is asked for unless one is set. Fields may be added in later versions, none is taken away.
+"""
+
+EVERYWHERE = {
+    401: "the access code is missing or wrong",
+    403: "it comes from another web site's page, or through a name this server does not have",
+    408: "the request comes too slowly",
+    414: "the address is absurdly long",
+    429: "too many wrong access codes: wait as long as Retry-After says",
+    431: "a header is absurdly long",
+    500: "the server failed; its log says why",
+}
+"""Refusals of every operation that is not open, whatever it does."""
+TO_ALL = (403, 408, 414, 431, 500)
+"""Those of the open ones."""
+
+_CODE = Parameter("code", "query", "the access code, as in the QR code's address")
+_NEXT = Parameter("next", "query", "path on this server to go to then")
+_IN = Reply("on to `next`, with a cookie if the code was right", headers={"Location": "where to go"})
+ENTER = {
+    "get": Operation(
+        "The form that asks for the access code",
+        {200: Reply("the form", HTML), 303: _IN, 401: Reply("the form again: wrong code", HTML)},
+        parameters=(_CODE, _NEXT),
+        is_open=True,
+    ),
+    "post": Operation(
+        "Show the access code and get a cookie",
+        {
+            200: Reply("the form: no code was given", HTML),
+            303: _IN,
+            401: Reply("the form again: wrong code", HTML),
+            413: "the form is too large",
+        },
+        body=Content(
+            {"type": "object", "properties": {"code": {"type": "string"}, "next": {"type": "string"}}},
+            "application/x-www-form-urlencoded",
+        ),
+        is_open=True,
+    ),
+}
+"""Answered before any route is reached."""
+
+
+@dataclass
+class Documents:
+    """Describes the routes of the application it is asked in."""
+
+    templates: Jinja2Templates
+    described: Sequence[BaseRoute]
+
+    @property
+    def routes(self) -> list[Route]:
+        return [
+            Route("/openapi.json", self.openapi),
+            Route("/schema.json", self.schema),
+            Route("/docs", self.page),
+        ]
+
+    @documented(
+        Operation(
+            "This description, as OpenAPI 3.1",
+            {200: Reply("the document", Content({"type": "object", "required": ["openapi", "paths"]}))},
+        )
+    )
+    async def openapi(self, request: Request) -> Response:
+        return JSONResponse(self.document)
+
+    @documented(
+        Operation(
+            "JSON Schema (2020-12) of the messages on WebSockets and data channels",
+            {200: Reply("the schema", Content({"type": "object", "required": ["$schema", "oneOf", "$defs"]}))},
+        )
+    )
+    async def schema(self, request: Request) -> Response:
+        return JSONResponse(messages.schema())
+
+    @documented(Operation("This description, as a page", {200: Reply("the page", HTML)}))
+    async def page(self, request: Request) -> Response:
+        return self.templates.TemplateResponse(request, "docs.html", {"document": self.document, "phrase": _phrase})
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        return describe(self.described)
+
+
+def describe(routes: Iterable[BaseRoute]) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of these routes; those that are no HTTP endpoints (WebSockets, files) are left out.
+
+    Raises:
+        AttributeError: an endpoint does not say what it does.
+    """
+    schemas = _Schemas()
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        if isinstance(route, Route):
+            for method in sorted((route.methods or set()) - {"HEAD"}):
+                path = paths.setdefault(route.path, {})
+                path[method.lower()] = _operation(operation_of(route), schemas, route.path, method)
+    paths["/enter"] = {
+        method: _operation(operation, schemas, "/enter", method.upper()) for method, operation in ENTER.items()
+    }
+    return {
+        "openapi": "3.1.1",
+        "info": {"title": "DefectVision", "version": VERSION, "description": DESCRIPTION},
+        "servers": [{"url": "./", "description": "where this document came from"}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas.components(),
+            "securitySchemes": {
+                "code": {"type": "http", "scheme": "bearer", "description": "the access code"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": "defectvision_access"},
+            },
+        },
+        "security": [{"code": []}, {"cookie": []}, {}],
+    }
+
+
+def operation_of(route: Route) -> Operation:
+    """What a route's endpoint says of itself.
+
+    Raises:
+        AttributeError: nothing.
+    """
+    operation: Operation = route.endpoint.operation  # type: ignore[attr-defined]
+    return operation
+
+
+def _operation(operation: Operation, schemas: _Schemas, path: str, method: str) -> dict[str, Any]:
+    common = {status: EVERYWHERE[status] for status in (TO_ALL if operation.is_open else EVERYWHERE)}
+    answers = common | dict(operation.answers)
+    described: dict[str, Any] = {
+        "summary": operation.summary,
+        "operationId": re.sub(r"\W+", "_", f"{method.lower()}{path}").strip("_"),
+        "responses": {str(status): _answer(answers[status], schemas) for status in sorted(answers)},
+    }
+    if operation.description:
+        described["description"] = operation.description
+    # Every path of ours has one name in it at most, a stream's.
+    in_path = tuple(Parameter(name, "path", "name of a stream") for name in re.findall(r"{(\w+)}", path))
+    if parameters := (*in_path, *operation.parameters):
+        described["parameters"] = [_parameter(one) for one in parameters]
+    if operation.body is not None:
+        described["requestBody"] = {"required": True, "content": _content(operation.body, schemas)}
+    if operation.is_open:
+        described["security"] = []
+    return described
+
+
+def _answer(answer: Reply | str, schemas: _Schemas) -> dict[str, Any]:
+    if isinstance(answer, str):
+        answer = Reply(answer, Content(Refusal))
+    described: dict[str, Any] = {"description": answer.description}
+    if answer.headers:
+        described["headers"] = {
+            name: {"description": words, "schema": {"type": "string"}} for name, words in answer.headers.items()
+        }
+    if answer.content is not None:
+        described["content"] = _content(answer.content, schemas)
+    return described
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "required": parameter.place == "path",
+        "description": parameter.description,
+        "schema": dict(parameter.schema),
+    }
+
+
+def _content(content: Content, schemas: _Schemas) -> dict[str, Any]:
+    return {content.media_type: {"schema": schemas.of(content.body)}}
+
+
+class _Schemas:
+    """The JSON Schemas of bodies, those of Structs by reference."""
+
+    def __init__(self) -> None:
+        self._kinds: list[Any] = []
+
+    def of(self, body: Any) -> dict[str, Any]:
+        if isinstance(body, Mapping):
+            return dict(body)
+        if isinstance(body, tuple):
+            return {"oneOf": [self.of(one) for one in body]}
+        if body not in self._kinds:
+            self._kinds.append(body)
+        (schema,), _ = msgspec.json.schema_components([body], ref_template="#/components/schemas/{name}")
+        return schema
+
+    def components(self) -> dict[str, Any]:
+        return msgspec.json.schema_components(self._kinds, ref_template="#/components/schemas/{name}")[1]
+
+
+def _phrase(status: str) -> str:
+    return HTTPStatus(int(status)).phrase

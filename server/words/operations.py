@@ -1,0 +1,72 @@
+"""What an HTTP endpoint takes and answers, said beside it; ``/openapi.json`` is made of this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Content:
+    """A body.
+
+    Attributes:
+        body: a msgspec Struct, or a tuple of some of which it is one; or a JSON Schema of anything else.
+        media_type: what it is sent as.
+    """
+
+    body: Any
+    media_type: str = "application/json"
+
+
+BYTES: Mapping[str, Any] = {"type": "string", "format": "binary"}
+HTML = Content({"type": "string"}, "text/html")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A value in the address; those in the path of a route are known from there. ``schema``: JSON Schema of it."""
+
+    name: str
+    place: Literal["path", "query"]
+    description: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What comes with one status code. Without content, nothing comes."""
+
+    description: str
+    content: Content | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path.
+
+    Attributes:
+        answers: by status code: an answer, or, for a refusal (``{"error": …}``), what it means.
+        is_open: whether it is answered to those who have not shown the access code.
+    """
+
+    summary: str
+    answers: Mapping[int, Reply | str]
+    description: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    body: Content | None = None
+    is_open: bool = False
+
+
+def documented(operation: Operation) -> Callable[[Endpoint], Endpoint]:
+    """Say of an endpoint what it takes and answers."""
+
+    def document(endpoint: Endpoint) -> Endpoint:
+        endpoint.operation = operation  # type: ignore[attr-defined]
+        return endpoint
+
+    return document

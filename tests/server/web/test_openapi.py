@@ -1,0 +1,294 @@
+"""The OpenAPI document and the JSON Schema of the messages, against the server that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.routing import Mount, Route, WebSocketRoute
+from websockets.asyncio.client import connect
+
+from server.app import create_app
+from server.inspection import calibrations
+from server.settings import PulledCamera, Settings
+from server.streams import stream_calibration
+from server.streams.pool import MAX_REQUESTS
+from server.web import openapi
+from tests.running import Running, running
+from tests.server.camera_fakes import write_pictures
+from tests.server.fakes import BAD, BROKEN, GOOD, WAIT_S, FakeModel, healthy, http, picture, serving
+
+CODE = "a code nobody guesses"
+JSON = "application/json"
+Ask = Callable[..., Coroutine[Any, Any, httpx.Response]]
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    app = create_app(Settings(data_dir=tmp_path_factory.mktemp("data")))
+    return openapi.describe(app.routes)
+
+
+def test_it_is_an_openapi_document(document: dict[str, Any]) -> None:
+    OpenAPIV31SpecValidator(document).validate()
+    identifiers = [one["operationId"] for path in document["paths"].values() for one in path.values()]
+    assert len(identifiers) == len(set(identifiers))
+    assert json.loads(json.dumps(document)) == document
+
+
+def test_every_route_is_in_it(tmp_path: Path, document: dict[str, Any]) -> None:
+    app = create_app(Settings(data_dir=tmp_path))
+    routes = {
+        (route.path, method) for route in app.routes if isinstance(route, Route) for method in route.methods or ()
+    }
+    described = {(path, method.upper()) for path, operations in document["paths"].items() for method in operations}
+    assert {one for one in routes if one[1] != "HEAD"} == {one for one in described if one[0] != "/enter"}
+    others = [route for route in app.routes if not isinstance(route, Route)]
+    assert all(isinstance(route, WebSocketRoute | Mount) for route in others)
+
+
+class Checked:
+    """A client that holds every answer against the document."""
+
+    def __init__(self, client: httpx.AsyncClient, document: dict[str, Any]) -> None:
+        self.client, self.document = client, document
+        self.seen: set[tuple[str, str, int]] = set()
+
+    async def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        answer = await self.client.request(method, path, follow_redirects=False, **options)
+        self.check(method, answer)
+        return answer
+
+    def check(self, method: str, answer: httpx.Response) -> None:
+        path = answer.request.url.path
+        fitting = [one for one in self.document["paths"] if re.fullmatch(re.sub(r"{\w+}", "[^/]+", one), path)]
+        template = path if path in fitting else fitting[0]
+        operation = self.document["paths"][template][method.lower()]
+        assert answer.status_code != 500, answer.text
+        described = operation["responses"].get(str(answer.status_code))
+        assert described, f"{method} {path} answered {answer.status_code}, which is not described: {answer.text[:200]}"
+        content, given = described.get("content", {}), answer.headers.get("content-type", "").partition(";")[0]
+        if content:
+            assert given in content
+            if given == JSON:
+                self.valid(answer.json(), content[JSON]["schema"])
+        for header in described.get("headers", {}):
+            assert header in answer.headers
+        self.seen.add((template, method.lower(), answer.status_code))
+
+    def valid(self, body: Any, schema: dict[str, Any]) -> None:
+        Draft202012Validator({**self.document, **schema}).validate(body)
+        name = schema.get("$ref", "").rpartition("/")[2]
+        if name:
+            described = set(self.document["components"]["schemas"][name]["properties"])
+            assert set(body) <= described, "every field is described"
+
+
+def parts(*pictures: bytes, name: str = "files") -> list[tuple[str, tuple[str, bytes]]]:
+    return [(name, (f"{number}.png", data)) for number, data in enumerate(pictures)]
+
+
+@pytest.fixture
+async def open_server(model: FakeModel, tmp_path: Path) -> AsyncIterator[Running]:
+    camera = PulledCamera("press", str(write_pictures(tmp_path / "pictures", [40, 60])), fps=50)
+    async with serving(model, tmp_path / "data", cameras=(camera,), max_upload_mb=0.2, watchdog_s=0.3) as server:
+        yield server
+
+
+async def test_what_the_server_answers_is_what_the_document_says(
+    open_server: Running,
+    model: FakeModel,
+    tmp_path: Path,
+    document: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every status that is described is provoked, but for those that take another server, a stuck disk or a bug."""
+    monkeypatch.setattr(stream_calibration, "SILENCE_S", 0.2)
+    async with http(open_server) as client:
+        checked = Checked(client, document)
+        ask = checked.ask
+        for path in ("/", "/phone", "/docs", "/openapi.json", "/schema.json", "/health", "/api/streams", "/ca"):
+            await ask("GET", path)
+        for path in ("/enter", "/api/connection", "/ws/stream", "/ws/live/press", "/kiosk/press", "/kiosk/no%20name"):
+            await ask("GET", path)
+        await _predict(ask, client)
+        await _calibrate(ask, open_server, monkeypatch)
+        await ask("POST", "/webrtc/offer", json={"sdp": "nothing", "type": "offer"})
+        await ask("POST", "/webrtc/offer", content=b"x" * 300_000)
+        for path, method in (("/", "GET"), ("/health", "GET"), ("/predict", "POST"), ("/calibration", "DELETE")):
+            await ask(method, path, headers={"Host": "evil.example"})
+        model.gate.clear()
+        await ask("POST", "/predict", files=parts(GOOD, name="file"))
+        await ask("GET", "/health")
+        model.gate.set()
+
+    async with _closed(model, tmp_path) as server, http(server) as client:
+        strange = Checked(client, document)
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                answer = await strange.ask(method.upper(), path.replace("{name}", "press"))
+                assert (answer.status_code != 401) == (operation.get("security") == []), path
+        await strange.ask("GET", "/enter", params={"code": "wrong"})
+        await strange.ask("POST", "/enter", data={"code": CODE})
+        await strange.ask("GET", "/enter", params={"code": CODE})
+        client.cookies.clear()
+        await strange.ask("POST", "/enter", data={"code": "wrong"})
+        await strange.ask("POST", "/enter", data={"code": "x" * 9000})
+        for number in range(20):
+            await strange.ask("GET", "/api/streams", headers={"Authorization": f"Bearer wrong {number}"})
+
+    described = {
+        (path, method, int(status))
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        for status in operation["responses"]
+    }
+    left = {one for one in described - checked.seen - strange.seen if one[2] not in openapi.EVERYWHERE}
+    assert left == NOT_PROVOKED
+    everywhere = {status for _, _, status in checked.seen | strange.seen} & set(openapi.EVERYWHERE)
+    assert everywhere >= {401, 403, 429}
+
+
+NOT_PROVOKED = {
+    ("/ca", "get", 200),  # takes a certificate authority: tests/server/test_serve.py
+    ("/calibrate", "post", 503),  # as /predict: test_watchdog.py
+    ("/calibration", "delete", 503),  # before there is a model: test_routes.py
+    ("/api/streams/{name}/calibrate", "post", 503),
+    ("/api/streams/{name}/calibrate", "post", 507),
+    ("/calibration", "delete", 507),
+    ("/webrtc/offer", "post", 200),  # takes a browser or aiortc: test_webrtc.py
+    ("/webrtc/offer", "post", 503),
+}
+
+
+def _closed(model: FakeModel, folder: Path) -> Any:
+    settings = Settings(data_dir=folder / "closed", access_code=CODE)
+    return running(create_app(settings, code=CODE, make_model=lambda: model), settings)  # type: ignore[arg-type, return-value]
+
+
+async def _predict(ask: Ask, client: httpx.AsyncClient) -> None:
+    await ask("POST", "/predict", files=parts(BAD, name="file"))
+    await ask("POST", "/predict", files=parts(BROKEN, name="file"))
+    await ask("POST", "/predict", files=parts(b"x" * 300_000, name="file"))
+
+
+async def _calibrate(ask: Ask, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = [picture(brightness) for brightness in (40, 50, 60)]
+    await ask("POST", "/calibrate", files=parts(*good))
+    await ask("GET", "/health")
+    await ask("POST", "/calibrate", files=parts(GOOD))
+    await ask("POST", "/calibrate", files=parts(b"x" * 5_000_000))
+    await ask("DELETE", "/calibration")
+    await ask("POST", "/api/streams/press/calibrate", params={"n": 2, "seconds": 0})
+    await ask("POST", "/api/streams/gone/calibrate")
+    await ask("POST", "/api/streams/press/calibrate", params={"n": "many"})
+    async with connect(f"{server.ws}/ws/stream?name=quiet"):
+        await ask("POST", "/api/streams/quiet/calibrate", params={"n": 2, "seconds": 0})
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(calibrations, "write_atomically", full)
+        await ask("POST", "/calibrate", files=parts(*good))
+
+
+async def test_while_there_is_no_model_the_answers_are_described_too(
+    model: FakeModel, tmp_path: Path, document: dict[str, Any]
+) -> None:
+    def never() -> Any:
+        model.gate.wait(WAIT_S)
+        raise RuntimeError("the test is over")
+
+    model.gate.clear()
+    async with serving(never, tmp_path) as server, http(server) as client:
+        checked = Checked(client, document)
+        await healthy(server, 503)
+        for method, path in (
+            ("GET", "/health"),
+            ("POST", "/predict"),
+            ("POST", "/calibrate"),
+            ("POST", "/api/streams/press/calibrate"),
+            ("DELETE", "/calibration"),
+        ):
+            assert (await checked.ask(method, path)).status_code == 503
+        model.gate.set()
+
+
+async def test_a_busy_server_answers_as_described(model: FakeModel, tmp_path: Path, document: dict[str, Any]) -> None:
+    async with serving(model, tmp_path) as server, http(server) as client:
+        checked = Checked(client, document)
+        model.gate.clear()
+        asked = [
+            asyncio.create_task(checked.ask("POST", "/predict", files=parts(GOOD, name="file")))
+            for _ in range(MAX_REQUESTS + 1)
+        ]
+        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        model.gate.set()
+        statuses = sorted(answer.status_code for answer in await asyncio.gather(*asked))
+        assert statuses == [200] * MAX_REQUESTS + [503]
+
+
+async def test_what_is_served_is_what_was_described(open_server: Running, document: dict[str, Any]) -> None:
+    async with http(open_server) as client:
+        assert (await client.get("/openapi.json")).json() == document
+        page = (await client.get("/docs")).text
+        for path, operations in document["paths"].items():
+            for method in operations:
+                assert f"{method.upper()} {path}" in page
+        for name in document["components"]["schemas"]:
+            assert f'id="{name}"' in page
+        assert "http://" not in page.replace("https://json-schema.org", ""), "nothing comes from elsewhere"
+
+
+async def test_a_running_server_s_messages_are_valid_and_others_are_not(
+    open_server: Running,
+) -> None:
+    async with http(open_server) as client:
+        schema = (await client.get("/schema.json")).json()
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    kinds: dict[str, dict[str, Any]] = {}
+    async with (
+        connect(f"{open_server.ws}/ws/live/robot?picture=1") as viewer,
+        connect(f"{open_server.ws}/ws/stream?name=robot") as robot,
+        asyncio.timeout(WAIT_S),
+    ):
+        await robot.send(GOOD)
+        await robot.recv()
+        await robot.send(BROKEN)
+        while len(kinds) < 3:
+            message = json.loads(await viewer.recv())
+            validator.validate(message)
+            kinds[message["type"]] = message
+    assert set(kinds) == {"result", "error", "status"}
+    for message in kinds.values():
+        for name in message:
+            assert not validator.is_valid({key: value for key, value in message.items() if key != name}) or name in (
+                "picture",
+                "simulated",
+            )
+            assert not validator.is_valid(message | {name: {"not": "that"}})
+        assert validator.is_valid(message | {"field_of_a_later_version": 1})
+    for wrong in (
+        {},
+        [],
+        None,
+        "result",
+        7,
+        {"type": "result"},
+        {"type": "frame"},
+        kinds["status"] | {"type": "error"},
+    ):
+        assert not validator.is_valid(wrong)
+    assert not validator.is_valid(kinds["result"] | {"score": 1.5})
+    assert not validator.is_valid(kinds["result"] | {"inspected": -1})
+    assert not validator.is_valid(kinds["status"] | {"state": "asleep"})
