@@ -13,7 +13,7 @@ import msgspec
 from starlette.config import Config
 
 from detector.runtimes import RUNTIMES
-from server.cameras import Crop, Framing, Throttle, check_source
+from server.cameras import Crop, Framing, Patience, Throttle, check_source
 from server.ground import PublicURL, canonical_origin, is_loopback
 from server.words import check_name
 
@@ -30,7 +30,8 @@ class SettingsError(Exception):
 
 class PulledCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A camera the server fetches frames from itself. ``source``: rtsp:// or http:// address, device number, video
-    file or folder of pictures; ``crop``: ``X,Y,W,H`` in pixels."""
+    file or folder of pictures; ``crop``: ``X,Y,W,H`` in pixels; ``patience``: seconds without a frame after which it is
+    opened anew."""
 
     name: str
     source: str
@@ -38,6 +39,7 @@ class PulledCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     height: int | None = None
     fps: float | None = None
     crop: str | None = None
+    patience: float | None = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,8 @@ def _cameras(text: str) -> tuple[PulledCamera, ...]:
         Framing(camera.width, camera.height, Crop.parse(camera.crop) if camera.crop else None)
         if camera.fps is not None:
             Throttle(camera.fps)
+        if camera.patience is not None:
+            Patience.between_frames(camera.patience)
     return cameras
 
 

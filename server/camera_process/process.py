@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import signal
-import socket
 import ssl
 import threading
 import time
@@ -18,8 +17,9 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from server.camera_process.sender import Destination, Sender
+from server.camera_process.stream_name import default_name
 from server.camera_process.websocket_sender import WebSocketSender
-from server.cameras import Camera, Crop, check_source, is_device
+from server.cameras import Camera, Crop, Patience, check_source, is_address, is_device
 
 logger = logging.getLogger("defectvision.camera")
 
@@ -48,6 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--height", type=int, help="pixels")
     add("--fps", type=float, help="at most so many frames a second (default for a folder: 5)")
     add("--crop", metavar="X,Y,W,H", type=_checked(Crop.parse), help="send only this part, pixels")
+    add("--patience", type=float, metavar="S", help="reopen it after so many seconds without a frame (default: 5)")
     add("--quality", type=_checked(_quality), help="of the JPEG over websocket, 1 to 100 (default: 85)")
     add("--code", type=_checked(_code), help="access code (default: environment variable ACCESS_CODE)")
     add("--ca", metavar="FILE", type=_checked(_certificate), help="certificate to trust, PEM")
@@ -71,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
             height=arguments.height,
             fps=arguments.fps,
             crop=arguments.crop,
+            patience=Patience() if arguments.patience is None else Patience.between_frames(arguments.patience),
             on_frame=sender.offer,
         )
     except ValueError as error:
@@ -85,13 +87,13 @@ def run(arguments: argparse.Namespace) -> int:
     while not stop_asked.yes and not sender.ended.wait(0.1):
         if time.monotonic() >= report_at:
             report_at += REPORT_S
-            _report(sender)
+            _report(camera, sender)
     # Both may wait a while for something stuck: at the same time, so that the process ends within a second.
     sender_stop = threading.Thread(target=sender.stop)
     sender_stop.start()
     camera.stop()
     sender_stop.join()
-    _report(sender)
+    _report(camera, sender)
     if sender.error is not None:
         logger.error("%s", sender.error)
     logging.shutdown()
@@ -124,10 +126,11 @@ class _StopAsked:
         self.yes = True
 
 
-def _report(sender: Sender) -> None:
+def _report(camera: Camera, sender: Sender) -> None:
     counts = sender.totals
     logger.info(
-        "sent %d, inspected %d, dropped %d, failed %d, anomalies %d",
+        "came damaged %d, sent %d, inspected %d, dropped %d, failed %d, anomalies %d",
+        camera.status().damaged,
         counts.sent,
         counts.inspected,
         counts.dropped,
@@ -152,15 +155,6 @@ def server_url(text: str) -> str:
     return f"{scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/ws/stream')}"
 
 
-def default_name(source: str) -> str:
-    """A stream name of this host and the source: the same at each start, and different for two cameras."""
-    if "://" in source:
-        what = urlsplit(source).hostname or "address"
-    else:
-        what = source if is_device(source) else Path(source).resolve().stem
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{socket.gethostname()[:32]}-{what.strip('/')}")[:64]
-
-
 def _checked(check: Callable[[str], _T]) -> Callable[[str], _T]:
     """For argparse, which shows the message of its own error only, and not that of a ValueError."""
 
@@ -175,7 +169,7 @@ def _checked(check: Callable[[str], _T]) -> Callable[[str], _T]:
 
 def _source(text: str) -> str:
     check_source(text)
-    if "://" not in text and not is_device(text) and not Path(text).exists():
+    if not is_address(text) and not is_device(text) and not Path(text).exists():
         raise ValueError(
             f"there is no folder or file {text}: give a folder of pictures, a video file, an rtsp:// or "
             "http:// address, or a device number"

@@ -18,27 +18,44 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
 
+from server.cameras.arrivals import CaptureError, Damaged, DamagedError, Frames, Grabbed, Pending
 from server.cameras.backoff import Backoff
-from server.cameras.capture import CaptureError, Frames, check_source, grab
+from server.cameras.capture import MAX_PIXELS, grab
+from server.cameras.damage import DamageWatch
 from server.cameras.framing import Crop, Framing, Image, Throttle
 from server.cameras.redaction import redact, shown
+from server.cameras.source import check_source
 
 logger = logging.getLogger("defectvision.camera")
 
 CameraState = Literal["connecting", "live", "stalled", "retrying", "stopped"]
 
+MAX_PATIENCE_S = 3600.0
 MAX_STUCK = 3
 """How many captures that never come back from their driver a camera may leave behind."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait, in seconds: for a source to open and send its first frame, for each further one, and
-    for a capture that was given up to let its device go before it counts as stuck."""
+    """How long to wait, in seconds.
+
+    ``first_frame``: for a source to open and send something. ``next_frame``: for more. ``release``: for a capture that
+    was given up to let its device go before it counts as stuck. ``picture``: while video comes of which no picture can
+    be made, before that is told. ``blind``: in all while such video comes, before it is tried anew.
+    """
 
     first_frame: float = 10.0
     next_frame: float = 5.0
     release: float = 1.0
+    picture: float = 2.0
+    blind: float = 120.0
+
+    @classmethod
+    def between_frames(cls, seconds: float) -> Patience:
+        """For a camera that may be silent for so long. Raises ValueError when that is no sensible time."""
+        if not 1 <= seconds <= MAX_PATIENCE_S:
+            raise ValueError(f"patience must be 1 to {MAX_PATIENCE_S:g} seconds, not {seconds:g}")
+        return cls(first_frame=max(cls.first_frame, seconds), next_frame=seconds)
 
 
 @dataclass(frozen=True)
@@ -59,8 +76,9 @@ class CameraStatus:
     """What a camera is doing. Holds no secrets: ``source`` and ``last_error`` are redacted.
 
     ``since``: when this state began. ``retry_in``: seconds until the next try, only while retrying.
-    ``frames``: handed out. ``connects``: how often a first frame came. ``failures``: tries that failed and
-    connections that were lost. ``last_error``: why the last of them, kept after recovery; None without any.
+    ``frames``: handed out. ``damaged``: came damaged, and were not. ``connects``: how often a first frame came.
+    ``failures``: tries that failed and connections that were lost. ``last_error``: why the last of them, or why there
+    was no picture, kept after recovery; None without any.
     """
 
     name: str
@@ -69,6 +87,7 @@ class CameraStatus:
     since: datetime
     retry_in: float | None
     frames: int
+    damaged: int
     connects: int
     failures: int
     last_error: str | None
@@ -81,7 +100,9 @@ class _Attempt:
         self.given_up = threading.Event()
         self.ended = threading.Event()
         self.deadline = deadline
+        self.picture_at = time.monotonic()
         self.live = False
+        self.blind = False
         self.error = ""
 
 
@@ -97,7 +118,10 @@ class Camera:
         crop: the part of the picture, once it has that size, to hand out.
         on_frame: called in the capturing thread with each new frame; must return at once. From asyncio:
             ``lambda frame: loop.call_soon_threadsafe(…)``.
-        frames, backoff, patience: what opens the source, and the waits, for tests.
+        on_damaged: called in the same way with the reason for each frame that came damaged, or built on one that did.
+        patience: how long it may be silent.
+        max_pixels: of a frame of a video or an address; one that sends larger ones is not read.
+        frames, backoff: what opens the source, and the waits between tries, for tests.
 
     Raises:
         ValueError: the source cannot be one, or width, height, fps or crop are out of range.
@@ -113,9 +137,11 @@ class Camera:
         fps: float | None = None,
         crop: Crop | None = None,
         on_frame: Callable[[CapturedFrame], object] | None = None,
+        on_damaged: Callable[[str], object] | None = None,
+        patience: Patience = Patience(),
+        max_pixels: int = MAX_PIXELS,
         frames: Callable[[], Frames] | None = None,
         backoff: Backoff | None = None,
-        patience: Patience = Patience(),
     ) -> None:
         check_source(source)
         self.name = name or shown(source)
@@ -123,7 +149,10 @@ class Camera:
         self._framing = Framing(width, height, crop)
         self._throttle = Throttle(fps) if fps is not None else None
         self._on_frame = on_frame
-        self._frames = frames or partial(grab, source, width, height, fps)
+        self._on_damaged = on_damaged
+        self._frames = frames or partial(
+            grab, source, width, height, fps, patience=patience.next_frame, max_pixels=max_pixels
+        )
         self._backoff = backoff or Backoff()
         self._patience = patience
 
@@ -136,7 +165,8 @@ class Camera:
         self._state: CameraState = "stopped"
         self._since = datetime.now(UTC)
         self._retry_at = 0.0
-        self._connects = self._failures = 0
+        self._connects = self._failures = self._damaged = 0
+        self._damage = DamageWatch()
         self._last_error: str | None = None
         self._away: tuple[float, int] | None = None  # when it was lost, and the failures until then
 
@@ -187,6 +217,7 @@ class Camera:
                 since=self._since,
                 retry_in=max(0.0, self._retry_at - time.monotonic()) if self._state == "retrying" else None,
                 frames=self._newest.number if self._newest else 0,
+                damaged=self._damaged,
                 connects=self._connects,
                 failures=self._failures,
                 last_error=self._last_error,
@@ -214,7 +245,10 @@ class Camera:
                 self._changed.wait(patience)
                 continue
             silence = self._patience.next_frame if attempt.live else self._patience.first_frame
-            attempt.error = f"no frame for {silence:g} s: check the camera, its cable and the network"
+            attempt.error = (
+                f"no frame for {silence:g} s: check the camera, its cable and the network; for one that sends rarely, "
+                "give it more patience"
+            )
             attempt.given_up.set()
             self._enter("stalled")
             self._note_failure(attempt.error)
@@ -275,22 +309,76 @@ class Camera:
     def _read(self, attempt: _Attempt) -> None:
         start: float | None = None
         with closing(self._frames()) as frames:
-            for grabbed in frames:
-                now = time.monotonic()
-                start = now if start is None else start
-                if grabbed.due is not None:
-                    early = start + grabbed.due - now
-                    if early > 0:
-                        attempt.deadline = now + early + self._patience.next_frame
-                        attempt.given_up.wait(early)
-                    elif early < -1:
-                        start -= early  # this machine slept, or is too slow: go on from here rather than rush
-                    now = time.monotonic()
+            for arrival in frames:
                 if attempt.given_up.is_set():
                     return
-                attempt.deadline = now + self._patience.next_frame
-                if self._throttle is None or self._throttle.admits(now):
-                    self._hand_out(attempt, self._framing.of(grabbed.image()), now)
+                match arrival:
+                    case Grabbed():
+                        start, now = self._until_due(attempt, arrival.due, start)
+                        if attempt.given_up.is_set():
+                            return
+                        self._take(attempt, arrival, now)
+                    case Damaged(why):
+                        self._note_damaged(attempt, why)
+                    case Pending(why):
+                        self._note_blind(attempt, why)
+
+    def _until_due(self, attempt: _Attempt, due: float | None, start: float | None) -> tuple[float, float]:
+        """Wait until a frame is to be shown. Returns when the frames began, and the time now."""
+        now = time.monotonic()
+        start = now if start is None else start
+        if due is not None:
+            early = start + due - now
+            if early > 0:
+                attempt.deadline = now + early + self._patience.next_frame
+                attempt.given_up.wait(early)
+            elif early < -1:
+                start -= early  # this machine slept, or is too slow: go on from here rather than rush
+            now = time.monotonic()
+        return start, now
+
+    def _take(self, attempt: _Attempt, grabbed: Grabbed, now: float) -> None:
+        attempt.deadline = now + self._patience.next_frame
+        if self._throttle is not None and not self._throttle.admits(now):
+            attempt.picture_at = now
+            return
+        try:
+            image = self._framing.of(grabbed.image())
+        except DamagedError as error:
+            self._note_damaged(attempt, str(error))
+        else:
+            self._hand_out(attempt, image, now)
+
+    def _note_damaged(self, attempt: _Attempt, why: str) -> None:
+        with self._changed:
+            if attempt.given_up.is_set():
+                return
+            self._damaged += 1
+            if self._damage.note(True) == "many":
+                self._last_error = f"many frames come damaged: {why}"
+                logger.warning("camera %s: %s", self.name, self._last_error)
+        if self._on_damaged is not None:
+            self._on_damaged(why)
+        self._note_blind(attempt, why)
+
+    def _note_blind(self, attempt: _Attempt, why: str) -> None:
+        """Something came, so the connection is good; but when that goes on without a picture, it is told."""
+        now = time.monotonic()
+        with self._changed:
+            if attempt.given_up.is_set():
+                return
+            attempt.deadline = now + (self._patience.next_frame if attempt.live else self._patience.first_frame)
+            blind_s = now - attempt.picture_at
+            if blind_s >= self._patience.blind:
+                raise CaptureError(why)
+            if blind_s < self._patience.picture:
+                return
+            self._last_error = why
+            if not attempt.blind:
+                attempt.blind = True
+                if attempt.live:
+                    self._enter("stalled")
+                logger.warning("camera %s: it sends, but there is no picture: %s", self.name, why)
 
     def _hand_out(self, attempt: _Attempt, image: Image, captured_at: float) -> None:
         with self._changed:
@@ -300,6 +388,12 @@ class Camera:
                 attempt.live = True
                 self._begin_live(image)
                 self._changed.notify_all()  # the watchdog has less patience from now on
+            elif attempt.blind:
+                self._enter("live")
+                logger.info("camera %s: pictures again after %.0f s", self.name, captured_at - attempt.picture_at)
+            attempt.blind, attempt.picture_at = False, captured_at
+            if self._damage.note(False) == "over":
+                logger.info("camera %s: frames come whole again", self.name)
             number = self._newest.number + 1 if self._newest else 1
             frame = self._newest = CapturedFrame(number, image, captured_at)
         if self._on_frame is not None:

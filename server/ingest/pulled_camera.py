@@ -6,7 +6,7 @@ import asyncio
 import threading
 from functools import partial
 
-from server.cameras import Camera, CapturedFrame, Crop
+from server.cameras import Camera, CapturedFrame, Crop, Patience
 from server.settings import PulledCamera
 from server.streams import Streams
 from server.words import CameraInfo
@@ -19,6 +19,7 @@ class CameraStream:
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._newest: CapturedFrame | None = None
+        self._damaged = 0
         self._opened = streams.open(camera.name, "camera")
         self._opened.describe_camera = self._describe
         self._camera = Camera(
@@ -28,7 +29,9 @@ class CameraStream:
             height=camera.height,
             fps=camera.fps,
             crop=Crop.parse(camera.crop) if camera.crop else None,
+            patience=Patience() if camera.patience is None else Patience.between_frames(camera.patience),
             on_frame=self._captured,
+            on_damaged=self._came_damaged,
         )
         self._camera.start()
 
@@ -48,6 +51,17 @@ class CameraStream:
             frame, self._newest = self._newest, None
         if frame is not None:
             self._opened.offer(partial(lambda image: image, frame.image))
+
+    def _came_damaged(self, why: str) -> None:
+        with self._lock:
+            scheduled, self._damaged = self._damaged > 0, self._damaged + 1
+        if not scheduled:
+            self._loop.call_soon_threadsafe(self._fail, why)
+
+    def _fail(self, why: str) -> None:
+        with self._lock:
+            frames, self._damaged = self._damaged, 0
+        self._opened.fail(why, frames)
 
     def _describe(self) -> CameraInfo:
         status = self._camera.status()

@@ -94,18 +94,17 @@ class Stream:
         self._waiting = Frame(seq, now, load, simulated)
         return True
 
-    def put_damaged(self) -> int:
-        """Count a frame that arrived now and failed already: there is no picture in it to wait for a worker.
+    def put_damaged(self, frames: int = 1) -> int:
+        """Count frames that arrived now and failed already: there is no picture in them to wait for a worker.
 
         Returns:
-            its number.
+            the number of the last.
         """
         self._heard = self._clock()
-        seq = self.received
-        self.received += 1
+        self.received += frames
+        self.failed += frames
         self._arrivals.count()
-        self.failed += 1
-        return seq
+        return self.received - 1
 
     def take(self) -> Frame | None:
         """Hand over the waiting frame, if there is one that is not too old to be worth inspecting."""

@@ -80,10 +80,10 @@ class OpenStream:
         """Hand a message to the sender."""
         self._results.push(text)
 
-    def fail(self, words: str) -> None:
-        """A frame arrived now of which the transport knows that it is damaged: count it, and say why."""
+    def fail(self, words: str, frames: int = 1) -> None:
+        """A frame arrived now, or some, of which the transport knows that they are damaged: count them, and say why."""
         if not self._ended:
-            self._streams.publish_failed(self, self.stream.put_damaged(), words)
+            self._streams.publish_failed(self, self.stream.put_damaged(frames), words)
             self._hear()
 
     def next_job(self) -> Job | None:

@@ -11,7 +11,7 @@ export function cameraWord(camera) {
 export function cameraNotice(camera, age) {
   switch (camera?.state) {
     case "connecting":
-      return { title: "Connecting to the camera", text: camera.source };
+      return { title: "Connecting to the camera", text: `${sentence(camera.last_error)}${camera.source}` };
     case "stalled":
       return { title: "The camera sends no picture", text: `${sentence(camera.last_error)}The server connects to it again by itself.` };
     case "retrying": {

@@ -5,14 +5,16 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from server.camera_process.sender import Sender
-from server.cameras.camera import CapturedFrame
+from server.cameras.arrivals import Frames, Grabbed
+from server.cameras.camera import Camera, CapturedFrame
 from server.cameras.framing import Image
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +26,19 @@ def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < end, "the condition did not come to hold in time"
         time.sleep(0.005)
+
+
+@contextmanager
+def running(camera: Camera) -> Iterator[Camera]:
+    """A camera while it runs; it must stop within a second."""
+    camera.start()
+    try:
+        yield camera
+    finally:
+        started = time.monotonic()
+        camera.stop()
+        assert time.monotonic() - started < 1.0
+        assert camera.status().state == "stopped"
 
 
 def picture(value: int, width: int = 64, height: int = 48) -> Image:
@@ -41,6 +56,11 @@ def write_pictures(folder: Path, values: list[int]) -> Path:
     for number, value in enumerate(values):
         assert cv2.imwrite(str(folder / f"{number:02}.png"), picture(value))
     return folder
+
+
+def grabbed(frames: Frames) -> Iterator[Grabbed]:
+    """Only the frames of what a source yields."""
+    return (arrival for arrival in frames if isinstance(arrival, Grabbed))
 
 
 class Collector:

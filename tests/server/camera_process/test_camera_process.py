@@ -21,7 +21,8 @@ import pytest
 from websockets.http11 import Request
 from websockets.sync.server import ServerConnection, serve
 
-from server.camera_process.process import add_parser, default_name, run, server_url
+from server.camera_process.process import add_parser, run, server_url
+from server.camera_process.stream_name import default_name
 from tests.server.camera_fakes import ROOT, free_port, grey, write_pictures
 
 # As server/cli.py does it, so that these tests need only this command.

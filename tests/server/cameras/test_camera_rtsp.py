@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from server.cameras.backoff import Backoff
 from server.cameras.camera import Camera, Patience
-from tests.server.camera_fakes import Collector, free_port, grey, wait_until
-
-SYSTEM_PYTHON = "/usr/bin/python3"
-PACKAGES = "ffmpeg python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good"
-
-
-def is_missing() -> bool:
-    probe = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
-    return (
-        not Path(SYSTEM_PYTHON).exists()
-        or shutil.which("ffmpeg") is None
-        or subprocess.run([SYSTEM_PYTHON, "-c", probe], capture_output=True, check=False).returncode != 0
-    )
-
+from tests.equipment import RTSP_PACKAGES, has_rtsp_equipment
+from tests.server.camera_fakes import Collector, free_port, grey, running, wait_until
+from tests.server.cameras.films import rtsp_camera
 
 pytestmark = [
     pytest.mark.service,
-    pytest.mark.skipif(is_missing(), reason=f"needs an RTSP server: apt install {PACKAGES}"),
+    pytest.mark.skipif(not has_rtsp_equipment(), reason=f"needs an RTSP server: apt install {' '.join(RTSP_PACKAGES)}"),
 ]
 
 
@@ -44,30 +29,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     codec = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25", "-pix_fmt", "yuv420p"]
     subprocess.run(["ffmpeg", "-loglevel", "error", *source, *codec, str(path)], check=True)
     return path
-
-
-@contextmanager
-def rtsp_camera(film: Path, port: int, *login: str) -> Iterator[subprocess.Popen[str]]:
-    script = str(Path(__file__).with_name("rtsp_camera.py"))
-    command = [SYSTEM_PYTHON, script, str(film), str(port), *login]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            yield process
-        finally:
-            process.kill()
-
-
-@contextmanager
-def running(camera: Camera) -> Iterator[Camera]:
-    camera.start()
-    try:
-        yield camera
-    finally:
-        started = time.monotonic()
-        camera.stop()
-        assert time.monotonic() - started < 1.0
 
 
 def test_it_comes_back_after_the_camera_was_killed_in_mid_stream(film: Path, caplog: pytest.LogCaptureFixture) -> None:

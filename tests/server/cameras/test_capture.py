@@ -12,8 +12,10 @@ from pathlib import Path
 import cv2
 import pytest
 
-from server.cameras.capture import CaptureError, check_source, grab
-from tests.server.camera_fakes import free_port, grey, picture, write_pictures
+from server.cameras.arrivals import CaptureError
+from server.cameras.capture import grab
+from server.cameras.source import check_source
+from tests.server.camera_fakes import free_port, grabbed, grey, picture, write_pictures
 
 
 def write_video(path: Path, greys: list[int], fps: int = 10) -> Path:
@@ -26,9 +28,9 @@ def write_video(path: Path, greys: list[int], fps: int = 10) -> Path:
 
 def test_a_folder_plays_in_name_order_again_and_again(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "parts", [10, 50, 90])
-    grabbed = list(islice(grab(str(folder), fps=4), 5))
-    assert [grey(frame.image()) for frame in grabbed] == [10, 50, 90, 10, 50]
-    assert [frame.due for frame in grabbed] == [0, 0.25, 0.5, 0.75, 1]
+    shown = list(islice(grabbed(grab(str(folder), fps=4)), 5))
+    assert [grey(frame.image()) for frame in shown] == [10, 50, 90, 10, 50]
+    assert [frame.due for frame in shown] == [0, 0.25, 0.5, 0.75, 1]
 
 
 def test_a_damaged_picture_is_skipped_and_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -36,16 +38,16 @@ def test_a_damaged_picture_is_skipped_and_named_once(tmp_path: Path, caplog: pyt
     (folder / "00a.jpg").write_bytes(b"\xff\xd8 not a picture")
     (folder / "00b.jpg").write_bytes(b"")
     (folder / "notes.txt").write_text("no picture, and not meant to be one")
-    assert [grey(frame.image()) for frame in islice(grab(str(folder)), 4)] == [10, 50, 10, 50]
+    assert [grey(frame.image()) for frame in islice(grabbed(grab(str(folder))), 4)] == [10, 50, 10, 50]
     assert [record.message.split("/")[-1].split()[0] for record in caplog.records] == ["00a.jpg", "00b.jpg"]
 
 
 def test_a_picture_added_while_it_plays_is_shown(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "parts", [10])
     frames = grab(str(folder))
-    assert grey(next(frames).image()) == 10
+    assert grey(next(grabbed(frames)).image()) == 10
     write_pictures(folder, [10, 90])
-    assert {grey(next(frames).image()) for _ in range(2)} == {10, 90}
+    assert {grey(next(grabbed(frames)).image()) for _ in range(2)} == {10, 90}
 
 
 @pytest.mark.parametrize(("name", "why"), [("", "holds no pictures"), ("gone", "no folder or file")])
@@ -57,11 +59,11 @@ def test_a_folder_without_pictures_says_so(tmp_path: Path, name: str, why: str) 
 def test_a_video_plays_at_its_own_rate_again_and_again(tmp_path: Path) -> None:
     video = write_video(tmp_path / "line.mp4", [20, 120, 220], fps=10)
     frames = grab(str(video))
-    grabbed = list(islice(frames, 7))
+    shown = list(islice(grabbed(frames), 7))
     frames.close()
-    assert [grey(frame.image()) for frame in grabbed] == [20, 120, 220, 20, 120, 220, 20]
-    assert [frame.due for frame in grabbed] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
-    assert grabbed[0].image().shape == (48, 64, 3)
+    assert [grey(frame.image()) for frame in shown] == [20, 120, 220, 20, 120, 220, 20]
+    assert [frame.due for frame in shown] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    assert shown[0].image().shape == (48, 64, 3)
 
 
 def test_colours_are_bgr(tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ def test_colours_are_bgr(tmp_path: Path) -> None:
     writer = cv2.VideoWriter(str(tmp_path / "blue.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 48))
     writer.write(blue)
     writer.release()
-    pixel = next(grab(str(tmp_path / "blue.mp4"))).image()[24, 32]
+    pixel = next(grabbed(grab(str(tmp_path / "blue.mp4")))).image()[24, 32]
     assert pixel[0] > 240
     assert max(pixel[1:]) < 15
 
@@ -87,7 +89,7 @@ def test_a_phone_video_is_shown_upright(tmp_path: Path) -> None:
     file[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
     (tmp_path / "phone.mp4").write_bytes(file)
 
-    upright = next(grab(str(tmp_path / "phone.mp4"))).image()
+    upright = next(grabbed(grab(str(tmp_path / "phone.mp4")))).image()
     assert upright.shape == (64, 48, 3)
     assert upright[:6].mean() > 200
     assert upright[12:].mean() < 20
@@ -150,9 +152,9 @@ def http_camera() -> Iterator[str]:
 
 def test_mjpeg_over_http_is_live_and_ends_with_the_connection(http_camera: str) -> None:
     frames = grab(f"{http_camera}/video")
-    grabbed = [next(frames) for _ in range(3)]
-    assert [grey(frame.image()) for frame in grabbed] == [20, 120, 220]
-    assert {frame.due for frame in grabbed} == {None}
+    shown = list(islice(grabbed(frames), 3))
+    assert [grey(frame.image()) for frame in shown] == [20, 120, 220]
+    assert {frame.due for frame in shown} == {None}
     with pytest.raises(CaptureError, match=r"ended the stream|does not answer"):
         list(frames)
 

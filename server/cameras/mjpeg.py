@@ -1,0 +1,130 @@
+"""JPEG after JPEG, in whatever wrapping: with or without boundaries, lengths and types around the pictures.
+
+The pictures say themselves where they begin and end, so nothing else is asked: cameras write the rest in many
+dialects. And one is here when its last byte is, not when the next begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from server.cameras.arrivals import CaptureError, Damaged, DamagedError, Frames, Grabbed, Nothing
+from server.cameras.framing import Image
+from server.cameras.http_camera import Answer
+
+MAX_BYTES = 16 * 1024 * 1024
+"""Of one picture."""
+
+BROKEN = "a JPEG came incomplete or damaged: check the network and its cables"
+
+_START, _END = b"\xff\xd8", b"\xff\xd9"
+_SCAN, _TEMPORARY = 0xDA, 0x01
+
+
+class Splitter:
+    """Finds the pictures in a stream of bytes. No I/O; holds :data:`MAX_BYTES` at the most."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._position = 0  # up to here the picture that begins the data is understood
+        self._in_scan = False
+
+    def feed(self, data: bytes) -> Iterator[bytes | None]:
+        """The pictures that are complete with these further bytes; None when there were some that broke off."""
+        self._data += data
+        broken = False
+        while self._find_start():
+            end = self._find_end()
+            if end is None:
+                if len(self._data) <= MAX_BYTES:
+                    break
+                end = -len(_START)
+            if end < 0:
+                self._forget(-end)
+                broken = True
+            else:
+                yield bytes(self._data[:end])
+                self._forget(end)
+        if broken:
+            yield None
+
+    def _forget(self, count: int) -> None:
+        del self._data[:count]
+        self._position, self._in_scan = 0, False
+
+    def _find_start(self) -> bool:
+        if self._position:
+            return True
+        start = self._data.find(_START)
+        if start < 0:
+            self._forget(max(0, len(self._data) - 1))  # the last byte may be half of a start
+            return False
+        self._forget(start)
+        self._position = len(_START)
+        return True
+
+    def _find_end(self) -> int | None:
+        """Where the picture ends; None: not yet; negative: it has none, look for the next from there."""
+        data = self._data
+        while True:
+            if self._in_scan:
+                mark = data.find(b"\xff", self._position)
+                self._position = mark if mark >= 0 else len(data)
+            at = self._position
+            if at + 2 > len(data):
+                return None
+            if data[at] != 0xFF:
+                return -len(_START)
+            kind = data[at + 1]
+            if kind == _END[1]:
+                return at + 2
+            if kind == _START[1]:
+                return -at
+            if kind == 0xFF:
+                self._position = at + 1
+            elif kind == 0 or kind == _TEMPORARY or 0xD0 <= kind <= 0xD7:
+                if kind == 0 and not self._in_scan:
+                    return -len(_START)
+                self._position = at + 2
+            elif at + 4 > len(data):
+                return None
+            else:
+                # A scan's data follows its header without a length of its own.
+                end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+                if end > len(data):
+                    return None
+                self._position, self._in_scan = end, kind == _SCAN
+
+
+def pictures(answer: Answer, max_pixels: int) -> Frames:
+    """The frames of an answer that is JPEG after JPEG, until the camera ends it."""
+    splitter, count = Splitter(), 0
+    with answer.response as response:
+        while True:
+            try:
+                data = response.read1(65536)
+            except TimeoutError:
+                raise CaptureError("the camera sends no more: check the network, and that the camera is on") from None
+            except (OSError, ValueError) as error:
+                raise CaptureError(f"the connection to the camera broke ({error}): check the network") from None
+            if not data:
+                break
+            for picture in splitter.feed(data):
+                count += 1
+                yield Damaged(BROKEN) if picture is None else Grabbed(None, partial(_image, picture, max_pixels))
+            yield Nothing()
+    if count == 1:
+        raise CaptureError("the address sends one picture and no more: give the address of its live stream")
+    raise CaptureError("the camera ended the stream: check that the address is a live stream")
+
+
+def _image(picture: bytes, max_pixels: int) -> Image:
+    # Here, for a camera that sends no JPEG needs nothing of the detector.
+    from detector.errors import ImageError
+    from detector.images import decode
+
+    try:
+        return decode(picture, formats=("JPEG",))
+    except ImageError as error:
+        raise DamagedError(str(error)) from None
