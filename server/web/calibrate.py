@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from detector import Calibration, Detector, ImageError
-from detector.calibration import DEFAULT_K
+from detector.calibration import DEFAULT_K, MAX_K
 from detector.images import decode
 from server.inspection import Inspection
 from server.settings import Settings
@@ -191,8 +190,8 @@ async def _stored(change: Callable[[], T]) -> T:
 
 def _k(text: str | None) -> float:
     k = DEFAULT_K if text is None else float_or_nan(text)
-    if not math.isfinite(k) or k < 0:
-        raise Refused(422, f"k is {text!r}: it must be a number of 0 or more")
+    if not 0 <= k <= MAX_K:
+        raise Refused(422, f"k is {text!r}: it must be a number from 0 to {MAX_K:g}")
     return k
 
 

@@ -248,6 +248,8 @@ async def test_k_comes_as_query_or_form_field(client: httpx.AsyncClient, where: 
         (NORMAL, {"k": "-1"}, "k is"),
         (NORMAL, {"k": "nan"}, "k is"),
         (NORMAL, {"k": "inf"}, "k is"),
+        (NORMAL, {"k": "1e308"}, "k is '1e308': it must be a number from 0 to 100"),
+        (NORMAL, {"k": "100.5"}, "k is"),
         (NORMAL, {"k": "three"}, "k is"),
         (NORMAL, {"k": ""}, "k is"),
         ([picture(0), picture(0)], {}, "zero"),
