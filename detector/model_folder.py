@@ -7,8 +7,10 @@ one's place: a crash at any time leaves the old model or the new one.
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
 import shutil
+import statistics
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -31,6 +33,7 @@ from detector.backbones import (
     load_backbone,
     patch_grid,
 )
+from detector.calibration import MAX_K
 from detector.errors import ModelError
 from detector.files import sync_folder, write_atomically
 from detector.heads import METHODS, NearestNeighbour
@@ -50,6 +53,8 @@ DEFINITIONS = {"pooling": POOLING, "score": score.DEFINITION}
 
 _SOFTWARE = ("defectvision", "openvino", "numpy", "opencv-python-headless")
 
+ROUNDING = 1e-6
+
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
@@ -60,6 +65,7 @@ class Manifest(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
 
     Attributes:
         shapes: narrowest and widest shape (width to height) of the images it was taught with.
+        sha256: of the manifest without it; in the file only.
     """
 
     format_version: int
@@ -87,6 +93,7 @@ class Manifest(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
     created: str
     software: dict[str, str]
     shapes: tuple[float, float] | None = None
+    sha256: Sha256 | None = None
 
     @cached_property
     def hash(self) -> str:
@@ -201,6 +208,18 @@ def read(folder: Path) -> tuple[Manifest, AnyHead, AnyBackbone]:
         or not manifest.region.is_sound()
     ):
         raise ModelError(f"{folder / MANIFEST} is damaged: image size, region or threshold make no sense")
+    if not _follows(manifest.threshold, manifest.held_out_scores):
+        raise ModelError(
+            f"{folder / MANIFEST} is damaged: a threshold of {manifest.threshold:g} does not follow from its held-out "
+            "scores; copy the folder again"
+        )
+    if manifest.sha256 is not None:
+        seal, manifest = manifest.sha256, msgspec.structs.replace(manifest, sha256=None)
+        if _sha256(to_json(manifest)) != seal:
+            raise ModelError(
+                f"{folder / MANIFEST} is damaged or was changed: its sha256 is not the one it names; "
+                "copy the folder again"
+            )
     data = _read_checked(folder / manifest.tensors_file, manifest.tensors_sha256)
     try:
         channels = sum(layer.channels for layer in network.layers)
@@ -251,6 +270,16 @@ def _makes_sense(layer: Layer) -> bool:
     return layer.channels > 0 and layer.stride > 0 and neighbourhood and 0 < layer.weight < float("inf")
 
 
+def _follows(threshold: float, scores: list[float]) -> bool:
+    """Whether a threshold can be mean + k·std of the scores; whatever it is where there are none."""
+    if not all(0 <= score < math.inf for score in scores):
+        return False
+    if len(scores) < 2:
+        return True
+    mean, std = statistics.fmean(scores), statistics.stdev(scores)
+    return mean * (1 - ROUNDING) <= threshold <= (mean + MAX_K * std) * (1 + ROUNDING)
+
+
 def _read_checked(file: Path, sha256: str) -> bytes:
     data = _read_file(file.parent, file.name)
     if _sha256(data) != sha256:
@@ -290,12 +319,18 @@ def _write_files(folder: Path, manifest: Manifest, head: AnyHead, network: AnyBa
     for name, data in backbone_files(network).items():
         write_atomically(folder / name, data)
     shutil.rmtree(folder / GRAPH_FOLDER, ignore_errors=True)  # of the older model: better none than another's
-    write_atomically(folder / MANIFEST, to_json(manifest))
+    write_atomically(folder / MANIFEST, _sealed(manifest))
 
 
 def to_json(manifest: Manifest) -> bytes:
-    """The manifest file's content."""
+    """The manifest as JSON."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+
+
+def _sealed(manifest: Manifest) -> bytes:
+    """The manifest file with its checksum: that of what will be read, where a whole number is one with a point."""
+    read = msgspec.json.decode(to_json(manifest), type=Manifest)
+    return to_json(msgspec.structs.replace(read, sha256=_sha256(to_json(read))))
 
 
 def _pack(head: AnyHead) -> bytes:
