@@ -1,7 +1,7 @@
-"""What the tests need beside Python packages: a Chromium, and for the RTSP tests an RTSP server and ffmpeg.
+"""What the tests need beside Python packages: a Chromium; for some an RTSP server and ffmpeg, proxies, a Firefox.
 
-``python -m tests.equipment`` finds or installs them. Without a Chromium the tests cannot run; without the RTSP
-equipment the RTSP tests skip and say so.
+``python -m tests.equipment`` finds or installs them. Without a Chromium the tests cannot run; without the others the
+tests that need them skip and say so.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ CHROMIUM_ARGUMENTS = [
     "--mute-audio",
 ]
 RTSP_PACKAGES = ("ffmpeg", "python3-gi", "gir1.2-gst-rtsp-server-1.0", "gstreamer1.0-plugins-good")
+PROXIES = ("nginx", "caddy")
+FIREFOX_NAMES = ("firefox-esr", "firefox")
 RTSP_PYTHON = "/usr/bin/python3"
 """Debian's own Python, which is the one its GStreamer bindings are for."""
 
@@ -37,6 +39,17 @@ def chromium(playwright: Playwright) -> str | None:
             return path
     own = playwright.chromium.executable_path
     return own if Path(own).is_file() else None
+
+
+def firefox() -> str | None:
+    """Path of a Firefox: $FIREFOX, or one on the PATH."""
+    names = (os.environ.get("FIREFOX", ""), *FIREFOX_NAMES)
+    return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
+def proxy_program(name: str) -> str | None:
+    """Path of one of :data:`PROXIES`, which Debian keeps where only root looks."""
+    return shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin")))
 
 
 def has_rtsp_equipment() -> bool:
@@ -53,6 +66,11 @@ def main() -> int:
     """Install what is missing; returns 1 when there is no Chromium to be had."""
     if not has_rtsp_equipment() and _apt(*RTSP_PACKAGES) != 0:
         print(f"The RTSP tests will be skipped: they need {' '.join(RTSP_PACKAGES)}.", file=sys.stderr)
+    for program in PROXIES:
+        if proxy_program(program) is None and _apt(program) != 0:
+            print(f"The tests behind {program} will be skipped: it is not installed.", file=sys.stderr)
+    if firefox() is None and _apt("firefox-esr") != 0:
+        print("The tests in Firefox will be skipped: it is not installed.", file=sys.stderr)
     if not _has_chromium():
         print("No Chromium found: installing one.")
         # Debian's own where we may install packages: Playwright's download is refused in closed networks.

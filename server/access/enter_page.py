@@ -44,6 +44,15 @@ def refuse_for(target: str, root: str, wait_s: int) -> HTMLResponse:
     return page
 
 
+def refuse_other_site(root: str) -> HTMLResponse:
+    """The form again, after one that came from another site, or through a proxy that makes it look so (403)."""
+    words = (
+        "This form does not come from a page of this server. Behind a proxy, set PUBLIC_URL to the address that the "
+        "browser shows, or let the proxy pass Host on unchanged."
+    )
+    return _page("", root, words, 403)
+
+
 def redirect(target: str, root: str) -> RedirectResponse:
     """Go to a page of this server (303: with GET); never to another one, whatever `target` says."""
     location = root + safe_target(target).removeprefix("/")

@@ -177,7 +177,7 @@ class AccessMiddleware:
             return _error(405, "use GET or POST", {"Allow": "GET, HEAD, POST"})
         # Otherwise any web site could let its visitors' browsers guess.
         if not self._has_good_origin(scope, headers, without=True):
-            return _other_site()
+            return enter_page.refuse_other_site(_root(scope))
         body = await _read_form(receive)
         if body is None:
             return _error(413, "that form is too large: send code and next only")
