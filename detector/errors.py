@@ -11,3 +11,15 @@ class ImageError(DetectorError):
 
 class ModelError(DetectorError):
     """A model folder, backbone checkpoint or teaching set that cannot be used."""
+
+
+_OPENCV_OUT_OF_MEMORY = -4  # cv2.Error.StsNoMem
+OUT_OF_MEMORY = (
+    "There was not enough memory, and nothing is wrong with the pictures: stop other programs, or take a smaller "
+    "--image-size or smaller pictures."
+)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, in the words of Python, NumPy and OpenVINO, or in OpenCV's."""
+    return isinstance(error, MemoryError) or getattr(error, "code", None) == _OPENCV_OUT_OF_MEMORY

@@ -6,6 +6,7 @@ one's place: a crash at any time leaves the old model or the new one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import secrets
@@ -51,6 +52,7 @@ POOLING = (
 DEFINITIONS = {"pooling": POOLING, "score": score.DEFINITION}
 """What must be the same, besides the backbone's preprocessing, for a model's scores to mean the same."""
 
+_NAMED_BY_HASH = ("memory_bank-*.safetensors", "backbone-*")
 _SOFTWARE = ("defectvision", "openvino", "numpy", "opencv-python-headless")
 
 ROUNDING = 1e-6
@@ -159,24 +161,33 @@ def is_model_folder(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
+def is_free(folder: Path) -> bool:
+    """Whether nothing of anybody's lies in a folder: nothing at all, hidden files, the ``lost+found`` of a new disk, or
+    what a crash left of a model that was being written there."""
+    return not [entry for entry in folder.iterdir() if not entry.name.startswith(".") and not _is_leftover(entry)]
+
+
+def _is_leftover(entry: Path) -> bool:
+    return entry.name == "lost+found" or any(entry.match(pattern) for pattern in _NAMED_BY_HASH)
+
+
 def write(folder: Path, manifest: Manifest, head: AnyHead, network: AnyBackbone) -> None:
     """Write a model folder; an older model there is replaced in one step, and is untouched if that fails.
+
+    A folder that is there already is written into, never replaced: it may be a mounted disk, behind a link, or the one
+    somebody's shell is in. Its manifest comes last.
 
     Raises:
         ModelError: the path exists and is not a model folder, or cannot be written.
     """
     folder = folder.absolute()
-    if folder.exists() and not is_model_folder(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+    if folder.exists() and not (folder.is_dir() and (is_model_folder(folder) or is_free(folder))):
         raise ModelError(f"{folder} exists and is not a model folder: choose another place, nothing was written")
     fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
-        if is_model_folder(folder):
+        if folder.exists():
             _write_files(folder, manifest, head, network)
-            current = {manifest.tensors_file, *manifest.backbone_files}
-            for pattern in ("memory_bank-*.safetensors", "backbone-*"):
-                for old in folder.glob(pattern):
-                    if old.name not in current:
-                        old.unlink(missing_ok=True)
+            _remove_files(folder, but={manifest.tensors_file, *manifest.backbone_files})
         else:
             fresh.mkdir(parents=True)
             _write_files(fresh, manifest, head, network)
@@ -184,7 +195,17 @@ def write(folder: Path, manifest: Manifest, head: AnyHead, network: AnyBackbone)
             sync_folder(folder.parent)
     except OSError as error:
         shutil.rmtree(fresh, ignore_errors=True)
+        if folder.is_dir() and not is_model_folder(folder):
+            _remove_files(folder, but=set())
         raise ModelError(f"the model cannot be written to {folder}: {error.strerror}") from error
+
+
+def _remove_files(folder: Path, *, but: set[str]) -> None:
+    for pattern in _NAMED_BY_HASH:
+        for old in folder.glob(pattern):
+            if old.name not in but:
+                with contextlib.suppress(OSError):
+                    old.unlink()
 
 
 def read(folder: Path) -> tuple[Manifest, AnyHead, AnyBackbone]:

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
-from server import camera_process, logs
-from training import commands as training_commands
+STOPPED = 130  # what a shell reports for a command that Ctrl-C ended
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code (2: the command cannot be run as given)."""
+    _write_whatever_the_console_can_show()
+    with _stopped_at_once():
+        parser = _parser()
+    parsed = parser.parse_args(arguments)
+    from server import logs
+
+    logs.set_up()
+    return int(parsed.run(parsed))
+
+
+def _parser() -> argparse.ArgumentParser:
+    from server import camera_process  # these take a second or two
+    from training import commands as training_commands
+
     parser = argparse.ArgumentParser(
         prog="defectvision", description="Real-time visual inspection that learns from good parts only."
     )
@@ -18,9 +38,35 @@ def main(arguments: list[str] | None = None) -> int:
     _add_serve(subparsers)
     training_commands.add_parsers(subparsers)
     camera_process.add_parser(subparsers)
-    parsed = parser.parse_args(arguments)
-    logs.set_up()
-    return int(parsed.run(parsed))
+    return parser
+
+
+def _write_whatever_the_console_can_show() -> None:
+    """A name that is not valid Unicode, or a ``²`` on a console that has none, is written as an escape: nothing that is
+    said may end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def _stopped_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the process without a traceback while modules are imported. There is nothing to clean up yet, and
+    an import that is interrupted may turn ``KeyboardInterrupt`` into any other error."""
+    main_thread = threading.current_thread() is threading.main_thread()
+    if not main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # somebody else sees to it, or it is ignored, as with nohup
+        return
+
+    def leave(signal_number: int, frame: FrameType | None) -> None:
+        os.write(2, b"\nStopped.\n")
+        os._exit(STOPPED)
+
+    signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -40,7 +86,8 @@ def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from server import serve  # the web parts take their time, and the other commands need none of them
+    with _stopped_at_once():
+        from server import serve  # the web parts take their time, and the other commands need none of them
 
     return serve.run(arguments)
 

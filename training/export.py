@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 import detector
 from detector import TaughtModel, self_contained
 from detector.files import sync_folder
-from detector.model_folder import GRAPH_FOLDER, is_model_folder
+from detector.model_folder import GRAPH_FOLDER
 from detector.runtimes import Precision
 from detector.teaching import FitOptions, Method
 from training import benchmark
@@ -163,7 +163,7 @@ def export(
     exported = original
     if precision is not None and precision != original.manifest.precision:
         exported = _taught_again(original, data_set, precision, lambda stage, done: report(stage, 0.7 * done))
-    place = next(parent for parent in output.absolute().parents if parent.exists())
+    place = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
     fresh = place / f".{output.name}.{secrets.token_hex(4)}.tmp"
     try:
         exported.save(fresh)
@@ -173,7 +173,9 @@ def export(
             raise ExportRefusedError(result)
         _put_in_place(exported, fresh, output)
     except OSError as error:
-        raise OutputError(f"The model cannot be written to {output}: {error}. Give another --output.") from error
+        raise OutputError(
+            f"The model cannot be written to {output}: {error.strerror}. Make room, or give another --output."
+        ) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return result
@@ -273,11 +275,11 @@ def _bytes(folder: Path) -> int:
 
 
 def _put_in_place(model: TaughtModel, fresh: Path, output: Path) -> None:
-    if not is_model_folder(output):
+    if not output.exists():
         output.parent.mkdir(parents=True, exist_ok=True)
         fresh.rename(output)
         sync_folder(output.parent)
         return
-    # A model there is replaced as train does it, in one step, and its graph goes with it.
+    # A folder is written into and a model there replaced as train does it, in one step, and its graph goes with it.
     model.save(output)
     (fresh / GRAPH_FOLDER).rename(output / GRAPH_FOLDER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Unpack
 
 import detector
 from detector.folder_lock import holder
-from detector.model_folder import is_model_folder
+from detector.model_folder import is_free, is_model_folder
 from detector.teaching import FitOptions
 from training.data import DataSet, datasets
 
@@ -57,7 +58,7 @@ def train(
     start = time.perf_counter()
     model = detector.fit(
         datasets.Pictures(data_set.training),
-        category=category,
+        category=os.fsencode(category).decode("utf-8", "backslashreplace"),  # a folder's name need not be Unicode
         fingerprint=datasets.fingerprint(data_set.training),
         progress=progress,
         **options,
@@ -76,13 +77,21 @@ def require_model_or_nothing(output: Path) -> None:
         raise OutputError(
             f"{output} lies in the data directory of a server ({server}). Stop it, or give another --output."
         )
-    if output.exists() or output.is_symlink():
+    if output.is_symlink() and not output.exists():
+        raise OutputError(f"{output} is a link to a folder that is not there. Make it, or give another --output.")
+    if output.exists():
         if not output.is_dir():
             raise OutputError(f"{output} is a file, not a model folder. Give another --output.")
-        if any(output.iterdir()) and not is_model_folder(output):
+        if not is_model_folder(output) and not is_free(output):
             raise OutputError(
                 f"{output} exists and is not a model folder. Give another --output, or move that folder away."
             )
-    parent = next(folder for folder in output.absolute().parents if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{parent} cannot be written, so no model can be saved at {output}. Give another --output.")
+    place = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".defectvision-", suffix=".tmp", dir=place):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"{place} cannot be written ({error.strerror}), so no model can be saved at {output}. Give another "
+            "--output."
+        ) from error

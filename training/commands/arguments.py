@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 import detector
+from detector.errors import OUT_OF_MEMORY, out_of_memory
+from detector.files import write_atomically
 from training.data import DataSet, DataSetError, datasets
 from training.train import OutputError
 
@@ -90,20 +97,60 @@ def stoppable(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Na
     def guarded(arguments: argparse.Namespace) -> int:
         try:
             return run(arguments)
-        except (DataSetError, OutputError, detector.DetectorError, OSError) as error:
+        except (DataSetError, OutputError, detector.DetectorError) as error:
             print(f"defectvision: {error}", file=sys.stderr)
-            return 2
+        except OSError as error:
+            print(f"defectvision: {_sentence(error)}", file=sys.stderr)
+        except (MemoryError, cv2.error) as error:
+            if not out_of_memory(error):
+                raise
+            print(f"defectvision: {OUT_OF_MEMORY}", file=sys.stderr)
         except KeyboardInterrupt:
             print("\nStopped.", file=sys.stderr)
             return STOPPED
+        return 2
 
     return guarded
 
 
+def _sentence(error: OSError) -> str:
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    return f"{where}{error.strerror or error}"
+
+
 def require_writable(file: Path) -> None:
+    """Check, before minutes of work, that a JSON file can be written.
+
+    Raises:
+        OutputError: it cannot; says why.
+    """
     if file.is_dir():
         raise OutputError(f"{file} is a folder. Give --json the name of a file.")
-    if not file.absolute().parent.is_dir():
-        raise OutputError(
-            f"There is no folder {file.absolute().parent} for the JSON file. Make it, or give another --json."
-        )
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise OutputError(f"There is no folder {folder} for the JSON file. Make it, or give another --json.")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _not_written(file, error) from error
+
+
+def write_json(file: Path, figures: Any) -> None:
+    """Write a JSON file, whole or not at all.
+
+    A file name that is not valid Unicode is in it as Python has it, with an escape (``\\udce9``) for each byte that
+    means nothing: ``os.fsencode`` gives back the very name.
+
+    Raises:
+        OutputError: it cannot be written; says why.
+    """
+    text = json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        write_atomically(file, f"{text}\n".encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise _not_written(file, error) from error
+
+
+def _not_written(file: Path, error: OSError) -> OutputError:
+    return OutputError(f"{file} cannot be written: {error.strerror}. Make room, or give another --json.")

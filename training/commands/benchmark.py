@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -12,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import detector
-from detector.files import write_atomically
 from detector.runtimes import RUNTIMES, runtime
 from detector.teaching import PRESETS, Preset
 from training import benchmark, machine
 from training.benchmark import MOST_AT_ONCE, ROUNDS, SECONDS, Latency, Throughput
-from training.commands.arguments import bar, distance, positive, require_writable, stoppable
+from training.commands.arguments import bar, distance, positive, require_writable, stoppable, write_json
 from training.reports import made_of, table
 
 Compiled = Callable[[int], detector.Detector]
@@ -98,7 +96,7 @@ def run_benchmark(arguments: argparse.Namespace) -> int:
                 for name, model in models.items()
             ],
         }
-        write_atomically(arguments.json, f"{json.dumps(figures, indent=2, ensure_ascii=False)}\n".encode())
+        write_json(arguments.json, figures)
     return 0
 
 

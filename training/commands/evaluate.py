@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import detector
-from detector.files import write_atomically
-from training.commands.arguments import add_strict, bar, checked_data_set, distance, require_writable, stoppable
+from training.commands.arguments import (
+    add_strict,
+    bar,
+    checked_data_set,
+    distance,
+    require_writable,
+    stoppable,
+    write_json,
+)
 from training.measure import evaluate
 from training.reports import data_set_as_json, data_set_report, evaluation_report
 
@@ -60,6 +66,5 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
             "threshold_source": source,
         }
         figures = facts | data_set_as_json(data_set) | evaluation.as_json()
-        text = json.dumps(figures, indent=2, ensure_ascii=False, allow_nan=False)
-        write_atomically(arguments.json, f"{text}\n".encode())
+        write_json(arguments.json, figures)
     return 0

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
-from detector.files import write_atomically
 from detector.light import SEVERITIES, Severity
 from training.commands.arguments import (
     add_strict,
@@ -18,6 +16,7 @@ from training.commands.arguments import (
     require_writable,
     stages,
     stoppable,
+    write_json,
 )
 from training.data import datasets
 from training.measure import CORESET_SIZE, IMAGE_SIZE, study
@@ -83,6 +82,5 @@ def run_lighting(arguments: argparse.Namespace) -> int:
         )
     print(as_markdown(result), end="")
     if arguments.json:
-        text = json.dumps(asdict(result), indent=2, ensure_ascii=False, allow_nan=False)
-        write_atomically(arguments.json, f"{text}\n".encode())
+        write_json(arguments.json, asdict(result))
     return 0

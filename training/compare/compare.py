@@ -10,12 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from detector.images import BGRImage
 from training.compare.candidates import Candidate, Fitted, Progress, TrainingData
 from training.compare.exhibits import Exhibits, worst
 from training.data import DataSet, DataSetError, TestPicture, datasets
 from training.measure import Evaluation, evaluate, interleaved_latencies, sentence
 
 LATENCY_PICTURES = 20
+LATENCY_BYTES = 250_000_000
+"""Of the whole pictures held for that: 20 of up to 4 megapixels."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,7 @@ def _section(entry: Entry, candidates: Sequence[Candidate], report: Progress) ->
         except Exception as error:  # a library may fail in any way there is, and must not cost the others their rows
             failures[candidate.name] = sentence(error)
     report("latency", len(candidates) / shares)
-    frames = [datasets.read_picture(path) for path in _latency_pictures(entry.data_set)]
+    frames = _latency_frames(entry.data_set)
     latencies = interleaved_latencies(
         {name: of_candidate.fitted.model for name, of_candidate in learned.items()},
         frames,
@@ -214,8 +217,11 @@ def _measured(candidate: Candidate, learned: _Learned, latency_ms: Sequence[floa
     )
 
 
-def _latency_pictures(data_set: DataSet) -> list[Path]:
-    """Evenly spread over the labelled pictures, or over those learned from where there are no others."""
+def _latency_frames(data_set: DataSet) -> list[BGRImage]:
+    """Evenly spread over the labelled pictures, or over those learned from where there are no others; fewer where they
+    are so large that memory would suffer."""
     paths = [picture.path for picture in data_set.test] or list(data_set.training)
     count = min(LATENCY_PICTURES, len(paths))
-    return [paths[index * len(paths) // count] for index in range(count)]
+    frames = [datasets.read_picture(paths[0])]
+    count = max(1, min(count, LATENCY_BYTES // frames[0].nbytes))
+    return frames + [datasets.read_picture(paths[index * len(paths) // count]) for index in range(1, count)]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from detector import Detector, DetectorError
+from detector.errors import OUT_OF_MEMORY, out_of_memory
 from detector.images import BGRImage
 from training.data import DataSetError
 
@@ -58,6 +59,8 @@ def interleaved_latencies(
 
 def sentence(error: Exception) -> str:
     """What went wrong, for a row of the report; a class name only where the message alone would not be understood."""
+    if out_of_memory(error):
+        return OUT_OF_MEMORY
     if isinstance(error, DetectorError | DataSetError | ImportError) and str(error):
         return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
