@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import detector
+from detector.errors import OUT_OF_MEMORY
 from detector.images import BGRImage
 from detector.score import Detection
 from tests.training.conftest import draw_part, write_picture
@@ -114,7 +115,7 @@ def test_a_model_that_fails_costs_only_its_own_row(section: Section) -> None:
 
 @pytest.mark.parametrize(
     ("error", "reason"),
-    [(RuntimeError("no memory"), "RuntimeError: no memory"), (MemoryError(), "MemoryError")],
+    [(RuntimeError("no memory"), "RuntimeError: no memory"), (MemoryError(), OUT_OF_MEMORY)],
 )
 def test_a_library_s_own_errors_are_named(parts: Path, error: Exception, reason: str) -> None:
     (found,) = compare(prepare([parts]), [failing("peer", error)])
