@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from cryptography import x509
@@ -25,6 +25,9 @@ SERVER_LIFETIME = timedelta(days=397)
 """Phones refuse server certificates that are valid for longer than 398 days."""
 RENEW_BEFORE = timedelta(days=30)
 _BACKDATED = timedelta(days=1)  # a phone whose clock is behind must not find the certificate "not yet valid"
+EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
+"""This software is not older: a clock that shows less is wrong (a battery that is empty shows 1970)."""
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
 Network = IPv4Network | IPv6Network
 
@@ -58,14 +61,18 @@ def parse_names(names: Sequence[str]) -> list[x509.GeneralName]:
 
 
 def make(names: Sequence[x509.GeneralName], now: datetime) -> Pair:
-    """A new authority, valid for ten years; it may vouch for `names`, local domains, private addresses."""
+    """A new authority, valid for ten years; it may vouch for `names`, local domains, private addresses.
+
+    It begins when this software did: made under a clock that is ahead, it is valid already when that is put right.
+    """
+    now = min(max(now, EARLIEST), _LATEST)
     key = ec.generate_private_key(ec.SECP256R1())
     host = next((name.value for name in names if isinstance(name, x509.DNSName)), "server")
     # The date tells two authorities of one machine apart in a phone's list; a common name holds 64
     # characters.
     subject = _subject(f"DefectVision {host[:30]} {now:%Y-%m-%d}")
     certificate = (
-        _builder(subject, subject, key, now, now - _BACKDATED + LIFETIME)
+        _builder(subject, subject, key, EARLIEST - _BACKDATED, now - _BACKDATED + LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.NameConstraints(_permitted(names), None), critical=True)
@@ -82,7 +89,7 @@ def issue(authority: Pair, names: Sequence[x509.GeneralName], now: datetime) -> 
     until = min(now - _BACKDATED + SERVER_LIFETIME, ca.not_valid_after_utc)
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
     certificate = (
-        _builder(_subject("DefectVision server"), ca.subject, key, now, until)
+        _builder(_subject("DefectVision server"), ca.subject, key, now - _BACKDATED, until)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -93,17 +100,32 @@ def issue(authority: Pair, names: Sequence[x509.GeneralName], now: datetime) -> 
     return Pair(key, certificate)
 
 
-def is_good(server: x509.Certificate, ca: x509.Certificate, wanted: Sequence[x509.GeneralName], now: datetime) -> bool:
-    """Whether a server certificate can stay: issued by `ca`, covers all of `wanted`, not due for renewal."""
+def made_on(ca: x509.Certificate) -> datetime:
+    """When an authority was made, by the clock of then."""
+    return max(ca.not_valid_after_utc - LIFETIME + _BACKDATED, EARLIEST, ca.not_valid_before_utc)
+
+
+def issued_on(server: x509.Certificate) -> datetime:
+    """When a server certificate was made, by the clock of then."""
+    return server.not_valid_before_utc + _BACKDATED
+
+
+def is_issued_by(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
+    """Whether `ca` signed this certificate, and it has not changed by a bit since. An authority signs its own."""
     try:
-        server.verify_directly_issued_by(ca)
+        certificate.verify_directly_issued_by(ca)
     except (ValueError, TypeError, InvalidSignature):
         return False
+    return True
+
+
+def is_due(server: x509.Certificate, ca: x509.Certificate, wanted: Sequence[x509.GeneralName], now: datetime) -> bool:
+    """Whether a server certificate has to be made anew: it lacks one of `wanted`, or ends soon, or has not begun."""
     due = server.not_valid_after_utc
     if due < ca.not_valid_after_utc:  # otherwise a new one would end on the same day
         due -= RENEW_BEFORE
     # A name the machine lost does no harm; dropping it would only cause renewals whenever a cable is pulled.
-    return server.not_valid_before_utc <= now < due and set(wanted) <= set(names_of(server))
+    return not (server.not_valid_before_utc <= now < due and set(wanted) <= set(names_of(server)))
 
 
 def names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
@@ -160,7 +182,7 @@ def _general_name(name: str) -> x509.GeneralName | None:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, until: datetime
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, since: datetime, until: datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -168,7 +190,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATED)
+        .not_valid_before(since)
         .not_valid_after(until)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )

@@ -27,12 +27,12 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from detector.files import set_aside, write_atomically
 from server.ground import private_file
-from server.https import authority
+from server.https import authority, pair_file
+
+CA_FILE = "authority.crt"
 
 _log = logging.getLogger("defectvision.https")
 
@@ -67,8 +67,11 @@ def ensure(folder: Path, names: Sequence[str], now: datetime | None = None) -> C
     """Make what is missing in `folder`, renew what is due, and leave alone what is good.
 
     The server certificate is made anew 30 days before it expires and when it lacks one of `names`. The
-    authority is made anew only when it is missing, damaged or expired; `warnings` then says so, because
+    authority is made anew only when it is missing or damaged beyond mending; `warnings` then says so, because
     every phone has to install it again. Damaged files are set aside under another name.
+
+    The clock alone replaces no authority: where it shows a time at which that is not valid, `warnings` says so, and a
+    server certificate is made for the time of the last one.
 
     Args:
         folder: Where to keep them, ``DATA_DIR/certificates``; made with mode 0700, private keys with 0600.
@@ -104,7 +107,7 @@ def check_own(cert_path: Path, key_path: Path, now: datetime | None = None) -> C
     """
     now = now or datetime.now(UTC)
     leaf = _read(cert_path, x509.load_pem_x509_certificates)[0]
-    key = _read(key_path, _load_open_key)
+    key = _read(key_path, pair_file.load_open_key)
     if leaf.public_key() != key.public_key():
         raise CertificateError(
             f"{key_path} is not the private key of {cert_path}: "
@@ -177,15 +180,10 @@ async def keep_fresh(
 def _ensure(folder: Path, names: Sequence[str], now: datetime) -> Certificates:
     warnings: list[str] = []
     known = authority.parse_names(names)
-    pair = _authority(folder / "authority.pem", known, now, warnings)
-    ca = pair.certificate
-    if now < ca.not_valid_before_utc:
-        starts = ca.not_valid_before_utc
-        warnings.append(f"The certificate authority is not valid before {starts:%Y-%m-%d}: set this machine's clock.")
-        now = starts  # the phones' clocks are probably right, so what is made now has to suit them
-    ca_path = folder / "authority.crt"
+    pair, is_new = _authority(folder, known, now, warnings)
+    ca, ca_path = pair.certificate, folder / CA_FILE
     public = ca.public_bytes(serialization.Encoding.PEM)
-    if not ca_path.exists() or ca_path.read_bytes() != public:
+    if _read_at_most(ca_path) != public:
         write_atomically(ca_path, public)
 
     wanted = [name for name in known if authority.permits(ca, name)]
@@ -199,31 +197,64 @@ def _ensure(folder: Path, names: Sequence[str], now: datetime) -> Certificates:
             "phones then have to install the new authority from /ca."
         )
     path = folder / "server.pem"
-    server = _load(path, "a new server certificate was made", warnings)
-    if server is None or not authority.is_good(server.certificate, ca, wanted, now):
+    server = None if is_new else _load(path, ca, "a new server certificate was made", warnings)
+    now = _believable(now, ca, server, folder, warnings)
+    if server is None or authority.is_due(server.certificate, ca, wanted, now):
         server = authority.issue(pair, wanted, now)
-        _save(path, server)
+        private_file.write(path, pair_file.dump(server))
     return _described(server.certificate, ca, path, path, ca_path, warnings)
 
 
-def _authority(path: Path, names: list[x509.GeneralName], now: datetime, warnings: list[str]) -> authority.Pair:
-    remedy = "a new certificate authority was made, and phones have to install it again from /ca"
-    pair = _load(path, remedy, warnings)
+def _authority(
+    folder: Path, names: list[x509.GeneralName], now: datetime, warnings: list[str]
+) -> tuple[authority.Pair, bool]:
+    """The authority, and whether it was made just now: where there was none, or one that could not be used.
+
+    What this machine's clock shows is no reason: it may be wrong, and every phone would have to install another one.
+    """
+    path, remedy = (
+        folder / "authority.pem",
+        "a new certificate authority was made, and phones have to install it again from /ca",
+    )
+    damaged = _read_at_most(path)
+    pair = _load(path, None, remedy, warnings)
+    if pair is None and damaged is not None and (pair := _mended(damaged, folder / CA_FILE)) is not None:
+        warnings[-1] = warnings[-1].replace(
+            remedy, f"its certificate was taken from {CA_FILE}, and phones notice nothing"
+        )
+        private_file.write(path, pair_file.dump(pair))
+    if pair is not None and pair.certificate.not_valid_after_utc <= authority.EARLIEST:
+        set_aside(path)
+        warnings.append(
+            f"The certificate authority was made by a clock that was wrong, and no phone took it: {remedy}."
+        )
+        pair = None
     if pair is not None:
-        expires = pair.certificate.not_valid_after_utc
-        if now < expires - 3 * authority.RENEW_BEFORE:
-            return pair
-        if now < expires:
+        return pair, False
+    pair = authority.make(names, now)
+    private_file.write(path, pair_file.dump(pair))
+    return pair, True
+
+
+def _believable(
+    now: datetime, ca: x509.Certificate, server: authority.Pair | None, folder: Path, warnings: list[str]
+) -> datetime:
+    """The time to make a server certificate for, which suits the phones' clocks: these are probably right."""
+    expires = ca.not_valid_after_utc
+    earliest = max(authority.EARLIEST, ca.not_valid_before_utc)
+    if earliest <= now < expires:
+        if now >= expires - 3 * authority.RENEW_BEFORE:
             warnings.append(
                 f"The certificate authority expires on {expires:%Y-%m-%d}. To choose the day yourself, "
-                f"delete {path.parent} and restart; phones then have to install the new authority from /ca."
+                f"delete {folder} and restart; phones then have to install the new authority from /ca."
             )
-            return pair
-        path.replace(path.with_name(f"{path.name}.expired-{expires:%Y%m%d}"))
-        warnings.append(f"The certificate authority expired on {expires:%Y-%m-%d}: {remedy}.")
-    pair = authority.make(names, now)
-    _save(path, pair)
-    return pair
+        return now
+    warnings.append(
+        f"This machine's clock shows {now:%Y-%m-%d}, and its certificate authority is valid from "
+        f"{earliest:%Y-%m-%d} to {expires:%Y-%m-%d}: set this machine's clock. "
+        f"If it is right, delete {folder} and restart; phones then have to install the new authority from /ca."
+    )
+    return authority.issued_on(server.certificate) if server is not None else authority.made_on(ca)
 
 
 def _described(
@@ -246,39 +277,45 @@ def _described(
     )
 
 
-def _save(path: Path, pair: authority.Pair) -> None:
-    # Key and certificate share a file because two files cannot be replaced in one step.
-    key = pair.key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    private_file.write(path, key + pair.certificate.public_bytes(serialization.Encoding.PEM))
-
-
-def _load(path: Path, remedy: str, warnings: list[str]) -> authority.Pair | None:
-    """The key and certificate in a file; None when there is none, or it was damaged and is now set aside."""
-    if not path.exists():
+def _load(path: Path, ca: x509.Certificate | None, remedy: str, warnings: list[str]) -> authority.Pair | None:
+    """The key and certificate in a file, signed by `ca` or, without one, by itself; None when there is none, or it was
+    damaged and is now set aside."""
+    pem = _read_at_most(path)
+    if pem is None:
         return None
     if private_file.close_to_others(path):
         warnings.append(f"{path} was open to other users of this machine; this was corrected.")
-    pem = path.read_bytes()
     try:
-        key, certificate = _load_open_key(pem), x509.load_pem_x509_certificate(pem)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError("not an elliptic-curve key")
-        if key.public_key() != certificate.public_key():
-            raise ValueError("key and certificate do not belong together")
-    except (ValueError, UnsupportedAlgorithm) as error:
+        pair = pair_file.load(pem)
+        if not authority.is_issued_by(pair.certificate, ca or pair.certificate):
+            raise ValueError(f"its certificate is not signed by {'the authority beside it' if ca else 'itself'}")
+    except ValueError as error:
         aside = set_aside(path)
         warnings.append(f"{path} was damaged ({error}) and is now {aside.name}; {remedy}.")
         return None
-    return authority.Pair(key, certificate)
+    if pem != (whole := pair_file.dump(pair)):
+        private_file.write(path, whole)
+        warnings.append(f"{path} was damaged where it does not matter, and was written again.")
+    return pair
 
 
-def _load_open_key(pem: bytes) -> PrivateKeyTypes:
+def _mended(damaged: bytes, ca_path: Path) -> authority.Pair | None:
+    """An authority whose key is whole, with its certificate from the public copy; None where that does not fit."""
+    key, end, _ = damaged.partition(b"-----END PRIVATE KEY-----\n")
     try:
-        return serialization.load_pem_private_key(pem, password=None)
-    except TypeError:  # how cryptography says that it wants a password
-        raise ValueError("it has a password; remove it with: openssl pkey -in KEY -out OPEN_KEY") from None
+        pair = pair_file.load(key + end + (_read_at_most(ca_path) or b""))
+    except ValueError:
+        return None
+    return pair if authority.is_issued_by(pair.certificate, pair.certificate) else None
+
+
+def _read_at_most(path: Path) -> bytes | None:
+    """A file as far as it is no longer than such a file can be; None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(pair_file.LARGEST + 1)
+    except FileNotFoundError:
+        return None
 
 
 def _read(path: Path, parse: Callable[[bytes], _Parsed]) -> _Parsed:

@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.https import authority
+from server.https import authority, pair_file
 from server.https.certificates import CertificateError, Certificates, ca_der, check_own, ensure, keep_fresh
 
 NAMES = ["press-4", "press-4.local", "localhost", "127.0.0.1", "::1", "192.168.1.20"]
@@ -170,14 +170,107 @@ def test_a_public_address_known_from_the_start_is_covered_and_a_later_one_report
     assert shake_hands(server_context(again), phone(made), "2001:db8:1:2::99") == again.serial
 
 
-def test_an_expired_authority_is_replaced_and_the_operator_told(folder: Path) -> None:
+CLOCKS = {
+    "1970": datetime(1970, 1, 1, tzinfo=UTC),
+    "2038": datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC),
+    "a day beyond it": NOW + timedelta(days=3653),
+    "9999": datetime(9999, 12, 31, tzinfo=UTC),
+}
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_whatever_the_clock_shows_phones_keep_trusting_the_same_authority(folder: Path, clock: str) -> None:
     first = ensure(folder, NAMES)
-    later = NOW + timedelta(days=3660)
-    second = ensure(folder, NAMES, now=later)
+    wrong = ensure(folder, NAMES, now=CLOCKS[clock])
+    assert wrong.fingerprint == first.fingerprint
+    assert wrong.serial == first.serial, "the phones' clocks are right"
+    (warning,) = wrong.warnings
+    assert f"clock shows {CLOCKS[clock]:%Y-%m-%d}" in warning and "set this machine's clock" in warning
+    assert f"delete {folder} and restart" in warning
+    other = ensure(folder, [*NAMES, "10.0.0.7"], now=CLOCKS[clock])
+    assert shake_hands(server_context(other), phone(first), "10.0.0.7") == other.serial
+    assert ensure(folder, NAMES) == replace(other, warnings=())
+    assert {path.name for path in folder.iterdir()} == {"authority.pem", "authority.crt", "server.pem"}
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_an_authority_made_under_a_wrong_clock_is_good_when_that_is_put_right(folder: Path, clock: str) -> None:
+    first = ensure(folder, NAMES, now=CLOCKS[clock])
+    right = ensure(folder, NAMES, now=NOW)
+    assert (right.fingerprint, right.warnings) == (first.fingerprint, ())
+    assert shake_hands(server_context(right), phone(first), "press-4") == right.serial
+    assert ensure(folder, NAMES, now=NOW + timedelta(days=3000)).fingerprint == first.fingerprint
+
+
+def test_an_authority_of_an_older_version_that_ended_in_1980_is_replaced(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made under a clock of 1970, it never was valid for any phone."""
+    monkeypatch.setattr(authority, "EARLIEST", datetime(1970, 1, 2, tzinfo=UTC))
+    first = ensure(folder, NAMES, now=datetime(1970, 1, 3, tzinfo=UTC))
+    monkeypatch.undo()
+    second = ensure(folder, NAMES)
     assert second.fingerprint != first.fingerprint
-    assert "expired on" in second.warnings[0] and "install it again" in second.warnings[0]
-    assert list(folder.glob("authority.pem.expired-*"))
-    assert ensure(folder, NAMES, now=later).warnings == ()
+    assert "made by a clock that was wrong" in second.warnings[0] and "install it again" in second.warnings[0]
+    assert shake_hands(server_context(second), phone(second), "press-4") == second.serial
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("name", ["authority.pem", "server.pem"])
+def test_every_flipped_bit_is_found_and_told(folder: Path, name: str) -> None:
+    """Before, a third of them ended the start with a traceback, and half were kept unnoticed."""
+    first = ensure(folder, NAMES)
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for bit in range(0, 8 * len(whole[name]), 89):
+        for path in folder.iterdir():
+            path.unlink()
+        for other, data in whole.items():
+            (folder / other).write_bytes(data)
+            (folder / other).chmod(0o600)
+        (folder / name).write_bytes(flipped(whole[name], bit))
+        made = ensure(folder, NAMES)
+        assert len(made.warnings) == 1 and f"{folder / name} was damaged" in made.warnings[0], bit
+        assert "\n" not in made.warnings[0]
+        lost = "install it again" in made.warnings[0]
+        assert (made.fingerprint != first.fingerprint) == lost
+        assert not lost or (name == "authority.pem" and bit // 8 < whole[name].index(b"-----BEGIN CERTIFICATE-----"))
+        assert ensure(folder, NAMES) == replace(made, warnings=())
+
+
+def test_an_authority_whose_certificate_is_damaged_takes_it_from_its_public_copy(folder: Path) -> None:
+    first = ensure(folder, NAMES)
+    pem = (folder / "authority.pem").read_bytes()
+    (folder / "authority.pem").write_bytes(pem[:-200])
+    mended = ensure(folder, NAMES)
+    assert (mended.fingerprint, mended.serial) == (first.fingerprint, first.serial)
+    assert "phones notice nothing" in mended.warnings[0] and "install it again" not in mended.warnings[0]
+    assert (folder / "authority.pem").read_bytes() == pem
+    assert (folder / "authority.pem.damaged-1").read_bytes() == pem[:-200]
+
+
+def test_an_authority_that_did_not_sign_itself_is_damage(folder: Path) -> None:
+    """As it is where a bit of its name constraints has flipped: phones would refuse it, or trust it for too much."""
+    ensure(folder, NAMES)
+    pair = pair_file.load((folder / "authority.pem").read_bytes())
+    forged = authority.issue(pair, authority.parse_names(["press-4"]), NOW)
+    for path in ("authority.pem", "authority.crt"):
+        (folder / path).write_bytes(pair_file.dump(forged))
+    assert "its certificate is not signed by itself" in ensure(folder, NAMES).warnings[0]
+
+
+def test_files_without_end_are_not_read_to_it(folder: Path) -> None:
+    ensure(folder, NAMES)
+    for name in ("authority.pem", "server.pem", "authority.crt"):
+        with (folder / name).open("r+b") as file:
+            file.truncate(1 << 32)
+    made = ensure(folder, NAMES)
+    assert "larger than 64 kB" in made.warnings[0]
+    assert shake_hands(server_context(made), phone(made), "press-4") == made.serial
 
 
 def test_the_end_of_the_authority_is_announced_and_causes_no_renewal_at_every_start(folder: Path) -> None:
