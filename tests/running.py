@@ -18,6 +18,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
+from server.https import Certificates
 from server.serve import Server, configuration, listen
 from server.settings import Settings
 
@@ -51,10 +52,10 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(app: ASGIApp, settings: Settings) -> AsyncIterator[Running]:
+async def running(app: ASGIApp, settings: Settings, certificates: Certificates | None = None) -> AsyncIterator[Running]:
     """Serve an application with the product's own uvicorn configuration."""
     listening = listen("127.0.0.1", 0)
-    server = Server(configuration(app, settings))
+    server = Server(configuration(app, settings, certificates))
     task = asyncio.create_task(server._serve([listening]))  # serve() would take over this process's signals
     while not server.started:
         if task.done():

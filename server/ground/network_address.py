@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import ifaddr
@@ -76,6 +77,7 @@ def reachable(host: str) -> list[str]:
     return [address for address in addresses() if (":" in address) == (":" in host)]
 
 
+@lru_cache(maxsize=1024)
 def source_of(address: str) -> str:
     """Whom a peer's address stands for where peers are counted: an IPv6 host has a whole /64 to call from."""
     try:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from server.web.connections import HEAD_S, LINGER_BYTES, LINGER_S, Connection
@@ -70,7 +71,17 @@ class BoundedHTTP(HttpToolsProtocol):
         if self._head_since is None and not self._in_body:
             self._head_since = self.loop.time()
         self._lag.came(len(data))
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        # As uvicorn does it, without its line in the log for each of those who send garbage.
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._stopped()
+            return
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            return
         self._head_bytes = 0 if self._got_on else self._head_bytes + len(data)
         if self._head_bytes > MAX_HEAD:
             self._refuse(431, "the request's head is too large")
@@ -144,11 +155,10 @@ class BoundedHTTP(HttpToolsProtocol):
         self._why = status, words
         raise _GivenUp
 
-    def send_400_response(self, msg: str) -> None:
-        """What uvicorn calls when the parser stops."""
+    def _stopped(self) -> None:
+        """The parser found something wrong, or gave up."""
         status, words = self._why or (400, "this is not HTTP")
-        if self._why:
-            self._note(words)
+        self._note(words)
         self._refuse(status, words)
 
     def _refuse(self, status: int, words: str) -> None:

@@ -19,7 +19,7 @@ POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
 CRUMB = 64
 """Bytes below which a message or fragment cannot be a picture, nor a sensible part of one."""
 
-CRUMBS_A_SECOND, CRUMBS_AT_ONCE = 100.0, 1000.0
+CRUMBS_A_SECOND, CRUMBS_AT_ONCE = 100.0, 300.0
 """Control frames and crumbs: pings, pongs, empty messages, fragments of a byte. Clients that mean well send one now and
 then; above that the connection is closed."""
 
@@ -29,7 +29,7 @@ MESSAGES_A_SECOND, MESSAGES_AT_ONCE = 500.0, 500.0
 MAX_FRAGMENTS = 4096
 """Of one message."""
 
-FRAMES_A_TURN = 32
+FRAMES_A_TURN = 8
 """Frames read before others get their turn on the event loop."""
 
 
@@ -145,6 +145,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
                 break
             frames += 1
             self._read_frame()
+        if self.conn.writes and not self.transport.is_closing():
+            self.transport.write(b"".join(self.conn.data_to_send()))  # the pongs
         if self._share is not None:
             self._share.resize(self._message_bytes if not self.transport.is_closing() else 0)
         if self.transport.is_closing():
@@ -222,6 +224,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self._connection.expects_input = True
         if message["type"] == "websocket.accept" or (message["type"] == "websocket.close" and self._advancing is None):
             self._advance()
+
+    def handle_ping(self) -> None:
+        pass  # answered in one piece with those that came together
 
     def handle_close(self, event: Frame) -> None:
         self._connection.expects_input = False

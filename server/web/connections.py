@@ -8,9 +8,8 @@ are at work the newcomer is refused.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -48,15 +47,19 @@ class Connection:
         source: whom it comes from.
         expects_input: the peer is in the middle of something, or may be; closing then lingers.
         protocol: asked for what is overdue.
+        give_up: closes it while nothing is spoken through yet.
+        silent: it has not said anything yet.
     """
 
     _transport: asyncio.Transport
 
-    def __init__(self, peer: socket.socket, source: str, connections: Connections) -> None:
+    def __init__(self, source: str, connections: Connections) -> None:
         self.source = source
         self.expects_input = False
         self.protocol: Swept | None = None
-        self._peer: socket.socket | None = peer
+        self.give_up: Callable[[], None] | None = None
+        self.silent = True
+        self._since = asyncio.get_running_loop().time()
         self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._unread_since: float | None = None
@@ -69,7 +72,7 @@ class Connection:
     def made(self, transport: asyncio.BaseTransport) -> None:
         """Its handshake is done; this is what it is spoken to through."""
         self._transport = cast(asyncio.Transport, transport)
-        self._peer = None
+        self.give_up = None
 
     def working(self) -> None:
         """It was asked for something: it keeps its place."""
@@ -110,11 +113,10 @@ class Connection:
     def abort(self) -> None:
         """Close now."""
         self._ending_since = self._ending_since or self._loop.time()
-        if self._peer is None:
+        if self.give_up is not None:
+            self.give_up()
+        else:
             self._transport.abort()
-        else:  # which whoever shakes hands with it sees as its end
-            with contextlib.suppress(OSError):
-                self._peer.shutdown(socket.SHUT_RDWR)
 
     def lost(self) -> None:
         """It is over: its place is free."""
@@ -131,6 +133,9 @@ class Connection:
             self.abort()
         elif self.protocol is not None:
             self.protocol.sweep(now)
+        elif self.silent and now - self._since > HEAD_S:
+            self.abort()
+            self.lost()
 
 
 class _Lingering(asyncio.Protocol):
@@ -207,8 +212,18 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
-    def admit(self, peer: socket.socket, address: str) -> Connection | None:
-        """A place for a connection that was just accepted, idle as yet; nothing where all places are at work."""
+    @property
+    def limit(self) -> int:
+        """Most at once."""
+        return self._all.limit
+
+    def admit(self, address: str, give_up: Callable[[], None]) -> Connection | None:
+        """A place for a connection that was just accepted, idle as yet; nothing where all places are at work.
+
+        Args:
+            address: its peer's.
+            give_up: closes it, as long as it has no transport.
+        """
         source = source_of(address)
         places = self._sources.get(source) or _Places(self._per_address)
         for some, kind in ((places, "too many connections from one address"), (self._all, "too many connections")):
@@ -217,7 +232,8 @@ class Connections:
                 self.refusals.note(f"{kind}: {'the oldest idle one' if room else 'a new one'} was closed", source)
                 if not room:
                     return None
-        connection = Connection(peer, source, self)
+        connection = Connection(source, self)
+        connection.give_up = give_up
         self._sources[source] = self._open[connection] = places
         for some in (places, self._all):
             some.taken += 1

@@ -7,6 +7,7 @@ sockets that nobody counts.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from functools import partial
 
 from server.web.connections import HEAD_S, Connection, Connections
 
-AT_ONCE = 64
+AT_ONCE = 16
 """Connections accepted before others get their turn on the event loop."""
 
 PAUSE_S = 1.0
@@ -47,7 +48,7 @@ class Door:
         self._listening, self._connections = listening, connections
         self._make_protocol, self._context = make_protocol, context
         self._loop = asyncio.get_running_loop()
-        self._entering: set[asyncio.Task[None]] = set()
+        self._entering: dict[socket.socket, asyncio.Task[None]] = {}
         self._pause: asyncio.TimerHandle | None = None
         listening.setblocking(False)
         self._open()
@@ -60,9 +61,10 @@ class Door:
 
     async def wait_closed(self) -> None:
         """Wait until nobody is in the door."""
-        for task in self._entering:
+        entering = list(self._entering.values())
+        for task in entering:
             task.cancel()
-        await asyncio.gather(*self._entering, return_exceptions=True)
+        await asyncio.gather(*entering, return_exceptions=True)
 
     def _open(self) -> None:
         self._pause = None
@@ -80,13 +82,28 @@ class Door:
                 self._pause = self._loop.call_later(PAUSE_S, self._open)
                 return
             peer.setblocking(False)
-            connection = self._connections.admit(peer, str(address[0]) if address else "this machine")
+            source = str(address[0]) if address else "this machine"
+            connection = self._connections.admit(source, partial(self._give_up, peer))
             if connection is None:
                 self._turn_away(peer)
-                continue
-            task = self._loop.create_task(self._enter(peer, connection))
-            self._entering.add(task)
-            task.add_done_callback(self._entering.discard)
+            else:
+                # Nothing is made for a peer that says nothing: waiting is all it may cost.
+                self._loop.add_reader(peer, self._begin, peer, connection)
+
+    def _give_up(self, peer: socket.socket) -> None:
+        """Close a connection that nothing is spoken through yet."""
+        if peer in self._entering:
+            with contextlib.suppress(OSError):
+                peer.shutdown(socket.SHUT_RDWR)  # which whoever shakes hands with it sees as its end
+        elif peer.fileno() >= 0:
+            self._loop.remove_reader(peer)
+            peer.close()
+
+    def _begin(self, peer: socket.socket, connection: Connection) -> None:
+        self._loop.remove_reader(peer)
+        connection.silent = False
+        task = self._entering[peer] = self._loop.create_task(self._enter(peer, connection))
+        task.add_done_callback(lambda _: self._entering.pop(peer, None))
 
     def _turn_away(self, peer: socket.socket) -> None:
         with peer:
