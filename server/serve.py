@@ -105,8 +105,8 @@ async def _serve(
         for warning in certificates.warnings:
             log.warning("%s", warning)
         renewing = asyncio.create_task(keep_fresh(config.ssl, certificates, renew))
-    # What was imported lives as long as the process. Looking through it for garbage again and again, while strangers come
-    # and go, would stop everything for a tenth of a second each time.
+    # What was imported lives as long as the process. Looking through it for garbage again and again, while strangers
+    # come and go, would stop everything for a tenth of a second each time.
     gc.collect()
     gc.freeze()
     await Server(config).serve(sockets=[listening])

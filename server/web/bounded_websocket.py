@@ -20,8 +20,11 @@ CRUMB = 64
 """Bytes below which a message or fragment cannot be a picture, nor a sensible part of one."""
 
 CRUMBS_A_SECOND, CRUMBS_AT_ONCE = 100.0, 300.0
-"""Control frames and crumbs: pings, pongs, empty messages, fragments of a byte. Clients that mean well send one now and
-then; above that the connection is closed."""
+"""Control frames and tiny fragments. Clients that mean well send one now and then; above that the connection is
+closed."""
+
+TINY_A_SECOND, TINY_AT_ONCE = 100.0, 1000.0
+"""Messages too small for a picture; above that the connection is closed."""
 
 MESSAGES_A_SECOND, MESSAGES_AT_ONCE = 500.0, 500.0
 """Messages; above that they are read later, and the sender has to wait."""
@@ -69,6 +72,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self._advancing: asyncio.TimerHandle | asyncio.Handle | None = None
         now = self.loop.time()
         self._crumbs = Rate(CRUMBS_A_SECOND, CRUMBS_AT_ONCE, now)
+        self._tiny = Rate(TINY_A_SECOND, TINY_AT_ONCE, now)
         self._messages = Rate(MESSAGES_A_SECOND, MESSAGES_AT_ONCE, now)
         self._lag = Lag()
 
@@ -163,12 +167,19 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             return 0.0
         opcode, fin, self._head_length, length = head
         now = self.loop.time()
-        control = opcode >= Opcode.CLOSE
-        if (control or length < CRUMB) and self._crumbs.take(now):
+        control, whole = opcode >= Opcode.CLOSE, fin and opcode != Opcode.CONT
+        if (control or (length < CRUMB and not whole)) and self._crumbs.take(now):
             self._fail(
                 POLICY_VIOLATION,
-                "too many control frames or tiny messages",
-                f"more than {CRUMBS_A_SECOND:g} control frames or messages under {CRUMB} bytes a second",
+                "too many control frames or tiny fragments",
+                f"more than {CRUMBS_A_SECOND:g} control frames or tiny fragments a second",
+            )
+            return 0.0
+        if not control and whole and length < CRUMB and self._tiny.take(now):
+            self._fail(
+                POLICY_VIOLATION,
+                "too many tiny messages",
+                f"more than {TINY_A_SECOND:g} messages under {CRUMB} bytes a second",
             )
             return 0.0
         if not control:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
@@ -43,6 +43,7 @@ def part(data: bytes, disposition: str = 'form-data; name="file"; filename="a.pn
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=LIMIT), st.integers(1, 50))
 def test_a_file_comes_through_as_it_is(data: bytes, chunk: int) -> None:
     if b"\r\n--b" in data:
