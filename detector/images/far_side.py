@@ -1,0 +1,99 @@
+"""The far side of the wall: a program that decodes the pictures it is asked for, and may die of any of them.
+
+A request is a line of JSON and the file; the answer is a line of JSON and, if that is no error, H×W×3 values, BGR.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    # Of the floor, only this room: `import detector` starts OpenVINO, which takes a second and 150 MB.
+    floor = types.ModuleType("detector")
+    floor.__path__ = [str(Path(__file__).parents[1])]
+    sys.modules["detector"] = floor
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.errors import ImageError
+from detector.images.pixels import TakeSize, check_size, to_8_bits
+from detector.images.raster import read_bmp, read_png, read_webp
+
+BYTES_A_PIXEL = 24
+"""At most, with all copies: four channels of 16 bits are 8 of them, and a TIFF of those was seen to take 22."""
+
+ROOM_BYTES = 128_000_000
+"""For everything that does not grow with the picture."""
+
+_NOTHING: NDArray[Any] = np.empty(0)
+
+
+def main() -> None:
+    cv2.setNumThreads(1)
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    while line := requests.readline():
+        request = json.loads(line)
+        data = requests.read(request["bytes"])
+        values, words = _NOTHING, {}
+        try:
+            values = np.ascontiguousarray(_decode(data, request["name"], request["max_pixels"], request["values"]))
+            words = {"height": values.shape[0], "width": values.shape[1], "type": str(values.dtype)}
+        except ImageError as error:
+            words = {"error": str(error)}
+        except MemoryError:
+            words = {"error": f"the {request['name']} picture takes more memory than pictures of its size need"}
+        answers.write(json.dumps(words).encode() + b"\n")
+        answers.write(values.data.cast("B"))
+        answers.flush()
+
+
+def _decode(data: bytes, name: str, max_pixels: int, as_stored: bool) -> NDArray[Any]:
+    taken = _address_space() + 2 * len(data) + ROOM_BYTES
+    _limit(taken)
+
+    def take(width: int, height: int) -> None:
+        check_size(width, height, max_pixels)
+        # A decoder that reads another size out of the file gets no memory for it.
+        _limit(taken + BYTES_A_PIXEL * width * height)
+
+    values = _reader(name)(data, take)
+    return values if as_stored else to_8_bits(values)
+
+
+def _reader(name: str) -> Callable[[bytes, TakeSize], NDArray[Any]]:
+    if name == "TIFF":
+        from detector.images.tiff import read_tiff  # its reader of tags takes 0.1 s to import, and few need it
+
+        return read_tiff
+    return {"PNG": read_png, "WEBP": read_webp, "BMP": read_bmp}[name]
+
+
+def _address_space() -> int:
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
+    except OSError:
+        return 1_000_000_000
+
+
+def _limit(bytes_: int) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows: there, the sizes in the headers alone bound the memory
+        return
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    limit = bytes_ if most == resource.RLIM_INFINITY else min(bytes_, most)
+    with contextlib.suppress(OSError, ValueError):  # macOS takes no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (limit, most))
+
+
+if __name__ == "__main__":
+    main()
