@@ -153,7 +153,7 @@ def create_app(
         *phone.routes,
         *ConnectionCheck(origins).routes,
         Route("/webrtc/offer", webrtc.offer, methods=["POST"]),
-        WebSocketRoute("/ws/stream", StreamSocket(streams).serve),
+        WebSocketRoute("/ws/stream", StreamSocket(streams, settings.max_frame_pixels).serve),
         WebSocketRoute("/ws/live/{name}", LiveSocket(streams).serve),
         Mount("/static", StaticFiles(directory=page_folder("static"))),
     ]

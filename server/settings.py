@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 from starlette.config import Config
 
+from detector.images import MAX_PIXELS
 from detector.runtimes import RUNTIMES
 from server.cameras import Crop, Framing, Patience, Throttle, check_source
 from server.ground import PublicURL, canonical_origin, is_loopback
@@ -55,6 +56,7 @@ class Settings:
     threshold: float | None = None
     data_dir: Path = Path("data")
     max_upload_mb: float = 10.0
+    max_frame_megapixels: float = 16.0
     max_connections: int = 1000
     max_connections_per_address: int = 256
     workers: int = 1
@@ -87,6 +89,10 @@ class Settings:
     def max_upload_bytes(self) -> int:
         return int(self.max_upload_mb * 1_000_000)
 
+    @property
+    def max_frame_pixels(self) -> int:
+        return int(self.max_frame_megapixels * 1_000_000)
+
 
 def read_settings(environment: Mapping[str, str] | None = None, env_file: Path = Path(".env")) -> Settings:
     """Settings from the environment and ``.env`` in the folder of the start. An empty value counts as unset.
@@ -117,6 +123,7 @@ def read_settings(environment: Mapping[str, str] | None = None, env_file: Path =
         threshold=setting("THRESHOLD", _positive, default.threshold),
         data_dir=setting("DATA_DIR", _path, default.data_dir),
         max_upload_mb=setting("MAX_UPLOAD_MB", _positive, default.max_upload_mb),
+        max_frame_megapixels=setting("MAX_FRAME_MEGAPIXELS", _megapixels, default.max_frame_megapixels),
         max_connections=setting("MAX_CONNECTIONS", _whole(16, 60_000), default.max_connections),
         max_connections_per_address=setting(
             "MAX_CONNECTIONS_PER_ADDRESS", _whole(8, 60_000), default.max_connections_per_address
@@ -135,6 +142,12 @@ def read_settings(environment: Mapping[str, str] | None = None, env_file: Path =
         public_url=setting("PUBLIC_URL", PublicURL.parse, default.public_url),
         allowed_origins=setting("ALLOWED_ORIGINS", _origins, default.allowed_origins),
     )
+
+
+def _megapixels(text: str) -> float:
+    if (value := _positive(text)) > MAX_PIXELS / 1e6:
+        raise ValueError(f"it must be at most {MAX_PIXELS / 1e6:g}")
+    return value
 
 
 def _host(text: str) -> str:

@@ -225,3 +225,22 @@ def test_openvino_is_imported_in_one_place() -> None:
         if "openvino" in packages(path)
     }
     assert importing == {"detector/quiet_openvino.py"}
+
+
+DECODERS = {"PIL", "simplejpeg", "tifffile", "imageio", "imagecodecs", "skimage"}
+DECODING = {"imdecode", "imdecodemulti", "imdecodeanimation", "imread", "imreadmulti", "imreadanimation"}
+"""What turns bytes into pixels: packages, and functions of OpenCV. Video has ways of its own (server/cameras)."""
+
+
+def test_nothing_but_its_room_turns_bytes_into_pixels() -> None:
+    """It alone is bounded by what the decoder itself reads, and survives what the bytes may do."""
+    wrong = []
+    for floor in FLOORS:
+        for path in sorted((ROOT / floor).rglob("*.py")):
+            if (ROOT / "detector" / "images") in path.parents:
+                continue
+            used = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+            named = {name for one in imports_of(path) for name in one.names}
+            if packages(path) & DECODERS or (used | named) & DECODING:
+                wrong.append(str(path.relative_to(ROOT)))
+    assert not wrong

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    # Of the floor, only this room: `import detector` starts OpenVINO, which takes a second and 150 MB.
+    # Of the floor, only this room: all of `detector` would double the time and the memory it takes to start.
     floor = types.ModuleType("detector")
     floor.__path__ = [str(Path(__file__).parents[1])]
     sys.modules["detector"] = floor

@@ -20,10 +20,13 @@ POLICY_VIOLATION, TAKEN_OVER = 1008, 4001
 
 
 class StreamSocket:
-    """``WS /ws/stream``: a client sends frames and gets a message for each that was inspected."""
+    """``WS /ws/stream``: a client sends frames and gets a message for each that was inspected.
 
-    def __init__(self, streams: Streams) -> None:
-        self._streams = streams
+    Frames of more than ``max_pixels`` fail: one stream's cost the others' time and memory.
+    """
+
+    def __init__(self, streams: Streams, max_pixels: int) -> None:
+        self._streams, self._max_pixels = streams, max_pixels
 
     async def serve(self, socket: WebSocket) -> None:
         await socket.accept()
@@ -47,7 +50,7 @@ class StreamSocket:
             if data is None:
                 await socket.close(POLICY_VIOLATION, "send each frame as one binary message, not as text")
                 return
-            opened.offer(partial(decode, data))
+            opened.offer(partial(decode, data, max_pixels=self._max_pixels))
 
     async def _answer(self, socket: WebSocket, opened: OpenStream) -> None:
         await _send(socket, opened.results())

@@ -74,7 +74,7 @@ class FakeModel:
         return Detection(float(anomaly_map.max()), anomaly_map)
 
 
-def picture(brightness: int = 50, *, suffix: str = ".png", width: int = 64, height: int = 48) -> bytes:
+def picture(brightness: int = 50, *, suffix: str = ".jpg", width: int = 64, height: int = 48) -> bytes:
     """A grey picture file; its image score is its brightness."""
     grey = np.full((height, width, 3), brightness, np.uint8)
     return bytes(cv2.imencode(suffix, grey)[1].tobytes())

@@ -34,6 +34,7 @@ def test_settings_are_read() -> None:
         "THRESHOLD": "12.5",
         "DATA_DIR": "~/dv",
         "MAX_UPLOAD_MB": "2.5",
+        "MAX_FRAME_MEGAPIXELS": "0.5",
         "WORKERS": "4",
         "ACCESS_CODE": "open sesame",
         "SILENT_AFTER_S": "0",
@@ -43,6 +44,7 @@ def test_settings_are_read() -> None:
     assert (settings.host, settings.port, settings.runtime, settings.workers) == ("0.0.0.0", 9000, "torch", 4)
     assert (settings.model_path, settings.model_category) == (Path("/models/bottle"), "bottle")
     assert (settings.image_size, settings.threshold, settings.max_upload_bytes) == (224, 12.5, 2_500_000)
+    assert settings.max_frame_pixels == 500_000
     assert settings.data_dir == Path.home() / "dv"
     assert settings.access_code == "open sesame"
     assert (settings.silent_after_s, settings.watchdog_s) == (0, 20)
@@ -65,6 +67,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         *[("IMAGE_SIZE", value) for value in ("0", "100", "32", "4096", "big")],
         *[("THRESHOLD", value) for value in ("0", "-1", "nan", "inf", "high")],
         *[("MAX_UPLOAD_MB", value) for value in ("0", "-5", "nan", "inf", "10MB")],
+        *[("MAX_FRAME_MEGAPIXELS", value) for value in ("0", "-1", "nan", "65", "4K")],
         *[("WORKERS", value) for value in ("0", "65", "many")],
     ],
 )

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 from msgspec import UNSET
@@ -145,6 +146,19 @@ async def test_a_frame_over_the_limit_is_refused(model: FakeModel, tmp_path: Pat
                 await socket.send(GOOD + bytes(100_000))
             assert await close_code(socket) == 1009
         await listed_when(server, "camera-1", lambda stream: stream is None)
+
+
+async def test_a_frame_has_fewer_pixels_than_an_upload_may_have(model: FakeModel, tmp_path: Path) -> None:
+    async with serving(model, tmp_path, max_frame_megapixels=0.01) as server:
+        async with connect(f"{server.ws}/ws/stream") as socket:
+            await socket.send(picture(50, suffix=".jpg", width=200, height=100))
+            error = await receive(socket)
+            assert isinstance(error, Error) and "200×100" in error.error and "0.01 megapixels" in error.error
+            await socket.send(picture(50, suffix=".jpg", width=100, height=100))
+            assert (await receive_result(socket)).inspected == 1
+        async with httpx.AsyncClient(timeout=WAIT_S) as client:
+            whole = picture(50, suffix=".jpg", width=200, height=100)
+            assert (await client.post(f"{server.http}/predict", files={"file": whole})).status_code == 200
 
 
 async def test_a_name_or_rate_that_cannot_be_is_refused_with_the_reason(server: Running) -> None:
