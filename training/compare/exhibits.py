@@ -82,7 +82,7 @@ def _exhibit(model: Detector, picture: TestPicture, score: float, threshold: flo
     height, width = small.shape[:2]
     heated = overlay(small, heat(anomaly_map, threshold))
     if picture.mask:
-        _outline(heated, datasets.read_mask(picture.mask))
+        _outline(heated, datasets.mask_of(picture, (frame.shape[0], frame.shape[1])))
     return Exhibit(
         path=str(picture.path),
         defect=picture.defect,

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector import ImageError, images
+from training.data import masks
 from training.data.layouts import (
     GOOD,
     LAYOUTS,
@@ -32,7 +33,6 @@ from training.data.layouts import (
     Unusable,
     defects_left_out,
     named,
-    pictures_in,
     recognise,
     several,
 )
@@ -51,12 +51,12 @@ __all__ = [
     "find_training_pictures",
     "fingerprint",
     "listed",
+    "mask_of",
     "read_all",
     "read_mask",
     "read_picture",
     "require_test",
     "require_training",
-    "same_shape",
 ]
 
 MIN_TRAINING_PICTURES = 5
@@ -68,6 +68,8 @@ _AT_ONCE = min(4, os.cpu_count() or 1)
 _THUMBNAIL = 32
 _NOTHING, _SOMETHING = 1.0, 3.0
 """Grey levels of contrast (standard deviation of a thumbnail) of a picture that shows nothing, and of those that do."""
+_NEARLY_EVERYTHING = 0.9
+"""Share of a picture."""
 _NEARLY_BLACK = 17
 """Grey levels: 12 of 16 bits, which is how a camera's values look when they do not fill the 16."""
 
@@ -234,6 +236,12 @@ def _remarks(checked: Sequence[_Checked], learned: DataSet | None) -> tuple[str,
     remarks = []
     if resized := sum(outcome.mask_resized for outcome in checked):
         remarks.append(f"Masks of another size than their picture: {resized}.")
+    shares = [(seen.picture.mask, seen.marked) for seen in checked if seen.picture and seen.picture.mask]
+    nothing = [mask for mask, share in shares if share == 0]
+    everything = [mask for mask, share in shares if share > _NEARLY_EVERYTHING]
+    for marked, of_masks in (("nothing", nothing), ("nearly everything", everything)):
+        if of_masks:
+            remarks.append(f"Masks that mark {marked} ({len(of_masks)}): {named(of_masks)}.")
     if dark := [seen.picture.path for seen in checked if seen.picture and seen.brightest < _NEARLY_BLACK]:
         remarks.append(
             f"Nearly black pictures ({len(dark)}): {named(dark)}. Was there light, the lens uncovered? A camera of 10 "
@@ -316,21 +324,34 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """A ground-truth mask, (H, W): true where the part is defective (every value above 0 in any channel).
+    """A ground-truth mask, (H, W): true where the part is defective.
 
     Raises:
-        DataSetError: it cannot be read, or is a JPEG; names the file.
+        DataSetError: as of :func:`training.data.masks.read`; names the file.
     """
     try:
-        return _mask(path)
+        return masks.read(path)
     except ImageError as error:
-        raise DataSetError(f"The mask {error}. Replace it, or remove it to go without.") from error
+        raise _unusable_mask(error) from error
 
 
-def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether two sizes, height and width in pixels, are one shape at different scales: a mask may be smaller or
-    larger than its picture, give or take the pixel that rounding costs the smaller one."""
-    return abs(one[1] * other[0] - one[0] * other[1]) <= max(*one, *other)
+def mask_of(picture: TestPicture, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """The mask of a picture that has one, in any size of the picture's shape.
+
+    Args:
+        size: height and width of the picture, in pixels.
+
+    Raises:
+        DataSetError: as of :func:`training.data.masks.of`; names the file.
+    """
+    try:
+        return masks.of(picture, size)
+    except ImageError as error:
+        raise _unusable_mask(error) from error
+
+
+def _unusable_mask(error: ImageError) -> DataSetError:
+    return DataSetError(f"The mask {error}. Replace it, or remove it to go without.")
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
@@ -349,6 +370,8 @@ class _Checked:
     """Standard deviation of a thumbnail, in grey levels."""
     brightest: float = 0.0
     """Of a thumbnail, in grey levels."""
+    marked: float = 0.0
+    """The share of the picture that its mask marks, 0..1."""
 
 
 def _check_one(picture: TestPicture) -> _Checked:
@@ -362,35 +385,15 @@ def _check_one(picture: TestPicture) -> _Checked:
         return seen
     height, width = frame.shape[:2]
     try:
-        mask_height, mask_width = _mask(picture.mask).shape
+        mask = masks.of(picture, (height, width))
     except ImageError as error:
         return _unmasked(seen, _reason(picture.mask, error))
-    if not same_shape((mask_height, mask_width), (height, width)):
-        return _unmasked(
-            seen, f"the mask is {mask_width}×{mask_height} pixels, its picture {width}×{height}: not the same shape"
-        )
-    return replace(seen, mask_resized=(height, width) != (mask_height, mask_width))
+    return replace(seen, mask_resized=sorted((height, width)) != sorted(mask.shape), marked=float(mask.mean()))
 
 
 def _unmasked(seen: _Checked, reason: str) -> _Checked:
     assert seen.picture is not None and seen.picture.mask is not None
     return replace(seen, picture=replace(seen.picture, mask=None), unusable=(Unusable(seen.picture.mask, reason),))
-
-
-def _mask(path: Path) -> NDArray[np.bool_]:
-    if not path.is_dir():
-        return _one_mask(path)
-    masks = [_one_mask(inside) for inside in pictures_in(path)]
-    if not masks or any(mask.shape != masks[0].shape for mask in masks):
-        raise ImageError(f"{path}: the masks in it are not all of one size")
-    return np.asarray(np.logical_or.reduce(masks), np.bool_)
-
-
-def _one_mask(path: Path) -> NDArray[np.bool_]:
-    values = images.read_values(path)
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        raise ImageError(f"{path}: a JPEG has no sharp edges: save the mask as PNG")
-    return np.asarray((values > 0).any(axis=2), np.bool_)
 
 
 def _reason(path: Path, error: ImageError) -> str:

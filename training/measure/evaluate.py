@@ -139,13 +139,7 @@ def evaluate(
 def _truth(picture: TestPicture, size: tuple[int, int]) -> NDArray[np.bool_]:
     if picture.mask is None:
         return np.zeros(size, np.bool_)
-    mask = datasets.read_mask(picture.mask)
-    if not datasets.same_shape((mask.shape[0], mask.shape[1]), size):
-        raise datasets.DataSetError(
-            f"The mask {picture.mask} is {mask.shape[1]}×{mask.shape[0]} pixels, its picture {size[1]}×{size[0]}: not "
-            "the same shape. Replace it, or remove it to go without."
-        )
-    return mask
+    return datasets.mask_of(picture, size)
 
 
 def _figures(
