@@ -2,8 +2,18 @@
 
 import cv2
 
-from detector.images.decoding import FILE_FORMATS, FORMATS, SUFFIXES, decode, decode_values, read, read_values
+from detector.images.decoding import (
+    FILE_FORMATS,
+    FORMATS,
+    SUFFIXES,
+    decode,
+    decode_values,
+    read,
+    read_values,
+    stored_orientation,
+)
 from detector.images.encoding import encode_jpeg, encode_png
+from detector.images.orientation import upright
 from detector.images.pixels import MAX_PIXELS, MAX_SIDE, MIN_SIDE, BGRImage
 
 __all__ = [
@@ -20,6 +30,8 @@ __all__ = [
     "encode_png",
     "read",
     "read_values",
+    "stored_orientation",
+    "upright",
 ]
 
 # What OpenCV would print must not flood the operator's log: errors say it all.

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.errors import ImageError
-from detector.images.jpeg import decode_jpeg
+from detector.images.jpeg import decode_jpeg, walk
+from detector.images.orientation import orientation
 from detector.images.pixels import MAX_PIXELS, BGRImage
 from detector.images.wall import decode_behind_wall
 
 FORMATS = ("JPEG", "PNG", "WEBP")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
 FILE_FORMATS = (*FORMATS, "BMP", "TIFF")
 _SIGNATURES = {
     "JPEG": re.compile(rb"\xff\xd8\xff"),
@@ -53,7 +54,8 @@ def decode(data: bytes | memoryview, *, formats: tuple[str, ...] = FORMATS, max_
 
 
 def decode_values(data: bytes | memoryview, *, formats: tuple[str, ...] = FORMATS) -> NDArray[Any]:
-    """The same as :func:`decode`, but with the values as they are stored: H×W×3 BGR of any type."""
+    """The same as :func:`decode`, but with the values as they are stored: H×W×3 BGR of any type, or H×W×4 with the
+    alpha channel of a PNG or WebP."""
     return _decode(data, formats, MAX_PIXELS, values=True)
 
 
@@ -67,8 +69,42 @@ def read(path: Path) -> BGRImage:
 
 
 def read_values(path: Path) -> NDArray[Any]:
-    """The same as :func:`read`, but with the values as they are stored: H×W×3 BGR of any type."""
+    """The same as :func:`read`, but with the values as they are stored; see :func:`decode_values`."""
     return _read(path, values=True)
+
+
+def stored_orientation(path: Path) -> int:
+    """The EXIF orientation of a file, 1 to 8, by which :func:`read` turned it upright; 1 where it tells none.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        turned = walk(data).orientation if _SIGNATURES["JPEG"].match(data) else orientation(_exif(data))
+    except ValueError:
+        return 1
+    return turned if 1 <= turned <= 8 else 1
+
+
+def _exif(data: bytes) -> bytes:
+    """The TIFF header and directory that a PNG or WebP carries, or a TIFF is; nothing if there is none."""
+    if _SIGNATURES["TIFF"].match(data):
+        return data
+    png = bool(_SIGNATURES["PNG"].match(data))
+    if not png and not _SIGNATURES["WEBP"].match(data):
+        return b""
+    position = 8 if png else 12
+    while position + 8 <= len(data):
+        words = data[position : position + 4], data[position + 4 : position + 8]
+        kind, length = (words[1], int.from_bytes(words[0])) if png else (words[0], int.from_bytes(words[1], "little"))
+        if kind in (b"eXIf", b"EXIF"):
+            return data[position + 8 : position + 8 + length].removeprefix(b"Exif\0\0")
+        position += 8 + length + (4 if png else length % 2)
+    return b""
 
 
 def _read(path: Path, *, values: bool) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 """The far side of the wall: a program that decodes the pictures it is asked for, and may die of any of them.
 
-A request is a line of JSON and the file; the answer is a line of JSON and, if that is no error, H×W×3 values, BGR.
+A request is a line of JSON and the file; the answer is a line of JSON and, if that is no error, H×W×3
+values, BGR, or H×W×4, BGRA.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import mmap
 import sys
 import types
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,8 @@ def main() -> None:
         values, words = _NOTHING, {}
         try:
             values = np.ascontiguousarray(_decode(data, request["name"], request["max_pixels"], request["values"]))
-            words = {"height": values.shape[0], "width": values.shape[1], "type": str(values.dtype)}
+            words = {"height": values.shape[0], "width": values.shape[1], "channels": values.shape[2]}
+            words |= {"type": str(values.dtype)}
         except ImageError as error:
             words = {"error": str(error)}
         except MemoryError:
@@ -65,16 +68,18 @@ def _decode(data: bytes, name: str, max_pixels: int, as_stored: bool) -> NDArray
         # A decoder that reads another size out of the file gets no memory for it.
         _limit(taken + BYTES_A_PIXEL * width * height)
 
-    values = _reader(name)(data, take)
+    values = _reader(name, alpha=as_stored)(data, take)
     return values if as_stored else to_8_bits(values)
 
 
-def _reader(name: str) -> Callable[[bytes, TakeSize], NDArray[Any]]:
+def _reader(name: str, *, alpha: bool) -> Callable[[bytes, TakeSize], NDArray[Any]]:
     if name == "TIFF":
         from detector.images.tiff import read_tiff  # its reader of tags takes 0.1 s to import, and few need it
 
         return read_tiff
-    return {"PNG": read_png, "WEBP": read_webp, "BMP": read_bmp}[name]
+    if name == "BMP":
+        return read_bmp
+    return partial({"PNG": read_png, "WEBP": read_webp}[name], alpha=alpha)
 
 
 def _address_space() -> int:

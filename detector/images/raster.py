@@ -23,19 +23,19 @@ _ANIMATED_WEBP = frozenset({b"ANIM", b"ANMF"})
 _UNCOMPRESSED, _BIT_FIELDS = 0, 3
 
 
-def read_png(data: bytes, take: TakeSize) -> NDArray[Any]:
-    """The values of a PNG, H×W×3 BGR, uint8 or uint16."""
+def read_png(data: bytes, take: TakeSize, *, alpha: bool = False) -> NDArray[Any]:
+    """The values of a PNG, H×W×3 BGR, uint8 or uint16; H×W×4 if alpha is asked for and there is one."""
     kept, (width, height) = _chunks(data)
     take(width, height)
-    return _decoded("PNG", kept, (width, height))
+    return _decoded("PNG", kept, (width, height), alpha)
 
 
-def read_webp(data: bytes, take: TakeSize) -> NDArray[Any]:
-    """The values of a WebP, H×W×3 BGR uint8."""
+def read_webp(data: bytes, take: TakeSize, *, alpha: bool = False) -> NDArray[Any]:
+    """The values of a WebP, H×W×3 BGR uint8; H×W×4 if alpha is asked for and there is one."""
     sizes = _webp_sizes(data)
     for size in sizes:
         take(*size)
-    return _decoded("WebP", data, sizes[-1])
+    return _decoded("WebP", data, sizes[-1], alpha)
 
 
 def read_bmp(data: bytes, take: TakeSize) -> NDArray[Any]:
@@ -63,11 +63,20 @@ def opencv(data: bytes) -> NDArray[Any] | None:
     return values if values is None or values.ndim == 3 else None
 
 
-def _decoded(name: str, data: bytes, size: tuple[int, int]) -> NDArray[Any]:
-    values = opencv(data)
+def _decoded(name: str, data: bytes, size: tuple[int, int], alpha: bool = False) -> NDArray[Any]:
+    values = _with_alpha(data) if alpha else None
+    values = opencv(data) if values is None else values
     if values is None or sorted(values.shape[:2]) != sorted(size):
         raise ImageError(f"the {name} picture is damaged and cannot be decoded")
     return values
+
+
+def _with_alpha(data: bytes) -> NDArray[Any] | None:
+    try:
+        values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+    return values if values is not None and values.ndim == 3 and values.shape[2] == 4 else None
 
 
 def _chunks(data: bytes) -> tuple[bytes, tuple[int, int]]:

@@ -44,7 +44,7 @@ def decode_behind_wall(name: str, data: bytes, max_pixels: int, *, values: bool)
         values: whether they are wanted as they are stored, not as 8 bits.
 
     Returns:
-        H×W×3 BGR.
+        H×W×3 BGR; as stored H×W×4 where a PNG or WebP has an alpha channel.
 
     Raises:
         ImageError: it cannot be decoded, crashed its decoder, or took too long or too much memory.
@@ -116,13 +116,14 @@ class _Decoder:
         if "error" in answer:
             raise ImageError(str(answer["error"]))
         # What it says is looked at: a process that a picture has taken over may say anything.
-        height, width, type_ = answer["height"], answer["width"], answer["type"]
+        height, width, type_, channels = answer["height"], answer["width"], answer["type"], answer["channels"]
         if (
             not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE and height * width <= max_pixels)
             or type_ not in _VALUES
+            or channels not in ((3, 4) if values else (3,))
         ):
             raise ValueError("an answer that cannot be")
-        decoded = np.empty((height, width, 3), type_)
+        decoded = np.empty((height, width, channels), type_)
         rest = decoded.data.cast("B")
         while rest:
             count = self._answers.readinto(rest)

@@ -53,7 +53,7 @@ def of(picture: TestPicture, size: tuple[int, int]) -> Mask:
     assert picture.mask is not None
     mask = read(picture.mask)
     upright = same_shape((mask.shape[0], mask.shape[1]), size)
-    turned = images.orientation(picture.path)
+    turned = images.stored_orientation(picture.path)
     if turned == 1:
         if upright:
             return mask
@@ -132,6 +132,6 @@ def _check_not_inverted(marked: Mask) -> None:
     edge = marked[0].all() and marked[-1].all() and marked[:, 0].all() and marked[:, -1].all()
     if 0.5 < share < 1 and edge:
         raise ImageError(
-            f"it marks {share:.0%} of the picture and all of its edge, so it may be inverted: black is where nothing is "
-            "wrong"
+            f"it marks {share:.0%} of the picture and all of its edge, so it may be inverted: black is where nothing "
+            "is wrong"
         )

@@ -294,7 +294,7 @@ def test_a_mask_that_does_not_match_is_left_out_and_its_picture_kept(
 
 def test_a_mask_of_the_same_shape_in_another_size_is_used_and_counted(tmp_path: Path, write: Any) -> None:
     write(tmp_path / "test/dent/0.png", np.full((101, 151, 3), 90, np.uint8))
-    write(tmp_path / "ground_truth/dent/0_mask.png", np.zeros((50, 75), np.uint8))
+    write(tmp_path / "ground_truth/dent/0_mask.png", np.eye(50, 75, dtype=np.uint8))
     checked = check(find_data_set(tmp_path), test=True, strict=True)
     assert checked.test[0].mask is not None
     assert checked.notes == ("Masks of another size than their picture: 1.",)
