@@ -21,6 +21,7 @@ from detector.files import write_atomically
 from training.data import DataSet, DataSetError, datasets
 from training.train import OutputError
 
+FEWEST_PATCHES = 50
 STOPPED = 130  # what a shell reports for a command that Ctrl-C ended
 
 
@@ -30,6 +31,15 @@ def positive(text: str) -> int:
 
 def natural(text: str) -> int:
     return at_least(0, text)
+
+
+def patches(text: str) -> int:
+    """How many patches a memory bank has."""
+    if (number := positive(text)) < FEWEST_PATCHES:
+        raise argparse.ArgumentTypeError(
+            f"{number} patches cannot tell what is normal: take at least {FEWEST_PATCHES}, some hundreds are better"
+        )
+    return number
 
 
 def at_least(least: int, text: str) -> int:

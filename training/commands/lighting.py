@@ -12,6 +12,7 @@ from training.commands.arguments import (
     add_strict,
     checked_data_set,
     natural,
+    patches,
     positive,
     require_writable,
     stages,
@@ -20,7 +21,7 @@ from training.commands.arguments import (
 )
 from training.data import datasets
 from training.measure import CORESET_SIZE, IMAGE_SIZE, study
-from training.reports import as_markdown
+from training.reports import as_markdown, data_set_report
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -51,7 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--coreset-size",
         metavar="N",
-        type=positive,
+        type=patches,
         default=CORESET_SIZE,
         help="patches in each memory bank (default: %(default)s)",
     )
@@ -81,6 +82,8 @@ def run_lighting(arguments: argparse.Namespace) -> int:
             progress=show,
         )
     print(as_markdown(result), end="")
+    if said := data_set_report(data_set):
+        print(f"\n{said}")
     if arguments.json:
         write_json(arguments.json, asdict(result))
     return 0

@@ -9,7 +9,7 @@ from detector import ModelError
 from detector.region import CHOICES
 from detector.runtimes import PRECISIONS
 from detector.teaching import DEFAULT_PRESET, PRESETS
-from training.commands.arguments import add_strict, checked_data_set, natural, positive, stages, stoppable
+from training.commands.arguments import add_strict, checked_data_set, natural, patches, positive, stages, stoppable
 from training.commands.backbones import add_backbone, chosen_backbone
 from training.reports import data_set_report, layout, training_report
 from training.train import require_model_or_nothing, train
@@ -57,7 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--coreset-size",
         metavar="N",
-        type=positive,
+        type=patches,
         help="patches kept in the memory bank at the most (default: the preset's)",
     )
     parser.add_argument(

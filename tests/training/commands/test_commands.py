@@ -210,6 +210,12 @@ def test_impossible_options_are_refused_at_once(tmp_path: Path, arguments: list[
     assert "whole number" in capsys.readouterr().err
 
 
+def test_a_memory_bank_of_one_patch_is_refused_in_words(parts: Path, tmp_path: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        run("train", parts, "--output", tmp_path / "m", "--coreset-size", "1")
+    assert "1 patches cannot tell what is normal: take at least 50" in capsys.readouterr().err
+
+
 def test_a_size_the_detector_refuses(parts: Path, tmp_path: Path, capsys: Any) -> None:
     assert run("train", parts, "--output", tmp_path / "m", "--image-size", "100") == 2
     assert "multiple of 16" in capsys.readouterr().err
@@ -306,6 +312,6 @@ def test_broken_bottles_are_told_from_good_ones(tmp_path: Path, capsys: Any) -> 
 
 
 def test_an_option_of_another_method_is_refused(parts: Path, tmp_path: Path, capsys: Any) -> None:
-    assert run("train", parts, "--output", tmp_path / "disc", "--method", "padim", "--coreset-size", "9") == 2
+    assert run("train", parts, "--output", tmp_path / "disc", "--method", "padim", "--coreset-size", "90") == 2
     assert "padim has no memory bank" in capsys.readouterr().err
     assert not (tmp_path / "disc").exists()
