@@ -25,7 +25,6 @@ import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription, VideoStreamTrack
 from numpy.typing import NDArray
 from starlette.applications import Starlette
-from starlette.routing import Route
 
 from server.ingest.webrtc import aiortc_receiver
 from server.ingest.webrtc.ingest import WebRTCIngest
@@ -79,6 +78,9 @@ class EchoStream:
         while (load := await self._waiting.get()) is not None:
             yield str(read_number(await asyncio.to_thread(load)))
 
+    def fail(self, words: str) -> None:
+        pass
+
     def close(self) -> None:
         self._waiting.put_nowait(None)
 
@@ -113,7 +115,7 @@ async def latencies(http: httpx.AsyncClient, codec: str, seconds: float) -> list
 async def main(seconds: float) -> None:
     aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
     ingest = WebRTCIngest(EchoStreams())
-    app = Starlette(routes=[Route("/webrtc/offer", ingest.offer, methods=["POST"])])
+    app = Starlette(routes=ingest.routes)
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://benchmark") as http:
         for _ in range(ROUNDS):

@@ -1,4 +1,5 @@
-"""What the tests need beside Python packages: a Chromium; for some an RTSP server and ffmpeg, proxies, a Firefox.
+"""What the tests need beside Python packages: a Chromium; for some an RTSP server and ffmpeg, GStreamer,
+proxies, a Firefox.
 
 ``python -m tests.equipment`` finds or installs them. Without a Chromium the tests cannot run; without the others the
 tests that need them skip and say so.
@@ -28,6 +29,14 @@ CHROMIUM_ARGUMENTS = [
 RTSP_PACKAGES = ("ffmpeg", "python3-gi", "gir1.2-gst-rtsp-server-1.0", "gstreamer1.0-plugins-good")
 PROXIES = ("nginx", "caddy")
 FIREFOX_NAMES = ("firefox-esr", "firefox")
+WEBRTC_PACKAGES = (
+    "python3-gi",
+    "gir1.2-gst-plugins-bad-1.0",
+    "gstreamer1.0-plugins-good",
+    "gstreamer1.0-plugins-bad",
+    "gstreamer1.0-plugins-ugly",
+    "gstreamer1.0-nice",
+)
 RTSP_PYTHON = "/usr/bin/python3"
 """Debian's own Python, which is the one its GStreamer bindings are for."""
 
@@ -62,6 +71,20 @@ def has_rtsp_equipment() -> bool:
     return found and shutil.which("ffmpeg") is not None
 
 
+def has_webrtc_equipment() -> bool:
+    """Whether there is GStreamer's WebRTC sender, with all it encodes and connects with."""
+    elements = ("webrtcbin", "nicesrc", "dtlsenc", "srtpenc", "vp8enc", "x264enc", "opusenc", "rtpvp8pay")
+    probe = (
+        "import gi; gi.require_version('Gst', '1.0'); gi.require_version('GstWebRTC', '1.0'); "
+        "from gi.repository import Gst, GstWebRTC; Gst.init(None); "
+        f"raise SystemExit(not all(map(Gst.ElementFactory.find, {elements})))"
+    )
+    try:
+        return subprocess.run([RTSP_PYTHON, "-c", probe], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
 def main() -> int:
     """Install what is missing; returns 1 when there is no Chromium to be had."""
     if not has_rtsp_equipment() and _apt(*RTSP_PACKAGES) != 0:
@@ -71,6 +94,8 @@ def main() -> int:
             print(f"The tests behind {program} will be skipped: it is not installed.", file=sys.stderr)
     if firefox() is None and _apt("firefox-esr") != 0:
         print("The tests in Firefox will be skipped: it is not installed.", file=sys.stderr)
+    if not has_webrtc_equipment() and _apt(*WEBRTC_PACKAGES) != 0:
+        print(f"The tests with GStreamer will be skipped: they need {' '.join(WEBRTC_PACKAGES)}.", file=sys.stderr)
     if not _has_chromium():
         print("No Chromium found: installing one.")
         # Debian's own where we may install packages: Playwright's download is refused in closed networks.

@@ -1,5 +1,5 @@
 """Frames in over WebRTC, and what aiortc is adapted with."""
 
-from server.ingest.webrtc.ingest import WebRTCIngest
+from server.ingest.webrtc.ingest import OFFER_REFUSALS, Answered, OfferRefused, WebRTCIngest, address_of, read_offer
 
-__all__ = ["WebRTCIngest"]
+__all__ = ["OFFER_REFUSALS", "Answered", "OfferRefused", "WebRTCIngest", "address_of", "read_offer"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Callable
 
 from server.ingest.webrtc.marker_bit_release import Codec, CompleteFrame
+from server.ingest.webrtc.video_decoder import is_keyframe
 
 LIMIT = 15
 """Encoded frames waiting for the decoder: half a second at 30 frames a second."""
@@ -15,11 +17,33 @@ ASK_AGAIN_AFTER = 0.5
 """Seconds between two requests for a keyframe, which is large: asking with every frame would starve the
 stream."""
 
+LOST = "packets of this video frame, or of one it builds on, were lost on the way: waiting for the next key frame"
+TOO_FAST = "video frames come faster than they can be decoded: waiting for the next key frame"
+
 Task = tuple[Codec, CompleteFrame]
 
 
+class KeyframeRequests:
+    """Asks the sender for a keyframe, not too often.
+
+    Args:
+        wanted: set to make aiortc ask with the next packet that comes.
+    """
+
+    def __init__(self, wanted: threading.Event) -> None:
+        self._wanted = wanted
+        self._asked_at = float("-inf")
+
+    def ask(self) -> None:
+        """Ask, unless that was done a moment ago. From any thread."""
+        now = time.monotonic()
+        if now - self._asked_at >= ASK_AGAIN_AFTER:
+            self._asked_at = now
+            self._wanted.set()
+
+
 class DecoderQueue:
-    """Stands where aiortc has an unbounded ``queue.Queue`` between its receiver and its decoder thread.
+    """Encoded frames on their way from aiortc's receiver to the decoder thread.
 
     A frame that follows a gap leans on a picture the decoder does not have; decoded, it shows smears that an
     inspection would call a defect. So after a gap, and at the start, frames wait for a keyframe and one is
@@ -29,14 +53,15 @@ class DecoderQueue:
     ``put`` belongs to the event loop's thread, ``get`` to the decoder's.
 
     Args:
-        keyframe_wanted: set to make aiortc ask the sender for a keyframe with the next packet.
+        keyframes: asked when one is needed.
+        failed: told of each frame that came and cannot be decoded, and why.
     """
 
-    def __init__(self, keyframe_wanted: threading.Event) -> None:
-        self._keyframe_wanted = keyframe_wanted
-        self._asked_at = float("-inf")
+    def __init__(self, keyframes: KeyframeRequests, failed: Callable[[str], None]) -> None:
+        self._keyframes = keyframes
+        self._failed = failed
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        self._needs_keyframe = True
+        self._needs_keyframe: str | None = LOST
 
     def put(self, task: Task | None) -> None:
         """Add an encoded frame and those linked behind it; ``None`` ends the decoder thread at once."""
@@ -63,39 +88,24 @@ class DecoderQueue:
 
     def _put(self, codec: Codec, frame: CompleteFrame) -> None:
         if frame.after_gap:
-            self._needs_keyframe = True
+            self._needs_keyframe = LOST
         elif self._tasks.qsize() >= LIMIT:
-            self._clear()
-            self._needs_keyframe = True
-        if self._needs_keyframe:
+            for _ in range(self._clear()):
+                self._failed(TOO_FAST)
+            self._needs_keyframe = TOO_FAST
+        if self._needs_keyframe is not None:
             if not is_keyframe(codec.name, frame.data):
-                self._ask_for_keyframe()
+                self._keyframes.ask()
+                self._failed(self._needs_keyframe)
                 return
-            self._needs_keyframe = False
+            self._needs_keyframe = None
         self._tasks.put((codec, frame))
 
-    def _clear(self) -> None:
-        while True:
+    def _clear(self) -> int:
+        """Throw away what waits; how much that was."""
+        for cleared in range(LIMIT + 1):
             try:
                 self._tasks.get_nowait()
             except queue.Empty:
-                return
-
-    def _ask_for_keyframe(self) -> None:
-        now = time.monotonic()
-        if now - self._asked_at >= ASK_AGAIN_AFTER:
-            self._asked_at = now
-            self._keyframe_wanted.set()
-
-
-def is_keyframe(codec: str, data: bytes) -> bool:
-    """Whether an encoded frame (VP8, or H264 with start codes) can be decoded without the frames before
-    it."""
-    if codec.upper() == "VP8":
-        return not data[0] & 1
-    start = data.find(b"\0\0\1")
-    while 0 <= start < len(data) - 3:
-        if data[start + 3] & 0x1F == 5:
-            return True
-        start = data.find(b"\0\0\1", start + 3)
-    return False
+                return cleared
+        return LIMIT + 1

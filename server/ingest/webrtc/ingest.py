@@ -11,51 +11,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from typing import Any, Literal
-from urllib.parse import unquote
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
 
-import av
 import msgspec
-import numpy as np
-from aiortc import (
-    MediaStreamTrack,
-    RTCConfiguration,
-    RTCDataChannel,
-    RTCIceServer,
-    RTCPeerConnection,
-    RTCSessionDescription,
-)
-from aiortc.mediastreams import MediaStreamError
-from aiortc.rtcicetransport import parse_stun_turn_uri
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
-from detector.errors import ImageError
-from detector.images import BGRImage
-from server.ingest.webrtc import aiortc_receiver
-from server.ingest.webrtc.session_description import checked_offer, with_bitrates
+from server.ingest.webrtc import aiortc_certificate, aiortc_receiver
+from server.ingest.webrtc.ice_servers import as_link, for_page, ice_server
+from server.ingest.webrtc.offer_limits import OfferLimits
+from server.ingest.webrtc.peer import CLOSE_WITHIN, SHUTTING_DOWN, Peer, video
+from server.ingest.webrtc.session_description import CheckedOffer, checked_offer, with_bitrates
 from server.streams import OpenStream, Streams
-from server.words import Content, Goodbye, Load, Operation, Reply, documented, encode
+from server.words import Content, Operation, Reply, documented
 
 logger = logging.getLogger("defectvision.webrtc")
 
-RESULTS_LABEL = "results"
 MAX_BODY = 256 * 1024
-MAX_BUFFERED = 64 * 1024
-"""Bytes waiting in a data channel above which a result is dropped: a newer one is on its way."""
+BODY_WITHIN_S = 10.0
+"""Seconds in which an offer must have come whole."""
 
-GOODBYES, GOODBYE_PAUSE_S = 3, 0.02
+MAX_CONNECTING, MAX_CONNECTING_OF_AN_ADDRESS = 16, 8
+"""Senders that were answered and have not connected yet. One more of an address takes the place of its oldest."""
 
-CLOSE_WITHIN = 0.8
-"""Seconds a connection is given to say goodbye."""
-
-SILENT_FOR = 5.0
-"""Seconds without any packet after which a sender is gone. Browsers report to their receiver every second, even with
-nothing to show; aiortc by itself notices a closed tab or a lost phone after 30 s."""
-
-TAKEN_OVER = 4001
-SHUTTING_DOWN = 1012
+MAX_PIXELS = 16_000_000
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -75,6 +59,36 @@ class Answer(msgspec.Struct, frozen=True):
     type: Literal["answer"] = "answer"
 
 
+OFFER_REFUSALS = {
+    413: f"the offer is larger than {MAX_BODY // 1024} kB",
+    422: "not a usable offer: offer one video track as VP8 or H264",
+    429: "too many offers: wait as long as Retry-After says",
+    503: "too many senders, or no way to reach this machine: use WebSocket",
+}
+
+
+class OfferRefused(Exception):
+    """An offer that is not answered: status code, one sentence, and seconds after which another try makes sense."""
+
+    def __init__(self, status: int, words: str, retry_after_s: float | None = None) -> None:
+        super().__init__(words)
+        self.status, self.words, self.retry_after_s = status, words, retry_after_s
+
+    def response(self) -> Response:
+        headers = {} if self.retry_after_s is None else {"Retry-After": str(math.ceil(self.retry_after_s))}
+        return JSONResponse({"error": self.words}, self.status, headers)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A sender that may connect now: the answer to its offer, its stream's name, what ends it, and its life."""
+
+    sdp: str
+    name: str
+    end: Callable[[], None]
+    task: asyncio.Task[None]
+
+
 class WebRTCIngest:
     """All WebRTC senders of a server.
 
@@ -84,6 +98,8 @@ class WebRTCIngest:
             are asked unless given here.
         max_peers: senders at the same time; more are refused with 503.
         connect_within: seconds after which a sender that has not connected is forgotten.
+        max_pixels: of a picture; larger ones count as failed.
+        limits: how many offers are answered.
 
     Raises:
         ValueError: an ICE server that cannot be read.
@@ -96,19 +112,32 @@ class WebRTCIngest:
         ice_servers: Iterable[str] = (),
         max_peers: int = 32,
         connect_within: float = 15.0,
+        max_pixels: int = MAX_PIXELS,
+        limits: OfferLimits | None = None,
     ) -> None:
         self._streams = streams
         self._ice_servers = [ice_server(url) for url in ice_servers]
         self._max_peers = max_peers
         self._connect_within = connect_within
-        self._peers: dict[_Peer, asyncio.Task[None]] = {}
+        self._max_pixels = max_pixels
+        self._limits = limits or OfferLimits()
+        self._peers: dict[Peer, asyncio.Task[None]] = {}
         self._answering = 0
         self._closing = False
 
     @property
+    def routes(self) -> list[Route]:
+        return [Route("/webrtc/offer", self.offer, methods=["POST"])]
+
+    @property
     def ice_servers(self) -> list[dict[str, str]]:
         """The ICE servers as a browser's ``RTCPeerConnection`` takes them."""
-        return [_for_page(server) for server in self._ice_servers]
+        return [for_page(server) for server in self._ice_servers]
+
+    @property
+    def ice_server_links(self) -> list[str]:
+        """The ICE servers as ``Link`` headers of WHIP."""
+        return [as_link(server) for server in self._ice_servers]
 
     @property
     def peers(self) -> int:
@@ -118,56 +147,120 @@ class WebRTCIngest:
     @documented(
         Operation(
             "Send video over WebRTC",
-            {
-                200: Reply("the answer", Content(Answer)),
-                413: f"the offer is larger than {MAX_BODY // 1024} kB",
-                422: "not a usable offer: offer one video track as VP8 or H264",
-                503: "too many senders, or no way to reach this machine: use WebSocket",
-            },
+            {200: Reply("the answer", Content(Answer)), **OFFER_REFUSALS},
             body=Content(Offer),
         )
     )
     async def offer(self, request: Request) -> Response:
-        """``POST /webrtc/offer``: 200 with the answer, 413, 422 or 503 with ``{"error": ...}``."""
-        body = await _read(request)
-        if body is None:
-            return _refusal(413, f"the offer is larger than {MAX_BODY // 1024} kB")
+        """``POST /webrtc/offer``: 200 with the answer, 408, 413, 422, 429 or 503 with ``{"error": ...}``."""
         try:
-            offer = msgspec.json.decode(body, type=Offer)
-            sdp = checked_offer(offer.sdp)
-        except (msgspec.DecodeError, ValueError) as error:
-            return _refusal(422, f"not a usable WebRTC offer: {error}")
-        if self._closing:
-            return _refusal(503, "the server is shutting down; come back in a moment")
-        if self.peers >= self._max_peers:
-            return _refusal(503, f"{self._max_peers} WebRTC senders are connected already; close one or use WebSocket")
+            body = await read_offer(request)
+            try:
+                offer = msgspec.json.decode(body, type=Offer)
+            except (msgspec.DecodeError, RecursionError) as error:  # the latter for JSON of ten thousand brackets
+                raise OfferRefused(422, f"not a usable WebRTC offer: {error}") from error
+            answered = await self.answer(offer.sdp, offer.name, offer.max_fps, address_of(request))
+        except OfferRefused as refusal:
+            return refusal.response()
+        answer = Answer(sdp=answered.sdp, name=answered.name)
+        return Response(msgspec.json.encode(answer), media_type="application/json")
+
+    async def answer(self, sdp: str, name: str | None, max_fps: float | None, address: str) -> Answered:
+        """Answer an offer and open the stream of its sender.
+
+        Args:
+            sdp: the offer, as it came.
+            name: of the stream; made up when there is none.
+            max_fps: inspect at most so many frames a second.
+            address: the offer came from.
+
+        Raises:
+            OfferRefused: saying why.
+        """
+        self._check_rate(address)
+        try:
+            offer = await asyncio.to_thread(checked_offer, sdp)
+        except ValueError as error:
+            raise OfferRefused(422, f"not a usable WebRTC offer: {error}") from error
+        self._check_room(address)
         self._answering += 1
         try:
-            return await self._answer(offer, sdp)
+            return await self._answer(offer, name, max_fps, address)
         finally:
             self._answering -= 1
 
-    async def _answer(self, offer: Offer, sdp: str) -> Response:
+    def _check_rate(self, address: str) -> None:
+        if self._closing:
+            raise _shutting_down()
+        if wait_s := self._limits.wait_s(address):
+            logger.warning("too many WebRTC offers address=%s", address)
+            raise OfferRefused(429, "too many WebRTC offers: wait a moment before the next", wait_s)
+
+    def _check_room(self, address: str) -> None:
+        """Make room for one more sender, or refuse it."""
+        if self._closing:
+            raise _shutting_down()
+        connecting = [peer for peer in self._peers if not peer.connected]
+        of_address = [peer for peer in connecting if peer.address == address]
+        if len(of_address) >= MAX_CONNECTING_OF_AN_ADDRESS:
+            of_address[0].forget()
+            connecting.remove(of_address[0])
+        if len(connecting) + self._answering >= MAX_CONNECTING:
+            raise OfferRefused(503, f"{MAX_CONNECTING} WebRTC senders are connecting already: wait a moment", 2)
+        if self.peers >= self._max_peers:
+            words = f"{self._max_peers} WebRTC senders are connected already; close one or use WebSocket"
+            raise OfferRefused(503, words, 10)
+
+    async def _answer(self, offer: CheckedOffer, name: str | None, max_fps: float | None, address: str) -> Answered:
         connection = RTCPeerConnection(RTCConfiguration(iceServers=self._ice_servers))
+        alerts = aiortc_certificate.adapt(connection)
+        # Frames come after the answer, so the stream that is told of damaged ones is there by then.
+        opened: list[OpenStream] = []
         try:
-            answer = await _answer_to(connection, sdp)
+            answer = await self._answer_to(connection, offer, opened)
             if self._closing:
-                raise _NoWay("the server is shutting down; come back in a moment")
+                raise _shutting_down()
             # Not before: an offer that comes to nothing must not end the sender that has the name now.
-            stream = self._streams.open(offer.name, "webrtc", offer.max_fps)
+            stream = self._streams.open(name, "webrtc", max_fps)
         except BaseException as error:
-            await connection.close()
-            if isinstance(error, _NoWay):
-                return _refusal(503, str(error))
+            await _close(connection)
             if isinstance(error, ValueError):
-                return _refusal(422, str(error))
+                raise OfferRefused(422, str(error)) from error
             raise
-        peer = _Peer(connection, stream, self._connect_within)
+        opened.append(stream)
+        peer = Peer(connection, stream, address, self._connect_within, alerts)
         task = asyncio.create_task(peer.run(), name=f"webrtc {stream.name}")
         self._peers[peer] = task
         task.add_done_callback(lambda _: self._peers.pop(peer, None))
-        body = msgspec.json.encode(Answer(sdp=with_bitrates(answer), name=stream.name))
-        return Response(body, media_type="application/json")
+        return Answered(offer.answer(with_bitrates(answer)), stream.name, peer.forget, task)
+
+    async def _answer_to(self, connection: RTCPeerConnection, offer: CheckedOffer, opened: list[OpenStream]) -> str:
+        """The answer to a checked offer, as aiortc writes it.
+
+        Raises:
+            ValueError: the offer has nothing we can take.
+            OfferRefused: this machine cannot be reached.
+        """
+
+        def failed(words: str) -> None:
+            for stream in opened:
+                stream.fail(words)
+
+        try:
+            await connection.setRemoteDescription(RTCSessionDescription(sdp=offer.sdp, type="offer"))
+            _, receiver = video(connection)
+            aiortc_receiver.adapt(receiver, failed, self._max_pixels)
+            await connection.setLocalDescription(await connection.createAnswer())
+        except Exception as error:  # what aiortc raises for an SDP that only parses is of many kinds
+            logger.debug("WebRTC offer refused", exc_info=True)
+            raise ValueError(
+                "not a usable WebRTC offer: offer one video track as VP8 or H264 "
+                "(the latter of the constrained baseline profile, with packetization-mode=1)"
+            ) from error
+        answer: str = connection.localDescription.sdp
+        if "a=candidate:" not in answer:
+            raise OfferRefused(503, "this machine has no network address a WebRTC sender could reach; use WebSocket")
+        return answer
 
     async def close(self) -> None:
         """Say goodbye to every sender, all at once, and refuse new ones; takes about a second at most."""
@@ -183,187 +276,35 @@ class WebRTCIngest:
         await asyncio.gather(*late, return_exceptions=True)
 
 
-async def _answer_to(connection: RTCPeerConnection, sdp: str) -> str:
-    """The answer to a checked offer, as aiortc writes it.
+async def _close(connection: RTCPeerConnection) -> None:
+    """Close a connection that came to nothing, as far as aiortc can: what it fails of must not be the answer."""
+    try:
+        await connection.close()
+    except Exception:
+        logger.exception("a WebRTC connection could not be closed")
+
+
+def _shutting_down() -> OfferRefused:
+    return OfferRefused(503, "the server is shutting down; come back in a moment", 5)
+
+
+def address_of(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
+async def read_offer(request: Request) -> bytes:
+    """The body of an offer; no more of it is read than an offer may have.
 
     Raises:
-        ValueError: the offer has nothing we can take.
-        _NoWay: this machine cannot be reached.
+        OfferRefused: it is larger, or takes too long.
     """
-    try:
-        await connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
-        _, receiver = _video(connection)
-        aiortc_receiver.adapt(receiver)
-        await connection.setLocalDescription(await connection.createAnswer())
-    except Exception as error:  # what aiortc raises for an SDP that only parses is of many kinds
-        logger.debug("WebRTC offer refused", exc_info=True)
-        raise ValueError("not a usable WebRTC offer: offer one video track as VP8 or H264") from error
-    answer: str = connection.localDescription.sdp
-    if "a=candidate:" not in answer:
-        raise _NoWay("this machine has no network address a WebRTC sender could reach; use WebSocket")
-    return answer
-
-
-class _NoWay(Exception):
-    """The server, not the offer, is why there is no connection."""
-
-
-class _Peer:
-    """One sender, from its offer to the end of its connection."""
-
-    def __init__(self, connection: RTCPeerConnection, stream: OpenStream, connect_within: float) -> None:
-        self._connection = connection
-        self._stream = stream
-        self._connect_within = connect_within
-        self._track, _ = _video(connection)
-        self._channel: RTCDataChannel | None = None
-        self._connected = False
-        self._over = asyncio.Event()
-        self._goodbye: Goodbye | None = None
-        connection.on("connectionstatechange", self._follow_state)
-        connection.on("datachannel", self._take_channel)
-
-    async def run(self) -> None:
-        """Receive frames and send results until either side ends it, then close everything."""
-        deadline = asyncio.get_running_loop().call_later(self._connect_within, self._give_up)
-        steps = (
-            self._receive_frames(),
-            self._send_results(),
-            self._until_silent(),
-            self._stream.taken_over.wait(),
-            self._over.wait(),
-        )
-        work = [asyncio.ensure_future(step) for step in steps]
-        try:
-            await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
-            if self._stream.taken_over.is_set():
-                self.end(TAKEN_OVER, "another sender took over this stream name")
-        finally:
-            deadline.cancel()
-            for task in work:
-                task.cancel()
-            for outcome in await asyncio.gather(*work, return_exceptions=True):
-                if isinstance(outcome, Exception):
-                    logger.warning("connection ended stream=%s: %r", self._stream.name, outcome)
-            await self.close()
-
-    def end(self, code: int, reason: str) -> None:
-        """End the connection, telling the sender why."""
-        self._goodbye = Goodbye(stream=self._stream.name, code=code, reason=reason)
-        self._over.set()
-
-    async def close(self) -> None:
-        """Close stream and connection, saying goodbye if there is something to say."""
-        self._stream.close()
-        if self._goodbye is not None:
-            # The channel does not repeat what is lost, and a sender that misses this one comes back unasked.
-            for _ in range(GOODBYES):
-                self._send(encode(self._goodbye))
-                await asyncio.sleep(GOODBYE_PAUSE_S)
-        try:
-            async with asyncio.timeout(CLOSE_WITHIN):
-                await self._connection.close()
-        except TimeoutError:
-            logger.warning("connection did not close in time stream=%s", self._stream.name)
-
-    def _follow_state(self) -> None:
-        state = self._connection.connectionState
-        if state == "connected":
-            self._connected = True
-        elif state in ("failed", "closed"):
-            self._over.set()
-
-    def _give_up(self) -> None:
-        if not self._connected:
-            logger.info("sender did not connect in %g s stream=%s", self._connect_within, self._stream.name)
-            self._over.set()
-
-    def _take_channel(self, channel: RTCDataChannel) -> None:
-        if channel.label == RESULTS_LABEL:
-            self._channel = channel
-
-    async def _receive_frames(self) -> None:
-        # Every frame is taken at once, so aiortc's unbounded queue stays empty; the stream keeps the newest.
-        try:
-            while True:
-                frame = await self._track.recv()
-                self._stream.offer(_loader(frame))
-        except MediaStreamError:
-            return
-
-    async def _until_silent(self) -> None:
-        heard = 0
-        while True:
-            await asyncio.sleep(SILENT_FOR)
-            report = await self._connection.getStats()
-            packets = sum(stats.packetsReceived for stats in report.values() if stats.type == "transport")
-            if self._connected and packets == heard:
-                logger.info("nothing heard for %g s stream=%s", SILENT_FOR, self._stream.name)
-                return
-            heard = packets
-
-    async def _send_results(self) -> None:
-        async for result in self._stream.results():
-            self._send(result)
-
-    def _send(self, text: str) -> None:
-        channel = self._channel
-        if channel is None or channel.readyState != "open" or channel.bufferedAmount > MAX_BUFFERED:
-            return
-        # aiortc sends in a task of its own: on a dead connection each would fail, and say so in the log.
-        if channel.transport.transport.state == "connected":
-            channel.send(text)
-
-
-def ice_server(url: str) -> RTCIceServer:
-    """A STUN or TURN server from ``stun:host:port``, ``turn:user:password@host:port`` or ``turns:…``.
-
-    Raises:
-        ValueError: naming the URL that cannot be read.
-    """
-    scheme, _, rest = url.partition(":")
-    login, at, host = rest.rpartition("@")
-    user, _, password = login.partition(":")
-    bare = f"{scheme}:{host}"
-    try:
-        parse_stun_turn_uri(bare)
-    except ValueError as error:
-        shown = f"{scheme}:…@{host}" if at else url
-        raise ValueError(f"ICE server {shown!r}: write stun:HOST:PORT or turn:USER:PASSWORD@HOST:PORT") from error
-    return RTCIceServer(urls=bare, username=unquote(user) or None, credential=unquote(password) or None)
-
-
-def _for_page(server: RTCIceServer) -> dict[str, str]:
-    """The server as a browser's ``RTCIceServer``."""
-    fields = {"urls": server.urls, "username": server.username, "credential": server.credential}
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _video(connection: RTCPeerConnection) -> tuple[MediaStreamTrack, Any]:
-    receiver = next(t.receiver for t in connection.getTransceivers() if t.kind == "video")
-    return receiver.track, receiver
-
-
-def _loader(frame: av.VideoFrame) -> Load:
-    def load() -> BGRImage:
-        try:
-            # A worker has its own core; left to itself, swscale starts as many threads as there are cores.
-            return np.asarray(frame.to_ndarray(format="bgr24", threads=1), np.uint8)
-        except (av.FFmpegError, ValueError) as error:
-            raise ImageError(f"the video frame cannot be converted: {error}") from error
-
-    return load
-
-
-async def _read(request: Request) -> bytes | None:
-    """The body, or ``None`` if it is larger than an offer may be; no more than that is read."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            return None
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY:
+                    raise OfferRefused(413, f"the offer is larger than {MAX_BODY // 1024} kB")
+    except TimeoutError as error:
+        raise OfferRefused(408, f"the offer did not come whole within {BODY_WITHIN_S:g} s: send it again") from error
     return bytes(body)
-
-
-def _refusal(status: int, error: str) -> Response:
-    return JSONResponse({"error": error}, status_code=status)

@@ -6,11 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiortc.rtcrtpreceiver import RTCRtpReceiver
+from aiortc.rtcrtpreceiver import RemoteStreamTrack, RTCRtpReceiver
 
 from server.ingest.webrtc import aiortc_receiver
-from server.ingest.webrtc.aiortc_receiver import DECODER_QUEUE, JITTER_BUFFER, adapt, misfit
-from server.ingest.webrtc.decoder_queue import DecoderQueue
+from server.ingest.webrtc.aiortc_receiver import DECODER_QUEUE, JITTER_BUFFER, DecoderSeat, adapt, misfit
 from server.ingest.webrtc.marker_bit_release import MarkerBitJitterBuffer
 
 
@@ -22,11 +21,12 @@ def test_the_installed_aiortc_fits() -> None:
     assert aiortc_receiver.MISFIT is None
 
 
-def test_adapt_replaces_buffer_and_queue() -> None:
+async def test_adapt_replaces_buffer_and_decoder() -> None:
     receiver = new_receiver()
-    assert adapt(receiver)
+    receiver._track = RemoteStreamTrack("video")
+    assert adapt(receiver, [].append, 1000)
     assert isinstance(getattr(receiver, JITTER_BUFFER), MarkerBitJitterBuffer)
-    assert isinstance(getattr(receiver, DECODER_QUEUE), DecoderQueue)
+    assert isinstance(getattr(receiver, DECODER_QUEUE), DecoderSeat)
 
 
 @pytest.mark.parametrize("version", ["1.15.0", "1.17.0", "2.16.0", "11.6"])
@@ -44,5 +44,5 @@ def test_a_misfit_leaves_the_receiver_as_it_is(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(aiortc_receiver, "MISFIT", "another aiortc")
     receiver = new_receiver()
     before = dict(vars(receiver))
-    assert not adapt(receiver)
+    assert not adapt(receiver, [].append, 1000)
     assert vars(receiver) == before

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from server.ingest.webrtc import decoder_queue
-from server.ingest.webrtc.decoder_queue import LIMIT, DecoderQueue, is_keyframe
+from server.ingest.webrtc.decoder_queue import LIMIT, LOST, TOO_FAST, DecoderQueue, KeyframeRequests
 from server.ingest.webrtc.marker_bit_release import CompleteFrame
 
 
@@ -25,8 +25,13 @@ def wanted() -> threading.Event:
 
 
 @pytest.fixture
-def tasks(wanted: threading.Event) -> DecoderQueue:
-    return DecoderQueue(wanted)
+def failures() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def tasks(wanted: threading.Event, failures: list[str]) -> DecoderQueue:
+    return DecoderQueue(KeyframeRequests(wanted), failures.append)
 
 
 def frame(data: bytes, timestamp: int = 0, *, after_gap: bool = False) -> CompleteFrame:
@@ -51,11 +56,14 @@ def test_frames_wait_for_the_first_keyframe(tasks: DecoderQueue, wanted: threadi
     assert drain(tasks) == [KEY, DELTA]
 
 
-def test_after_a_gap_nothing_damaged_is_decoded(tasks: DecoderQueue, wanted: threading.Event) -> None:
+def test_after_a_gap_nothing_damaged_is_decoded_but_it_counts(
+    tasks: DecoderQueue, wanted: threading.Event, failures: list[str]
+) -> None:
     tasks.put((CODEC, frame(KEY)))
     tasks.put((CODEC, frame(DELTA, after_gap=True)))
     tasks.put((CODEC, frame(DELTA)))
     assert wanted.is_set()
+    assert failures == [LOST, LOST]
     tasks.put((CODEC, frame(KEY)))
     assert drain(tasks) == [KEY, KEY]
 
@@ -66,13 +74,16 @@ def test_a_keyframe_after_a_gap_is_taken(tasks: DecoderQueue, wanted: threading.
     assert not wanted.is_set()
 
 
-def test_a_decoder_that_cannot_keep_up_gets_nothing_stale(tasks: DecoderQueue, wanted: threading.Event) -> None:
+def test_a_decoder_that_cannot_keep_up_gets_nothing_stale(
+    tasks: DecoderQueue, wanted: threading.Event, failures: list[str]
+) -> None:
     tasks.put((CODEC, frame(KEY)))
     for _ in range(10 * LIMIT):
         tasks.put((CODEC, frame(DELTA)))
         assert tasks.qsize() <= LIMIT
     assert wanted.is_set()
     assert drain(tasks) == []
+    assert failures == [TOO_FAST] * (1 + 10 * LIMIT)
     tasks.put((CODEC, frame(KEY)))
     assert drain(tasks) == [KEY]
 
@@ -110,18 +121,3 @@ def test_the_end_does_not_wait_for_what_is_left_to_decode(tasks: DecoderQueue) -
     tasks.put((CODEC, frame(DELTA)))
     tasks.put(None)
     assert tasks.get() is None
-
-
-@pytest.mark.parametrize(
-    ("codec", "data", "key"),
-    [
-        ("VP8", b"\x10\x02\x00\x9d\x01\x2a", True),
-        ("VP8", b"\x31\x02\x00", False),
-        ("H264", b"\0\0\0\1\x67abc\0\0\0\1\x68d\0\0\0\1\x65pic", True),
-        ("H264", b"\0\0\0\1\x41picture", False),
-        ("H264", b"\0\0\0\1\x09\x10\0\0\0\1\x41picture", False),
-        ("H264", b"\0\0\0\1", False),
-    ],
-)
-def test_is_keyframe(codec: str, data: bytes, key: bool) -> None:
-    assert is_keyframe(codec, data) is key
