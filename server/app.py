@@ -13,7 +13,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,7 +22,7 @@ from detector import Detector, DetectorError, load
 from server.access import AccessMiddleware, Origins
 from server.ground import page_folder
 from server.https import Certificates
-from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, simulated_stream
+from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
 from server.inspection import Calibrations, Inspection
 from server.settings import Settings, SettingsError
 from server.streams import Hub, InferencePool, Streams
@@ -81,7 +81,7 @@ def create_app(
         reserved=own,
     )
     try:
-        webrtc = WebRTCIngest(streams, ice_servers=settings.ice_servers)
+        webrtc = WebRTCIngest(streams, ice_servers=settings.ice_servers, max_pixels=settings.max_frame_pixels)
     except ValueError as error:
         raise SettingsError(f"ICE_SERVERS cannot be used: {error}") from error
     teacher = simulated_stream.Teacher(
@@ -152,7 +152,8 @@ def create_app(
         *StreamList(streams).routes,
         *phone.routes,
         *ConnectionCheck(origins).routes,
-        Route("/webrtc/offer", webrtc.offer, methods=["POST"]),
+        *webrtc.routes,
+        *Whip(webrtc).routes,
         WebSocketRoute("/ws/stream", StreamSocket(streams, settings.max_frame_pixels).serve),
         WebSocketRoute("/ws/live/{name}", LiveSocket(streams).serve),
         Mount("/static", StaticFiles(directory=page_folder("static"))),
@@ -185,7 +186,7 @@ def _for_other_pages(origins: Sequence[str]) -> list[Middleware]:
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization"],
             allow_credentials=True,
-            expose_headers=["Location", "Retry-After", "WWW-Authenticate"],
+            expose_headers=["Link", "Location", "Retry-After", "WWW-Authenticate"],
         )
     ]
 

@@ -26,8 +26,8 @@ from server.words import HTML, Content, Operation, Parameter, Reply, documented,
 DESCRIPTION = """\
 JSON over HTTP, UTF-8. `raw_score` and `threshold` are feature distances of the model in use.
 
-Frames come in over `WS /ws/stream?name=NAME` or `POST /webrtc/offer`; results are heard on `WS /ws/live/NAME`. The JSON
-Schema of what is said there is `/schema.json`; docs/protocol.md tells the rest.
+Frames come in over `WS /ws/stream?name=NAME`, `POST /webrtc/offer` or WHIP at `/whip/NAME`; results are heard on
+`WS /ws/live/NAME`. The JSON Schema of what is said there is `/schema.json`; docs/protocol.md tells the rest.
 
 On loopback no access code is asked for unless one is set. Fields may be added in later versions, none is taken away.
 """
@@ -44,6 +44,8 @@ EVERYWHERE = {
 """Refusals of every operation that is not open, whatever it does."""
 TO_ALL = (403, 408, 414, 431, 500)
 """Those of the open ones."""
+
+IN_PATH = {"name": "name of a stream", "session": "of WHIP, from the answer's Location"}
 
 _CODE = Parameter("code", "query", "the access code, as in the QR code's address")
 _NEXT = Parameter("next", "query", "path on this server to go to then")
@@ -167,8 +169,7 @@ def _operation(operation: Operation, schemas: _Schemas, path: str, method: str) 
     }
     if operation.description:
         described["description"] = operation.description
-    # Every path of ours has one name in it at most, a stream's.
-    in_path = tuple(Parameter(name, "path", "name of a stream") for name in re.findall(r"{(\w+)}", path))
+    in_path = tuple(Parameter(name, "path", IN_PATH[name]) for name in re.findall(r"{(\w+)}", path))
     if parameters := (*in_path, *operation.parameters):
         described["parameters"] = [_parameter(one) for one in parameters]
     if operation.body is not None:

@@ -27,7 +27,7 @@ from tests.server.camera_fakes import write_pictures
 from tests.server.fakes import BAD, BROKEN, GOOD, WAIT_S, FakeModel, healthy, http, picture, serving
 
 CODE = "a code nobody guesses"
-JSON = "application/json"
+JSON, SDP = "application/json", "application/sdp"
 Ask = Callable[..., Coroutine[Any, Any, httpx.Response]]
 
 
@@ -123,6 +123,10 @@ async def test_what_the_server_answers_is_what_the_document_says(
         await _calibrate(ask, open_server, monkeypatch)
         await ask("POST", "/webrtc/offer", json={"sdp": "nothing", "type": "offer"})
         await ask("POST", "/webrtc/offer", content=b"x" * 300_000)
+        for content, kind in ((b"nothing", SDP), (b"x" * 300_000, SDP), (b"nothing", JSON)):
+            await ask("POST", "/whip/press", content=content, headers={"Content-Type": kind})
+        for path, method in (("/whip/press", "OPTIONS"), ("/whip/press/x", "OPTIONS"), ("/whip/press/x", "DELETE")):
+            await ask(method, path)
         for path, method in (("/", "GET"), ("/health", "GET"), ("/predict", "POST"), ("/calibration", "DELETE")):
             await ask(method, path, headers={"Host": "evil.example"})
         model.gate.clear()
@@ -134,7 +138,7 @@ async def test_what_the_server_answers_is_what_the_document_says(
         strange = Checked(client, document)
         for path, operations in document["paths"].items():
             for method, operation in operations.items():
-                answer = await strange.ask(method.upper(), path.replace("{name}", "press"))
+                answer = await strange.ask(method.upper(), path.format(name="press", session="x"))
                 assert (answer.status_code != 401) == (operation.get("security") == []), path
         await strange.ask("GET", "/enter", params={"code": "wrong"})
         await strange.ask("POST", "/enter", data={"code": CODE})
@@ -166,6 +170,9 @@ NOT_PROVOKED = {
     ("/calibration", "delete", 507),
     ("/webrtc/offer", "post", 200),  # takes a browser or aiortc: test_webrtc.py
     ("/webrtc/offer", "post", 503),
+    ("/whip/{name}", "post", 201),  # test_whip.py
+    ("/whip/{name}", "post", 503),
+    ("/whip/{name}/{session}", "delete", 200),
 }
 
 
