@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
+import shutil
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+
+KEPT_ASIDE = 9
+"""Damaged files of one name that are kept: enough to see what happened, and no disk is filled with them."""
+_ABANDONED_S = 3600.0
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
+
+
+def temporary_beside(path: Path) -> Path:
+    """A free name beside a file or folder, by which :func:`remove_leftovers` knows what was never finished."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write a file through a temporary one beside it: write, fsync, rename, fsync the folder.
 
+    What a crash left of this file an hour ago or more is removed.
+
     Raises:
         OSError: the folder is missing or cannot be written; the old file is untouched then.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    remove_leftovers(path.parent, of=path.name)
+    temporary = temporary_beside(path)
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
@@ -39,9 +57,54 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def remove_leftovers(folder: Path, *, of: str | None = None, older_than_s: float = _ABANDONED_S) -> None:
+    """Remove temporary files and folders that a crash left in a folder.
+
+    Args:
+        of: only those of this name; otherwise all.
+        older_than_s: what is younger may be somebody's who is writing it right now.
+    """
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            found = _TEMPORARY.fullmatch(entry.name)
+            if found is None or of not in (None, found["name"]):
+                continue
+            with contextlib.suppress(OSError):
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime >= older_than_s:
+                    if entry.is_dir(follow_symlinks=False):
+                        shutil.rmtree(entry.path, ignore_errors=True)
+                    else:
+                        Path(entry.path).unlink()
+
+
+@contextlib.contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """Wait until nobody else is in here with the same folder, which must be there; best effort where a disk or system
+    has no locks."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
 def set_aside(path: Path) -> Path:
-    """Rename a damaged file to a free name beside it (``NAME.damaged-1``, …) and return that name."""
-    number = 1
-    while (target := path.with_name(f"{path.name}.damaged-{number}")).exists():
-        number += 1
-    return path.rename(target)
+    """Rename a damaged file to a free name beside it (``NAME.damaged-1``, …) and return that name.
+
+    Of more than nine of a name the oldest go.
+    """
+    aside = re.compile(re.escape(path.name) + r"\.damaged-([0-9]{1,9})")
+    found = (aside.fullmatch(entry.name) for entry in path.parent.iterdir())
+    numbers = sorted(int(match[1]) for match in found if match)
+    target = path.with_name(f"{path.name}.damaged-{numbers[-1] + 1 if numbers else 1}")
+    renamed = path.rename(target)
+    for number in numbers[: max(0, len(numbers) + 1 - KEPT_ASIDE)]:
+        with contextlib.suppress(OSError):
+            path.with_name(f"{path.name}.damaged-{number}").unlink()
+    return renamed

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-import secrets
 import shutil
 import statistics
 from datetime import UTC, datetime
@@ -36,7 +35,7 @@ from detector.backbones import (
 )
 from detector.calibration import MAX_K
 from detector.errors import ModelError
-from detector.files import sync_folder, write_atomically
+from detector.files import in_turn, remove_leftovers, sync_folder, temporary_beside, write_atomically
 from detector.heads import METHODS, NearestNeighbour
 from detector.light import AnyHead, head_from, ordinary, tensors_of
 from detector.region import Region
@@ -183,21 +182,29 @@ def write(folder: Path, manifest: Manifest, head: AnyHead, network: AnyBackbone)
     folder = folder.absolute()
     if folder.exists() and not (folder.is_dir() and (is_model_folder(folder) or is_free(folder))):
         raise ModelError(f"{folder} exists and is not a model folder: choose another place, nothing was written")
-    fresh = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
+    fresh = temporary_beside(folder)
     try:
-        if folder.exists():
-            _write_files(folder, manifest, head, network)
-            _remove_files(folder, but={manifest.tensors_file, *manifest.backbone_files})
-        else:
-            fresh.mkdir(parents=True)
-            _write_files(fresh, manifest, head, network)
-            fresh.rename(folder)
-            sync_folder(folder.parent)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with in_turn(folder.parent):  # of two at once each would take the other's tensors for those of an older model
+            remove_leftovers(folder.parent, of=folder.name)
+            if folder.exists():
+                _write_files(folder, manifest, head, network)
+                tidy(folder, manifest)
+            else:
+                fresh.mkdir()
+                _write_files(fresh, manifest, head, network)
+                fresh.rename(folder)
+                sync_folder(folder.parent)
     except OSError as error:
         shutil.rmtree(fresh, ignore_errors=True)
         if folder.is_dir() and not is_model_folder(folder):
             _remove_files(folder, but=set())
         raise ModelError(f"the model cannot be written to {folder}: {error.strerror}") from error
+
+
+def tidy(folder: Path, manifest: Manifest) -> None:
+    """Remove what a crash left of an older or newer model in the folder of this one."""
+    _remove_files(folder, but={manifest.tensors_file, *manifest.backbone_files})
 
 
 def _remove_files(folder: Path, *, but: set[str]) -> None:

@@ -6,7 +6,6 @@ are learned again, and what comes out is compared with what there was before any
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 import detector
 from detector import TaughtModel, self_contained
-from detector.files import sync_folder
+from detector.files import remove_leftovers, sync_folder, temporary_beside
 from detector.model_folder import GRAPH_FOLDER
 from detector.runtimes import Precision
 from detector.teaching import FitOptions, Method
@@ -164,7 +163,8 @@ def export(
     if precision is not None and precision != original.manifest.precision:
         exported = _taught_again(original, data_set, precision, lambda stage, done: report(stage, 0.7 * done))
     place = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
-    fresh = place / f".{output.name}.{secrets.token_hex(4)}.tmp"
+    remove_leftovers(place, of=output.name)
+    fresh = temporary_beside(place / output.name)
     try:
         exported.save(fresh)
         self_contained.write(exported, fresh / GRAPH_FOLDER)

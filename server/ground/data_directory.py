@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from detector.files import remove_leftovers
 from detector.folder_lock import FolderInUse, FolderLock, hold
 
 log = logging.getLogger("defectvision.data")
@@ -18,7 +19,8 @@ class DataDirectoryError(Exception):
 
 @contextlib.contextmanager
 def data_directory(folder: Path, address: str) -> Iterator[FolderLock | None]:
-    """Have the data directory (made where it is missing) for this server, under its address, until the end.
+    """Have the data directory (made where it is missing) for this server, under its address, until the end. What
+    crashes left unfinished in it goes.
 
     Nothing is held (None, and a line in the log) where the disk can be neither written nor locked: a server inspects
     from a read-only disk too, and what two can write there they cannot spoil.
@@ -38,6 +40,8 @@ def data_directory(folder: Path, address: str) -> Iterator[FolderLock | None]:
         log.warning("the data directory %s cannot be locked (%s): let no other server use it", folder, error.strerror)
         yield None
         return
+    for place in (folder, *(entry for entry in folder.iterdir() if entry.is_dir())):
+        remove_leftovers(place, older_than_s=0.0)  # nobody else can be writing them
     try:
         yield lock
     finally:

@@ -9,7 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from detector import PRESETS, ModelError, TaughtModel, fit, load_taught
+from detector import PRESETS, ModelError, TaughtModel, fit, load_taught, model_folder
 from detector.backbones import CHECKPOINT_SHA256
 from detector.runtimes import runtime
 from detector.teaching import DEFAULT_PRESET
@@ -60,16 +60,17 @@ class Teacher:
         self._stopped = False
 
     def model(self) -> TaughtModel:
-        """The model. Takes seconds when it has to be taught; for a thread.
+        """The model. Takes seconds when it has to be taught; for a thread. One that cannot be stored is as good.
 
         Raises:
-            ModelError: it cannot be made or stored.
+            ModelError: it cannot be made.
         """
         runtime(self._runtime)  # what it lacks is said before anything is taught
         fingerprint = _fingerprint(self._image_size)
         try:
             model = load_taught(self._folder, runtime_name=self._runtime, workers=self._workers)
             if model.manifest.dataset_fingerprint == fingerprint:
+                model_folder.tidy(self._folder, model.manifest)
                 return model
         except ModelError as error:
             if self._folder.exists():
@@ -89,11 +90,13 @@ class Teacher:
         try:
             self._folder.parent.mkdir(parents=True, exist_ok=True)
             model.save(self._folder)
-        except OSError as error:
-            raise ModelError(
-                f"the simulated line's model cannot be stored in {self._folder} ({error.strerror}): "
-                "make room there, or set another DATA_DIR"
-            ) from error
+        except (OSError, ModelError) as error:
+            log.warning(
+                "the simulated line's model cannot be stored, and is taught again at every start: make room in %s, "
+                "or set another DATA_DIR reason=%s",
+                self._folder.parent,
+                error,
+            )
         log.info(
             "taught on the simulated line pictures=%d seconds=%.1f",
             TEACHING_FRAMES,

@@ -16,6 +16,9 @@ from server.web.refusals import Refusals
 MAX_HEAD = 64 * 1024
 """Bytes of a request line with its headers, or of trailers behind a body."""
 
+MAX_ADDRESS = 8192
+"""Bytes of an address. Each of its percent signs costs microseconds before anybody looks at it."""
+
 MAX_HEADERS = 128
 """Of one request. Looking for one in thousands, again and again, costs more than their bytes."""
 
@@ -111,6 +114,11 @@ class BoundedHTTP(HttpToolsProtocol):
         self._in_message = self._connection.expects_input = True
         self._head_since = self.loop.time()
         super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > MAX_ADDRESS:
+            self._give_up(414, f"the address is longer than {MAX_ADDRESS} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self.headers) >= MAX_HEADERS:

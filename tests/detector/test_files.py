@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from detector.files import set_aside, write_atomically
+from detector.files import in_turn, remove_leftovers, set_aside, temporary_beside, write_atomically
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -69,3 +71,66 @@ def test_set_aside_never_overwrites(tmp_path: Path) -> None:
         assert set_aside(path) == tmp_path / f"calibration.json.damaged-{number}"
     assert not path.exists()
     assert [(tmp_path / f"calibration.json.damaged-{n}").read_text() for n in (1, 2, 3)] == ["1", "2", "3"]
+
+
+def test_of_many_set_aside_the_newest_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    (tmp_path / "calibration.json.damaged-1.txt").write_text("somebody's own")
+    for number in range(1, 31):
+        path.write_text(str(number))
+        assert set_aside(path).name == f"calibration.json.damaged-{number}"
+    kept = {entry.name: entry.read_text() for entry in tmp_path.iterdir()}
+    assert kept.pop("calibration.json.damaged-1.txt") == "somebody's own"
+    assert kept == {f"calibration.json.damaged-{number}": str(number) for number in range(22, 31)}
+
+
+def abandoned(path: Path, hours: float) -> Path:
+    """What a crash left unfinished of a file, so long ago."""
+    temporary = temporary_beside(path)
+    temporary.write_text("half")
+    then = time.time() - 3600 * hours
+    os.utime(temporary, (then, then))
+    return temporary
+
+
+def test_what_a_crash_left_goes_when_the_file_is_next_written(tmp_path: Path) -> None:
+    path = tmp_path / "calibration.json"
+    old, young, another = abandoned(path, 2), abandoned(path, 0.5), abandoned(tmp_path / "access_code", 2)
+    write_atomically(path, b"whole")
+    assert sorted(tmp_path.iterdir()) == sorted([path, young, another]) and old not in tmp_path.iterdir()
+
+
+def test_leftovers_are_known_by_their_names(tmp_path: Path) -> None:
+    kept = [".hidden", "a.12345678.tmp", ".a.1234567.tmp", ".a.1234567g.tmp", ".a.12345678.tmp.gz", "model"]
+    for name in kept:
+        (tmp_path / name).write_text("somebody's own")
+    half = temporary_beside(tmp_path / "model")
+    half.mkdir()
+    (half / "memory_bank-0123.safetensors").write_bytes(bytes(1000))
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    outside.mkdir()
+    (outside / "precious").write_text("")
+    temporary_beside(tmp_path / "link").symlink_to(outside)
+    abandoned(tmp_path / "calibration.json", 0)
+    remove_leftovers(tmp_path, older_than_s=0)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(kept)
+    assert (outside / "precious").exists()
+
+
+def test_leftovers_of_a_missing_folder_are_none(tmp_path: Path) -> None:
+    remove_leftovers(tmp_path / "none")
+
+
+def test_one_at_a_time_is_in_a_folder(tmp_path: Path) -> None:
+    inside = threading.Event()
+
+    def enter() -> None:
+        with in_turn(tmp_path):
+            inside.set()
+
+    with in_turn(tmp_path):
+        waiting = threading.Thread(target=enter)
+        waiting.start()
+        assert not inside.wait(0.2)
+    assert inside.wait(20)
+    waiting.join()

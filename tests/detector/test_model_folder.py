@@ -3,8 +3,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +266,41 @@ def test_a_file_is_not_a_model_folder(tmp_path: Path) -> None:
     (tmp_path / "bottle").write_text("hello")
     with pytest.raises(ModelError, match=r"there is no folder"):
         model_folder.read(tmp_path / "bottle")
+
+
+def test_of_two_who_write_at_once_neither_takes_the_other_s_tensors_for_old_ones(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first has written its manifest and is about to remove what is not its own; the second's tensors are new."""
+    tidy, written, go_on = model_folder.tidy, threading.Event(), threading.Event()
+
+    def late(place: Path, manifest: Manifest) -> None:
+        if not written.is_set():
+            written.set()
+            assert go_on.wait(20)
+        tidy(place, manifest)
+
+    monkeypatch.setattr(model_folder, "tidy", late)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(model_folder.write, folder, *learned(1))
+        assert written.wait(20)
+        second = pool.submit(model_folder.write, folder, *learned(2))
+        with contextlib.suppress(TimeoutError):
+            second.result(0.5)
+        go_on.set()
+        first.result(20)
+        second.result(20)
+    assert_holds(folder, 2)
+
+
+def test_half_a_folder_of_a_crash_goes_when_the_model_is_next_written(tmp_path: Path) -> None:
+    half, another = (files.temporary_beside(tmp_path / name) for name in ("bottle", "cap"))
+    for place in (half, another):
+        place.mkdir()
+        (place / "memory_bank-0123.safetensors").write_bytes(bytes(1000))
+        os.utime(place, (0, 0))
+    model_folder.write(tmp_path / "bottle", *learned())
+    assert sorted(tmp_path.iterdir()) == sorted([another, tmp_path / "bottle"])
 
 
 def test_a_newer_model_replaces_an_older_one_and_leaves_nothing_of_it(folder: Path) -> None:

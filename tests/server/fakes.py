@@ -39,6 +39,8 @@ class FakeManifest:
     """The little of it that the simulated line's teacher reads."""
 
     dataset_fingerprint: str = ""
+    tensors_file: str = "fingerprint"
+    backbone_files: tuple[str, ...] = ()
 
 
 class FakeModel:

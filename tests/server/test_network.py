@@ -106,7 +106,7 @@ def test_private_keys_are_private(secure: Secure) -> None:
 def test_without_the_code_nothing_opens(secure: Secure) -> None:
     assert secure.get("/api/streams").status_code == 401
     page = secure.get("/", headers={"Accept": "text/html"})
-    assert (page.status_code, page.headers["location"].split("?")[0]) == (303, "/enter")
+    assert (page.status_code, page.headers["location"].split("?")[0]) == (303, "./enter")
     for path in ("/ws/stream", "/ws/live/simulated-line"):
         with pytest.raises(InvalidStatus) as refused:
             connect(f"wss://localhost:{secure.port}{path}", ssl=secure.context, proxy=None)

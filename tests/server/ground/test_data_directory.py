@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from detector import folder_lock
+from detector.files import temporary_beside
 from detector.folder_lock import FILE
 from server.ground import DataDirectoryError, data_directory
 from training.train import OutputError, require_model_or_nothing
@@ -30,6 +31,22 @@ def test_the_second_server_is_told_where_the_first_one_is(tmp_path: Path) -> Non
             pass
     with data_directory(tmp_path / "new" / "data", "at http://localhost:8001/"):
         pass
+
+
+def test_what_crashes_left_in_it_goes_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "certificates").mkdir()
+    unfinished = [
+        temporary_beside(tmp_path / "calibration.json"),
+        temporary_beside(tmp_path / "access_code"),
+        temporary_beside(tmp_path / "certificates" / "server.pem"),
+    ]
+    for path in unfinished:
+        path.write_bytes(b"half")
+    temporary_beside(tmp_path / "simulated_line").mkdir()
+    (tmp_path / "calibration.json").write_text("whole")
+    with data_directory(tmp_path, "at http://localhost:8000/"):
+        found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    assert found == ["calibration.json", "certificates", "server.lock"]
 
 
 def test_a_model_is_not_taught_into_the_data_directory_of_a_running_server(tmp_path: Path) -> None:

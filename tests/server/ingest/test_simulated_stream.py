@@ -127,7 +127,18 @@ def test_teaching_is_given_up_at_the_shutdown(tmp_path: Path, detector: Taught) 
     assert not (tmp_path / "data").exists()
 
 
-def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path, detector: Taught) -> None:
-    detector.refusal = OSError(28, "No space left on device")
-    with pytest.raises(ModelError, match=r"No space left.*DATA_DIR"):
-        teacher(tmp_path).model()
+@pytest.mark.parametrize(
+    "refusal",
+    [OSError(28, "No space left on device"), ModelError("the model cannot be written: No space left on device")],
+)
+def test_on_a_full_disk_it_inspects_all_the_same(
+    refusal: Exception, tmp_path: Path, detector: Taught, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before, it gave up for ever, though the model was taught."""
+    detector.refusal = refusal
+    assert teacher(tmp_path).model().detect is not None
+    assert "No space left" in caplog.text and "set another DATA_DIR" in caplog.text
+    detector.refusal = None
+    teacher(tmp_path).model()
+    teacher(tmp_path).model()
+    assert detector.taught == 2, "what could not be stored is taught again, and then kept"
