@@ -34,7 +34,7 @@ from server.ground import (
 )
 from server.https import CertificateError, Certificates, check_own, ensure, keep_fresh
 from server.settings import Settings, SettingsError, read_settings
-from server.web import BoundedHTTP, BoundedWebSocket, Connections, Door, Held, Refusals, phone_url
+from server.web import BoundedHTTP, BoundedWebSocket, Connections, Door, Held, Refusals, Turns, phone_url
 
 log = logging.getLogger("defectvision.serve")
 
@@ -169,15 +169,15 @@ def _certificates(settings: Settings) -> Renew | None:
 
 def configuration(app: ASGIApp, settings: Settings, certificates: Certificates | None = None) -> Configuration:
     """uvicorn as we want it; the tests serve with the same."""
-    refusals, largest = Refusals(), settings.max_upload_bytes
+    refusals, turns, largest = Refusals(), Turns(), settings.max_upload_bytes
     most = max(MAX_UNCOUNTED // 2, min(settings.max_connections, raise_limit() - MAX_UNCOUNTED))
     connections = Connections(most, settings.max_connections_per_address, refusals)
     held = Held(8 * largest, 4 * largest, "unfinished messages", refusals)
     return Configuration(
         app,
         connections=connections,
-        http=partial(BoundedHTTP, refusals=refusals),
-        ws=partial(BoundedWebSocket, messages_held=held, refusals=refusals),
+        http=partial(BoundedHTTP, turns=turns, refusals=refusals),
+        ws=partial(BoundedWebSocket, messages_held=held, turns=turns, refusals=refusals),
         ws_max_size=settings.max_upload_bytes,
         ws_per_message_deflate=False,  # frames are JPEG already: deflating them only costs
         timeout_graceful_shutdown=SHUTDOWN_S,

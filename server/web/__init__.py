@@ -12,6 +12,7 @@ from server.web.health import Health
 from server.web.held import Held
 from server.web.kiosk import Kiosk
 from server.web.openapi import Documents
+from server.web.pace import Turns
 from server.web.pages import Pages
 from server.web.phone import Phone, phone_url
 from server.web.predict import Predict
@@ -36,6 +37,7 @@ __all__ = [
     "Predict",
     "Refusals",
     "StreamList",
+    "Turns",
     "answer_error",
     "answer_http_error",
     "content_policy",

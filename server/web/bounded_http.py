@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import Any, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from server.web.connections import HEAD_S, LINGER_BYTES, LINGER_S, Connection
-from server.web.lag import MAX_LAG_S, MIN_RATE, Lag
+from server.web.pace import MAX_LAG_S, MIN_RATE, Lag, Rate, Turns
 from server.web.refusals import Refusals
 
 MAX_HEAD = 64 * 1024
@@ -25,6 +26,9 @@ MAX_HEADERS = 128
 MAX_PIPELINE = 16
 """Requests sent ahead on one connection while an earlier one is not answered."""
 
+REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 20.0, 40.0
+"""Of one connection; above that each waits for the turn of others."""
+
 MAX_PIECES, SMALL_PIECE = 4096, 64
 """So many chunks of a body, and one more for each so many bytes of it: chunks of a byte cost more than they bring."""
 
@@ -37,9 +41,10 @@ class BoundedHTTP(HttpToolsProtocol):
     queues any number of requests sent ahead, and swallows what comes behind an answer for ever.
     """
 
-    def __init__(self, *, connection: Connection, refusals: Refusals, **more: Any) -> None:
+    def __init__(self, *, connection: Connection, turns: Turns, refusals: Refusals, **more: Any) -> None:
         super().__init__(**more)
-        self._connection, self._refusals = connection, refusals
+        self._connection, self._turns, self._refusals = connection, turns, refusals
+        self._requests = Rate(REQUESTS_A_SECOND, REQUESTS_AT_ONCE, self.loop.time())
         self._head_bytes = 0
         self._got_on = False
         self._head_since: float | None = None
@@ -155,6 +160,13 @@ class BoundedHTTP(HttpToolsProtocol):
         if not self.pipeline:
             self._connection.idle()
         super().on_response_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        start = partial(super()._start_asgi_task, cycle, app)
+        if self._requests.take(self.loop.time()):
+            self._turns.wait(start)
+        else:
+            start()
 
     # --- refusals ---
 

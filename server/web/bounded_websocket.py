@@ -11,7 +11,7 @@ from websockets.frames import Frame, Opcode
 
 from server.web.connections import Connection
 from server.web.held import Held, Share
-from server.web.lag import MAX_LAG_S, MIN_RATE, Lag
+from server.web.pace import MAX_LAG_S, MIN_RATE, Lag, Rate, Turns
 from server.web.refusals import Refusals
 
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
@@ -32,25 +32,8 @@ MESSAGES_A_SECOND, MESSAGES_AT_ONCE = 500.0, 500.0
 MAX_FRAGMENTS = 4096
 """Of one message."""
 
-FRAMES_A_TURN = 8
+FRAMES_A_TURN = 16
 """Frames read before others get their turn on the event loop."""
-
-
-class Rate:
-    """So many a second, and so many at once after a pause."""
-
-    def __init__(self, a_second: float, at_once: float, now: float) -> None:
-        self._a_second, self._at_once = a_second, at_once
-        self._left, self._looked = at_once, now
-
-    def take(self, now: float) -> float:
-        """Take one; returns seconds to wait for it, 0 when there was one."""
-        self._left = min(self._at_once, self._left + (now - self._looked) * self._a_second)
-        self._looked = now
-        if self._left < 1:
-            return (1 - self._left) / self._a_second
-        self._left -= 1
-        return 0.0
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
@@ -61,15 +44,16 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     do, nothing more is read from the socket.
     """
 
-    def __init__(self, *args: Any, messages_held: Held, refusals: Refusals, **more: Any) -> None:
+    def __init__(self, *args: Any, messages_held: Held, turns: Turns, refusals: Refusals, **more: Any) -> None:
         super().__init__(*args, **more)
-        self._held, self._refusals = messages_held, refusals
+        self._held, self._turns, self._refusals = messages_held, turns, refusals
         self._share: Share | None = None
         self._unread = bytearray()
         self._frame_left = 0
         self._message_bytes = self._fragments = 0
         self._writing_paused = False
-        self._advancing: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._later: asyncio.TimerHandle | None = None
+        self._awaits_turn = False
         now = self.loop.time()
         self._crumbs = Rate(CRUMBS_A_SECOND, CRUMBS_AT_ONCE, now)
         self._tiny = Rate(TINY_A_SECOND, TINY_AT_ONCE, now)
@@ -108,7 +92,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def sweep(self, now: float) -> None:
         if not self._message_bytes and not self._frame_left:
             self._lag = Lag()
-        elif self._lag.too_slow(now, held_up=self._held_up or self._advancing is not None):
+        elif self._lag.too_slow(now, held_up=self._held_up or self._waits):
             self._fail(
                 POLICY_VIOLATION,
                 "message comes too slowly",
@@ -123,29 +107,38 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             return
         self._lag.came(len(data))
         self._unread += data
-        if self._advancing is None:
-            self._advance()
-        else:
+        if self._waits:
             self.transport.pause_reading()
+        else:
+            self._advance()
+
+    @property
+    def _waits(self) -> bool:
+        """Whether it goes on by itself, later."""
+        return self._later is not None or self._awaits_turn
 
     @property
     def _held_up(self) -> bool:
         """Whether nothing is read because of us: nobody takes what came, or the peer does not take what we answer."""
         return self.read_paused or self._writing_paused or not self.handshake_complete
 
+    def _go_on(self) -> None:
+        self._later, self._awaits_turn = None, False
+        self._advance()
+
     def _advance(self) -> None:
         """Read what came, as far as may be now."""
-        if self._advancing is not None:
-            self._advancing.cancel()
-            self._advancing = None
+        if self._waits:
+            return
         frames = 0
         while self._unread and not self._held_up and not self.transport.is_closing():
             if not self._frame_left and (wait := self._wait_for_frame()) is not None:
                 if wait:
-                    self._advancing = self.loop.call_later(wait, self._advance)
+                    self._later = self.loop.call_later(wait, self._go_on)
                 break
             if frames >= FRAMES_A_TURN:
-                self._advancing = self.loop.call_soon(self._advance)
+                self._awaits_turn = True
+                self._turns.wait(self._go_on)
                 break
             frames += 1
             self._read_frame()
@@ -155,7 +148,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self._share.resize(self._message_bytes if not self.transport.is_closing() else 0)
         if self.transport.is_closing():
             return
-        if self._held_up or self._advancing is not None:
+        if self._held_up or self._waits:
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
@@ -212,9 +205,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().data_received(cast(bytes, piece))
 
     def _stop_reading(self) -> None:
-        if self._advancing is not None:
-            self._advancing.cancel()
-            self._advancing = None
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         self._unread.clear()
         if self._share is not None:
             self._share.release()
@@ -225,15 +218,14 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         message = await self.queue.get()
         if self.read_paused and self.queue.empty():
             self.read_paused = False
-            if self._advancing is None:
-                self._advance()
+            self._advance()
         return message
 
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)
         if message["type"] == "websocket.accept":
             self._connection.expects_input = True
-        if message["type"] == "websocket.accept" or (message["type"] == "websocket.close" and self._advancing is None):
+        if message["type"] in ("websocket.accept", "websocket.close"):
             self._advance()
 
     def handle_ping(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from server.web import bounded_http, connections, lag
+from server.web import bounded_http, connections, pace
 from tests.running import Running
 from tests.server.fakes import GOOD, WAIT_S, FakeModel, http, picture, serving, until
 from tests.server.web.peers import CHUNKED, GET, MULTIPART, Peer, post
@@ -111,7 +111,7 @@ async def test_dripping_uploads_take_no_place_and_are_let_go(
         assert answer.status_code == 200
         files = [("files", picture(brightness)) for brightness in (40, 50, 60)]
         assert (await client.post("/calibrate", files=files)).status_code == 200
-    monkeypatch.setattr(lag, "MAX_LAG_S", 0.1)
+    monkeypatch.setattr(pace, "MAX_LAG_S", 0.1)
     for peer in peers:
         answer = await peer.rest()
         assert answer.startswith(b"HTTP/1.1 408 ") and b"slower than 4 kB a second" in answer
@@ -121,14 +121,14 @@ async def test_dripping_uploads_take_no_place_and_are_let_go(
 async def test_an_offer_and_the_form_of_the_code_may_not_drip_either(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lag, "MAX_LAG_S", 0.2)
+    monkeypatch.setattr(pace, "MAX_LAG_S", 0.2)
     async with Peer(server) as peer:
         await peer.send(post("/webrtc/offer", "Content-Type: application/json", "Content-Length: 5000") + b"{")
         assert (await peer.rest()).startswith(b"HTTP/1.1 408 ")
 
 
 async def test_an_upload_that_is_slow_but_steady_arrives(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lag, "MAX_LAG_S", 2.0)
+    monkeypatch.setattr(pace, "MAX_LAG_S", 2.0)
     part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
     body = part + GOOD + bytes(40_000) + b"\r\n--b--\r\n"
     async with Peer(server) as peer:

@@ -10,8 +10,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from server.web import bounded_websocket, connections, lag
-from server.web.bounded_websocket import Rate
+from server.web import bounded_websocket, connections, pace
+from server.web.pace import Rate
 from tests.running import Running
 from tests.server.fakes import (
     GOOD,
@@ -136,7 +136,7 @@ async def test_unfinished_messages_hold_a_bounded_memory_and_the_oldest_goes_fir
 
 
 async def test_a_message_that_drips_is_closed(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lag, "MAX_LAG_S", 0.2)
+    monkeypatch.setattr(pace, "MAX_LAG_S", 0.2)
     async with Peer(server) as inside, Peer(server) as between, connect(f"{server.ws}/ws/stream") as silent:
         await inside.upgrade("/ws/stream")
         await between.upgrade("/ws/stream")

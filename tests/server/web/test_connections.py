@@ -21,7 +21,7 @@ from server.settings import Settings
 from server.web import Connections, Refusals, connections, door
 from server.web.connections import Connection
 from server.web.held import Held
-from server.web.lag import MAX_LAG_S, MIN_RATE, Lag
+from server.web.pace import MAX_LAG_S, MIN_RATE, Lag
 from tests.running import Running, running
 from tests.server.fakes import GOOD, WAIT_S, FakeModel, http, receive_result, serving, until
 from tests.server.web.peers import GET, Peer
