@@ -33,6 +33,7 @@ SECTIONS: dict[str, list[str]] = {
     "detector": ["-m", "benchmarks.detector", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "simulated_line": ["-m", "benchmarks.simulated_line"],
     "streams": ["-m", "benchmarks.streams"],
+    "hostile": ["-m", "benchmarks.hostile"],
     "page_latency": ["-m", "benchmarks.page_latency"],
     "webrtc_release": ["-m", "benchmarks.webrtc_release"],
 }

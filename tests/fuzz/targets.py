@@ -72,3 +72,10 @@ async def _answer(sdp: str) -> None:
         await answered.task
     await ingest.close()
     assert not faults, faults
+
+
+def http_and_websocket(data: bytes) -> None:
+    """What a peer may send on one connection, cut into pieces, read as HTTP and, once it asks for that, WebSocket."""
+    from tests.fuzz.peer import feed
+
+    feed(data)
