@@ -55,6 +55,9 @@ def ask(address: str, timeout: float) -> Answer | None:
     try:
         response = _opener(place, parts.username, parts.password).open(Request(place), timeout=timeout)
         kind = response.headers.get_content_type()
+        if kind == "text/html":
+            response.close()
+            raise CaptureError("this is a web page, not video: give the address of the camera's stream")
         is_jpeg = kind in ("image/jpeg", "image/jpg", "image/pjpeg") or response.peek(3).startswith(_JPEG)
         return Answer(response, is_jpeg or kind.startswith("multipart/"))
     except HTTPError as error:

@@ -243,3 +243,37 @@ def test_a_name_is_made_up_that_the_server_takes(source: str) -> None:
     assert parse("0", "--server", "http://host", "--name", name).name == name
     assert "secret" not in name
     assert name == default_name(source)
+
+
+def test_two_sources_on_one_host_have_two_names(tmp_path: Path) -> None:
+    sources = [
+        "rtsp://admin:secret@cam/Streaming/Channels/101",
+        "rtsp://admin:secret@cam/Streaming/Channels/102",
+        "rtsp://cam/user=admin_password=secret_channel=1.sdp",
+        "rtsp://cam/user=admin_password=secret_channel=2.sdp",
+        "http://cam/video?token=secret&camera=1",
+        "http://cam/video?token=secret&camera=2",
+        "rtsp://cam:8554/live",
+        "rtsp://cam/live",
+        str(tmp_path / "a" / "good"),
+        str(tmp_path / "b" / "good"),
+        "0",
+        "1",
+        "/dev/v4l/by-id/usb-046d_HD_Pro_Webcam_C920_3F5A7B2F-video-index0",
+        "/dev/v4l/by-id/usb-046d_HD_Pro_Webcam_C920_3F5A7B2F-video-index1",
+    ]
+    names = [default_name(source) for source in sources]
+    assert len(set(names)) == len(names)
+    assert names == [default_name(source) for source in sources]
+    assert not [name for name in names if "admin" in name or "secret" in name]
+
+
+def test_the_login_is_not_even_in_the_hash_of_a_name() -> None:
+    assert default_name("rtsp://admin:secret@cam/live") == default_name("rtsp://viewer:other@cam/live")
+    assert default_name("RTSP://cam/live") == default_name("rtsp://cam/live")
+
+
+def test_how_long_a_camera_may_be_silent_can_be_set(folder: Path) -> None:
+    assert parse("0", "--server", "http://host", "--patience", "30").patience == 30
+    for wrong in ("0", "4000", "nan"):
+        assert run(parse("0", "--server", "http://host", "--patience", wrong)) == 2

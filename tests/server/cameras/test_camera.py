@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from server.cameras.arrivals import CaptureError, Frames, Grabbed
+from server.cameras.arrivals import CaptureError, Damaged, Frames, Grabbed, Pending
 from server.cameras.backoff import Backoff
 from server.cameras.camera import MAX_STUCK, Camera, Patience
 from server.cameras.framing import Crop
@@ -335,3 +335,47 @@ def test_one_camera_in_trouble_leaves_another_alone(tmp_path: Path) -> None:
     with running(Camera("0", frames=driver)), running(Camera(str(folder), fps=100)) as healthy:
         wait_until(lambda: healthy.status().frames >= 5)
     driver.release.set()
+
+
+def test_one_that_sends_rarely_is_given_the_patience_asked_for() -> None:
+    patience = Patience.between_frames(60)
+    assert (patience.first_frame, patience.next_frame) == (60, 60)
+    assert Patience.between_frames(2) == Patience(first_frame=10, next_frame=2)
+    assert Patience.between_frames(5) == Patience()
+    for seconds in (0, -1, 1e9, float("nan")):
+        with pytest.raises(ValueError, match="patience must be 1 to 3600 seconds"):
+            Patience.between_frames(seconds)
+
+
+def test_while_video_comes_without_a_picture_it_waits_then_tries_anew(caplog: pytest.LogCaptureFixture) -> None:
+    def blind() -> Frames:
+        while True:
+            time.sleep(0.01)
+            yield Pending("no key frame yet")
+
+    patience = Patience(first_frame=0.1, next_frame=0.1, picture=0.2, blind=0.5)
+    with running(
+        Camera("0", frames=tries(blind, sends(*[20] * 50)), backoff=Backoff(0.01), patience=patience)
+    ) as camera:
+        wait_until(lambda: camera.status().last_error)
+        assert (camera.status().state, camera.status().failures) == ("connecting", 0)
+        wait_until(lambda: camera.status().connects)
+        assert camera.status().failures >= 1
+    assert sum("it sends, but there is no picture: no key frame yet" in line for line in log_of(caplog)) == 1
+
+
+def test_damaged_frames_are_counted_and_cost_no_turn() -> None:
+    def mixed() -> Frames:
+        for number in range(40):
+            time.sleep(0.005)
+            yield Damaged("packets were lost") if number % 2 else now(20)
+        threading.Event().wait(1)
+
+    seen, reasons = Collector(), list[str]()
+    with running(Camera("0", frames=mixed, fps=240, on_frame=seen, on_damaged=reasons.append)) as camera:
+        wait_until(lambda: len(reasons) == 20)
+        status = camera.status()
+    assert status.damaged == 20
+    assert len(seen.frames) >= 15
+    assert (status.state, status.failures) == ("live", 0)
+    assert status.last_error == "many frames come damaged: packets were lost"

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
+import numpy as np
 import pytest
 
-from server.cameras.arrivals import CaptureError
+import detector.images
+from server.cameras import device
+from server.cameras.arrivals import CaptureError, Grabbed, Nothing
 from server.cameras.capture import grab
 from server.cameras.source import check_source
 from tests.server.camera_fakes import free_port, grabbed, grey, picture, write_pictures
@@ -40,6 +45,16 @@ def test_a_damaged_picture_is_skipped_and_named_once(tmp_path: Path, caplog: pyt
     (folder / "notes.txt").write_text("no picture, and not meant to be one")
     assert [grey(frame.image()) for frame in islice(grabbed(grab(str(folder))), 4)] == [10, 50, 10, 50]
     assert [record.message.split("/")[-1].split()[0] for record in caplog.records] == ["00a.jpg", "00b.jpg"]
+
+
+@pytest.mark.parametrize("name", ["deep.png", "clear.png", "deep.tif", "clear.tif"])
+def test_pictures_of_a_folder_are_read_as_for_teaching(tmp_path: Path, name: str) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (32, 40, 4 if "clear" in name else 3), np.uint8)
+    if "deep" in name:
+        values = values.astype(np.uint16) * 257 + np.uint16(130)
+    assert cv2.imwrite(str(tmp_path / name), values)
+    shown = next(grabbed(grab(str(tmp_path)))).image()
+    assert np.array_equal(shown, detector.images.read(tmp_path / name))
 
 
 def test_a_picture_added_while_it_plays_is_shown(tmp_path: Path) -> None:
@@ -108,7 +123,18 @@ def test_a_device_that_is_not_there_says_what_to_check(capfd: pytest.CaptureFixt
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("source", ["0", "/dev/video0", "parts", "rtsp://u:p@cam/live", "https://cam:8080/v.mjpg"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "0",
+        "/dev/video0",
+        "parts",
+        "10:15.mp4",
+        "RTSP://u:p@cam/live",
+        "rtsp://u:p%23@[::1]/live",
+        "https://cam:80/v.mjpg",
+    ],
+)
 def test_what_may_be_a_source(source: str) -> None:
     check_source(source)
 
@@ -119,6 +145,45 @@ def test_what_may_be_a_source(source: str) -> None:
 def test_what_can_be_no_source(source: str) -> None:
     with pytest.raises(ValueError, match=r"give|must start"):
         check_source(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "rtsp://admin:12#34@host/live",
+        "rtsp://admin:12/34@host",
+        "rtsp://admin:12?34@host",
+        "http://admin:p@ss#1@host/live",
+        "rtsp://cam/live of press 4",
+    ],
+)
+def test_what_can_be_read_in_two_ways_is_refused_in_words(source: str) -> None:
+    with pytest.raises(ValueError, match=r"%23|%20") as told:
+        check_source(source)
+    assert "34" not in str(told.value)
+
+
+def test_a_driver_that_waited_in_vain_for_a_trigger_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Triggered:
+        grabs: ClassVar = [False, False, True]
+
+        def isOpened(self) -> bool:
+            return True
+
+        def set(self, *_: object) -> None:
+            pass
+
+        def release(self) -> None:
+            pass
+
+        def grab(self) -> bool:
+            time.sleep(0.02)
+            return self.grabs.pop(0)
+
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: Triggered())
+    monkeypatch.setattr(device, "_DRIVER_WAITS_S", 0.01)
+    found = list(islice(grab("0"), 3))
+    assert [type(one) for one in found] == [Nothing, Nothing, Grabbed]
 
 
 class _HttpCamera(BaseHTTPRequestHandler):

@@ -11,7 +11,9 @@ from websockets.exceptions import ConnectionClosed
 
 from server.settings import PulledCamera, SettingsError, read_settings
 from tests.running import Running
-from tests.server.camera_fakes import free_port, write_pictures
+from tests.server.camera_fakes import free_port, picture, write_pictures
+from tests.server.cameras.test_mjpeg import camera as mjpeg_camera
+from tests.server.cameras.test_mjpeg import jpeg
 from tests.server.fakes import FakeModel, http, serving, until
 
 
@@ -62,6 +64,16 @@ async def test_its_name_belongs_to_it(model: FakeModel, tmp_path: Path) -> None:
         assert "choose another" in closed.value.rcvd.reason
 
 
+async def test_damaged_frames_are_failed_and_never_judged(model: FakeModel, tmp_path: Path) -> None:
+    whole = jpeg(picture(40))
+    with mjpeg_camera("image/jpeg", [whole, whole[:300]] * 200) as address:
+        async with serving(model, tmp_path, cameras=(PulledCamera("press", address, patience=30),)) as server:
+            while (await streams(server))["press"]["failed"] < 5:  # type: ignore[operator]
+                pass
+            press = (await streams(server))["press"]
+    assert press["received"] >= press["inspected"] + press["failed"]  # type: ignore[operator]
+
+
 async def test_the_newest_frame_wins_while_the_detector_is_busy(model: FakeModel, tmp_path: Path) -> None:
     model.gate.clear()
     camera = PulledCamera("press", str(write_pictures(tmp_path / "pictures", [40, 60])), fps=60)
@@ -85,6 +97,8 @@ async def test_the_newest_frame_wins_while_the_detector_is_busy(model: FakeModel
         ('[{"name": "a", "source": "ftp://user:secret@x/y"}]', "CAMERAS cannot be used"),
         ('[{"name": "a", "source": "0", "crop": "1,2"}]', "X,Y,W,H"),
         ('[{"name": "a", "source": "0", "fps": 0}]', "fps"),
+        ('[{"name": "a", "source": "0", "patience": 0}]', "patience must be 1 to 3600 seconds"),
+        ('[{"name": "a", "source": "rtsp://admin:secret#1@cam"}]', "%23"),
         ('[{"name": "a", "source": "0", "speed": 3}]', "unknown field"),
     ],
 )

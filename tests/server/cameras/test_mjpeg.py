@@ -1,0 +1,272 @@
+"""MJPEG as cameras write it: in many dialects, cut on the way, and hostile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.cameras import mjpeg
+from server.cameras.arrivals import CaptureError, Damaged, DamagedError, Grabbed
+from server.cameras.camera import Camera
+from server.cameras.capture import grab
+from server.cameras.framing import Image
+from server.cameras.mjpeg import Splitter
+from tests.server.camera_fakes import Collector, grey, picture, running, wait_until
+
+GREYS = (20, 120, 220)
+
+
+def jpeg(image: Image) -> bytes:
+    return cv2.imencode(".jpg", image)[1].tobytes()
+
+
+def busy(seed: int) -> Image:
+    """A picture that is no picture any more with some of its bytes lost."""
+    return np.random.default_rng(seed).integers(0, 256, (48, 64, 3), np.uint8)
+
+
+def split(*pieces: bytes) -> list[bytes | None]:
+    splitter = Splitter()
+    return [found for piece in pieces for found in splitter.feed(piece)]
+
+
+class Answer(BaseHTTPRequestHandler):
+    """Answers with a type and what a function makes of the parts."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        if self.kind:  # type: ignore[attr-defined]
+            self.send_header("Content-Type", self.kind)  # type: ignore[attr-defined]
+        self.end_headers()
+        for part in self.parts:  # type: ignore[attr-defined]
+            self.wfile.write(part)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def camera(kind: str, parts: list[bytes], handler: type[BaseHTTPRequestHandler] = Answer) -> Iterator[str]:
+    """A camera's address."""
+    answer = type("OneAnswer", (handler,), {"kind": kind, "parts": parts})
+    with ThreadingHTTPServer(("127.0.0.1", 0), answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/video"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def arrivals(address: str) -> list[Grabbed | Damaged]:
+    """All that comes until the camera ends."""
+    found: list[Grabbed | Damaged] = []
+    with pytest.raises(CaptureError, match=r"ended the stream|one picture"):
+        found += [arrival for arrival in _collecting(address, found) if False]
+    return found
+
+
+def _collecting(address: str, found: list[Grabbed | Damaged]) -> Iterator[object]:
+    for arrival in grab(address):
+        if isinstance(arrival, Grabbed | Damaged):
+            found.append(arrival)
+        yield arrival
+
+
+def plain(data: bytes) -> bytes:
+    return b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(data), data)
+
+
+DIALECTS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "as most": ("multipart/x-mixed-replace; boundary=frame", plain),
+    "image/jpg": (
+        "multipart/x-mixed-replace; boundary=frame",
+        lambda data: plain(data).replace(b"image/jpeg", b"image/jpg"),
+    ),
+    "no type of a part": (
+        "multipart/x-mixed-replace; boundary=frame",
+        lambda data: b"--frame\r\n\r\n" + data + b"\r\n",
+    ),
+    "no first boundary": (
+        "multipart/x-mixed-replace;boundary=frame",
+        lambda data: b"Content-Type: image/jpeg\r\n\r\n" + data + b"\r\n--frame\r\n",
+    ),
+    "boundary without dashes": ("multipart/x-mixed-replace; boundary=--frame", plain),
+    "bare line feeds": (
+        'multipart/x-mixed-replace; boundary="frame"',
+        lambda data: b"\n--frame\nContent-type: image/jpeg\n\n" + data,
+    ),
+    "wrong length": (
+        "multipart/x-mixed-replace; boundary=frame",
+        lambda data: b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: 7\r\n\r\n" + data + b"\r\n",
+    ),
+    "multipart/mixed": ("multipart/mixed; boundary=frame", plain),
+    "JPEG after JPEG": ("image/jpeg", lambda data: data),
+    "image/jpg, JPEG after JPEG": ("image/jpg", lambda data: data + b"\r\n"),
+    "no type at all": ("", lambda data: data),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_dialect_is_read(dialect: str) -> None:
+    kind, wrap = DIALECTS[dialect]
+    with camera(kind, [wrap(jpeg(picture(value))) for value in GREYS]) as address:
+        found = arrivals(address)
+    assert [grey(arrival.image()) for arrival in found if isinstance(arrival, Grabbed)] == list(GREYS)
+    assert [arrival.due for arrival in found if isinstance(arrival, Grabbed)] == [None, None, None]
+    assert len(found) == 3
+
+
+def test_a_picture_is_here_with_its_last_byte_not_with_the_next_picture() -> None:
+    whole = jpeg(picture(20))
+    assert split(plain(whole)[:-2]) == [whole]
+
+
+@pytest.mark.parametrize("missing", ["middle", "end", "beginning", "header"])
+def test_a_part_that_was_cut_is_damaged_and_the_next_one_whole(missing: str) -> None:
+    data = jpeg(busy(1))
+    cut = {
+        "middle": data[:1500] + data[2500:],
+        "end": data[:1500],
+        "beginning": data[700:],
+        "header": data[:100] + data[250:],
+    }[missing]
+    with camera("multipart/x-mixed-replace; boundary=frame", [plain(cut), *[plain(jpeg(picture(120)))] * 3]) as address:
+        seen, reasons = Collector(), list[str]()
+        with running(Camera(address, on_frame=seen, on_damaged=reasons.append)) as one:
+            wait_until(lambda: one.status().failures)
+    assert {grey(frame.image) for frame in seen.frames} == {120}
+    assert len(seen.frames) == 3
+    # Of one without its beginning nothing says that there was one.
+    assert len(reasons) == (0 if missing == "beginning" else 1)
+
+
+def test_half_of_the_next_picture_within_one_is_damaged() -> None:
+    first, second = jpeg(busy(1)), jpeg(busy(2))
+    mixed = first[:1500] + second[1500:]
+    with camera("image/jpeg", [mixed, jpeg(picture(20))]) as address:
+        found = arrivals(address)
+    assert isinstance(found[0], Grabbed)
+    with pytest.raises(DamagedError):
+        found[0].image()
+    assert isinstance(found[1], Grabbed)
+    assert grey(found[1].image()) == 20
+
+
+def test_a_thumbnail_within_a_picture_is_no_picture() -> None:
+    whole, thumbnail = jpeg(picture(120)), jpeg(picture(20, 16, 16))
+    exif = b"\xff\xe1" + (len(thumbnail) + 8).to_bytes(2, "big") + b"Exif\0\0" + thumbnail
+    assert split(whole[:2] + exif + whole[2:] + whole) == [whole[:2] + exif + whole[2:], whole]
+
+
+def test_a_snapshot_is_no_live_stream() -> None:
+    with (
+        camera("image/jpeg", [jpeg(picture(20))]) as address,
+        pytest.raises(CaptureError, match="one picture and no more"),
+    ):
+        list(grab(address))
+
+
+def test_a_page_is_no_video() -> None:
+    with camera("text/html", [b"<html>Log in</html>"]) as address, pytest.raises(CaptureError, match="a web page, not video"):
+        list(grab(address))
+
+
+def test_a_picture_without_end_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mjpeg, "MAX_BYTES", 100_000)
+    splitter = Splitter()
+    beginning = jpeg(busy(1))[:1500]
+    found = list(splitter.feed(beginning))
+    for _ in range(100):
+        found += splitter.feed(b"\x55" * 10_000)
+        assert len(splitter._data) <= 110_000
+    assert found == [None]
+    whole = jpeg(picture(20))
+    assert list(splitter.feed(whole)) == [whole]
+
+
+def test_rubbish_is_told_once_however_much_of_it_comes() -> None:
+    assert split(b"\xff\xd8" * 50_000) == [None]
+
+
+@given(st.lists(st.integers(0, 255), min_size=1, max_size=4), st.integers(1, 700))
+def test_pictures_are_the_same_however_the_bytes_are_cut(values: list[int], size: int) -> None:
+    wanted = [jpeg(picture(value)) for value in values]
+    data = b"".join(plain(one) for one in wanted)
+    assert split(*(data[at : at + size] for at in range(0, len(data), size))) == wanted
+
+
+@given(st.lists(st.binary(max_size=60).map(lambda data: data.replace(b"\x00", b"\xff"))))
+def test_any_bytes_are_split_without_a_surprise(pieces: list[bytes]) -> None:
+    splitter = Splitter()
+    for piece in pieces:
+        for found in splitter.feed(piece):
+            assert found is None or (found.startswith(b"\xff\xd8") and found.endswith(b"\xff\xd9"))
+    # Whatever it was: what comes next is found, at the latest as the second one.
+    whole = jpeg(picture(20))
+    assert whole in list(splitter.feed(b"\xff\xd9" + whole + whole))
+
+
+class Locked(Answer):
+    """Wants operator and p#ss, the way ``scheme`` says."""
+
+    challenge = 'Digest realm="camera", nonce="abc", qop="auth"'
+
+    def do_GET(self) -> None:
+        if self.headers.get("Authorization", "").startswith(self.challenge.split()[0]):
+            if "Basic" in self.challenge:
+                assert self.headers["Authorization"] == "Basic b3BlcmF0b3I6cCNzcw=="
+            super().do_GET()
+            return
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", self.challenge)
+        self.end_headers()
+
+
+class LockedPlainly(Locked):
+    challenge = 'Basic realm="camera"'
+
+
+class Refusing(Answer):
+    def do_GET(self) -> None:
+        self.send_error(503)
+
+
+class Elsewhere(Answer):
+    def do_GET(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", "ftp://127.0.0.1/secret" if "ftp" in self.path else "file:///etc/passwd")
+        self.end_headers()
+
+
+@pytest.mark.parametrize("handler", [Locked, LockedPlainly])
+def test_a_login_is_given_in_the_way_the_camera_wants_it(handler: type[Answer]) -> None:
+    with camera("image/jpeg", [jpeg(picture(20))] * 3, handler) as address:
+        assert len(arrivals(address.replace("//", "//operator:p%23ss@"))) == 3
+        with pytest.raises(CaptureError, match="refused the user name or password"):
+            list(grab(address))
+
+
+def test_a_busy_camera_is_told() -> None:
+    with camera("", [], Refusing) as address, pytest.raises(CaptureError, match=r"busy \(it answered 503\)"):
+        list(grab(address))
+
+
+@pytest.mark.parametrize("scheme", ["file", "ftp"])
+def test_a_camera_cannot_send_its_reader_elsewhere(scheme: str) -> None:
+    with camera("", [], Elsewhere) as address, pytest.raises(CaptureError):
+        list(grab(f"{address}?{scheme}"))
+
+
+def test_capitals_in_a_scheme_are_read() -> None:
+    with camera("image/jpeg", [jpeg(picture(20))] * 2) as address:
+        assert len(arrivals(address.replace("http", "HTTP"))) == 2
