@@ -132,7 +132,7 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         preparing = asyncio.create_task(prepare())
-        cameras = [CameraStream(camera, streams) for camera in settings.cameras]
+        cameras = [CameraStream(camera, streams, settings.max_frame_pixels) for camera in settings.cameras]
         try:
             yield
         finally:

@@ -26,6 +26,7 @@ logger = logging.getLogger("defectvision.camera")
 REPORT_S = 60.0
 JPEG_QUALITY = 85
 CONFIGURATION_ERROR = 2
+MAX_MEGAPIXELS = 64
 
 _T = TypeVar("_T")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -73,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
             fps=arguments.fps,
             crop=arguments.crop,
             patience=Patience() if arguments.patience is None else Patience.between_frames(arguments.patience),
+            max_pixels=_pixels(os.environ.get("MAX_FRAME_MEGAPIXELS") or "16"),
             on_frame=sender.offer,
         )
     except ValueError as error:
@@ -187,6 +189,13 @@ def _quality(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= 100:
         raise ValueError(f"quality must be 1 to 100, not {text}")
     return int(text)
+
+
+def _pixels(megapixels: str) -> int:
+    """The server's setting, for a server that is told to take larger frames needs a camera that sends them."""
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]+)?", megapixels) or not 0 < float(megapixels) <= MAX_MEGAPIXELS:
+        raise ValueError(f"MAX_FRAME_MEGAPIXELS must be above 0 and at most {MAX_MEGAPIXELS}, not {megapixels!r}")
+    return int(float(megapixels) * 1_000_000)
 
 
 def _code(text: str) -> str | None:

@@ -21,6 +21,7 @@ from server.cameras.framing import Image
 from server.cameras.packets import whole_frames
 
 _NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails
+_FILE = {"correct_ts_overflow": "0"}  # else a clock that begins anew is taken for one that ran over, 26 hours on
 _RTSP = {
     # Over UDP a lost packet is a frame lost, and all frames up to the next key frame; but some cameras do nothing else.
     "rtsp_transport": "tcp+udp",
@@ -43,7 +44,7 @@ def film(path: Path, max_pixels: int) -> Frames:
         while True:
             shown = 0
             # With "file:", so that 10:15.mp4 is a name and not a protocol.
-            with opened(f"file:{path}", said, max_pixels) as container:
+            with opened(f"file:{path}", said, max_pixels, _FILE) as container:
                 stream = _stream(container)
                 clock = clock or FileClock(1 / float(stream.average_rate or 25))
                 clock.restart()

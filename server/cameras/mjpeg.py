@@ -125,6 +125,6 @@ def _image(picture: bytes, max_pixels: int) -> Image:
     from detector.images import decode
 
     try:
-        return decode(picture, formats=("JPEG",))
+        return decode(picture, formats=("JPEG",), max_pixels=max_pixels)
     except ImageError as error:
         raise DamagedError(str(error)) from None

@@ -13,9 +13,15 @@ from server.words import CameraInfo
 
 
 class CameraStream:
-    """Runs one camera of the ``CAMERAS`` setting, from now until it is stopped. Made on the event loop."""
+    """Runs one camera of the ``CAMERAS`` setting, from now until it is stopped. Made on the event loop.
 
-    def __init__(self, camera: PulledCamera, streams: Streams) -> None:
+    Args:
+        camera: which, and how.
+        streams: where its frames go.
+        max_pixels: of a frame.
+    """
+
+    def __init__(self, camera: PulledCamera, streams: Streams, max_pixels: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._newest: CapturedFrame | None = None
@@ -30,6 +36,7 @@ class CameraStream:
             fps=camera.fps,
             crop=Crop.parse(camera.crop) if camera.crop else None,
             patience=Patience() if camera.patience is None else Patience.between_frames(camera.patience),
+            max_pixels=max_pixels,
             on_frame=self._captured,
             on_damaged=self._came_damaged,
         )

@@ -353,7 +353,7 @@ def test_while_video_comes_without_a_picture_it_waits_then_tries_anew(caplog: py
             time.sleep(0.01)
             yield Pending("no key frame yet")
 
-    patience = Patience(first_frame=0.1, next_frame=0.1, picture=0.2, blind=0.5)
+    patience = Patience(first_frame=1, next_frame=1, picture=0.1, blind=2)
     with running(
         Camera("0", frames=tries(blind, sends(*[20] * 50)), backoff=Backoff(0.01), patience=patience)
     ) as camera:

@@ -177,7 +177,10 @@ def test_a_snapshot_is_no_live_stream() -> None:
 
 
 def test_a_page_is_no_video() -> None:
-    with camera("text/html", [b"<html>Log in</html>"]) as address, pytest.raises(CaptureError, match="a web page, not video"):
+    with (
+        camera("text/html", [b"<html>Log in</html>"]) as address,
+        pytest.raises(CaptureError, match="a web page, not"),
+    ):
         list(grab(address))
 
 
