@@ -42,18 +42,18 @@ class Shape:
         shape = _shape(self._size)
         if not _same(shape, _shape(self._first)):
             found["changed shape"] = (
-                f"the picture changed its shape from {first} to {now} while it was being inspected, so other places of "
-                "the part are looked at: set the camera back, or connect it anew"
+                f"the picture changed its shape in mid-stream ({first}, now {now}), so other places of the part are "
+                "inspected: set the camera back"
             )
         elif self._size != self._first and not self._scales:
             found["changed size"] = (
-                f"the picture changed its size from {first} to {now} while it was being inspected, so scores may "
-                "differ and a crop lies elsewhere: set the camera back, or connect it anew"
+                f"the picture changed its size in mid-stream ({first}, now {now}), so scores may differ and a crop "
+                "lies elsewhere: set the camera back"
             )
         if taught is not None and not taught[0] / SAME <= shape <= taught[1] * SAME:
             found["not as taught"] = (
-                f"the picture is {now}, {shape:.2f} times as wide as high, but the model was taught with pictures of "
-                f"{_range(taught)}: parts look stretched to it; set the camera to that shape, or teach with this one"
+                f"pictures of {now} are {shape:.2f} times as wide as high, those taught were {_range(taught)}: parts "
+                "look stretched, so set the camera to that, or teach again"
             )
         return found
 

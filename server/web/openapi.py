@@ -110,7 +110,8 @@ class Documents:
 
     @documented(Operation("This description, as a page", {200: Reply("the page", HTML)}))
     async def page(self, request: Request) -> Response:
-        return self.templates.TemplateResponse(request, "docs.html", {"document": self.document, "phrase": _phrase})
+        context = {"document": self.document, "everywhere": EVERYWHERE, "phrase": _phrase}
+        return self.templates.TemplateResponse(request, "docs.html", context)
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -226,5 +227,5 @@ class _Schemas:
         return msgspec.json.schema_components(self._kinds, ref_template="#/components/schemas/{name}")[1]
 
 
-def _phrase(status: str) -> str:
+def _phrase(status: str | int) -> str:
     return HTTPStatus(int(status)).phrase

@@ -20,7 +20,7 @@ const wakeLock = new WakeLock();
 
 let health = null;
 let link = null;
-let streamLive = false;
+let streamState = "waiting";
 let last = null; // { result, at }
 let frameError = "";
 
@@ -30,7 +30,7 @@ function enter(query) {
 
 function onresult(result) {
   last = { result, at: performance.now() };
-  streamLive = true;
+  streamState = "live";
   frameError = "";
   stage.draw(result);
   $("simulated").hidden = !result.simulated;
@@ -51,14 +51,14 @@ function show() {
     health,
     camera: null,
     link,
-    streamLive,
+    streamState,
     streamName: name,
     trouble: "",
     result: last?.result ?? null,
     age,
   });
   panel.show(explained(state));
-  stage.setStale(Boolean(last) && age > STALE_AFTER_MS);
+  stage.setStale(Boolean(last) && (age > STALE_AFTER_MS || state.verdict === "SILENT"));
 }
 
 // What keeps results from coming, where it is known.
@@ -93,7 +93,7 @@ function begin() {
     },
     onstatus: ({ state }) => {
       frameError = "";
-      streamLive = state === "live";
+      streamState = state;
     },
   });
   lookAtHealth();

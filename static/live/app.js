@@ -8,7 +8,7 @@ import { Counters } from "./counters.js";
 import { cover, noticeFor, write } from "./covers.js";
 import { deviceName } from "./device_name.js";
 import { ModelCard } from "./model.js";
-import { cameraNotice } from "./pulled_camera.js";
+import { cameraNotice, sentence } from "./pulled_camera.js";
 import * as server from "../shared/server.js";
 import { CAMERA, SourceSelect, defaultSource, streamIn } from "./sources.js";
 import { Stage } from "../shared/stage.js";
@@ -19,6 +19,7 @@ import { WakeLock } from "../shared/wake_lock.js";
 const HEALTH_EVERY_MS = 4_000;
 const HEALTH_TEACHING_EVERY_MS = 500;
 const HEALTH_AWAY_EVERY_MS = 2_000;
+const HEALTH_AFTER_ERROR_MS = 1_000;
 const STREAMS_EVERY_MS = 2_000;
 const TICK_MS = 150;
 const DESCRIBE_EVERY_MS = 10_000;
@@ -41,12 +42,13 @@ const calibration = new CalibrationCard(document, $("reset-dialog"), {
 });
 
 let health = null;
+let healthAt = 0; // when it was asked for
 let streams = [];
 let streamsAt = 0; // when they were asked for
 let source = null; // `camera` or `stream:NAME`; null until the server is ready
 let connection = null; // a sender or a viewer
 let link = null; // its state
-let streamLive = true;
+let streamState = "live"; // of the watched stream
 let last = null; // { result, at }
 let frameError = "";
 
@@ -67,7 +69,7 @@ function leave() {
   calibration.interrupt();
   connection?.close();
   connection = link = last = null;
-  streamLive = true;
+  streamState = "live";
   frameError = "";
   source = null;
   camera.stop();
@@ -78,16 +80,17 @@ function leave() {
 
 function watch(name) {
   stage.clear("stream");
-  streamLive = false;
+  streamState = "waiting";
   connection = openViewer({
     name,
     onresult,
     onerror,
     onstate,
     onstatus: ({ state }) => {
-      calibration.interrupt(); // its camera came or went
+      if (state !== "silent" && streamState !== "silent") calibration.interrupt(); // its camera came or went
       frameError = "";
-      streamLive = state === "live";
+      streamState = state;
+      render();
     },
   });
 }
@@ -118,7 +121,7 @@ function send(stream) {
 function onresult(result) {
   const at = performance.now();
   last = { result, at };
-  streamLive = true;
+  streamState = "live";
   frameError = "";
   counters.add(result, at);
   chart.add(result.score, result.is_anomaly, at);
@@ -131,6 +134,7 @@ function onresult(result) {
 
 function onerror({ error }) {
   frameError = error;
+  if (performance.now() - healthAt > HEALTH_AFTER_ERROR_MS) lookAtHealth(); // it may be the server that has trouble
 }
 
 function onstate(state) {
@@ -172,14 +176,14 @@ function showVerdict() {
     health,
     camera: source === CAMERA ? camera : null,
     link,
-    streamLive: source === CAMERA || streamLive,
+    streamState: source === CAMERA ? "live" : streamState,
     streamName: source && streamIn(source),
     trouble: pulledCameraNotice()?.title ?? "",
     result: last?.result ?? null,
     age,
   });
   verdict.show(frameError && state.verdict === "WAITING" ? { ...state, detail: frameError } : state);
-  stage.setStale(Boolean(last) && age > STALE_AFTER_MS);
+  stage.setStale(Boolean(last) && (age > STALE_AFTER_MS || state.verdict === "SILENT"));
 }
 
 function showLink() {
@@ -195,12 +199,22 @@ function showCover() {
     problem: source === CAMERA ? camera.problem : null,
     notice:
       pulledCameraNotice() ??
-      noticeFor({ health, link, source, ownName, cameraOff: camera.state === "off", streamLive, hasResult: Boolean(last) }),
+      noticeFor({ health, link, source, ownName, cameraOff: camera.state === "off", streamState, hasResult: Boolean(last) }),
   });
+}
+
+/** What the operator should know while the picture is to be seen. */
+function showAlert() {
+  const name = source && streamIn(source);
+  const watched = streams.find((stream) => stream.name === (name || ownName));
+  const hung = health?.status === "hung" ? [health.reason] : [];
+  const shape = source && link?.phase === "open" ? (watched?.warnings ?? []) : [];
+  write("alert", [...hung, ...shape].map(sentence).join("\n"));
 }
 
 function render() {
   showVerdict();
+  showAlert();
   showLink();
   showCover();
   cameraControls.show(source === CAMERA);
@@ -213,6 +227,7 @@ function render() {
 // ---- asking the server ----------------------------------------------------------------------------------------------
 
 async function lookAtHealth() {
+  healthAt = performance.now();
   try {
     health = await server.health();
   } catch {
@@ -222,7 +237,7 @@ async function lookAtHealth() {
     calibration.showThreshold(health.threshold, health.threshold_source);
     calibration.setStored(Boolean(health.calibration));
   }
-  if (health?.status === "ok" && source === null) await begin();
+  if (["ok", "hung"].includes(health?.status) && source === null) await begin();
   render();
 }
 
@@ -252,6 +267,7 @@ async function lookAtStreams() {
     return; // the next look comes soon, and /health already says that the server is away
   }
   if (source) offerSources();
+  showAlert();
 }
 
 function offerSources() {

@@ -40,7 +40,7 @@ function fillNotice({ title, text, action }) {
 }
 
 /** The notice for where things stand, or null when the picture should be seen. */
-export function noticeFor({ health, link, source, ownName, cameraOff, streamLive, hasResult }) {
+export function noticeFor({ health, link, source, ownName, cameraOff, streamState, hasResult }) {
   if (health?.status === "error") return { title: "Not ready to inspect", text: health.reason };
   if (link?.phase === "replaced") {
     return { title: link.words, text: `Frames of “${ownName}” now come from there.`, action: "Use this device instead" };
@@ -50,7 +50,10 @@ export function noticeFor({ health, link, source, ownName, cameraOff, streamLive
   if (source === "camera" && cameraOff) {
     return { title: "Inspect with this device", text: "Point the camera at a part and press Start camera. Pictures go to this server only." };
   }
-  if (source !== "camera" && link?.phase === "open" && !streamLive && !hasResult) {
+  if (source !== "camera" && link?.phase === "open" && streamState === "silent" && !hasResult) {
+    return { title: "The camera sends no picture", text: "It is connected, but silent. Check the camera, or the program that sends." };
+  }
+  if (source !== "camera" && link?.phase === "open" && streamState === "waiting" && !hasResult) {
     return { title: "No camera is sending", text: "The picture appears here as soon as one does." };
   }
   return null;

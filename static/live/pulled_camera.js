@@ -25,6 +25,7 @@ export function cameraNotice(camera, age) {
   }
 }
 
-function sentence(words) {
+/** The server's words as a sentence, with the space after it; "" of none. */
+export function sentence(words) {
   return words ? `${words[0].toUpperCase()}${words.slice(1).replace(/\.$/, "")}. ` : "";
 }

@@ -50,6 +50,6 @@ export class SourceSelect {
 
 function describe(name, stream, simulatedStream) {
   if (name === simulatedStream || stream?.simulated) return "Simulated line";
-  const word = stream ? cameraWord(stream.camera) : "not running";
+  const word = stream ? cameraWord(stream.camera) || (stream.state === "silent" ? "silent" : "") : "not running";
   return word ? `${name} (${word})` : name;
 }

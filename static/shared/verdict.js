@@ -10,6 +10,8 @@ const ICONS = {
   WAITING: "icon-waiting",
   TEACHING: "icon-teaching",
   NO_CAMERA: "icon-no-camera",
+  SILENT: "icon-silent",
+  HUNG: "icon-error",
   ERROR: "icon-error",
 };
 
@@ -17,10 +19,10 @@ const ICONS = {
  * What to show: `{ verdict, word, detail, stale }`.
  *
  * `health` is the last answer of /health or null, `camera` this device's camera (its `state` and `problem`) or null when a
- * stream is watched, `link` the state of the connection or null, `streamLive` whether the watched stream has a camera,
- * `trouble` what is wrong with that camera or "", `result` the last result or null, `age` its age in milliseconds.
+ * stream is watched, `link` the state of the connection or null, `streamState` that of the watched stream (live, silent or
+ * waiting), `trouble` what is wrong with its camera or "", `result` the last result or null, `age` its age in milliseconds.
  */
-export function decide({ health, camera, link, streamLive, streamName, trouble, result, age }) {
+export function decide({ health, camera, link, streamState, streamName, trouble, result, age }) {
   if (health?.status === "teaching") {
     const percent = Math.round((health.progress ?? 0) * 100);
     return { verdict: "TEACHING", word: `TEACHING ${percent} %`, detail: "The model is learning from good parts", stale: false };
@@ -30,6 +32,13 @@ export function decide({ health, camera, link, streamLive, streamName, trouble, 
     const detail = camera.problem?.title ?? (camera.state === "starting" ? "Starting the camera" : "Press Start camera");
     return { verdict: "NO_CAMERA", word: "NO CAMERA", detail, stale: false };
   }
+  // A worker hangs, but others may have taken over: what is inspected is shown, and that it hangs beside it.
+  if (health?.status === "hung" && !(result && age < STALE_AFTER_MS)) {
+    return { verdict: "HUNG", word: "HUNG", detail: "The inspection makes no progress", stale: false };
+  }
+  if (link?.phase === "open" && streamState === "silent") {
+    return { verdict: "SILENT", word: "SILENT", detail: trouble || `${streamName} sends no picture: check its camera`, stale: false };
+  }
   const given = !["replaced", "refused"].includes(link?.phase);
   if (result && given && age < FORGET_AFTER_MS) {
     const stale = age > STALE_AFTER_MS;
@@ -38,15 +47,15 @@ export function decide({ health, camera, link, streamLive, streamName, trouble, 
       : `Score ${result.score.toFixed(2)}, ${result.is_anomaly ? "above" : "below"} the threshold at 0.50`;
     return { verdict: result.verdict, word: result.verdict, detail, stale };
   }
-  return { verdict: "WAITING", word: "WAITING", detail: waitingFor({ health, link, streamLive, streamName, trouble, result, age }), stale: false };
+  return { verdict: "WAITING", word: "WAITING", detail: waitingFor({ health, link, streamState, streamName, trouble, result, age }), stale: false };
 }
 
-function waitingFor({ health, link, streamLive, streamName, trouble, result, age }) {
+function waitingFor({ health, link, streamState, streamName, trouble, result, age }) {
   if (!health) return "The server does not answer";
   if (!link) return "Choose a source";
   if (link.phase !== "open") return link.words;
   if (trouble) return trouble;
-  if (!streamLive) return `No camera is sending to ${streamName}`;
+  if (streamState === "waiting") return `No camera is sending to ${streamName}`;
   return result ? `No result for ${Math.floor(age / 1000)} s` : "For the first result";
 }
 

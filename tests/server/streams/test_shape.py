@@ -51,7 +51,7 @@ def test_the_words_name_both_shapes() -> None:
     assert shape.warnings((1.0, 1.0)) == {}, "nothing came yet"
     shape.see((640, 480))
     (words,) = shape.warnings((1.0, 1.0)).values()
-    assert "640×480" in words and "1.33" in words and "pictures of 1.00" in words
+    assert "640×480" in words and "1.33 times" in words and "taught were 1.00" in words
 
 
 sides = st.integers(16, 16_384)

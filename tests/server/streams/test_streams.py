@@ -287,5 +287,5 @@ async def test_a_picture_of_another_shape_is_said_in_the_list_and_once_in_the_lo
         await until(lambda: settled(opened))
         assert len(streams.list()[0].warnings) == expected
     changed, taught = streams.list()[0].warnings
-    assert "from 64×64 to 64×48" in changed and "taught with pictures of 1.00" in taught
-    assert caplog.text.count("changed its shape") == caplog.text.count("was taught with") == 1
+    assert "64×64, now 64×48" in changed and "taught were 1.00" in taught
+    assert caplog.text.count("changed its shape") == caplog.text.count("taught were") == 1
