@@ -103,7 +103,7 @@ class Calibrated(Struct, frozen=True):
     mean_score: Annotated[float, Meta(description="of the raw scores")]
     std_score: Annotated[float, Meta(ge=0, description="of the raw scores, with N − 1")]
     n_images: Annotated[int, Meta(ge=2, description="how many scores it was made from")]
-    k: Annotated[float, Meta(ge=0, description="as asked for")]
+    k: Annotated[float, Meta(ge=0, le=100, description="as asked for")]
     threshold: Annotated[float, Meta(description="in force now: THRESHOLD in the environment stays in force")]
     threshold_source: Annotated[str, Meta(description="environment or calibration")]
     warning: Annotated[str | None, Meta(description="what looks wrong with it, or null")]

@@ -39,7 +39,9 @@ NOT_STORED: dict[int, Reply | str] = {
     503: "no model yet, or a worker hangs; nothing was changed",
     507: "the data directory cannot be written; nothing was changed",
 }
-_K = Parameter("k", "query", "threshold = mean + k · std", {"type": "number", "minimum": 0, "default": DEFAULT_K})
+_K = Parameter(
+    "k", "query", "threshold = mean + k · std", {"type": "number", "minimum": 0, "maximum": MAX_K, "default": DEFAULT_K}
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,12 @@ class Calibrate:
                     "type": "object",
                     "properties": {
                         "files": {"type": "array", "items": BYTES, "minItems": 2, "maxItems": MAX_CALIBRATION_IMAGES},
-                        "k": {"type": "number", "minimum": 0, "description": "before that in the address"},
+                        "k": {
+                            "type": "number",
+                            "minimum": 0,
+                            "maximum": MAX_K,
+                            "description": "before that in the address",
+                        },
                     },
                     "required": ["files"],
                 },

@@ -74,9 +74,10 @@ async def test_nothing_waits_inside_the_executor(pool: InferencePool) -> None:
     assert [value for _, value, _ in done] == [1, 2, 2, 2, 2, 2, 2, 2, 2]
 
 
-async def test_sources_take_turns(pool: InferencePool) -> None:
-    """One always has a frame waiting; the others are served as often."""
-    done: list[Any] = []
+async def test_sources_take_turns() -> None:
+    """One always has a frame waiting; the others, whose jobs take as long, are served as often."""
+    pool, done = InferencePool(1, clock=lambda: 0.0), list[Any]()
+    pool.start()
     cameras = [Camera(name, pool, done) for name in "abc"]
 
     class Greedy(Camera):
@@ -93,6 +94,7 @@ async def test_sources_take_turns(pool: InferencePool) -> None:
         await until(lambda served=served: len(done) >= served)  # type: ignore[misc]
     counts = [sum(name == camera for name, _, _ in done) for camera in "abc"]
     assert min(counts) >= 19
+    pool.close()
 
 
 async def test_each_source_has_one_job_in_work_at_most() -> None:
