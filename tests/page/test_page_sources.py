@@ -32,5 +32,5 @@ def test_a_camera_that_is_away_is_said_in_words(visit: Open, browser: Browser, p
     notice = page.get_by_test_id("picture").get_by_role("heading", name="The camera cannot be reached")
     expect(notice).to_be_visible()
     expect(page.get_by_test_id("picture")).to_contain_text("Next try in")
-    expect(page.get_by_test_id("verdict")).to_have_attribute("data-verdict", "WAITING")
+    expect(page.get_by_test_id("verdict")).to_have_attribute("data-verdict", "SILENT")
     expect(page.get_by_test_id("verdict")).to_contain_text("The camera cannot be reached")
