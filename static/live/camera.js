@@ -22,6 +22,7 @@ export function explain(error, { secure = isSecureContext, agent = navigator.use
       return { title: "The camera is not allowed here", steps: [...stepsToAllow(agent), "Then press Start camera."] };
     case "NotFoundError":
     case "DevicesNotFoundError":
+    case "OverconstrainedError": // WebKit's word for it; what is asked for here is only a wish
       return {
         title: "No camera found",
         steps: ["Plug in a camera, or open this page on a phone or tablet.", "It is started by itself once one is there."],
@@ -146,7 +147,8 @@ export class Camera {
     try {
       return await navigator.mediaDevices.getUserMedia({ video: { ...WANTED, ...chosen }, audio: false });
     } catch (error) {
-      if (!this.#deviceId || error.name !== "OverconstrainedError") throw error;
+      if (error.name !== "OverconstrainedError") throw error;
+      if (!this.#deviceId) return navigator.mediaDevices.getUserMedia({ video: true, audio: false });
       this.#deviceId = null; // the chosen camera is gone: any other will do
       return this.#open();
     }

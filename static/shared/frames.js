@@ -3,6 +3,8 @@
 import { sentSize } from "./sent_size.js";
 
 const QUALITY = 0.85;
+const LOOK_AGAIN_MS = 20;
+const WORKER_SILENT_MS = 5_000;
 
 const canUseWorker =
   typeof Worker !== "undefined" && typeof OffscreenCanvas !== "undefined" && "convertToBlob" in OffscreenCanvas.prototype;
@@ -82,13 +84,19 @@ export class FrameEncoder {
     return (await this.#ask({ bitmap }, [bitmap])).jpeg;
   }
 
+  // WebKitGTK has requestVideoFrameCallback and never calls it, nor does any browser on a page that is hidden: so the video's
+  // own clock is looked at, too.
   #freshFrame() {
     const video = this.#video;
     return new Promise((resolve) => {
       const seenAt = video.currentTime;
-      const look = () => (video.videoWidth > 0 && video.currentTime !== seenAt ? resolve() : requestAnimationFrame(look));
-      if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(() => resolve());
-      else look();
+      const look = () => {
+        if (this.#closed) return;
+        if (video.videoWidth > 0 && video.currentTime !== seenAt) resolve();
+        else setTimeout(look, LOOK_AGAIN_MS);
+      };
+      video.requestVideoFrameCallback?.(() => resolve());
+      look();
     });
   }
 
@@ -103,10 +111,14 @@ export class FrameEncoder {
 
   #ask(message, transfer = []) {
     const id = this.#nextId++;
-    return new Promise((resolve, reject) => {
+    let silent = 0;
+    const answer = new Promise((resolve, reject) => {
       this.#answers.set(id, { resolve, reject });
       this.#worker.postMessage({ id, quality: QUALITY, ...message }, transfer);
+      // A worker that cannot do it may say nothing at all.
+      silent = setTimeout(() => !this.#closed && this.#workHere(), WORKER_SILENT_MS);
     });
+    return answer.finally(() => clearTimeout(silent));
   }
 
   #answered({ id, error, ...frame }) {
