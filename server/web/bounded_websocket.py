@@ -104,6 +104,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         if not self.handshake_initiated:
             super().data_received(data)
+            if self.conn.handshake_exc is not None and not self.handshake_initiated:
+                # A head that websockets refuses (a header over 8 kB), and uvicorn forgets to answer.
+                self.transport.write(b"".join(self.conn.data_to_send()))
+                self.transport.close()
             return
         self._lag.came(len(data))
         self._unread += data
