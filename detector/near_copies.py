@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from detector.images import BGRImage
 
@@ -25,6 +26,10 @@ different parts of fabrics and bottles lie at twice that and more."""
 _FAR = 0.9
 _NEAREST_GREY_LEVELS = 1.5
 """And at the most, root mean square: what is farther apart is no copy, however different the others are."""
+
+_EXPLAINED = 6
+_BLOCK = 256
+"""Pictures compared at once."""
 
 Look = NDArray[np.float16]
 
@@ -48,9 +53,15 @@ def groups(looks: Sequence[Look], chosen: Sequence[int]) -> list[set[int]]:
         sets of image numbers, in the order of their first chosen image, each with at least one chosen image. Without
         copies each has exactly one.
     """
-    pictures = np.stack([looks[number] for number in chosen]).astype(np.float32).reshape(len(chosen), -1)
-    bases = [_explained(looks[number]) for number in chosen]
-    one_way = np.stack([_left_over(pictures, basis) for basis in bases])
+    # One thread: NumPy's threads wait for each other spinning, and rounding would depend on their number.
+    with threadpool_limits(1, "blas"):
+        return _groups(looks, chosen)
+
+
+def _groups(looks: Sequence[Look], chosen: Sequence[int]) -> list[set[int]]:
+    bases = np.concatenate([_explained(looks[number]) for number in chosen], 1)
+    pictures = _centred([looks[number] for number in chosen])
+    one_way = _left_over(pictures, bases)
     distances = np.maximum(one_way, one_way.T)
     between = distances[~np.eye(len(chosen), dtype=np.bool_)]
     if not between.size:
@@ -59,12 +70,15 @@ def groups(looks: Sequence[Look], chosen: Sequence[int]) -> list[set[int]]:
     found = _joined(distances <= near)
     members = [{chosen[place] for place in group} for group in found]
     group_of = {place: group for group, places in enumerate(found) for place in places}
-    for number in sorted(set(range(len(looks))) - set(chosen)):
-        other = looks[number].astype(np.float32).reshape(1, -1)
-        there = np.array([_left_over(other, basis)[0] for basis in bases])
-        apart = np.maximum(there, _left_over(pictures, _explained(looks[number])))
-        if apart.min() <= near:
-            members[group_of[int(apart.argmin())]].add(number)
+    others = sorted(set(range(len(looks))) - set(chosen))
+    for start in range(0, len(others), _BLOCK):
+        block = others[start : start + _BLOCK]
+        to_chosen = _left_over(_centred([looks[number] for number in block]), bases)
+        for number, there in zip(block, to_chosen, strict=True):
+            if there.min() <= near:  # few are, and the way back costs more
+                apart = np.maximum(there, _left_over(pictures, _explained(looks[number]))[:, 0])
+                if apart.min() <= near:
+                    members[group_of[int(apart.argmin())]].add(number)
     return [
         part
         for group, places in zip(members, found, strict=True)
@@ -72,20 +86,27 @@ def groups(looks: Sequence[Look], chosen: Sequence[int]) -> list[set[int]]:
     ]
 
 
-def _explained(look: Look) -> NDArray[np.float32]:
+def _centred(looks: Sequence[Look]) -> NDArray[np.float64]:
+    """K×4096, each with a mean of 0: its brightness is explained in any case, and would only cost precision."""
+    pictures = np.stack(looks).astype(np.float64).reshape(len(looks), -1)
+    return np.asarray(pictures - pictures.mean(1, keepdims=True))
+
+
+def _explained(look: Look) -> NDArray[np.float64]:
     """Orthonormal columns (4096×6) of what becomes of a small picture in other light, moved, turned or enlarged a
     little."""
-    picture = look.astype(np.float32)
+    picture = look.astype(np.float64)
     down, right = np.gradient(picture)
     turned, enlarged = _RIGHT * down - _DOWN * right, _RIGHT * right + _DOWN * down
-    columns = np.stack([np.ones_like(picture), picture, right, down, turned, enlarged]).reshape(6, -1)
-    return np.asarray(np.linalg.qr(columns.T)[0], np.float32)
+    columns = np.stack([np.ones_like(picture), picture, right, down, turned, enlarged]).reshape(_EXPLAINED, -1)
+    return np.asarray(np.linalg.qr(columns.T)[0])
 
 
-def _left_over(pictures: NDArray[np.float32], explained: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Root mean square (K) of what is not explained of pictures (K×4096), in grey levels."""
-    rest = pictures - (pictures @ explained) @ explained.T
-    return np.asarray(np.sqrt(np.square(rest).mean(1)), np.float32)
+def _left_over(pictures: NDArray[np.float64], bases: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Root mean square (K×L) of what each of L bases (4096×6L) leaves unexplained of pictures (K×4096), grey levels."""
+    explained = np.square((pictures @ bases).reshape(len(pictures), -1, _EXPLAINED)).sum(2)
+    rest = np.square(pictures).sum(1)[:, None] - explained
+    return np.asarray(np.sqrt(np.maximum(rest, 0) / pictures.shape[1]))
 
 
 def _joined(near: NDArray[np.bool_]) -> list[list[int]]:
@@ -103,4 +124,4 @@ def _joined(near: NDArray[np.bool_]) -> list[list[int]]:
     return parts
 
 
-_DOWN, _RIGHT = np.mgrid[-1 : 1 : _SIDE * 1j, -1 : 1 : _SIDE * 1j].astype(np.float32)
+_DOWN, _RIGHT = np.mgrid[-1 : 1 : _SIDE * 1j, -1 : 1 : _SIDE * 1j]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,8 @@ def _read(path: Path, *, values: bool) -> NDArray[Any]:
     try:
         return _decode(path.read_bytes(), FILE_FORMATS, MAX_PIXELS, values=values)
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError from error  # nothing is wrong with the file
         raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error

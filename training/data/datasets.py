@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detector import ImageError, images
+from detector import ImageError, images, near_copies
 from training.data import masks
 from training.data.layouts import (
     GOOD,
@@ -68,6 +68,9 @@ _AT_ONCE = min(4, os.cpu_count() or 1)
 _THUMBNAIL = 32
 _NOTHING, _SOMETHING = 1.0, 3.0
 """Grey levels of contrast (standard deviation of a thumbnail) of a picture that shows nothing, and of those that do."""
+_COMPARED = 48
+_MOSTLY_DIFFERENT = 0.7
+"""Pictures to learn from that are compared with each other, and the share of them below which copies are remarked."""
 _NEARLY_EVERYTHING = 0.9
 """Share of a picture."""
 _NEARLY_BLACK = 17
@@ -191,7 +194,7 @@ def check(
     checked = []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         try:
-            for outcome in pool.map(_check_one, pictures):
+            for outcome in pool.map(_check_one, pictures, (number < len(learned) for number in range(len(pictures)))):
                 checked.append(outcome)
                 if progress:
                     progress(len(checked), len(pictures))
@@ -253,7 +256,21 @@ def _remarks(checked: Sequence[_Checked], learned: DataSet | None) -> tuple[str,
             f"Only {count} pictures to learn from: with {ENOUGH_TRAINING_PICTURES} or more, showing all that is "
             "normal, model and threshold are better."
         )
+    compared, different = _compared([seen.look for seen in checked if seen.picture and seen.look is not None])
+    if different < min(ENOUGH_TRAINING_PICTURES, _MOSTLY_DIFFERENT * compared):
+        remarks.append(
+            f"Of {compared} pictures to learn from that were compared only {different} differ, the others are "
+            "near-copies of them: take more parts rather than more pictures of each."
+        )
     return tuple(remarks)
+
+
+def _compared(looks: Sequence[near_copies.Look]) -> tuple[int, int]:
+    """How many pictures were compared with each other, and how many they are if near-copies count as one."""
+    if not looks:
+        return 0, 0
+    chosen = np.unique(np.linspace(0, len(looks) - 1, min(len(looks), _COMPARED)).astype(int)).tolist()
+    return len(chosen), len(near_copies.groups(looks, chosen))
 
 
 def _without_blank(checked: Sequence[_Checked], learned: int) -> list[_Checked]:
@@ -366,6 +383,7 @@ class _Checked:
     picture: TestPicture | None
     unusable: tuple[Unusable, ...] = ()
     mask_resized: bool = False
+    look: near_copies.Look | None = None
     contrast: float = 0.0
     """Standard deviation of a thumbnail, in grey levels."""
     brightest: float = 0.0
@@ -374,13 +392,14 @@ class _Checked:
     """The share of the picture that its mask marks, 0..1."""
 
 
-def _check_one(picture: TestPicture) -> _Checked:
+def _check_one(picture: TestPicture, learned: bool) -> _Checked:
     try:
         frame = images.read(picture.path)
     except ImageError as error:
         return _Checked(None, (Unusable(picture.path, _reason(picture.path, error)),))
     thumbnail = cv2.resize(frame, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA).mean(2)
-    seen = _Checked(picture, contrast=float(thumbnail.std()), brightest=float(thumbnail.max()))
+    look = near_copies.look_of(frame) if learned else None
+    seen = _Checked(picture, look=look, contrast=float(thumbnail.std()), brightest=float(thumbnail.max()))
     if picture.mask is None:
         return seen
     height, width = frame.shape[:2]

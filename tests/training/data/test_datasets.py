@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -369,3 +371,26 @@ def test_the_fingerprint_follows_names_and_contents_only(tmp_path: Path) -> None
     assert original != fingerprint(there.iterdir())
     (here / "b").rename(here / "c")
     assert original != fingerprint(here.iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to an amount of memory")
+def test_want_of_memory_is_not_the_picture_s_fault(tmp_path: Path) -> None:
+    """A picture that there is no room for must neither be left out nor be called damaged."""
+    picture = np.random.default_rng(0).integers(0, 255, (100, 100, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "large.jpg"), cv2.resize(picture, (6000, 5000), interpolation=cv2.INTER_NEAREST))
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from training.data import datasets\n"
+        "datasets.images.decode(Path(sys.argv[2]).read_bytes())\n"
+        "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 20_000_000, -1))\n"
+        "try:\n"
+        "    datasets.read_picture(Path(sys.argv[1]))\n"
+        "except MemoryError:\n"
+        "    print('no room')\n"
+    )
+    (tmp_path / "small.jpg").write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
+    arguments = [sys.executable, "-c", code, str(tmp_path / "large.jpg"), str(tmp_path / "small.jpg")]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=Path(__file__).parents[3])
+    assert (done.stdout.strip(), done.returncode) == ("no room", 0), done.stderr

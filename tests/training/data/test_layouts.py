@@ -196,3 +196,13 @@ def test_a_data_set_is_called_after_the_part(tmp_path: Path, write: Any, inside:
     folder = tmp_path / "bottle" / inside
     fill(folder, write, 5)
     assert find_data_set(folder).name == "bottle"
+
+
+def test_many_pictures_of_few_parts_draw_a_remark(tmp_path: Path, write: Any) -> None:
+    random = np.random.default_rng(0)
+    parts = [grain(random) for _ in range(3)]
+    for number in range(36):
+        noise = random.normal(0, 3, (64, 64, 3))
+        write(tmp_path / f"{number:02}.png", np.clip(parts[number % 3] + noise, 0, 255).astype(np.uint8))
+    (note,) = check(find_data_set(tmp_path), training=True).notes
+    assert note.startswith("Of 36 pictures to learn from that were compared only 3 differ")
