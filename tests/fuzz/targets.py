@@ -79,3 +79,62 @@ def http_and_websocket(data: bytes) -> None:
     from tests.fuzz.peer import feed
 
     feed(data)
+
+
+def calibration_file(data: bytes) -> None:
+    """``calibration.json``: what it holds, or a warning that names it, and the file set aside."""
+    import tempfile
+    from pathlib import Path
+
+    from detector.calibration import fault
+    from server.inspection.calibrations import FILE, Calibrations
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / FILE).write_bytes(data)
+        calibrations = Calibrations(Path(folder))
+        if calibrations.warning is not None:
+            assert "calibration.json was damaged" in calibrations.warning and "\n" not in calibrations.warning
+            assert not (Path(folder) / FILE).exists() and not calibrations._calibrations
+        for stored in calibrations._calibrations.values():
+            assert fault(stored.threshold, stored.mean, stored.std, stored.n_images, stored.k) is None
+
+
+def manifest(data: bytes) -> None:
+    """A model folder's ``manifest.json``, with no tensors beside it."""
+    import tempfile
+    from pathlib import Path
+
+    from detector import ModelError, model_folder
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / model_folder.MANIFEST).write_bytes(data)
+        try:
+            model_folder.read(Path(folder))
+        except ModelError as error:
+            assert folder in str(error) and "\n" not in str(error)
+
+
+def certificate_file(data: bytes) -> None:
+    """``authority.pem``: a key and a certificate that belong together, or a clause."""
+    from server.https import authority, pair_file
+
+    with contextlib.suppress(ValueError):
+        pair = pair_file.load(data)
+        if authority.is_issued_by(pair.certificate, pair.certificate):
+            assert pair_file.load(pair_file.dump(pair)).certificate == pair.certificate
+
+
+def access_code_file(data: bytes) -> None:
+    """``access_code``: a code that can be typed and sent, the one in the file or a new one."""
+    import logging
+    import tempfile
+    from pathlib import Path
+
+    from server.access import load_code
+
+    logging.disable()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "access_code").write_bytes(data)
+        code = load_code(Path(folder), None)
+        assert 8 <= len(code) <= 200 and code.isascii() and code.isprintable()
+        assert load_code(Path(folder), None) == code
