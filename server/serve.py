@@ -176,6 +176,8 @@ def configuration(app: ASGIApp, settings: Settings, certificates: Certificates |
     return Configuration(
         app,
         connections=connections,
+        # Windows' usual loop cannot say when a socket has something to read, which the door asks.
+        loop="asyncio:SelectorEventLoop" if sys.platform == "win32" else "auto",
         http=partial(BoundedHTTP, turns=turns, refusals=refusals),
         ws=partial(BoundedWebSocket, messages_held=held, turns=turns, refusals=refusals),
         ws_max_size=settings.max_upload_bytes,

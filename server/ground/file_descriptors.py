@@ -6,8 +6,11 @@ import contextlib
 
 try:
     import resource
-except ImportError:  # Windows, which has no such limit for sockets
+except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
+
+ON_WINDOWS = 512
+"""Sockets that ``select`` takes there."""
 
 ENOUGH = 65_536
 """Some systems let a process have a billion; select-like loops and tables are sized by it, so no more is asked for."""
@@ -16,7 +19,7 @@ ENOUGH = 65_536
 def raise_limit() -> int:
     """Raise this process's limit of open files as far as the system lets it; returns what it is then."""
     if resource is None:
-        return ENOUGH
+        return ON_WINDOWS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
     if soft != resource.RLIM_INFINITY and soft < most:

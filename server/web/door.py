@@ -48,16 +48,20 @@ class Door:
         self._listening, self._connections = listening, connections
         self._make_protocol, self._context = make_protocol, context
         self._loop = asyncio.get_running_loop()
+        self._silent: dict[socket.socket, Connection] = {}
         self._entering: dict[socket.socket, asyncio.Task[None]] = {}
         self._pause: asyncio.TimerHandle | None = None
         listening.setblocking(False)
         self._open()
 
     def close(self) -> None:
-        """Accept no more."""
+        """Accept no more, and let go of those that have said nothing."""
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._listening)
+        for peer, connection in list(self._silent.items()):
+            self._give_up(peer)
+            connection.lost()
 
     async def wait_closed(self) -> None:
         """Wait until nobody is in the door."""
@@ -88,19 +92,21 @@ class Door:
                 self._turn_away(peer)
             else:
                 # Nothing is made for a peer that says nothing: waiting is all it may cost.
+                self._silent[peer] = connection
                 self._loop.add_reader(peer, self._begin, peer, connection)
 
     def _give_up(self, peer: socket.socket) -> None:
         """Close a connection that nothing is spoken through yet."""
-        if peer in self._entering:
-            with contextlib.suppress(OSError):
-                peer.shutdown(socket.SHUT_RDWR)  # which whoever shakes hands with it sees as its end
-        elif peer.fileno() >= 0:
+        if self._silent.pop(peer, None) is not None:
             self._loop.remove_reader(peer)
             peer.close()
+        elif peer in self._entering:
+            with contextlib.suppress(OSError):
+                peer.shutdown(socket.SHUT_RDWR)  # which whoever shakes hands with it sees as its end
 
     def _begin(self, peer: socket.socket, connection: Connection) -> None:
         self._loop.remove_reader(peer)
+        del self._silent[peer]
         connection.silent = False
         task = self._entering[peer] = self._loop.create_task(self._enter(peer, connection))
         task.add_done_callback(lambda _: self._entering.pop(peer, None))

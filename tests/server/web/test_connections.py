@@ -129,6 +129,14 @@ async def test_unfinished_tls_handshakes_lock_nobody_out(secure: Running) -> Non
         await peer.__aexit__(None, None, None)
 
 
+async def test_a_shutdown_lets_go_of_those_that_said_nothing(server: Running) -> None:
+    async with Peer(server) as peer:
+        connected = server.server.config.connections  # type: ignore[attr-defined]
+        await until(lambda: len(connected) == 1)
+        await server.stop()
+        assert await peer.rest() == b"" and not len(connected)
+
+
 async def test_a_shutdown_does_not_wait_for_handshakes(secure: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "HEAD_S", 60.0)
     async with Peer(secure), asyncio.timeout(WAIT_S):
