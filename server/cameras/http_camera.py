@@ -26,6 +26,7 @@ from urllib.request import (
 from server.cameras.arrivals import CaptureError
 from server.cameras.ffmpeg import no_answer, refusal
 
+_MJPEG = ("image/jpeg", "image/jpg", "image/pjpeg")
 _JPEG = b"\xff\xd8\xff"
 
 
@@ -58,8 +59,8 @@ def ask(address: str, timeout: float) -> Answer | None:
         if kind == "text/html":
             response.close()
             raise CaptureError("this is a web page, not video: give the address of the camera's stream")
-        is_jpeg = kind in ("image/jpeg", "image/jpg", "image/pjpeg") or response.peek(3).startswith(_JPEG)
-        return Answer(response, is_jpeg or kind.startswith("multipart/"))
+        is_mjpeg = kind in _MJPEG or kind.startswith("multipart/") or response.peek(3).startswith(_JPEG)
+        return Answer(response, is_mjpeg)
     except HTTPError as error:
         raise CaptureError(refusal(error.code)) from None
     except URLError as error:

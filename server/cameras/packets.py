@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import av
 import av.error
+from av import Packet
 from av.container import InputContainer
+from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
@@ -18,6 +21,8 @@ LOST = "packets were lost on the way: check the network and its cables, or lower
 BROKEN = "the video is damaged: check the network and its cables, or the file"
 BUILDS_ON_DAMAGE = "it builds on a damaged frame, until the next key frame: shorten the camera's I-frame interval"
 
+_IN_SLICES = ("h264", "hevc")
+_MAX_PARTS = 16
 _STRICT = {"err_detect": "crccheck+bitstream+buffer+explode", "enable_er": "1"}
 
 
@@ -38,18 +43,26 @@ def whole_frames(
     context.options = _STRICT | {"max_pixels": str(max_pixels)}
     context.thread_type, context.thread_count = "NONE", 1  # see listening(); frame threads would hold frames back, too
     begun = whole = key_seen = False
+    parts: list[Packet[Stream]] = []  # of a key frame that may have come in several
+
+    def unusable(why: str) -> Damaged | Pending:
+        return Damaged(why) if begun else Pending(UNDECODABLE if key_seen else NO_KEY_FRAME)
+
     said.take()
     for packet in container.demux():
         if packet.stream_index != stream.index:
             yield Nothing()
             continue
         key_seen = key_seen or packet.is_keyframe
+        if parts and not (packet.is_keyframe and parts[0].pts in (None, packet.pts) and len(parts) < _MAX_PARTS):
+            parts = []
+            yield unusable(BROKEN)
         lost = "RTP: missed" in said.take()
         damage = LOST if lost else ""
         frames: list[VideoFrame] = []
         if not lost:
             try:
-                frames = [frame for frame in packet.decode() if isinstance(frame, VideoFrame)]
+                frames = context.decode(_joined([*parts, packet]) if parts else packet)
             except EOFError:
                 return
             except av.error.FFmpegError:
@@ -58,11 +71,14 @@ def whole_frames(
         if damage or any(frame.is_corrupt for frame in frames):
             whole = False
             context.flush_buffers()
-            if begun:
-                yield Damaged(damage or BROKEN)
+            if not lost and packet.is_keyframe and context.name in _IN_SLICES:
+                parts.append(packet)
+                yield Nothing()
             else:
-                yield Pending(UNDECODABLE if key_seen else NO_KEY_FRAME)
+                parts = []
+                yield unusable(damage or BROKEN)
             continue
+        parts = []
         for frame in frames:
             key_seen = key_seen or frame.key_frame
             whole = whole or frame.key_frame or (not key_seen and frame.pict_type == PictureType.I)
@@ -77,3 +93,12 @@ def whole_frames(
             yield Damaged(BUILDS_ON_DAMAGE)
         else:
             yield Pending(NO_KEY_FRAME)
+
+
+def _joined(parts: list[Packet[Stream]]) -> Packet[Stream]:
+    """One packet of several. A sender that repeats the parameters before each slice of a key frame, as GStreamer's
+    does, makes FFmpeg take each slice for a frame of its own, and its decoder calls that one damaged, which it is."""
+    joined: Packet[Stream] = av.Packet(b"".join(bytes(part) for part in parts))
+    joined.pts, joined.dts, joined.time_base = parts[-1].pts, parts[-1].dts, parts[-1].time_base
+    joined.is_keyframe = True
+    return joined

@@ -49,13 +49,13 @@ class Simulated(Struct, frozen=True):
 class CameraInfo(Struct, frozen=True):
     """How a camera that the server pulls itself is doing."""
 
-    state: Annotated[str, Meta(description="connecting, live, stalled (no frame for 5 s), retrying or stopped")]
+    state: Annotated[str, Meta(description="connecting, live, stalled (no picture for a while), retrying or stopped")]
     since: Annotated[str, Meta(description="when this state began, ISO 8601")]
     retry_in_s: Annotated[float | None, Meta(description="seconds until the next try, only while retrying")]
     source: Annotated[str, Meta(description="its address, without credentials")]
     connects: Annotated[Count, Meta(description="how often it came alive")]
     failures: Annotated[Count, Meta(description="tries that failed and connections that were lost")]
-    last_error: Annotated[str | None, Meta(description="why the last of them")]
+    last_error: Annotated[str | None, Meta(description="why the last of them, or why there is no picture")]
 
 
 class StreamInfo(Struct, frozen=True):

@@ -15,6 +15,7 @@ from tests.equipment import RTSP_PYTHON
 
 ENCODERS = {
     "h264": ["-c:v", "libx264", "-x264-params", "slices=1:sliced-threads=0:scenecut=0"],
+    "sliced": ["-c:v", "libx264", "-x264-params", "slices=4:scenecut=0", "-tune", "zerolatency"],
     "h265": ["-c:v", "libx265", "-tag:v", "hvc1", "-x265-params", "log-level=none:scenecut=0"],
 }
 

@@ -105,6 +105,15 @@ def test_no_frame_is_handed_out_of_which_a_packet_was_lost(
     assert any("packets were lost on the way" in reason for reason in reasons)
 
 
+def test_a_key_frame_that_comes_in_slices_with_parameters_before_each_is_one_whole_frame(tmp_path: Path) -> None:
+    film, port, seen = write_film(tmp_path / "film.mp4", 20, 12, "sliced"), free_port(), Collector()
+    with rtsp_camera(film, port), running(Camera(address(port), on_frame=seen)) as camera:
+        seen.wait(30)
+        assert camera.status().damaged == 0
+    whole = fingerprints(film)
+    assert [whole[fingerprint(frame.image)] for frame in seen.frames] == list(range(len(seen.frames)))
+
+
 def test_many_damaged_frames_are_said_once(film: Path, caplog: pytest.LogCaptureFixture) -> None:
     port = free_port()
     with rtsp_camera(film, port), RtspRelay(port, some) as relay, running(Camera(address(relay.port))) as camera:
