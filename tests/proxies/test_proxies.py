@@ -21,11 +21,14 @@ from websockets.typing import Origin
 
 from server.app import create_app
 from server.ground import PublicURL
+from server.serve import listen
 from server.settings import Settings
 from server.words.messages import Result, Status
 from tests.proxies.proxy import PREFIX, SETUPS, Proxy, need, proxy
-from tests.running import free_port, running
+from tests.running import running
 from tests.server.fakes import GOOD, WAIT_S, FakeModel, healthy, picture, receive
+
+pytestmark = pytest.mark.service
 
 CODE = "7KQ2-M9XR-4TBD"
 BEARER = {"Authorization": f"Bearer {CODE}"}
@@ -36,13 +39,15 @@ HTML = {"Accept": "text/html"}
 async def behind(setup: str, folder: Path, *, public: bool = True) -> AsyncIterator[Proxy]:
     """A server behind a proxy, which knows its public address or does not."""
     need(setup.split()[0])
-    port = free_port()
+    reserved = listen("127.0.0.1", 0)  # which the server would else get
+    port = reserved.getsockname()[1]
     path = f"{PREFIX}/" if setup.endswith("prefix") else "/"
     url = PublicURL.parse(f"https://localhost:{port}{path}") if public else None
     settings = replace(Settings(data_dir=folder / "data", max_frame_age_ms=1e6), public_url=url)
     app = create_app(settings, code=CODE, make_model=FakeModel)  # type: ignore[arg-type]
     async with running(app, settings) as server:
         await healthy(server)
+        reserved.close()
         with contextlib.ExitStack() as stack:
             # In a thread: the proxy is waited for.
             entered = proxy(setup, server.port, folder, port=port)
@@ -75,7 +80,7 @@ async def test_everything_works_through_a_proxy(setup: str, tmp_path: Path) -> N
         # Pages, and all that they load and lead to.
         phone = (await browser.get(f"{url}phone")).text
         assert f"<strong>{url}</strong>" in phone and "plain http" not in phone
-        for page in (url, f"{url}phone", f"{url}kiosk/press"):
+        for page in (url, f"{url}phone", f"{url}kiosk/press", f"{url}docs"):
             await all_addresses_lead_here(browser, page, url)
 
         # A picture as large as is taken, and one larger, with the server's own words.
