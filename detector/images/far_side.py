@@ -21,6 +21,8 @@ if __name__ == "__main__":
     floor = types.ModuleType("detector")
     floor.__path__ = [str(Path(__file__).parents[1])]
     sys.modules["detector"] = floor
+    # tifffile's optional decoders are not part of the base install: TIFFs are read alike with and without them.
+    sys.modules["imagecodecs"] = None  # type: ignore[assignment]
 
 import cv2
 import numpy as np

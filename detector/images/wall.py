@@ -89,14 +89,15 @@ class _Decoder:
         alarm.start()
         try:
             return self._decode(name, data, max_pixels, values)
-        except (OSError, EOFError, ValueError) as error:
+        except ImageError:
+            raise
+        except (MemoryError, KeyboardInterrupt, SystemExit):
+            self.close()  # an answer is half read
+            raise
+        except Exception as error:  # a process that a picture has taken over may answer anything
             self.close()
             how = f"took more than {MAX_SECONDS:.0f} s" if late.is_set() else f"ended its decoder ({self._ending()})"
             raise ImageError(f"the {name} picture {how}: it is damaged, or made to do harm") from error
-        except BaseException as error:
-            if not isinstance(error, ImageError):
-                self.close()  # an answer is half read
-            raise
         finally:
             alarm.cancel()
 
@@ -115,7 +116,6 @@ class _Decoder:
         answer = json.loads(self._answers.readline(_MAX_LINE))
         if "error" in answer:
             raise ImageError(str(answer["error"]))
-        # What it says is looked at: a process that a picture has taken over may say anything.
         height, width, type_, channels = answer["height"], answer["width"], answer["type"], answer["channels"]
         if (
             not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE and height * width <= max_pixels)

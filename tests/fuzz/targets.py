@@ -138,3 +138,17 @@ def access_code_file(data: bytes) -> None:
         code = load_code(Path(folder), None)
         assert 8 <= len(code) <= 200 and code.isascii() and code.isprintable()
         assert load_code(Path(folder), None) == code
+
+
+def png_with_right_sums(data: bytes) -> None:
+    """A PNG whose chunks are told to be right, whatever is in them."""
+    import zlib
+
+    whole, position = bytearray(data), 8
+    while position + 12 <= len(whole):
+        end = position + 12 + int.from_bytes(whole[position : position + 4], "big")
+        if end > len(whole):
+            break
+        whole[end - 4 : end] = zlib.crc32(whole[position + 4 : end - 4]).to_bytes(4, "big")
+        position = end
+    network_picture(bytes(whole))
