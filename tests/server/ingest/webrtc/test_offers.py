@@ -107,9 +107,14 @@ def test_candidates_that_lead_to_no_machine_are_left_out(candidate: str) -> None
 def test_formats_by_the_hundred_are_refused() -> None:
     """aiortc compares each with each: 470 of them and as many wishes held the event loop for 1.2 s."""
     offer = read("gstreamer_video")
-    lines = [f"a=rtpmap:{96 + n % 30} VP8/90000" for n in range(470)] + ["a=rtcp-fb:* nack pli"] * 400
-    with pytest.raises(ValueError, match="more than 128 lines of a=rtpmap"):
-        checked_offer(offer + "\r\n".join(lines) + "\r\n")
+    for lines, words in (
+        ([f"a=rtpmap:{96 + n % 30} VP8/90000" for n in range(470)], "more than 128 lines of a=rtpmap"),
+        ([f"a=rtpmap:{96 + n % 30} VP8/90000" for n in range(60)], "more than 48 formats"),
+        (["a=rtcp-fb:* nack pli"] * 9, "more than 8 lines"),
+        (["a=rtcp-fb:96 nack pli"] * 400, "more than 256 lines"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            checked_offer(offer + "\r\n".join(lines) + "\r\n")
 
 
 def test_damaged_offers_are_refused_in_a_sentence() -> None:
