@@ -164,7 +164,7 @@ def _origins(text: str) -> tuple[str, ...]:
         origin = canonical_origin(part.removesuffix("/"))
         if origin is None:
             raise ValueError(
-                f"{part!r} is no origin: name each as browsers do, scheme, host and port, such as https://hmi.plant:8443"
+                f"{part!r} is no origin: each must be named as browsers do, such as https://hmi.plant:8443"
             )
         origins.append(origin)
     return tuple(origins)

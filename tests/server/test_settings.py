@@ -69,6 +69,8 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         *[("MAX_UPLOAD_MB", value) for value in ("0", "-5", "nan", "inf", "10MB")],
         *[("MAX_FRAME_MEGAPIXELS", value) for value in ("0", "-1", "nan", "65", "4K")],
         *[("WORKERS", value) for value in ("0", "65", "many")],
+        *[("PUBLIC_URL", value) for value in ("plant.example", "https://plant.example/?a", "ws://plant.example")],
+        *[("ALLOWED_ORIGINS", value) for value in ("*", "null", "hmi.plant", "https://hmi.plant/page")],
     ],
 )
 def test_a_setting_that_cannot_be_is_named_with_what_is_taken(name: str, value: str) -> None:
@@ -107,6 +109,7 @@ def test_any_env_file_is_settings_or_a_sentence(text: str) -> None:
         ({"HOST": "::1", "ACCESS_CODE": "  "}, False),
         ({"ACCESS_CODE": "12345678"}, True),
         ({"SERVER_NAMES": "line4.plant.example"}, True),
+        ({"PUBLIC_URL": "https://plant.example/line4/"}, True),
         ({"HOST": "0.0.0.0"}, True),
         ({"HOST": "::"}, True),
         ({"HOST": "192.168.1.20"}, True),
@@ -120,6 +123,12 @@ def test_a_code_is_asked_for_where_it_is_set_and_where_others_can_come_from(
 
 def test_the_original_s_name_of_the_torch_runtime_is_taken() -> None:
     assert read_settings({"RUNTIME": "pytorch"}, NOWHERE).runtime == "torch"
+
+
+def test_origins_are_taken_as_browsers_say_them() -> None:
+    given = "https://HMI.plant:443/, http://10.0.0.9:8080"
+    origins = read_settings({"ALLOWED_ORIGINS": given}, NOWHERE).allowed_origins
+    assert origins == ("https://hmi.plant", "http://10.0.0.9:8080")
 
 
 def test_errors_repeat_no_credentials() -> None:
