@@ -21,9 +21,10 @@ LOST = "packets were lost on the way: check the network and its cables, or lower
 BROKEN = "the video is damaged: check the network and its cables, or the file"
 BUILDS_ON_DAMAGE = "it builds on a damaged frame, until the next key frame: shorten the camera's I-frame interval"
 
+_LOST = "RTP: missed"
 _IN_SLICES = ("h264", "hevc")
 _MAX_PARTS = 16
-_STRICT = {"err_detect": "crccheck+bitstream+buffer+explode", "enable_er": "1"}
+_STRICT = {"err_detect": "explode", "enable_er": "1"}
 
 
 def whole_frames(
@@ -48,7 +49,7 @@ def whole_frames(
     def unusable(why: str) -> Damaged | Pending:
         return Damaged(why) if begun else Pending(UNDECODABLE if key_seen else NO_KEY_FRAME)
 
-    said.take()
+    lost = _LOST in said.take()  # while it was opened: the first packet may be one of those read then
     for packet in container.demux():
         if packet.stream_index != stream.index:
             yield Nothing()
@@ -57,7 +58,7 @@ def whole_frames(
         if parts and not (packet.is_keyframe and parts[0].pts in (None, packet.pts) and len(parts) < _MAX_PARTS):
             parts = []
             yield unusable(BROKEN)
-        lost = "RTP: missed" in said.take()
+        lost = _LOST in said.take() or lost
         damage = LOST if lost else ""
         frames: list[VideoFrame] = []
         if not lost:
@@ -68,10 +69,11 @@ def whole_frames(
             except av.error.FFmpegError:
                 damage = BROKEN
             check_size(said.take(), max_pixels)
+        was_lost, lost = lost, False
         if damage or any(frame.is_corrupt for frame in frames):
             whole = False
             context.flush_buffers()
-            if not lost and packet.is_keyframe and context.name in _IN_SLICES:
+            if not was_lost and packet.is_keyframe and context.name in _IN_SLICES:
                 parts.append(packet)
                 yield Nothing()
             else:
