@@ -31,6 +31,7 @@ SECTIONS: dict[str, list[str]] = {
     "accuracy": ["-m", "benchmarks.accuracy", *(f"{PICTURES / name}" for name in SETS)],
     "memory": ["-m", "benchmarks.memory", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "detector": ["-m", "benchmarks.detector", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
+    "decoding": ["-m", "benchmarks.decoding", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "simulated_line": ["-m", "benchmarks.simulated_line"],
     "streams": ["-m", "benchmarks.streams"],
     "hostile": ["-m", "benchmarks.hostile"],

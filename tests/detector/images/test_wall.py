@@ -40,9 +40,12 @@ def replaced(monkeypatch: pytest.MonkeyPatch, folder: Path, program: str) -> Non
         ("os.abort()", "ended its decoder (SIGABRT)"),
         ("os._exit(3)", "ended its decoder (status 3)"),
         ("time.sleep(600)", "took more than 1 s"),
-        ('print(\'{"height": 48, "width": 64, "type": "uint8"}\'); print(\'too few\')', "ended its decoder"),
-        ('print(\'{"height": 48000, "width": 64000, "type": "uint8"}\')', "ended its decoder"),
-        ('print(\'{"height": 48, "width": 64, "type": "object"}\')', "ended its decoder"),
+        (
+            'print(\'{"height": 48, "width": 64, "type": "uint8", "channels": 3}\'); print(\'too few\')',
+            "ended its decoder",
+        ),
+        ('print(\'{"height": 48000, "width": 64000, "type": "uint8", "channels": 3}\')', "ended its decoder"),
+        ('print(\'{"height": 48, "width": 64, "type": "object", "channels": 3}\')', "ended its decoder"),
         ('print(\'{"height": "48"}\')', "ended its decoder"),
         ("print('[]')", "ended its decoder"),
         ("print('[' * 100000)", "ended its decoder"),
@@ -93,7 +96,7 @@ sys.path.insert(0, {str(ROOT)!r})
 sys.argv = ['far side']
 import numpy as np
 from detector.images import far_side
-far_side._reader = lambda name: lambda data, take: (take(64, 48), np.ones((20_000, 20_000, 3), np.uint8))[1]
+far_side._reader = lambda name, alpha: lambda data, take: (take(64, 48), np.ones((20_000, 20_000, 3), np.uint8))[1]
 far_side._decode(b'', 'PNG', 64_000_000, False)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
