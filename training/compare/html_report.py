@@ -54,7 +54,7 @@ def as_html(comparison: Comparison) -> str:
     """The whole page. Names of folders, files and models are escaped, whatever they hold."""
     # Jinja's own undefined values print as nothing: a slip in the template would go unseen.
     environment = Environment(
-        loader=PackageLoader("training"),
+        loader=PackageLoader("training.compare"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
