@@ -59,6 +59,7 @@ class Whip:
     async def begin(self, request: Request) -> Response:
         """201 with the answer and the session's address, or ``{"error": ...}``."""
         try:
+            await self._webrtc.admit(request)
             name, body = self._checked(request), await read_offer(request)
             max_fps = check_max_fps(request.query_params.get("max_fps"))
             answered = await self._webrtc.answer(_text(body), name, max_fps, address_of(request))

@@ -36,6 +36,8 @@ MAX_BODY = 256 * 1024
 BODY_WITHIN_S = 10.0
 """Seconds in which an offer must have come whole."""
 
+REFUSED_AFTER_S = 1.0
+
 MAX_CONNECTING, MAX_CONNECTING_OF_AN_ADDRESS = 16, 8
 """Senders that were answered and have not connected yet. One more of an address takes the place of its oldest."""
 
@@ -154,6 +156,7 @@ class WebRTCIngest:
     async def offer(self, request: Request) -> Response:
         """``POST /webrtc/offer``: 200 with the answer, 408, 413, 422, 429 or 503 with ``{"error": ...}``."""
         try:
+            await self.admit(request)
             body = await read_offer(request)
             try:
                 offer = msgspec.json.decode(body, type=Offer)
@@ -177,7 +180,6 @@ class WebRTCIngest:
         Raises:
             OfferRefused: saying why.
         """
-        self._check_rate(address)
         try:
             offer = await asyncio.to_thread(checked_offer, sdp)
         except ValueError as error:
@@ -189,10 +191,17 @@ class WebRTCIngest:
         finally:
             self._answering -= 1
 
-    def _check_rate(self, address: str) -> None:
+    async def admit(self, request: Request) -> None:
+        """Before anything of an offer is read: whether it comes at a time when it may be answered.
+
+        Raises:
+            OfferRefused: too many came; said after a moment, so that whoever asks on and on does not keep us busy.
+        """
         if self._closing:
             raise _shutting_down()
+        address = address_of(request)
         if wait_s := self._limits.wait_s(address):
+            await asyncio.sleep(min(wait_s, REFUSED_AFTER_S))
             logger.warning("too many WebRTC offers address=%s", address)
             raise OfferRefused(429, "too many WebRTC offers: wait a moment before the next", wait_s)
 
