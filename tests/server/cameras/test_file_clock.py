@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.cameras.file_clock import MAX_STEP_S, FileClock
@@ -44,6 +44,7 @@ def test_the_file_beginning_again_goes_on() -> None:
     assert clock.due(0) == pytest.approx(0.2)
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | st.floats(-1e9, 1e9)), st.floats(0.001, 1e6))
 def test_it_never_goes_back_and_never_leaps(stamps: list[float | None], step: float) -> None:
     clock, last = FileClock(step), 0.0

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.cameras import mjpeg
@@ -201,6 +201,7 @@ def test_rubbish_is_told_once_however_much_of_it_comes() -> None:
     assert split(b"\xff\xd8" * 50_000) == [None]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 255), min_size=1, max_size=4), st.integers(1, 700))
 def test_pictures_are_the_same_however_the_bytes_are_cut(values: list[int], size: int) -> None:
     wanted = [jpeg(picture(value)) for value in values]
@@ -208,6 +209,7 @@ def test_pictures_are_the_same_however_the_bytes_are_cut(values: list[int], size
     assert split(*(data[at : at + size] for at in range(0, len(data), size))) == wanted
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60).map(lambda data: data.replace(b"\x00", b"\xff"))))
 def test_any_bytes_are_split_without_a_surprise(pieces: list[bytes]) -> None:
     splitter = Splitter()
