@@ -218,7 +218,7 @@ class InferencePool:
         loop.run_in_executor(thread, job.work).add_done_callback(partial(self._finish, one))
 
     def _is_late(self, one: _InWork) -> None:
-        self._turns.is_late(one.source)
+        self._turns.is_late(one.source, self._clock() - one.began)
         one.timer = asyncio.get_running_loop().call_later(self._hung_after_s / LOOKS, self._look, one)
         self._pump()
 
@@ -227,7 +227,9 @@ class InferencePool:
         one.looks = one.looks + 1 if steps == one.steps else 1
         one.steps = steps
         if one.looks < LOOKS:
+            self._turns.is_late(one.source, self._clock() - one.began)
             one.timer = asyncio.get_running_loop().call_later(self._hung_after_s / LOOKS, self._look, one)
+            self._pump()
             return
         self._give_up(one)
 

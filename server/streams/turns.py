@@ -31,10 +31,6 @@ class Account:
     spent: float = 0.0
     dearest: float | None = None
 
-    @property
-    def is_slow(self) -> bool:
-        return self.dearest is None or self.dearest > SLOW_S
-
 
 class Turns(Generic[S]):
     """Who waits, who is in work, who is next.
@@ -42,13 +38,13 @@ class Turns(Generic[S]):
     Among those who wait, whoever has spent least is next. Who comes, or comes back from a pause, begins level with
     whoever was served last: time that was not used is not saved up.
 
-    At most ``workers`` jobs are in work; one more while a slow one is among them, if it is of a source that is quick.
+    At most ``workers`` jobs are in work; one more while a slow one is among them, of a source at least twice as quick.
     """
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._waiting: dict[S, Account] = {}
-        self._in_work: dict[S, bool] = {}
+        self._in_work: dict[S, float] = {}
         self._level = 0.0
 
     def wait(self, source: S, account: Account) -> None:
@@ -71,12 +67,12 @@ class Turns(Generic[S]):
 
     def begin(self, source: S, account: Account) -> None:
         """A job of the source is in work."""
-        self._in_work[source] = account.is_slow
+        self._in_work[source] = account.dearest or 0.0
         self._level = max(self._level, account.spent)
 
-    def is_late(self, source: S) -> None:
-        """The source's job has been in work for :data:`SLOW_S`."""
-        self._in_work[source] = True
+    def is_late(self, source: S, seconds: float) -> None:
+        """The source's job has been in work for so long; it is expected to take as long again."""
+        self._in_work[source] = max(self._in_work[source], 2 * seconds)
 
     def end(self, source: S, account: Account, seconds: float) -> None:
         """The source's job is done, or given up, after so long."""
@@ -85,5 +81,7 @@ class Turns(Generic[S]):
         account.dearest = max(seconds, FADING * (account.dearest or 0.0))
 
     def _may_begin(self, account: Account) -> bool:
-        express = any(self._in_work.values()) and not account.is_slow
+        slowest = max(self._in_work.values(), default=0.0)
+        # Compared with one another: on a busy or a small computer everything is slow, and nothing is to be kept free.
+        express = account.dearest is not None and slowest > SLOW_S and account.dearest < slowest / 2
         return len(self._in_work) < self._workers + express

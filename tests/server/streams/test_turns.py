@@ -45,7 +45,7 @@ def play(senders: list[Sender], seconds: float, workers: int = 1) -> None:
             moment = (now + one.every_s, count, "sends", one)
         elif what == "is late":
             if one in in_work and one.cost_s > SLOW_S:
-                turns.is_late(one)
+                turns.is_late(one, SLOW_S)
             moment = None
         else:
             in_work.discard(one)
@@ -92,6 +92,7 @@ def test_nor_one_that_hides_a_costly_frame_behind_a_cheap_one() -> None:
     turns.begin("hiding", hiding)
     turns.end("hiding", hiding, 0.01)
     turns.begin("another", Account())
+    turns.is_late("another", SLOW_S)
     turns.wait("hiding", hiding)
     assert turns.next() is None, "the express place is not for it"
     turns.wait("quick", quick)
@@ -161,6 +162,12 @@ def test_who_shares_an_account_is_one_source_to_the_others() -> None:
     assert served.count("camera") == pytest.approx(20, abs=1)
 
 
+def test_on_a_computer_that_is_busy_what_is_quick_beside_the_others_is_quick() -> None:
+    costly, camera = Sender(3.0, 0.1), Sender(0.3, 0.5)
+    play([costly, camera], 120)
+    assert camera.done >= 0.95 * camera.sent
+
+
 def test_slow_sources_alone_have_all_the_workers() -> None:
     """On a slow computer every source is slow: nothing is kept free for quick ones that are not there."""
     senders = [Sender(0.5, 0.01) for _ in range(3)]
@@ -185,7 +192,7 @@ def test_there_is_never_more_than_one_beside_the_workers_nor_one_source_twice(da
                 number = in_work.pop(data.draw(st.integers(0, len(in_work) - 1)))
                 turns.end(number, accounts[number], data.draw(st.floats(0, 3)))
             case "late" if in_work:
-                turns.is_late(data.draw(st.sampled_from(in_work)))
+                turns.is_late(data.draw(st.sampled_from(in_work)), data.draw(st.floats(0, 5)))
             case "next":
                 chosen = turns.next()
                 if chosen is not None:
