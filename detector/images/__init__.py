@@ -15,6 +15,7 @@ from detector.images.decoding import (
 from detector.images.encoding import encode_jpeg, encode_png
 from detector.images.orientation import upright
 from detector.images.pixels import MAX_PIXELS, MAX_SIDE, MIN_SIDE, BGRImage
+from detector.images.wall import telling
 
 __all__ = [
     "FILE_FORMATS",
@@ -31,6 +32,7 @@ __all__ = [
     "read",
     "read_values",
     "stored_orientation",
+    "telling",
     "upright",
 ]
 

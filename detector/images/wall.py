@@ -16,6 +16,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,33 @@ from detector.images.pixels import MAX_PIXELS, MAX_SIDE
 MAX_SECONDS = 20.0
 """Of one picture. The largest that is taken needs about 3 on an idle machine."""
 
+TELL_S = 0.1
+"""How often those who watch a thread are told that it waits for a decoder, :func:`telling`."""
+
 MAX_IDLE = os.cpu_count() or 1
 _MAX_LINE = 4096
 _VALUES = ("uint8", "uint16", "int8", "int16", "uint32", "int32", "float32", "float64")
 _PROGRAM = Path(__file__).parent / "far_side.py"
 _PIPE_BYTES = 1 << 20
+_GOING_S = 1.0
+"""How long a process may take from closing its pipes to its end."""
+_FROM_OUTSIDE = tuple(-getattr(signal, name) for name in ("SIGKILL", "SIGTERM") if hasattr(signal, name))
+"""Endings that no picture brings about."""
+
+
+_thread = threading.local()
+
+
+@contextlib.contextmanager
+def telling(progress: Callable[[], None]) -> Iterator[None]:
+    """Have ``progress`` called again and again, from another thread, while this one waits for a decoder: it does not
+    hang, however large the picture is, because a decoder that takes too long is ended."""
+    before: Callable[[], None] | None = getattr(_thread, "progress", None)
+    _thread.progress = progress
+    try:
+        yield
+    finally:
+        _thread.progress = before
 
 
 def decode_behind_wall(name: str, data: bytes, max_pixels: int, *, values: bool) -> NDArray[Any]:
@@ -78,15 +102,9 @@ class _Decoder:
         return self._process.poll() is None
 
     def decode(self, name: str, data: bytes, max_pixels: int, values: bool) -> NDArray[Any]:
-        late = threading.Event()
-
-        def end() -> None:
-            late.set()
-            self._process.kill()
-
-        alarm = threading.Timer(MAX_SECONDS, end)
-        alarm.daemon = True
-        alarm.start()
+        late, done = threading.Event(), threading.Event()
+        progress: Callable[[], None] | None = getattr(_thread, "progress", None)
+        threading.Thread(target=self._watch, args=(done, late, progress), name="decoder watch", daemon=True).start()
         try:
             return self._decode(name, data, max_pixels, values)
         except ImageError:
@@ -95,11 +113,29 @@ class _Decoder:
             self.close()  # an answer is half read
             raise
         except Exception as error:  # a process that a picture has taken over may answer anything
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it is there still, and lied
+                self._process.wait(_GOING_S)
+            from_outside = not late.is_set() and self._process.returncode in _FROM_OUTSIDE
             self.close()
+            if from_outside:
+                raise ImageError(
+                    f"the decoder of the {name} picture was ended from outside ({self._ending()}), as systems do where "
+                    "memory is short: send it again"
+                ) from error
             how = f"took more than {MAX_SECONDS:.0f} s" if late.is_set() else f"ended its decoder ({self._ending()})"
             raise ImageError(f"the {name} picture {how}: it is damaged, or made to do harm") from error
         finally:
-            alarm.cancel()
+            done.set()
+
+    def _watch(self, done: threading.Event, late: threading.Event, progress: Callable[[], None] | None) -> None:
+        end = time.monotonic() + MAX_SECONDS
+        while (left := end - time.monotonic()) > 0:
+            if done.wait(left if progress is None else min(left, TELL_S)):
+                return
+            if progress is not None:
+                progress()
+        late.set()
+        self._process.kill()
 
     def close(self) -> None:
         self._process.kill()

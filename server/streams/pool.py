@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from detector.images import telling
 from server.streams.turns import SLOW_S, Account, Turns
 
 T = TypeVar("T")
@@ -215,7 +216,7 @@ class InferencePool:
         one = _InWork(source, job, thread, self._clock())
         self._in_work.add(one)
         one.timer = loop.call_later(SLOW_S, self._is_late, one)
-        loop.run_in_executor(thread, job.work).add_done_callback(partial(self._finish, one))
+        loop.run_in_executor(thread, _work, job).add_done_callback(partial(self._finish, one))
 
     def _is_late(self, one: _InWork) -> None:
         self._turns.is_late(one.source, self._clock() - one.began)
@@ -289,6 +290,12 @@ class InferencePool:
         log.warning("a worker that hung came back at=%s then=its result was dropped", one.source.name)
         self.notify(one.source)
         self._pump()
+
+
+def _work(job: Job) -> Any:
+    # A picture that is decoded in another process may take longer than a thread may be silent, and cannot hang it.
+    with telling(job.progress.made):
+        return job.work()
 
 
 class _Request:

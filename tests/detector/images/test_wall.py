@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -39,6 +40,7 @@ def replaced(monkeypatch: pytest.MonkeyPatch, folder: Path, program: str) -> Non
     [
         ("os.abort()", "ended its decoder (SIGABRT)"),
         ("os._exit(3)", "ended its decoder (status 3)"),
+        ("os.kill(os.getpid(), 9)", "ended from outside (SIGKILL), as systems do where memory is short: send it again"),
         ("time.sleep(600)", "took more than 1 s"),
         (
             'print(\'{"height": 48, "width": 64, "type": "uint8", "channels": 3}\'); print(\'too few\')',
@@ -62,6 +64,27 @@ def test_a_decoder_that_fails_in_any_way_is_a_picture_that_failed(
         assert words in str(raised.value)
         assert not wall._idle, "a decoder that failed is not asked again"
     assert np.array_equal(images.decode(PNG), PICTURE)
+
+
+def test_a_thread_that_waits_for_a_decoder_tells_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told = threading.Semaphore(0)
+    go_on = tmp_path / "go on"
+    replaced(monkeypatch, tmp_path, f"while not os.path.exists({str(go_on)!r}): time.sleep(0.01)")
+    with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as then:
+        then.callback(go_on.touch)
+
+        def watched() -> None:
+            with images.telling(told.release):
+                images.decode(PNG)
+
+        waiting = pool.submit(watched)
+        assert all(told.acquire(timeout=60) for _ in range(3))
+        go_on.touch()
+        with pytest.raises(ImageError):
+            waiting.result(60)
+    with ThreadPoolExecutor(1) as pool:  # and no other thread, nor this one later
+        assert getattr(wall._thread, "progress", None) is None
+        assert pool.submit(getattr, wall._thread, "progress", None).result() is None
 
 
 def test_a_decoder_is_kept_and_one_that_died_meanwhile_is_replaced() -> None:

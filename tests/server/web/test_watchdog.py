@@ -8,8 +8,11 @@ import time
 from pathlib import Path
 
 import httpx
+import numpy as np
+import pytest
 from websockets.asyncio.client import connect
 
+from detector.images import encode_png, wall
 from server.settings import Settings
 from server.streams.pool import LOOKS
 from server.streams.turns import SLOW_S
@@ -80,3 +83,22 @@ async def test_health_stays_quick_while_every_worker_hangs(model: FakeModel, tmp
         answers: list[httpx.Response] = await asyncio.gather(*pending)
         assert {answer.status_code for answer in answers} == {503}
         assert (await healthy(server, 503))["status"] == "hung"
+
+
+async def test_a_large_picture_in_its_decoder_is_no_hung_worker(
+    model: FakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / "slow.py"
+    again = f"runpy.run_path({str(wall._PROGRAM)!r}, run_name='__main__')"
+    slow.write_text(f"import runpy, time\ntime.sleep(1.5)\n{again}\n")
+    wall._close_all()
+    monkeypatch.setattr(wall, "_PROGRAM", slow)
+    async with serving(model, tmp_path, watchdog_s=0.5) as server, http(server) as client:
+        picture = encode_png(np.full((48, 64, 3), 50, np.uint8))
+        answer = await client.post("/predict", files={"file": ("a.png", picture)})
+        assert answer.status_code == 200, answer.text
+        assert (await client.get("/health")).status_code == 200
+        wall._close_all()
+        files = [("files", (f"{number}.png", picture)) for number in range(2)]
+        assert (await client.post("/calibrate", files=files)).status_code == 200
+    wall._close_all()
