@@ -25,6 +25,10 @@ SECRET = ("ACCESS_CODE", "CAMERAS", "ICE_SERVERS")
 """Settings whose values may hold credentials: errors do not repeat them."""
 
 
+MAX_UPLOAD_MB = 10_000
+"""No picture is larger, and so many bytes at once have to fit into memory."""
+
+
 class SettingsError(Exception):
     """A setting that cannot be used; the message names it and says what is taken."""
 
@@ -100,7 +104,7 @@ def read_settings(environment: Mapping[str, str] | None = None, env_file: Path =
     Raises:
         SettingsError: the first setting that cannot be used.
     """
-    config = Config(env_file if env_file.is_file() else None, os.environ if environment is None else environment)
+    config = _config(os.environ if environment is None else environment, env_file)
 
     def setting(name: str, cast: Callable[[str], T], default: T) -> T:
         text = config(name, default="")
@@ -122,7 +126,7 @@ def read_settings(environment: Mapping[str, str] | None = None, env_file: Path =
         image_size=setting("IMAGE_SIZE", _whole(64, 2048, multiple=16), default.image_size),
         threshold=setting("THRESHOLD", _positive, default.threshold),
         data_dir=setting("DATA_DIR", _path, default.data_dir),
-        max_upload_mb=setting("MAX_UPLOAD_MB", _positive, default.max_upload_mb),
+        max_upload_mb=setting("MAX_UPLOAD_MB", _megabytes, default.max_upload_mb),
         max_frame_megapixels=setting("MAX_FRAME_MEGAPIXELS", _megapixels, default.max_frame_megapixels),
         max_connections=setting("MAX_CONNECTIONS", _whole(16, 60_000), default.max_connections),
         max_connections_per_address=setting(
@@ -144,6 +148,22 @@ def read_settings(environment: Mapping[str, str] | None = None, env_file: Path =
     )
 
 
+def _config(environment: Mapping[str, str], env_file: Path) -> Config:
+    if not env_file.is_file():
+        return Config(environ=environment)
+    try:
+        return Config(env_file, environment, encoding="utf-8-sig")  # Windows' editors put a mark before the first name
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(f"{env_file.absolute()} cannot be read ({why}): save it as UTF-8 text, readable") from error
+
+
+def _megabytes(text: str) -> float:
+    if (value := _positive(text)) > MAX_UPLOAD_MB:
+        raise ValueError(f"it must be at most {MAX_UPLOAD_MB:g}")
+    return value
+
+
 def _megapixels(text: str) -> float:
     if (value := _positive(text)) > MAX_PIXELS / 1e6:
         raise ValueError(f"it must be at most {MAX_PIXELS / 1e6:g}")
@@ -151,7 +171,12 @@ def _megapixels(text: str) -> float:
 
 
 def _host(text: str) -> str:
-    return text.strip().removeprefix("[").removesuffix("]")  # as it stands in an address
+    host = text.strip().removeprefix("[").removesuffix("]")  # as it stands in an address
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise ValueError("it must be an address of this machine, or its name") from error
+    return host
 
 
 def _list(text: str) -> tuple[str, ...]:
@@ -198,7 +223,12 @@ def _cameras(text: str) -> tuple[PulledCamera, ...]:
 
 
 def _path(text: str) -> Path:
-    return Path(text).expanduser()
+    if "\0" in text:
+        raise ValueError("it must be a path")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError("it must be a path; there is no such user's home folder") from error
 
 
 def _positive(text: str) -> float:

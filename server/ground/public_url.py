@@ -62,7 +62,7 @@ def canonical_origin(text: str) -> str | None:
     if not found or scheme not in _DEFAULT_PORT:
         return None
     parsed = host_and_port(host, _DEFAULT_PORT[scheme])
-    if parsed is None:
+    if parsed is None or not 1 <= parsed[1] <= 65535:
         return None
     name, port = parsed
     return f"{scheme}://{name}" if port == _DEFAULT_PORT[scheme] else f"{scheme}://{name}:{port}"

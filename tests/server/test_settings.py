@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from server.settings import Settings, SettingsError, read_settings
@@ -66,11 +66,19 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         *[("RUNTIME", value) for value in ("tensorrt", "OpenVINO ")],
         *[("IMAGE_SIZE", value) for value in ("0", "100", "32", "4096", "big")],
         *[("THRESHOLD", value) for value in ("0", "-1", "nan", "inf", "high")],
-        *[("MAX_UPLOAD_MB", value) for value in ("0", "-5", "nan", "inf", "10MB")],
+        *[("MAX_UPLOAD_MB", value) for value in ("0", "-5", "nan", "inf", "10MB", "1e308")],
         *[("MAX_FRAME_MEGAPIXELS", value) for value in ("0", "-1", "nan", "65", "4K")],
+        *[("HOST", value) for value in ("a..b", "a" * 64, "\ud800")],
+        *[("DATA_DIR", value) for value in ("~nobody-of-this-name/data", "a\0b")],
         *[("WORKERS", value) for value in ("0", "65", "many")],
-        *[("PUBLIC_URL", value) for value in ("plant.example", "https://plant.example/?a", "ws://plant.example")],
-        *[("ALLOWED_ORIGINS", value) for value in ("*", "null", "hmi.plant", "https://hmi.plant/page")],
+        *[
+            ("PUBLIC_URL", value)
+            for value in ("plant.example", "https://plant.example/?a", "https://a:65536", "https://a:0")
+        ],
+        *[
+            ("ALLOWED_ORIGINS", value)
+            for value in ("*", "null", "hmi.plant", "https://hmi.plant/page", "https://a:65536")
+        ],
     ],
 )
 def test_a_setting_that_cannot_be_is_named_with_what_is_taken(name: str, value: str) -> None:
@@ -99,6 +107,26 @@ def test_any_env_file_is_settings_or_a_sentence(text: str) -> None:
             read_settings({}, file)
         except SettingsError as error:
             assert str(error)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "with a byte order mark"])
+def test_an_env_file_is_read_as_editors_save_it(mark: bytes, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(mark + b"WORKERS=3\r\nMODEL_CATEGORY=\xc3\xbc\r\n")
+    settings = read_settings({}, file)
+    assert (settings.workers, settings.model_category) == (3, "ü")
+
+
+@given(st.binary(max_size=100))
+@example(b"# Gr\xf6\xdfe\nWORKERS=3\n")
+def test_any_bytes_of_an_env_file_are_settings_or_a_sentence(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / ".env"
+        file.write_bytes(data)
+        try:
+            read_settings({}, file)
+        except SettingsError as error:
+            assert "UTF-8" in str(error)
 
 
 @pytest.mark.parametrize(
