@@ -139,7 +139,9 @@ class AccessMiddleware:
         with_code = bearer is not None
         if shown and _changes_something(scope) and not self._has_good_origin(scope, headers, without=with_code):
             return _other_site()
-        if not access and bearer is not None:
+        # What is open to everyone waits for nobody's turn: a monitor is told the status, as without the code.
+        in_turns = _is_open(scope) and self._wrong_codes.is_in_turns(_client_address(scope))
+        if not access and bearer is not None and not in_turns:
             if (refusal := await self._check_bearer(scope, bearer, code)) is not None:
                 return refusal
             access = True

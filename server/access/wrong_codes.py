@@ -76,6 +76,10 @@ class WrongCodes:
         source = self._sources.get(source_of(address))
         return source is not None and self._digest(code) in source.wrong
 
+    def is_in_turns(self, address: str) -> bool:
+        """Whether a code from this address would have to wait for its turn."""
+        return any(self._overdue(source_of(address)))
+
     def take_turn(self, address: str) -> float | None:
         """Seconds until a code from this address may be looked at; 0 within the allowance; None when too many wait."""
         name, now = source_of(address), self._clock()

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import urljoin
 
 import pytest
@@ -463,6 +464,18 @@ def test_the_right_code_enters_from_wherever_wrong_ones_came() -> None:
     assert [client.get("/api/streams", headers=BEARER).status_code for _ in range(45)] == [200] * 45
     assert client.get(f"/?code={CODE}").status_code == 303
     assert client.post("/enter", data={"code": CODE}).status_code == 303
+
+
+def test_a_monitor_behind_a_guesser_s_address_waits_for_nothing() -> None:
+    """What is open to everyone needs no code looked at: while codes have to wait there, the status alone is told."""
+    client = stranger()
+    assert client.get("/health", headers=BEARER).json()["access"] is True
+    for number in range(20):
+        client.get("/api/streams", headers={"Authorization": f"Bearer {wrong(number)}"})
+    taken: list[float | None] = []
+    with mock.patch.object(WrongCodes, "take_turn", lambda self, address: taken.append(0.0) or 0.0):
+        assert client.get("/health", headers=BEARER).json()["access"] is False
+    assert not taken
 
 
 def test_a_machine_with_an_old_code_is_no_guesser() -> None:
