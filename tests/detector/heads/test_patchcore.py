@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -164,12 +165,19 @@ def test_the_packaged_backbone_is_limited_by_patches_alone() -> None:
     assert teaching.MAX_NUMBERS // CHANNELS > teaching.MAX_PATCHES
 
 
+def folds_of_different(
+    kept: Sequence[int], count: int, holdout: float, random: np.random.Generator
+) -> list[teaching._Fold]:
+    """The folds of images of which none is a near-copy of another."""
+    return teaching._folds([{number} for number in kept], kept, count, holdout, random)
+
+
 @given(count=st.integers(MIN_IMAGES, 400), holdout=st.floats(0.001, 0.999), seed=st.integers(0, 100))
 @example(count=5, holdout=HOLDOUT, seed=0)
 @example(count=60, holdout=HOLDOUT, seed=0)
 def test_folds_are_disjoint_and_leave_enough_to_learn_from(count: int, holdout: float, seed: int) -> None:
     kept = list(range(0, count, -(-count // MAX_FRAMES)))
-    folds = teaching._folds(kept, count, holdout, np.random.default_rng(seed))
+    folds = [fold.scored for fold in folds_of_different(kept, count, holdout, np.random.default_rng(seed))]
     held_out = [index for fold in folds for index in fold]
     assert len(held_out) == len(set(held_out)) and set(held_out) <= set(kept)
     assert all(1 <= len(fold) <= count - 2 for fold in folds)
@@ -189,7 +197,7 @@ def test_no_held_out_image_was_in_the_bank_that_scores_it(monkeypatch: pytest.Mo
     monkeypatch.setattr(patchcore, "learn", spy)
     images = draw_parts(9)
     model = detector.fit(images, image_size=64, coreset_size=10_000, seed=3)
-    folds = teaching._folds(range(9), 9, HOLDOUT, np.random.default_rng(3))
+    folds = [fold.without for fold in folds_of_different(range(9), 9, HOLDOUT, np.random.default_rng(3))]
     assert len(banks) == len(folds) + 1
     for fold, bank in zip(folds, banks, strict=False):
         assert len(bank.memory_bank) == (9 - len(fold)) * 64
