@@ -87,8 +87,13 @@ class BoundedHTTP(HttpToolsProtocol):
             self._stopped()
             return
         except httptools.HttpParserUpgrade:
-            if self._should_upgrade():
+            if not self._should_upgrade():
+                return
+            if self.cycle is None or self.cycle.response_complete:
                 self.handle_websocket_upgrade()
+            else:  # whose answer would be written between the frames
+                self._why = 400, "a WebSocket was asked for before an earlier request was answered"
+                self._stopped()
             return
         self._head_bytes = 0 if self._got_on else self._head_bytes + len(data)
         if self._head_bytes > MAX_HEAD:

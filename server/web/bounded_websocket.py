@@ -36,6 +36,13 @@ FRAMES_A_TURN = 16
 """Frames read before others get their turn on the event loop."""
 
 
+_WORDS = b'{"error": "this is no WebSocket handshake: it is a GET request without a body"}'
+NO_HANDSHAKE = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
+    % (len(_WORDS), _WORDS)
+)
+
+
 class BoundedWebSocket(WebSocketsSansIOProtocol):
     """Reads frame by frame, only as fast as the application takes messages, and a few frames a turn of the event loop.
 
@@ -105,8 +112,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         if not self.handshake_initiated:
             super().data_received(data)
             if self.conn.handshake_exc is not None and not self.handshake_initiated:
-                # A head that websockets refuses (a header over 8 kB), and uvicorn forgets to answer.
-                self.transport.write(b"".join(self.conn.data_to_send()))
+                # What websockets refuses before it looks for a handshake (a header over 8 kB, a body, a POST), with an
+                # answer or without one, and uvicorn forgets to say.
+                self.transport.write(b"".join(self.conn.data_to_send()) or NO_HANDSHAKE)
+                self._connection.expects_input = True
                 self.transport.close()
             return
         self._lag.came(len(data))

@@ -80,7 +80,7 @@ async def read_form(
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise too_large
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise BadUpload(f"send multipart/form-data with the field {field!r}")
 
     async def counted() -> AsyncGenerator[bytes, None]:
@@ -106,6 +106,8 @@ async def read_form(
         raise crowded from error
     except MultiPartException as error:
         raise BadUpload(f"the multipart form cannot be read: {error.message}") from error
+    except UnicodeError as error:  # some of Python's codecs decode nothing, whatever comes
+        raise BadUpload("the multipart form's charset cannot be used: send UTF-8") from error
     except KeyError as error:  # a Content-Type without a boundary
         raise BadUpload("the multipart form has no boundary") from error
     share.finish()

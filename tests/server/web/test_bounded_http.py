@@ -45,6 +45,34 @@ async def test_a_few_requests_sent_ahead_are_all_answered(server: Running) -> No
         assert (await peer.rest()).count(b"HTTP/1.1 200 OK") == 10
 
 
+UPGRADE = (
+    b"GET /ws/live/a HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+async def test_no_answer_is_written_into_a_websocket(server: Running, model: FakeModel) -> None:
+    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + GOOD + b"\r\n--b--\r\n"
+    model.gate.clear()
+    async with Peer(server) as peer:
+        await peer.send(post("/predict", MULTIPART, f"Content-Length: {len(form)}") + form + UPGRADE + b"\r\n")
+        assert b"101 Switching Protocols" not in await peer.rest(), "the picture is not judged yet"
+    model.gate.set()
+    async with Peer(server) as peer:
+        await peer.send(GET)
+        await peer.reader.readuntil(b"}")
+        await peer.send(UPGRADE + b"\r\n")
+        assert b" 101 " in await peer.reader.readuntil(b"\r\n")
+
+
+@pytest.mark.parametrize("head", [UPGRADE, UPGRADE.replace(b"GET", b"POST")])
+async def test_what_is_nearly_a_handshake_is_answered(server: Running, head: bytes) -> None:
+    async with Peer(server) as peer:
+        await peer.send(head + b"Content-Length: 3\r\n\r\nabc")
+        answer = await peer.rest()
+        assert answer.startswith(b"HTTP/1.1 400 ") and b"no WebSocket handshake" in answer
+
+
 # --- heads ---
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 
 import pytest
@@ -114,3 +115,21 @@ def test_too_many_files_and_fields_are_refused() -> None:
 def test_a_file_without_a_name_gets_a_number() -> None:
     form, _ = read([part(b"x", 'form-data; name="file"; filename=""'), b"--b--\r\n"], MULTIPART)
     assert form.files[0].filename == "picture 1"
+
+
+@pytest.mark.parametrize("charset", ["undefined", "punycode", "idna", "hex", "no-such", "utf-16"])
+def test_any_charset_is_a_form_or_a_bad_upload(charset: str) -> None:
+    for name in ("file", "ü"):
+        body = (
+            part(b"a", f'form-data; name="{name}"; filename="\xfc.png"')
+            + part(b"\xff", 'form-data; name="k"')
+            + b"--b--\r\n"
+        )
+        with contextlib.suppress(BadUpload):
+            form, _ = read([body], {"Content-Type": f"multipart/form-data; boundary=b; charset={charset}"})
+            assert form.files[0].data == b"a"
+
+
+def test_a_media_type_is_taken_in_any_case() -> None:
+    form, _ = read([part(b"a") + b"--b--\r\n"], {"Content-Type": "Multipart/Form-Data; boundary=b"})
+    assert form.files[0].data == b"a"
