@@ -73,9 +73,15 @@ async def answer_error(request: Request, error: Exception) -> Response:
 
 
 async def answer_http_error(request: Request, error: Exception) -> Response:
-    """Starlette's own refusals (404, 405) in the same words as ours."""
+    """Starlette's own refusals (404, 405), saying what to do, as ours do."""
     status = getattr(error, "status_code", 500)
-    return JSONResponse({"error": HTTPStatus(status).phrase}, status, headers=getattr(error, "headers", None))
+    headers = getattr(error, "headers", None) or {}
+    words = HTTPStatus(status).phrase
+    if status == 404:
+        words = "there is nothing at this address: /docs lists what there is"
+    elif status == 405:
+        words = f"{request.method} is not taken here, but {headers.get('Allow', 'nothing')}: see /docs"
+    return JSONResponse({"error": words}, status, headers=headers)
 
 
 UPLOADS: dict[int, Reply | str] = {

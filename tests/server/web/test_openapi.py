@@ -55,6 +55,14 @@ def test_every_route_is_in_it(tmp_path: Path, document: dict[str, Any]) -> None:
     assert all(isinstance(route, WebSocketRoute | Mount) for route in others)
 
 
+async def test_the_page_sets_code_as_code(open_server: Running) -> None:
+    async with http(open_server) as client:
+        page = (await client.get("/docs")).text
+    assert "`" not in page
+    for code in ("raw_score", "WS /ws/live/NAME", "next", "GET /api/streams"):
+        assert f"<code>{code}</code>" in page, code
+
+
 class Checked:
     """A client that holds every answer against the document."""
 

@@ -462,13 +462,13 @@ async def test_what_is_not_there_is_not_found(server: Running) -> None:
             answer = await reader.read()
         writer.close()
         assert answer.startswith(b"HTTP/1.1 404 "), path
-        assert b'{"error":"Not Found"}' in answer, path
+        assert b'{"error":"there is nothing at this address: /docs lists what there is"}' in answer, path
 
 
 async def test_a_wrong_method_is_refused_in_the_same_words(client: httpx.AsyncClient) -> None:
     answer = await client.get("/predict")
     assert answer.status_code == 405
-    assert answer.json() == {"error": "Method Not Allowed"}
+    assert answer.json() == {"error": "GET is not taken here, but POST: see /docs"}
 
 
 async def test_an_unexpected_failure_tells_no_secrets(client: httpx.AsyncClient, model: FakeModel) -> None:
