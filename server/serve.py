@@ -24,6 +24,7 @@ from detector.folder_lock import FolderLock
 from server.access import AccessCodeError, load_code
 from server.ground import (
     DataDirectoryError,
+    Refusals,
     data_directory,
     is_any_address,
     names,
@@ -34,7 +35,7 @@ from server.ground import (
 )
 from server.https import CertificateError, Certificates, check_own, ensure, keep_fresh
 from server.settings import Settings, SettingsError, read_settings
-from server.web import BoundedHTTP, BoundedWebSocket, Connections, Door, Held, Refusals, Turns, phone_url
+from server.web import BoundedHTTP, BoundedWebSocket, Connections, Door, Held, Turns, phone_url
 
 log = logging.getLogger("defectvision.serve")
 

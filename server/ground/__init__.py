@@ -1,4 +1,5 @@
-"""What stands on the machine itself: its addresses, the data directory, private files, where the page's files are."""
+"""What stands on the machine itself: its addresses, the data directory, private files, where the page's files are, and
+what of strangers' doings is logged."""
 
 from server.ground import private_file
 from server.ground.data_directory import DataDirectoryError, data_directory
@@ -16,10 +17,12 @@ from server.ground.network_address import (
 )
 from server.ground.page_files import page_folder
 from server.ground.public_url import PublicURL, canonical_origin, host_and_port
+from server.ground.refusals import Refusals
 
 __all__ = [
     "DataDirectoryError",
     "PublicURL",
+    "Refusals",
     "canonical_origin",
     "data_directory",
     "host_and_port",

@@ -16,7 +16,6 @@ from server.web.pace import Turns
 from server.web.pages import Pages
 from server.web.phone import Phone, phone_url
 from server.web.predict import Predict
-from server.web.refusals import Refusals
 from server.web.stream_list import StreamList
 from server.web.uploads import uploads_held
 
@@ -35,7 +34,6 @@ __all__ = [
     "Pages",
     "Phone",
     "Predict",
-    "Refusals",
     "StreamList",
     "Turns",
     "answer_error",

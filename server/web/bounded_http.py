@@ -10,9 +10,9 @@ from typing import Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from server.ground import Refusals
 from server.web.connections import HEAD_S, LINGER_BYTES, LINGER_S, Connection
 from server.web.pace import MAX_LAG_S, MIN_RATE, Lag, Rate, Turns
-from server.web.refusals import Refusals
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request line with its headers, or of trailers behind a body."""

@@ -9,10 +9,10 @@ from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
 
+from server.ground import Refusals
 from server.web.connections import Connection
 from server.web.held import Held, Share
 from server.web.pace import MAX_LAG_S, MIN_RATE, Lag, Rate, Turns
-from server.web.refusals import Refusals
 
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
 

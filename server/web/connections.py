@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
-from server.ground import source_of
-from server.web.refusals import Refusals
+from server.ground import Refusals, source_of
 
 HEAD_S = 10.0
 """Within which a handshake must be done, and a request's head be there."""

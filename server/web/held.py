@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from server.web.refusals import Refusals
+from server.ground import Refusals
 
 
 class Held:

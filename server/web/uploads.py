@@ -10,9 +10,8 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from server.ground import source_of
+from server.ground import Refusals, source_of
 from server.web.held import Held, Share
-from server.web.refusals import Refusals
 
 MAX_CALIBRATION = 20
 """Of so many times the largest file is all of a calibration, at most."""

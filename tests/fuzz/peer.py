@@ -11,12 +11,12 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from server.ground import Refusals
 from server.web.bounded_http import BoundedHTTP
 from server.web.bounded_websocket import BoundedWebSocket
 from server.web.connections import Connections
 from server.web.held import Held
 from server.web.pace import Turns
-from server.web.refusals import Refusals
 
 MOST_SENT = 4_000_000
 """Bytes that no input is worth as an answer."""

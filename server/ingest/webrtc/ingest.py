@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from server.ground import Refusals, source_of
 from server.ingest.webrtc import aiortc_certificate, aiortc_receiver
 from server.ingest.webrtc.ice_servers import as_link, for_page, ice_server
 from server.ingest.webrtc.offer_limits import OfferLimits
@@ -123,6 +124,7 @@ class WebRTCIngest:
         self._connect_within = connect_within
         self._max_pixels = max_pixels
         self._limits = limits or OfferLimits()
+        self._refusals = Refusals()
         self._peers: dict[Peer, asyncio.Task[None]] = {}
         self._answering = 0
         self._closing = False
@@ -202,7 +204,7 @@ class WebRTCIngest:
         address = address_of(request)
         if wait_s := self._limits.wait_s(address):
             await asyncio.sleep(min(wait_s, REFUSED_AFTER_S))
-            logger.warning("too many WebRTC offers address=%s", address)
+            self._refusals.note("too many WebRTC offers", address)
             raise OfferRefused(429, "too many WebRTC offers: wait a moment before the next", wait_s)
 
     def _check_room(self, address: str) -> None:
@@ -298,7 +300,7 @@ def _shutting_down() -> OfferRefused:
 
 
 def address_of(request: Request) -> str:
-    return request.client.host if request.client else "unknown"
+    return source_of(request.client.host) if request.client else "unknown"
 
 
 async def read_offer(request: Request) -> bytes:

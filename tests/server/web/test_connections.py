@@ -14,11 +14,11 @@ from websockets.asyncio.client import connect
 
 from server import serve
 from server.app import create_app
-from server.ground import raise_limit, source_of
+from server.ground import Refusals, raise_limit, source_of
 from server.https import ensure
 from server.serve import configuration
 from server.settings import Settings
-from server.web import Connections, Refusals, connections, door
+from server.web import Connections, connections, door
 from server.web.connections import Connection
 from server.web.held import Held
 from server.web.pace import MAX_LAG_S, MIN_RATE, Lag

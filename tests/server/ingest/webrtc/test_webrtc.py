@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from OpenSSL import SSL
 from starlette.applications import Starlette
 
+from server.ground import source_of
 from server.ingest.webrtc import aiortc_receiver, consent, data_channel_limits
 from server.ingest.webrtc import ingest as webrtc
 from server.ingest.webrtc import peer as webrtc_peer
@@ -563,7 +564,7 @@ async def test_json_of_brackets_alone_is_refused() -> None:
             assert response.status_code == 422, response.text
 
 
-async def test_offers_by_the_hundred_are_refused_and_others_are_not() -> None:
+async def test_offers_by_the_hundred_are_refused_and_others_are_not(caplog: pytest.LogCaptureFixture) -> None:
     async with site() as here:
         offer = await here.sender().offer()
         for _ in range(ADDRESS_BURST):
@@ -571,9 +572,21 @@ async def test_offers_by_the_hundred_are_refused_and_others_are_not() -> None:
         response = await here.http.post("/webrtc/offer", json=offer)
         assert response.status_code == 429 and int(response.headers["Retry-After"]) >= 1
         assert "wait" in response.json()["error"]
+        await asyncio.gather(*(here.http.post("/webrtc/offer", json=offer) for _ in range(4)))
+        assert caplog.text.count("too many WebRTC offers") == 1, "a line a minute, not one each"
         transport = httpx.ASGITransport(app=Starlette(routes=here.ingest.routes), client=("10.0.0.9", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as other:
             assert (await other.post("/webrtc/offer", json=offer)).status_code == 200
+
+
+async def test_all_addresses_of_a_network_are_one_asker() -> None:
+    async with site() as here:
+        offer = await here.sender().offer()
+        for _ in range(ADDRESS_BURST):
+            here.ingest._limits.wait_s(source_of("2001:db8::1"))
+        transport = httpx.ASGITransport(app=Starlette(routes=here.ingest.routes), client=("2001:db8::2", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as neighbour:
+            assert (await neighbour.post("/webrtc/offer", json=offer)).status_code == 429
 
 
 async def test_the_oldest_that_never_connected_makes_room_for_another_of_its_address(
