@@ -224,6 +224,3 @@ _WORDS: dict[type[inspect.Type], str] = {
     inspect.BoolType: "true or false",
     inspect.NoneType: "null",
 }
-
-if __name__ == "__main__":
-    print(reference())
