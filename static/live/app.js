@@ -190,7 +190,7 @@ function showLink() {
   const state = health === null ? { phase: "reconnecting", words: "The server does not answer" } : link;
   $("connection").dataset.state = state?.phase ?? "closed";
   write("connection", state?.words ?? "Not connected");
-  write("transport", link?.transport ?? "");
+  write("transport", health === null ? "" : (link?.transport ?? ""));
 }
 
 function showCover() {

@@ -1,5 +1,7 @@
 // What lies over the picture while there is nothing to see: teaching, help with the camera, a notice about the connection.
 
+import { sentence } from "./pulled_camera.js";
+
 const $ = (id) => document.getElementById(id);
 
 /** Write `text` into the element `id`, only when it changed: screen readers and selections stay undisturbed. */
@@ -41,7 +43,7 @@ function fillNotice({ title, text, action }) {
 
 /** The notice for where things stand, or null when the picture should be seen. */
 export function noticeFor({ health, link, source, ownName, cameraOff, streamState, hasResult }) {
-  if (health?.status === "error") return { title: "Not ready to inspect", text: health.reason };
+  if (health?.status === "error") return { title: "Not ready to inspect", text: sentence(health.reason) };
   if (link?.phase === "replaced") {
     return { title: link.words, text: `Frames of “${ownName}” now come from there.`, action: "Use this device instead" };
   }

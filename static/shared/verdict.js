@@ -27,7 +27,7 @@ export function decide({ health, camera, link, streamState, streamName, trouble,
     const percent = Math.round((health.progress ?? 0) * 100);
     return { verdict: "TEACHING", word: `TEACHING ${percent} %`, detail: "The model is learning from good parts", stale: false };
   }
-  if (health?.status === "error") return { verdict: "ERROR", word: "NOT READY", detail: health.reason, stale: false };
+  if (health?.status === "error") return { verdict: "ERROR", word: "NOT READY", detail: health.reason[0].toUpperCase() + health.reason.slice(1), stale: false };
   if (camera && camera.state !== "live") {
     const detail = camera.problem?.title ?? (camera.state === "starting" ? "Starting the camera" : "Press Start camera");
     return { verdict: "NO_CAMERA", word: "NO CAMERA", detail, stale: false };
@@ -44,10 +44,16 @@ export function decide({ health, camera, link, streamState, streamName, trouble,
     const stale = age > STALE_AFTER_MS;
     const detail = stale
       ? `No result for ${Math.floor(age / 1000)} s`
-      : `Score ${result.score.toFixed(2)}, ${result.is_anomaly ? "above" : "below"} the threshold at 0.50`;
+      : besideThreshold(result);
     return { verdict: result.verdict, word: result.verdict, detail, stale };
   }
   return { verdict: "WAITING", word: "WAITING", detail: waitingFor({ health, link, streamState, streamName, trouble, result, age }), stale: false };
+}
+
+function besideThreshold({ score, is_anomaly }) {
+  const shown = score.toFixed(2);
+  const side = is_anomaly ? "above" : "below";
+  return shown === "0.50" ? `Score 0.50, just ${side} the threshold` : `Score ${shown}, ${side} the threshold at 0.50`;
 }
 
 function waitingFor({ health, link, streamState, streamName, trouble, result, age }) {

@@ -8,8 +8,18 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.page.visits import Open
 
-SCREENS = {"phone": (390, 844), "phone on its side": (844, 390), "tablet": (820, 1180), "desk": (1440, 900)}
+SCREENS = {
+    "phone": (390, 844),
+    "phone on its side": (844, 390),
+    "tablet": (820, 1180),
+    "panel": (1024, 768),
+    "desk": (1440, 900),
+}
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+CONTROLS_BESIDE = """(() => {
+  const place = document.querySelector(".controls");
+  return place.scrollWidth - place.clientWidth;
+})()"""
 NOTE_BOXES_AT_EACH_VERDICT = """() => {
   const verdict = document.getElementById("verdict");
   const parts = "header, main section, .verdict-line, .verdict-detail, .frame, .caption, #chart, dl, dd";
@@ -38,6 +48,7 @@ def test_the_page_fits_and_nothing_moves_when_the_verdict_changes(visit: Open, b
         seen = page.get_by_test_id("verdict").evaluate(SEEN)
         assert seen["ANOMALY"] == seen["NORMAL"], f"{screen}: something moves when the verdict changes"
         assert page.evaluate(SIDEWAYS) == 0, f"{screen}: the page scrolls sideways"
+        assert page.evaluate(CONTROLS_BESIDE) == 0, f"{screen}: the controls reach beyond their place"
         for part in ("picture", "verdict"):
             assert _visible(page, part) > 0.99, f"{screen}: the {part} is not seen without scrolling"
         if screen != "phone on its side":
