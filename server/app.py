@@ -171,7 +171,7 @@ def create_app(
     )
     # A redirect to the path with another slash would name whatever Host the request did.
     app.router.redirect_slashes = False
-    app.state.hub = hub
+    app.state.hub, app.state.pool = hub, pool
     return app
 
 

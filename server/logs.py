@@ -72,8 +72,10 @@ def _of(seen: dict[Key, _Seen], key: Key, now: float) -> _Seen:
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """Not what uvicorn says of every WebSocket that was refused before it was accepted, and answered in full."""
-    return "without completing handshake" not in record.getMessage()
+    """Not what uvicorn says of every WebSocket that was refused before it was accepted, and answered in full; nor, as
+    an error, that a stop waited for nobody."""
+    message = record.getMessage()
+    return "without completing handshake" not in message and not message.startswith("Cancel 0 running task(s)")
 
 
 def set_up() -> None:

@@ -147,6 +147,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if isinstance(self.config.app, Starlette):
             self.config.app.state.hub.close()
+            self.config.app.state.pool.stop_waiting()
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

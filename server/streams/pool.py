@@ -40,7 +40,7 @@ SHOWN_S = 10.0
 
 
 class PoolBusy(Exception):
-    """Too many single requests wait already."""
+    """Too many single requests wait already, or none is taken any more."""
 
 
 class Hung(Exception):
@@ -117,7 +117,7 @@ class InferencePool:
         self._requests: set[_Request] = set()
         self._requests_account = Account()
         self._running = False
-        self._closed = False
+        self._stopping = self._closed = False
 
     def start(self) -> None:
         """Begin to run jobs (there is a model now)."""
@@ -145,9 +145,11 @@ class InferencePool:
             progress: on which the work tells of its steps, if it has several.
 
         Raises:
-            PoolBusy: too many wait already.
+            PoolBusy: too many wait already, or the server stops.
             Hung: it was given up.
         """
+        if self._stopping:
+            raise _stopping()
         if refuse and len(self._requests) >= MAX_REQUESTS:
             raise PoolBusy("the server is busy: too many requests are waiting; try again in a second")
         if self._is_barred(self._requests_account) or self.is_stuck:
@@ -161,6 +163,13 @@ class InferencePool:
         finally:
             self._requests.discard(request)
             self._turns.withdraw(request)
+
+    def stop_waiting(self) -> None:
+        """Answer all who wait for a single request, now and from now on: the server stops."""
+        self._stopping = True
+        for request in self._requests:
+            if not request.result.done():
+                request.result.set_exception(_stopping())
 
     def close(self) -> None:
         """Take no more jobs. Work already in a thread ends by itself, unheard."""
@@ -290,6 +299,10 @@ class InferencePool:
         log.warning("a worker that hung came back at=%s then=its result was dropped", one.source.name)
         self.notify(one.source)
         self._pump()
+
+
+def _stopping() -> PoolBusy:
+    return PoolBusy("the server is stopping: try again when it is back")
 
 
 def _work(job: Job) -> Any:

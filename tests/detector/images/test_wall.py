@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -170,3 +171,16 @@ def _runs(pid: int) -> bool:
         return False
     stat = Path(f"/proc/{pid}/stat")
     return not stat.is_file() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not hasattr(signal, "alarm"), reason="this system has no alarm")
+def test_a_decoder_that_hangs_ends_itself_where_its_server_was_killed() -> None:
+    hanging = (
+        "from detector.images import far_side\n"
+        "def hang(*_):\n while True: pass\n"
+        "far_side.LONGEST_S, far_side._decode = 1, hang\n"
+        "far_side.main()\n"
+    )
+    request = b'{"name": "PNG", "bytes": 3, "max_pixels": 1, "values": false}\nabc'
+    ended = subprocess.run([sys.executable, "-c", hanging], input=request, cwd=ROOT, timeout=60, check=False)
+    assert ended.returncode == -signal.SIGALRM

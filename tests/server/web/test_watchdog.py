@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from starlette.applications import Starlette
 from websockets.asyncio.client import connect
 
 from detector.images import encode_png, wall
@@ -17,7 +18,7 @@ from server.settings import Settings
 from server.streams.pool import LOOKS
 from server.streams.turns import SLOW_S
 from server.words import Error, Result
-from tests.server.fakes import BAD, GOOD, WAIT_S, FakeModel, healthy, http, listed, receive, serving
+from tests.server.fakes import BAD, GOOD, WAIT_S, FakeModel, healthy, http, listed, receive, serving, until
 
 
 def test_what_hangs_is_noticed_within_five_seconds_as_it_comes() -> None:
@@ -102,3 +103,19 @@ async def test_a_large_picture_in_its_decoder_is_no_hung_worker(
         files = [("files", (f"{number}.png", picture)) for number in range(2)]
         assert (await client.post("/calibrate", files=files)).status_code == 200
     wall._close_all()
+
+
+async def test_a_picture_in_work_is_answered_when_the_server_stops(
+    model: FakeModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(model, tmp_path) as server, http(server) as client:
+        model.gate.clear()
+        app = server.server.config.app
+        assert isinstance(app, Starlette)
+        posted = asyncio.create_task(client.post("/predict", files={"file": ("a.png", GOOD)}))
+        await until(lambda: bool(app.state.pool._in_work))
+        await server.stop()
+        answer = await posted
+        assert (answer.status_code, "stopping" in answer.json()["error"]) == (503, True)
+        assert "Exception" not in caplog.text
+        model.gate.set()
