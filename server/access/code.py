@@ -9,7 +9,7 @@ import re
 import secrets
 from pathlib import Path
 
-from detector.files import set_aside
+from detector.files import read_at_most, set_aside
 from server.ground import private_file
 
 SHORTEST = 8
@@ -89,7 +89,7 @@ def _load_or_make(path: Path) -> str:
         if private_file.close_to_others(path):
             _log.warning("%s was open to other users of this machine; this was corrected.", path)
         # Longer than any code on purpose: a wrong file must not be cut into a code.
-        code = path.read_bytes()[: 2 * _LONGEST].decode("utf-8", "replace").strip()
+        code = read_at_most(path, 2 * _LONGEST).decode("utf-8", "replace").strip()
         if (fault := _fault(code)) is None:
             return code
         aside = set_aside(path)

@@ -12,7 +12,7 @@ import msgspec
 
 from detector import Calibration
 from detector.calibration import fault
-from detector.files import set_aside, write_atomically
+from detector.files import read_at_most, set_aside, write_atomically
 
 log = logging.getLogger("defectvision.calibration")
 
@@ -103,8 +103,7 @@ class Calibrations:
 
     def _read(self) -> Calibrated:
         try:
-            with self._path.open("rb") as file:
-                data = file.read(LARGEST_FILE + 1)
+            data = read_at_most(self._path, LARGEST_FILE + 1)
         except FileNotFoundError:
             return {}
         except OSError as error:

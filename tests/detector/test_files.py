@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.files import in_turn, remove_leftovers, set_aside, temporary_beside, write_atomically
+from detector.files import in_turn, read_at_most, remove_leftovers, set_aside, temporary_beside, write_atomically
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -134,3 +134,15 @@ def test_one_at_a_time_is_in_a_folder(tmp_path: Path) -> None:
         assert not inside.wait(0.2)
     assert inside.wait(20)
     waiting.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(OSError, match=r"no file|Is a directory"):
+            read_at_most(path, 10)
+    (tmp_path / "long").write_bytes(b"0123456789ab")
+    assert read_at_most(tmp_path / "long", 10) == b"0123456789"
+    with pytest.raises(FileNotFoundError):
+        read_at_most(tmp_path / "none", 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -211,3 +212,10 @@ def test_what_cannot_be_stored_is_not_in_force(tmp_path: Path, monkeypatch: pyte
         file.delete("hash", "openvino")
     assert file.get("hash", "openvino") == before
     assert (tmp_path / FILE).read_bytes() == data
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_place_of_the_file_does_not_hold_up_the_start(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "calibration.json")
+    warning = Calibrations(tmp_path).warning
+    assert warning is not None and "no file" in warning
