@@ -27,6 +27,15 @@ _FAR = 0.9
 _NEAREST_GREY_LEVELS = 1.5
 """And at the most, root mean square: what is farther apart is no copy, however different the others are."""
 
+_APART = 1.5
+"""Near-copies are a group of their own: whatever is not one of them is farther than this many times the distance by
+which they hang together. Parts in a precise fixture are near each other too, but at all distances, and holding out all
+that lie at rest would measure how unlike the rest of the line they are."""
+_LEVELS = 13
+"""Distances tried, each the next larger one by √2."""
+_BESIDE = 0.25
+"""Share of an image's distance to the nearest other chosen one up to which one that was not chosen is its copy."""
+
 _EXPLAINED = 6
 _BLOCK = 256
 """Pictures compared at once."""
@@ -67,23 +76,48 @@ def _groups(looks: Sequence[Look], chosen: Sequence[int]) -> list[set[int]]:
     if not between.size:
         return [{number} for number in chosen]
     near = min(_NEAR * float(np.quantile(between, _FAR)), _NEAREST_GREY_LEVELS)
-    found = _joined(distances <= near)
+    found = _apart(distances, near)
     members = [{chosen[place] for place in group} for group in found]
     group_of = {place: group for group, places in enumerate(found) for place in places}
+    reach = np.minimum(near, _BESIDE * _to_the_others(distances, found))
     others = sorted(set(range(len(looks))) - set(chosen))
     for start in range(0, len(others), _BLOCK):
         block = others[start : start + _BLOCK]
         to_chosen = _left_over(_centred([looks[number] for number in block]), bases)
         for number, there in zip(block, to_chosen, strict=True):
-            if there.min() <= near:  # few are, and the way back costs more
+            if (there <= reach).any():  # few are, and the way back costs more
                 apart = np.maximum(there, _left_over(pictures, _explained(looks[number]))[:, 0])
-                if apart.min() <= near:
-                    members[group_of[int(apart.argmin())]].add(number)
+                if apart[nearest := int(apart.argmin())] <= reach[nearest]:
+                    members[group_of[nearest]].add(number)
     return [
         part
         for group, places in zip(members, found, strict=True)
         for part in ([group] if 2 * len(group) <= len(looks) else [{chosen[place]} for place in places])
     ]
+
+
+def _apart(distances: NDArray[np.float64], near: float) -> list[list[int]]:
+    """Groups of places that hang together by at most ``near`` and lie apart from all others; singles for the rest."""
+    found: list[list[int]] = []
+    left = set(range(len(distances)))
+    for level in near * 0.5 ** (np.arange(_LEVELS) / 2):
+        for group in _joined(distances <= level):
+            inside = sorted(group)
+            outside = sorted(set(range(len(distances))) - set(inside))
+            if len(inside) < 2 or not left.issuperset(inside):
+                continue
+            if not outside or distances[np.ix_(inside, outside)].min() > _APART * level:
+                found.append(inside)
+                left.difference_update(inside)
+    return sorted([*found, *([place] for place in left)])
+
+
+def _to_the_others(distances: NDArray[np.float64], found: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """From each place to the nearest one that is not of its group; without end where there is none."""
+    others = distances.copy()
+    for places in found:
+        others[np.ix_(places, places)] = np.inf
+    return np.asarray(others.min(1))
 
 
 def _centred(looks: Sequence[Look]) -> NDArray[np.float64]:

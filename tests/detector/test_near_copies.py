@@ -52,6 +52,17 @@ def test_frames_of_a_part_belong_together_and_so_do_those_not_chosen() -> None:
     assert found(pictures, [0, 4, 5]) == by_part
 
 
+def test_parts_in_a_precise_fixture_are_no_copies_however_near() -> None:
+    """They are near each other at all distances: held out together, the bank would know nothing like them."""
+    random = np.random.default_rng(3)
+    grain = [cv2.GaussianBlur(random.normal(0, 1, (SIDE, SIDE)), (0, 0), 3) for _ in range(12)]
+    own = [2.5 * one / one.std() for one in grain]
+    at_rest = [part(0) + (share * one)[..., None] for one, share in zip(own, np.linspace(0.2, 1, 12), strict=True)]
+    elsewhere = [part(number) for number in range(20, 32)]
+    pictures = [np.clip(one, 0, 255).astype(np.uint8) for one in (*at_rest, *elsewhere)]
+    assert found(pictures) == [[number] for number in range(24)]
+
+
 def test_the_same_picture_twice_is_found_among_many() -> None:
     pictures = [part(number) for number in range(8)]
     assert found([*pictures, pictures[2]]) == [[0], [1], [2, 8], *([number] for number in range(3, 8))]

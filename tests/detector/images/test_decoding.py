@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -206,8 +207,9 @@ def test_16_bits_become_8_by_rounding_and_the_same_for_every_picture(suffix: str
 @pytest.mark.parametrize("colour", [True, False])
 def test_a_tiff_without_a_white_of_its_own_is_refused(type_: type, colour: bool) -> None:
     array = (picture() // 2 if colour else picture()[..., 0] // 2).astype(type_)
+    tifffile.imwrite(written := io.BytesIO(), array, photometric="rgb" if colour else "minisblack")
     with pytest.raises(ImageError, match="8 or 16 bits a channel"):
-        images.decode(cv2.imencode(".tiff", array)[1].tobytes(), formats=images.FILE_FORMATS)
+        images.decode(written.getvalue(), formats=images.FILE_FORMATS)
 
 
 def rgba(alpha: int) -> Image.Image:
