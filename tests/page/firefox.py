@@ -18,7 +18,7 @@ from tests.equipment import firefox
 
 START_S = 100.0
 ANSWER_S = 30.0
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 PREFERENCES = {
     "media.navigator.streams.fake": True,  # a camera whose picture changes its colour
