@@ -19,7 +19,7 @@ MAX_BYTES = 16 * 1024 * 1024
 BROKEN = "a JPEG came incomplete or damaged: check the network and its cables"
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
-_SCAN, _TEMPORARY = 0xDA, 0x01
+_SCAN, _TEMPORARY, _FIRST_SEGMENT = 0xDA, 0x01, 0xC0
 
 
 class Splitter:
@@ -87,6 +87,8 @@ class Splitter:
                 if kind == 0 and not self._in_scan:
                     return -len(_START)
                 self._position = at + 2
+            elif kind < _FIRST_SEGMENT:  # reserved: no picture has them
+                return -len(_START)
             elif at + 4 > len(data):
                 return None
             else:

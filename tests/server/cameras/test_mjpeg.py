@@ -216,9 +216,14 @@ def test_any_bytes_are_split_without_a_surprise(pieces: list[bytes]) -> None:
     for piece in pieces:
         for found in splitter.feed(piece):
             assert found is None or (found.startswith(b"\xff\xd8") and found.endswith(b"\xff\xd9"))
-    # Whatever it was: what comes next is found, at the latest as the second one.
+    # Whatever it was, what comes next is found: at the latest behind the longest segment that a head may announce.
     whole = jpeg(picture(20))
-    assert whole in list(splitter.feed(b"\xff\xd9" + whole + whole))
+    assert whole in list(splitter.feed(b"\xff\xd9" + whole * (2 + 65_535 // len(whole))))
+
+
+def test_markers_that_no_picture_has_swallow_none() -> None:
+    whole = jpeg(picture(20))
+    assert whole in split(b"\xff\xd8\xff\x02\xff\xd9" + whole + whole)
 
 
 class Locked(Answer):
