@@ -33,7 +33,7 @@ check: .venv/all
 
 lowest: .venv-lowest/all
 	.venv-lowest/bin/python -m tests.lowest --check
-	.venv-lowest/bin/python -m pytest --quick tests/detector tests/server
+	.venv-lowest/bin/python -m pytest tests/detector tests/server
 
 bench: .venv/all
 	@$(BIN)/python -m tests.equipment

@@ -9,6 +9,36 @@ import pytest
 EXTRAS = ("torch", "torchvision", "timm", "nncf", "anomalib")
 """Left out of a quick run also where they are installed: importing one takes longer than the tests that need it."""
 
+LEFT_OUT = {
+    "browser": ("tests/page/",),
+    "service": (
+        "tests/proxies/",
+        "tests/server/ingest/webrtc/test_gstreamer.py",
+        "tests/server/cameras/test_camera_network.py",
+    ),
+    "slow": (
+        "tests/fuzz/",
+        "tests/detector/light/",
+        "tests/detector/anomalib/",
+        "tests/detector/backbones/test_timm_backbone.py",
+        "tests/detector/runtimes/test_precision.py",
+        "tests/server/simulated_line/",
+        "tests/server/ingest/webrtc/test_offers.py",
+        "tests/server/ingest/webrtc/test_webrtc.py",
+        "tests/server/web/test_wrong_bytes.py",
+        "tests/server/test_network.py",
+        "tests/server/test_serve.py",
+        "tests/server/camera_process/",
+        "tests/training/anomalib/",
+        "tests/training/commands/",
+        "tests/training/compare/",
+        "tests/training/measure/test_lighting.py",
+        "tests/training/test_export.py",
+        "tests/training/test_benchmark.py",
+    ),
+}
+"""What a whole folder or module of tests needs."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="leave out extras, services, the browser and slow tests")
@@ -28,8 +58,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if "tests/page/" in item.path.as_posix():
-            item.add_marker("browser")
+        path = item.path.relative_to(config.rootpath).as_posix()
+        for mark, places in LEFT_OUT.items():
+            if path.startswith(places):
+                item.add_marker(mark)
     if not config.getoption("--quick"):
         return
     left_out = [item for item in items if any(map(item.get_closest_marker, ("browser", "service", "slow")))]
