@@ -60,7 +60,10 @@ async def websocket(port: int, path: str) -> Peer:
 def frame(head: int, data: bytes) -> bytes:
     """A masked frame; its mask is zero, so that the data stands as it is."""
     size = len(data)
-    length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+    if size < 126:
+        length = bytes([0x80 | size])
+    else:
+        length = b"\xfe" + size.to_bytes(2, "big") if size < 65536 else b"\xff" + size.to_bytes(8, "big")
     if size >= 1 << 16:
         length = b"\xff" + size.to_bytes(8, "big")
     return bytes([head]) + length + bytes(4) + data
