@@ -8,12 +8,15 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from server.settings import Settings, SettingsError, read_settings
 
 NAMES = [field.name.upper() for field in fields(Settings)]
+BUSY = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""On a busy machine any of these takes long once."""
 NOWHERE = Path("/nonexistent/.env")
 
 
@@ -86,6 +89,7 @@ def test_a_setting_that_cannot_be_is_named_with_what_is_taken(name: str, value: 
         read_settings({name: value}, NOWHERE)
 
 
+@BUSY
 @given(st.dictionaries(st.sampled_from(NAMES), st.text() | st.integers().map(str) | st.floats().map(str)))
 def test_any_environment_is_settings_or_a_sentence(environment: dict[str, str]) -> None:
     try:
@@ -98,6 +102,7 @@ def test_any_environment_is_settings_or_a_sentence(environment: dict[str, str]) 
         assert settings.max_upload_bytes >= 0
 
 
+@BUSY
 @given(st.text(st.characters(codec="utf-8"), max_size=200))
 def test_any_env_file_is_settings_or_a_sentence(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -117,6 +122,7 @@ def test_an_env_file_is_read_as_editors_save_it(mark: bytes, tmp_path: Path) -> 
     assert (settings.workers, settings.model_category) == (3, "ü")
 
 
+@BUSY
 @given(st.binary(max_size=100))
 @example(b"# Gr\xf6\xdfe\nWORKERS=3\n")
 def test_any_bytes_of_an_env_file_are_settings_or_a_sentence(data: bytes) -> None:
