@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib.abc import MetaPathFinder
+from types import ModuleType
 
 import pytest
 
@@ -40,6 +42,14 @@ LEFT_OUT = {
 """What a whole folder or module of tests needs."""
 
 
+class _NotInstalled(MetaPathFinder):
+    """Finds that no extra is installed. (An entry of None in ``sys.modules`` would do, but for scipy, which looks.)"""
+
+    def find_spec(self, fullname: str, path: object, target: ModuleType | None = None) -> None:
+        if fullname.partition(".")[0] in EXTRAS:
+            raise ModuleNotFoundError(f"{fullname} is an extra: left out of a quick run", name=fullname)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="leave out extras, services, the browser and slow tests")
 
@@ -52,8 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     }.items():
         config.addinivalue_line("markers", f"{name}: {what}; not part of --quick")
     if config.getoption("--quick"):
-        for name in EXTRAS:
-            sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _NotInstalled())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
