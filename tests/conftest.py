@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.abc import MetaPathFinder
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -63,6 +64,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{name}: {what}; not part of --quick")
     if config.getoption("--quick"):
         sys.meta_path.insert(0, _NotInstalled())
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A quick run does not even read what it leaves out."""
+    if not config.getoption("--quick"):
+        return None
+    path = collection_path.relative_to(config.rootpath).as_posix() + "/" * collection_path.is_dir()
+    return path.startswith(tuple(place for places in LEFT_OUT.values() for place in places)) or None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
