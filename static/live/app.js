@@ -124,7 +124,7 @@ function onresult(result) {
   streamState = "live";
   frameError = "";
   counters.add(result, at);
-  chart.add(result.score, result.is_anomaly, at);
+  chart.add(result, at);
   stage.draw(result);
   calibration.noteResult(result, at);
   calibration.showThreshold(result.threshold, result.threshold_source);

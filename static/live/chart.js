@@ -1,14 +1,22 @@
 // The scores of the last three minutes on a canvas. Anomalies are triangles above a stem, so shape tells them apart too.
+// The scale is the score's own: good parts near 0.1, the threshold at 0.5. Another threshold makes another scale, so the
+// line breaks there and the moment is marked.
+
+import { shownScore } from "../shared/verdict.js";
 
 const SPAN_MS = 180_000;
 const GAP_MS = 2_500; // no line across a pause
 const MARGIN = { left: 34, right: 10, top: 10, bottom: 22 };
 const THRESHOLD = 0.5;
+const GOOD = 0.1; // where the score puts the mean of the good parts
 const MARK_EVERY_PX = 13;
 
 export class ScoreChart {
   #canvas;
   #points = [];
+  #changes = []; // when another threshold came into force, milliseconds
+  #scale = 0; // counts them
+  #threshold = null; // in force with the last point: { raw, source }
   #colours = {};
 
   constructor(canvas) {
@@ -20,14 +28,23 @@ export class ScoreChart {
 
   clear() {
     this.#points = [];
+    this.#changes = [];
+    this.#threshold = null;
   }
 
-  /** `score` 0..1 at `now`, milliseconds. */
-  add(score, isAnomaly, now) {
-    this.#points.push({ at: now, score, isAnomaly });
+  /** A result that came at `now`, milliseconds. */
+  add(result, now) {
+    if (this.#threshold && this.#threshold.raw !== result.threshold) {
+      this.#changes.push(now);
+      this.#scale += 1;
+    }
+    this.#threshold = { raw: result.threshold, source: result.threshold_source };
+    const { score, is_anomaly: isAnomaly } = result;
+    this.#points.push({ at: now, score, isAnomaly, scale: this.#scale, shown: shownScore(result) });
     let old = 0;
     while (now - this.#points[old].at > SPAN_MS) old += 1;
     if (old > 0) this.#points.splice(0, old);
+    this.#changes = this.#changes.filter((at) => now - at <= SPAN_MS);
   }
 
   /** What the chart shows, in words. */
@@ -35,8 +52,9 @@ export class ScoreChart {
     const count = this.#points.length;
     if (count === 0) return "Chart of the scores; nothing inspected yet";
     const anomalies = this.#points.filter(({ isAnomaly }) => isAnomaly).length;
-    const latest = this.#points[count - 1].score.toFixed(2);
-    return `Chart of the scores of the last 3 minutes: ${count} results, ${anomalies} above the threshold, the latest ${latest}`;
+    const latest = this.#points[count - 1].shown;
+    const changed = this.#changes.length === 0 ? "" : `; the threshold changed ${this.#changes.length === 1 ? "once" : `${this.#changes.length} times`}`;
+    return `Chart of the scores of the last 3 minutes: ${count} results, ${anomalies} above the threshold, the latest ${latest}${changed}`;
   }
 
   draw(now) {
@@ -48,7 +66,8 @@ export class ScoreChart {
     const y = (score) => height - MARGIN.bottom - score * (height - MARGIN.top - MARGIN.bottom);
     this.#drawFrame(context, x, y, width, now);
     this.#drawScores(context, this.#columns(x), y);
-    this.#drawThresholdLabel(context, y);
+    this.#drawChanges(context, x, y, width);
+    this.#drawLabels(context, y);
   }
 
   #plotSize() {
@@ -71,10 +90,12 @@ export class ScoreChart {
     context.font = `12px ${getComputedStyle(this.#canvas).fontFamily}`;
     context.textBaseline = "middle";
     context.lineWidth = 1;
-    for (const score of [0, 1]) {
+    for (const score of [0, GOOD, 1]) {
       context.strokeStyle = this.#colours.line;
+      context.setLineDash(score === GOOD ? [1, 4] : []);
       line(context, MARGIN.left, y(score), width - MARGIN.right, y(score));
     }
+    context.setLineDash([]);
     context.fillStyle = this.#colours.muted;
     context.textAlign = "right";
     for (const score of [0, THRESHOLD, 1]) context.fillText(score.toFixed(1), MARGIN.left - 8, y(score));
@@ -88,23 +109,45 @@ export class ScoreChart {
     context.setLineDash([]);
   }
 
-  #drawThresholdLabel(context, y) {
-    context.textAlign = "left";
+  #drawLabels(context, y) {
+    this.#label(context, "Threshold", MARGIN.left + 4, y(THRESHOLD) + 11, "left");
+    if (this.#threshold && this.#threshold.source !== "uncalibrated") this.#label(context, "Good parts", MARGIN.left + 4, y(GOOD) - 9, "left");
+  }
+
+  #drawChanges(context, x, y, width) {
+    for (const at of this.#changes) {
+      const place = Math.round(x(at)) + 0.5;
+      context.strokeStyle = this.#colours.ink;
+      context.lineWidth = 1;
+      context.setLineDash([2, 3]);
+      context.beginPath();
+      context.moveTo(place, y(0));
+      context.lineTo(place, y(1));
+      context.stroke();
+      context.setLineDash([]);
+      const left = place > width - 120;
+      this.#label(context, "New threshold", place + (left ? -5 : 5), y(1) + 8, left ? "right" : "left");
+    }
+  }
+
+  // With a rim, so that scores behind the words do not swallow them.
+  #label(context, words, x, y, align) {
+    context.textAlign = align;
     context.lineWidth = 4;
-    context.strokeStyle = this.#colours.ground; // a rim, so that scores behind the word do not swallow it
-    context.strokeText("Threshold", MARGIN.left + 4, y(THRESHOLD) + 11);
+    context.strokeStyle = this.#colours.ground;
+    context.strokeText(words, x, y);
     context.fillStyle = this.#colours.muted;
-    context.fillText("Threshold", MARGIN.left + 4, y(THRESHOLD) + 11);
+    context.fillText(words, x, y);
   }
 
   // One column for each pixel: 3 minutes at 30 a second are more results than pixels.
   #columns(x) {
     const columns = [];
-    for (const { at, score, isAnomaly } of this.#points) {
+    for (const { at, score, isAnomaly, scale } of this.#points) {
       const place = Math.round(x(at));
       let column = columns[columns.length - 1];
-      if (!column || column.place !== place) {
-        column = { place, from: at, to: at, low: score, high: score, last: score, isAnomaly: false };
+      if (!column || column.place !== place || column.scale !== scale) {
+        column = { place, scale, from: at, to: at, low: score, high: score, last: score, isAnomaly: false };
         columns.push(column);
       }
       column.to = at;
@@ -123,7 +166,7 @@ export class ScoreChart {
     context.beginPath();
     let previous = null;
     for (const column of columns) {
-      if (!previous || column.from - previous.to > GAP_MS) context.moveTo(column.place, y(column.low));
+      if (!previous || column.from - previous.to > GAP_MS || column.scale !== previous.scale) context.moveTo(column.place, y(column.low));
       context.lineTo(column.place, y(column.high));
       context.lineTo(column.place, y(column.low));
       context.lineTo(column.place, y(column.last));

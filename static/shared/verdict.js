@@ -50,10 +50,17 @@ export function decide({ health, camera, link, streamState, streamName, trouble,
   return { verdict: "WAITING", word: "WAITING", detail: waitingFor({ health, link, streamState, streamName, trouble, result, age }), stale: false };
 }
 
-function besideThreshold({ score, is_anomaly }) {
-  const shown = score.toFixed(2);
-  const side = is_anomaly ? "above" : "below";
+function besideThreshold(result) {
+  if (result.threshold_source === "uncalibrated") return "There is no threshold yet: calibrate";
+  const shown = shownScore(result);
+  const side = result.is_anomaly ? "above" : "below";
   return shown === "0.50" ? `Score 0.50, just ${side} the threshold` : `Score ${shown}, ${side} the threshold at 0.50`;
+}
+
+/** The score of a result in two digits, on the side of 0.50 where its verdict is: rounding alone would cross over. */
+export function shownScore({ score, is_anomaly }) {
+  const rounded = Number(score.toFixed(2));
+  return (is_anomaly ? Math.max(0.5, rounded) : Math.min(0.49, rounded)).toFixed(2);
 }
 
 function waitingFor({ health, link, streamState, streamName, trouble, result, age }) {
