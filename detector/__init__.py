@@ -5,12 +5,12 @@ detection = model.detect(frame)     # .score, .anomaly_map
 model.save("bottle"); detector.load("bottle")
 """
 
-from detector.calibration import Calibration, calibrate
 from detector.errors import DetectorError, ImageError, ModelError
 from detector.model import Detector
 from detector.score import Detection
 from detector.taught_model import TaughtModel, load, load_taught
 from detector.teaching import PRESETS, Preset, fit
+from detector.thresholds import Calibration, calibrate
 
 __all__ = [
     "PRESETS",

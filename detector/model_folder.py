@@ -33,12 +33,12 @@ from detector.backbones import (
     load_backbone,
     patch_grid,
 )
-from detector.calibration import MAX_K
 from detector.errors import ModelError
 from detector.files import in_turn, remove_leftovers, sync_folder, temporary_beside, write_atomically
 from detector.heads import METHODS, NearestNeighbour
 from detector.light import AnyHead, head_from, ordinary, tensors_of
 from detector.region import Region
+from detector.thresholds import follows
 
 FORMAT_VERSION = 3
 MANIFEST = "manifest.json"
@@ -53,8 +53,6 @@ DEFINITIONS = {"pooling": POOLING, "score": score.DEFINITION}
 
 _NAMED_BY_HASH = ("memory_bank-*.safetensors", "backbone-*")
 _SOFTWARE = ("defectvision", "openvino", "numpy", "opencv-python-headless")
-
-ROUNDING = 1e-6
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
@@ -299,13 +297,13 @@ def _makes_sense(layer: Layer) -> bool:
 
 
 def _follows(threshold: float, scores: list[float]) -> bool:
-    """Whether a threshold can be mean + k·std of the scores; whatever it is where there are none."""
+    """Whether a threshold can be made of the scores; whatever it is where there are none."""
     if not all(0 <= score < math.inf for score in scores):
         return False
     if len(scores) < 2:
         return True
     mean, std = statistics.fmean(scores), statistics.stdev(scores)
-    return mean * (1 - ROUNDING) <= threshold <= (mean + MAX_K * std) * (1 + ROUNDING)
+    return follows(threshold, mean, std)
 
 
 def _read_checked(file: Path, sha256: str) -> bytes:

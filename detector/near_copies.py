@@ -67,6 +67,16 @@ def groups(looks: Sequence[Look], chosen: Sequence[int]) -> list[set[int]]:
         return _groups(looks, chosen)
 
 
+def typical_distance(looks: Sequence[Look]) -> float:
+    """Median of the distances between images, two or more: root mean square in grey levels of what a lamp and a trigger
+    do not explain."""
+    with threadpool_limits(1, "blas"):
+        bases = np.concatenate([_explained(look) for look in looks], 1)
+        one_way = _left_over(_centred(looks), bases)
+    distances = np.maximum(one_way, one_way.T)
+    return float(np.median(distances[~np.eye(len(looks), dtype=np.bool_)]))
+
+
 def _groups(looks: Sequence[Look], chosen: Sequence[int]) -> list[set[int]]:
     bases = np.concatenate([_explained(looks[number]) for number in chosen], 1)
     pictures = _centred([looks[number] for number in chosen])

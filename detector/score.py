@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 SMOOTHING_SIGMA = 1.0
 """Of the Gaussian over the distance map, in patches. Smoothing before the maximum is worth several points of AUROC on
 small parts: one odd patch is noise, a cluster is a defect."""
+
+_LOGIT = math.log(0.9 / 0.1)
 
 DEFINITION = "maximum of the patch-distance map after a Gaussian of sigma 1 patch"
 
@@ -34,9 +37,17 @@ def to_detection(distances: NDArray[np.float32]) -> Detection:
     return Detection(float(anomaly_map.max()), anomaly_map)
 
 
-def display_score(raw_score: float, threshold: float) -> float:
-    """0..1 for display only: half the share of the threshold, cut at 1, so 0.5 is at the threshold."""
-    return min(1.0, max(0.0, 0.5 * raw_score / threshold))
+def display_score(raw_score: float, threshold: float, typical: float = math.nan) -> float:
+    """0..1 for display only: 0.1 for a typical good part, 0.5 at the threshold, 0.9 as far beyond it; a logistic curve.
+
+    Args:
+        raw_score: of the frame.
+        threshold: raw, in force.
+        typical: mean of the raw scores of good parts; where it is unknown, or not below the threshold, half of that.
+    """
+    if not typical < threshold:
+        typical = threshold / 2
+    return 1 / (1 + math.exp(min(500.0, _LOGIT * (threshold - raw_score) / (threshold - typical))))
 
 
 def heat(anomaly_map: NDArray[np.float32], threshold: float, *, at_threshold: int = 128) -> NDArray[np.uint8]:

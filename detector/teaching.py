@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from detector import model_folder, near_copies, region
 from detector.backbones import AnyBackbone, Features, load_backbone, quantise
-from detector.calibration import DEFAULT_K, calibrate
 from detector.errors import ModelError
 from detector.heads import Head, KeptDirections, Projection, learn_projection, padim, patchcore
 from detector.images import BGRImage
@@ -30,6 +29,7 @@ from detector.light import (
 from detector.runtimes import Precision, Runtime, runtime
 from detector.score import to_detection
 from detector.taught_model import TaughtModel
+from detector.thresholds import calibrate
 
 Method = Literal["patchcore", "padim"]
 PresetName = Literal["fast", "balanced", "fine"]
@@ -167,7 +167,7 @@ def fit(
     steps = _steps(report, (len(folds) + 1) * (2 if light_blind else 1))
     head: AnyHead
     head, scores = learner.validated(folds, engine, size, steps)
-    threshold = calibrate(scores, DEFAULT_K).threshold
+    threshold = calibrate(scores).threshold
     if light_blind:
         blind, others = replace(learner, directions=blinded).validated(folds, engine, size, steps)
         ratio = np.array([blind_ratio(scores, others)], np.float32)

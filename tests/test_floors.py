@@ -22,10 +22,10 @@ FLOORS = ("detector", "training", "server")
 
 LEVELS: dict[str, tuple[set[str], ...]] = {
     "detector": (
-        {"errors", "files", "folder_lock", "score", "calibration", "quiet_openvino"},
+        {"errors", "files", "folder_lock", "score", "quiet_openvino"},
         {"images"},
         {"model", "region", "near_copies", "backbones"},
-        {"heads"},
+        {"heads", "thresholds"},
         {"light"},
         {"runtimes"},
         {"model_folder"},

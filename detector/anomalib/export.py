@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.anomalib.graph import Infer, compile_raw
-from detector.calibration import calibrate
 from detector.errors import ModelError
 from detector.files import write_atomically
 from detector.images import BGRImage
 from detector.model_folder import is_model_folder
 from detector.region import full
 from detector.score import Detection
+from detector.thresholds import calibrate
 
 RUNTIME = "anomalib-openvino"
 SIDECAR = "defectvision.json"

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from detector import Calibration
-from detector.calibration import fault
 from detector.files import read_at_most, set_aside, write_atomically
+from detector.thresholds import fault
 
 log = logging.getLogger("defectvision.calibration")
 
@@ -74,6 +74,7 @@ class Calibrations:
         Raises:
             OSError: it could not be written; nothing has changed then.
         """
+        assert calibration.k is not None, "nothing asks for a target yet"
         stored = StoredCalibration(
             threshold=float(calibration.threshold),  # a whole number would be read as another text than it was written
             mean=float(calibration.mean),

@@ -14,8 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from detector import Calibration, Detector, ImageError
-from detector.calibration import DEFAULT_K, MAX_K
 from detector.images import decode
+from detector.thresholds import DEFAULT_K, MAX_K, MIN_K
 from server.inspection import Inspection
 from server.settings import Settings
 from server.streams import MAX_FRAMES, MAX_SECONDS, InferencePool, Streams, normal_scores
@@ -40,7 +40,10 @@ NOT_STORED: dict[int, Reply | str] = {
     507: "the data directory cannot be written; nothing was changed",
 }
 _K = Parameter(
-    "k", "query", "threshold = mean + k · std", {"type": "number", "minimum": 0, "maximum": MAX_K, "default": DEFAULT_K}
+    "k",
+    "query",
+    "threshold = mean + k · std",
+    {"type": "number", "minimum": MIN_K, "maximum": MAX_K, "default": DEFAULT_K},
 )
 
 
@@ -75,7 +78,7 @@ class Calibrate:
                         "files": {"type": "array", "items": BYTES, "minItems": 2, "maxItems": MAX_CALIBRATION_IMAGES},
                         "k": {
                             "type": "number",
-                            "minimum": 0,
+                            "minimum": MIN_K,
                             "maximum": MAX_K,
                             "description": "before that in the address",
                         },
@@ -172,6 +175,7 @@ class Calibrate:
             )
         elif calibration.std == 0:
             warning = "all pictures have the same score: they look like one picture sent again and again; take others"
+        assert calibration.k is not None, "nothing asks for a target yet"
         return Calibrated(
             new_threshold=calibration.threshold,
             mean_score=calibration.mean,
@@ -197,8 +201,8 @@ async def _stored(change: Callable[[], T]) -> T:
 
 def _k(text: str | None) -> float:
     k = DEFAULT_K if text is None else float_or_nan(text)
-    if not 0 <= k <= MAX_K:
-        raise Refused(422, f"k is {text!r}: it must be a number from 0 to {MAX_K:g}")
+    if not MIN_K <= k <= MAX_K:
+        raise Refused(422, f"k is {text!r}: it must be a number from {MIN_K:g} to {MAX_K:g}")
     return k
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -29,17 +31,22 @@ def test_an_even_map_keeps_its_value_up_to_the_corners() -> None:
     assert to_detection(np.full((8, 8), 3, np.float32)).anomaly_map == pytest.approx(3)
 
 
-@given(positive, positive, positive)
-def test_display_score_rises_with_the_raw_score_and_stays_between_0_and_1(a: float, b: float, threshold: float) -> None:
+@given(positive, positive, positive, positive | st.just(math.nan))
+def test_display_score_rises_with_the_raw_score_and_stays_between_0_and_1(
+    a: float, b: float, threshold: float, typical: float
+) -> None:
     low, high = sorted((a, b))
-    assert 0 <= display_score(low, threshold) <= display_score(high, threshold) <= 1
+    assert 0 <= display_score(low, threshold, typical) <= display_score(high, threshold, typical) <= 1
 
 
 @given(positive)
 def test_display_score_is_a_half_at_the_threshold(threshold: float) -> None:
-    assert display_score(threshold, threshold) == 0.5
-    assert display_score(0, threshold) == 0
-    assert display_score(2 * threshold, threshold) == display_score(9 * threshold, threshold) == 1
+    for typical in (0.8 * threshold, 0.1 * threshold):
+        assert display_score(typical, threshold, typical) == pytest.approx(0.1)
+        assert display_score(threshold, threshold, typical) == 0.5
+        assert display_score(2 * threshold - typical, threshold, typical) == pytest.approx(0.9)
+    for unknown in (math.nan, threshold, 2 * threshold):
+        assert display_score(0.5 * threshold, threshold, unknown) == pytest.approx(0.1)
 
 
 @given(positive)

@@ -86,7 +86,7 @@ def calibration_file(data: bytes) -> None:
     import tempfile
     from pathlib import Path
 
-    from detector.calibration import fault
+    from detector.thresholds import fault
     from server.inspection.calibrations import FILE, Calibrations
 
     with tempfile.TemporaryDirectory() as folder:

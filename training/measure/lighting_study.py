@@ -18,7 +18,6 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from detector import region
 from detector.backbones import Features, load_backbone
-from detector.calibration import DEFAULT_K, calibrate
 from detector.errors import ModelError
 from detector.heads import NearestNeighbour, half_squares, learn_projection, patchcore, quantised
 from detector.images import BGRImage
@@ -38,6 +37,7 @@ from detector.light import (
 )
 from detector.runtimes import runtime
 from detector.score import to_detection
+from detector.thresholds import calibrate
 from training.measure import metrics
 from training.measure.lighting import CONDITIONS, Lamp, moved
 
@@ -112,7 +112,7 @@ class _Bank:
 
     @property
     def threshold(self) -> float:
-        return calibrate(self.held_out, DEFAULT_K).threshold
+        return calibrate(self.held_out).threshold
 
     @cached_property
     def _entries(self) -> NDArray[np.float32]:

@@ -12,8 +12,8 @@ import detector
 from detector import ModelError, TaughtModel
 from detector.backbones.efficientnet_lite import GraphBackbone, load_backbone
 from detector.backbones.quantisation import quantise
-from detector.calibration import calibrate
 from detector.runtimes.runtime import PRECISIONS, Precision, runtime
+from detector.thresholds import calibrate
 from tests.detector.parts import draw_part, draw_parts
 
 

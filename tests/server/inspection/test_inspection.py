@@ -41,8 +41,8 @@ def test_without_a_model_the_reason_is_given(tmp_path: Path) -> None:
 def test_a_frame_gets_its_verdict(tmp_path: Path, model: FakeModel) -> None:
     made = inspection(tmp_path, model)
     good, bad = made.inspect(partial(decode, GOOD)), made.inspect(partial(decode, BAD))
-    assert (good.verdict, good.raw_score, good.score) == ("NORMAL", 50, 0.25)
-    assert (bad.verdict, bad.raw_score, bad.score) == ("ANOMALY", 150, 0.75)
+    assert (good.verdict, good.raw_score, good.score) == ("NORMAL", 50, pytest.approx(0.1))
+    assert (bad.verdict, bad.raw_score, bad.score) == ("ANOMALY", 150, pytest.approx(0.9))
     assert good.threshold == Threshold(THRESHOLD, "model")
     assert set(good.heatmap.ravel()) == {64} and set(bad.heatmap.ravel()) == {192}
     assert good.picture is None

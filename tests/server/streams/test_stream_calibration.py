@@ -55,7 +55,7 @@ async def test_a_threshold_far_above_the_model_s_is_questioned(model: FakeModel,
         ("/api/streams/robot/calibrate?n=1", 422, "from 2 to 200"),
         ("/api/streams/robot/calibrate?n=x", 422, "from 2 to 200"),
         ("/api/streams/robot/calibrate?seconds=nan", 422, "from 0 to 600"),
-        ("/api/streams/robot/calibrate?k=-1", 422, "from 0 to 100"),
+        ("/api/streams/robot/calibrate?k=-1", 422, "from 1 to 10"),
     ],
 )
 async def test_what_cannot_be_done_is_said(

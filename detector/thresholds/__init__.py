@@ -1,0 +1,49 @@
+"""All that is known of thresholds: rules that place them, what they promise, and whether a capture can make one."""
+
+from detector.thresholds.independence import independent_parts
+from detector.thresholds.judgement import Histogram, Judgement, Margin, judge
+from detector.thresholds.promises import CONFIDENCE, MIN_PARTS, Promise, kept
+from detector.thresholds.rules import (
+    DEFAULT_K,
+    DEFAULT_RULE,
+    MAX_K,
+    MAX_ONE_IN,
+    MIN_K,
+    MIN_ONE_IN,
+    AtMost,
+    Calibration,
+    KSigma,
+    Rule,
+    calibrate,
+    checked,
+    fault,
+    follows,
+)
+from detector.thresholds.suspects import Suspect
+
+__all__ = [
+    "CONFIDENCE",
+    "DEFAULT_K",
+    "DEFAULT_RULE",
+    "MAX_K",
+    "MAX_ONE_IN",
+    "MIN_K",
+    "MIN_ONE_IN",
+    "MIN_PARTS",
+    "AtMost",
+    "Calibration",
+    "Histogram",
+    "Judgement",
+    "KSigma",
+    "Margin",
+    "Promise",
+    "Rule",
+    "Suspect",
+    "calibrate",
+    "checked",
+    "fault",
+    "follows",
+    "independent_parts",
+    "judge",
+    "kept",
+]

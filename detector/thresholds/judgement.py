@@ -1,0 +1,197 @@
+"""What is to be thought of a capture before its threshold is in force."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from detector import near_copies
+from detector.thresholds.independence import independent_parts
+from detector.thresholds.promises import MIN_PARTS
+from detector.thresholds.rules import AtMost, Calibration, Rule, calibrate, checked
+from detector.thresholds.suspects import Suspect, suspects
+
+_BINS = 24
+_STILL_PARTS = 3.0
+"""Independent parts below which frames are those of one that lies still."""
+_STILL_SPREAD = 0.2
+"""Of the spread that teaching found from part to part: frames that differ less show one part."""
+_STILL_GREY_LEVELS = 0.5
+"""Median distance of small pictures from each other, once lamp and trigger are taken out, of one part lying still."""
+_BLANK_GREY_LEVELS = 1.0
+"""Contrast of a small picture that shows nothing."""
+_HIGHER = 1.5
+"""Times the middle score of teaching: from there on the capture shows something else than what was taught."""
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of scores between neighbouring ``edges`` (raw, one more than counts): of the capture, of teaching."""
+
+    edges: tuple[float, ...]
+    captured: tuple[int, ...]
+    taught: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Margin:
+    """Raw scores: the highest of the good parts, the lowest of the known defects."""
+
+    highest_good: float
+    lowest_defect: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is to be thought of a capture.
+
+    ``calibration``: of all frames, near-copies counted once; nothing where the capture is ``refused`` and none could be
+    made. ``without_suspects``: the same but for the suspects; nothing without suspects, or where too few frames are
+    left. ``refused``: why it cannot be set at all. ``warnings``: why it should not be set unseen. ``now_rejected`` and
+    ``then_rejected``: of the last ``of`` frames inspected, by the threshold in force and by the new one (without
+    suspects, if there are any).
+    """
+
+    calibration: Calibration | None
+    without_suspects: Calibration | None
+    suspects: tuple[Suspect, ...]
+    refused: str | None
+    warnings: tuple[str, ...]
+    histogram: Histogram
+    now_rejected: int
+    then_rejected: int
+    of: int
+    margin: Margin | None
+
+
+def judge(
+    scores: Sequence[float],
+    rule: Rule,
+    *,
+    in_force: float | None,
+    taught: Sequence[float] = (),
+    recent: Sequence[float] = (),
+    defects: Sequence[float] = (),
+    looks: Sequence[near_copies.Look] | None = None,
+) -> Judgement:
+    """Judge a capture of frames of good parts.
+
+    Args:
+        scores: raw, in the order the frames were taken.
+        rule: where the threshold shall lie.
+        in_force: the threshold in force, raw; nothing where there is none.
+        taught: raw scores of the good parts held out at teaching.
+        recent: raw scores of the frames inspected last.
+        defects: raw scores of parts known to be defective.
+        looks: a small picture of each frame (:func:`detector.near_copies.look_of`), or nothing.
+
+    Raises:
+        ValueError: the rule cannot be, a score is not finite, or there is not a look for each score.
+    """
+    checked(rule)
+    if looks is not None and len(looks) != len(scores):
+        raise ValueError(f"{len(looks)} pictures do not fit to {len(scores)} scores")
+    if not all(np.isfinite(np.asarray(values, np.float64)).all() for values in (scores, taught, recent, defects)):
+        raise ValueError("a score is not a finite number")
+    refused = _refusal(scores, rule, taught, looks)
+    different = _different(scores, looks)
+    found = suspects(scores, in_force) if len(scores) > 1 else ()
+    apart = {suspect.index for suspect in found}
+    calibration = without = None
+    try:
+        calibration = calibrate([scores[index] for index in different], rule, defects=defects)
+    except ValueError as error:
+        refused = refused or str(error)
+    if found and not refused:
+        good = [scores[index] for index in different if index not in apart]
+        try:
+            without = calibrate(good, rule, defects=defects)
+        except ValueError:
+            without = None  # what is left says too little: there is nothing to offer
+    then = without or calibration
+    clear = [score for index, score in enumerate(scores) if index not in apart]
+    return Judgement(
+        calibration,
+        without,
+        found,
+        refused,
+        _warnings(clear, found, taught, in_force),
+        _histogram(scores, taught, in_force, then),
+        sum(score > in_force for score in recent) if in_force is not None else len(recent),
+        sum(score > then.threshold for score in recent) if then else len(recent),
+        len(recent),
+        Margin(max(clear), min(defects)) if len(defects) and clear else None,
+    )
+
+
+def _refusal(
+    scores: Sequence[float], rule: Rule, taught: Sequence[float], looks: Sequence[near_copies.Look] | None
+) -> str | None:
+    if len(scores) < 2:
+        return f"{len(scores)} frames are too few: take at least 2, 20 or more are better"
+    if looks is not None and float(np.median([look.astype(np.float32).std() for look in looks])) < _BLANK_GREY_LEVELS:
+        return "the frames show nothing: uncover the lens, check light and camera, then capture again"
+    spread = float(np.std(scores, ddof=1))
+    usual = float(np.std(taught, ddof=1)) if len(taught) >= MIN_PARTS else 0.0
+    still = (
+        (looks is not None and _still(looks))
+        or (len(scores) >= MIN_PARTS and (independent_parts(scores) < _STILL_PARTS or spread < _STILL_SPREAD * usual))
+        or spread <= 1e-6 * abs(float(np.mean(scores)))
+    )
+    if still:
+        return "the frames show one part lying still: let different good parts pass while capturing"
+    if isinstance(rule, AtMost) and (worth := independent_parts(scores)) < MIN_PARTS:
+        return (
+            f"the frames are worth about {worth:.0f} independent parts, and a target needs at least {MIN_PARTS}: "
+            "capture more parts, or set the threshold by mean + k·std"
+        )
+    return None
+
+
+def _still(looks: Sequence[near_copies.Look]) -> bool:
+    return len(looks) > 2 and near_copies.typical_distance(looks) < _STILL_GREY_LEVELS
+
+
+def _different(scores: Sequence[float], looks: Sequence[near_copies.Look] | None) -> list[int]:
+    """One frame of each group of near-copies, the first; all frames where there are no looks."""
+    every = list(range(len(scores)))
+    if looks is None or len(looks) < 3:
+        return every
+    return sorted(min(group) for group in near_copies.groups(looks, every))
+
+
+def _warnings(
+    scores: Sequence[float], found: Sequence[Suspect], taught: Sequence[float], in_force: float | None
+) -> tuple[str, ...]:
+    warnings = []
+    if found:
+        one = len(found) == 1
+        warnings.append(
+            f"{len(found)} {'frame looks' if one else 'frames look'} like {'a defect' if one else 'defects'}: look at "
+            f"{'it' if one else 'them'}, and leave out what is not good"
+        )
+    if scores and in_force is not None and sum(score > in_force for score in scores) >= len(scores) / 2:
+        warnings.append(
+            "most of the frames lie above the threshold in force: are these good parts of the kind that was taught, "
+            "in the light they were taught in?"
+        )
+    elif scores and len(taught) and float(np.median(scores)) > _HIGHER * float(np.median(taught)):
+        times = float(np.median(scores)) / float(np.median(taught))
+        warnings.append(
+            f"the scores are {times:.1f} times those of teaching: if light, camera or parts have changed, teach again"
+        )
+    return tuple(warnings)
+
+
+def _histogram(
+    scores: Sequence[float], taught: Sequence[float], in_force: float | None, then: Calibration | None
+) -> Histogram:
+    shown = [*scores, *taught, *([in_force] if in_force is not None else []), *([then.threshold] if then else [])]
+    low, high = (min(shown), max(shown)) if shown else (0.0, 1.0)
+    room = 0.05 * (high - low) or 0.05 * abs(high) or 0.5
+    edges = np.linspace(max(0.0, low - room) if low >= 0 else low - room, high + room, _BINS + 1)
+    counts = (np.histogram(np.asarray(values, np.float64), edges)[0].tolist() for values in (scores, taught))
+    captured, known = (tuple(int(count) for count in one) for one in counts)
+    return Histogram(tuple(edges.tolist()), captured, known)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from detector import near_copies
+from detector.thresholds import AtMost, KSigma, independent_parts, judge
+from tests.detector.parts import draw_part
+
+
+def drawn(count: int, seed: int = 0) -> list[float]:
+    return np.random.default_rng(seed).normal(8, 0.5, count).tolist()
+
+
+def correlated(count: int, rho: float, seed: int = 0) -> list[float]:
+    random = np.random.default_rng(seed)
+    values = [random.normal()]
+    for _ in range(count - 1):
+        values.append(rho * values[-1] + np.sqrt(1 - rho**2) * random.normal())
+    return [8 + 0.5 * value for value in values]
+
+
+def test_independent_parts_all_count() -> None:
+    found = [independent_parts(drawn(20, seed)) / 20 for seed in range(100)]
+    assert np.median(found) == 1 and np.mean(found) > 0.9
+
+
+def test_frames_in_a_row_are_worth_fewer_parts() -> None:
+    """About n·(1 − ρ)/(1 + ρ): 1 of 20, 11 of 200."""
+    assert np.median([independent_parts(correlated(20, 0.9, seed)) for seed in range(50)]) < 4
+    assert 5 < np.median([independent_parts(correlated(200, 0.9, seed)) for seed in range(50)]) < 20
+
+
+def test_one_score_again_and_again_is_one_part() -> None:
+    assert independent_parts([8.0] * 20) == 1
+
+
+def test_a_clean_capture_is_judged_clean() -> None:
+    found = judge(drawn(30), AtMost(100), in_force=11.0, taught=drawn(30, 1), recent=[7, 8, 9.6, 12])
+    assert found.refused is None and not found.suspects and not found.warnings
+    assert found.calibration is not None and found.calibration.promise is not None
+    assert found.without_suspects is None and found.margin is None
+    assert (found.now_rejected, found.of) == (1, 4)
+    assert found.then_rejected == sum(score > found.calibration.threshold for score in [7, 8, 9.6, 12])
+    assert sum(found.histogram.captured) == sum(found.histogram.taught) == 30
+    assert len(found.histogram.edges) == len(found.histogram.captured) + 1
+
+
+@pytest.mark.parametrize("in_force", [None, 20.0])
+def test_eight_defects_among_21_frames_are_named(in_force: float | None) -> None:
+    scores = np.array(drawn(21))
+    bad = [1, 4, 5, 9, 12, 15, 16, 20]
+    scores[bad] = np.random.default_rng(1).uniform(12, 19, len(bad))
+    found = judge(scores.tolist(), KSigma(3), in_force=in_force)
+    assert [suspect.index for suspect in found.suspects] == bad
+    assert found.without_suspects is not None and found.calibration is not None
+    assert found.without_suspects.threshold < 11 < found.calibration.threshold
+    assert found.warnings and "8 frames look like defects" in found.warnings[0]
+
+
+def looks(pictures: list[np.ndarray]) -> list[near_copies.Look]:  # type: ignore[type-arg]
+    return [near_copies.look_of(picture) for picture in pictures]
+
+
+def test_one_part_lying_still_is_refused() -> None:
+    random = np.random.default_rng(3)
+    part = draw_part(0, width=320, height=320).astype(float)
+    still = [np.clip(part + random.normal(0, 4, part.shape), 0, 255).astype(np.uint8) for _ in range(20)]
+    drift = [np.clip(part * light + random.normal(0, 4, part.shape), 0, 255).astype(np.uint8) for light in np.linspace(1, 1.1, 20)]  # fmt: skip  # noqa: E501
+    for pictures in (still, drift):
+        found = judge(drawn(20), KSigma(3), in_force=10, looks=looks(pictures))
+        assert found.refused is not None and "one part lying still" in found.refused
+
+
+def test_frames_that_show_nothing_are_refused() -> None:
+    random = np.random.default_rng(3)
+    for grey in (3, 250):
+        blank = [np.clip(random.normal(grey, 4, (320, 320, 3)), 0, 255).astype(np.uint8) for _ in range(20)]
+        found = judge(drawn(20), KSigma(3), in_force=10, looks=looks(blank))
+        assert found.refused is not None and "show nothing" in found.refused
+
+
+def test_one_score_again_and_again_is_refused() -> None:
+    found = judge([8.0] * 20, KSigma(3), in_force=10)
+    assert found.refused is not None and "lying still" in found.refused
+
+
+def test_a_target_needs_parts() -> None:
+    assert judge(drawn(9), AtMost(100), in_force=10).refused is not None
+    assert judge(drawn(9), KSigma(3), in_force=10).refused is None
+
+
+def test_known_defects_show_the_margin() -> None:
+    found = judge(drawn(20), KSigma(3), in_force=10, defects=[14.0, 12.0])
+    assert found.margin is not None and found.margin.lowest_defect == 12 and found.margin.highest_good < 10
+
+
+@pytest.mark.parametrize("scores", [[], [8.0]])
+def test_too_few_frames_are_refused(scores: list[float]) -> None:
+    assert judge(scores, KSigma(3), in_force=None).refused is not None
+
+
+def test_scores_that_are_no_numbers_raise() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        judge([1.0, np.nan], KSigma(3), in_force=None)
