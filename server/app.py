@@ -23,12 +23,13 @@ from server.access import AccessMiddleware, Origins
 from server.ground import page_folder
 from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
-from server.inspection import Calibrations, Inspection
+from server.inspection import Calibrations, Drafts, Inspection
 from server.settings import Settings, SettingsError
 from server.streams import Hub, InferencePool, Streams
 from server.web import (
     ERRORS,
     Calibrate,
+    CalibrationDrafts,
     ConnectionCheck,
     Documents,
     Health,
@@ -68,7 +69,12 @@ def create_app(
         SettingsError: an ICE server that cannot be one.
     """
     calibrations = Calibrations(settings.data_dir)
-    inspection = Inspection(calibrations, threshold=settings.threshold, category=settings.model_category)
+    inspection = Inspection(
+        calibrations,
+        threshold=settings.threshold,
+        category=settings.model_category,
+        per_stream=settings.calibrate_per == "stream",
+    )
     pool, hub = InferencePool(settings.workers, hung_after_s=settings.watchdog_s), Hub()
     simulated = make_model is None and settings.model_path is None
     own = {camera.name for camera in settings.cameras} | ({simulated_stream.NAME} if simulated else set())
@@ -102,6 +108,7 @@ def create_app(
     )
 
     held = uploads_held(settings.max_upload_bytes)
+    calibrate = Calibrate(settings, inspection, pool, streams, held, Drafts())
 
     # Its own, so that a shutdown need not wait for a step of teaching.
     workshop = ThreadPoolExecutor(1, "teaching")
@@ -148,7 +155,8 @@ def create_app(
         *Kiosk(templates, settings.allowed_origins).routes,
         *health.routes,
         *Predict(settings, inspection, pool, held).routes,
-        *Calibrate(settings, inspection, pool, streams, held).routes,
+        *calibrate.routes,
+        *CalibrationDrafts(inspection, calibrate.drafts, calibrate.calibrating).routes,
         *StreamList(streams).routes,
         *phone.routes,
         *ConnectionCheck(origins).routes,

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 from starlette.config import Config
@@ -20,6 +20,8 @@ from server.words import check_name
 
 T = TypeVar("T")
 
+CalibratePer = Literal["all", "stream"]
+"""Whether a calibration made on a stream holds for all streams of its transport, or for that one alone."""
 
 SECRET = ("ACCESS_CODE", "CAMERAS", "ICE_SERVERS")
 """Settings whose values may hold credentials: errors do not repeat them."""
@@ -58,6 +60,7 @@ class Settings:
     runtime: str = "openvino"
     image_size: int | None = None
     threshold: float | None = None
+    calibrate_per: CalibratePer = "all"
     data_dir: Path = Path("data")
     max_upload_mb: float = 10.0
     max_frame_megapixels: float = 16.0
@@ -125,6 +128,7 @@ def read_settings(environment: Mapping[str, str] | None = None, env_file: Path =
         runtime=setting("RUNTIME", _runtime, default.runtime),
         image_size=setting("IMAGE_SIZE", _whole(64, 2048, multiple=16), default.image_size),
         threshold=setting("THRESHOLD", _positive, default.threshold),
+        calibrate_per=setting("CALIBRATE_PER", _calibrate_per, default.calibrate_per),
         data_dir=setting("DATA_DIR", _path, default.data_dir),
         max_upload_mb=setting("MAX_UPLOAD_MB", _megabytes, default.max_upload_mb),
         max_frame_megapixels=setting("MAX_FRAME_MEGAPIXELS", _megapixels, default.max_frame_megapixels),
@@ -257,6 +261,15 @@ def _whole(least: int, most: int, *, multiple: int = 1) -> Callable[[str], int]:
         return value
 
     return cast
+
+
+def _calibrate_per(text: str) -> CalibratePer:
+    match text.strip().lower():
+        case "all":
+            return "all"
+        case "stream":
+            return "stream"
+    raise ValueError("it must be all or stream")
 
 
 def _runtime(text: str) -> str:

@@ -1,6 +1,28 @@
-"""A frame comes in, a verdict goes out: the model and the threshold in force."""
+"""A frame comes in, a verdict goes out: the model and the thresholds in force, and how they come to be."""
 
-from server.inspection.calibrations import Calibrations
-from server.inspection.inspection import Inspected, Inspection, NoModel
+from server.inspection.calibration_file import Change, StoredCalibration
+from server.inspection.calibrations import Calibrations, now
+from server.inspection.captured import Captured, Draft, Drafts
+from server.inspection.inspected import Inspected, Sample
+from server.inspection.inspection import Inspection, ModelReplaced, NoModel, Undone
+from server.inspection.threshold import Threshold, described, other_transport, rule_info
 
-__all__ = ["Calibrations", "Inspected", "Inspection", "NoModel"]
+__all__ = [
+    "Calibrations",
+    "Captured",
+    "Change",
+    "Draft",
+    "Drafts",
+    "Inspected",
+    "Inspection",
+    "ModelReplaced",
+    "NoModel",
+    "Sample",
+    "StoredCalibration",
+    "Threshold",
+    "Undone",
+    "described",
+    "now",
+    "other_transport",
+    "rule_info",
+]

@@ -1,56 +1,48 @@
-"""``calibration.json``: the thresholds of places, each belonging to one model on one runtime."""
+"""The calibrations of this data directory and their history, kept in ``calibration.json``."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from detector import Calibration
 from detector.files import read_at_most, set_aside, write_atomically
-from detector.thresholds import fault
+from server.inspection.calibration_file import (
+    LARGEST_FILE,
+    VERSION,
+    Action,
+    Change,
+    Contents,
+    StoredCalibration,
+    decode,
+    encode,
+)
+from server.words import Way
 
 log = logging.getLogger("defectvision.calibration")
 
 FILE = "calibration.json"
-VERSION = 2
-LARGEST_FILE = 10_000_000
-"""Bytes; a calibration takes 300."""
+MOST = 1000
+"""Calibrations kept: of more, those of models calibrated longest ago go. A megabyte, far below what is read."""
+MOST_STEPS = 100
+MOST_IN_STEPS = 2000
+"""Calibrations kept in the history, so that a few that forget a thousand each fit into the file."""
 
 
-class StoredCalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A calibration as it lies in the file."""
+class Step(msgspec.Struct, frozen=True):
+    """What someone does to the calibrations: where, who, why, and the thresholds in force there before and after."""
 
-    threshold: float
-    mean: float
-    std: float
-    n_images: int
-    k: float
-    created: str
-
-
-Calibrated = dict[str, StoredCalibration]
-
-
-class _Version(msgspec.Struct):
-    version: int
-
-
-class _Version1(msgspec.Struct, forbid_unknown_fields=True):
-    version: int
-    calibrations: Calibrated
-
-
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    """``sha256``: of the calibrations as JSON, without a space."""
-
-    version: int
-    sha256: str
-    calibrations: Calibrated
+    action: Action
+    who: str
+    why: str
+    transport: Way
+    stream: str | None
+    was: float | None
+    became: float | None
 
 
 class Calibrations:
@@ -63,56 +55,70 @@ class Calibrations:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
         self.warning: str | None = None
-        self._calibrations = self._read()
+        self._contents = self._read()
 
-    def get(self, model_hash: str, runtime: str) -> StoredCalibration | None:
-        return self._calibrations.get(_key(model_hash, runtime))
+    def of(self, model_hash: str, runtime: str) -> tuple[StoredCalibration, ...]:
+        """Those of one model on one runtime, oldest first."""
+        return tuple(stored for stored in self._contents.calibrations if _is_of(stored, model_hash, runtime))
 
-    def put(self, model_hash: str, runtime: str, calibration: Calibration) -> StoredCalibration:
-        """Store a calibration on disk, then in memory: what is in force is always what a restart would find.
+    def history(self, model_hash: str, runtime: str) -> tuple[Change, ...]:
+        """What was done to those, the newest first."""
+        return tuple(change for change in reversed(self._contents.history) if _is_of(change, model_hash, runtime))
+
+    def to_undo(self, model_hash: str, runtime: str) -> Change | None:
+        """The newest step that was not taken back yet."""
+        steps = self.history(model_hash, runtime)
+        return next((change for change in steps if change.action != "undo" and not change.undone), None)
+
+    def replace(self, model_hash: str, runtime: str, calibrations: Iterable[StoredCalibration], step: Step) -> None:
+        """Store what a model's calibrations are from now on, on disk, then in memory: what is in force is always what
+        a restart would find.
+
+        A step of the kind *undo* marks the one it takes back (:meth:`to_undo`).
 
         Raises:
             OSError: it could not be written; nothing has changed then.
         """
-        assert calibration.k is not None, "nothing asks for a target yet"
-        stored = StoredCalibration(
-            threshold=float(calibration.threshold),  # a whole number would be read as another text than it was written
-            mean=float(calibration.mean),
-            std=float(calibration.std),
-            n_images=calibration.n_images,
-            k=float(calibration.k),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        before = self.of(model_hash, runtime)
+        after = tuple(sorted(calibrations, key=lambda stored: stored.created))
+        change = Change(
+            when=now(),
+            who=step.who,
+            action=step.action,
+            why=step.why,
+            model_hash=model_hash,
+            runtime=runtime,
+            transport=step.transport,
+            stream=step.stream,
+            was=step.was,
+            became=step.became,
+            before=tuple(stored for stored in before if stored not in after),
+            after=tuple(stored for stored in after if stored not in before),
         )
-        self._replace(self._calibrations | {_key(model_hash, runtime): stored})
-        return stored
-
-    def delete(self, model_hash: str, runtime: str) -> None:
-        """Forget a calibration, if there is one.
-
-        Raises:
-            OSError: the file could not be written; nothing has changed then.
-        """
-        key = _key(model_hash, runtime)
-        if key in self._calibrations:
-            self._replace({k: v for k, v in self._calibrations.items() if k != key})
-
-    def _replace(self, calibrations: Calibrated) -> None:
+        history = self._contents.history
+        if step.action == "undo":
+            undone = self.to_undo(model_hash, runtime)
+            history = tuple(
+                msgspec.structs.replace(older, undone=True) if older is undone else older for older in history
+            )
+        others = (stored for stored in self._contents.calibrations if not _is_of(stored, model_hash, runtime))
+        contents = Contents((*others, *after)[-MOST:], _bounded((*history, change)))
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._path, _encode(calibrations))
-        self._calibrations = calibrations
+        write_atomically(self._path, encode(contents))
+        self._contents = contents
         self.warning = None  # the operator has acted on it
 
-    def _read(self) -> Calibrated:
+    def _read(self) -> Contents:
         try:
             data = read_at_most(self._path, LARGEST_FILE + 1)
         except FileNotFoundError:
-            return {}
+            return Contents()
         except OSError as error:
             self.warning = f"{self._path} cannot be read ({error.strerror}): the model's default threshold is in force"
             log.warning(self.warning)
-            return {}
+            return Contents()
         try:
-            version, calibrations = _decode(data)
+            version, contents = decode(data)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             try:
                 then = f"it was set aside as {set_aside(self._path).name}"
@@ -123,45 +129,29 @@ class Calibrations:
                 "calibrate again"
             )
             log.warning(self.warning)
-            return {}
+            return Contents()
         if version != VERSION:
             with contextlib.suppress(OSError):  # a read-only disk: the older file is as good, but for the checksum
-                write_atomically(self._path, _encode(calibrations))
-        return calibrations
+                write_atomically(self._path, encode(contents))
+        return contents
 
 
-def _encode(calibrations: Calibrated) -> bytes:
-    file = _File(VERSION, _checksum(calibrations), calibrations)
-    return msgspec.json.format(msgspec.json.encode(file), indent=2)
+def now() -> str:
+    """The time, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _decode(data: bytes) -> tuple[int, Calibrated]:
-    """The version of a file and its calibrations.
-
-    Raises:
-        msgspec.MsgspecError, ValueError, RecursionError: it is not such a file, or not what it says of itself.
-    """
-    if len(data) > LARGEST_FILE:
-        raise ValueError(f"it is larger than {LARGEST_FILE // 1_000_000} MB")
-    version = msgspec.json.decode(data, type=_Version).version
-    if version == 1:
-        calibrations = msgspec.json.decode(data, type=_Version1).calibrations
-    elif version == VERSION:
-        file = msgspec.json.decode(data, type=_File)
-        calibrations = file.calibrations
-        if file.sha256 != _checksum(calibrations):
-            raise ValueError("its checksum is not that of its contents")
-    else:
-        raise ValueError(f"its version is {version}, this software reads 1 and {VERSION}")
-    for stored in calibrations.values():
-        if (found := fault(stored.threshold, stored.mean, stored.std, stored.n_images, stored.k)) is not None:
-            raise ValueError(found)
-    return version, calibrations
+def _is_of(one: StoredCalibration | Change, model_hash: str, runtime: str) -> bool:
+    return (one.model_hash, one.runtime) == (model_hash, runtime)
 
 
-def _checksum(calibrations: Calibrated) -> str:
-    return hashlib.sha256(msgspec.json.encode(calibrations)).hexdigest()
-
-
-def _key(model_hash: str, runtime: str) -> str:
-    return f"{model_hash}:{runtime}"
+def _bounded(history: tuple[Change, ...]) -> tuple[Change, ...]:
+    """The newest steps of a history, oldest first, as many as are kept."""
+    kept: list[Change] = []
+    calibrations = 0
+    for change in reversed(history[-MOST_STEPS:]):
+        calibrations += len(change.before) + len(change.after)
+        if calibrations > MOST_IN_STEPS and kept:
+            break
+        kept.append(change)
+    return tuple(reversed(kept))

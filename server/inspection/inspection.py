@@ -2,85 +2,65 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from detector import Calibration, Detector, TaughtModel, calibrate
+from detector import Detector, TaughtModel
 from detector.images import BGRImage, encode_jpeg
-from detector.score import display_score, heat
-from server.inspection.calibrations import Calibrations, StoredCalibration
-from server.words import HEATMAP_AT_THRESHOLD, Load, Verdict
+from detector.thresholds import Calibration, Rule, judge
+from server.inspection.calibration_file import Action, Change, StoredCalibration
+from server.inspection.calibrations import Calibrations, Step, now
+from server.inspection.captured import Captured, Draft, among_all
+from server.inspection.inspected import Inspected, heatmap_of, sample_of
+from server.inspection.threshold import InUse, Threshold, held_out_scores, typical_score
+from server.words import Load, Way
 
 log = logging.getLogger("defectvision.inspection")
 
-Source = Literal["environment", "calibration", "model", "uncalibrated"]
 PICTURE_SIDE, PICTURE_QUALITY = 640, 80
-HEATMAP_SIDE = 64
-"""Cells along the longer side of a heat map at the most: anomalib's maps are as large as the model's input."""
 
 
 class NoModel(Exception):
     """There is no model to inspect with; the message says why."""
 
 
-@dataclass(frozen=True)
-class Threshold:
-    """The threshold in force (raw) and where it comes from.
-
-    Source ``uncalibrated``: there is none, ``value`` is 0, and every frame is an ANOMALY. Scores of other people's
-    models may be on any scale, so no number would be a safe guess.
-    """
-
-    value: float
-    source: Source
-
-    @property
-    def known(self) -> bool:
-        return self.source != "uncalibrated"
+class ModelReplaced(Exception):
+    """What was captured was scored by a model that is not in use any more; the message says so."""
 
 
 @dataclass(frozen=True)
-class Inspected:
-    """What was found in one frame. ``heatmap``: h×w uint8, absolute scale; ``size``: of the frame, width and height in
-    pixels; ``picture``: JPEG, width, height."""
+class Undone:
+    """A change that was taken back, and what was and is in force where it had been made."""
 
-    raw_score: float
-    threshold: Threshold
-    heatmap: NDArray[np.uint8]
-    size: tuple[int, int]
-    picture: tuple[bytes, int, int] | None = None
-
-    @property
-    def score(self) -> float:
-        return display_score(self.raw_score, self.threshold.value) if self.threshold.known else 1.0
-
-    @property
-    def is_anomaly(self) -> bool:
-        return not self.threshold.known or self.raw_score > self.threshold.value
-
-    @property
-    def verdict(self) -> Verdict:
-        return "ANOMALY" if self.is_anomaly else "NORMAL"
+    change: Change
+    was: Threshold
+    became: Threshold
 
 
 class Inspection:
-    """The model in use and the threshold in force. ``inspect`` may run in several threads at once."""
+    """The model in use and the thresholds in force. ``inspect`` may run in several threads at once.
+
+    Args:
+        threshold: raw; stays in force whatever is calibrated.
+        per_stream: whether a calibration holds for the stream it was made on, instead of for all.
+    """
 
     def __init__(
-        self, calibrations: Calibrations, *, threshold: float | None = None, category: str | None = None
+        self,
+        calibrations: Calibrations,
+        *,
+        threshold: float | None = None,
+        category: str | None = None,
+        per_stream: bool = False,
     ) -> None:
         self._calibrations = calibrations
         self._environment_threshold = threshold
         self._category = category
-        self._in_use: tuple[Detector, Threshold] | None = None
+        self._per_stream = per_stream
+        self._in_use: InUse | None = None
         # What is in force must be what is on disk, also when two people calibrate at once.
         self._changing = threading.Lock()
         self.why_no_model = "the server is starting"
@@ -88,7 +68,7 @@ class Inspection:
     def use(self, model: Detector) -> None:
         """Inspect with this model from now on."""
         with self._changing:
-            self._in_use = (model, self._threshold_for(model))
+            self._in_use = self._put_together(model, typical_score(model))
         log.info(
             "model in use category=%s hash=%s runtime=%s threshold=%.4g source=%s",
             self.category,
@@ -109,16 +89,25 @@ class Inspection:
         Raises:
             NoModel: there is none yet.
         """
-        return self._now()[0]
+        return self._now().model
 
     @property
     def threshold(self) -> Threshold:
-        """The threshold in force: environment before calibration before the model's default, if it has one.
+        """The threshold that was calibrated last, or what is in force without one.
 
         Raises:
             NoModel: there is no model yet.
         """
-        return self._now()[1]
+        return self._now().newest()
+
+    def threshold_on(self, stream: str | None, transport: Way) -> Threshold:
+        """The threshold in force on a stream, or for pictures: environment before calibration before the model's
+        default, if it has one.
+
+        Raises:
+            NoModel: there is no model yet.
+        """
+        return self._now().on(stream, transport)
 
     @property
     def category(self) -> str:
@@ -126,8 +115,9 @@ class Inspection:
 
     @property
     def calibration(self) -> StoredCalibration | None:
-        """The stored calibration of this model on this runtime, in force or not."""
-        return self._calibrations.get(self.model.hash, self.model.runtime)
+        """The newest stored calibration of this model on this runtime, in force or not."""
+        calibrations = self._now().calibrations
+        return calibrations[-1] if calibrations else None
 
     @property
     def warning(self) -> str | None:
@@ -139,11 +129,25 @@ class Inspection:
     @property
     def taught_shapes(self) -> tuple[float, float] | None:
         """Narrowest and widest shape (width to height) of the pictures the model was taught with, if it says so."""
-        model = self._in_use[0] if self._in_use else None
+        model = self._in_use.model if self._in_use else None
         return model.manifest.shapes if isinstance(model, TaughtModel) else None
 
-    def inspect(self, load: Load, *, picture: bool = False, progress: Callable[[], None] = lambda: None) -> Inspected:
+    def inspect(
+        self,
+        load: Load,
+        *,
+        stream: str | None = None,
+        transport: Way = "pictures",
+        picture: bool = False,
+        sample: bool = False,
+        progress: Callable[[], None] = lambda: None,
+    ) -> Inspected:
         """Judge one frame. For a worker thread; ``progress`` is called after each of its steps.
+
+        Args:
+            load: makes the frame.
+            stream, transport: whose threshold it is judged by.
+            picture: whether a JPEG of it is asked for; ``sample``: whether what a calibration keeps of it is.
 
         Raises:
             ImageError: the frame cannot be decoded.
@@ -151,72 +155,156 @@ class Inspection:
         """
         frame = load()
         progress()
-        return self.inspect_frame(frame, picture=picture, progress=progress)
-
-    def inspect_frame(
-        self, frame: BGRImage, *, picture: bool = False, progress: Callable[[], None] = lambda: None
-    ) -> Inspected:
-        """Judge one decoded frame (H×W×3 uint8 BGR). For a worker thread; ``progress`` is called after each of its
-        steps."""
-        model, threshold = self._now()  # taken together: a new calibration or model never mixes into a frame
+        in_use = self._now()  # taken together: a new calibration or model never mixes into a frame
+        model, threshold = in_use.model, in_use.on(stream, transport)
         detection = model.detect(frame)
         progress()
         return Inspected(
             detection.score,
             threshold,
-            _heatmap(detection.anomaly_map, threshold),
+            heatmap_of(detection.anomaly_map, threshold),
             (frame.shape[1], frame.shape[0]),
+            (model.hash, model.runtime),
             encode_jpeg(frame, quality=PICTURE_QUALITY, longest_side=PICTURE_SIDE) if picture else None,
+            sample_of(frame, model) if sample else None,
         )
 
-    def calibrate(self, model: Detector, scores: Sequence[float], k: float) -> Calibration:
-        """Set the threshold of this place from raw scores ``model`` gave to normal images taken there, and store it.
+    def inspect_frame(
+        self, frame: BGRImage, *, sample: bool = False, progress: Callable[[], None] = lambda: None
+    ) -> Inspected:
+        """Judge one decoded picture (H×W×3 uint8 BGR) of no stream. For a worker thread."""
+        return self.inspect(lambda: frame, sample=sample, progress=progress)
+
+    def judge(self, captured: Captured, rule: Rule, left_out: Iterable[int] = ()) -> Draft:
+        """Say what a calibration from these frames would be, and what is wrong with it. For a thread; changes nothing.
 
         Raises:
-            ValueError: too few scores, or a k that cannot be; nothing changes.
+            ModelReplaced: another model is in use than the one that scored them.
+            ValueError: too few are left, or scores that no threshold follows from.
+        """
+        in_use = self._of(captured)
+        without = frozenset(left_out)
+        kept = [number for number in range(len(captured.scores)) if number not in without]
+        threshold = in_use.on(captured.stream, captured.transport)
+        judgement = judge(
+            [captured.scores[number] for number in kept],
+            rule,
+            in_force=threshold.value if threshold.known else None,
+            taught=held_out_scores(in_use.model),
+            recent=captured.recent,
+            looks=[captured.looks[number] for number in kept],
+        )
+        return Draft(captured, rule, without, among_all(judgement, kept), threshold)
+
+    def set(self, draft: Draft, calibration: Calibration, *, who: str, why: str) -> tuple[Threshold, Threshold]:
+        """Put a calibration made from a draft's frames in force, and store it. For a thread.
+
+        Returns:
+            what was in force there before, and what is now.
+
+        Raises:
+            ModelReplaced: another model is in use than the one that scored the frames; nothing changes.
             OSError: it cannot be stored; nothing changes.
         """
-        calibration = calibrate(scores, k)
+        captured = draft.captured
+        model_hash, runtime = captured.model
+        promise = calibration.promise
+        stored = StoredCalibration(
+            model_hash=model_hash,
+            runtime=runtime,
+            transport=captured.transport,
+            stream=captured.stream,
+            alone=self._per_stream and captured.stream is not None,
+            threshold=float(calibration.threshold),  # a whole number would be read as another text than it was written
+            mean=float(calibration.mean),
+            std=float(calibration.std),
+            n_images=calibration.n_images,
+            k=None if calibration.k is None else float(calibration.k),
+            one_in=calibration.one_in,
+            promise=promise,
+            no_promise=calibration.no_promise,
+            created=now(),
+            who=who,
+        )
         with self._changing:
-            self._calibrations.put(model.hash, model.runtime, calibration)
-            self._refresh()
-        log.info("calibrated threshold=%.4g images=%d k=%g", calibration.threshold, calibration.n_images, k)
-        return calibration
+            self._of(captured)
+            kept = [older for older in self._stored() if older.place != stored.place]
+            was, became = self._change("set", [*kept, stored], who, why, captured.stream, captured.transport)
+        log.info("calibrated threshold=%.4g images=%d by=%s", stored.threshold, stored.n_images, who)
+        return was, became
 
-    def forget_calibration(self) -> None:
-        """Go back to the model's default threshold.
+    def forget_calibration(self, *, who: str) -> None:
+        """Go back to the model's default threshold everywhere.
 
         Raises:
             OSError: the file cannot be written; nothing changes.
         """
         with self._changing:
-            self._calibrations.delete(self.model.hash, self.model.runtime)
-            self._refresh()
+            if stored := self._stored():
+                self._change("forget", [], who, "calibration forgotten", stored[-1].stream, stored[-1].transport)
         log.info("calibration deleted threshold=%.4g source=%s", self.threshold.value, self.threshold.source)
 
-    def _refresh(self) -> None:
-        self._in_use = (self.model, self._threshold_for(self.model))
+    def undo(self, *, who: str) -> Undone | None:
+        """Take back the newest change of this model's calibrations that was not taken back yet, if there is one.
 
-    def _now(self) -> tuple[Detector, Threshold]:
+        Raises:
+            OSError: the file cannot be written; nothing changes.
+        """
+        with self._changing:
+            model = self.model
+            change = self._calibrations.to_undo(model.hash, model.runtime)
+            if change is None:
+                return None
+            back = {older.place for older in change.before}
+            kept = [one for one in self._stored() if one not in change.after and one.place not in back]
+            why = f"undone: {change.why}"
+            was, became = self._change("undo", [*kept, *change.before], who, why, change.stream, change.transport)
+        log.info("calibration undone threshold=%.4g source=%s by=%s", became.value, became.source, who)
+        return Undone(change, was, became)
+
+    def history(self) -> tuple[Change, ...]:
+        """What was done to this model's calibrations, the newest first."""
+        return self._calibrations.history(self.model.hash, self.model.runtime)
+
+    def _change(
+        self,
+        action: Action,
+        calibrations: Iterable[StoredCalibration],
+        who: str,
+        why: str,
+        stream: str | None,
+        transport: Way,
+    ) -> tuple[Threshold, Threshold]:
+        """Store this model's calibrations and put them in force; under the lock."""
+        in_use, calibrations = self._now(), tuple(calibrations)
+        was = in_use.on(stream, transport)
+        became = dataclasses.replace(in_use, calibrations=self._that_hold(calibrations)).on(stream, transport)
+        step = Step(action, who, why, transport, stream, _value(was), _value(became))
+        self._calibrations.replace(in_use.model.hash, in_use.model.runtime, calibrations, step)
+        self._in_use = self._put_together(in_use.model, in_use.typical)
+        return was, became
+
+    def _put_together(self, model: Detector, typical: float) -> InUse:
+        stored = self._calibrations.of(model.hash, model.runtime)
+        return InUse(model, self._that_hold(stored), self._environment_threshold, typical)
+
+    def _that_hold(self, calibrations: tuple[StoredCalibration, ...]) -> tuple[StoredCalibration, ...]:
+        return tuple(stored for stored in calibrations if self._per_stream or not stored.alone)
+
+    def _stored(self) -> tuple[StoredCalibration, ...]:
+        return self._calibrations.of(self.model.hash, self.model.runtime)
+
+    def _of(self, captured: Captured) -> InUse:
+        in_use = self._now()
+        if captured.model != (in_use.model.hash, in_use.model.runtime):
+            raise ModelReplaced("another model is in use since: capture again; nothing was changed")
+        return in_use
+
+    def _now(self) -> InUse:
         if self._in_use is None:
             raise NoModel(self.why_no_model)
         return self._in_use
 
-    def _threshold_for(self, model: Detector) -> Threshold:
-        if self._environment_threshold is not None:
-            return Threshold(self._environment_threshold, "environment")
-        stored = self._calibrations.get(model.hash, model.runtime)
-        if stored is not None:
-            return Threshold(stored.threshold, "calibration")
-        if not 0 < model.threshold < math.inf:
-            return Threshold(0.0, "uncalibrated")
-        return Threshold(model.threshold, "model")
 
-
-def _heatmap(anomaly_map: NDArray[np.float32], threshold: Threshold) -> NDArray[np.uint8]:
-    if (longest := max(anomaly_map.shape)) > HEATMAP_SIDE:
-        rows, columns = (max(1, round(length * HEATMAP_SIDE / longest)) for length in anomaly_map.shape)
-        anomaly_map = np.asarray(cv2.resize(anomaly_map, (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
-    if not threshold.known:
-        return np.zeros(anomaly_map.shape, np.uint8)  # a colour says how far from the threshold: there is none
-    return heat(anomaly_map, threshold.value, at_threshold=HEATMAP_AT_THRESHOLD)
+def _value(threshold: Threshold) -> float | None:
+    return threshold.value if threshold.known else None

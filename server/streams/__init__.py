@@ -1,9 +1,10 @@
 """Slot, pool, hub: who waits, who computes, who hears."""
 
 from server.streams.hub import Hub, Subscription
+from server.streams.open_stream import OpenStream
 from server.streams.pool import Hung, InferencePool, PoolBusy, Progress
-from server.streams.stream_calibration import MAX_FRAMES, MAX_SECONDS, StreamWentAway, normal_scores
-from server.streams.streams import OpenStream, Streams
+from server.streams.stream_calibration import MAX_FRAMES, MAX_SECONDS, StreamWentAway
+from server.streams.streams import Streams
 
 __all__ = [
     "MAX_FRAMES",
@@ -17,5 +18,4 @@ __all__ = [
     "StreamWentAway",
     "Streams",
     "Subscription",
-    "normal_scores",
 ]

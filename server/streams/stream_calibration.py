@@ -1,65 +1,102 @@
-"""Calibrating on a running stream: raw scores of the very frames that are inspected, as its transport brought them."""
+"""Capturing for a calibration on a running stream: the very frames that are inspected, as its transport brought them,
+all of one connection."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
-from server.streams.hub import Hub
-from server.words import Message, Result, Status
+from server.inspection import Captured, Inspected, Sample
+from server.words import Simulated, Transport
 
 MAX_FRAMES = 200
 MAX_SECONDS = 600.0
 SILENCE_S = 10.0
-"""How long a stream may give no result before a calibration on it is given up."""
-
-_decode = msgspec.json.Decoder(Message).decode
+"""How long a stream may give no result before a capture on it is given up."""
 
 
 class StreamWentAway(Exception):
     """The stream gave no more results; the message says so."""
 
 
-async def normal_scores(
-    hub: Hub, name: str, n: int, seconds: float, *, gone: Callable[[], Awaitable[bool]] | None = None
-) -> list[float]:
-    """Raw scores of the next ``n`` results of a stream, spread over so many seconds, so that several parts are seen.
+class Capture:
+    """Takes ``n`` inspected frames of one connection, spread over so many seconds, so that several parts are seen.
 
-    A simulated part that is known to be defective is left out: nobody could take it away from that line.
+    A simulated part that is known to be defective is left out: nobody could take it away from that line. The event loop
+    owns it.
 
     Args:
-        gone: whether the one who asked is gone; it is not worth going on then.
-
-    Raises:
-        StreamWentAway: its camera left, or nothing was inspected for 10 s.
+        clock: seconds, monotonic.
     """
-    spacing = seconds / n
-    clock = asyncio.get_running_loop().time
-    scores: list[float] = []
-    due = clock()
-    subscription = hub.subscribe(name)
-    messages = aiter(subscription)
-    try:
-        async with asyncio.timeout(SILENCE_S) as silence:
-            while len(scores) < n:
-                message = _decode(await anext(messages))
-                if isinstance(message, Status) and message.state == "waiting":
-                    raise StreamWentAway(f"the camera of {name} went away: nothing was changed")
-                if not isinstance(message, Result):
-                    continue
-                silence.reschedule(clock() + SILENCE_S)
+
+    def __init__(self, n: int, seconds: float, clock: Callable[[], float]) -> None:
+        self._n, self._spacing, self._clock = n, seconds / n, clock
+        self._due = clock()
+        self._taken: list[tuple[float, Sample]] = []
+        self._model: tuple[str, str] | None = None
+        self._known_defects = 0
+        self._why_ended: str | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def wants(self) -> bool:
+        """Whether the next frame is to be taken."""
+        return len(self._taken) < self._n and self._clock() >= self._due
+
+    def see(self, inspected: Inspected, simulated: Simulated | None) -> None:
+        """Take a frame that was inspected, or let it pass."""
+        self._changed.set()
+        self._model = self._model or inspected.model
+        if self._model != inspected.model:
+            self.end("another model came into use in the middle of it")
+        elif self.wants and inspected.sample is not None:
+            if simulated is not None and simulated.defect is not None:
+                self._known_defects += 1
+                return
+            self._taken.append((inspected.raw_score, inspected.sample))
+            self._due = max(self._due + self._spacing, self._clock())
+
+    def end(self, why: str) -> None:
+        """The connection has no more frames."""
+        self._why_ended = self._why_ended or why
+        self._changed.set()
+
+    async def frames(
+        self,
+        name: str,
+        transport: Transport,
+        recent: Callable[[], tuple[float, ...]],
+        gone: Callable[[], Awaitable[bool]] | None = None,
+    ) -> Captured:
+        """Wait for all of them.
+
+        Args:
+            recent: raw scores of the latest results.
+            gone: whether the one who asked is gone; it is not worth going on then.
+
+        Raises:
+            StreamWentAway: the connection ended, or nothing was inspected for 10 s.
+        """
+        try:
+            while len(self._taken) < self._n:
+                async with asyncio.timeout(SILENCE_S):
+                    await self._changed.wait()
+                self._changed.clear()
+                if self._why_ended is not None and len(self._taken) < self._n:
+                    raise StreamWentAway(f"{self._why_ended}: capture again; nothing was changed")
                 if gone is not None and await gone():
                     raise StreamWentAway("nobody waits for this calibration any more: nothing was changed")
-                spoiled = isinstance(message.simulated, msgspec.Struct) and message.simulated.defect is not None
-                if spoiled or clock() < due:
-                    continue
-                scores.append(message.raw_score)
-                due = max(due + spacing, clock())
-    except (TimeoutError, StopAsyncIteration) as error:
-        words = f"no frame of {name} was inspected for {SILENCE_S:g} s: check its camera; nothing was changed"
-        raise StreamWentAway(words) from error
-    finally:
-        hub.unsubscribe(name, subscription)
-    return scores
+        except TimeoutError as error:
+            words = f"no frame of {name} was inspected for {SILENCE_S:g} s: check its camera; nothing was changed"
+            raise StreamWentAway(words) from error
+        assert self._model is not None
+        return Captured(
+            model=self._model,
+            stream=name,
+            transport=transport,
+            scores=tuple(score for score, _ in self._taken),
+            looks=tuple(sample.look for _, sample in self._taken),
+            pictures=tuple(sample.picture for _, sample in self._taken),
+            known_defects=self._known_defects,
+            recent=recent(),
+        )

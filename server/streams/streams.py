@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import msgspec
 
 from detector import ImageError
-from server.inspection import Inspected, Inspection
+from server.inspection import Inspected, Inspection, Threshold, described, other_transport
 from server.streams.hub import Hub, Subscription
-from server.streams.pool import Hung, InferencePool, Job, Progress
+from server.streams.open_stream import OpenStream
+from server.streams.pool import Hung, InferencePool
+from server.streams.results_seen import ResultsSeen
 from server.streams.slot import Frame, Stream
-from server.streams.turns import Account
 from server.words import (
-    CameraInfo,
     Error,
     Heatmap,
-    Load,
     Picture,
     Result,
-    Simulated,
     Status,
     StreamInfo,
     StreamState,
@@ -33,103 +30,8 @@ from server.words import (
 
 log = logging.getLogger("defectvision.streams")
 
-
-class OpenStream:
-    """A sender's hold on its stream: offer frames, read results, and hear when another sender takes the name over.
-
-    Attributes:
-        name: of the stream.
-        taken_over: set when another sender opened a stream of the same name.
-        describe_camera: how the camera behind it is doing, where the server pulls it itself.
-        account: what its frames cost.
-        is_silent: whether no frame came for a while.
-        warned: what was said of it in the log, once for each connection.
-    """
-
-    def __init__(self, streams: Streams, stream: Stream, results: Subscription) -> None:
-        self.name = stream.name
-        self.taken_over = asyncio.Event()
-        self.stream = stream
-        self.describe_camera: Callable[[], CameraInfo] | None = None
-        self.account = Account()
-        self.is_silent = False
-        self.warned: set[str] = set()
-        self._streams = streams
-        self._results = results
-        self._ended = False
-        self._listening: asyncio.TimerHandle | None = None
-
-    def offer(self, load: Load, simulated: Simulated | None = None) -> None:
-        """Take a frame that arrived now; the newest one wins. On the event loop; costs microseconds.
-
-        Args:
-            load: makes the picture, in a worker thread, only if the frame is inspected; raises ImageError if broken.
-            simulated: what the simulated line knows of the frame.
-        """
-        if self._ended:
-            return
-        if self.stream.put(load, simulated):
-            self._streams.pool.notify(self)
-        self._hear()
-
-    def results(self) -> Subscription:
-        """The JSON texts of this stream's results and errors; bounded, the oldest is lost, ends with the stream."""
-        return self._results
-
-    def push(self, text: str) -> None:
-        """Hand a message to the sender."""
-        self._results.push(text)
-
-    def fail(self, words: str, frames: int = 1) -> None:
-        """A frame arrived now, or some, of which the transport knows that they are damaged: count them, and say why."""
-        if not self._ended:
-            self._streams.publish_failed(self, self.stream.put_damaged(frames), words)
-            self._hear()
-
-    def next_job(self) -> Job | None:
-        frame = self.stream.take()
-        if frame is None:
-            return None
-        picture, progress = self._streams.hub.wants_picture(self.name), Progress()
-        return Job(
-            lambda: self._streams.inspection.inspect(frame.load, picture=picture, progress=progress.made),
-            lambda outcome: self._streams.finish(self, frame, outcome),
-            progress,
-        )
-
-    def listen(self) -> None:
-        """Notice when no frame comes any more."""
-        patience = self._streams.silent_after_s
-        if patience is None or self._ended:
-            return
-        left = patience - self.stream.silent_s
-        if left > 0:
-            self._listening = asyncio.get_running_loop().call_later(left, self.listen)
-            return
-        self._say_silent(True)
-        self._streams.warn(self, "silent", f"no frame for {patience:g} s: check the camera or its program")
-
-    def _hear(self) -> None:
-        if self.is_silent:
-            self._say_silent(False)
-            self.listen()
-
-    def _say_silent(self, silent: bool) -> None:
-        self.is_silent = silent
-        self._streams.tell_state(self)
-
-    def end(self) -> None:
-        """The stream takes no more frames and its results end."""
-        self._ended = True
-        if self._listening is not None:
-            self._listening.cancel()
-        self.stream.discard_waiting()
-        self._streams.pool.withdraw(self)
-        self._results.close()
-
-    def close(self) -> None:
-        """The sender is gone. Harmless when said twice."""
-        self._streams.close_stream(self)
+MOST_REMEMBERED = 256
+"""Streams whose results are remembered while they are away, 8 kB each; a stream that runs keeps its own."""
 
 
 class Streams:
@@ -150,6 +52,7 @@ class Streams:
         self._max_age_s = max_age_s
         self._reserved = frozenset(reserved)
         self._open: dict[str, OpenStream] = {}
+        self._seen: dict[tuple[str, Transport], ResultsSeen] = {}
         self._made_up = 0
 
     def open(self, name: str | None, transport: Transport, max_fps: float | None = None) -> OpenStream:
@@ -168,7 +71,8 @@ class Streams:
             raise ValueError(f"the name {name} is one of the server's own: choose another")
         check_max_fps(None if max_fps is None else str(max_fps))
         older = self._open.get(name)
-        opened = OpenStream(self, Stream(name, transport, max_fps=max_fps, max_age_s=self._max_age_s), Subscription())
+        stream = Stream(name, transport, max_fps=max_fps, max_age_s=self._max_age_s)
+        opened = OpenStream(self, stream, Subscription(), self._seen_of(name, transport))
         self._open[name] = opened
         if older is not None:
             older.taken_over.set()
@@ -197,9 +101,9 @@ class Streams:
                 opened.stream.anomalies,
             )
 
-    def is_open(self, name: str) -> bool:
-        """Whether somebody sends frames under this name now."""
-        return name in self._open
+    def get(self, name: str) -> OpenStream | None:
+        """The stream that somebody sends under this name now."""
+        return self._open.get(name)
 
     def status(self, name: str) -> Status:
         """What a new listener of a stream is told first."""
@@ -232,6 +136,9 @@ class Streams:
             self.warn(opened, kind, words)
         if latency_ms is None:
             return
+        opened.seen.count(outcome)
+        for capture in opened.captures:
+            capture.see(outcome, frame.simulated)
         counted = stream.counters
         height, width = outcome.heatmap.shape
         message = Result(
@@ -290,6 +197,8 @@ class Streams:
     def _info(self, opened: OpenStream) -> StreamInfo:
         stream = opened.stream
         counted = stream.counters
+        threshold = self._threshold_on(opened)
+        calibration = threshold.calibration if threshold else None
         return StreamInfo(
             name=stream.name,
             transport=stream.transport,
@@ -308,6 +217,10 @@ class Streams:
             last_verdict=stream.last_verdict,
             last_verdict_at=stream.last_verdict_at,
             warnings=[*self._warnings(opened).values()],
+            threshold=threshold.value if threshold else None,
+            threshold_source=threshold.source if threshold else None,
+            calibration=described(calibration) if calibration else None,
+            since_calibration=opened.seen.since(threshold) if threshold else None,
             camera=opened.describe_camera() if opened.describe_camera else msgspec.UNSET,
         )
 
@@ -319,7 +232,23 @@ class Streams:
                 f"results come more than {self._max_age_s:g} s after their frame and are dropped: send smaller frames, "
                 "or set MAX_FRAME_AGE_MS higher"
             )
+        threshold = self._threshold_on(opened)
+        if threshold is not None and (words := other_transport(threshold, opened.stream.transport)) is not None:
+            found["transport"] = words
         return found
+
+    def _threshold_on(self, opened: OpenStream) -> Threshold | None:
+        if not self.inspection.ready:
+            return None
+        return self.inspection.threshold_on(opened.name, opened.stream.transport)
+
+    def _seen_of(self, name: str, transport: Transport) -> ResultsSeen:
+        """The results of a stream: those of the latest names are remembered while nobody sends them."""
+        seen = self._seen.pop((name, transport), None) or ResultsSeen()
+        self._seen[name, transport] = seen
+        for place in [*self._seen][: max(0, len(self._seen) - MOST_REMEMBERED)]:
+            del self._seen[place]
+        return seen
 
     def _free_name(self) -> str:
         while True:

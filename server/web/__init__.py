@@ -4,6 +4,7 @@ from server.web.answers import ERRORS, answer_error, answer_http_error
 from server.web.bounded_http import BoundedHTTP
 from server.web.bounded_websocket import BoundedWebSocket
 from server.web.calibrate import Calibrate
+from server.web.calibration_drafts import CalibrationDrafts
 from server.web.connection_check import ConnectionCheck
 from server.web.connections import Connections
 from server.web.content_policy import content_policy
@@ -24,6 +25,7 @@ __all__ = [
     "BoundedHTTP",
     "BoundedWebSocket",
     "Calibrate",
+    "CalibrationDrafts",
     "ConnectionCheck",
     "Connections",
     "Documents",

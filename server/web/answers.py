@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from http import HTTPStatus
 
 import msgspec
@@ -11,14 +12,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from detector import ImageError
-from server.inspection import Inspection, NoModel
+from server.inspection import Inspection, ModelReplaced, NoModel
 from server.streams import Hung, PoolBusy, StreamWentAway
 from server.web.uploads import BadUpload, Crowded, TooLarge
 from server.words import Reply
 
 
-def answer(body: Struct, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A body of :mod:`server.web.bodies`, as JSON."""
+def answer(body: Struct | Sequence[Struct], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A body of :mod:`server.web.bodies` or its like, or some, as JSON."""
     return Response(msgspec.json.encode(body), status, headers, "application/json")
 
 
@@ -62,7 +63,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
             status, words = 400, "the request did not come whole"  # nobody hears it
         case BadUpload() | ImageError():
             status, words = 422, str(error)
-        case StreamWentAway():
+        case StreamWentAway() | ModelReplaced():
             status, words = 409, str(error)
         case NoModel() | PoolBusy() | Hung() | Crowded():
             status, words = 503, str(error)
@@ -97,6 +98,7 @@ ERRORS = (
     Crowded,
     BadUpload,
     ImageError,
+    ModelReplaced,
     NoModel,
     PoolBusy,
     Hung,

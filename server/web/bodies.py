@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from server.web.calibration_bodies import StoredBody
 from server.words import StreamInfo
 
 
@@ -13,16 +14,6 @@ class Refusal(Struct, frozen=True):
     """Why what was asked for was not done."""
 
     error: Annotated[str, Meta(description="what was wrong and what to do, one sentence")]
-
-
-class StoredCalibration(Struct, frozen=True):
-    """A calibration as it is stored."""
-
-    k: Annotated[float, Meta(description="threshold = mean + k · std")]
-    n_images: Annotated[int, Meta(ge=2, description="how many scores it was made from")]
-    mean_score: Annotated[float, Meta(description="of the raw scores")]
-    std_score: Annotated[float, Meta(ge=0, description="of the raw scores, with N − 1")]
-    created: Annotated[str, Meta(description="ISO 8601")]
 
 
 class IceServer(Struct, frozen=True, omit_defaults=True):
@@ -55,7 +46,13 @@ class HealthBody(Struct, frozen=True):
         str | None, Meta(description="of a model that was taught here, as its manifest names it; else null")
     ]
     model_hash: Annotated[str | None, Meta(description="sha256 that names this very model; null without one")]
-    threshold: Annotated[float | None, Meta(description="raw; null without a model")]
+    threshold: Annotated[
+        float | None,
+        Meta(
+            description="raw; what was calibrated last, /api/streams says what is in force on each stream; null "
+            "without a model"
+        ),
+    ]
     threshold_source: Annotated[
         str | None,
         Meta(
@@ -64,7 +61,7 @@ class HealthBody(Struct, frozen=True):
         ),
     ]
     calibration: Annotated[
-        StoredCalibration | None, Meta(description="stored for this model, in force or not; else null")
+        StoredBody | None, Meta(description="the newest stored for this model, in force or not; else null")
     ]
     simulated: Annotated[bool, Meta(description="true when the model was taught on the simulated line")]
     simulated_stream: Annotated[str | None, Meta(description="name of the simulated line's stream, or null")]
@@ -94,26 +91,6 @@ class Prediction(Struct, frozen=True):
     ]
     model_category: Annotated[str, Meta(description="what the parts are called")]
     runtime: Annotated[str, Meta(description="what the model runs on")]
-
-
-class Calibrated(Struct, frozen=True):
-    """A calibration that was just stored."""
-
-    new_threshold: Annotated[float, Meta(description="mean_score + k · std_score, raw")]
-    mean_score: Annotated[float, Meta(description="of the raw scores")]
-    std_score: Annotated[float, Meta(ge=0, description="of the raw scores, with N − 1")]
-    n_images: Annotated[int, Meta(ge=2, description="how many scores it was made from")]
-    k: Annotated[float, Meta(ge=0, le=100, description="as asked for")]
-    threshold: Annotated[float, Meta(description="in force now: THRESHOLD in the environment stays in force")]
-    threshold_source: Annotated[str, Meta(description="environment or calibration")]
-    warning: Annotated[str | None, Meta(description="what looks wrong with it, or null")]
-
-
-class ThresholdInForce(Struct, frozen=True):
-    """What is in force once a calibration is forgotten."""
-
-    threshold: Annotated[float, Meta(description="raw")]
-    threshold_source: Annotated[str, Meta(description="environment, model or uncalibrated")]
 
 
 class StreamListBody(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""The threshold of this place: from pictures, from the frames of a running stream, or forgotten."""
+"""The threshold of a place: from pictures, or from the frames of a running stream; judged before it is in force."""
 
 from __future__ import annotations
 
@@ -13,38 +13,35 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from detector import Calibration, Detector, ImageError
+from detector import ImageError
 from detector.images import decode
-from detector.thresholds import DEFAULT_K, MAX_K, MIN_K
-from server.inspection import Inspection
+from detector.thresholds import Calibration
+from server.inspection import Captured, Draft, Drafts, Inspected, Inspection, ModelReplaced, Threshold
 from server.settings import Settings
-from server.streams import MAX_FRAMES, MAX_SECONDS, InferencePool, Streams, normal_scores
-from server.web.answers import UPLOADS, Refused, answer, float_or_nan, need_model, number
-from server.web.bodies import Calibrated, ThresholdInForce
+from server.streams import MAX_FRAMES, MAX_SECONDS, InferencePool, Streams
+from server.web.answers import UPLOADS, Refused, answer, need_model, number
+from server.web.calibration_bodies import Calibrated, NotCalibrated
+from server.web.calibration_query import K_SCHEMA, ONE_IN_SCHEMA, PARAMETERS, Wanted, who_asks
 from server.web.held import Held, Share
+from server.web.judgements import calibrated_body, in_words, judgement_body
 from server.web.uploads import MAX_CALIBRATION, Form, Upload, read_form, source_of_request
 from server.words import BYTES, Content, Operation, Parameter, Reply, documented
 
 MAX_CALIBRATION_IMAGES = 200
-SUSPICIOUS = 2.0
-"""A calibrated threshold above so many times the model's default is worth a question."""
-
 MAX_CALIBRATING = 2
 """At once, counted from when all of their pictures are here; more wait."""
+MAX_CAPTURING = 8
+"""Streams, or times the same one, that are captured from at once; more are refused."""
 
 T = TypeVar("T")
 
-STORED = Reply("the calibration, stored", Content(Calibrated))
+CALIBRATED = Reply("the calibration, stored; or, in a dry run, judged", Content(Calibrated))
+NOT_CALIBRATED = Content(NotCalibrated)
 NOT_STORED: dict[int, Reply | str] = {
     503: "no model yet, or a worker hangs; nothing was changed",
     507: "the data directory cannot be written; nothing was changed",
 }
-_K = Parameter(
-    "k",
-    "query",
-    "threshold = mean + k · std",
-    {"type": "number", "minimum": MIN_K, "maximum": MAX_K, "default": DEFAULT_K},
-)
+WARNED = "`include_suspects` decides, or the `draft`"
 
 
 @dataclass(frozen=True)
@@ -54,13 +51,14 @@ class Calibrate:
     pool: InferencePool
     streams: Streams
     held: Held
+    drafts: Drafts
     calibrating: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CALIBRATING))
+    capturing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CAPTURING))
 
     @property
     def routes(self) -> list[Route]:
         return [
             Route("/calibrate", self.calibrate, methods=["POST"]),
-            Route("/calibration", self.delete_calibration, methods=["DELETE"]),
             Route("/api/streams/{name}/calibrate", self.calibrate_stream, methods=["POST"]),
         ]
 
@@ -69,19 +67,23 @@ class Calibrate:
             "Calibrate on pictures of good parts",
             UPLOADS
             | NOT_STORED
-            | {200: STORED, 422: "fewer than 2 pictures, one that cannot be decoded, or a k that cannot be"},
-            parameters=(_K,),
+            | {
+                200: CALIBRATED,
+                409: Reply(f"it carries a warning: {WARNED}; nothing was changed", NOT_CALIBRATED),
+                422: Reply(
+                    "fewer than 2 pictures, one that cannot be decoded, a rule that cannot be, or pictures that no "
+                    "threshold can be made from; nothing was changed",
+                    NOT_CALIBRATED,
+                ),
+            },
+            parameters=PARAMETERS,
             body=Content(
                 {
                     "type": "object",
                     "properties": {
                         "files": {"type": "array", "items": BYTES, "minItems": 2, "maxItems": MAX_CALIBRATION_IMAGES},
-                        "k": {
-                            "type": "number",
-                            "minimum": MIN_K,
-                            "maximum": MAX_K,
-                            "description": "before that in the address",
-                        },
+                        "k": K_SCHEMA | {"description": "before that in the address"},
+                        "one_in": ONE_IN_SCHEMA | {"description": "before that in the address"},
                     },
                     "required": ["files"],
                 },
@@ -93,19 +95,31 @@ class Calibrate:
         need_model(self.inspection)
         with self.held.share(source_of_request(request)) as share:
             form = await self._read(request, share)
-            k = _k(form.fields.get("k", request.query_params.get("k")))
+            asked = dict(request.query_params)
+            if form.fields.keys() & {"k", "one_in"}:
+                asked = {name: value for name, value in asked.items() if name not in ("k", "one_in")}
+            wanted = Wanted.read(asked | form.fields)
+            if len(form.files) < 2:
+                words = "1 picture is too few: send at least 2 pictures of normal parts, 20 or more are better"
+                raise Refused(422, words)
             async with self.calibrating:
-                return answer(await self._calibrate(form, k))
+                captured = await self._scored(form)
+                return await self._judged(captured, wanted, request, f"{len(captured.scores)} pictures")
 
     @documented(
         Operation(
             "Calibrate on the next inspected frames of a running stream",
             NOT_STORED
             | {
-                200: STORED,
+                200: CALIBRATED,
                 404: "there is no such stream now",
-                409: "it went away, or gave no result for 10 s; nothing was changed",
-                422: "a number that cannot be",
+                409: Reply(
+                    f"it carries a warning: {WARNED}; or the stream went away, was taken over, or gave no result for "
+                    "10 s; nothing was changed",
+                    NOT_CALIBRATED,
+                ),
+                422: Reply("a number that cannot be, or frames that no threshold can be made from", NOT_CALIBRATED),
+                503: "no model yet, or too many are captured from at once; nothing was changed",
             },
             parameters=(
                 Parameter(
@@ -120,76 +134,96 @@ class Calibrate:
                     "over how long, so that several parts are seen",
                     {"type": "number", "minimum": 0, "maximum": MAX_SECONDS, "default": 10},
                 ),
-                _K,
+                *PARAMETERS,
             ),
         )
     )
     async def calibrate_stream(self, request: Request) -> Response:
         need_model(self.inspection)
         name, query = request.path_params["name"], request.query_params
-        k = _k(query.get("k"))
-        n = number(query.get("n", "20"), "n", 2, MAX_FRAMES)
+        wanted = Wanted.read(query)
+        n = int(number(query.get("n", "20"), "n", 2, MAX_FRAMES))
         seconds = number(query.get("seconds", "10"), "seconds", 0, MAX_SECONDS)
-        if not self.streams.is_open(name):
+        opened = self.streams.get(name)
+        if opened is None:
             raise Refused(404, f"there is no stream {name} now: start its camera first")
-        model = self.inspection.model
-        scores = await normal_scores(self.streams.hub, name, int(n), seconds, gone=request.is_disconnected)
-        calibration = await _stored(partial(self.inspection.calibrate, model, scores, k))
-        return answer(self._calibrated(calibration))
-
-    @documented(
-        Operation(
-            "Forget this model's calibration",
-            NOT_STORED | {200: Reply("what is in force now", Content(ThresholdInForce))},
-        )
-    )
-    async def delete_calibration(self, request: Request) -> Response:
-        need_model(self.inspection)
-        await _stored(self.inspection.forget_calibration)
-        threshold = self.inspection.threshold
-        return answer(ThresholdInForce(threshold.value, threshold.source))
+        if self.capturing.locked():
+            raise Refused(503, "too many calibrations are captured at once: try again when one is done")
+        async with self.capturing:
+            captured = await opened.capture(n, seconds, gone=request.is_disconnected)
+        async with self.calibrating:
+            return await self._judged(captured, wanted, request, f"{n} frames of {name} over {captured.transport}")
 
     async def _read(self, request: Request, share: Share) -> Form:
         limit, files = self.settings.max_upload_bytes, MAX_CALIBRATION_IMAGES
         total = MAX_CALIBRATION * limit
         return await read_form(request, "files", share=share, max_file=limit, max_total=total, max_files=files)
 
-    async def _calibrate(self, form: Form, k: float) -> Calibrated:
-        if len(form.files) < 2:
-            raise Refused(422, "1 picture is too few: send at least 2 pictures of normal parts, 20 or more are better")
-        model = self.inspection.model
-        scores = [await self.pool.run(partial(_raw_score, model, upload), refuse=False) for upload in form.files]
-        calibration = await _stored(partial(self.inspection.calibrate, model, scores, k))
-        return self._calibrated(calibration)
-
-    def _calibrated(self, calibration: Calibration) -> Calibrated:
-        threshold = self.inspection.threshold
-        warning = None
-        if threshold.source == "environment":
-            warning = "the calibration is stored, but THRESHOLD in the environment stays in force until it is removed"
-        elif calibration.threshold > SUSPICIOUS * self.inspection.model.threshold:
-            ratio = calibration.threshold / self.inspection.model.threshold
-            warning = (
-                f"the new threshold is {ratio:.1f} times the model's default, so little will be found: were these good "
-                "parts of the kind the model was taught on, in the light it was taught in?"
-            )
-        elif calibration.std == 0:
-            warning = "all pictures have the same score: they look like one picture sent again and again; take others"
-        assert calibration.k is not None, "nothing asks for a target yet"
-        return Calibrated(
-            new_threshold=calibration.threshold,
-            mean_score=calibration.mean,
-            std_score=calibration.std,
-            n_images=calibration.n_images,
-            k=calibration.k,
-            threshold=threshold.value,
-            threshold_source=threshold.source,
-            warning=warning,
+    async def _scored(self, form: Form) -> Captured:
+        found = [
+            await self.pool.run(partial(_inspected, self.inspection, upload), refuse=False) for upload in form.files
+        ]
+        if len({inspected.model for inspected in found}) > 1:
+            raise ModelReplaced("another model came into use in the middle of it: send them again")
+        samples = [inspected.sample for inspected in found if inspected.sample is not None]
+        return Captured(
+            model=found[0].model,
+            stream=None,
+            transport="pictures",
+            scores=tuple(inspected.raw_score for inspected in found),
+            looks=tuple(sample.look for sample in samples),
+            pictures=tuple(sample.picture for sample in samples),
         )
 
+    async def _judged(self, captured: Captured, wanted: Wanted, request: Request, what: str) -> Response:
+        """Judge what was captured, and set it where nothing speaks against it."""
+        draft = await changed(partial(self.inspection.judge, captured, wanted.rule))
+        judgement = draft.judgement
+        if wanted.dry_run:
+            name = None if judgement.refused else self.drafts.keep(draft)
+            return answer(calibrated_body(draft, judgement.calibration, draft.judged_against, name=name))
+        if judgement.refused or judgement.calibration is None:
+            words = f"{judgement.refused}; nothing was changed"
+            return answer(NotCalibrated(words, judgement_body(draft)), 422)
+        if judgement.warnings and wanted.include_suspects is None:
+            words = f"{'; '.join(judgement.warnings)}. Nothing was changed: {WARNED}"
+            return answer(NotCalibrated(words, judgement_body(draft), self.drafts.keep(draft)), 409)
+        calibration: Calibration | None = judgement.calibration
+        if judgement.suspects and wanted.include_suspects is False:
+            calibration = judgement.without_suspects
+            what += f", {len(judgement.suspects)} that looked like defects left out"
+        if calibration is None:
+            words = "without the frames that look like defects too few are left: capture again; nothing was changed"
+            return answer(NotCalibrated(words, judgement_body(draft)), 422)
+        return answer(await put_in_force(self.inspection, draft, calibration, who_asks(request), what))
 
-async def _stored(change: Callable[[], T]) -> T:
-    """Run a change of the calibration in a thread."""
+
+async def put_in_force(
+    inspection: Inspection, draft: Draft, calibration: Calibration, who: str, what: str
+) -> Calibrated:
+    """Set and store a calibration.
+
+    Raises:
+        ModelReplaced, Refused: it cannot be; nothing was changed.
+    """
+    was, became = await changed(partial(inspection.set, draft, calibration, who=who, why=f"calibrated on {what}"))
+    return calibrated_body(draft, calibration, became, notes=_notes(draft, was, became))
+
+
+def _notes(draft: Draft, was: Threshold, became: Threshold) -> tuple[str, ...]:
+    notes = []
+    if became.source == "environment":
+        notes.append("the calibration is stored, but THRESHOLD in the environment stays in force until it is removed")
+    if was != draft.judged_against:
+        notes.append(
+            f"it replaced another threshold than the one it was judged against: until now, {in_words(was)}; undo goes "
+            "back to it"
+        )
+    return tuple(notes)
+
+
+async def changed(change: Callable[[], T]) -> T:
+    """Run what judges or changes calibrations in a thread."""
     try:
         return await run_in_threadpool(change)
     except ValueError as error:
@@ -199,15 +233,8 @@ async def _stored(change: Callable[[], T]) -> T:
         raise Refused(507, words) from error
 
 
-def _k(text: str | None) -> float:
-    k = DEFAULT_K if text is None else float_or_nan(text)
-    if not MIN_K <= k <= MAX_K:
-        raise Refused(422, f"k is {text!r}: it must be a number from {MIN_K:g} to {MAX_K:g}")
-    return k
-
-
-def _raw_score(model: Detector, upload: Upload) -> float:
+def _inspected(inspection: Inspection, upload: Upload) -> Inspected:
     try:
-        return model.detect(decode(upload.data)).score
+        return inspection.inspect_frame(decode(upload.data), sample=True)
     except ImageError as error:
         raise ImageError(f"{upload.filename}: {error}; nothing was changed") from error

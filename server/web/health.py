@@ -15,7 +15,8 @@ from detector import TaughtModel
 from server.inspection import Calibrations, Inspection
 from server.streams import InferencePool
 from server.web.answers import answer
-from server.web.bodies import HealthBody, HealthToStrangers, IceServer, StoredCalibration
+from server.web.bodies import HealthBody, HealthToStrangers, IceServer
+from server.web.judgements import stored_body
 from server.words import Content, Operation, Reply, documented
 
 VERSION = version("defectvision")
@@ -76,15 +77,7 @@ class Health:
             model_hash=model.hash if model else None,
             threshold=inspection.threshold.value if ready else None,
             threshold_source=inspection.threshold.source if ready else None,
-            calibration=None
-            if calibration is None
-            else StoredCalibration(
-                k=calibration.k,
-                n_images=calibration.n_images,
-                mean_score=calibration.mean,
-                std_score=calibration.std,
-                created=calibration.created,
-            ),
+            calibration=stored_body(calibration) if calibration else None,
             simulated=self.simulated_stream is not None,
             simulated_stream=self.simulated_stream,
             warnings=warnings,

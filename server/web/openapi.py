@@ -45,7 +45,7 @@ EVERYWHERE = {
 TO_ALL = (403, 408, 414, 431, 500)
 """Those of the open ones."""
 
-IN_PATH = {"name": "name of a stream", "session": "of WHIP, from the answer's Location"}
+IN_PATH = {"name": "name of a stream", "session": "of WHIP, from the answer's Location", "id": "of a draft"}
 
 _CODE = Parameter("code", "query", "the access code, as in the QR code's address")
 _NEXT = Parameter("next", "query", "path on this server to go to then")

@@ -1,6 +1,7 @@
 """The words of the server: every message it sends, and what a stream is called and how its frames come."""
 
 from server.words import messages
+from server.words.calibration_words import CalibrationInfo, RuleInfo, SinceCalibration
 from server.words.messages import (
     HEATMAP_AT_THRESHOLD,
     CameraInfo,
@@ -17,13 +18,14 @@ from server.words.messages import (
     Verdict,
     encode,
 )
-from server.words.naming import Load, Transport, check_max_fps, check_name
+from server.words.naming import Load, Transport, Way, check_max_fps, check_name
 from server.words.operations import BYTES, HTML, Content, Operation, Parameter, Reply, documented
 
 __all__ = [
     "BYTES",
     "HEATMAP_AT_THRESHOLD",
     "HTML",
+    "CalibrationInfo",
     "CameraInfo",
     "Content",
     "Error",
@@ -36,12 +38,15 @@ __all__ = [
     "Picture",
     "Reply",
     "Result",
+    "RuleInfo",
     "Simulated",
+    "SinceCalibration",
     "Status",
     "StreamInfo",
     "StreamState",
     "Transport",
     "Verdict",
+    "Way",
     "check_max_fps",
     "check_name",
     "documented",

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, inspect
 
+from server.words.calibration_words import CalibrationInfo, RuleInfo, SinceCalibration
+
 HEATMAP_AT_THRESHOLD = 128
 """The 8-bit value a heat map has where the anomaly map equals the threshold. The scale is absolute and linear:
 0 is distance 0, 128 the threshold, 255 twice the threshold and above."""
@@ -81,7 +83,18 @@ class StreamInfo(Struct, frozen=True):
     last_verdict_at: Annotated[str | None, Meta(description="when that was, ISO 8601; null before the first")]
     warnings: Annotated[
         list[str],
-        Meta(description="what the operator should see to: pictures of another shape than was taught, late results"),
+        Meta(
+            description="what the operator should see to: pictures of another shape than was taught, late results, a "
+            "calibration made over another transport"
+        ),
+    ]
+    threshold: Annotated[float | None, Meta(description="in force on this stream, raw; null without a model")]
+    threshold_source: Annotated[
+        str | None, Meta(description="environment, calibration, model or uncalibrated; null without a model")
+    ]
+    calibration: Annotated[CalibrationInfo | None, Meta(description="the one in force on this stream, or null")]
+    since_calibration: Annotated[
+        SinceCalibration | None, Meta(description="what came true since; null where no calibration is in force")
     ]
     camera: Annotated[CameraInfo | UnsetType, Meta(description="only for a camera the server pulls: its state")] = UNSET
 
@@ -93,7 +106,12 @@ class Result(Struct, frozen=True, tag="result", tag_field="type"):
     seq: Annotated[Count, Meta(description="number of the frame on its connection, from 0")]
     score: Annotated[
         float,
-        Meta(ge=0, le=1, description="0..1 for display: raw_score / threshold / 2, cut at 1; 0.5 at the threshold"),
+        Meta(
+            ge=0,
+            le=1,
+            description="0..1 for display: 0.1 where good parts were in the calibration, 0.5 at the threshold, 0.9 as "
+            "far beyond",
+        ),
     ]
     raw_score: Annotated[
         float, Meta(description="image score: the largest value of the anomaly map, a feature distance")
@@ -177,7 +195,20 @@ def reference() -> str:
     """The Markdown tables in ``docs/protocol.md``: what the server sends, field by field."""
     return "\n\n".join(
         _table(struct)
-        for struct in (Result, Error, Status, Goodbye, Heatmap, Picture, Simulated, StreamInfo, CameraInfo)
+        for struct in (
+            Result,
+            Error,
+            Status,
+            Goodbye,
+            Heatmap,
+            Picture,
+            Simulated,
+            StreamInfo,
+            CalibrationInfo,
+            RuleInfo,
+            SinceCalibration,
+            CameraInfo,
+        )
     )
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Transport = Literal["websocket", "webrtc", "camera", "simulated"]
+Way = Literal["websocket", "webrtc", "camera", "simulated", "pictures", "unknown"]
+"""How what a calibration was made from came: as a stream's frames, as pictures over HTTP, or nobody knows any more."""
 Load = Callable[[], NDArray[np.uint8]]
 """Makes the picture (H×W×3 uint8 BGR) of a frame; called in a worker thread, and only if the frame is inspected.
 Raises ImageError when it is broken."""

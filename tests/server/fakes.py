@@ -82,6 +82,14 @@ def picture(brightness: int = 50, *, suffix: str = ".jpg", width: int = 64, heig
     return bytes(cv2.imencode(suffix, grey)[1].tobytes())
 
 
+def part(brightness: int, number: int | None = None) -> bytes:
+    """A picture of one of many parts, each unlike the others; its image score is its brightness."""
+    cells = np.random.default_rng(brightness if number is None else number).integers(0, max(1, brightness), (8, 8))
+    cells[3, 3] = brightness
+    grey = np.kron(cells, np.ones((8, 8))).astype(np.uint8)
+    return bytes(cv2.imencode(".png", np.dstack([grey] * 3))[1].tobytes())
+
+
 RESULT = Result(
     stream="a",
     seq=0,

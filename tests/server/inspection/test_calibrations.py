@@ -3,50 +3,97 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector import Calibration
-from server.inspection import calibrations
-from server.inspection.calibrations import FILE, Calibrations
+from detector.thresholds import Promise
+from server.inspection import calibration_file, calibrations
+from server.inspection.calibration_file import LARGEST_FILE, Change, Contents, StoredCalibration
+from server.inspection.calibrations import FILE, Calibrations, Step
 
-CALIBRATION = Calibration(threshold=12.5, mean=10.0, std=0.5, n_images=20, k=5.0)
+STEP = Step("set", "me", "a test", "websocket", "press", 100.0, 12.5)
+
+
+def stored(model_hash: str = "hash", runtime: str = "openvino", **changes: Any) -> StoredCalibration:
+    one = StoredCalibration(
+        model_hash=model_hash,
+        runtime=runtime,
+        transport="websocket",
+        stream="press",
+        alone=False,
+        threshold=12.5,
+        mean=10.0,
+        std=0.5,
+        n_images=20,
+        k=5.0,
+        one_in=None,
+        promise=Promise(0.001, 0.01, 0.95, 20, 19.5),
+        no_promise=None,
+        created="2026-01-01T00:00:00.000+00:00",
+        who="a page at 127.0.0.1",
+    )
+    return msgspec.structs.replace(one, **changes)
+
+
+def put(file: Calibrations, *calibrations: StoredCalibration, step: Step = STEP) -> None:
+    (place,) = {(one.model_hash, one.runtime) for one in calibrations}
+    file.replace(*place, calibrations, step)
 
 
 def test_a_calibration_is_found_again_after_a_restart(tmp_path: Path) -> None:
-    stored = Calibrations(tmp_path / "new" / "folder").put("hash", "openvino", CALIBRATION)
+    put(Calibrations(tmp_path / "new" / "folder"), stored())
     again = Calibrations(tmp_path / "new" / "folder")
-    assert again.get("hash", "openvino") == stored
-    assert (stored.threshold, stored.mean, stored.std, stored.n_images, stored.k) == (12.5, 10.0, 0.5, 20, 5.0)
+    assert again.of("hash", "openvino") == (stored(),)
     assert again.warning is None
-
-
-def test_whole_numbers_are_found_again(tmp_path: Path) -> None:
-    Calibrations(tmp_path).put("hash", "openvino", Calibration(4, 2, 1, 3, 2))
-    assert Calibrations(tmp_path).get("hash", "openvino") is not None
+    (change,) = again.history("hash", "openvino")
+    assert (change.was, change.became, change.who, change.after) == (100.0, 12.5, "me", (stored(),))
 
 
 def test_it_belongs_to_one_model_on_one_runtime(tmp_path: Path) -> None:
     file = Calibrations(tmp_path)
-    file.put("hash", "openvino", CALIBRATION)
-    assert file.get("hash", "torch") is None
-    assert file.get("other", "openvino") is None
-    file.put("hash", "torch", CALIBRATION)
-    file.delete("hash", "openvino")
-    assert file.get("hash", "openvino") is None
-    assert Calibrations(tmp_path).get("hash", "torch") is not None
+    put(file, stored())
+    assert file.of("hash", "torch") == file.of("other", "openvino") == ()
+    put(file, stored(runtime="torch"))
+    file.replace("hash", "openvino", (), STEP)
+    assert file.of("hash", "openvino") == ()
+    assert Calibrations(tmp_path).of("hash", "torch") == (stored(runtime="torch"),)
 
 
-def test_deleting_what_is_not_there_writes_nothing(tmp_path: Path) -> None:
-    Calibrations(tmp_path).delete("hash", "openvino")
-    assert list(tmp_path.iterdir()) == []
+def test_the_history_and_all_calibrations_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrations, "write_atomically", lambda path, data: path.write_bytes(data))  # no disk waits
+    monkeypatch.setattr(calibrations, "MOST", 5)
+    monkeypatch.setattr(calibrations, "MOST_IN_STEPS", 30)
+    file = Calibrations(tmp_path)
+    for number in range(120):
+        put(file, stored(model_hash=str(number % 7), created=f"{number:03}"))
+    kept = file._contents
+    assert [one.created for one in kept.calibrations] == [f"{number:03}" for number in range(115, 120)]
+    assert sum(len(step.before) + len(step.after) for step in kept.history) <= 30
+    monkeypatch.setattr(calibrations, "MOST_IN_STEPS", 10_000)
+    for number in range(120, 300):
+        put(file, stored(created=f"{number:03}"))
+    assert len(file._contents.history) == calibrations.MOST_STEPS
+    assert Calibrations(tmp_path)._contents == file._contents
+
+
+def test_what_is_kept_at_the_most_is_read_again(tmp_path: Path) -> None:
+    file = Calibrations(tmp_path)
+    many = [stored(stream="s" * 60 + str(number), alone=True) for number in range(calibrations.MOST)]
+    for _ in range(3):
+        put(file, *many)
+        file.replace("hash", "openvino", (), STEP)
+    put(file, *many)
+    assert (tmp_path / FILE).stat().st_size < LARGEST_FILE / 2
+    assert Calibrations(tmp_path)._contents == file._contents
 
 
 ENTRY = {"threshold": 1.3, "mean": 1.0, "std": 0.1, "n_images": 2, "k": 3.0, "created": "2026-01-01"}
@@ -57,18 +104,33 @@ def _file(**changes: object) -> bytes:
     return json.dumps({"version": 1, "calibrations": {"hash:openvino": ENTRY | changes}}).encode()
 
 
-def test_a_file_of_version_1_is_read_and_made_one_of_version_2(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_bytes(_file())
+def _file_of_version_2() -> bytes:
+    calibrations = {"hash:openvino": ENTRY}
+    digest = hashlib.sha256(msgspec.json.encode(calibrations)).hexdigest()
+    return json.dumps({"version": 2, "sha256": digest, "calibrations": calibrations}).encode()
+
+
+@pytest.mark.parametrize("older", [_file(), _file_of_version_2()], ids=["1", "2"])
+def test_a_file_of_an_older_version_is_read_and_made_one_of_this(tmp_path: Path, older: bytes) -> None:
+    (tmp_path / FILE).write_bytes(older)
     for _ in range(2):
         file = Calibrations(tmp_path)
         assert file.warning is None
-        stored = file.get("hash", "openvino")
-        assert stored is not None and (stored.threshold, stored.n_images, stored.created) == (1.3, 2, "2026-01-01")
-        assert json.loads((tmp_path / FILE).read_bytes())["version"] == 2
+        (found,) = file.of("hash", "openvino")
+        assert (found.threshold, found.n_images, found.created) == (1.3, 2, "2026-01-01")
+        assert (found.transport, found.stream, found.alone, found.promise) == ("unknown", None, False, None)
+        assert json.loads((tmp_path / FILE).read_bytes())["version"] == 3
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
-def test_on_a_disk_that_cannot_be_written_version_1_is_in_force_as_it_is(
+@pytest.mark.parametrize(("k", "threshold"), [(0.0, 1.0), (100.0, 11.0)])
+def test_a_k_that_is_refused_today_is_read_from_an_older_file(tmp_path: Path, k: float, threshold: float) -> None:
+    (tmp_path / FILE).write_bytes(_file(k=k, threshold=threshold))
+    (found,) = Calibrations(tmp_path).of("hash", "openvino")
+    assert (found.k, found.threshold) == (k, threshold)
+
+
+def test_on_a_disk_that_cannot_be_written_an_older_file_is_in_force_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / FILE).write_bytes(_file())
@@ -78,33 +140,69 @@ def test_on_a_disk_that_cannot_be_written_version_1_is_in_force_as_it_is(
 
     monkeypatch.setattr(calibrations, "write_atomically", read_only)
     file = Calibrations(tmp_path)
-    assert file.warning is None and file.get("hash", "openvino") is not None
+    assert file.warning is None and file.of("hash", "openvino")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A file with two calibrations."""
+    """A file with two calibrations and a step of history."""
     folder = tmp_path_factory.mktemp("data")
     file = Calibrations(folder)
-    file.put("a" * 64, "openvino", Calibration(9.8765, 7.1, 0.9255, 20, 3.0))
-    file.put("b" * 64, "torch", CALIBRATION)
+    put(file, stored("b" * 64, "torch", k=None, one_in=100, promise=None, no_promise="too few", stream=None))
+    file._contents = msgspec.structs.replace(file._contents, history=())
+    put(file, stored("a" * 64))
     return (folder / FILE).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"threshold": 0.0},
+        {"threshold": 12.4},
+        {"threshold": -1.0},
+        {"n_images": 1},
+        {"k": 101.0, "threshold": 60.5},
+        {"k": None},
+        {"one_in": 100},
+        {"k": None, "one_in": 100, "threshold": 1000.0},
+        {"promise": Promise(0.5, 1.5, 0.95, 20, 19.5)},
+        {"promise": Promise(0.5, 0.5, 0.95, 30, 19.5)},
+        {"promise": Promise(0.5, 0.5, 0.95, 20, 21.0)},
+    ],
+)
+def test_what_cannot_be_is_damage_even_with_a_true_checksum(tmp_path: Path, changes: dict[str, Any]) -> None:
+    for contents in (
+        Contents((stored(**changes),)),
+        Contents((), (msgspec.structs.replace(_change(), before=(stored(**changes),)),)),
+    ):
+        (tmp_path / FILE).write_bytes(calibration_file.encode(contents))
+        file = Calibrations(tmp_path)
+        assert file.warning is not None and not file._contents.calibrations and not file._contents.history
+
+
+def test_two_of_one_place_are_damage(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(calibration_file.encode(Contents((stored(), stored(created="later")))))
+    assert "same place" in str(Calibrations(tmp_path).warning)
+
+
+def _change() -> Change:
+    return Change("now", "me", "set", "a test", "hash", "openvino", "websocket", "press", None, 1.0, (), ())
 
 
 def test_every_flipped_bit_is_found_or_changes_nothing(whole: bytes, tmp_path: Path) -> None:
     """Before, one in thirty set another threshold, and the others dropped it without a word."""
     (tmp_path / FILE).write_bytes(whole)
-    meant = Calibrations(tmp_path)._calibrations
+    meant = Calibrations(tmp_path)._contents
     for position in range(8 * len(whole)):
         data = bytearray(whole)
         data[position // 8] ^= 1 << position % 8
         try:
-            assert calibrations._decode(bytes(data)) == (2, meant), position
+            assert calibration_file.decode(bytes(data)) == (3, meant), position
         except (msgspec.MsgspecError, ValueError) as error:
             assert "\n" not in str(error)
 
 
-@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'{"version":2,"calibrations":', b'{"version":1,"x":['])
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'{"version":2,"calibrations":', b'{"version":1,"x":[', b'{"version":3,"contents":'])
 def test_nesting_without_end_is_damage_and_not_the_end_of_the_start(opening: bytes, tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(opening * 200_000)
     file = Calibrations(tmp_path)
@@ -129,6 +227,7 @@ def test_a_file_without_end_is_not_read_to_it(tmp_path: Path) -> None:
         b"\xff\xfe",
         b'{"version": 2}',
         b'{"version": 3, "calibrations": {}}',
+        b'{"version": 4, "calibrations": {}}',
         b'{"calibrations": {}}',
         b'{"version": 1}',
         b'{"version": 1, "calibratioms": {}}',
@@ -152,11 +251,11 @@ def test_a_file_without_end_is_not_read_to_it(tmp_path: Path) -> None:
 def test_a_damaged_file_is_set_aside_with_a_warning(tmp_path: Path, data: bytes) -> None:
     (tmp_path / FILE).write_bytes(data)
     file = Calibrations(tmp_path)
-    assert file.get("hash", "openvino") is None
+    assert not file.of("hash", "openvino")
     assert file.warning is not None and "calibrate again" in file.warning
     assert (tmp_path / "calibration.json.damaged-1").read_bytes() == data
     assert not (tmp_path / FILE).exists()
-    file.put("hash", "openvino", CALIBRATION)
+    put(file, stored())
     assert Calibrations(tmp_path).warning is None
 
 
@@ -173,7 +272,7 @@ def test_nothing_set_aside_is_overwritten(tmp_path: Path) -> None:
 def test_no_file_stops_the_start(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / FILE).write_bytes(data)
-        assert Calibrations(Path(folder)).get("hash", "openvino") is None
+        assert not Calibrations(Path(folder)).of("hash", "openvino")
 
 
 def test_a_file_that_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
@@ -193,13 +292,13 @@ def test_a_damaged_file_that_cannot_be_set_aside_does_not_stop_the_start(
 
     monkeypatch.setattr(calibrations, "set_aside", full)
     file = Calibrations(tmp_path)
-    assert file.get("hash", "openvino") is None
+    assert not file.of("hash", "openvino")
     assert file.warning is not None and "damaged" in file.warning
 
 
 def test_what_cannot_be_stored_is_not_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = Calibrations(tmp_path)
-    before = file.put("hash", "openvino", CALIBRATION)
+    put(file, stored())
     data = (tmp_path / FILE).read_bytes()
 
     def full(path: Path, data: bytes) -> None:
@@ -207,10 +306,10 @@ def test_what_cannot_be_stored_is_not_in_force(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(calibrations, "write_atomically", full)
     with pytest.raises(OSError, match="No space"):
-        file.put("hash", "openvino", Calibration(4.0, 1.0, 1.0, 2, 3.0))
+        put(file, stored(created="later"))
     with pytest.raises(OSError, match="No space"):
-        file.delete("hash", "openvino")
-    assert file.get("hash", "openvino") == before
+        file.replace("hash", "openvino", (), STEP)
+    assert file.of("hash", "openvino") == (stored(),) and len(file.history("hash", "openvino")) == 1
     assert (tmp_path / FILE).read_bytes() == data
 
 

@@ -1,0 +1,76 @@
+"""What was found in one frame, and what is kept of one that a calibration is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from detector import Detector, TaughtModel
+from detector.images import BGRImage, encode_jpeg
+from detector.near_copies import Look, look_of
+from detector.score import display_score, heat
+from server.inspection.threshold import Threshold
+from server.words import HEATMAP_AT_THRESHOLD, Verdict
+
+HEATMAP_SIDE = 64
+"""Cells along the longer side of a heat map at the most: anomalib's maps are as large as the model's input."""
+SAMPLE_SIDE = 160
+_SAMPLE_QUALITY = 75
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is kept of a frame for a calibration: ``picture`` is a JPEG of up to 160 pixels, a few kB."""
+
+    look: Look
+    picture: bytes
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What was found in one frame. ``heatmap``: h×w uint8, absolute scale; ``size``: of the frame, width and height in
+    pixels; ``model``: its hash and runtime; ``picture``: JPEG, width, height; ``sample``: if it was asked for."""
+
+    raw_score: float
+    threshold: Threshold
+    heatmap: NDArray[np.uint8]
+    size: tuple[int, int]
+    model: tuple[str, str]
+    picture: tuple[bytes, int, int] | None = None
+    sample: Sample | None = None
+
+    @property
+    def score(self) -> float:
+        if not self.threshold.known:
+            return 1.0
+        return display_score(self.raw_score, self.threshold.value, self.threshold.typical)
+
+    @property
+    def is_anomaly(self) -> bool:
+        return not self.threshold.known or self.raw_score > self.threshold.value
+
+    @property
+    def verdict(self) -> Verdict:
+        return "ANOMALY" if self.is_anomaly else "NORMAL"
+
+
+def sample_of(frame: BGRImage, model: Detector) -> Sample:
+    """What a calibration keeps of a frame (H×W×3 uint8 BGR). For a worker thread; costs about a millisecond."""
+    if isinstance(model, TaughtModel):
+        seen = model.manifest.region.to_input(frame, model.manifest.image_size)
+    else:
+        seen = np.asarray(cv2.resize(frame, (model.image_size,) * 2, interpolation=cv2.INTER_AREA), np.uint8)
+    return Sample(look_of(seen), encode_jpeg(frame, quality=_SAMPLE_QUALITY, longest_side=SAMPLE_SIDE)[0])
+
+
+def heatmap_of(anomaly_map: NDArray[np.float32], threshold: Threshold) -> NDArray[np.uint8]:
+    """An anomaly map (h×w float32) as it is shown: at most 64 cells long, 8 bits on an absolute scale."""
+    if (longest := max(anomaly_map.shape)) > HEATMAP_SIDE:
+        rows, columns = (max(1, round(length * HEATMAP_SIDE / longest)) for length in anomaly_map.shape)
+        anomaly_map = np.asarray(cv2.resize(anomaly_map, (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
+    if not threshold.known:
+        return np.zeros(anomaly_map.shape, np.uint8)  # a colour says how far from the threshold: there is none
+    return heat(anomaly_map, threshold.value, at_threshold=HEATMAP_AT_THRESHOLD)

@@ -1,0 +1,120 @@
+"""Which threshold is in force where: the environment's before a calibration's before the model's default."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Literal
+
+from detector import Detector, TaughtModel
+from server.inspection.calibration_file import StoredCalibration
+from server.words import CalibrationInfo, RuleInfo, Way
+
+Source = Literal["environment", "calibration", "model", "uncalibrated"]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The threshold in force (raw) and where it comes from.
+
+    Source ``uncalibrated``: there is none, ``value`` is 0, and every frame is an ANOMALY. Scores of other people's
+    models may be on any scale, so no number would be a safe guess.
+
+    Attributes:
+        typical: raw score of a good part; NaN where it is unknown.
+        calibration: the one that is in force.
+    """
+
+    value: float
+    source: Source
+    typical: float = field(default=math.nan, compare=False)
+    calibration: StoredCalibration | None = None
+
+    @property
+    def known(self) -> bool:
+        return self.source != "uncalibrated"
+
+
+@dataclass(frozen=True)
+class InUse:
+    """A model and what may be in force with it; never changed, so that a frame is judged by one and the same.
+
+    Attributes:
+        calibrations: of this model on this runtime, oldest first.
+        typical: mean of the scores of good pictures that were held out while it was taught; NaN where there were none.
+    """
+
+    model: Detector
+    calibrations: tuple[StoredCalibration, ...]
+    environment: float | None
+    typical: float
+
+    def on(self, stream: str | None, transport: Way) -> Threshold:
+        """What is in force on a stream, or for pictures that come without one."""
+        return self._of(in_force(self.calibrations, stream, transport))
+
+    def newest(self) -> Threshold:
+        """What was calibrated last; for who does not ask about one stream."""
+        return self._of(self.calibrations[-1] if self.calibrations else None)
+
+    def _of(self, stored: StoredCalibration | None) -> Threshold:
+        typical = self.typical if stored is None else stored.mean
+        if self.environment is not None:
+            return Threshold(self.environment, "environment", typical)
+        if stored is not None:
+            return Threshold(stored.threshold, "calibration", typical, stored)
+        if not 0 < self.model.threshold < math.inf:
+            return Threshold(0.0, "uncalibrated")
+        return Threshold(self.model.threshold, "model", typical)
+
+
+def held_out_scores(model: Detector) -> list[float]:
+    """Raw scores of good pictures that were held out while the model was taught; none of other people's models."""
+    return list(model.manifest.held_out_scores) if isinstance(model, TaughtModel) else []
+
+
+def typical_score(model: Detector) -> float:
+    """Their mean; NaN where there are none."""
+    scores = held_out_scores(model)
+    return fmean(scores) if scores else math.nan
+
+
+def in_force(calibrations: Iterable[StoredCalibration], stream: str | None, transport: Way) -> StoredCalibration | None:
+    """Of some, oldest first, the calibration that holds on a stream.
+
+    Its own comes before one for all; of those, the one of its transport before the newest of another.
+    """
+    newest_first = [stored for stored in reversed(tuple(calibrations)) if not stored.alone or stored.stream == stream]
+    return max(newest_first, key=lambda stored: (stored.alone, stored.transport == transport), default=None)
+
+
+def other_transport(threshold: Threshold, transport: Way) -> str | None:
+    """What the operator should know where a calibration of another transport is in force; or nothing."""
+    stored = threshold.calibration
+    if stored is None or stored.transport in (transport, "unknown"):
+        return None
+    return (
+        f"its calibration was made over {stored.transport}, but it comes over {transport}, which moves scores: "
+        "calibrate on this stream"
+    )
+
+
+def described(stored: StoredCalibration) -> CalibrationInfo:
+    """A calibration in the words of messages."""
+    return CalibrationInfo(
+        rule=rule_info(stored.k, stored.one_in),
+        n=stored.n_images,
+        when=stored.created,
+        who=stored.who,
+        transport=stored.transport,
+        stream=stored.stream,
+        promise=stored.promise.sentence if stored.promise else None,
+        no_promise=stored.no_promise,
+    )
+
+
+def rule_info(k: float | None, one_in: int | None) -> RuleInfo:
+    """Whichever of the two it is."""
+    return RuleInfo(k=k) if k is not None else RuleInfo(one_in=one_in or 0)

@@ -1,0 +1,68 @@
+"""What came of a stream's frames since its threshold is in force, beside what was promised."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import UTC, datetime
+
+from detector.thresholds import independent_parts, kept
+from server.inspection import Inspected, Threshold
+from server.words import SinceCalibration
+
+RECENT = 200
+ENOUGH = 20
+"""Recent results from which it can be told how many parts frames are worth."""
+
+
+class ResultsSeen:
+    """The results of one stream over one transport, whichever connection brought them. The event loop owns it."""
+
+    def __init__(self) -> None:
+        self._model: tuple[str, str] | None = None
+        self._threshold: Threshold | None = None
+        self._scores: deque[float] = deque(maxlen=RECENT)
+        self._since = ""
+        self._accepted = self._rejected = 0
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """Raw scores of the latest results, all of the model in use, oldest first."""
+        return tuple(self._scores)
+
+    def count(self, inspected: Inspected) -> None:
+        """Count a result; from the beginning where another threshold or model came into force."""
+        if inspected.model != self._model:
+            self._scores.clear()
+        if inspected.model != self._model or inspected.threshold != self._threshold:
+            self._model, self._threshold = inspected.model, inspected.threshold
+            self._since = datetime.now(UTC).isoformat(timespec="seconds")
+            self._accepted = self._rejected = 0
+        self._scores.append(inspected.raw_score)
+        self._rejected += inspected.is_anomaly
+        self._accepted += not inspected.is_anomaly
+
+    def since(self, threshold: Threshold) -> SinceCalibration | None:
+        """What came true of the calibration in force; nothing where none is, or no frame was inspected with it."""
+        stored = threshold.calibration
+        if stored is None or threshold != self._threshold:
+            return None
+        seen = self._accepted + self._rejected
+        share = f"{self._rejected} of {seen} frames rejected since ({100 * self._rejected / seen:.1f} %)"
+        promise = stored.promise
+        if promise is None:
+            return SinceCalibration(self._since, self._accepted, self._rejected, None, None, f"{share}; no promise")
+        promised = f"at most {100 * promise.at_most:.1f} % of good parts were promised"
+        if len(self._scores) < ENOUGH:
+            return self._said(promise.at_most, None, f"{share}; {promised}")
+        # Frames of one part are no more than one part: as many count as the latest scores are worth.
+        worth = independent_parts(self._scores) / len(self._scores)
+        parts, bad = max(1, round(seen * worth)), round(self._rejected * worth)
+        is_kept = kept(promise, parts - bad, bad)
+        if is_kept is False:
+            then = "more than that: if these were good parts, calibrate again"
+        else:
+            then = "within it" if is_kept else "too few parts yet to say"
+        return self._said(promise.at_most, is_kept, f"{share}, worth about {parts} parts; {promised}: {then}")
+
+    def _said(self, at_most: float, is_kept: bool | None, sentence: str) -> SinceCalibration:
+        return SinceCalibration(self._since, self._accepted, self._rejected, at_most, is_kept, sentence)

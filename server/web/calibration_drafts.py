@@ -1,0 +1,175 @@
+"""What was judged and waits for a decision, what was decided before, and the way back."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from server.inspection import Draft, Drafts, Inspection
+from server.web.answers import Refused, answer, need_model
+from server.web.calibrate import NOT_CALIBRATED, NOT_STORED, changed, put_in_force
+from server.web.calibration_bodies import (
+    Calibrated,
+    Discarded,
+    HistoryEntry,
+    LeaveOut,
+    NotCalibrated,
+    ThresholdInForce,
+    UndoneBody,
+)
+from server.web.calibration_query import who_asks
+from server.web.judgements import calibrated_body, history_entry, in_words, judgement_body
+from server.words import Content, Operation, Reply, documented
+
+MAX_BODY = 16 * 1024
+NO_SUCH = "there is no such draft: drafts are kept for ten minutes, a few at a time, until they are applied"
+REPLACED = "another model is in use since; nothing was changed"
+
+
+@dataclass(frozen=True)
+class CalibrationDrafts:
+    inspection: Inspection
+    drafts: Drafts
+    calibrating: asyncio.Semaphore
+
+    @property
+    def routes(self) -> list[Route]:
+        return [
+            Route("/api/calibration/drafts/{id}", self.leave_out, methods=["POST"]),
+            Route("/api/calibration/drafts/{id}", self.discard, methods=["DELETE"]),
+            Route("/api/calibration/drafts/{id}/apply", self.apply, methods=["POST"]),
+            Route("/api/calibration/history", self.history),
+            Route("/calibration/undo", self.undo, methods=["POST"]),
+            Route("/calibration", self.forget, methods=["DELETE"]),
+        ]
+
+    @documented(
+        Operation(
+            "Judge a draft again, without some of its frames",
+            {
+                200: Reply("as a dry run answers; the same draft", Content(Calibrated)),
+                404: NO_SUCH,
+                409: REPLACED,
+                413: "larger than a list of 200 numbers",
+                422: "not such a list, or too few frames are left",
+                503: "no model yet",
+            },
+            body=Content(LeaveOut),
+        )
+    )
+    async def leave_out(self, request: Request) -> Response:
+        need_model(self.inspection)
+        name = request.path_params["id"]
+        draft = self._draft(name)
+        left_out = await _left_out(request, len(draft.captured.scores))
+        async with self.calibrating:
+            judged = await changed(partial(self.inspection.judge, draft.captured, draft.rule, left_out))
+        self._draft(name)  # applied or discarded meanwhile
+        self.drafts.put(name, judged)
+        return answer(calibrated_body(judged, judged.judgement.calibration, judged.judged_against, name=name))
+
+    @documented(
+        Operation(
+            "Put a draft in force",
+            NOT_STORED
+            | {
+                200: Reply(
+                    "the calibration, stored; `warning` says if it replaced another than it was judged against",
+                    Content(Calibrated),
+                ),
+                404: NO_SUCH,
+                409: REPLACED,
+                422: Reply("it was refused; nothing was changed", NOT_CALIBRATED),
+            },
+        )
+    )
+    async def apply(self, request: Request) -> Response:
+        need_model(self.inspection)
+        name = request.path_params["id"]
+        draft = self._draft(name)
+        judgement, captured = draft.judgement, draft.captured
+        if judgement.refused or judgement.calibration is None:
+            return answer(NotCalibrated(f"{judgement.refused}; nothing was changed", judgement_body(draft), name), 422)
+        self.drafts.take(name)  # once only, also when two press at once
+        what = f"{len(captured.scores) - len(draft.left_out)} of {len(captured.scores)} frames"
+        if captured.stream is not None:
+            what += f" of {captured.stream} over {captured.transport}"
+        try:
+            return answer(await put_in_force(self.inspection, draft, judgement.calibration, who_asks(request), what))
+        except Refused:
+            self.drafts.put(name, draft)  # a disk may have room again
+            raise
+
+    @documented(
+        Operation("Discard a draft", {200: Reply("it is gone", Content(Discarded)), 404: NO_SUCH}),
+    )
+    async def discard(self, request: Request) -> Response:
+        name = request.path_params["id"]
+        self._draft(name)
+        self.drafts.take(name)
+        return answer(Discarded(name))
+
+    @documented(
+        Operation(
+            "What was done to the calibrations of the model in use",
+            {200: Reply("the newest first, 100 at the most", Content(list[HistoryEntry])), 503: "no model yet"},
+        )
+    )
+    async def history(self, request: Request) -> Response:
+        need_model(self.inspection)
+        entries = [history_entry(change) for change in self.inspection.history()]
+        return answer(entries, headers={"Cache-Control": "no-store"})
+
+    @documented(
+        Operation(
+            "Take back the newest change of the calibrations that was not taken back yet",
+            NOT_STORED
+            | {200: Reply("what is in force now", Content(UndoneBody)), 409: "there is nothing to take back"},
+        )
+    )
+    async def undo(self, request: Request) -> Response:
+        need_model(self.inspection)
+        undone = await changed(partial(self.inspection.undo, who=who_asks(request)))
+        if undone is None:
+            raise Refused(409, "there is nothing to undo: no calibration of this model was made or forgotten here")
+        became = undone.became
+        return answer(UndoneBody(undone.change.why, in_words(became), became.value, became.source))
+
+    @documented(
+        Operation(
+            "Forget this model's calibrations",
+            NOT_STORED | {200: Reply("what is in force now", Content(ThresholdInForce))},
+        )
+    )
+    async def forget(self, request: Request) -> Response:
+        need_model(self.inspection)
+        await changed(partial(self.inspection.forget_calibration, who=who_asks(request)))
+        threshold = self.inspection.threshold
+        return answer(ThresholdInForce(threshold.value, threshold.source))
+
+    def _draft(self, name: str) -> Draft:
+        draft = self.drafts.get(name)
+        if draft is None:
+            raise Refused(404, f"{NO_SUCH}; capture again")
+        return draft
+
+
+async def _left_out(request: Request, frames: int) -> list[int]:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise Refused(413, f"the body is larger than {MAX_BODY // 1024} kB: send a list of frame numbers")
+    try:
+        left_out = msgspec.json.decode(bytes(body), type=LeaveOut).leave_out
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise Refused(422, f'send {{"leave_out": [numbers of frames]}} as JSON: {error}') from error
+    if any(number >= frames for number in left_out):
+        raise Refused(422, f"the draft has frames 0 to {frames - 1}")
+    return left_out
