@@ -94,9 +94,9 @@ def calibration_file(data: bytes) -> None:
         calibrations = Calibrations(Path(folder))
         if calibrations.warning is not None:
             assert "calibration.json was damaged" in calibrations.warning and "\n" not in calibrations.warning
-            assert not (Path(folder) / FILE).exists() and not calibrations._calibrations
-        for stored in calibrations._calibrations.values():
-            assert fault(stored.threshold, stored.mean, stored.std, stored.n_images, stored.k) is None
+            assert not (Path(folder) / FILE).exists() and not calibrations._contents.calibrations
+        for one in calibrations._contents.calibrations:
+            assert fault(one.threshold, one.mean, one.std, one.n_images, one.k, one.one_in) is None
 
 
 def manifest(data: bytes) -> None:

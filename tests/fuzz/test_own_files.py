@@ -9,23 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from detector import Calibration, model_folder
+from detector import model_folder
 from server.access import load_code
 from server.https import ensure
 from server.inspection import Calibrations
 from tests.fuzz.fuzzing import fuzz
+from tests.server.inspection.test_calibrations import put, stored
 
-NESTED = [
-    opening * 100_000 for opening in (b"[", b'{"a":', b'{"version":2,"calibrations":', b'{"format_version":3,"x":[')
-]
+NESTED = [opening * 100_000 for opening in (b"[", b'{"a":', b'{"version":3,"contents":', b'{"format_version":3,"x":[')]
 JSON = [b"1e308", b"-1", b"NaN", b"null", b"[[[[", b'{"version":', b'"k":', b"\xff", b"\\ud800", b"9" * 400]
 PEM = [b"-----BEGIN CERTIFICATE-----\n", b"-----END PRIVATE KEY-----\n", b"\n\n", b"MII", b"=", b"\0"]
 
 
 def test_calibration_json(tmp_path: Path) -> None:
-    calibrations = Calibrations(tmp_path)
-    calibrations.put("a" * 64, "openvino", Calibration(9.8765, 7.1, 0.9255, 20, 3.0))
-    calibrations.put("b" * 64, "torch", Calibration(4.0, 1.0, 1.0, 2, 3.0))
+    file = Calibrations(tmp_path)
+    put(file, stored("a" * 64))
+    put(file, stored("b" * 64, "torch", k=None, one_in=50, promise=None, no_promise="too few"))
+    put(file, stored("a" * 64, created="later"))
     entry = b'{"threshold":4.0,"mean":1.0,"std":1.0,"n_images":2,"k":3.0,"created":""}'
     first = b'{"version":1,"calibrations":{"a:torch":' + entry + b"}}"
     seeds = [(tmp_path / "calibration.json").read_bytes(), first, *NESTED]

@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,14 @@ def part(brightness: int, number: int | None = None) -> bytes:
     cells[3, 3] = brightness
     grey = np.kron(cells, np.ones((8, 8))).astype(np.uint8)
     return bytes(cv2.imencode(".png", np.dstack([grey] * 3))[1].tobytes())
+
+
+def write_parts(folder: Path, brightnesses: Sequence[int]) -> Path:
+    """A folder of pictures of different parts, for a pulled camera."""
+    folder.mkdir(exist_ok=True)
+    for number, brightness in enumerate(brightnesses):
+        (folder / f"{number:03}.png").write_bytes(part(brightness, number))
+    return folder
 
 
 RESULT = Result(

@@ -202,7 +202,9 @@ def test_every_flipped_bit_is_found_or_changes_nothing(whole: bytes, tmp_path: P
             assert "\n" not in str(error)
 
 
-@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'{"version":2,"calibrations":', b'{"version":1,"x":[', b'{"version":3,"contents":'])
+@pytest.mark.parametrize(
+    "opening", [b"[", b'{"a":', b'{"version":2,"calibrations":', b'{"version":1,"x":[', b'{"version":3,"contents":']
+)
 def test_nesting_without_end_is_damage_and_not_the_end_of_the_start(opening: bytes, tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(opening * 200_000)
     file = Calibrations(tmp_path)

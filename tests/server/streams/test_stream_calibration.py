@@ -1,27 +1,30 @@
-"""Calibrating on a running stream."""
+"""Capturing for a calibration on a running stream."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import httpx
-import msgspec
 import pytest
 from websockets.asyncio.client import connect
 
+from detector.images import decode
+from server.inspection import Calibrations, Captured, Inspection
 from server.settings import PulledCamera
 from server.streams import stream_calibration
 from server.streams.hub import Hub
-from server.streams.stream_calibration import StreamWentAway, normal_scores
-from server.words.messages import Result, Simulated
+from server.streams.open_stream import OpenStream
+from server.streams.pool import InferencePool
+from server.streams.stream_calibration import StreamWentAway
+from server.streams.streams import Streams
+from server.words.messages import Simulated
 from tests.running import Running
-from tests.server.camera_fakes import write_pictures
-from tests.server.fakes import GOOD, RESULT, FakeModel, http, serving, until
+from tests.server.fakes import GOOD, FakeModel, http, part, serving, until, write_parts
 
-
-def result(raw_score: float, defect: str | None = None) -> Result:
-    return msgspec.structs.replace(RESULT, stream="press", raw_score=raw_score, simulated=Simulated(0, defect))
+PARTS = (40, 44, 48, 42, 46, 41, 45, 43, 47, 40, 46, 42)
 
 
 async def calibrate(server: Running, path: str) -> httpx.Response:
@@ -30,22 +33,15 @@ async def calibrate(server: Running, path: str) -> httpx.Response:
 
 
 async def test_the_scores_are_those_of_the_inspected_frames(model: FakeModel, tmp_path: Path) -> None:
-    camera = PulledCamera("press", str(write_pictures(tmp_path / "pictures", [40, 60])), fps=100)
+    camera = PulledCamera("press", str(write_parts(tmp_path / "pictures", PARTS)), fps=50)
     async with serving(model, tmp_path, cameras=(camera,)) as server:
         answer = await calibrate(server, "/api/streams/press/calibrate?n=8&k=2&seconds=0")
         body = answer.json()
         assert answer.status_code == 200, body
         assert body["n_images"] == 8
-        assert 40 <= body["mean_score"] <= 60
+        assert 40 <= body["mean_score"] <= 48
         assert body["new_threshold"] == pytest.approx(body["mean_score"] + 2 * body["std_score"])
         assert (body["threshold"], body["threshold_source"]) == (body["new_threshold"], "calibration")
-
-
-async def test_a_threshold_far_above_the_model_s_is_questioned(model: FakeModel, tmp_path: Path) -> None:
-    camera = PulledCamera("press", str(write_pictures(tmp_path / "pictures", [20, 250])), fps=100)
-    async with serving(model, tmp_path, cameras=(camera,)) as server:
-        body = (await calibrate(server, "/api/streams/press/calibrate?n=8&k=9&seconds=0")).json()
-    assert "times the model's default" in body["warning"]
 
 
 @pytest.mark.parametrize(
@@ -79,24 +75,97 @@ async def test_a_silent_stream_is_given_up_and_nothing_changes(
         assert not (tmp_path / "calibration.json").exists()
 
 
-async def test_a_camera_that_leaves_ends_it() -> None:
-    hub = Hub()
-    collecting = asyncio.create_task(normal_scores(hub, "press", 2, 0.0))
-    await until(lambda: hub.listeners("press") == 1)
-    hub.publish(result(5.0))
-    hub.publish_state("press", "waiting")
+@pytest.fixture
+async def streams(model: FakeModel, tmp_path: Path) -> AsyncIterator[Streams]:
+    inspection, pool = Inspection(Calibrations(tmp_path)), InferencePool(1)
+    inspection.use(model)  # type: ignore[arg-type]
+    pool.start()
+    yield Streams(pool, Hub(), inspection)
+    pool.close()
+
+
+async def offered(opened: OpenStream, brightnesses: Sequence[int], defects: Sequence[str | None] = ()) -> None:
+    """Each is inspected before the next one comes."""
+    for number, brightness in enumerate(brightnesses):
+        simulated = Simulated(number, defects[number]) if defects else None
+        before = opened.stream.inspected
+        opened.offer(partial(decode, part(brightness, number)), simulated)
+        await until(lambda before=before: opened.stream.inspected > before)  # type: ignore[misc]
+
+
+async def capturing(opened: OpenStream, n: int, seconds: float = 0.0) -> asyncio.Task[Captured]:
+    task = asyncio.create_task(opened.capture(n, seconds))
+    await until(lambda: bool(opened.captures))
+    return task
+
+
+async def test_a_capture_keeps_scores_looks_and_pictures_of_the_same_frames(streams: Streams) -> None:
+    opened = streams.open("press", "websocket")
+    await offered(opened, [30, 31])
+    task = await capturing(opened, 3)
+    await offered(opened, [40, 41, 42, 43])
+    captured = await task
+    assert captured.scores == (40, 41, 42)
+    assert len(captured.looks) == len(captured.pictures) == 3
+    assert all(picture.startswith(b"\xff\xd8") for picture in captured.pictures)
+    assert captured.recent[:5] == (30, 31, 40, 41, 42)
+    assert (captured.stream, captured.transport, captured.model) == ("press", "websocket", ("a" * 64, "openvino"))
+    assert not opened.captures
+
+
+async def test_a_camera_that_leaves_ends_it(streams: Streams) -> None:
+    opened = streams.open("press", "websocket")
+    task = await capturing(opened, 5)
+    await offered(opened, [40])
+    opened.close()
     with pytest.raises(StreamWentAway, match="went away"):
-        await collecting
-    assert not hub.listeners("press")
+        await task
+    assert not opened.captures
 
 
-async def test_known_simulated_defects_are_left_out_and_frames_are_spread() -> None:
-    hub, start = Hub(), asyncio.get_running_loop().time()
-    collecting = asyncio.create_task(normal_scores(hub, "press", 2, 0.2))
-    await until(lambda: hub.listeners("press") == 1)
-    hub.publish(result(50.0, "dent"))
-    while not collecting.done():
-        hub.publish(result(5.0))
-        await asyncio.sleep(0)
-    assert await collecting == [5.0, 5.0]
-    assert asyncio.get_running_loop().time() - start >= 0.1
+async def test_another_camera_that_takes_the_name_over_ends_it(streams: Streams) -> None:
+    """Frames of both in one calibration would be of two places."""
+    opened = streams.open("press", "websocket")
+    task = await capturing(opened, 5)
+    await offered(opened, [40])
+    newer = streams.open("press", "websocket")
+    await offered(newer, [90, 91, 92, 93, 94])
+    with pytest.raises(StreamWentAway, match="took press over"):
+        await task
+
+
+async def test_another_model_ends_it(streams: Streams) -> None:
+    opened = streams.open("press", "websocket")
+    task = await capturing(opened, 5)
+    await offered(opened, [40])
+    streams.inspection.use(FakeModel(hash="b" * 64))  # type: ignore[arg-type]
+    await offered(opened, [41])
+    with pytest.raises(StreamWentAway, match="another model"):
+        await task
+
+
+async def test_two_captures_at_once_see_the_same_frames(streams: Streams) -> None:
+    opened = streams.open("press", "websocket")
+    first, second = await capturing(opened, 2), await capturing(opened, 3)
+    await until(lambda: len(opened.captures) == 2)
+    await offered(opened, [40, 41, 42])
+    assert (await first).scores == (40, 41) and (await second).scores == (40, 41, 42)
+
+
+async def test_known_simulated_defects_are_left_out_and_counted(streams: Streams) -> None:
+    opened = streams.open("line", "simulated")
+    task = await capturing(opened, 2)
+    await offered(opened, [40, 150, 41], [None, "dent", None])
+    captured = await task
+    assert captured.scores == (40, 41) and captured.known_defects == 1
+
+
+async def test_frames_are_spread_over_the_time(streams: Streams) -> None:
+    opened, start = streams.open("press", "websocket"), asyncio.get_running_loop().time()
+    task = await capturing(opened, 3, 0.3)
+    number = 0
+    while not task.done():
+        await offered(opened, [40 + number % 5])
+        number += 1
+    assert len((await task).scores) == 3
+    assert asyncio.get_running_loop().time() - start >= 0.2

@@ -23,8 +23,7 @@ from server.streams import stream_calibration
 from server.streams.pool import MAX_REQUESTS
 from server.web import openapi
 from tests.running import Running, running
-from tests.server.camera_fakes import write_pictures
-from tests.server.fakes import BAD, BROKEN, GOOD, WAIT_S, FakeModel, healthy, http, picture, serving
+from tests.server.fakes import BAD, BROKEN, GOOD, WAIT_S, FakeModel, healthy, http, part, serving, write_parts
 
 CODE = "a code nobody guesses"
 JSON, SDP = "application/json", "application/sdp"
@@ -106,7 +105,7 @@ def parts(*pictures: bytes, name: str = "files") -> list[tuple[str, tuple[str, b
 
 @pytest.fixture
 async def open_server(model: FakeModel, tmp_path: Path) -> AsyncIterator[Running]:
-    camera = PulledCamera("press", str(write_pictures(tmp_path / "pictures", [40, 60])), fps=50)
+    camera = PulledCamera("press", str(write_parts(tmp_path / "pictures", range(40, 60))), fps=50)
     async with serving(model, tmp_path / "data", cameras=(camera,), max_upload_mb=0.2, watchdog_s=0.3) as server:
         yield server
 
@@ -146,7 +145,7 @@ async def test_what_the_server_answers_is_what_the_document_says(
         strange = Checked(client, document)
         for path, operations in document["paths"].items():
             for method, operation in operations.items():
-                answer = await strange.ask(method.upper(), path.format(name="press", session="x"))
+                answer = await strange.ask(method.upper(), path.format(name="press", session="x", id="x"))
                 assert (answer.status_code != 401) == (operation.get("security") == []), path
         await strange.ask("GET", "/enter", params={"code": "wrong"})
         await strange.ask("POST", "/enter", data={"code": CODE})
@@ -176,6 +175,14 @@ NOT_PROVOKED = {
     ("/api/streams/{name}/calibrate", "post", 503),
     ("/api/streams/{name}/calibrate", "post", 507),
     ("/calibration", "delete", 507),
+    ("/calibration/undo", "post", 503),
+    ("/calibration/undo", "post", 507),
+    ("/api/calibration/history", "get", 503),
+    ("/api/calibration/drafts/{id}", "post", 409),  # takes a second model: test_calibration.py
+    ("/api/calibration/drafts/{id}", "post", 503),
+    ("/api/calibration/drafts/{id}/apply", "post", 409),
+    ("/api/calibration/drafts/{id}/apply", "post", 503),
+    ("/api/calibration/drafts/{id}/apply", "post", 507),
     ("/webrtc/offer", "post", 200),  # takes a browser or aiortc: test_webrtc.py
     ("/webrtc/offer", "post", 503),
     ("/whip/{name}", "post", 201),  # test_whip.py
@@ -196,9 +203,16 @@ async def _predict(ask: Ask, client: httpx.AsyncClient) -> None:
 
 
 async def _calibrate(ask: Ask, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    good = [picture(brightness) for brightness in (40, 50, 60)]
+    good = [part(brightness) for brightness in (40, 50, 60)]
+    assert (await ask("POST", "/calibration/undo")).status_code == 409
     await ask("POST", "/calibrate", files=parts(*good))
     await ask("GET", "/health")
+    await ask("GET", "/api/streams")
+    await ask("POST", "/calibration/undo")
+    await ask("GET", "/api/calibration/history")
+    await _drafts(ask, good)
+    warned = await ask("POST", "/calibrate", files=parts(*good, part(150)))
+    assert warned.status_code == 409 and warned.json()["judgement"]["suspects"]
     await ask("POST", "/calibrate", files=parts(GOOD))
     await ask("POST", "/calibrate", files=parts(b"x" * 5_000_000))
     await ask("DELETE", "/calibration")
@@ -214,6 +228,22 @@ async def _calibrate(ask: Ask, server: Running, monkeypatch: pytest.MonkeyPatch)
     with monkeypatch.context() as patch:
         patch.setattr(calibrations, "write_atomically", full)
         await ask("POST", "/calibrate", files=parts(*good))
+
+
+async def _drafts(ask: Ask, good: list[bytes]) -> None:
+    dry = (await ask("POST", "/calibrate", params={"dry_run": "true"}, files=parts(*good))).json()
+    path = f"/api/calibration/drafts/{dry['draft']}"
+    await ask("POST", path, json={"leave_out": [0]})
+    await ask("POST", path, json={"leave_out": [99]})
+    await ask("POST", path, content=b"x" * 20_000)
+    await ask("POST", path, json={"leave_out": [0, 1]})
+    assert (await ask("POST", f"{path}/apply")).status_code == 422
+    await ask("POST", path, json={"leave_out": []})
+    assert (await ask("POST", f"{path}/apply")).status_code == 200
+    for method, gone in (("POST", path), ("POST", f"{path}/apply"), ("DELETE", path)):
+        assert (await ask(method, gone)).status_code == 404
+    again = (await ask("POST", "/calibrate", params={"dry_run": "true"}, files=parts(*good))).json()
+    await ask("DELETE", f"/api/calibration/drafts/{again['draft']}")
 
 
 async def test_while_there_is_no_model_the_answers_are_described_too(
@@ -233,6 +263,10 @@ async def test_while_there_is_no_model_the_answers_are_described_too(
             ("POST", "/calibrate"),
             ("POST", "/api/streams/press/calibrate"),
             ("DELETE", "/calibration"),
+            ("POST", "/calibration/undo"),
+            ("GET", "/api/calibration/history"),
+            ("POST", "/api/calibration/drafts/x"),
+            ("POST", "/api/calibration/drafts/x/apply"),
         ):
             assert (await checked.ask(method, path)).status_code == 503
         model.gate.set()

@@ -33,13 +33,14 @@ from tests.server.fakes import (
     FakeModel,
     healthy,
     http,
+    part,
     picture,
     receive_result,
     serving,
     until,
 )
 
-NORMAL = [picture(brightness) for brightness in (40, 50, 60)]
+NORMAL = [part(brightness) for brightness in (40, 50, 60)]
 """Raw scores 40, 50 and 60: mean 50, standard deviation 10."""
 
 
@@ -195,7 +196,7 @@ async def test_an_upload_without_a_length_is_cut_off(server: Running) -> None:
 async def test_the_limit_is_that_of_a_file(client: httpx.AsyncClient) -> None:
     assert (await client.post("/predict", files={"file": ("a", GOOD + bytes(190_000))})).status_code == 200
     assert (await client.post("/predict", files={"file": ("a", GOOD + bytes(201_000))})).status_code == 413
-    many = uploads([GOOD + bytes(150_000)] * 4)
+    many = uploads([part(40 + number) + bytes(150_000) for number in range(4)])
     assert (await client.post("/calibrate", files=many)).status_code == 200
     answer = await client.post("/calibrate", files=[*many, ("files", ("big.png", GOOD + bytes(201_000)))])
     assert answer.status_code == 413 and "big.png" in answer.json()["error"]
@@ -232,7 +233,7 @@ async def test_a_calibration_is_in_force_at_once_and_after_a_restart(model: Fake
         assert (await healthy(server))["threshold_source"] == "model"
 
 
-@pytest.mark.parametrize(("where", "threshold"), [({"params": {"k": "1"}}, 60), ({"data": {"k": "2.5"}}, 75), ({"data": {"k": "2"}}, 70)])  # fmt: skip  # noqa: E501
+@pytest.mark.parametrize(("where", "threshold"), [({"params": {"k": "1"}}, 60), ({"data": {"k": "2.5"}}, 75)])
 async def test_k_comes_as_query_or_form_field(client: httpx.AsyncClient, where: Any, threshold: float) -> None:
     answer = await client.post("/calibrate", files=uploads(NORMAL), **where)
     assert answer.json()["new_threshold"] == pytest.approx(threshold)
@@ -252,7 +253,7 @@ async def test_k_comes_as_query_or_form_field(client: httpx.AsyncClient, where: 
         (NORMAL, {"k": "10.5"}, "k is"),
         (NORMAL, {"k": "three"}, "k is"),
         (NORMAL, {"k": ""}, "k is"),
-        ([picture(0), picture(0)], {}, "zero"),
+        ([part(0, 1), part(0, 2)], {}, "nothing was changed"),
     ],
 )
 async def test_a_calibration_that_cannot_be_changes_nothing(
@@ -267,24 +268,25 @@ async def test_a_calibration_that_cannot_be_changes_nothing(
     assert await healthy(server) == health
 
 
-async def test_one_picture_again_and_again_is_warned_about(client: httpx.AsyncClient) -> None:
-    body = (await client.post("/calibrate", files=uploads([GOOD] * 3))).json()
-    assert body["std_score"] == 0 and "again and again" in body["warning"]
+async def test_one_picture_again_and_again_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/calibrate", files=uploads([part(50)] * 3))
+    assert answer.status_code == 422 and "one part lying still" in answer.json()["error"]
+    assert answer.json()["judgement"]["refused"]
 
 
 async def test_the_environment_stays_in_force(model: FakeModel, tmp_path: Path) -> None:
-    async with serving(model, tmp_path, threshold=12.0) as server, http(server) as client:
+    async with serving(model, tmp_path, threshold=70.0) as server, http(server) as client:
         body = (await client.post("/calibrate", files=uploads(NORMAL))).json()
         assert (body["new_threshold"], body["threshold"], body["threshold_source"]) == (
             pytest.approx(80),
-            12,
+            70,
             "environment",
         )
         assert "THRESHOLD" in body["warning"]
         health = await healthy(server)
-        assert (health["threshold"], health["threshold_source"]) == (12, "environment")
+        assert (health["threshold"], health["threshold_source"]) == (70, "environment")
         assert health["calibration"] is not None
-        assert (await client.delete("/calibration")).json() == {"threshold": 12, "threshold_source": "environment"}
+        assert (await client.delete("/calibration")).json() == {"threshold": 70, "threshold_source": "environment"}
 
 
 async def test_a_model_that_brings_no_threshold_passes_nothing_until_it_is_calibrated(tmp_path: Path) -> None:
@@ -314,12 +316,12 @@ async def test_a_calibration_is_not_applied_to_another(model: FakeModel, tmp_pat
 async def test_calibrations_at_once_leave_one_of_them_in_force(
     server: Running, client: httpx.AsyncClient, tmp_path: Path
 ) -> None:
-    pairs = [uploads([picture(40 + number), picture(50 + number)]) for number in range(6)]
+    pairs = [uploads([part(40 + number), part(50 + number)]) for number in range(6)]
     answers = await asyncio.gather(*(client.post("/calibrate", files=pair) for pair in pairs))
     assert [answer.status_code for answer in answers] == [200] * 6
     threshold = (await healthy(server))["threshold"]
     assert threshold in [answer.json()["new_threshold"] for answer in answers]
-    (stored,) = json.loads((tmp_path / calibrations.FILE).read_bytes())["calibrations"].values()
+    (stored,) = json.loads((tmp_path / calibrations.FILE).read_bytes())["contents"]["calibrations"]
     assert stored["threshold"] == threshold
     assert list(snapshot(tmp_path)) == [calibrations.FILE], "no temporary file is left"
 
