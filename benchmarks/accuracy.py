@@ -68,12 +68,12 @@ def figures(model: TaughtModel, data_set: DataSet) -> list[str]:
 def beside_exact_search(model: TaughtModel, data_set: DataSet) -> list[str]:
     assert isinstance(model.head, NearestNeighbour)
     bank = model.head.memory_bank
-    side = model.image_size // 8
+    grid = model.input_size.grid(model.backbone.grid_stride)
     served, exact = [], []
     for frame in datasets.read_all(picture.path for picture in data_set.test):
         patches = model.patches(frame)
         squared = (patches**2).sum(1)[:, None] + (bank**2).sum(1) - 2 * patches @ bank.T
-        exact.append(to_detection(np.sqrt(np.maximum(squared.min(1), 0)).reshape(side, side)).score)
+        exact.append(to_detection(np.sqrt(np.maximum(squared.min(1), 0)).reshape(grid)).score)
         served.append(model.detect(frame).score)
     labels = [picture.defective for picture in data_set.test]
     one, other = (float(roc_auc_score(labels, scores)) for scores in (served, exact))

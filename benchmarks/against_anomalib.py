@@ -30,6 +30,7 @@ from detector.backbones.efficientnet_lite import AnyBackbone, load_backbone
 from detector.backbones.quantisation import quantise
 from detector.heads.head import NearestNeighbour, fitting_step
 from detector.images import BGRImage
+from detector.input_size import square
 from detector.region import full
 from detector.runtimes.runtime import runtime
 from detector.score import to_detection
@@ -67,7 +68,7 @@ def main() -> None:
     theirs = AnomalibDetector(module, data_set.name, SIZE, float("nan"))
     assert module.model.memory_bank.shape[0] == BANK
 
-    frame = ours.manifest.region.to_input(good[0], SIZE)
+    frame = ours.manifest.region.to_input(good[0], ours.input_size)
     with scratch_folder() as folder:
         exported = engine.export(module, folder, SIZE)
         float32 = OpenVINOInferencer(exported, device="CPU", config=FLOAT32)
@@ -148,7 +149,7 @@ def bare(backbone: AnyBackbone, size: int, frame: BGRImage) -> Callable[[], obje
     from detector.backbones import backbone_graph
     from detector.quiet_openvino import ov
 
-    compiled = ov.Core().compile_model(backbone_graph(backbone, size), "CPU", FLOAT32 | {"NUM_STREAMS": "1"})
+    compiled = ov.Core().compile_model(backbone_graph(backbone, square(size)), "CPU", FLOAT32 | {"NUM_STREAMS": "1"})
     request = compiled.create_infer_request()
     planes = np.ascontiguousarray(frame.transpose(2, 0, 1)[None], np.float32)
     return lambda: request.infer({0: planes}, share_inputs=True)
@@ -157,13 +158,13 @@ def bare(backbone: AnyBackbone, size: int, frame: BGRImage) -> Callable[[], obje
 def wide_candidates(good: list[BGRImage]) -> dict[str, Callable[[], object]]:
     """PatchCore as the paper has it, on a network of the paper's size: ours in each precision, and anomalib's."""
     backbone = timm_backbone.load(WIDE, random_weights=True)
-    frames = [full(WIDE_SIZE // 8).to_input(frame, WIDE_SIZE) for frame in good[:24]]
+    frames = [full(square(WIDE_SIZE), 8).to_input(frame, square(WIDE_SIZE)) for frame in good[:24]]
     channels = sum(layer.channels for layer in backbone.layers)
     head = random_head(channels)
     found: dict[str, Callable[[], object]] = {}
     networks = {"float32": backbone, "bfloat16": backbone, "int8": quantise(backbone, frames)}
     for precision, network in networks.items():
-        distances = runtime("openvino", precision=precision).distances(network, WIDE_SIZE, head)
+        distances = runtime("openvino", precision=precision).distances(network, square(WIDE_SIZE), head)
         found[f"ours, OpenVINO {precision}"] = lambda distances=distances: to_detection(distances(frames[0]))
     for precision in ("float32", "int8"):
         found[f"bare backbone, OpenVINO {precision}"] = bare(networks[precision], WIDE_SIZE, frames[0])
@@ -189,7 +190,7 @@ def random_head(channels: int) -> NearestNeighbour:
 
 def difference(module: Any, frame: BGRImage) -> float:
     """Of our patch features from those anomalib computes, for its two layers."""
-    ours = runtime("openvino").features(two_layers(), SIZE)(frame)
+    ours = runtime("openvino").features(two_layers(), square(SIZE))(frame)
     rgb = torch.from_numpy(np.ascontiguousarray(frame[..., ::-1])).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
         layers = module.model.feature_extractor((rgb - 127) / 128)

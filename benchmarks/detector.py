@@ -18,6 +18,7 @@ from benchmarks.interleaved import take_turns
 from detector import images
 from detector.backbones.efficientnet_lite import load_backbone
 from detector.images import BGRImage
+from detector.input_size import square
 from detector.region import full
 from detector.runtimes.runtime import RUNTIMES, runtime
 from detector.score import to_detection
@@ -46,14 +47,14 @@ def shares(frame: BGRImage) -> str:
     """Where the time between a JPEG and its score goes, at the default size and bank."""
     size, bank = 320, 2000
     jpeg = images.encode_jpeg(frame, quality=85)[0]
-    small = full(size // 8).to_input(frame, size)
-    features = runtime("openvino").features(load_backbone(), size)
+    small = full(square(size), 8).to_input(frame, square(size))
+    features = runtime("openvino").features(load_backbone(), square(size))
     model = random_model(size, bank, runtime("openvino"))
     distances = model._distances(small)
     times = take_turns(
         {
             "decode": lambda: images.decode(jpeg),
-            "resize": lambda: full(size // 8).to_input(frame, size),
+            "resize": lambda: full(square(size), 8).to_input(frame, square(size)),
             "features": lambda: features(small),
             "features and distances": lambda: model._distances(small),
             "smoothing": lambda: to_detection(distances),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from detector.images import BGRImage
+from detector.input_size import InputSize
 from detector.score import Detection
 
 
@@ -18,7 +19,12 @@ class Detector(Protocol):
 
     @property
     def image_size(self) -> int:
-        """Side of the square input, in pixels."""
+        """Side, in pixels, of the square that has about as many as the input."""
+        ...
+
+    @property
+    def input_size(self) -> InputSize:
+        """Height and width of the input, in pixels."""
         ...
 
     @property

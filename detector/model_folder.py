@@ -21,7 +21,7 @@ import msgspec
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-from detector import score
+from detector import input_size, score
 from detector.backbones import (
     CHECKPOINT_SHA256,
     LAYERS,
@@ -36,11 +36,12 @@ from detector.backbones import (
 from detector.errors import ModelError
 from detector.files import in_turn, remove_leftovers, sync_folder, temporary_beside, write_atomically
 from detector.heads import METHODS, NearestNeighbour
+from detector.input_size import InputSize
 from detector.light import AnyHead, head_from, ordinary, tensors_of
 from detector.region import Region
 from detector.thresholds import follows
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST = "manifest.json"
 GRAPH_FOLDER = "openvino"
 """In a model folder: the graph that :mod:`detector.self_contained` made of the model."""
@@ -60,9 +61,10 @@ Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 class Manifest(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
     """How a model was made, and what must fit for it to be used.
 
-    A field with a default is younger than format version 3: a folder without it stays valid and keeps its hash.
+    A field with a default may be missing: a folder without it is valid.
 
     Attributes:
+        image_size: side, in pixels, of the square that has about as many as the input.
         shapes: narrowest and widest shape (width to height) of the images it was taught with.
         sha256: of the manifest without it; in the file only.
     """
@@ -100,6 +102,11 @@ class Manifest(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
         definitions give the same hash whenever they are taught on the same kind of machine (another processor rounds
         otherwise)."""
         return hashlib.sha256(to_json(msgspec.structs.replace(self, created="", software={}))).hexdigest()
+
+    @cached_property
+    def input_size(self) -> InputSize:
+        """Height and width of the model's input, in pixels."""
+        return self.region.input_size(patch_grid(self.layers))
 
     @property
     def tensors_file(self) -> str:
@@ -224,14 +231,11 @@ def read(folder: Path) -> tuple[Manifest, AnyHead, AnyBackbone]:
     defined = DEFINITIONS | {"preprocessing": network.preprocessing}
     if {name: getattr(manifest, name) for name in defined} != defined:
         raise ModelError(f"{folder} was made with another preprocessing, pooling or score definition: teach it again")
-    side, left_over = divmod(manifest.image_size, network.grid_stride)
+    region = manifest.region
     if (
-        manifest.image_size % network.size_multiple
-        or left_over
-        or not 64 <= manifest.image_size <= 2048
+        not input_size.is_sound(manifest.input_size, manifest.image_size, network.size_multiple)
         or not 0 < manifest.threshold < float("inf")
-        or manifest.region.side != side
-        or not manifest.region.is_sound()
+        or not region.is_sound()
     ):
         raise ModelError(f"{folder / MANIFEST} is damaged: image size, region or threshold make no sense")
     if not _follows(manifest.threshold, manifest.held_out_scores):
@@ -249,7 +253,9 @@ def read(folder: Path) -> tuple[Manifest, AnyHead, AnyBackbone]:
     data = _read_checked(folder / manifest.tensors_file, manifest.tensors_sha256)
     try:
         channels = sum(layer.channels for layer in network.layers)
-        head = head_from(manifest.method, manifest.projection, safetensors.load(data), channels, side * side)
+        head = head_from(
+            manifest.method, manifest.projection, safetensors.load(data), channels, region.width * region.height
+        )
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise ModelError(f"{folder / manifest.tensors_file} is damaged: {error}") from error
     return manifest, head, network
@@ -333,7 +339,7 @@ def _decode(text: bytes, folder: Path) -> Manifest:
         if found != FORMAT_VERSION:
             raise ModelError(
                 f"{folder} has model format {found!r}, this software reads {FORMAT_VERSION}: "
-                "teach it again, or use the matching version"
+                "teach it again from the same pictures, or use the version it was made with"
             )
         return msgspec.json.decode(text, type=Manifest)
     except (msgspec.MsgspecError, AttributeError, UnicodeDecodeError, RecursionError) as error:

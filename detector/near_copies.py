@@ -44,15 +44,20 @@ Look = NDArray[np.float16]
 
 
 def look_of(frame: BGRImage) -> Look:
-    """A small grey picture, 64×64 float16, of a frame at the model's input size (S×S×3 uint8 BGR): 8 kB to remember."""
+    """A small grey picture, 64×64 float16, of a frame (H×W×3 uint8 BGR) of any shape: 8 kB to remember."""
     grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
     double = cv2.resize(grey, (2 * _SIDE, 2 * _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     smooth = cv2.GaussianBlur(double, (0, 0), 2 * _SMOOTH)
     return cv2.resize(smooth, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float16)
 
 
-def groups(looks: Sequence[Look], chosen: Sequence[int]) -> list[set[int]]:
+def groups(looks: Sequence[Look], chosen: Sequence[int], shape: float = 1.0) -> list[set[int]]:
     """The images that are near-copies of each other, for those chosen.
+
+    Args:
+        looks: of all images.
+        chosen: numbers of those that are grouped.
+        shape: width to height of the frames the looks are of.
 
     Chosen images are one group if a chain of near-copies joins them; all others join that of their nearest chosen
     image. A group that would leave fewer than half of the images beside it is no group: of a film in which each frame
@@ -64,21 +69,21 @@ def groups(looks: Sequence[Look], chosen: Sequence[int]) -> list[set[int]]:
     """
     # One thread: NumPy's threads wait for each other spinning, and rounding would depend on their number.
     with threadpool_limits(1, "blas"):
-        return _groups(looks, chosen)
+        return _groups(looks, chosen, shape)
 
 
-def typical_distance(looks: Sequence[Look]) -> float:
+def typical_distance(looks: Sequence[Look], shape: float = 1.0) -> float:
     """Median of the distances between images, two or more: root mean square in grey levels of what a lamp and a trigger
     do not explain."""
     with threadpool_limits(1, "blas"):
-        bases = np.concatenate([_explained(look) for look in looks], 1)
+        bases = np.concatenate([_explained(look, shape) for look in looks], 1)
         one_way = _left_over(_centred(looks), bases)
     distances = np.maximum(one_way, one_way.T)
     return float(np.median(distances[~np.eye(len(looks), dtype=np.bool_)]))
 
 
-def _groups(looks: Sequence[Look], chosen: Sequence[int]) -> list[set[int]]:
-    bases = np.concatenate([_explained(looks[number]) for number in chosen], 1)
+def _groups(looks: Sequence[Look], chosen: Sequence[int], shape: float) -> list[set[int]]:
+    bases = np.concatenate([_explained(looks[number], shape) for number in chosen], 1)
     pictures = _centred([looks[number] for number in chosen])
     one_way = _left_over(pictures, bases)
     distances = np.maximum(one_way, one_way.T)
@@ -96,7 +101,7 @@ def _groups(looks: Sequence[Look], chosen: Sequence[int]) -> list[set[int]]:
         to_chosen = _left_over(_centred([looks[number] for number in block]), bases)
         for number, there in zip(block, to_chosen, strict=True):
             if (there <= reach).any():  # few are, and the way back costs more
-                apart = np.maximum(there, _left_over(pictures, _explained(looks[number]))[:, 0])
+                apart = np.maximum(there, _left_over(pictures, _explained(looks[number], shape))[:, 0])
                 if apart[nearest := int(apart.argmin())] <= reach[nearest]:
                     members[group_of[nearest]].add(number)
     return [
@@ -136,12 +141,12 @@ def _centred(looks: Sequence[Look]) -> NDArray[np.float64]:
     return np.asarray(pictures - pictures.mean(1, keepdims=True))
 
 
-def _explained(look: Look) -> NDArray[np.float64]:
+def _explained(look: Look, shape: float) -> NDArray[np.float64]:
     """Orthonormal columns (4096×6) of what becomes of a small picture in other light, moved, turned or enlarged a
-    little."""
+    little. In the square a tall frame became, a turn moves what is above farther than what is beside."""
     picture = look.astype(np.float64)
     down, right = np.gradient(picture)
-    turned, enlarged = _RIGHT * down - _DOWN * right, _RIGHT * right + _DOWN * down
+    turned, enlarged = _RIGHT * down * shape - _DOWN * right / shape, _RIGHT * right + _DOWN * down
     columns = np.stack([np.ones_like(picture), picture, right, down, turned, enlarged]).reshape(_EXPLAINED, -1)
     return np.asarray(np.linalg.qr(columns.T)[0])
 

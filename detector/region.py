@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from detector.errors import ImageError
 from detector.images import BGRImage
+from detector.input_size import InputSize, shaped, square
 
 Choice = Literal["auto", "full"]
 CHOICES: tuple[Choice, ...] = ("auto", "full")
@@ -40,34 +41,42 @@ _SMALLEST = 0.4
 
 
 class Region(msgspec.Struct, frozen=True):
-    """A rectangle of the frame, in cells: the whole frame is ``columns``×``rows`` cells, ``side``×``side`` of them from
-    (``left``, ``top``) on are inspected. One cell is one patch of the anomaly map."""
+    """A rectangle of the frame, in cells: the whole frame is ``columns``×``rows`` cells, ``width``×``height`` of them
+    from (``left``, ``top``) on are inspected. One cell is one patch of the anomaly map."""
 
     columns: int
     rows: int
     left: int
     top: int
-    side: int
+    width: int
+    height: int
 
     @property
     def is_full(self) -> bool:
-        return self.columns == self.rows == self.side
+        return (self.columns, self.rows) == (self.width, self.height)
+
+    def input_size(self, stride: int) -> InputSize:
+        """Of the model that looks at it, a cell being ``stride`` pixels wide and high."""
+        return InputSize(self.height * stride, self.width * stride)
 
     @property
     def fractions(self) -> tuple[float, float, float, float]:
         """Left, top, right and bottom, 0..1 of the frame."""
         left, top = self.left / self.columns, self.top / self.rows
-        return left, top, left + self.side / self.columns, top + self.side / self.rows
+        return left, top, left + self.width / self.columns, top + self.height / self.rows
 
     def is_sound(self) -> bool:
         """Whether it lies within its frame."""
         return all(
-            1 <= self.side <= length <= 8 * self.side and 0 <= start <= length - self.side
-            for length, start in ((self.columns, self.left), (self.rows, self.top))
+            1 <= inspected <= length <= 8 * inspected and 0 <= start <= length - inspected
+            for inspected, length, start in (
+                (self.width, self.columns, self.left),
+                (self.height, self.rows, self.top),
+            )
         )
 
-    def to_input(self, frame: BGRImage, size: int) -> BGRImage:
-        """The region of a frame (H×W×3 uint8 BGR), resized to size×size.
+    def to_input(self, frame: BGRImage, size: InputSize) -> BGRImage:
+        """The region of a frame (H×W×3 uint8 BGR), resized to that size.
 
         Raises:
             ImageError: not such an array.
@@ -78,19 +87,20 @@ class Region(msgspec.Struct, frozen=True):
             rows, columns = _pixels(top, bottom, frame.shape[0]), _pixels(left, right, frame.shape[1])
             frame = frame[rows, columns]
         height, width = frame.shape[:2]
-        if (height, width) == (size, size):
+        if (height, width) == size:
             return frame
         # Area averaging on the way down: bilinear would alias, and fine texture change with the camera's resolution.
-        filter_ = cv2.INTER_AREA if min(height, width) >= size else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(frame, (size, size), interpolation=filter_), np.uint8)
+        shrinks = height >= size.height and width >= size.width
+        filter_ = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(frame, (size.width, size.height), interpolation=filter_), np.uint8)
 
     def to_frame(self, anomaly_map: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The map of the region (side×side float32) within the map of the whole frame (rows×columns), which is 0
+        """The map of the region (height×width float32) within the map of the whole frame (rows×columns), which is 0
         where nothing was inspected."""
         if self.is_full:
             return anomaly_map
         whole = np.zeros((self.rows, self.columns), np.float32)
-        whole[self.top : self.top + self.side, self.left : self.left + self.side] = anomaly_map
+        whole[self.top : self.top + self.height, self.left : self.left + self.width] = anomaly_map
         return whole
 
 
@@ -104,9 +114,24 @@ def _pixels(start: float, end: float, length: int) -> slice:
     return slice(first, max(round(end * length), first + 1))
 
 
-def full(side: int) -> Region:
-    """The whole frame, as side×side cells."""
-    return Region(side, side, 0, 0, side)
+def full(size: InputSize, stride: int) -> Region:
+    """The whole frame, as an input of that size sees it."""
+    rows, columns = size.grid(stride)
+    return Region(columns, rows, 0, 0, columns, rows)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a network's input may be: about ``image_size``² pixels, each side a multiple of ``multiple``, in patches of
+    ``stride`` pixels."""
+
+    image_size: int
+    multiple: int
+    stride: int
+
+    def of(self, shape: float) -> InputSize:
+        """For something of that shape, width to height."""
+        return shaped(self.image_size, self.multiple, shape)
 
 
 @dataclass(frozen=True)
@@ -122,15 +147,23 @@ class Spread:
             yield self.images[int(index)]
 
 
-def find_region(images: Iterable[BGRImage], side: int, size: int) -> Region:
+def inspected(images: Iterable[BGRImage], inputs: Inputs, choice: Choice) -> Region:
+    """What is inspected of frames like these normal images (H×W×3 uint8 BGR). Each is looked at once and let go.
+
+    Raises:
+        ImageError: one of them is not such an array.
+    """
+    if choice == "auto":
+        return find_region(images, inputs)
+    return _whole([_shape_of(image) for image in images], inputs)
+
+
+def find_region(images: Iterable[BGRImage], inputs: Inputs) -> Region:
     """Where parts are in these normal images (H×W×3 uint8 BGR), with a margin. Each is looked at once and let go.
 
     The frame's edge is taken for background if it is plain: little contrast and few colours in all images. Foreground
-    is what has contrast or another colour, in pieces of at least 3×3 blocks, in a twentieth of the images or more.
-
-    Args:
-        side: cells along the sides of the region: the input size divided by the stride of the patch grid.
-        size: pixels along the sides of the model's input; a region is never smaller, enlarging shows nothing new.
+    is what has contrast or another colour, in pieces of at least 3×3 blocks, in a twentieth of the images or more. A
+    region never has fewer pixels than the model's input: enlarging shows nothing new.
 
     Returns:
         the region, or the whole frame where the background is not plain, nothing much would be gained, or there are no
@@ -140,21 +173,61 @@ def find_region(images: Iterable[BGRImage], side: int, size: int) -> Region:
         ImageError: one of them is not such an array.
     """
     looks = [_look(image) for image in images]
+    shapes = [look.shape for look in looks]
     box = _foreground(looks) if looks else None
     if box is None:
-        return full(side)
-    height, width = (min(look.shape[axis] for look in looks) for axis in (0, 1))
+        return _whole(shapes, inputs)
+    size = square(inputs.image_size)
+    across, down = _spans(box, shapes, size)
+    shape = _median(shapes) * (across.length / down.length)
+    if inputs.of(shape) != size:
+        size = inputs.of(shape)
+        across, down = _spans(box, shapes, size)
+    height, width = size.grid(inputs.stride)
+    (columns, left), (rows, top) = across.in_cells(width), down.in_cells(height)
+    if width * height > _LARGEST * columns * rows:
+        return _whole(shapes, inputs)
+    return Region(columns, rows, left, top, width, height)
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A part of one of the frame's sides, 0..1."""
+
+    centre: float
+    length: float
+
+    def in_cells(self, inside: int) -> tuple[int, int]:
+        """How many cells the whole side is if the part is ``inside`` cells, and where it begins."""
+        cells = max(inside, int(inside / self.length))
+        first = int(min(max(self.centre - self.length / 2, 0.0), 1 - self.length) * cells)
+        return cells, min(first, cells - inside)
+
+
+def _spans(
+    box: tuple[float, float, float, float], shapes: Sequence[tuple[int, int]], size: InputSize
+) -> tuple[_Span, _Span]:
+    """Across and down: the box with its margin, but no fewer pixels than the input has, in any image."""
+    height, width = np.min(shapes, 0).tolist()
     spans = []
-    for start, end, pixels in ((box[0], box[2], width), (box[1], box[3], height)):
+    for start, end, least in ((box[0], box[2], size.width / width), (box[1], box[3], size.height / height)):
         start, end = max(0.0, start - _MARGIN), min(1.0, end + _MARGIN)
-        span = min(1.0, max(end - start, _SMALLEST, size / pixels))
-        cells = max(side, int(side / span))
-        first = int(min(max((start + end - span) / 2, 0.0), 1 - span) * cells)
-        spans.append((cells, min(first, cells - side)))
-    (columns, left), (rows, top) = spans
-    if side * side > _LARGEST * columns * rows:
-        return full(side)
-    return Region(columns, rows, left, top, side)
+        spans.append(_Span((start + end) / 2, min(1.0, max(end - start, _SMALLEST, least))))
+    return spans[0], spans[1]
+
+
+def _whole(shapes: Sequence[tuple[int, int]], inputs: Inputs) -> Region:
+    return full(inputs.of(_median(shapes)), inputs.stride)
+
+
+def _median(shapes: Sequence[tuple[int, int]]) -> float:
+    """Width to height of images of these heights and widths; that of a square without any."""
+    return float(np.median([width / height for height, width in shapes])) if shapes else 1.0
+
+
+def _shape_of(image: BGRImage) -> tuple[int, int]:
+    _require_frame(image)
+    return image.shape[0], image.shape[1]
 
 
 @dataclass(frozen=True)
@@ -187,7 +260,7 @@ def _foreground(looks: Sequence[_Look]) -> tuple[float, float, float, float] | N
 
 
 def _look(image: BGRImage) -> _Look:
-    _require_frame(image)
+    shape = _shape_of(image)
     small = cv2.resize(image, (_SIDE * _BLOCK, _SIDE * _BLOCK), interpolation=cv2.INTER_AREA).astype(np.float32)
     blocks = small.reshape(_SIDE, _BLOCK, _SIDE, _BLOCK, 3)
-    return _Look((image.shape[0], image.shape[1]), blocks.std((1, 3)).max(-1), blocks.mean((1, 3)))
+    return _Look(shape, blocks.std((1, 3)).max(-1), blocks.mean((1, 3)))

@@ -7,6 +7,7 @@ never in it: it belongs to the place where the camera stands, and a frozen one c
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from detector.errors import ModelError
 from detector.files import write_atomically
 from detector.heads import Head
 from detector.images import BGRImage
+from detector.input_size import InputSize
 from detector.light import LightGated
 from detector.runtimes import PRECISION_HINTS, whole_graph
 from detector.score import SMOOTHING_SIGMA, Detection
@@ -26,8 +28,8 @@ from detector.taught_model import TaughtModel
 GRAPH, FACTS, README = "model.xml", "model.json", "README.md"
 _RESIZE = (
     "cut the region out (rows round(top*height) to round(bottom*height), columns round(left*width) to "
-    "round(right*width)), then resize to image_size x image_size: area averaging (cv2.INTER_AREA) if both sides of the "
-    "cut are at least that, bilinear (cv2.INTER_LINEAR) otherwise"
+    "round(right*width)), then resize it to input_size, which is height and width: area averaging (cv2.INTER_AREA) if "
+    "both sides of the cut are at least that, bilinear (cv2.INTER_LINEAR) otherwise"
 )
 USAGE = """\
 import json
@@ -40,10 +42,10 @@ hint = {"INFERENCE_PRECISION_HINT": facts["inference_precision_hint"]}  # never 
 model = openvino.Core().compile_model("model.xml", "CPU", hint)
 
 picture = cv2.imread("part.png")  # BGR
-(height, width), size, (left, top, right, bottom) = picture.shape[:2], facts["image_size"], facts["region"]
+(height, width), (left, top, right, bottom), (rows, columns) = picture.shape[:2], facts["region"], facts["input_size"]
 part = picture[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
-shrinks = min(part.shape[:2]) >= size
-frame = cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+shrinks = part.shape[0] >= rows and part.shape[1] >= columns
+frame = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 found = model(frame[None])
 score, anomaly_map = float(found["score"]), found["anomaly_map"]
 print("ANOMALY" if score > facts["threshold"] else "NORMAL", score)
@@ -73,7 +75,7 @@ def write(model: TaughtModel, folder: Path) -> None:
         written = Written(folder)
         facts["check"] = {
             "frame": "byte i of the frame, counted from 0, is (i // 97) % 256",
-            "score": written.detect(_check_frame(model.image_size)).score,
+            "score": written.detect(_check_frame(model.input_size)).score,
         }
         write_atomically(folder / FACTS, f"{json.dumps(facts, indent=2, ensure_ascii=False)}\n".encode())
         write_atomically(folder / README, _readme(model).encode())
@@ -93,7 +95,7 @@ class Written:
         self._compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision]})
 
     def detect(self, frame: BGRImage, /) -> Detection:
-        """Score of, and map for, the region already cut out and resized (S×S×3 uint8 BGR)."""
+        """Score of, and map for, the region already cut out and resized (H×W×3 uint8 BGR)."""
         found = self._compiled(frame[None])
         return Detection(float(found["score"]), np.array(found["anomaly_map"], np.float32))
 
@@ -131,7 +133,7 @@ def _graph(model: TaughtModel) -> Any:
     from detector.quiet_openvino import ops, ov
 
     head = single_head(model)
-    graph = whole_graph(model.backbone, model.image_size, head, model.manifest.precision)
+    graph = whole_graph(model.backbone, model.input_size, head, model.manifest.precision)
     smoothed = graph.outputs[0].get_node().input_value(0).get_node()
     # Multiplied and added, not convolved: OpenVINO may compute up to the last convolution or product in bfloat16, and
     # the search before this must not be.
@@ -152,7 +154,7 @@ def _graph(model: TaughtModel) -> Any:
 
 
 def _facts(model: TaughtModel) -> dict[str, Any]:
-    manifest, size = model.manifest, model.image_size
+    manifest, (height, width) = model.manifest, model.input_size
     return {
         "category": manifest.category,
         "model_hash": model.hash,
@@ -160,8 +162,8 @@ def _facts(model: TaughtModel) -> dict[str, Any]:
         "inference_precision_hint": PRECISION_HINTS[manifest.precision],
         "threshold": model.threshold,
         "region": list(manifest.region.fractions),
-        "image_size": size,
-        "input": f"frame: uint8, 1x{size}x{size}x3",
+        "input_size": [height, width],
+        "input": f"frame: uint8, 1x{height}x{width}x3",
         "colour_order": "BGR",
         "resize": _RESIZE,
         "units": "score and anomaly_map are raw feature distances; a part is an anomaly if its score is above the "
@@ -170,19 +172,20 @@ def _facts(model: TaughtModel) -> dict[str, Any]:
     }
 
 
-def _check_frame(side: int) -> BGRImage:
-    return (np.arange(side * side * 3) // 97 % 256).astype(np.uint8).reshape(side, side, 3)
+def _check_frame(size: InputSize) -> BGRImage:
+    return (np.arange(math.prod(size) * 3) // 97 % 256).astype(np.uint8).reshape(*size, 3)
 
 
 def _readme(model: TaughtModel) -> str:
-    side, hint = model.manifest.region.side, PRECISION_HINTS[model.manifest.precision]
+    (height, width), region = model.input_size, model.manifest.region
+    hint = PRECISION_HINTS[model.manifest.precision]
     return f"""# {model.category or "A DefectVision model"}, as one OpenVINO graph
 
 | | |
 |---|---|
-| input `frame` | uint8, 1×{model.image_size}×{model.image_size}×3, BGR: the inspected region, resized |
+| input `frame` | uint8, 1×{height}×{width}×3, BGR: the inspected region, resized |
 | output `score` | float32, one number: raw feature distance, an anomaly above the threshold |
-| output `anomaly_map` | float32, {side}×{side}: raw distances, the region from corner to corner |
+| output `anomaly_map` | float32, {region.height}×{region.width}: raw distances, the region from corner to corner |
 
 `model.json` has the threshold, the region and the rule for resizing; so has `rt_info` in `model.xml`, under
 `defectvision`. The threshold is a start: better is mean + 3·std of the scores of 20 or more good parts taken where the

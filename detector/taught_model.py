@@ -15,6 +15,7 @@ from detector.backbones import AnyBackbone, Features
 from detector.errors import ModelError
 from detector.heads import NearestNeighbour
 from detector.images import BGRImage
+from detector.input_size import InputSize
 from detector.light import AnyHead, LightGated, ordinary
 from detector.model import Detector
 from detector.model_folder import Manifest
@@ -43,7 +44,7 @@ class TaughtModel:
         self.manifest, self.head = manifest, head
         self.hash, self.runtime = manifest.hash, engine.name
         self._backbone, self._engine = backbone, engine
-        self._distances = distances or distances_of(engine, backbone, manifest.image_size, head)
+        self._distances = distances or distances_of(engine, backbone, manifest.input_size, head)
         self._features: Features | None = None
 
     @property
@@ -58,8 +59,13 @@ class TaughtModel:
 
     @property
     def image_size(self) -> int:
-        """Side of the square input, in pixels."""
+        """Side, in pixels, of the square that has about as many as the input."""
         return self.manifest.image_size
+
+    @property
+    def input_size(self) -> InputSize:
+        """Height and width of the input, in pixels: those of a square, or of the shape of what is inspected."""
+        return self.manifest.input_size
 
     @property
     def threshold(self) -> float:
@@ -67,7 +73,7 @@ class TaughtModel:
         return self.manifest.threshold
 
     def detect(self, frame: BGRImage, /) -> Detection:
-        """Score one frame (H×W×3 uint8 BGR, any size; its region is resized to the model's square input).
+        """Score one frame (H×W×3 uint8 BGR, any size; its region is resized to the model's input).
 
         Returns:
             the image score and the anomaly map of the whole frame, 0 outside of the region.
@@ -76,7 +82,7 @@ class TaughtModel:
             ImageError: not such an array.
         """
         region = self.manifest.region
-        detection = to_detection(self._distances(region.to_input(frame, self.manifest.image_size)))
+        detection = to_detection(self._distances(region.to_input(frame, self.manifest.input_size)))
         return Detection(detection.score, region.to_frame(detection.anomaly_map))
 
     def patches(self, frame: BGRImage) -> NDArray[np.float32]:
@@ -87,8 +93,8 @@ class TaughtModel:
             ImageError: not a frame.
         """
         if self._features is None:
-            self._features = self._engine.features(self._backbone, self.manifest.image_size)
-        features = self._features(self.manifest.region.to_input(frame, self.manifest.image_size))
+            self._features = self._engine.features(self._backbone, self.manifest.input_size)
+        features = self._features(self.manifest.region.to_input(frame, self.manifest.input_size))
         head = ordinary(self.head)
         return np.asarray((features - head.mean) @ head.projection, np.float32)
 

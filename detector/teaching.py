@@ -17,6 +17,7 @@ from detector.backbones import AnyBackbone, Features, load_backbone, quantise
 from detector.errors import ModelError
 from detector.heads import Head, KeptDirections, Projection, learn_projection, padim, patchcore
 from detector.images import BGRImage
+from detector.input_size import InputSize
 from detector.light import (
     IN_NEW_LIGHT,
     AnyHead,
@@ -37,7 +38,7 @@ PresetName = Literal["fast", "balanced", "fine"]
 
 @dataclass(frozen=True)
 class Preset:
-    """Sizes that fit together. ``image_size``: side of the square input in pixels; ``coreset_size``: patches in the
+    """Sizes that fit together. ``image_size``: side in pixels of a square input; ``coreset_size``: patches in the
     memory bank at the most."""
 
     image_size: int
@@ -111,7 +112,8 @@ def fit(
             load them when asked (some are then asked for twice).
         method: ``patchcore``, or ``padim`` for parts that always lie the same way.
         preset: ``fast``, ``balanced`` or ``fine``: the two sizes that follow.
-        image_size: side of the square input in pixels, a multiple of 16 (32 for most other backbones).
+        image_size: side of the square input in pixels, a multiple of 16 (32 for most other backbones). Where what is
+            inspected is far from square the input has its shape and about as many pixels (:mod:`detector.input_size`).
         coreset_size: patches in the memory bank at the most.
         inspect: ``auto`` leaves out a plain background, :func:`detector.region.find_region`; ``full`` nothing.
         light_blind: learn a second head that leaves out the directions in which light moves the features
@@ -138,15 +140,16 @@ def fit(
         ImageError: an image is not such an array.
     """
     network = backbone or load_backbone()
-    size = image_size or PRESETS[preset].image_size
+    image_size = image_size or _fitting(PRESETS[preset].image_size, network)
     coreset = PRESETS[preset].coreset_size if coreset_size is None else coreset_size
-    _check(size, coreset, holdout, network)
+    _check(image_size, coreset, holdout, network)
     report = progress or (lambda stage, fraction: None)
     total = total or (len(images) if isinstance(images, Sized) else None)
     engine = runtime(runtime_name, workers=workers, precision=precision)
     sample, frames = _sampled(images)
-    side = size // network.grid_stride
-    inspected = region.find_region(sample, side, size) if inspect == "auto" else region.full(side)
+    inputs = region.Inputs(image_size, network.size_multiple, network.grid_stride)
+    inspected = region.inspected(sample, inputs, inspect)
+    size = inspected.input_size(network.grid_stride)
     if precision == "int8" and (some := [inspected.to_input(image, size) for image in sample]):
         network = quantise(network, some)
     del sample  # whole pictures, if they came from an iterator
@@ -175,7 +178,7 @@ def fit(
     manifest = model_folder.describe(
         head,
         category=category,
-        image_size=size,
+        image_size=image_size,
         region=inspected,
         precision=precision,
         network=network,
@@ -188,6 +191,11 @@ def fit(
         shapes=kept.shapes,
     )
     return TaughtModel(manifest, head, network, engine)
+
+
+def _fitting(image_size: int, network: AnyBackbone) -> int:
+    """The side nearest to a preset's that the network takes."""
+    return round(image_size / network.size_multiple) * network.size_multiple
 
 
 def _check(size: int, coreset: int, holdout: float, network: AnyBackbone) -> None:
@@ -273,7 +281,9 @@ class _Kept:
 
     def copies(self) -> list[set[int]]:
         """The images kept, each with all its near-copies among those seen."""
-        return near_copies.groups(self._looks, sorted(self.frames))
+        chosen = sorted(self.frames)
+        height, width = self.frames[chosen[0]].shape[:2]
+        return near_copies.groups(self._looks, chosen, width / height)
 
     def patches(self, without: set[int]) -> NDArray[np.float32]:
         """The patches kept (N×C), but for those of some images."""
@@ -298,7 +308,7 @@ class _Learner:
     features: Features
 
     def validated(
-        self, folds: Sequence[_Fold], engine: Runtime, size: int, steps: Iterator[Callable[[float], None]]
+        self, folds: Sequence[_Fold], engine: Runtime, size: InputSize, steps: Iterator[Callable[[float], None]]
     ) -> tuple[Head, list[float]]:
         """Learned from everything, and the scores of held-out images against what was learned without them."""
         scores = []

@@ -22,7 +22,7 @@ FLOORS = ("detector", "training", "server")
 
 LEVELS: dict[str, tuple[set[str], ...]] = {
     "detector": (
-        {"errors", "files", "folder_lock", "score", "quiet_openvino"},
+        {"errors", "files", "folder_lock", "input_size", "score", "quiet_openvino"},
         {"images"},
         {"model", "region", "near_copies", "backbones"},
         {"heads", "thresholds"},

@@ -14,6 +14,7 @@ from detector import Detector, TaughtModel, model_folder
 from detector.backbones import CHANNELS, load_backbone
 from detector.heads import NearestNeighbour, fitting_step
 from detector.images import BGRImage
+from detector.input_size import square
 from detector.region import full
 from detector.runtimes import Runtime
 from training.measure import interleaved_latencies
@@ -106,7 +107,7 @@ def random_model(image_size: int, coreset_size: int, engine: Runtime) -> TaughtM
         head,
         category="random numbers, for timing",
         image_size=image_size,
-        region=full(image_size // network.grid_stride),
+        region=full(square(image_size), network.grid_stride),
         precision="float32",
         network=network,
         projection="none",

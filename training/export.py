@@ -252,7 +252,7 @@ def _graph_differences(model: TaughtModel, graph: Path, data_set: DataSet) -> ND
     differences = []
     for frame in datasets.read_all(paths):
         expected = model.detect(frame)
-        found = written.detect(region.to_input(frame, model.image_size))
+        found = written.detect(region.to_input(frame, model.input_size))
         apart = float(np.abs(region.to_frame(found.anomaly_map) - expected.anomaly_map).max())
         # A score of 0 is that of a picture known by heart.
         differences.append(np.array([abs(found.score - expected.score), apart]) / max(expected.score, 1e-6))

@@ -16,6 +16,7 @@ from detector.anomalib.graph import Infer, compile_raw
 from detector.errors import ModelError
 from detector.files import write_atomically
 from detector.images import BGRImage
+from detector.input_size import InputSize, square
 from detector.model_folder import is_model_folder
 from detector.region import full
 from detector.score import Detection
@@ -43,6 +44,11 @@ class AnomalibExport:
     threshold: float
     infer: Infer
     runtime: str = RUNTIME
+
+    @property
+    def input_size(self) -> InputSize:
+        """Of its square input."""
+        return square(self.image_size)
 
     def detect(self, frame: BGRImage, /) -> Detection:
         """Score one frame (H×W×3 uint8 BGR, any size; it is area-resized to the model's square input).
@@ -117,7 +123,8 @@ def write_sidecar(model: AnomalibExport, path: Path, held_out_scores: Sequence[f
 
 def to_input(frame: BGRImage, side: int) -> NDArray[np.float32]:
     """The picture as anomalib's models take it: 1×3×side×side float32, RGB, 0..1."""
-    rgb = full(side).to_input(frame, side)[..., ::-1]
+    size = square(side)
+    rgb = full(size, 1).to_input(frame, size)[..., ::-1]
     return np.divide(rgb.transpose(2, 0, 1)[None], 255, dtype=np.float32, order="C")
 
 

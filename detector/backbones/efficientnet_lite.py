@@ -22,8 +22,8 @@ from detector.errors import ModelError
 
 NAME = "efficientnet-lite0"
 CHECKPOINT_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-PREPROCESSING = "BGR uint8, area-resized to a square; (value - 127) / 128"
-GRAPH_PREPROCESSING = "BGR uint8, area-resized to a square; the backbone's graph does what else there is to do"
+PREPROCESSING = "BGR uint8, area-resized to the input; (value - 127) / 128"
+GRAPH_PREPROCESSING = "BGR uint8, area-resized to the input; the backbone's graph does what else there is to do"
 MEAN, SCALE = 127.0, 128.0
 
 
@@ -113,11 +113,11 @@ class GraphBackbone:
     """Any other network, as an OpenVINO graph: a timm model, or a quantised one.
 
     Attributes:
-        xml, weights: the two halves of an OpenVINO IR. Its input is 1×3×S×S float32, BGR 0..255, its outputs are those
+        xml, weights: the two halves of an OpenVINO IR. Its input is 1×3×H×W float32, BGR 0..255, its outputs are those
             of ``layers``, in that order, 1×channels×h×w.
         sha256: over everything that makes its features what they are.
         grid_stride: stride of the patch grid.
-        size_multiple: what the input size must be a multiple of.
+        size_multiple: what both sides of the input must be multiples of.
         torch_form: the same network for the torch runtime, as of :mod:`detector.backbones.timm_network`; empty where
             there is none.
         preprocessing: what is done before its input, in words.
@@ -135,7 +135,8 @@ class GraphBackbone:
 
 
 Features = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Input size × input size × 3 uint8 BGR → N×C float32 patch features, row by row of the patch grid, layer by layer."""
+"""Height × width × 3 uint8 BGR, of the input's size, → N×C float32 patch features, row by row of the patch grid, layer
+by layer."""
 
 AnyBackbone = Backbone | GraphBackbone
 

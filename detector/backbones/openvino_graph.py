@@ -10,19 +10,20 @@ from numpy.typing import NDArray
 
 from detector.backbones.efficientnet_lite import MEAN, SCALE, AnyBackbone, Backbone, Convolution
 from detector.errors import ModelError
+from detector.input_size import InputSize
 from detector.quiet_openvino import ops, ov
 
 
-def backbone_graph(backbone: AnyBackbone, image_size: int) -> ov.Model:
-    """1×3×S×S float32, BGR 0..255 → the outputs of its layers: what a :class:`GraphBackbone` holds. Every node is named
+def backbone_graph(backbone: AnyBackbone, size: InputSize) -> ov.Model:
+    """1×3×H×W float32, BGR 0..255 → the outputs of its layers: what a :class:`GraphBackbone` holds. Every node is named
     after its place in the graph, so that the same backbone gives the same graph."""
-    picture = ops.parameter([1, 3, image_size, image_size], np.float32, name="picture")
+    picture = ops.parameter([1, 3, *size], np.float32, name="picture")
     return named_by_place(ov.Model(_taps(backbone, picture), [picture], "backbone"))
 
 
 def outputs_of(backbone: AnyBackbone, picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """What its layers give for one picture (1×3×S×S float32, BGR 0..255), compiled for it alone, in float32."""
-    graph = backbone_graph(backbone, picture.shape[-1])
+    """What its layers give for one picture (1×3×H×W float32, BGR 0..255), compiled for it alone, in float32."""
+    graph = backbone_graph(backbone, InputSize(*picture.shape[2:]))
     compiled = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled(picture)
     return [np.array(found[output], np.float32) for output in compiled.outputs]
@@ -47,7 +48,7 @@ def as_ir(graph: ov.Model) -> tuple[bytes, bytes]:
 
 
 def taps_of_frame(backbone: AnyBackbone, frame: ov.Node) -> list[ov.Node]:
-    """1×S×S×3 uint8 BGR → the outputs of its layers."""
+    """1×H×W×3 uint8 BGR → the outputs of its layers."""
     pixels = ops.convert(frame, "f32")
     if isinstance(backbone, Backbone):
         # Planes come last: normalising them would have OpenVINO copy the picture once more.
@@ -56,7 +57,7 @@ def taps_of_frame(backbone: AnyBackbone, frame: ov.Node) -> list[ov.Node]:
 
 
 def _taps(backbone: AnyBackbone, x: ov.Node) -> list[ov.Node]:
-    """1×3×S×S float32, BGR 0..255 → the outputs of its layers."""
+    """1×3×H×W float32, BGR 0..255 → the outputs of its layers."""
     if isinstance(backbone, Backbone):
         return _blocks(backbone, _normalised(x))
     try:
@@ -99,5 +100,5 @@ def _convolution(x: ov.Node, convolution: Convolution) -> ov.Node:
 
 
 def _planes(pixels: ov.Node) -> ov.Node:
-    """1×S×S×3 → 1×3×S×S."""
+    """1×H×W×3 → 1×3×H×W."""
     return ops.transpose(pixels, ops.constant(np.array([0, 3, 1, 2])))

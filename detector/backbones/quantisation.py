@@ -18,6 +18,7 @@ import numpy as np
 from detector.backbones.efficientnet_lite import AnyBackbone, Backbone, GraphBackbone
 from detector.errors import ModelError
 from detector.images import BGRImage
+from detector.input_size import InputSize
 
 _FLOAT = 3
 """Convolutions at the start that stay in float32. They work on the wide range of raw pixels: quantising them saves a
@@ -30,7 +31,7 @@ def quantise(backbone: AnyBackbone, frames: Sequence[BGRImage]) -> GraphBackbone
     Weights use 7 of the 8 bits, so that sums fit into 16 and processors without 8-bit dot products find the same.
 
     Args:
-        frames: normal images at input size, all S×S×3 uint8 BGR; what they show decides the scales. The same frames
+        frames: normal images at input size, all H×W×3 uint8 BGR; what they show decides the scales. The same frames
             give the same graph.
 
     Raises:
@@ -42,7 +43,7 @@ def quantise(backbone: AnyBackbone, frames: Sequence[BGRImage]) -> GraphBackbone
 
     if not frames:
         raise ModelError("there are no frames to quantise the backbone with")
-    graph = backbone_graph(backbone, frames[0].shape[0])
+    graph = backbone_graph(backbone, InputSize(*frames[0].shape[:2]))
     nodes = graph.get_ordered_ops()
     if any(node.get_type_name() == "FakeQuantize" for node in nodes):
         raise ModelError(f"the backbone {backbone.name} is quantised already: start from the float32 one")

@@ -42,7 +42,7 @@ def load(
         random_weights: seeded ones, for timing only. The backbone's name then says so.
 
     Returns:
-        input 1×3×S×S float32, BGR 0..255, S a multiple of 32; one output a layer.
+        input 1×3×H×W float32, BGR 0..255, both multiples of 32; one output a layer.
 
     Raises:
         ModelError: torch or timm is not installed, no such network, layer or file, weights that do not fit, the hub is
@@ -86,7 +86,7 @@ def _as_graph(network: TimmNetwork, name: str) -> GraphBackbone:
         size_multiple=multiple,
         torch_form=network.packed(),
     )
-    _require_alike(backbone, network, 3 * multiple)
+    _require_alike(backbone, network, (3 * multiple, multiple))
     return backbone
 
 
@@ -106,11 +106,11 @@ def _ir(network: TimmNetwork, size: int) -> tuple[bytes, bytes]:
     return as_ir(named_by_place(graph))
 
 
-def _require_alike(backbone: GraphBackbone, network: TimmNetwork, size: int) -> None:
-    """Check that the graph gives, for an input of another size than it was traced with, what torch gives."""
+def _require_alike(backbone: GraphBackbone, network: TimmNetwork, size: tuple[int, int]) -> None:
+    """Check that the graph gives, for an input of another shape than it was traced with, what torch gives."""
     from detector.backbones.openvino_graph import outputs_of
 
-    frame = np.random.default_rng(0).integers(0, 256, (1, 3, size, size)).astype(np.float32)
+    frame = np.random.default_rng(0).integers(0, 256, (1, 3, *size)).astype(np.float32)
     try:
         pairs = list(zip(outputs_of(backbone, frame), network.outputs_of(frame), strict=True))
         scale = max(float(np.abs(theirs).max()) for _, theirs in pairs)

@@ -39,7 +39,7 @@ class Output:
 
 
 class TimmNetwork(torch.nn.Module):  # type: ignore[misc]
-    """1×3×S×S float32, BGR 0..255 → the outputs of some layers, 1×channels×h×w. Normalises as timm says it has to be.
+    """1×3×H×W float32, BGR 0..255 → the outputs of some layers, 1×channels×h×w. Normalises as timm says it has to be.
 
     Attributes:
         name: in timm.
@@ -66,7 +66,7 @@ class TimmNetwork(torch.nn.Module):  # type: ignore[misc]
         return tuple(maps)
 
     def outputs_of(self, picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """What its layers give for one picture (1×3×S×S float32, BGR 0..255)."""
+        """What its layers give for one picture (1×3×H×W float32, BGR 0..255)."""
         with torch.inference_mode():
             return [np.asarray(output.numpy(), np.float32) for output in self(torch.from_numpy(picture))]
 

@@ -37,7 +37,7 @@ def light_scatter(
     """How light moves the patch features of these frames.
 
     Args:
-        frames: normal images at the model's input size, size×size×3 uint8 BGR, at least one.
+        frames: normal images at the model's input size, H×W×3 uint8 BGR, at least one.
         features: the backbone, frame → N×C float32.
         seed: of the lights and their noise.
         kinds: of light to show; all, except to find out what a light never shown does.

@@ -38,12 +38,12 @@ class KnownLight:
     limit: NDArray[np.float32]
 
     def is_new(self, frame: BGRImage) -> bool:
-        """Whether a frame at the model's input size (S×S×3 uint8 BGR) lies in another light than the normal images."""
+        """Whether a frame at the model's input size (H×W×3 uint8 BGR) lies in another light than the normal images."""
         return bool(_nearest(light_of(frame), self.lights, self.spread) > self.limit[0])
 
 
 def light_of(frame: BGRImage) -> NDArray[np.float32]:
-    """Six numbers (float32) of a frame (S×S×3 uint8 BGR): mean logarithm of blue, green and red, how fast light falls
+    """Six numbers (float32) of a frame (H×W×3 uint8 BGR): mean logarithm of blue, green and red, how fast light falls
     off to the right and downwards, and the logarithm of the noise."""
     blocks = cv2.resize(frame, (_BLOCKS, _BLOCKS), interpolation=cv2.INTER_AREA).astype(np.float32)
     plane = _PLANE @ np.log(blocks.reshape(-1, 3) + _BLACK)  # level, to the right, downwards; of each colour
@@ -53,7 +53,7 @@ def light_of(frame: BGRImage) -> NDArray[np.float32]:
 
 
 def learn(frames: Sequence[BGRImage]) -> KnownLight:
-    """The light of normal images at the model's input size (S×S×3 uint8 BGR), at least two."""
+    """The light of normal images at the model's input size (H×W×3 uint8 BGR), at least two."""
     lights = np.stack([light_of(frame) for frame in frames])
     spread = np.maximum(lights.std(0), np.float32(_LEAST_SPREAD))
     apart = [_nearest(light, np.delete(lights, number, 0), spread) for number, light in enumerate(lights)]

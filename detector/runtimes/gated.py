@@ -7,15 +7,16 @@ from numpy.typing import NDArray
 
 from detector.backbones import AnyBackbone
 from detector.heads import NearestNeighbour
+from detector.input_size import InputSize
 from detector.light import AnyHead, LightGated
 from detector.runtimes.runtime import Distances, Runtime
 
 
-def distances_of(engine: Runtime, backbone: AnyBackbone, image_size: int, head: AnyHead) -> Distances:
+def distances_of(engine: Runtime, backbone: AnyBackbone, size: InputSize, head: AnyHead) -> Distances:
     """How far each patch is from normal, by either kind of head."""
     if not isinstance(head, LightGated):
-        return engine.distances(backbone, image_size, head)
-    known, new = (engine.distances(backbone, image_size, one) for one in (head.ordinary, head.blind))
+        return engine.distances(backbone, size, head)
+    known, new = (engine.distances(backbone, size, one) for one in (head.ordinary, head.blind))
     return _Gated(known, new, head)
 
 

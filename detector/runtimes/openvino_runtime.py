@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from detector.backbones import AnyBackbone, Features, taps_of_frame
 from detector.errors import ModelError
 from detector.heads import DIRECTIONS, LEVELS, Gaussians, Head, NearestNeighbour, half_squares
+from detector.input_size import InputSize
 from detector.quiet_openvino import ops, ov
 from detector.runtimes.runtime import PRECISION_HINTS, Distances
 
@@ -43,72 +44,72 @@ class OpenVINORuntime:
             "NUM_STREAMS": str(workers),
         }
 
-    def features(self, backbone: AnyBackbone, image_size: int) -> Features:
-        frame = _frame(image_size)
-        maps = [_to_grid(x, backbone, image_size) for x in _pooled(taps_of_frame(backbone, frame), backbone)]
+    def features(self, backbone: AnyBackbone, size: InputSize) -> Features:
+        frame = _frame(size)
+        maps = [_to_grid(x, backbone, size) for x in _pooled(taps_of_frame(backbone, frame), backbone)]
         rows = _rows(ops.concat(maps, 1))
         infer = _Infer(self._compile(ov.Model([rows], [frame], "features")))
         return lambda picture: infer(picture)
 
-    def distances(self, backbone: AnyBackbone, image_size: int, head: Head) -> Distances:
+    def distances(self, backbone: AnyBackbone, size: InputSize, head: Head) -> Distances:
         if isinstance(head, Gaussians):
-            compiled = self._compile(self._mahalanobis(backbone, image_size, head))
+            compiled = self._compile(self._mahalanobis(backbone, size, head))
             return _Fixed(_Infer(compiled))
-        return _Search(self, backbone, image_size, head)
+        return _Search(self, backbone, size, head)
 
     def _compile(self, model: ov.Model) -> ov.CompiledModel:
         return self._core.compile_model(model, "CPU", self._configuration)
 
-    def _projected(self, backbone: AnyBackbone, image_size: int, frame: ov.Node, head: Head) -> ov.Node:
+    def _projected(self, backbone: AnyBackbone, size: InputSize, frame: ov.Node, head: Head) -> ov.Node:
         """N×D. The projection of a coarse layer is made before it is enlarged: both are linear."""
         mean, rows, start = None, -head.mean @ head.projection, 0
         for x, layer in zip(_pooled(taps_of_frame(backbone, frame), backbone), backbone.layers, strict=True):
             weight = head.projection[start : start + layer.channels].T[:, :, None, None]
             x = ops.convolution(x, ops.constant(np.ascontiguousarray(weight)), [1, 1], [0, 0], [0, 0], [1, 1])
-            x = _to_grid(x, backbone, image_size)
+            x = _to_grid(x, backbone, size)
             mean = x if mean is None else ops.add(mean, x)
             start += layer.channels
         return _rows(ops.add(mean, ops.constant(rows.astype(np.float32).reshape(1, -1, 1, 1))))
 
-    def _mahalanobis(self, backbone: AnyBackbone, image_size: int, head: Gaussians) -> ov.Model:
-        frame = _frame(image_size)
-        patches = self._projected(backbone, image_size, frame, head)
+    def _mahalanobis(self, backbone: AnyBackbone, size: InputSize, head: Gaussians) -> ov.Model:
+        frame = _frame(size)
+        patches = self._projected(backbone, size, frame, head)
         deviation = ops.unsqueeze(ops.subtract(patches, ops.constant(head.centres)), _axis(1))
         white = ops.matmul(deviation, ops.constant(head.whitening), False, False)
         squared = ops.reduce_sum(ops.multiply(white, white), ops.constant(np.array([1, 2])), False)
-        return ov.Model([_map(ops.sqrt(squared), backbone, image_size)], [frame], "distances")
+        return ov.Model([_map(ops.sqrt(squared), backbone, size)], [frame], "distances")
 
-    def nearest(self, backbone: AnyBackbone, image_size: int, head: NearestNeighbour, room: int) -> _Nearest:
+    def nearest(self, backbone: AnyBackbone, size: InputSize, head: NearestNeighbour, room: int) -> _Nearest:
         """|p - b|² = |p|² - 2 (p·b - |b|²/2) in whole steps; the bank comes in as an input, so that it can change from
         frame to frame."""
-        frame = _frame(image_size)
-        patches = _signature(self._projected(backbone, image_size, frame, head))
+        frame = _frame(size)
+        patches = _signature(self._projected(backbone, size, frame, head))
         bank = ops.parameter([room, patches.get_output_shape(0)[1]], np.int8, name="bank")
         halves = ops.parameter([room], np.float32, name="half_squares")
         if self._precision != "bfloat16":
-            distances = _to_bank(patches, bank, halves, head, backbone, image_size, exact_int8())
+            distances = _to_bank(patches, bank, halves, head, backbone, size, exact_int8())
             return _Infer(self._compile(ov.Model([distances], [frame, bank, halves], "distances")))
         # A graph of its own: as part of a bfloat16 one, its whole numbers would be rounded to 8 bits.
         taken = ops.parameter([1, *patches.get_output_shape(0)], np.float32, name="patches")
         rows = ops.squeeze(taken, _axis(0))
-        distances = _to_bank(rows, bank, halves, head, backbone, image_size, exact_int8())
+        distances = _to_bank(rows, bank, halves, head, backbone, size, exact_int8())
         signatures = _Infer(self._compile(ov.Model([patches], [frame], "signatures")))
         exact = self._configuration | {"INFERENCE_PRECISION_HINT": "f32"}
         search = _Infer(self._core.compile_model(ov.Model([distances], [taken, bank, halves], "search"), "CPU", exact))
         return lambda frame, bank, half_squares: search(signatures(frame), bank, half_squares)
 
-    def whole(self, backbone: AnyBackbone, image_size: int, head: Head) -> ov.Model:
+    def whole(self, backbone: AnyBackbone, size: InputSize, head: Head) -> ov.Model:
         """The same as a graph that takes nothing but the frame, not compiled: the memory bank is a constant in it."""
         if isinstance(head, Gaussians):
-            return self._mahalanobis(backbone, image_size, head)
-        frame = _frame(image_size)
+            return self._mahalanobis(backbone, size, head)
+        frame = _frame(size)
         # Where it will run is not known here, and not every processor sums 8-bit products exactly. Those with bfloat16
         # do, and would round float32 to it. (As constants of 8 bits they would be multiplied with rounded patches.)
         int8 = self._precision == "bfloat16"
         bank, halves = _with_room(head, _room(head))
         constants = ops.constant(bank if int8 else bank.astype(np.float32)), ops.constant(halves)
-        patches = _signature(self._projected(backbone, image_size, frame, head))
-        return ov.Model([_to_bank(patches, *constants, head, backbone, image_size, int8)], [frame], "distances")
+        patches = _signature(self._projected(backbone, size, frame, head))
+        return ov.Model([_to_bank(patches, *constants, head, backbone, size, int8)], [frame], "distances")
 
 
 _Nearest = Callable[[NDArray[np.uint8], NDArray[np.int8], NDArray[np.float32]], NDArray[np.float32]]
@@ -149,14 +150,14 @@ class _Search:
         self,
         engine: OpenVINORuntime,
         backbone: AnyBackbone,
-        image_size: int,
+        size: InputSize,
         head: NearestNeighbour,
         shared: tuple[int, _Nearest] | None = None,
     ) -> None:
-        self._how = engine, backbone, image_size
+        self._how = engine, backbone, size
         if shared is None or shared[0] < len(head.memory_bank):
             room = _room(head)
-            shared = room, engine.nearest(backbone, image_size, head, room)
+            shared = room, engine.nearest(backbone, size, head, room)
         self._room, self._infer = shared
         self._bank, self._half_squares = _with_room(head, self._room)
 
@@ -180,8 +181,8 @@ def _with_room(head: NearestNeighbour, room: int) -> tuple[NDArray[np.int8], NDA
     return bank, halves
 
 
-def _frame(image_size: int) -> ov.Node:
-    return ops.parameter([1, image_size, image_size, 3], np.uint8, name="frame")
+def _frame(size: InputSize) -> ov.Node:
+    return ops.parameter([1, *size, 3], np.uint8, name="frame")
 
 
 def _to_bank(
@@ -190,11 +191,11 @@ def _to_bank(
     halves: ov.Node,
     head: NearestNeighbour,
     backbone: AnyBackbone,
-    image_size: int,
+    size: InputSize,
     int8: bool,
 ) -> ov.Node:
     squared = _squared_steps(patches, bank, halves, float(head.step[0]), int8)
-    return _map(ops.multiply(ops.sqrt(squared), ops.constant(head.step)), backbone, image_size)
+    return _map(ops.multiply(ops.sqrt(squared), ops.constant(head.step)), backbone, size)
 
 
 def _axis(number: int) -> ov.Node:
@@ -250,9 +251,8 @@ def exact_int8() -> bool:
     return bool(np.array_equal(found, ((ours[:, None] - theirs[None]) ** 2).sum(2).min(1)))
 
 
-def _map(distances: ov.Node, backbone: AnyBackbone, image_size: int) -> ov.Node:
-    side = image_size // backbone.grid_stride
-    return ops.reshape(distances, ops.constant(np.array([side, side])), False)
+def _map(distances: ov.Node, backbone: AnyBackbone, size: InputSize) -> ov.Node:
+    return ops.reshape(distances, ops.constant(np.array(size.grid(backbone.grid_stride))), False)
 
 
 def _rows(x: ov.Node) -> ov.Node:
@@ -276,9 +276,8 @@ def _pooled(taps: list[ov.Node], backbone: AnyBackbone) -> list[ov.Node]:
     return pooled
 
 
-def _to_grid(x: ov.Node, backbone: AnyBackbone, image_size: int) -> ov.Node:
-    side = image_size // backbone.grid_stride
-    if tuple(x.get_output_shape(0))[2:] == (side, side):
+def _to_grid(x: ov.Node, backbone: AnyBackbone, size: InputSize) -> ov.Node:
+    grid = size.grid(backbone.grid_stride)
+    if tuple(x.get_output_shape(0))[2:] == grid:
         return x
-    size, axes = ops.constant(np.array([side, side])), ops.constant(np.array([2, 3]))
-    return ops.interpolate(x, size, "linear", "sizes", axes=axes)
+    return ops.interpolate(x, ops.constant(np.array(grid)), "linear", "sizes", axes=ops.constant(np.array([2, 3])))

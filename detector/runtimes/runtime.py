@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from detector.backbones import AnyBackbone, Features
 from detector.errors import ModelError
 from detector.heads import Head, NearestNeighbour
+from detector.input_size import InputSize
 
 RUNTIMES = ("openvino", "torch")
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -25,7 +26,7 @@ class Distances(Protocol):
     """A compiled model. May be called from several threads at once."""
 
     def __call__(self, frame: NDArray[np.uint8], /) -> NDArray[np.float32]:
-        """Input size × input size × 3 uint8 BGR → h×w float32, how far each patch is from normal."""
+        """Height × width × 3 uint8 BGR, of the input's size, → h×w float32, how far each patch is from normal."""
         ...
 
     def with_bank(self, head: NearestNeighbour) -> Distances:
@@ -39,12 +40,12 @@ class Runtime(Protocol):
 
     name: str
 
-    def features(self, backbone: AnyBackbone, image_size: int) -> Features:
+    def features(self, backbone: AnyBackbone, size: InputSize) -> Features:
         """Patch features: each layer averaged over its neighbourhood (locally aware pooling) and brought to the patch
         grid, bilinearly where it is coarser; layers one after the other."""
         ...
 
-    def distances(self, backbone: AnyBackbone, image_size: int, head: Head) -> Distances:
+    def distances(self, backbone: AnyBackbone, size: InputSize, head: Head) -> Distances:
         """How far each patch is from normal, by a :class:`NearestNeighbour` or :class:`Gaussians`."""
         ...
 
@@ -75,8 +76,8 @@ def runtime(name: str, *, workers: int = 1, precision: str = "float32") -> Runti
     raise ModelError(f"there is no runtime {name!r}: use one of {', '.join(RUNTIMES)}")
 
 
-def whole_graph(backbone: AnyBackbone, image_size: int, head: Head, precision: str) -> Any:
+def whole_graph(backbone: AnyBackbone, size: InputSize, head: Head, precision: str) -> Any:
     """Frame → distances as one ``openvino.Model``, not compiled: the memory bank is a constant in it."""
     from detector.runtimes.openvino_runtime import OpenVINORuntime
 
-    return OpenVINORuntime(precision=precision).whole(backbone, image_size, head)
+    return OpenVINORuntime(precision=precision).whole(backbone, size, head)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from detector.backbones import MEAN, SCALE, AnyBackbone, Backbone, Convolution, Features, GraphBackbone
 from detector.errors import ModelError
 from detector.heads import DIRECTIONS, LEVELS, Gaussians, Head, NearestNeighbour, half_squares
+from detector.input_size import InputSize
 from detector.runtimes.runtime import Distances
 
 
@@ -23,8 +24,8 @@ class TorchRuntime:
     def __init__(self, workers: int = 1) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    def features(self, backbone: AnyBackbone, image_size: int) -> Features:
-        network = _PatchFeatures(backbone, image_size, self._device)
+    def features(self, backbone: AnyBackbone, size: InputSize) -> Features:
+        network = _PatchFeatures(backbone, size, self._device)
 
         def features(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
             with torch.inference_mode():
@@ -32,8 +33,8 @@ class TorchRuntime:
 
         return features
 
-    def distances(self, backbone: AnyBackbone, image_size: int, head: Head) -> Distances:
-        return _Distances(_PatchFeatures(backbone, image_size, self._device), head)
+    def distances(self, backbone: AnyBackbone, size: InputSize, head: Head) -> Distances:
+        return _Distances(_PatchFeatures(backbone, size, self._device), head)
 
 
 class _Distances:
@@ -55,7 +56,7 @@ class _Distances:
                 distances = (deviation @ learned["whitening"]).squeeze(1).norm(dim=1)
             else:
                 distances = _nearest(patches, learned)
-            return np.asarray(distances.reshape(self._network.side, -1).cpu().numpy(), np.float32)
+            return np.asarray(distances.reshape(self._network.grid).cpu().numpy(), np.float32)
 
     def with_bank(self, head: NearestNeighbour) -> Distances:
         return _Distances(self._network, head)
@@ -73,9 +74,9 @@ def _nearest(patches: torch.Tensor, learned: dict[str, torch.Tensor]) -> torch.T
 class _PatchFeatures:
     """Frame to N×C patch features."""
 
-    def __init__(self, backbone: AnyBackbone, image_size: int, device: torch.device) -> None:
+    def __init__(self, backbone: AnyBackbone, size: InputSize, device: torch.device) -> None:
         self._backbone, self._device = backbone, device
-        self.side = image_size // backbone.grid_stride
+        self.grid = size.grid(backbone.grid_stride)
         self._taps = _LiteTaps(backbone, device) if isinstance(backbone, Backbone) else _timm_taps(backbone, device)
 
     def tensor(self, array: NDArray[np.float32]) -> torch.Tensor:
@@ -89,8 +90,8 @@ class _PatchFeatures:
                 y = F.avg_pool2d(y, self._backbone.grid_stride // layer.stride)
             if layer.neighbourhood > 1:
                 y = F.avg_pool2d(y, layer.neighbourhood, 1, layer.neighbourhood // 2)
-            if y.shape[2:] != (self.side, self.side):
-                y = F.interpolate(y, (self.side, self.side), mode="bilinear", align_corners=False)
+            if y.shape[2:] != self.grid:
+                y = F.interpolate(y, self.grid, mode="bilinear", align_corners=False)
             maps.append(y)
         return torch.cat(maps, 1)[0].flatten(1).T
 

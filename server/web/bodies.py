@@ -41,7 +41,13 @@ class HealthBody(Struct, frozen=True):
     progress: Annotated[float | None, Meta(description="0..1 while teaching, else null")]
     model_category: Annotated[str | None, Meta(description="what the parts are called; null without a model")]
     runtime: Annotated[str | None, Meta(description="what the model runs on; null without a model")]
-    image_size: Annotated[int | None, Meta(description="side of the model's input, pixels; null without a model")]
+    image_size: Annotated[
+        int | None,
+        Meta(description="side, pixels, of a square of as many as the model's input has; null without a model"),
+    ]
+    input_size: Annotated[
+        tuple[int, int] | None, Meta(description="height and width of the model's input, pixels; null without a model")
+    ]
     backbone: Annotated[
         str | None, Meta(description="of a model that was taught here, as its manifest names it; else null")
     ]

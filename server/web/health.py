@@ -73,6 +73,7 @@ class Health:
             model_category=inspection.category if ready else None,
             runtime=model.runtime if model else None,
             image_size=model.image_size if model else None,
+            input_size=model.input_size if model else None,
             backbone=model.manifest.backbone if isinstance(model, TaughtModel) else None,
             model_hash=model.hash if model else None,
             threshold=inspection.threshold.value if ready else None,

@@ -12,7 +12,7 @@ export class ModelCard {
 
   /** Show an answer of /health; `ownCamera` says whether this device's camera is the source. */
   show(health, ownCamera) {
-    const { model_category: category, runtime, image_size: size } = health;
+    const { model_category: category, runtime, input_size: size } = health;
     this.#write("model-category", category ?? "none yet");
     this.#write("model-runtime", runtime ? (RUNTIMES[runtime] ?? runtime) : "");
     this.#write("model-size", size ? describeSize(size) : "");

@@ -21,6 +21,7 @@ from safetensors.numpy import save
 from detector import ModelError, files, model_folder
 from detector.backbones.efficientnet_lite import CHANNELS, Backbone, load_backbone
 from detector.heads.head import NearestNeighbour, fitting_step
+from detector.input_size import square
 from detector.model_folder import MANIFEST, Manifest
 from detector.region import full
 
@@ -34,7 +35,7 @@ def learned(seed: int = 0, patches: int = 20) -> tuple[Manifest, NearestNeighbou
         head,
         category="bottle",
         image_size=128,
-        region=full(16),
+        region=full(square(128), 8),
         precision="float32",
         network=network,
         projection="standardised",
@@ -182,9 +183,9 @@ BANK = {"memory_bank": np.zeros((9, CHANNELS), np.float32)}
         (fill_manifest(b"\xff\xfe{}"), "is damaged"),
         (fill_manifest(b"[]"), "is damaged"),
         (fill_manifest(b"[" * 100_000), "is damaged"),
-        (fill_manifest(b"{}"), "model format None, this software reads 3"),
+        (fill_manifest(b"{}"), "model format None, this software reads 4"),
         (drop_a_field, "is damaged .*.*threshold"),
-        (with_fields(format_version=1), "model format 1, this software reads 3: teach it again"),
+        (with_fields(format_version=1), "model format 1, this software reads 4: teach it again"),
         (with_fields(format_version="1"), "model format '1'"),
         (with_fields(backbone="resnet18"), "backbone resnet18 .* teach it again"),
         (with_fields(backbone_sha256="0" * 64), "backbone efficientnet-lite0 \\(000000000000"),
@@ -194,14 +195,17 @@ BANK = {"memory_bank": np.zeros((9, CHANNELS), np.float32)}
         (with_fields(image_size=100), "image size, region or threshold make no sense"),
         (with_fields(image_size=1 << 20), "image size, region or threshold make no sense"),
         (
-            with_fields(region={"columns": 9, "rows": 16, "left": 0, "top": 0, "side": 16}),
+            with_fields(region={"columns": 9, "rows": 16, "left": 0, "top": 0, "width": 16, "height": 16}),
             "region or threshold make no",
         ),
         (
-            with_fields(region={"columns": 16, "rows": 16, "left": 1, "top": 0, "side": 16}),
+            with_fields(region={"columns": 16, "rows": 16, "left": 1, "top": 0, "width": 16, "height": 16}),
             "region or threshold make no",
         ),
-        (with_fields(region={"columns": 8, "rows": 8, "left": 0, "top": 0, "side": 8}), "region or threshold make no"),
+        (
+            with_fields(region={"columns": 8, "rows": 8, "left": 0, "top": 0, "width": 8, "height": 8}),
+            "region or threshold make no",
+        ),
         (with_fields(method="svm"), "is damaged"),
         (with_fields(method="padim"), "is damaged"),
         (with_fields(threshold=0), "image size, region or threshold make no sense"),
@@ -211,7 +215,7 @@ BANK = {"memory_bank": np.zeros((9, CHANNELS), np.float32)}
         (with_fields(held_out_scores=[1e308, -1e308]), "does not follow"),
         (with_fields(sha256="0" * 64), "is damaged or was changed: its sha256"),
         (fill_manifest(b'{"a":' * 100_000), "is damaged"),
-        (fill_manifest(b'{"format_version":3,"x":' + b"[" * 100_000), "is damaged"),
+        (fill_manifest(b'{"format_version":4,"x":' + b"[" * 100_000), "is damaged"),
         (with_fields(threshold="high"), "is damaged .*.*threshold"),
         (with_fields(tensors_sha256="0" * 64), "it has no memory_bank-0000000000000000"),
         (with_fields(tensors_sha256="../../etc/passwd"), "is damaged .*.*tensors_sha256"),

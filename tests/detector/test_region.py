@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 import detector
 from detector import ImageError
-from detector.region import Region, find_region, full
+from detector.input_size import square
+from detector.region import Inputs, Region, find_region, full
 
-SIDE, SIZE = 16, 128
+INPUTS = Inputs(128, 16, 8)
 
 
 def small_part(number: int, *, noise: float = 2, width: int = 640, height: int = 480) -> NDArray[np.uint8]:
@@ -25,7 +26,7 @@ def small_part(number: int, *, noise: float = 2, width: int = 640, height: int =
 
 
 def test_a_small_part_on_a_plain_belt_is_found_with_a_margin() -> None:
-    region = find_region([small_part(number) for number in range(10)], SIDE, SIZE)
+    region = find_region([small_part(number) for number in range(10)], INPUTS)
     left, top, right, bottom = region.fractions
     assert left < 238 / 640 and right > 392 / 640 and top < 188 / 480 and bottom > 302 / 480
     assert right - left == pytest.approx(0.4, abs=0.02), "never less than that of a side"
@@ -35,13 +36,13 @@ def test_a_small_part_on_a_plain_belt_is_found_with_a_margin() -> None:
 def test_a_part_that_was_elsewhere_in_some_pictures_is_inside_there_too() -> None:
     images = [small_part(number) for number in range(10)]
     images += [np.roll(image, 150, 1) for image in images[:2]]
-    _, _, right, _ = find_region(images, SIDE, SIZE).fractions
+    _, _, right, _ = find_region(images, INPUTS).fractions
     assert right > 542 / 640
 
 
 def test_a_part_at_the_edge_is_inspected_to_the_edge() -> None:
     images = [np.roll(small_part(number), 245, 1) for number in range(5)]
-    left, _, right, _ = find_region(images, SIDE, SIZE).fractions
+    left, _, right, _ = find_region(images, INPUTS).fractions
     assert left < 480 / 640 and right == 1
 
 
@@ -55,17 +56,17 @@ def test_a_part_at_the_edge_is_inspected_to_the_edge() -> None:
     ids=["a background that is not plain", "nothing at all", "little to gain"],
 )
 def test_in_doubt_it_is_the_whole_frame(images: list[NDArray[np.uint8]]) -> None:
-    left, top, right, bottom = find_region(images, SIDE, SIZE).fractions
+    left, top, right, bottom = find_region(images, INPUTS).fractions
     assert (right - left) * (bottom - top) > 0.5
 
 
 def test_a_camera_with_few_pixels_is_not_enlarged() -> None:
     images = [cv2.resize(small_part(number), (160, 120)) for number in range(5)]
-    assert find_region([np.asarray(image, np.uint8) for image in images], SIDE, SIZE).is_full
+    assert find_region([np.asarray(image, np.uint8) for image in images], INPUTS).is_full
 
 
 def test_the_map_of_the_region_lies_at_its_place_in_the_frame() -> None:
-    region = Region(40, 30, 12, 7, 16)
+    region = Region(40, 30, 12, 7, 16, 16)
     whole = region.to_frame(np.ones((16, 16), np.float32))
     assert whole.shape == (30, 40) and whole.sum() == 256
     assert whole[7:23, 12:28].all()
@@ -73,14 +74,14 @@ def test_the_map_of_the_region_lies_at_its_place_in_the_frame() -> None:
 
 @given(width=st.integers(1, 300), height=st.integers(1, 300), left=st.integers(0, 24), top=st.integers(0, 14))
 def test_frames_of_any_size_become_inputs(width: int, height: int, left: int, top: int) -> None:
-    region = Region(40, 30, left, top, 16)
+    region = Region(40, 30, left, top, 16, 16)
     assert region.is_sound()
-    assert region.to_input(np.zeros((height, width, 3), np.uint8), 64).shape == (64, 64, 3)
+    assert region.to_input(np.zeros((height, width, 3), np.uint8), square(64)).shape == (64, 64, 3)
 
 
 def test_what_is_no_picture_is_refused() -> None:
     with pytest.raises(ImageError, match="a frame must be H×W×3 uint8 BGR"):
-        full(8).to_input(np.zeros((8, 8), np.uint8), 64)
+        full(square(64), 8).to_input(np.zeros((8, 8), np.uint8), square(64))
 
 
 def test_a_model_inspects_its_region_only() -> None:

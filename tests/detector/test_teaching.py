@@ -65,7 +65,8 @@ def test_of_an_iterator_no_more_are_held_than_there_is_room_for(monkeypatch: pyt
 def test_the_region_is_that_of_pictures_held_together() -> None:
     pictures = Loaded(12)
     listed = [pictures[number] for number in range(12)]
-    assert region.find_region(region.Spread(pictures, 60), 4, 64) == region.find_region(listed, 4, 64)
+    inputs = region.Inputs(64, 16, 8)
+    assert region.find_region(region.Spread(pictures, 60), inputs) == region.find_region(listed, inputs)
     spread = [int(picture.sum()) for picture in region.Spread(pictures, 3)]
     assert spread == [int(listed[number].sum()) for number in (0, 5, 11)]
     assert list(region.Spread([], 60)) == []

@@ -22,6 +22,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from detector import Detection
+from detector.input_size import square
 from server.app import create_app
 from server.settings import Settings
 from server.words.messages import Heatmap, Message, Result, encode
@@ -56,6 +57,7 @@ class FakeModel:
 
     def __init__(self, *, hash: str = "a" * 64, runtime: str = "openvino", threshold: float = THRESHOLD) -> None:
         self.category, self.image_size, self.manifest = "fake part", 64, FakeManifest()
+        self.input_size = square(64)
         self.hash, self.runtime, self.threshold = hash, runtime, threshold
         self.gate = threading.Event()
         self.gate.set()

@@ -12,6 +12,7 @@ import pytest
 import detector
 from detector import Detection
 from detector.images import BGRImage
+from detector.input_size import square
 from detector.runtimes.runtime import runtime
 from training import benchmark
 from training.commands import benchmark as command
@@ -69,7 +70,7 @@ def test_what_is_missing_is_said(tmp_path: Path, capsys: Any) -> None:
 class Counting:
     """A model that knows how many inspect at once."""
 
-    category, image_size, hash, runtime, threshold = "", 64, "", "counting", 1.0
+    category, image_size, input_size, hash, runtime, threshold = "", 64, square(64), "", "counting", 1.0
 
     def __init__(self, expected: int) -> None:
         self._together = threading.Barrier(expected)

@@ -11,6 +11,7 @@ import detector
 from detector import Detection, self_contained, teaching
 from detector.backbones.efficientnet_lite import AnyBackbone, GraphBackbone
 from detector.backbones.openvino_graph import as_ir, backbone_graph
+from detector.input_size import square
 from detector.self_contained import Written
 from detector.teaching import FitOptions
 from tests.training.commands.test_commands import run
@@ -43,7 +44,7 @@ def blind_to_defects(monkeypatch: pytest.MonkeyPatch) -> None:
     import openvino.opset13 as ops
 
     def quantise(backbone: AnyBackbone, frames: list[Any]) -> GraphBackbone:
-        graph = backbone_graph(backbone, frames[0].shape[0])
+        graph = backbone_graph(backbone, square(frames[0].shape[0]))
         picture = graph.get_parameters()[0].output(0)
         readers = list(picture.get_target_inputs())
         green = ops.gather(picture, ops.constant(np.array([1, 1, 1])), ops.constant(np.int64(1)))
@@ -65,7 +66,7 @@ def test_as_it_is(model: Path, parts: Path, tmp_path: Path, capsys: Any) -> None
     assert files == {"model.xml", "model.bin", "model.json", "README.md"}
     frame = draw_part(300, defect=True)
     assert not exported.manifest.region.is_full
-    found = Written(output / "openvino").detect(exported.manifest.region.to_input(frame, 64))
+    found = Written(output / "openvino").detect(exported.manifest.region.to_input(frame, square(64)))
     assert found.score == pytest.approx(exported.detect(frame).score, rel=1e-4)
     printed = capsys.readouterr().out
     assert "on 20 pictures" in printed and "verdicts" not in printed
@@ -76,7 +77,7 @@ def test_a_padim_model(parts: Path, tmp_path: Path) -> None:
     train(datasets.find_data_set(parts), tmp_path / "padim", method="padim", **SIZES)
     assert run("export", tmp_path / "padim", parts, "--output", tmp_path / "exported") == 0
     exported, frame = detector.load_taught(tmp_path / "exported"), draw_part(300, defect=True)
-    found = Written(tmp_path / "exported/openvino").detect(exported.manifest.region.to_input(frame, 64))
+    found = Written(tmp_path / "exported/openvino").detect(exported.manifest.region.to_input(frame, square(64)))
     assert found.score == pytest.approx(exported.detect(frame).score, rel=1e-3)
 
 
@@ -97,7 +98,7 @@ def test_in_another_precision_it_is_taught_again_in_the_same_way(int8: Path, mod
     assert exported.threshold != original.threshold
     assert exported.threshold == detector.calibrate(exported.manifest.held_out_scores).threshold
     frame = draw_part(300, defect=True)
-    found = Written(int8 / "openvino").detect(exported.manifest.region.to_input(frame, 64))
+    found = Written(int8 / "openvino").detect(exported.manifest.region.to_input(frame, square(64)))
     assert found.score == pytest.approx(exported.detect(frame).score, rel=1e-3)
 
 

@@ -11,6 +11,7 @@ import torch
 
 from detector.anomalib import to_input
 from detector.images import BGRImage
+from detector.input_size import InputSize, square
 from detector.score import Detection
 
 RUNTIME = "anomalib-torch"
@@ -33,6 +34,11 @@ class AnomalibDetector:
     def __post_init__(self) -> None:
         self.module.to("cuda" if torch.cuda.is_available() else "cpu").eval()
         object.__setattr__(self, "hash", _hash(self.module))
+
+    @property
+    def input_size(self) -> InputSize:
+        """Of its square input."""
+        return square(self.image_size)
 
     @property
     def size_bytes(self) -> int:

@@ -61,6 +61,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
             "model_hash": model.hash,
             "model_category": model.category,
             "image_size": model.image_size,
+            "input_size": list(model.input_size),
             "backbone": model.manifest.backbone if isinstance(model, detector.TaughtModel) else None,
             "runtime": model.runtime,
             "threshold_source": source,

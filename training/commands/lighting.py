@@ -47,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         type=positive,
         default=IMAGE_SIZE,
-        help="side of the square input in pixels, a multiple of 16 (default: %(default)s)",
+        help="side of the input in pixels, a multiple of 16; what is far from square keeps its shape (default: %(default)s)",
     )
     parser.add_argument(
         "--coreset-size",

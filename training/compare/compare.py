@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from detector.images import BGRImage
+from detector.input_size import InputSize
 from training.compare.candidates import Candidate, Fitted, Progress, TrainingData
 from training.compare.exhibits import Exhibits, worst
 from training.data import DataSet, DataSetError, TestPicture, datasets
@@ -28,8 +29,7 @@ class Measured:
     name: str
     description: str
     runtime: str
-    image_size: int
-    """Side of the square input, in pixels."""
+    input_size: InputSize
     hash: str
     fit_seconds: float
     """From reading the first picture to a model that can inspect, its default threshold included. One run."""
@@ -206,7 +206,7 @@ def _measured(candidate: Candidate, learned: _Learned, latency_ms: Sequence[floa
         name=candidate.name,
         description=candidate.description,
         runtime=model.runtime,
-        image_size=model.image_size,
+        input_size=model.input_size,
         hash=model.hash,
         fit_seconds=learned.seconds,
         size_bytes=learned.size_bytes,

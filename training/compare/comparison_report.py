@@ -315,7 +315,7 @@ def _row_as_json(row: Measured | Failed) -> dict[str, Any]:
         "description": row.description,
         "error": None,
         "runtime": row.runtime,
-        "image_size": row.image_size,
+        "input_size": list(row.input_size),
         "hash": row.hash,
         "fit_seconds": row.fit_seconds,
         "size_bytes": row.size_bytes,

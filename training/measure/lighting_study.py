@@ -104,9 +104,14 @@ class LightingStudy:
         return next((one for one in self.outcomes if (one.teaching, one.light) == (teaching, light)), None)
 
 
+_Grid = tuple[int, int]
+"""Rows and columns of patches."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Bank:
     head: NearestNeighbour
+    grid: _Grid
     held_out: tuple[float, ...] = ()
     """Scores of training pictures, each by a bank made without it."""
 
@@ -128,8 +133,7 @@ class _Bank:
         whole = quantised(projected, self.head.step)
         nearest = (whole @ self._entries.T - self._half_squares).max(1)
         squared = np.einsum("nd,nd->n", whole, whole) - 2 * nearest
-        side = round(len(nearest) ** 0.5)
-        return to_detection((np.sqrt(squared) * self.head.step).reshape(side, side).astype(np.float32)).score
+        return to_detection((np.sqrt(squared) * self.head.step).reshape(self.grid).astype(np.float32)).score
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +172,7 @@ def study(
         training: normal pictures, H×W×3 uint8 BGR, at least 5; of more than 60, 60 spread evenly are taken.
         test: labelled pictures, likewise, one at a time.
         defective: for each of them.
-        image_size: side of the square input in pixels, a multiple of 16.
+        image_size: side of the square input in pixels, a multiple of 16; far from square the same number of pixels.
         coreset_size: patches in each memory bank, the same for all ways of teaching.
         severity: of the lights, 1 or 2; *mixed* has both.
         seed: of every random choice.
@@ -208,20 +212,22 @@ def _study(
     if len(training) < HOLDOUT:
         raise ModelError(f"{len(training)} training pictures are too few: take at least {HOLDOUT}")
     network = load_backbone()
-    features = runtime("openvino").features(network, image_size)
     pictures = region.Spread(training, MAX_TRAINING)
-    inspected = region.find_region(pictures, image_size // network.grid_stride, image_size)
-    frames = [inspected.to_input(picture, image_size) for picture in pictures]
+    inputs = region.Inputs(image_size, network.size_multiple, network.grid_stride)
+    inspected = region.find_region(pictures, inputs)
+    size, grid = inspected.input_size(network.grid_stride), (inspected.height, inspected.width)
+    features = runtime("openvino").features(network, size)
+    frames = [inspected.to_input(picture, size) for picture in pictures]
     banks: dict[str, _Banks] = {}
     for number, teaching in enumerate(_LEARNED):
         report(f"teaching: {teaching}", 0.5 * number / len(_LEARNED))
-        banks[teaching] = _teach(teaching, frames, features, coreset_size, severity, seed)
+        banks[teaching] = _teach(teaching, frames, features, grid, coreset_size, severity, seed)
     known = known_light.learn(frames)
     for gated, blind in ((GATED, BLIND), (GATED_UNSEEN, UNSEEN)):
         banks[gated] = {light: _gate(banks[NONE][light], bank, known) for light, bank in banks[blind].items()}
     scores: dict[tuple[str, str], list[float]] = {}
     for number, picture in enumerate(test):
-        frame = inspected.to_input(picture, image_size)
+        frame = inspected.to_input(picture, size)
         for condition in CONDITIONS:
             lit = Lamp(condition, severity, seed)(frame, number)
             score = _scorer(lit, features(lit))
@@ -270,21 +276,22 @@ def _outcome(teaching: str, light: str, scores: metrics.Scores, labels: metrics.
 
 
 def _teach(
-    teaching: str, frames: list[BGRImage], features: Features, size: int, severity: Severity, seed: int
+    teaching: str, frames: list[BGRImage], features: Features, grid: _Grid, size: int, severity: Severity, seed: int
 ) -> _Banks:
     """The bank for each condition; the same one for all, but for *light not shown*."""
     taught = _taught(teaching, frames, severity, seed)
     if teaching == BLIND:
-        bank = _calibrated(taught, features, size, seed, light_scatter(frames, features, seed=seed))
+        bank = _calibrated(taught, features, grid, size, seed, light_scatter(frames, features, seed=seed))
         return dict.fromkeys(CONDITIONS, bank)
     if teaching == UNSEEN:
         banks: _Banks = {}
         for family in FAMILIES:
             others = [kind for kind in KINDS if kind not in family]
-            bank = _calibrated(taught, features, size, seed, light_scatter(frames, features, seed=seed, kinds=others))
+            scatter = light_scatter(frames, features, seed=seed, kinds=others)
+            bank = _calibrated(taught, features, grid, size, seed, scatter)
             banks |= dict.fromkeys(family, bank)
         return banks
-    return dict.fromkeys(CONDITIONS, _calibrated(taught, features, size, seed))
+    return dict.fromkeys(CONDITIONS, _calibrated(taught, features, grid, size, seed))
 
 
 def _taught(teaching: str, frames: list[BGRImage], severity: Severity, seed: int) -> list[_Frames]:
@@ -306,6 +313,7 @@ def _taught(teaching: str, frames: list[BGRImage], severity: Severity, seed: int
 def _calibrated(
     taught: list[_Frames],
     features: Features,
+    grid: _Grid,
     size: int,
     seed: int,
     scatter: LightScatter | None = None,
@@ -317,14 +325,16 @@ def _calibrated(
     scores = []
     for start in range(0, FOLDS * held_out, held_out):
         fold = set(order[start : start + held_out])
-        bank = _bank([own for number, own in enumerate(every) if number not in fold], size, seed, scatter)
+        bank = _bank([own for number, own in enumerate(every) if number not in fold], grid, size, seed, scatter)
         scores += [bank.score(every[number][0]) for number in sorted(fold)]
-    return dataclasses.replace(_bank(every, size, seed, scatter), held_out=tuple(scores))
+    return dataclasses.replace(_bank(every, grid, size, seed, scatter), held_out=tuple(scores))
 
 
-def _bank(every: Sequence[Sequence[NDArray[np.float32]]], size: int, seed: int, scatter: LightScatter | None) -> _Bank:
+def _bank(
+    every: Sequence[Sequence[NDArray[np.float32]]], grid: _Grid, size: int, seed: int, scatter: LightScatter | None
+) -> _Bank:
     patches = np.concatenate([own for one in every for own in one])
     blinded = None if scatter is None else partial(light_blind_projection, scatter)
     projection = learn_projection(patches, load_backbone().layers, blinded)
     head = patchcore.learn(patches, projection, size, seed, lambda fraction: None)
-    return _Bank(head)
+    return _Bank(head, grid)

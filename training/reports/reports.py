@@ -53,11 +53,11 @@ def inspected_part(region: Region) -> str:
 def made_of(model: Detector) -> str:
     """What kind of model it is, in words."""
     if not isinstance(model, TaughtModel):
-        return f"made elsewhere, {model.image_size}²"
+        return f"made elsewhere, {model.input_size}"
     manifest = model.manifest
     network = manifest.backbone.removesuffix(f", {manifest.precision}")  # a quantised backbone says so in its name
     gated = ", blind to new light" if isinstance(model.head, LightGated) else ""
-    return f"{manifest.method}, {manifest.image_size}², {network}, {manifest.precision}{gated}"
+    return f"{manifest.method}, {manifest.input_size}, {network}, {manifest.precision}{gated}"
 
 
 def training_report(training: Training, output: Path) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from detector import ModelError
 from detector.backbones import efficientnet_lite as backbone
 from detector.backbones.checkpoint import read_checkpoint
+from detector.input_size import square
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_the_features_are_those_of_the_network_as_published(tensors: dict[str, N
     deep = functional.interpolate(deep, (12, 12), mode="bilinear", align_corners=False)
     expected = torch.cat((fine, pooled[1], deep), 1)[0].permute(1, 2, 0).reshape(144, backbone.CHANNELS).numpy()
     for name in ("torch", "openvino"):
-        features = runtime(name).features(backbone.load_backbone(), 96)(frame)
+        features = runtime(name).features(backbone.load_backbone(), square(96))(frame)
         assert np.abs(features - expected).max() < 1e-3 * np.abs(expected).max()
 
 

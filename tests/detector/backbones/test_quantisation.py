@@ -14,6 +14,7 @@ from detector import ModelError
 from detector.backbones.efficientnet_lite import GraphBackbone, load_backbone
 from detector.backbones.openvino_graph import as_ir, backbone_graph
 from detector.backbones.quantisation import quantise
+from detector.input_size import InputSize, square
 from detector.runtimes.runtime import runtime
 from tests.detector.parts import draw_part, draw_parts
 
@@ -35,7 +36,7 @@ def test_it_is_another_backbone_with_the_same_layers(quantised: GraphBackbone) -
 
 def test_its_features_are_nearly_those_of_float32(quantised: GraphBackbone) -> None:
     engine = runtime("openvino")
-    exact, found = (engine.features(plan, SIZE)(draw_part(9)) for plan in (load_backbone(), quantised))
+    exact, found = (engine.features(plan, square(SIZE))(draw_part(9)) for plan in (load_backbone(), quantised))
     assert found.shape == exact.shape
     assert 0.001 < np.linalg.norm(found - exact) / np.linalg.norm(exact) < 0.1
 
@@ -56,16 +57,22 @@ def test_openvino_really_computes_in_8_bits_but_for_the_start(quantised: GraphBa
 
 def test_the_same_frames_give_the_same_graph(quantised: GraphBackbone) -> None:
     assert quantise(load_backbone(), draw_parts(6)) == quantised
-    assert quantise(load_backbone(), draw_parts(5)).sha256 != quantised.sha256
+    tall = InputSize(160, 96)
+    frames = [draw_part(number, width=tall.width, height=tall.height) for number in range(6)]
+    other = quantise(load_backbone(), frames)
+    assert other.sha256 != quantised.sha256
+    exact, *both = (runtime("openvino").features(one, tall)(frames[0]) for one in (load_backbone(), other, quantised))
+    for found in both:  # whatever shape it was quantised with
+        assert 0.001 < np.linalg.norm(found - exact) / np.linalg.norm(exact) < 0.1
 
 
 def test_a_backbone_that_is_a_graph_can_be_quantised_too(quantised: GraphBackbone) -> None:
     plan = load_backbone()
-    xml, weights = as_ir(backbone_graph(plan, SIZE))
+    xml, weights = as_ir(backbone_graph(plan, square(SIZE)))
     graph = GraphBackbone("a graph", "0" * 64, plan.layers, xml, weights, size_multiple=16, torch_form=b"of float32")
     result = quantise(graph, draw_parts(6))
     assert (result.name, result.size_multiple, result.torch_form) == ("a graph, int8", 16, b"")
-    ours, theirs = (runtime("openvino").features(one, SIZE)(draw_part(9)) for one in (quantised, result))
+    ours, theirs = (runtime("openvino").features(one, square(SIZE))(draw_part(9)) for one in (quantised, result))
     assert ours == pytest.approx(theirs, abs=1e-3)
 
 

@@ -18,6 +18,7 @@ from detector import ModelError, backbones, model_folder, teaching
 from detector.backbones import timm_backbone
 from detector.backbones.efficientnet_lite import GraphBackbone
 from detector.backbones.quantisation import quantise
+from detector.input_size import square
 from detector.runtimes.runtime import runtime
 from tests.detector.parts import draw_part, draw_parts
 
@@ -118,7 +119,7 @@ def test_the_graph_gives_what_timm_gives(network: GraphBackbone, weights: Path) 
         coarse = F.interpolate(coarse, fine.shape[2:], mode="bilinear", align_corners=False)
         expected = torch.cat((fine, coarse), 1)[0].flatten(1).T.numpy()
         for engine in ("openvino", "torch"):
-            features = runtime(engine).features(network, size)(frame)
+            features = runtime(engine).features(network, square(size))(frame)
             assert np.abs(features - expected).max() < FEATURE_TOLERANCE * np.abs(expected).max()
 
 
@@ -150,8 +151,8 @@ def test_efficientnet_lite0_by_timm_is_our_own(tmp_path: Path, monkeypatch: pyte
     theirs = timm_backbone.load(renamed.NAME, weights=saved(whole.state_dict(), tmp_path / "lite0.safetensors"))
     assert [layer.name for layer in theirs.layers] == list(renamed.LAYERS)
     frame, engine = draw_part(1, defect=True), runtime("openvino")
-    expected = engine.features(renamed.two_layers(), SIZE)(frame)
-    assert np.abs(engine.features(theirs, SIZE)(frame) - expected).max() < 1e-3
+    expected = engine.features(renamed.two_layers(), square(SIZE))(frame)
+    assert np.abs(engine.features(theirs, square(SIZE))(frame) - expected).max() < 1e-3
 
 
 @needs_timm
@@ -223,15 +224,15 @@ def test_a_damaged_torch_form_is_refused(folder: Path, tmp_path: Path, network: 
         detector.load(tmp_path / "copy", runtime_name="torch")
     broken = dataclasses.replace(network, torch_form=b"not tensors")
     with pytest.raises(ModelError, match="torch form is damaged"):
-        runtime("torch").features(broken, SIZE)
+        runtime("torch").features(broken, square(SIZE))
 
 
 @needs_timm
 def test_a_graph_without_a_torch_form_runs_on_openvino_only(network: GraphBackbone) -> None:
     graph = dataclasses.replace(network, torch_form=b"")
     with pytest.raises(ModelError, match="exists as an OpenVINO graph only: use RUNTIME=openvino"):
-        runtime("torch").features(graph, SIZE)
-    assert np.array_equal(*(runtime("openvino").features(n, SIZE)(draw_part(1)) for n in (graph, network)))
+        runtime("torch").features(graph, square(SIZE))
+    assert np.array_equal(*(runtime("openvino").features(n, square(SIZE))(draw_part(1)) for n in (graph, network)))
 
 
 @needs_timm
@@ -387,7 +388,7 @@ def test_unknown_layers_are_refused(layers: list[str], weights: Path) -> None:
 def test_the_network_is_not_called_for_a_file_or_random_weights(weights: Path, network: GraphBackbone) -> None:
     assert timm_backbone.load(NAME, weights=weights) == network
     timm_backbone.load(NAME, random_weights=True)
-    runtime("torch").features(network, 64)
+    runtime("torch").features(network, square(64))
 
 
 @pytest.fixture

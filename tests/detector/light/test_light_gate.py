@@ -14,6 +14,7 @@ from safetensors.numpy import load, save
 import detector
 from detector import ModelError, TaughtModel, model_folder
 from detector.images import BGRImage
+from detector.input_size import square
 from detector.light.light_gate import LightGated, blind_ratio
 from detector.light.relighting import Light, relit
 from detector.model_folder import MANIFEST
@@ -52,7 +53,7 @@ def test_in_known_light_nothing_changes(model: TaughtModel, gated: TaughtModel) 
     assert gated.manifest.coreset_size == model.manifest.coreset_size
     assert gated.hash != model.hash and "blind to light" in gated.manifest.projection
     for frame in (draw_part(3), draw_part(30), draw_part(31)):
-        assert not heads(gated).known.is_new(gated.manifest.region.to_input(frame, 128))
+        assert not heads(gated).known.is_new(gated.manifest.region.to_input(frame, square(128)))
         assert np.array_equal(gated.detect(frame).anomaly_map, model.detect(frame).anomaly_map)
     assert np.array_equal(gated.patches(draw_part(3)), model.patches(draw_part(3)))
 

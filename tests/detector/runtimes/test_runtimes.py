@@ -16,6 +16,7 @@ from detector import ModelError
 from detector.backbones.efficientnet_lite import CHANNELS, load_backbone
 from detector.heads.head import DIRECTIONS, LEVELS, Gaussians, NearestNeighbour, fitting_step
 from detector.images import BGRImage
+from detector.input_size import InputSize, square
 from detector.runtimes import openvino_runtime
 from detector.runtimes.runtime import RUNTIMES, Runtime, runtime
 from tests.detector.parts import draw_part
@@ -43,7 +44,7 @@ def learned(seed: int = 0, dimensions: int = CHANNELS) -> NearestNeighbour:
 
 
 def projected(engine: Runtime, head: NearestNeighbour, frame: BGRImage) -> NDArray[np.float64]:
-    features = engine.features(load_backbone(), SIZE)(frame)
+    features = engine.features(load_backbone(), square(SIZE))(frame)
     return ((features - head.mean) @ head.projection).astype(np.float64)
 
 
@@ -52,9 +53,9 @@ def nearest(patches: NDArray[np.float64], bank: NDArray[np.float64]) -> NDArray[
 
 
 def test_shapes(engine: Runtime) -> None:
-    features = engine.features(load_backbone(), SIZE)(draw_part(0))
+    features = engine.features(load_backbone(), square(SIZE))(draw_part(0))
     assert features.shape == (16 * 16, CHANNELS) and features.dtype == np.float32
-    distances = engine.distances(load_backbone(), SIZE, learned())(draw_part(0))
+    distances = engine.distances(load_backbone(), square(SIZE), learned())(draw_part(0))
     assert distances.shape == (16, 16) and distances.dtype == np.float32
 
 
@@ -67,7 +68,7 @@ def test_distances_are_those_of_rounded_signatures(engine: Runtime, dimensions: 
         patches = np.c_[patches[:, :DIRECTIONS], np.linalg.norm(patches[:, DIRECTIONS:], axis=1)]
     rounded = np.clip(np.rint(patches / head.step), -LEVELS, LEVELS)
     expected = nearest(rounded, head.signatures().astype(np.float64)) * head.step
-    distances = engine.distances(load_backbone(), SIZE, head)(frame).ravel()
+    distances = engine.distances(load_backbone(), square(SIZE), head)(frame).ravel()
     assert distances == pytest.approx(expected, rel=FLIPPED)
     assert np.mean(np.abs(distances / expected - 1) < 1e-6) > 0.9, "rounding seldom decides"
 
@@ -80,7 +81,7 @@ def test_signatures_lose_little(engine: Runtime) -> None:
     assert isinstance(head, NearestNeighbour)
     for frame in (draw_part(9), draw_part(9, defect=True)):
         exact = nearest(projected(engine, head, frame), head.memory_bank.astype(np.float64))
-        distances = engine.distances(load_backbone(), SIZE, head)(frame).ravel()
+        distances = engine.distances(load_backbone(), square(SIZE), head)(frame).ravel()
         far = exact > np.median(exact)
         assert np.mean(np.abs(distances / exact - 1)[far]) < 0.05
 
@@ -89,7 +90,7 @@ def test_more_entries_than_are_compared_at_once(engine: Runtime) -> None:
     """The nearest may be in any part of the bank, and room that is not filled is never near."""
     frame, head = draw_part(0), learned()
     far = np.full((1300, CHANNELS), 30, np.float32)
-    distances = engine.distances(load_backbone(), SIZE, head)
+    distances = engine.distances(load_backbone(), square(SIZE), head)
     alone = distances(frame)
     for entries in (
         np.r_[far, head.memory_bank],
@@ -97,7 +98,7 @@ def test_more_entries_than_are_compared_at_once(engine: Runtime) -> None:
         np.r_[far[:700], head.memory_bank, far],
     ):
         with_more = dataclasses.replace(head, memory_bank=entries)
-        assert np.array_equal(engine.distances(load_backbone(), SIZE, with_more)(frame), alone)
+        assert np.array_equal(engine.distances(load_backbone(), square(SIZE), with_more)(frame), alone)
         assert np.array_equal(distances.with_bank(with_more)(frame), alone)
 
 
@@ -107,7 +108,7 @@ def test_without_8_bit_arithmetic_the_distances_are_the_same(monkeypatch: pytest
     found = []
     for exact in (True, False) if openvino_runtime.exact_int8() else (False, False):
         monkeypatch.setattr(openvino_runtime, "exact_int8", lambda exact=exact: exact)
-        found.append(engine.distances(load_backbone(), SIZE, learned())(frame))
+        found.append(engine.distances(load_backbone(), square(SIZE), learned())(frame))
     assert np.array_equal(*found)
 
 
@@ -120,18 +121,18 @@ def test_mahalanobis_distances(engine: Runtime) -> None:
         random.normal(0, 1, (256, 8, 8)).astype(np.float32),
     )
     frame = draw_part(0)
-    patches = (engine.features(load_backbone(), SIZE)(frame) - head.mean) @ head.projection - head.centres
+    patches = (engine.features(load_backbone(), square(SIZE))(frame) - head.mean) @ head.projection - head.centres
     precision = head.whitening @ head.whitening.transpose(0, 2, 1)
     expected = np.sqrt(np.einsum("nd,nde,ne->n", patches, precision, patches)).reshape(16, 16)
-    assert engine.distances(load_backbone(), SIZE, head)(frame) == pytest.approx(expected, rel=1e-3)
+    assert engine.distances(load_backbone(), square(SIZE), head)(frame) == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_frame_in_the_memory_bank_has_distance_0(engine: Runtime) -> None:
-    features = engine.features(load_backbone(), SIZE)(draw_part(0))
+    features = engine.features(load_backbone(), square(SIZE))(draw_part(0))
     mean, std = features.mean(0), features.std(0)
     bank = (features - mean) @ np.diag(1 / std)
     distances = engine.distances(
-        load_backbone(), SIZE, NearestNeighbour(mean, np.diag(1 / std), bank, fitting_step(bank))
+        load_backbone(), square(SIZE), NearestNeighbour(mean, np.diag(1 / std), bank, fitting_step(bank))
     )
     found = distances(draw_part(0))
     assert np.mean(found == 0) > 0.9 and found.max() < 0.3, "but for numbers that lie between two steps"
@@ -141,8 +142,8 @@ def test_openvino_and_torch_agree() -> None:
     pytest.importorskip("torch", reason="torch is an extra and not installed")
     engines = [runtime(name) for name in RUNTIMES]
     plan = load_backbone()
-    for size in (64, 144, 320):
-        frame = draw_part(1, defect=True, width=size, height=size)
+    for size in (square(64), square(144), InputSize(208, 496), InputSize(640, 160)):
+        frame = draw_part(1, defect=True, width=size.width, height=size.height)
         one, other = (engine.features(plan, size)(frame) for engine in engines)
         assert np.abs(one - other).max() < FEATURE_TOLERANCE
         one, other = (engine.distances(plan, size, learned())(frame) for engine in engines)
@@ -161,7 +162,7 @@ def test_a_model_scores_the_same_on_both(model: detector.TaughtModel) -> None:
 
 
 def test_eight_threads_get_what_one_gets(engine: Runtime) -> None:
-    distances = engine.distances(load_backbone(), SIZE, learned())
+    distances = engine.distances(load_backbone(), square(SIZE), learned())
     frames = [draw_part(number, defect=number % 2 == 1) for number in range(4)]
     alone = [distances(frame) for frame in frames]
 
@@ -173,7 +174,7 @@ def test_eight_threads_get_what_one_gets(engine: Runtime) -> None:
 
 
 def test_a_result_is_not_overwritten_by_the_next(engine: Runtime) -> None:
-    distances = engine.distances(load_backbone(), SIZE, learned())
+    distances = engine.distances(load_backbone(), square(SIZE), learned())
     first = distances(draw_part(0))
     kept = first.copy()
     distances(draw_part(1, defect=True))
@@ -182,7 +183,7 @@ def test_a_result_is_not_overwritten_by_the_next(engine: Runtime) -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_frames_that_are_views_or_read_only(engine: Runtime) -> None:
-    distances = engine.distances(load_backbone(), SIZE, learned())
+    distances = engine.distances(load_backbone(), square(SIZE), learned())
     large = draw_part(0, width=300, height=200)
     for view in (large[:SIZE, :SIZE], large[SIZE - 1 :: -1, 50 : 50 + SIZE], large[:SIZE, :SIZE, ::-1]):
         assert np.array_equal(distances(view), distances(view.copy()))

@@ -347,6 +347,7 @@ async def test_health_tells_the_model_in_use(server: Running, model: FakeModel) 
     assert health | told == health
     told_too = {
         "image_size": 64,
+        "input_size": [64, 64],
         "backbone": None,
         "model_hash": model.hash,
         "threshold": THRESHOLD,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from detector import ModelError, calibrate
 from detector.anomalib.export import SIDECAR, to_input
 from detector.backbones.efficientnet_lite import Backbone, Convolution, load_backbone
+from detector.input_size import square
 from detector.model import Detector
 from detector.runtimes.runtime import runtime
 from training.anomalib import models as anomalib_models
@@ -159,7 +160,7 @@ def test_anomalibs_patch_features_are_those_of_both_runtimes(name: str) -> None:
     frame = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
     with torch.no_grad():
         theirs = module.model(module.pre_processor(torch.from_numpy(to_input(frame, SIDE)))).numpy()
-    ours = runtime(name).features(two_layers(), SIDE)(frame)
+    ours = runtime(name).features(two_layers(), square(SIDE))(frame)
     assert theirs.shape == ours.shape
     assert np.abs(theirs - ours).max() <= 2e-5 * np.abs(ours).max()
 

@@ -15,6 +15,7 @@ import pytest
 import detector
 from detector.errors import OUT_OF_MEMORY
 from detector.images import BGRImage
+from detector.input_size import square
 from detector.score import Detection
 from tests.training.conftest import draw_part, write_picture
 from training.anomalib import models as anomalib_models
@@ -55,7 +56,8 @@ def failing(name: str, error: Exception) -> Candidate:
 class Recorder:
     """A stand-in for a model: remembers which frames came when, and fails from a given call on."""
 
-    category, image_size, hash, runtime, threshold = "disc", 64, "0" * 64, "stand-in", 1.0
+    category, image_size, input_size, hash, runtime = "disc", 64, square(64), "0" * 64, "stand-in"
+    threshold = 1.0
 
     def __init__(self, name: str, calls: list[tuple[str, int]], fails_at: float = math.inf) -> None:
         self.name, self.calls, self.fails_at = name, calls, fails_at

@@ -13,6 +13,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from detector.images import BGRImage
+from detector.input_size import square
 from detector.score import Detection
 from tests.training.compare.test_compare import comparison, failing, quick
 from tests.training.conftest import SIDE, draw_part, write_picture
@@ -191,7 +192,8 @@ def test_the_worst_pictures_come_first_and_mistakes_go_before_close_ones(parts: 
 class HotInTheMiddle:
     """A stand-in for a model, so that where the heat is does not depend on one."""
 
-    category, image_size, hash, runtime, threshold = "disc", 64, "0" * 64, "stand-in", 1.0
+    category, image_size, input_size, hash, runtime = "disc", 64, square(64), "0" * 64, "stand-in"
+    threshold = 1.0
 
     def detect(self, frame: BGRImage, /) -> Detection:
         anomaly_map = np.zeros((12, 12), np.float32)

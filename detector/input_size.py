@@ -1,0 +1,63 @@
+"""The size of a model's input: a square, or the shape of what is inspected where that is far from square.
+
+Squeezed into a square, a tall picture loses the cracks that run along it; one a little wider than high loses nothing,
+and more of it fits (docs/benchmarks.md).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+FAR_FROM_SQUARE = 1.5
+"""Longer side to shorter from which the input keeps the shape."""
+LONGEST = 4.0
+"""And up to which: what is longer still is squeezed to that."""
+
+
+class InputSize(NamedTuple):
+    """Of a model's input, in pixels."""
+
+    height: int
+    width: int
+
+    def grid(self, stride: int) -> tuple[int, int]:
+        """Rows and columns of patches of that stride."""
+        return self.height // stride, self.width // stride
+
+    def __str__(self) -> str:
+        """``320²``, or width × height."""
+        return f"{self.width}²" if self.height == self.width else f"{self.width}×{self.height}"
+
+
+def square(image_size: int) -> InputSize:
+    """A square of that side."""
+    return InputSize(image_size, image_size)
+
+
+def shaped(image_size: int, multiple: int, shape: float) -> InputSize:
+    """The input for something of that shape: about as many pixels as a square of ``image_size``.
+
+    Args:
+        image_size: side of the square, a multiple of ``multiple``.
+        multiple: what both sides must be multiples of.
+        shape: width to height of what is inspected.
+    """
+    if max(shape, 1 / shape) < FAR_FROM_SQUARE:
+        return square(image_size)
+    root = math.sqrt(min(max(shape, 1 / shape), LONGEST))
+    shorter = max(1, round(image_size / root / multiple)) * multiple
+    longer = max(1, round(image_size**2 / shorter / multiple)) * multiple
+    return InputSize(longer, shorter) if shape < 1 else InputSize(shorter, longer)
+
+
+def is_sound(size: InputSize, image_size: int, multiple: int) -> bool:
+    """Whether :func:`shaped` may have made it."""
+    shorter, longer = sorted(size)
+    return (
+        64 <= image_size <= 2048
+        and not any(side % multiple for side in (image_size, *size))
+        and shorter > 0
+        and longer <= 2 * LONGEST * shorter
+        and image_size**2 / 2 <= shorter * longer <= 2 * image_size**2
+    )
