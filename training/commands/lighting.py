@@ -47,7 +47,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         type=positive,
         default=IMAGE_SIZE,
-        help="side of the input in pixels, a multiple of 16; what is far from square keeps its shape (default: %(default)s)",
+        help="side of the input in pixels, a multiple of 16; what is far from square keeps its shape "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--coreset-size",

@@ -51,8 +51,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--image-size",
         metavar="N",
         type=positive,
-        help="side of the model's input in pixels, a multiple of 16, of 32 with --backbone; what is far from square keeps "
-        "its shape, at as many pixels (default: the preset's)",
+        help="side of the model's input in pixels, a multiple of 16, of 32 with --backbone; what is far from square "
+        "keeps its shape, at as many pixels (default: the preset's)",
     )
     parser.add_argument(
         "--coreset-size",
