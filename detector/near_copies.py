@@ -72,11 +72,11 @@ def groups(looks: Sequence[Look], chosen: Sequence[int], shape: float = 1.0) -> 
         return _groups(looks, chosen, shape)
 
 
-def typical_distance(looks: Sequence[Look], shape: float = 1.0) -> float:
+def typical_distance(looks: Sequence[Look]) -> float:
     """Median of the distances between images, two or more: root mean square in grey levels of what a lamp and a trigger
     do not explain."""
     with threadpool_limits(1, "blas"):
-        bases = np.concatenate([_explained(look, shape) for look in looks], 1)
+        bases = np.concatenate([_explained(look) for look in looks], 1)
         one_way = _left_over(_centred(looks), bases)
     distances = np.maximum(one_way, one_way.T)
     return float(np.median(distances[~np.eye(len(looks), dtype=np.bool_)]))
@@ -141,7 +141,7 @@ def _centred(looks: Sequence[Look]) -> NDArray[np.float64]:
     return np.asarray(pictures - pictures.mean(1, keepdims=True))
 
 
-def _explained(look: Look, shape: float) -> NDArray[np.float64]:
+def _explained(look: Look, shape: float = 1.0) -> NDArray[np.float64]:
     """Orthonormal columns (4096×6) of what becomes of a small picture in other light, moved, turned or enlarged a
     little. In the square a tall frame became, a turn moves what is above farther than what is beside."""
     picture = look.astype(np.float64)

@@ -60,9 +60,9 @@ class Inspected:
 def sample_of(frame: BGRImage, model: Detector) -> Sample:
     """What a calibration keeps of a frame (H×W×3 uint8 BGR). For a worker thread; costs about a millisecond."""
     if isinstance(model, TaughtModel):
-        seen = model.manifest.region.to_input(frame, model.manifest.image_size)
+        seen = model.manifest.region.to_input(frame, model.input_size)
     else:
-        seen = np.asarray(cv2.resize(frame, (model.image_size,) * 2, interpolation=cv2.INTER_AREA), np.uint8)
+        seen = np.asarray(cv2.resize(frame, model.input_size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
     return Sample(look_of(seen), encode_jpeg(frame, quality=_SAMPLE_QUALITY, longest_side=SAMPLE_SIDE)[0])
 
 
