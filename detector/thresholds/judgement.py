@@ -95,10 +95,11 @@ def judge(
         raise ValueError(f"{len(looks)} pictures do not fit to {len(scores)} scores")
     if not all(np.isfinite(np.asarray(values, np.float64)).all() for values in (scores, taught, recent, defects)):
         raise ValueError("a score is not a finite number")
-    refused = _refusal(scores, rule, taught, looks)
-    different = _different(scores, looks)
     found = suspects(scores, in_force) if len(scores) > 1 else ()
     apart = {suspect.index for suspect in found}
+    clear = [score for index, score in enumerate(scores) if index not in apart]
+    refused = _refusal(scores, clear, rule, taught, looks)
+    different = _different(scores, looks)
     calibration = without = None
     try:
         calibration = calibrate([scores[index] for index in different], rule, defects=defects)
@@ -111,7 +112,6 @@ def judge(
         except ValueError:
             without = None  # what is left says too little: there is nothing to offer
     then = without or calibration
-    clear = [score for index, score in enumerate(scores) if index not in apart]
     return Judgement(
         calibration,
         without,
@@ -127,8 +127,14 @@ def judge(
 
 
 def _refusal(
-    scores: Sequence[float], rule: Rule, taught: Sequence[float], looks: Sequence[near_copies.Look] | None
+    scores: Sequence[float],
+    clear: Sequence[float],
+    rule: Rule,
+    taught: Sequence[float],
+    looks: Sequence[near_copies.Look] | None,
 ) -> str | None:
+    """Why the frames cannot make a threshold; ``clear``: the scores without suspects, for defects that come one after
+    the other make frames look alike that are not."""
     if len(scores) < 2:
         return f"{len(scores)} frames are too few: take at least 2, 20 or more are better"
     if looks is not None and float(np.median([look.astype(np.float32).std() for look in looks])) < _BLANK_GREY_LEVELS:
@@ -137,12 +143,12 @@ def _refusal(
     usual = float(np.std(taught, ddof=1)) if len(taught) >= MIN_PARTS else 0.0
     still = (
         (looks is not None and _still(looks))
-        or (len(scores) >= MIN_PARTS and (independent_parts(scores) < _STILL_PARTS or spread < _STILL_SPREAD * usual))
+        or (len(clear) >= MIN_PARTS and (independent_parts(clear) < _STILL_PARTS or spread < _STILL_SPREAD * usual))
         or spread <= 1e-6 * abs(float(np.mean(scores)))
     )
     if still:
         return "the frames show one part lying still: let different good parts pass while capturing"
-    if isinstance(rule, AtMost) and (worth := independent_parts(scores)) < MIN_PARTS:
+    if isinstance(rule, AtMost) and (worth := independent_parts(clear)) < MIN_PARTS:
         return (
             f"the frames are worth about {worth:.0f} independent parts, and a target needs at least {MIN_PARTS}: "
             "capture more parts, or set the threshold by mean + k·std"

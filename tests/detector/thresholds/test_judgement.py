@@ -103,3 +103,11 @@ def test_too_few_frames_are_refused(scores: list[float]) -> None:
 def test_scores_that_are_no_numbers_raise() -> None:
     with pytest.raises(ValueError, match="finite"):
         judge([1.0, np.nan], KSigma(3), in_force=None)
+
+
+def test_defects_one_after_the_other_are_named_and_not_taken_for_one_part_lying_still() -> None:
+    good = drawn(13)
+    run = [*good[:6], *(3 * max(good) + number for number in range(8)), *good[6:]]
+    for rule in (KSigma(3), AtMost(100)):
+        found = judge(run, rule, in_force=None)
+        assert found.refused is None and [one.index for one in found.suspects] == list(range(6, 14))

@@ -1,0 +1,106 @@
+"""What came true of a calibration."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from detector.thresholds import Promise
+from server.inspection.calibration_file import StoredCalibration
+from server.inspection.inspected import Inspected
+from server.inspection.threshold import Threshold
+from server.streams.results_seen import RECENT, ResultsSeen
+from tests.server.inspection.test_calibrations import stored
+
+PROMISE = Promise(0.004, 0.018, 0.95, 20, 20.0)
+
+
+def in_force(calibration: StoredCalibration) -> Threshold:
+    return Threshold(calibration.threshold, "calibration", calibration.mean, calibration)
+
+
+PROMISED = in_force(stored(promise=PROMISE))
+RANDOM = np.random.default_rng(1)
+
+
+def inspected(raw_score: float, threshold: Threshold = PROMISED, model: str = "hash") -> Inspected:
+    return Inspected(raw_score, threshold, np.zeros((1, 1), np.uint8), (1, 1), (model, "openvino"))
+
+
+def seen(*results: Inspected) -> ResultsSeen:
+    made = ResultsSeen()
+    for one in results:
+        made.count(one)
+    return made
+
+
+def good(count: int) -> list[Inspected]:
+    return [inspected(float(score)) for score in RANDOM.normal(10, 0.5, count).clip(8, 12.4)]
+
+
+def bad(count: int) -> list[Inspected]:
+    return [inspected(float(score)) for score in RANDOM.normal(20, 1, count)]
+
+
+def mixed(good_: int, bad_: int) -> ResultsSeen:
+    results = np.array([*good(good_), *bad(bad_)], object)
+    RANDOM.shuffle(results)
+    return seen(*results)
+
+
+def test_within_the_promise() -> None:
+    found = mixed(400, 2).since(PROMISED)
+    assert found is not None
+    assert (found.accepted, found.rejected, found.promise_at_most, found.kept) == (400, 2, 0.018, True)
+    assert "2 of 402 frames rejected since (0.5 %)" in found.sentence and "within it" in found.sentence
+
+
+def test_beyond_the_promise() -> None:
+    found = mixed(300, 30).since(PROMISED)
+    assert found is not None and found.kept is False and "calibrate again" in found.sentence
+
+
+def test_frames_of_one_part_do_not_count_as_many_parts() -> None:
+    """Thirty frames of one part, rejected each, are one part rejected: no reason to doubt the promise."""
+    one_part = [inspected(20.0 + 0.001 * number) for number in range(30)]
+    others = [inspected(score + 0.01 * number) for score in (9.0, 11.0, 10.0, 12.0) for number in range(30)]
+    found = seen(*others, *one_part).since(PROMISED)
+    assert found is not None and found.rejected == 30 and found.kept is not False
+    assert "frames" in found.sentence
+
+
+def test_too_few_to_say() -> None:
+    found = mixed(5, 1).since(PROMISED)
+    assert found is not None and found.kept is None
+
+
+def test_without_a_promise_nothing_is_compared() -> None:
+    bare = in_force(stored(promise=None, no_promise="too few"))
+    found = seen(*(inspected(10.0, bare) for _ in range(50))).since(bare)
+    assert found is not None and (found.promise_at_most, found.kept, found.accepted) == (None, None, 50)
+
+
+def test_another_calibration_begins_anew_and_another_model_forgets_the_scores() -> None:
+    made = mixed(50, 0)
+    newer = in_force(stored(promise=PROMISE, created="later"))
+    assert made.since(newer) is None, "no frame was judged by it yet"
+    made.count(inspected(10.0, newer))
+    found = made.since(newer)
+    assert found is not None and found.accepted == 1 and len(made.scores) == 51
+    made.count(inspected(3.0, newer, model="another"))
+    assert made.scores == (3.0,)
+
+
+def test_without_a_calibration_there_is_nothing_to_come_true() -> None:
+    default = Threshold(12.5, "model")
+    assert seen(*(inspected(10.0, default) for _ in range(3))).since(default) is None
+
+
+def test_the_scores_are_bounded() -> None:
+    made = seen(*good(RECENT + 50))
+    assert len(made.scores) == RECENT
+
+
+def test_it_can_be_sent() -> None:
+    found = mixed(30, 1).since(PROMISED)
+    assert msgspec.json.decode(msgspec.json.encode(found))["rejected"] == 1
