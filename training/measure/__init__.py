@@ -4,7 +4,8 @@ from training.measure.evaluate import Evaluation, evaluate
 from training.measure.latency import interleaved_latencies, sentence
 from training.measure.lighting import CONDITIONS, MIXED, ORIGINAL, Lamp, moved
 from training.measure.lighting_study import CORESET_SIZE, IMAGE_SIZE, TEACHINGS, LightingStudy, study
-from training.measure.metrics import AUPRO_FPR_LIMIT, Labels, Scores
+from training.measure.metrics import AUPRO_FPR_LIMIT, RECALL_FALSE_REJECTS, Labels, RecallAt, Scores
+from training.measure.promised import Promised
 
 __all__ = [
     "AUPRO_FPR_LIMIT",
@@ -13,11 +14,14 @@ __all__ = [
     "IMAGE_SIZE",
     "MIXED",
     "ORIGINAL",
+    "RECALL_FALSE_REJECTS",
     "TEACHINGS",
     "Evaluation",
     "Labels",
     "Lamp",
     "LightingStudy",
+    "Promised",
+    "RecallAt",
     "Scores",
     "evaluate",
     "interleaved_latencies",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from detector import Detector
 from training.data import TestPicture, datasets
 from training.measure import metrics
+from training.measure.promised import Promised, promised
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,10 @@ class Evaluation:
     false_reject_rate: float | None
     escapes: int
     escape_rate: float | None
+    recall: metrics.RecallAt | None
+    """What scores allow where at most 1 % of the good pictures may be rejected. Found by looking: information only."""
+    promise: Promised | None
+    """Of the threshold, against the good pictures; ``None`` where none can be made."""
     by_type: tuple[TypeFigures, ...]
     by_lighting: tuple[LightingFigures, ...]
     """Empty where the data set does not say in which light its pictures were taken."""
@@ -133,7 +138,7 @@ def evaluate(
             pixels.add(detection.anomaly_map, _truth(picture, (frame.shape[0], frame.shape[1])))
         if progress:
             progress(index + 1)
-    return _figures(pictures, scores, latency_ms, threshold, pixels, masks)
+    return _figures(model, pictures, scores, latency_ms, threshold, pixels, masks)
 
 
 def _truth(picture: TestPicture, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -143,6 +148,7 @@ def _truth(picture: TestPicture, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def _figures(
+    model: Detector,
     pictures: Sequence[TestPicture],
     scores: metrics.Scores,
     latency_ms: NDArray[np.float64],
@@ -166,6 +172,8 @@ def _figures(
         false_reject_rate=decisions.false_reject_rate,
         escapes=decisions.escapes,
         escape_rate=decisions.escape_rate,
+        recall=metrics.recall_at(scores, defective),
+        promise=promised(model, threshold, decisions.good, decisions.false_rejects),
         by_type=_by_type(pictures, scores, threshold),
         by_lighting=_by_lighting(pictures, scores, defective, threshold),
         best_f1=best[1] if best else None,

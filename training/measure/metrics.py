@@ -71,6 +71,44 @@ def auroc(scores: Scores, defective: Labels) -> float | None:
     return float(roc_auc_score(defective, scores))
 
 
+RECALL_FALSE_REJECTS = 0.01
+"""The share of good parts that a line bears to have rejected."""
+
+
+@dataclass(frozen=True)
+class RecallAt:
+    """What the lowest threshold reaches that rejects no more than a share of the good pictures.
+
+    Found by looking at good and defective pictures: it says what the scores allow, not what to expect on the line.
+    """
+
+    recall: float
+    """Share of the defective pictures that are found, 0..1."""
+    allowed: int
+    """Good pictures that may be rejected: the share of them, rounded down. 0 where there are few."""
+    good: int
+    """Good pictures there are."""
+    threshold: float
+    """Raw; the score of a good picture."""
+
+
+def recall_at(scores: Scores, defective: Labels, false_reject_rate: float = RECALL_FALSE_REJECTS) -> RecallAt | None:
+    """Recall where at most a share of the good pictures is rejected; ``None`` without good or defective pictures.
+
+    Args:
+        scores: (N,), raw.
+        defective: (N,).
+        false_reject_rate: 0 or more and below 1.
+    """
+    if defective.all() or not defective.any():
+        return None
+    good = np.sort(scores[~defective])[::-1]
+    # 1 % of 100 is .99999… in binary: the smallest excess must not cost a picture.
+    allowed = int(false_reject_rate * good.size * (1 + 1e-12))
+    threshold = float(good[allowed])
+    return RecallAt(float(np.mean(scores[defective] > threshold)), allowed, int(good.size), threshold)
+
+
 def best_f1(scores: Scores, defective: Labels) -> tuple[float, float] | None:
     """The threshold with the largest F1, and that F1. Found by looking at the defects: for information only.
 

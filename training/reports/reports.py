@@ -10,7 +10,7 @@ from detector import Detector, TaughtModel
 from detector.light import LightGated
 from detector.region import Region
 from training.data import DataSet, datasets
-from training.measure import Evaluation
+from training.measure import Evaluation, Promised, RecallAt
 from training.train import Training
 
 LISTED_PICTURES = 10
@@ -91,13 +91,15 @@ def evaluation_report(evaluation: Evaluation, model: Detector, threshold_source:
             f"{evaluation.good} good, {evaluation.defective} defective ({evaluation.masks} with a mask)",
         ),
         ("model", made_of(model)),
+        ("threshold", f"{evaluation.threshold:.4f} ({threshold_source})"),
+        ("escapes", _share(evaluation.escapes, evaluation.defective, evaluation.escape_rate)),
+        ("false rejects", _share(evaluation.false_rejects, evaluation.good, evaluation.false_reject_rate)),
+        ("promised", promise_in_words(evaluation.promise)),
+        ("found at 1 %", recall_in_words(evaluation.recall)),
         ("image AUROC", _figure(evaluation.image_auroc)),
         ("pixel AUROC", _figure(evaluation.pixel_auroc)),
         ("AUPRO", _figure(evaluation.aupro)),
-        ("threshold", f"{evaluation.threshold:.4f} ({threshold_source})"),
         ("F1", _figure(evaluation.f1)),
-        ("false rejects", _share(evaluation.false_rejects, evaluation.good, evaluation.false_reject_rate)),
-        ("escapes", _share(evaluation.escapes, evaluation.defective, evaluation.escape_rate)),
         ("latency", f"median {evaluation.latency_median_ms:.1f} ms, p95 {evaluation.latency_p95_ms:.1f} ms"),
         ("best F1", _best_f1(evaluation)),
     ]
@@ -117,6 +119,32 @@ def evaluation_report(evaluation: Evaluation, model: Detector, threshold_source:
         lines.append(f"  and {len(wrong) - LISTED_PICTURES} more; --json FILE lists every picture")
     lines += ["", *evaluation.notes] if evaluation.notes else []
     return "\n".join(lines)
+
+
+def promise_in_words(promise: Promised | None) -> str:
+    """What the threshold promises of good parts, and whether the good pictures kept it."""
+    if promise is None:
+        return "– (a model that was not taught here, or too few different good parts held out)"
+    if promise.seen is None:
+        return promise.sentence
+    came = {
+        True: "kept",
+        None: "more than that, but in so few pictures it may be chance",
+        False: "NOT kept: these good parts differ from those taught; teach with more of them, or calibrate",
+    }
+    return f"{promise.sentence}; seen here {promise.seen:.1%}: {came[promise.kept]}"
+
+
+def recall_in_words(recall: RecallAt | None) -> str:
+    """The share of defects that scores let be found where at most 1 % of good parts is rejected."""
+    if recall is None:
+        return "–"
+    of_good = f"{recall.allowed} of the {recall.good} good pictures" if recall.allowed else "no good picture"
+    few = "" if recall.allowed else f": with {recall.good} of them, one is {1 / recall.good:.1%} already"
+    return (
+        f"{recall.recall:.1%} of the defects, at a threshold of {recall.threshold:.4f} that rejects {of_good}{few} "
+        "(chosen by looking at them: for information only)"
+    )
 
 
 def _lighting_table(evaluation: Evaluation) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from training.measure.metrics import Decisions, PixelScores, auroc, best_f1, decide
+from training.measure.metrics import Decisions, PixelScores, auroc, best_f1, decide, recall_at
 
 SCORES = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
 DEFECTIVE = np.array([False, False, True, False, True, True])
@@ -62,7 +62,7 @@ def test_one_sided_sets_say_what_they_can(all_defective: bool) -> None:
     labels = np.full(6, all_defective)
     decisions = decide(SCORES, labels, 3.5)
     assert auroc(SCORES, labels) is None
-    assert best_f1(SCORES, labels) is None
+    assert best_f1(SCORES, labels) is recall_at(SCORES, labels) is None
     assert decisions.f1 is None
     assert decisions.false_reject_rate == (None if all_defective else 0.5)
     assert decisions.escape_rate == (0.5 if all_defective else None)
@@ -83,6 +83,38 @@ def test_no_threshold_beats_the_best_f1(case: tuple[NDArray[np.float64], NDArray
     assert decide(scores, defective, threshold).f1 == pytest.approx(f1)
     candidates = [decide(scores, defective, cut - 0.5).f1 or 0.0 for cut in range(14)]
     assert f1 == pytest.approx(max(candidates))
+
+
+def test_recall_by_hand() -> None:
+    found = recall_at(SCORES, DEFECTIVE)
+    assert found is not None
+    # No good picture of three may be rejected, so the threshold lies at the highest, 4: of 3, 5 and 6 two are found.
+    assert (found.recall, found.allowed, found.good, found.threshold) == (pytest.approx(2 / 3), 0, 3, 4.0)
+    one_of_three = recall_at(SCORES, DEFECTIVE, 1 / 3)
+    assert one_of_three is not None and (one_of_three.recall, one_of_three.threshold) == (1.0, 2.0)
+
+
+@pytest.mark.parametrize(("good", "allowed"), [(20, 0), (99, 0), (100, 1), (299, 2), (700, 7)])
+def test_few_good_pictures_may_not_be_rejected_at_all(good: int, allowed: int) -> None:
+    scores = np.arange(good + 1, dtype=np.float64)
+    found = recall_at(scores, scores == good)
+    assert found is not None and (found.allowed, found.recall) == (allowed, 1.0)
+
+
+@given(labelled, st.floats(0, 0.99))
+def test_no_threshold_finds_more_at_so_few_false_rejects(
+    case: tuple[NDArray[np.float64], NDArray[np.bool_]], rate: float
+) -> None:
+    scores, defective = case
+    found = recall_at(scores, defective, rate)
+    assert found is not None
+    decisions = decide(scores, defective, found.threshold)
+    assert decisions.false_rejects <= found.allowed <= rate * found.good + 1e-9
+    assert found.recall == pytest.approx(1 - decisions.escapes / decisions.defective)
+    for cut in np.arange(-0.5, 13):
+        other = decide(scores, defective, cut)
+        if other.false_rejects <= found.allowed:
+            assert other.escapes >= decisions.escapes
 
 
 def test_pixel_auroc_by_hand() -> None:
