@@ -4,7 +4,7 @@
 # make quick  the part of them that needs no extras, services or browser, in under 3 minutes
 # make check  lint, format, types, import floors
 # make lowest the detector's and the server's tests on the lowest versions that pyproject.toml allows
-# make bench  measure everything, about 25 minutes, and write docs/benchmarks.md
+# make bench  measure everything, about two hours, and write docs/benchmarks.md
 
 PYTHON ?= python3
 BIN := .venv/bin

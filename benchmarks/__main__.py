@@ -5,7 +5,7 @@
 Each section of the document stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; what its command prints takes the
 place of what stood there, section by section, so that an interrupted run loses nothing. Stop everything else first.
 Real pictures are looked for in ``../shared/data``, or the folder in ``PICTURES``; without them their sections stay as
-they are.
+they are. ``BEFORE`` may name an older checkout, whose frame times are measured beside this one's.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from training import machine
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 PICTURES = Path(os.environ.get("PICTURES", ROOT.parent / "shared" / "data"))
-SETS = ("bottle", "hazelnut", "cookie", "cubes", "circuitboard")
+OLDER = ["--tree", os.environ["BEFORE"]] if "BEFORE" in os.environ else []
 
 SECTIONS: dict[str, list[str]] = {
     "against_anomalib": ["-m", "benchmarks.against_anomalib", f"{PICTURES / 'bottle'}"],
     "presets": ["-m", "server.cli", "benchmark"],
-    "accuracy": ["-m", "benchmarks.accuracy", *(f"{PICTURES / name}" for name in SETS)],
+    "accuracy": ["-m", "benchmarks.accuracy", f"{PICTURES}"],
+    "few_shot": ["-m", "benchmarks.few_shot", f"{PICTURES}"],
     "memory": ["-m", "benchmarks.memory", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
+    "frame_time": ["-m", "benchmarks.frame_time", f"{PICTURES / 'bottle' / 'train' / 'good'}", *OLDER],
     "detector": ["-m", "benchmarks.detector", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "decoding": ["-m", "benchmarks.decoding", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "simulated_line": ["-m", "benchmarks.simulated_line"],

@@ -2,7 +2,7 @@
 
 from detector.thresholds.independence import independent_parts
 from detector.thresholds.judgement import Histogram, Judgement, Margin, judge
-from detector.thresholds.promises import CONFIDENCE, MIN_PARTS, Promise, kept
+from detector.thresholds.promises import CONFIDENCE, MIN_PARTS, Promise, kept, promise
 from detector.thresholds.rules import (
     DEFAULT_K,
     DEFAULT_RULE,
@@ -46,4 +46,5 @@ __all__ = [
     "independent_parts",
     "judge",
     "kept",
+    "promise",
 ]

@@ -16,8 +16,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from training.compare import charts, comparison_report
 from training.compare.charts import Histogram, Outcome, Roc, TradeOff
+from training.compare.columns import COLUMNS
 from training.compare.compare import Measured, Section
-from training.compare.comparison_report import COLUMNS, HOW, MEAN_HEADINGS, Comparison, Line
+from training.compare.comparison_report import HOW, MEAN_HEADINGS, Comparison, Line
 from training.compare.exhibits import CLOSEST, Exhibit
 from training.data import GOOD
 

@@ -22,8 +22,9 @@ from training.anomalib import models as anomalib_models
 from training.commands import add_parsers
 from training.compare import candidates
 from training.compare.candidates import Candidate, EfficientADOptions, Fitted, Progress, TrainingData, UnknownCandidate
+from training.compare.columns import COLUMNS
 from training.compare.compare import Failed, Section, compare, prepare, titles
-from training.compare.comparison_report import COLUMNS, Comparison, as_json, as_markdown, figures_table, means
+from training.compare.comparison_report import Comparison, as_json, as_markdown, figures_table, means
 from training.compare.html_report import as_html
 from training.data.datasets import DataSetError
 from training.measure.latency import LATENCY_ROUNDS, interleaved_latencies
