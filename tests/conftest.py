@@ -8,6 +8,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")  # how busy the machine is says nothing of the code
 
 EXTRAS = ("torch", "torchvision", "timm", "nncf", "anomalib")
 """Left out of a quick run also where they are installed: importing one takes longer than the tests that need it."""
