@@ -18,8 +18,9 @@ _STILL_PARTS = 3.0
 """Independent parts below which frames are those of one that lies still."""
 _STILL_SPREAD = 0.2
 """Of the spread that teaching found from part to part: frames that differ less show one part."""
-_STILL_GREY_LEVELS = 0.5
-"""Median distance of small pictures from each other, once lamp and trigger are taken out, of one part lying still."""
+_STILL_GREY_LEVELS = 1.0
+"""Median distance of small pictures from each other, once lamp and trigger are taken out, of one part lying still: 0.2
+to 0.7 with a camera's noise, other light and a shaking table; different parts of twelve products are 2 to 90 apart."""
 _BLANK_GREY_LEVELS = 1.0
 """Contrast of a small picture that shows nothing."""
 _HIGHER = 1.5
@@ -95,11 +96,12 @@ def judge(
         raise ValueError(f"{len(looks)} pictures do not fit to {len(scores)} scores")
     if not all(np.isfinite(np.asarray(values, np.float64)).all() for values in (scores, taught, recent, defects)):
         raise ValueError("a score is not a finite number")
-    found = suspects(scores, in_force) if len(scores) > 1 else ()
+    found = suspects(scores, in_force, taught) if len(scores) > 1 else ()
     apart = {suspect.index for suspect in found}
     clear = [score for index, score in enumerate(scores) if index not in apart]
-    refused = _refusal(scores, clear, rule, taught, looks)
     different = _different(scores, looks)
+    worth = independent_parts([scores[index] for index in different if index not in apart])
+    refused = _refusal(scores, clear, rule, taught, looks, worth)
     calibration = without = None
     try:
         calibration = calibrate([scores[index] for index in different], rule, defects=defects)
@@ -117,7 +119,7 @@ def judge(
         without,
         found,
         refused,
-        _warnings(clear, found, taught, in_force),
+        _warnings(clear, found, taught, in_force) + _few(len(scores), len(different)),
         _histogram(scores, taught, in_force, then),
         sum(score > in_force for score in recent) if in_force is not None else len(recent),
         sum(score > then.threshold for score in recent) if then else len(recent),
@@ -132,9 +134,10 @@ def _refusal(
     rule: Rule,
     taught: Sequence[float],
     looks: Sequence[near_copies.Look] | None,
+    worth: float,
 ) -> str | None:
     """Why the frames cannot make a threshold; ``clear``: the scores without suspects, for defects that come one after
-    the other make frames look alike that are not."""
+    the other make frames look alike that are not; ``worth``: independent parts among the different ones of these."""
     if len(scores) < 2:
         return f"{len(scores)} frames are too few: take at least 2, 20 or more are better"
     if looks is not None and float(np.median([look.astype(np.float32).std() for look in looks])) < _BLANK_GREY_LEVELS:
@@ -148,7 +151,7 @@ def _refusal(
     )
     if still:
         return "the frames show one part lying still: let different good parts pass while capturing"
-    if isinstance(rule, AtMost) and (worth := independent_parts(clear)) < MIN_PARTS:
+    if isinstance(rule, AtMost) and worth < MIN_PARTS:
         return (
             f"the frames are worth about {worth:.0f} independent parts, and a target needs at least {MIN_PARTS}: "
             "capture more parts, or set the threshold by mean + k·std"
@@ -189,6 +192,15 @@ def _warnings(
             f"the scores are {times:.1f} times those of teaching: if light, camera or parts have changed, teach again"
         )
     return tuple(warnings)
+
+
+def _few(frames: int, different: int) -> tuple[str, ...]:
+    if different == frames or different >= MIN_PARTS:
+        return ()
+    return (
+        f"the {frames} frames show only {different} different parts: let more of them pass, or the threshold fits to "
+        "these alone",
+    )
 
 
 def _histogram(

@@ -1,9 +1,11 @@
 """What a number of good parts can promise about the next ones.
 
-Logarithms of the scores of good parts are taken for a Student distribution of unknown place and width. Every pair of
-the two that could be is weighed by how well it explains what was seen and by what is known of widths from other
-products; the share of good parts beyond a threshold is then known as a distribution: its mean is what is to be
-expected, its 95th percentile what may be promised.
+An image score is the largest of many distances, so the logarithms of good parts' scores are taken for a Gumbel
+distribution of unknown place and width. Every pair of the two that could be is weighed by how well it explains what was
+seen and by what is known of widths from other products; of the lower half only its number counts, because what an odd
+quiet part says about the loud ones misleads. The mean of all pairs is what is to be expected beyond a threshold. What
+may be promised is the 95th percentile of the same with a heavier tail: a few dozen parts cannot tell how heavy it is,
+and with the heaviest seen on twelve products the promise is kept (docs/calibration.md).
 """
 
 from __future__ import annotations
@@ -18,15 +20,17 @@ CONFIDENCE = 0.95
 MIN_PARTS = 10
 """Independent parts below which nothing is promised."""
 
-_FREEDOM = 8
-"""Degrees of freedom: even, :func:`_beyond` counts on it."""
-_USUAL_WIDTH, _WIDTH_VARIES = 0.06, 0.6
+_USUAL_WIDTH, _WIDTH_VARIES = 0.05, 0.6
 """Of logarithms of scores: the middle, and by how much its own logarithm varies from product to product."""
+_HEAVY = 0.3
+"""Shape of the tail that promises are made with; 0 would be the Gumbel distribution's own."""
 _FLOOR = 1e-3
 """Of the median: scores are not taken for smaller than that."""
-_STEPS = 41
-_WIDEST = 4.0
-"""Of the grid of widths, in :data:`_WIDTH_VARIES`."""
+_STEPS = 25
+_NEGLIGIBLE = 1e-7
+"""Weight of a pair, relative to the best, below which it is left out."""
+_MEDIAN = -math.log(math.log(2))
+"""Of a Gumbel distribution, in widths from its place."""
 
 Numbers = NDArray[np.float64]
 
@@ -67,41 +71,57 @@ class Outlook:
     """
 
     def __init__(self, scores: Numbers, independent: float) -> None:
+        self._scores, self._independent = scores, independent
         logs = np.log(np.maximum(scores, _FLOOR * np.median(scores[scores > 0])))
-        self._spread = float(logs.std())
-        low = min(math.log(_USUAL_WIDTH), math.log(max(self._spread, 1e-6))) - _WIDEST * _WIDTH_VARIES
-        high = max(math.log(_USUAL_WIDTH), math.log(max(self._spread, 1e-6))) + _WIDEST * _WIDTH_VARIES
-        widths = np.exp(np.linspace(low, high, _STEPS))
-        reach = np.linspace(-_WIDEST, _WIDEST, _STEPS) / math.sqrt(max(independent, 1.0))
-        middle = float(np.median(logs)) if len(logs) > 2 else float(logs.mean())
-        width, place = np.meshgrid(widths, reach, indexing="ij")
-        place = middle + place * np.maximum(width, self._spread)
-        distances = (logs - place[..., None]) / width[..., None]
-        each = -np.log(width[..., None]) - (_FREEDOM + 1) / 2 * np.log1p(distances**2 / _FREEDOM)
+        self._middle, spread = float(np.median(logs)), max(float(logs.std()), 1e-4)
+        self._reach = max(spread, _USUAL_WIDTH)
+        widths = np.exp(
+            np.linspace(
+                max(math.log(spread) - 2, min(math.log(_USUAL_WIDTH) - 3 * _WIDTH_VARIES, math.log(spread) - 1.2)),
+                min(math.log(spread) + 2.5, max(math.log(_USUAL_WIDTH) + 3 * _WIDTH_VARIES, math.log(spread) + 1.2)),
+                _STEPS,
+            )
+        )
+        shifts = np.linspace(-5, 5, _STEPS) / math.sqrt(max(independent, 1.0))
+        width, shift = np.meshgrid(widths, shifts, indexing="ij")
+        step = np.maximum(width, spread)
+        place = self._middle - _MEDIAN * width + shift * step
+        upper = logs[logs >= self._middle]
+        distances = (upper - place[..., None]) / width[..., None]
+        seen = -np.log(width) * len(upper) - (distances + np.exp(-np.maximum(distances, -30))).sum(-1)
+        below = np.maximum(1 - _beyond((self._middle - place) / width), 1e-300)
+        seen += (len(logs) - len(upper)) * np.log(below)
         usual = -0.5 * (np.log(width / _USUAL_WIDTH) / _WIDTH_VARIES) ** 2
-        cell = np.log(np.maximum(width, self._spread))  # places are farther apart for the wider ones
-        weight = each.mean(-1) * independent + usual + cell
-        self._weight = np.exp(weight - weight.max()).ravel()
-        self._weight /= self._weight.sum()
-        self._place, self._width = place.ravel(), width.ravel()
-        self._middle = middle
+        weight = seen * independent / len(logs) + usual + np.log(step)  # places lie farther apart for the wider ones
+        weight = np.exp(weight - weight.max())
+        kept = weight > _NEGLIGIBLE
+        self._weight = weight[kept] / weight[kept].sum()
+        self._place, self._width = place[kept], width[kept]
 
-    def rejected(self, threshold: float) -> tuple[float, float]:
-        """Share of good parts above a threshold: the one expected, and the one not exceeded with 95 % confidence."""
-        share = _beyond((math.log(threshold) - self._place) / self._width)
+    def expected(self, threshold: float) -> float:
+        """Share of good parts to come that will lie above a threshold, on average."""
+        return float(_beyond((math.log(threshold) - self._place) / self._width) @ self._weight)
+
+    def at_most(self, threshold: float) -> float:
+        """Share of good parts above a threshold that is not exceeded, with 95 % confidence."""
+        share = _beyond((math.log(threshold) - self._place) / self._width, _HEAVY)
         order = np.argsort(share)
         sure = int(np.searchsorted(np.cumsum(self._weight[order]), CONFIDENCE))
-        return float(share @ self._weight), float(share[order[min(sure, len(order) - 1)]])
+        heavy = float(share[order[min(sure, len(order) - 1)]])
+        counted = int(self._independent)
+        above = math.ceil(float((self._scores > threshold).mean()) * counted)
+        return min(heavy, _upper_limit(above, counted))  # many parts need no guess about their tail
 
     def threshold_for(self, share: float) -> float:
         """The threshold above which this share of good parts is expected."""
-        low = high = self._middle
-        step = max(self._spread, _USUAL_WIDTH)
-        while self.rejected(math.exp(high))[0] > share and high < self._middle + 700:
-            low, high, step = high, high + step, 2 * step
-        for _ in range(50):
+        low, high = self._middle, self._middle + 4 * self._reach
+        while self.expected(math.exp(high)) > share:
+            low, high = high, high + 2 * (high - self._middle)
+            if high > 700:
+                return math.inf
+        for _ in range(40):
             between = (low + high) / 2
-            low, high = (between, high) if self.rejected(math.exp(between))[0] > share else (low, between)
+            low, high = (between, high) if self.expected(math.exp(between)) > share else (low, between)
         return math.exp(high)
 
 
@@ -115,8 +135,9 @@ def promise(scores: Numbers, threshold: float, independent: float) -> Promise | 
     """
     if independent < MIN_PARTS or not (scores > 0).any():
         return None
-    expected, at_most = Outlook(scores, independent).rejected(threshold)
-    return Promise(expected, max(expected, at_most), CONFIDENCE, len(scores), independent)
+    outlook = Outlook(scores, independent)
+    expected = outlook.expected(threshold)
+    return Promise(expected, max(expected, outlook.at_most(threshold)), CONFIDENCE, len(scores), independent)
 
 
 def kept(promised: Promise, accepted: int, rejected: int) -> bool | None:
@@ -131,10 +152,10 @@ def kept(promised: Promise, accepted: int, rejected: int) -> bool | None:
         return None
     if rejected <= promised.at_most * seen:
         return True
-    return False if _at_least(rejected, seen, promised.at_most) < 1 - promised.confidence else None
+    return False if at_least(rejected, seen, promised.at_most) < 1 - promised.confidence else None
 
 
-def _at_least(rejected: int, seen: int, share: float) -> float:
+def at_least(rejected: int, seen: int, share: float) -> float:
     """Probability of so many rejects or more among so many parts."""
     if share <= 0:
         return 0.0
@@ -149,11 +170,20 @@ def _at_least(rejected: int, seen: int, share: float) -> float:
     return max(0.0, 1.0 - math.fsum(map(math.exp, logs)))
 
 
-def _beyond(distance: Numbers) -> Numbers:
-    """Probability of more than so many widths, for a Student distribution of an even number of degrees of freedom."""
-    angle = np.arctan(distance / math.sqrt(_FREEDOM))
-    term, total = np.ones_like(angle), np.ones_like(angle)
-    for power in range(2, _FREEDOM - 1, 2):
-        term = term * np.cos(angle) ** 2 * (power - 1) / power
-        total = total + term
-    return np.asarray(np.clip(0.5 * (1 - np.sin(angle) * total), 0.0, 1.0))
+def _upper_limit(rejected: int, seen: int) -> float:
+    """The share that would still give so few rejects among so many parts once in twenty times (Clopper, Pearson)."""
+    if rejected >= seen:
+        return 1.0
+    low, high = rejected / seen, 1.0
+    for _ in range(40):
+        between = (low + high) / 2
+        low, high = (between, high) if at_least(rejected + 1, seen, between) < CONFIDENCE else (low, between)
+    return high
+
+
+def _beyond(distance: Numbers, shape: float = 0.0) -> Numbers:
+    """Probability of more than so many widths from the place of a Gumbel distribution, its tail made heavier by a
+    shape as of extreme values."""
+    if shape:
+        distance = np.where(distance > 0, np.log1p(shape * np.maximum(distance, 0)) / shape, distance)
+    return np.asarray(-np.expm1(-np.exp(-np.clip(distance, -30.0, 700.0))))

@@ -59,7 +59,11 @@ class Calibration:
 
 
 def calibrate(
-    scores: Sequence[float], rule: Rule | float = DEFAULT_RULE, *, defects: Sequence[float] = ()
+    scores: Sequence[float],
+    rule: Rule | float = DEFAULT_RULE,
+    *,
+    defects: Sequence[float] = (),
+    in_order: bool = True,
 ) -> Calibration:
     """The threshold by this rule (a number means mean + k·std).
 
@@ -68,6 +72,8 @@ def calibrate(
         rule: where the threshold shall lie.
         defects: raw scores of parts known to be defective. Where all of them lie above all good parts, the threshold
             stays below them.
+        in_order: whether the scores are in the order they were taken, so that it says how many parts they are worth;
+            otherwise all count. The threshold does not depend on it, the promise does.
 
     Raises:
         ValueError: fewer than two scores, a rule that cannot be, a score that is not finite, or a threshold that could
@@ -83,11 +89,11 @@ def calibrate(
         mean, std = float(values.mean()), float(values.std(ddof=1))
     if not (values > 0).any():
         raise ValueError("all images score zero: the memory bank holds these very images; take new ones")
-    independent = independent_parts(scores)
+    independent = independent_parts(scores) if in_order else float(len(scores))
     if isinstance(rule, KSigma):
         threshold = mean + rule.k * std
     else:
-        threshold = min(max(mean, Outlook(values, independent).threshold_for(1 / rule.one_in)), _highest(mean, std))
+        threshold = min(max(mean, Outlook(values, len(values)).threshold_for(1 / rule.one_in)), _highest(mean, std))
     if not 0 < threshold < math.inf:
         raise ValueError("the scores are so far apart that no part could ever be above such a threshold")
     kept_below = _kept_below(threshold, values, defects)
