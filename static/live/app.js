@@ -1,6 +1,6 @@
 // Puts the page together: one source at a time flows through transport, stage, verdict, counters and chart.
 
-import { CalibrationCard } from "./calibration.js";
+import { CalibrationCard } from "./calibration/card.js";
 import { Camera, explain } from "./camera.js";
 import { CameraControls } from "./camera_controls.js";
 import { ScoreChart } from "./chart.js";
@@ -36,7 +36,7 @@ const wakeLock = new WakeLock();
 const camera = new Camera(cameraChanged);
 const cameraControls = new CameraControls(camera, () => choose(CAMERA));
 const select = new SourceSelect($("source"), choose);
-const calibration = new CalibrationCard(document, $("reset-dialog"), {
+const calibration = new CalibrationCard(document, {
   streamName: () => streamIn(source) ?? ownName,
   onchanged: lookAtHealth,
 });
@@ -205,11 +205,21 @@ function showCover() {
 
 /** What the operator should know while the picture is to be seen. */
 function showAlert() {
-  const name = source && streamIn(source);
-  const watched = streams.find((stream) => stream.name === (name || ownName));
   const hung = health?.status === "hung" ? [health.reason] : [];
-  const shape = source && link?.phase === "open" ? (watched?.warnings ?? []) : [];
+  const shape = source && link?.phase === "open" ? (shownStream()?.warnings ?? []) : [];
   write("alert", [...hung, ...shape].map(sentence).join("\n"));
+}
+
+function showStored() {
+  if (!health) return;
+  const stream = shownStream();
+  calibration.showStored(stream ? stream.calibration : health.calibration, stream, health.calibration !== null);
+}
+
+/** What /api/streams says of the stream that is shown. */
+function shownStream() {
+  const name = (source && streamIn(source)) || ownName;
+  return streams.find((stream) => stream.name === name);
 }
 
 function render() {
@@ -220,6 +230,7 @@ function render() {
   cameraControls.show(source === CAMERA);
   showCaption();
   calibration.setReady(health?.status === "ok" && link?.phase === "open");
+  showStored();
   wakeLock.want(link?.phase === "open");
   if (health) model.show(health, source === CAMERA);
 }
@@ -234,8 +245,7 @@ async function lookAtHealth() {
     health = null;
   }
   if (health) {
-    calibration.showThreshold(health.threshold, health.threshold_source);
-    calibration.setStored(Boolean(health.calibration));
+    if (!last) calibration.showThreshold(health.threshold, health.threshold_source); // a result says what holds on its stream
   }
   if (["ok", "hung"].includes(health?.status) && source === null) await begin();
   render();
@@ -268,6 +278,7 @@ async function lookAtStreams() {
   }
   if (source) offerSources();
   showAlert();
+  showStored();
 }
 
 function offerSources() {

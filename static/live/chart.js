@@ -110,7 +110,7 @@ export class ScoreChart {
   }
 
   #drawLabels(context, y) {
-    this.#label(context, "Threshold", MARGIN.left + 4, y(THRESHOLD) + 11, "left");
+    this.#label(context, "Threshold", MARGIN.left + 4, y(THRESHOLD) - 9, "left");
     if (this.#threshold && this.#threshold.source !== "uncalibrated") this.#label(context, "Good parts", MARGIN.left + 4, y(GOOD) - 9, "left");
   }
 

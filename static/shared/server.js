@@ -26,7 +26,8 @@ async function ask(path, options = {}) {
   return { ok: response.ok, status: response.status, body };
 }
 
-async function demand(path, options) {
+/** The body of a good answer to `path`; any other answer is an Error in the server's words. */
+export async function demand(path, options) {
   const { ok, status, body } = await ask(path, options);
   if (status === 401) location.reload(); // the access code changed: the server then leads to its form
   if (!ok) throw new Error(body.error ?? `The server answered ${status} without a reason. Its log says more.`);
@@ -52,16 +53,6 @@ export async function whyNoConnection() {
 /** The running streams. */
 export async function streams() {
   return (await demand("api/streams")).streams;
-}
-
-/** Calibrate on the next `n` inspected frames of a running stream, `seconds` in all; `signal` gives it up. */
-export function calibrateOn(stream, { n, k, seconds, signal }) {
-  const query = new URLSearchParams({ n, k, seconds });
-  return demand(`api/streams/${encodeURIComponent(stream)}/calibrate?${query}`, { method: "POST", signal });
-}
-
-export function forgetCalibration() {
-  return demand("calibration", { method: "DELETE" });
 }
 
 /** The answer to a WebRTC offer, `{ sdp, type, name }`. */

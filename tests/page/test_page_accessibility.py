@@ -22,7 +22,15 @@ def test_every_control_is_reached_by_tab_and_shows_it(visit: Open, good_camera: 
     expect(page.get_by_test_id("verdict")).to_have_attribute("data-verdict", "NORMAL")
     expect(page.get_by_test_id("calibrate-button")).to_be_enabled()
     missing = set(page.evaluate(ALL_FOCUSABLE))
-    assert {"source", "start-camera", "opacity", "calibrate-n", "calibrate-k", "calibrate-button"} <= missing
+    assert {
+        "source",
+        "start-camera",
+        "opacity",
+        "calibrate-rule",
+        "calibrate-n",
+        "calibrate-button",
+        "history-button",
+    } <= missing
     for _ in range(2 * len(missing) + 4):
         page.keyboard.press("Tab")
         focused = page.evaluate(FOCUSED)

@@ -1,63 +1,170 @@
-"""Calibration through the page."""
+"""Calibration through the page: captured, judged, and in force only when somebody says so."""
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 
-from playwright.sync_api import Browser, Page, expect
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Playwright, expect
 
+from tests.page import chromium
+from tests.page.parts import Parts
 from tests.page.visits import Open, Serve
 
 MODEL, CALIBRATION = "model default", "from calibration"
+SHOWN_SCORE = """async ([score, is_anomaly]) =>
+  (await import("/static/shared/verdict.js")).shownScore({ score, is_anomaly })"""
 
 
 def threshold(page: Page) -> str:
     return page.get_by_test_id("threshold").inner_text()
 
 
-def test_calibration_is_kept_over_a_restart_and_can_be_reset(visit: Open, good_camera: Browser, serve: Serve) -> None:
+def start(page: Page, verdict: str = "NORMAL") -> None:
+    page.get_by_test_id("start-camera").click()
+    expect(page.get_by_test_id("verdict")).to_have_attribute("data-verdict", verdict)
+
+
+def capture(page: Page, frames: int, k: float) -> Locator:
+    """Capture and wait for the judgement."""
+    page.get_by_test_id("calibrate-rule").select_option("k")
+    page.get_by_test_id("calibrate-k").fill(str(k))
+    page.get_by_test_id("calibrate-n").fill(str(frames))
+    page.get_by_role("button", name=f"Capture {frames} frames").click()
+    judgement = page.get_by_test_id("judgement")
+    expect(judgement).to_be_visible(timeout=60_000)
+    return judgement
+
+
+@pytest.fixture(scope="module")
+def mixed_camera(playwright: Playwright, parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser whose camera sees eight good parts and, twice as long as each, a defective one."""
+    film = tmp_path_factory.mktemp("mixed") / "mixed.mjpeg"
+    film.write_bytes(parts.good.read_bytes() + 2 * parts.defective.read_bytes())
+    with contextlib.closing(chromium.with_camera(playwright, film)) as started:
+        yield started
+
+
+def test_a_calibration_is_applied_kept_over_a_restart_undone_and_forgotten(
+    visit: Open, good_camera: Browser, serve: Serve
+) -> None:
     with serve() as url:
         page = visit(good_camera, url).page
         source = page.get_by_test_id("threshold-source")
         expect(source).to_have_text(MODEL)
-        expect(page.get_by_test_id("reset-button")).to_be_disabled()
         by_model = threshold(page)
-        page.get_by_test_id("start-camera").click()
-        expect(page.get_by_test_id("verdict")).to_have_attribute("data-verdict", "NORMAL")
-
-        page.get_by_test_id("calibrate-n").fill("6")
-        page.get_by_test_id("calibrate-k").fill("4.5")
-        page.get_by_role("button", name="Capture 6 normal frames and calibrate").click()
-        outcome = page.get_by_test_id("calibrate-result")
-        expect(outcome).to_have_attribute("data-outcome", "done")
-        expect(outcome).to_contain_text("from 6 frames")
+        start(page)
+        judgement = capture(page, 6, 4.5)
+        expect(judgement).to_contain_text("Rule: mean + 4.5 · std")
+        expect(judgement).to_contain_text("Nothing is changed yet")
+        expect(page.get_by_test_id("histogram")).to_have_attribute("aria-label", re.compile("Captured: 6 .*In force"))
+        expect(source).to_have_text(MODEL)
+        page.get_by_test_id("judgement-apply").click()
+        expect(judgement).to_be_hidden()
+        expect(page.get_by_test_id("calibrate-result")).to_contain_text("Applied")
         expect(source).to_have_text(CALIBRATION)
         calibrated = threshold(page)
         assert calibrated != by_model
-        expect(page.get_by_test_id("verdict")).to_have_attribute("data-verdict", "NORMAL")
+        expect(page.get_by_test_id("chart")).to_have_attribute("aria-label", re.compile("the threshold changed once"))
 
     expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "reconnecting")
     with serve():
         expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "open")
-        expect(page.get_by_test_id("verdict")).to_have_attribute("data-verdict", "NORMAL")
+        page.reload()
         expect(source).to_have_text(CALIBRATION)
         assert threshold(page) == calibrated
+        made = re.compile(r"Made \d.* parts of .* over .*: mean \+ 4\.5")
+        expect(page.get_by_test_id("calibration-made")).to_contain_text(made)
 
-        page.get_by_test_id("reset-button").click()
-        page.get_by_role("dialog").get_by_role("button", name="Keep").click()
-        assert threshold(page) == calibrated
-        page.get_by_test_id("reset-button").click()
-        page.get_by_test_id("reset-confirm").click()
+        history = page.get_by_test_id("history")
+        page.get_by_test_id("history-button").click()
+        expect(page.get_by_test_id("history-list").locator("li")).to_have_count(1)
+        expect(page.get_by_test_id("history-list")).to_contain_text(f"{by_model} → {calibrated}")
+        page.get_by_test_id("history-undo").click()
+        expect(history).to_be_hidden()
+        expect(page.get_by_test_id("calibrate-result")).to_contain_text("Undone")
         expect(source).to_have_text(MODEL)
         expect(page.get_by_test_id("threshold")).to_have_text(by_model)
-        expect(page.get_by_test_id("reset-button")).to_be_disabled()
+        page.get_by_test_id("history-button").click()
+        expect(page.get_by_test_id("history-undo")).to_be_disabled()
+        expect(page.get_by_test_id("history-reset")).to_be_disabled()
+
+
+def test_what_looks_like_a_defect_is_left_out_by_one_press(visit: Open, mixed_camera: Browser, inspection: str) -> None:
+    page = visit(mixed_camera, inspection).page
+    start(page)
+    judgement = capture(page, 20, 3)
+    expect(judgement).to_have_attribute("data-state", "suspects")
+    with_them = float(page.get_by_test_id("fact-threshold").inner_text())
+    suspects = page.get_by_test_id("suspects").locator("li button")
+    found = suspects.count()
+    assert 1 <= found <= 8
+    expect(suspects.first.locator("img")).to_have_js_property("complete", True)
+    assert suspects.first.locator("img").evaluate("picture => picture.naturalWidth") > 0
+    expect(page.get_by_test_id("judgement-apply")).to_have_text(re.compile("Apply with [0-9]+ suspect"))
+    expect(page.get_by_test_id("judgement-apply")).not_to_have_class("primary")
+    expect(page.get_by_test_id("suspects-all")).to_be_focused()
+
+    page.keyboard.press("Enter")
+    for suspect in suspects.all():
+        expect(suspect).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_test_id("fact-threshold")).not_to_have_text(f"{with_them:.4g}")
+    assert float(page.get_by_test_id("fact-threshold").inner_text()) < with_them
+    suspects.first.click()
+    expect(judgement).to_have_attribute("data-state", "suspects")
+    expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
+
+    tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")
+    buttons = [node for node in tree["nodes"] if not node["ignored"] and node["role"]["value"] == "button"]
+    assert len(buttons) >= found + 4
+    assert all(node["name"]["value"].strip() for node in buttons)
+
+    page.keyboard.press("Escape")
+    expect(judgement).to_be_hidden()
+    expect(page.get_by_test_id("calibrate-result")).to_have_text("Captured and judged, not applied.")
+    page.get_by_test_id("review-button").click()
+    expect(suspects).to_have_count(found)
+    page.get_by_test_id("judgement-discard").click()
+    expect(page.get_by_test_id("calibrate-result")).to_have_text("Discarded. The threshold is unchanged.")
+    expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
+
+
+def test_one_part_lying_still_makes_no_threshold(visit: Open, defect_camera: Browser, inspection: str) -> None:
+    page = visit(defect_camera, inspection).page
+    start(page, "ANOMALY")
+    judgement = capture(page, 6, 3)
+    expect(judgement).to_have_attribute("data-state", "refused")
+    expect(page.get_by_test_id("judgement-refused")).to_contain_text("lying still")
+    expect(page.get_by_test_id("judgement-apply")).to_be_hidden()
+    page.get_by_test_id("judgement-discard").click()
+    expect(judgement).to_be_hidden()
+    expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
+
+
+@pytest.mark.parametrize(
+    ("score", "is_anomaly", "shown"),
+    [
+        (0.4999, False, "0.49"),
+        (0.5, False, "0.49"),
+        (0.4999, True, "0.50"),
+        (0.5004, True, "0.50"),
+        (0.1, False, "0.10"),
+    ],
+)
+def test_the_score_shown_is_on_the_side_of_the_verdict(
+    visit: Open, browser: Browser, inspection: str, score: float, is_anomaly: bool, shown: str
+) -> None:
+    assert visit(browser, inspection).page.evaluate(SHOWN_SCORE, [score, is_anomaly]) == shown
 
 
 def test_numbers_that_cannot_be_are_refused_in_words(visit: Open, good_camera: Browser, inspection: str) -> None:
     page = visit(good_camera, inspection).page
     page.get_by_test_id("start-camera").click()
     expect(page.get_by_test_id("calibrate-button")).to_be_enabled()
-    for field, value, words in (("calibrate-n", "1", "from 2 to 200"), ("calibrate-k", "-1", "0 or more")):
+    page.get_by_test_id("calibrate-rule").select_option("k")
+    for field, value, words in (("calibrate-n", "1", "from 2 to 200"), ("calibrate-k", "1000", "from 1 to 10")):
         kept = page.get_by_test_id(field).input_value()
         page.get_by_test_id(field).fill(value)
         page.get_by_test_id("calibrate-button").click()

@@ -1,0 +1,105 @@
+// The thresholds that were in force, newest first, and the way back.
+
+import { ruleWords } from "./rules.js";
+import { count, distance, sentence, when } from "./words.js";
+import * as requests from "./requests.js";
+
+export class HistoryDialog {
+  #dialog;
+  #changed;
+
+  /** `changed(words)` is called with what was done after the threshold changed. */
+  constructor(dialog, changed) {
+    this.#dialog = dialog;
+    this.#changed = changed;
+    this.#find("history-undo").addEventListener("click", () => this.#change(undo));
+    this.#find("history-reset").addEventListener("click", () => this.#change(reset));
+    this.#find("history-close").addEventListener("click", () => dialog.close());
+  }
+
+  async open() {
+    this.#say("Asking the server");
+    this.#find("history-list").replaceChildren();
+    this.#find("history-undo").disabled = true;
+    this.#dialog.showModal();
+    this.#find("history-title").focus();
+    try {
+      const entries = await requests.history();
+      this.#find("history-list").replaceChildren(...entries.map(entry));
+      this.#find("history-undo").disabled = !entries.some(({ action, undone }) => action !== "undo" && !undone);
+      this.#say(entries.length === 0 ? "Nothing was calibrated yet." : "");
+    } catch (error) {
+      this.#say(error.message);
+    }
+  }
+
+  /** Whether there is a calibration to go back from. */
+  allowReset(stored) {
+    this.#find("history-reset").disabled = !stored;
+  }
+
+  async #change(change) {
+    try {
+      const words = await change();
+      this.#dialog.close();
+      this.#changed(words);
+    } catch (error) {
+      this.#say(error.message);
+    }
+  }
+
+  #say(words) {
+    this.#find("history-status").textContent = words;
+  }
+
+  #find(id) {
+    return this.#dialog.querySelector(`#${id}`);
+  }
+}
+
+/** Go back one step; says to what. */
+export async function undo() {
+  return `Undone: ${again(await requests.undo())}`;
+}
+
+async function reset() {
+  return `Calibration forgotten: ${again(await requests.forget())}`;
+}
+
+function again({ threshold, threshold_source: source }) {
+  return source === "uncalibrated" ? "there is no threshold again." : `the threshold is ${distance(threshold)} again.`;
+}
+
+function entry({ when: at, who, from, to, why, rule, n, undone }) {
+  const item = document.createElement("li");
+  item.dataset.undone = String(undone);
+  const change = document.createElement("p");
+  change.className = "history-change";
+  change.append(`${threshold(from)} → `, strong(threshold(to)));
+  const made = rule ? sentence(`${ruleWords(rule)}, from ${count(n, "part")}`) : "";
+  item.append(time(at), change, line(`${sentence(why)}${undone ? " Taken back later." : ""}`), line(made), line(`By ${who}`));
+  return item;
+}
+
+function threshold(raw) {
+  return raw == null ? "none" : distance(raw);
+}
+
+function time(iso) {
+  const made = document.createElement("time");
+  made.dateTime = iso;
+  made.textContent = when(iso);
+  return made;
+}
+
+function strong(words) {
+  const made = document.createElement("strong");
+  made.textContent = words;
+  return made;
+}
+
+function line(words) {
+  const made = document.createElement("p");
+  made.textContent = words;
+  return made;
+}

@@ -1,0 +1,199 @@
+// What a capture would do, before it is in force: the operator applies it, discards it, or decides later.
+
+import { Histogram } from "./histogram.js";
+import { ruleWords } from "./rules.js";
+import { Suspects } from "./suspects.js";
+import { count, distance, sentence } from "./words.js";
+import * as requests from "./requests.js";
+
+export class JudgementDialog {
+  #dialog;
+  #histogram;
+  #suspects;
+  #on;
+  #draft = null;
+  #judgement = null;
+  #asked = 0; // counts the requests to judge again: only the latest answer is shown
+
+  /** `on`: `applied(answer)`, `discarded()`, `postponed()` when it is closed without a decision, `again()` to capture once more. */
+  constructor(dialog, on) {
+    this.#dialog = dialog;
+    this.#on = on;
+    this.#histogram = new Histogram(this.#find("histogram"));
+    this.#suspects = new Suspects(this.#find("suspects"), () => this.#judgeAgain());
+    this.#find("judgement-apply").addEventListener("click", () => this.#apply());
+    this.#find("judgement-discard").addEventListener("click", () => this.#end(() => on.discarded()));
+    this.#find("judgement-again").addEventListener("click", () => this.#end(() => on.again()));
+    this.#find("judgement-close").addEventListener("click", () => dialog.close());
+    dialog.addEventListener("close", () => this.#draft !== null && on.postponed());
+  }
+
+  /** A draft waits for a decision. */
+  get waits() {
+    return this.#draft !== null;
+  }
+
+  /** Show the answer of a capture; `draft` is null where there is nothing to apply. */
+  show({ judgement, draft }) {
+    this.#draft = draft;
+    this.#suspects.clear();
+    this.#take(judgement);
+    this.open();
+  }
+
+  open() {
+    if (!this.#dialog.open) this.#dialog.showModal();
+    this.#find("judgement-body").scrollTop = 0;
+    this.#histogram.show(this.#judgement, this.#suspects.marks);
+    this.#find({ refused: "judgement-again", suspects: "suspects-all", warned: "judgement-discard", clean: "judgement-apply" }[this.#state]).focus();
+  }
+
+  /** Forget the draft, here and on the server. */
+  discard() {
+    if (this.#draft !== null) requests.discardDraft(this.#draft).catch(() => {}); // the server forgets it by itself in a while
+    this.#draft = null;
+    this.#asked += 1;
+    if (this.#dialog.open) this.#dialog.close();
+  }
+
+  get #state() {
+    if (this.#judgement.refused) return "refused";
+    if (this.#suspects.kept > 0) return "suspects";
+    return this.#judgement.warnings.length > 0 ? "warned" : "clean";
+  }
+
+  #end(then) {
+    this.discard();
+    then();
+  }
+
+  #take(judgement) {
+    this.#judgement = judgement;
+    this.#suspects.add(judgement.suspects);
+    this.#suspects.allow(this.#draft !== null);
+    this.#histogram.show(judgement, this.#suspects.marks);
+    this.#say("judgement-error", "");
+    this.#write();
+  }
+
+  async #judgeAgain() {
+    const asked = (this.#asked += 1);
+    this.#busy(true);
+    this.#histogram.show(this.#judgement, this.#suspects.marks);
+    try {
+      const { judgement } = await requests.judgeWithout(this.#draft, this.#suspects.leftOut);
+      if (asked === this.#asked) this.#take(judgement);
+    } catch (error) {
+      if (asked === this.#asked) this.#say("judgement-error", error.message);
+    } finally {
+      if (asked === this.#asked) this.#busy(false);
+    }
+  }
+
+  async #apply() {
+    this.#busy(true);
+    try {
+      const answer = await requests.applyDraft(this.#draft);
+      this.#draft = null;
+      this.#dialog.close();
+      this.#on.applied(answer, this.#judgement);
+    } catch (error) {
+      this.#say("judgement-error", error.message);
+    } finally {
+      this.#busy(false);
+    }
+  }
+
+  #busy(busy) {
+    this.#dialog.setAttribute("aria-busy", String(busy));
+    this.#find("judgement-apply").disabled = busy;
+  }
+
+  #write() {
+    const { rule, parts, independent, refused, warnings, threshold, in_force: inForce, margin, known_defects: known } = this.#judgement;
+    const state = this.#state;
+    this.#dialog.dataset.state = state;
+    const titles = { refused: "No threshold can be made of this", suspects: "Look at these first", warned: "Look before you apply it", clean: "Ready to apply" };
+    this.#say("judgement-title", titles[state]);
+    const out = this.#suspects.leftOut.length;
+    const without = [out > 0 && `${out} more left out`, known > 0 && `${count(known, "defect")} that the simulated line knows of left out`].filter(Boolean);
+    this.#say("judgement-status", `${[count(parts, "frame"), ...without].join(", ")}. Rule: ${ruleWords(rule)}. Nothing is changed yet.`);
+    this.#say("judgement-refused", refused ? sentence(refused) : "");
+    this.#list("judgement-warnings", warnings.map(sentence));
+
+    this.#find("judgement-facts").hidden = state === "refused";
+    this.#say("fact-threshold", threshold == null ? "–" : distance(threshold));
+    this.#say("fact-in-force", inForce == null ? "none in force" : `in force ${distance(inForce)}`);
+    this.#writeRecent();
+    this.#say("fact-independent", independent == null ? "–" : String(Math.floor(independent)));
+    this.#say("fact-parts", `of ${count(parts, "frame")}`);
+
+    this.#writePromise(state);
+    this.#say("judgement-without", this.#withoutSuspects());
+    this.#say("judgement-margin", margin ? `Highest good score ${distance(margin.highest_good)}, lowest of a known defect ${distance(margin.lowest_defect)}.` : "");
+    this.#buttons(state);
+  }
+
+  #writeRecent() {
+    const { of, now_rejected: now, then_rejected: then } = this.#judgement.recent;
+    this.#say("fact-recent-of", of > 0 ? `Rejected of the last ${of}` : "Rejected of the last");
+    this.#say("fact-recent", of > 0 ? `${now} → ${then}` : "–");
+    this.#say("fact-recent-words", of === 0 ? "nothing is known yet" : this.#suspects.kept > 0 ? "now → without suspects" : "now → then");
+  }
+
+  #writePromise(state) {
+    const { promise, no_promise: none, promise_without_suspects: without } = this.#judgement;
+    const place = this.#find("judgement-promise");
+    const words = state === "suspects" ? without && `Without them: ${without.sentence}` : (promise?.sentence ?? none);
+    place.dataset.kind = state !== "suspects" && promise ? "promise" : "none";
+    place.hidden = state === "refused" || !words;
+    place.textContent = words ? sentence(words) : "";
+    this.#say("judgement-next", promise && none && state !== "suspects" ? sentence(none) : "");
+  }
+
+  #withoutSuspects() {
+    const { threshold, threshold_without_suspects: without } = this.#judgement;
+    if (this.#suspects.kept === 0) return "These will not count. Tap one to put it back.";
+    if (threshold == null || without == null) return "Tap a picture to leave it out.";
+    return `With them the threshold is ${distance(threshold)}, without them ${distance(without)}. Tap a picture to leave it out.`;
+  }
+
+  #buttons(state) {
+    const apply = this.#find("judgement-apply");
+    apply.hidden = state === "refused" || this.#draft === null;
+    apply.classList.toggle("primary", state === "clean");
+    apply.textContent = this.#applyWords(state);
+    this.#find("suspects-all").classList.toggle("primary", state === "suspects");
+    this.#find("judgement-again").hidden = state !== "refused";
+    this.#say("judgement-discard", state === "refused" && this.#draft === null ? "Close" : "Discard");
+  }
+
+  // Says what it overrules.
+  #applyWords(state) {
+    const { warnings, promise, threshold } = this.#judgement;
+    if (state === "suspects") return `Apply with ${count(this.#suspects.kept, "suspect")}`;
+    if (state === "warned") return `Apply despite ${count(warnings.length, "warning")}`;
+    return promise || threshold == null ? "Apply" : "Apply without a promise";
+  }
+
+  #list(id, sentences) {
+    const place = this.#find(id);
+    place.hidden = sentences.length === 0;
+    place.replaceChildren(
+      ...sentences.map((words) => {
+        const item = document.createElement("li");
+        item.textContent = words;
+        return item;
+      }),
+    );
+  }
+
+  #say(id, words) {
+    const place = this.#find(id);
+    if (place.textContent !== words) place.textContent = words;
+  }
+
+  #find(id) {
+    return this.#dialog.querySelector(`#${id}`);
+  }
+}
