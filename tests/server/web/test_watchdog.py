@@ -18,7 +18,7 @@ from server.settings import Settings
 from server.streams.pool import LOOKS
 from server.streams.turns import SLOW_S
 from server.words import Error, Result
-from tests.server.fakes import BAD, GOOD, WAIT_S, FakeModel, healthy, http, listed, receive, serving, until
+from tests.server.fakes import BAD, GOOD, WAIT_S, FakeModel, healthy, http, listed, part, receive, serving, until
 
 
 def test_what_hangs_is_noticed_within_five_seconds_as_it_comes() -> None:
@@ -100,7 +100,7 @@ async def test_a_large_picture_in_its_decoder_is_no_hung_worker(
         assert answer.status_code == 200, answer.text
         assert (await client.get("/health")).status_code == 200
         wall._close_all()
-        files = [("files", (f"{number}.png", picture)) for number in range(2)]
+        files = [("files", (f"{number}.png", part(50 + number))) for number in range(2)]
         assert (await client.post("/calibrate", files=files)).status_code == 200
     wall._close_all()
 
