@@ -25,6 +25,8 @@ _BLANK_GREY_LEVELS = 1.0
 """Contrast of a small picture that shows nothing."""
 _HIGHER = 1.5
 """Times the middle score of teaching: from there on the capture shows something else than what was taught."""
+_FORGIVING = 2.0
+"""Times the threshold in force: a new one beyond it is worth a question."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def judge(
         without,
         found,
         refused,
-        _warnings(clear, found, taught, in_force) + _few(len(scores), len(different)),
+        _warnings(clear, found, taught, in_force, then) + _few(len(scores), len(different)),
         _histogram(scores, taught, in_force, then),
         sum(score > in_force for score in recent) if in_force is not None else len(recent),
         sum(score > then.threshold for score in recent) if then else len(recent),
@@ -172,7 +174,11 @@ def _different(scores: Sequence[float], looks: Sequence[near_copies.Look] | None
 
 
 def _warnings(
-    scores: Sequence[float], found: Sequence[Suspect], taught: Sequence[float], in_force: float | None
+    scores: Sequence[float],
+    found: Sequence[Suspect],
+    taught: Sequence[float],
+    in_force: float | None,
+    then: Calibration | None,
 ) -> tuple[str, ...]:
     warnings = []
     if found:
@@ -190,6 +196,11 @@ def _warnings(
         times = float(np.median(scores)) / float(np.median(taught))
         warnings.append(
             f"the scores are {times:.1f} times those of teaching: if light, camera or parts have changed, teach again"
+        )
+    elif then is not None and in_force is not None and then.threshold > _FORGIVING * in_force:
+        warnings.append(
+            f"the new threshold is {then.threshold / in_force:.1f} times the one in force, so little will be found: "
+            "is the rule too forgiving?"
         )
     return tuple(warnings)
 

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from server.words import Message, Result, Status, StreamState, encode
+from server.words import Message, Result, encode
 
 MAX_WAITING = 64
 """Messages that may wait for one subscriber; the oldest is lost beyond that. About 200 kB without pictures."""
@@ -81,10 +81,6 @@ class Hub:
             else:
                 subscription.push(text)
         return text
-
-    def publish_state(self, name: str, state: StreamState) -> None:
-        """Tell the listeners that a stream's camera came or went."""
-        self.publish(Status(name, state))
 
     def close(self) -> None:
         """End every subscription."""

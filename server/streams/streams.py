@@ -80,7 +80,7 @@ class Streams:
             log.info("stream taken over stream=%s by=%s", name, transport)
         else:
             log.info("stream opened stream=%s transport=%s", name, transport)
-        self.hub.publish_state(name, "live")
+        self.hub.publish(self.status(name))
         opened.listen()
         return opened
 
@@ -89,7 +89,7 @@ class Streams:
         opened.end()
         if self._open.get(opened.name) is opened:
             del self._open[opened.name]
-            self.hub.publish_state(opened.name, "waiting")
+            self.hub.publish(self.status(opened.name))
             counted = opened.stream.counters
             log.info(
                 "stream closed stream=%s received=%d inspected=%d dropped=%d failed=%d anomalies=%d",
@@ -107,12 +107,24 @@ class Streams:
 
     def status(self, name: str) -> Status:
         """What a new listener of a stream is told first."""
-        return Status(name, _state(self._open[name]) if name in self._open else "waiting")
+        opened = self._open.get(name)
+        if opened is None:
+            return Status(name, "waiting")
+        threshold = self._threshold_on(opened)
+        if threshold is None or threshold.calibration is None:
+            return Status(name, _state(opened))
+        since = opened.seen.since(threshold)
+        return Status(name, _state(opened), described(threshold.calibration), since or msgspec.UNSET)
 
     def tell_state(self, opened: OpenStream) -> None:
         """Tell the listeners that a stream fell silent, or is live again."""
         if self._open.get(opened.name) is opened:
-            self.hub.publish_state(opened.name, _state(opened))
+            self.hub.publish(self.status(opened.name))
+
+    def tell_calibrated(self) -> None:
+        """Tell the listeners of all streams that another calibration may be in force."""
+        for name in self._open:
+            self.hub.publish(self.status(name))
 
     def warn(self, opened: OpenStream, kind: str, words: str) -> None:
         """Write a warning about a stream into the log, once for each kind while it is connected."""

@@ -195,18 +195,19 @@ class Calibrate:
         if calibration is None:
             words = "without the frames that look like defects too few are left: capture again; nothing was changed"
             return answer(NotCalibrated(words, judgement_body(draft)), 422)
-        return answer(await put_in_force(self.inspection, draft, calibration, who_asks(request), what))
+        return answer(await put_in_force(self.inspection, self.streams, draft, calibration, who_asks(request), what))
 
 
 async def put_in_force(
-    inspection: Inspection, draft: Draft, calibration: Calibration, who: str, what: str
+    inspection: Inspection, streams: Streams, draft: Draft, calibration: Calibration, who: str, what: str
 ) -> Calibrated:
-    """Set and store a calibration.
+    """Set and store a calibration, and tell who listens.
 
     Raises:
         ModelReplaced, Refused: it cannot be; nothing was changed.
     """
     was, became = await changed(partial(inspection.set, draft, calibration, who=who, why=f"calibrated on {what}"))
+    streams.tell_calibrated()
     return calibrated_body(draft, calibration, became, notes=_notes(draft, was, became))
 
 

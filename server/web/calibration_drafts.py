@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from server.inspection import Draft, Drafts, Inspection
+from server.streams import Streams
 from server.web.answers import Refused, answer, need_model
 from server.web.calibrate import NOT_CALIBRATED, NOT_STORED, changed, put_in_force
 from server.web.calibration_bodies import (
@@ -35,6 +36,7 @@ REPLACED = "another model is in use since; nothing was changed"
 @dataclass(frozen=True)
 class CalibrationDrafts:
     inspection: Inspection
+    streams: Streams
     drafts: Drafts
     calibrating: asyncio.Semaphore
 
@@ -101,7 +103,9 @@ class CalibrationDrafts:
         if captured.stream is not None:
             what += f" of {captured.stream} over {captured.transport}"
         try:
-            return answer(await put_in_force(self.inspection, draft, judgement.calibration, who_asks(request), what))
+            return answer(
+                await put_in_force(self.inspection, self.streams, draft, judgement.calibration, who_asks(request), what)
+            )
         except Refused:
             self.drafts.put(name, draft)  # a disk may have room again
             raise
@@ -138,6 +142,7 @@ class CalibrationDrafts:
         undone = await changed(partial(self.inspection.undo, who=who_asks(request)))
         if undone is None:
             raise Refused(409, "there is nothing to undo: no calibration of this model was made or forgotten here")
+        self.streams.tell_calibrated()
         became = undone.became
         return answer(UndoneBody(undone.change.why, in_words(became), became.value, became.source))
 
@@ -150,6 +155,7 @@ class CalibrationDrafts:
     async def forget(self, request: Request) -> Response:
         need_model(self.inspection)
         await changed(partial(self.inspection.forget_calibration, who=who_asks(request)))
+        self.streams.tell_calibrated()
         threshold = self.inspection.threshold
         return answer(ThresholdInForce(threshold.value, threshold.source))
 

@@ -46,6 +46,7 @@ def judgement_body(draft: Draft) -> JudgementBody:
         threshold=calibration.threshold if calibration else None,
         threshold_without_suspects=without.threshold if without else None,
         promise_without_suspects=_promise(without),
+        no_promise_without_suspects=without.no_promise if without else None,
         in_force=against.value if against.known else None,
         recent=RecentBody(judgement.of, judgement.now_rejected, judgement.then_rejected),
         margin=MarginBody(judgement.margin.highest_good, judgement.margin.lowest_defect) if judgement.margin else None,

@@ -148,13 +148,19 @@ class Error(Struct, frozen=True, tag="error", tag_field="type"):
 
 
 class Status(Struct, frozen=True, tag="status", tag_field="type"):
-    """Sent to live subscribers when they connect, and when the stream's camera comes, falls silent or goes."""
+    """Sent to live subscribers on connecting, when the camera comes, falls silent or goes, and after a calibration."""
 
     stream: Annotated[str, Meta(description="name of the stream")]
     state: Annotated[
         StreamState,
         Meta(description="live: a camera is sending; silent: it is connected, but sends nothing; waiting: none is"),
     ]
+    calibration: Annotated[
+        CalibrationInfo | UnsetType, Meta(description="only while a camera sends: the one in force")
+    ] = UNSET
+    since_calibration: Annotated[
+        SinceCalibration | UnsetType, Meta(description="what came true since; only once frames were inspected with it")
+    ] = UNSET
 
 
 class Goodbye(Struct, frozen=True, tag="goodbye", tag_field="type"):

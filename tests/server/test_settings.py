@@ -35,6 +35,7 @@ def test_settings_are_read() -> None:
         "RUNTIME": "torch",
         "IMAGE_SIZE": "224",
         "THRESHOLD": "12.5",
+        "CALIBRATE_PER": "Stream",
         "DATA_DIR": "~/dv",
         "MAX_UPLOAD_MB": "2.5",
         "MAX_FRAME_MEGAPIXELS": "0.5",
@@ -48,6 +49,7 @@ def test_settings_are_read() -> None:
     assert (settings.model_path, settings.model_category) == (Path("/models/bottle"), "bottle")
     assert (settings.image_size, settings.threshold, settings.max_upload_bytes) == (224, 12.5, 2_500_000)
     assert settings.max_frame_pixels == 500_000
+    assert settings.calibrate_per == "stream"
     assert settings.data_dir == Path.home() / "dv"
     assert settings.access_code == "open sesame"
     assert (settings.silent_after_s, settings.watchdog_s) == (0, 20)
@@ -69,6 +71,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         *[("RUNTIME", value) for value in ("tensorrt", "OpenVINO ")],
         *[("IMAGE_SIZE", value) for value in ("0", "100", "32", "4096", "big")],
         *[("THRESHOLD", value) for value in ("0", "-1", "nan", "inf", "high")],
+        *[("CALIBRATE_PER", value) for value in ("camera", "none", "0")],
         *[("MAX_UPLOAD_MB", value) for value in ("0", "-5", "nan", "inf", "10MB", "1e308")],
         *[("MAX_FRAME_MEGAPIXELS", value) for value in ("0", "-1", "nan", "65", "4K")],
         *[("HOST", value) for value in ("a..b", "a" * 64, "\ud800")],

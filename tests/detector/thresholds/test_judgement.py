@@ -143,3 +143,8 @@ def test_defects_one_after_the_other_are_named_and_not_taken_for_one_part_lying_
     for rule in (KSigma(3), AtMost(100)):
         found = judge(run, rule, in_force=None)
         assert found.refused is None and [one.index for one in found.suspects] == list(range(6, 14))
+
+
+def test_a_threshold_far_above_the_one_in_force_is_questioned() -> None:
+    found = judge([5, 6, 7, 8, 9.0] * 3, KSigma(10), in_force=10.0)
+    assert not found.suspects and any("2.2 times the one in force" in words for words in found.warnings)

@@ -52,7 +52,7 @@ async def test_messages_come_as_they_are_pushed_until_the_close() -> None:
 async def test_only_the_listeners_of_a_stream_hear_it() -> None:
     hub = Hub()
     ours, theirs = hub.subscribe("a"), hub.subscribe("b")
-    hub.publish_state("a", "live")
+    hub.publish(Status("a", "live"))
     assert await drain(ours) == [encode(Status("a", "live"))]
     assert await drain(theirs) == []
 

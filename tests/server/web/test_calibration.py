@@ -309,6 +309,26 @@ async def test_a_stream_tells_its_calibration_and_what_came_true_since(
     assert since["rejected"] - earlier >= 1 and since["promise_at_most"] > 0 and "frames rejected" in since["sentence"]
 
 
+async def test_listeners_hear_of_a_calibration(client: httpx.AsyncClient, server: Running) -> None:
+    async with (
+        connect(f"{server.ws}/ws/live/press") as viewer,
+        connect(f"{server.ws}/ws/stream?name=press") as camera,
+        asyncio.timeout(WAIT_S),
+    ):
+        for _ in range(2):
+            assert "calibration" not in json.loads(await viewer.recv())
+        await post(client, GOOD)
+        told = json.loads(await viewer.recv())
+        assert (told["type"], told["state"]) == ("status", "live")
+        assert told["calibration"]["rule"] == {"k": 3.0} and "since_calibration" not in told
+        await send(camera, [45])
+        await viewer.recv()
+        async with connect(f"{server.ws}/ws/live/press") as late:
+            assert json.loads(await late.recv())["since_calibration"]["accepted"] == 1
+        await client.post("/calibration/undo")
+        assert "calibration" not in json.loads(await viewer.recv())
+
+
 async def test_the_latest_results_say_what_would_change(client: httpx.AsyncClient, server: Running) -> None:
     async with connect(f"{server.ws}/ws/stream?name=press") as camera:
         await send(camera, [110, 111] + [45] * 10)
