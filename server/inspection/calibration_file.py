@@ -23,6 +23,7 @@ class StoredCalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     Attributes:
         stream: on which it was made; None for pictures, and where an older version did not write it down.
         alone: whether it holds for that stream alone.
+        lowest_defect: the lowest score of a known defect, where the threshold was put below it instead of by the rule.
         who: made it: an address, or a page at an address.
         created: ISO 8601.
     """
@@ -38,6 +39,7 @@ class StoredCalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     n_images: int
     k: float | None
     one_in: int | None
+    lowest_defect: float | None
     promise: Promise | None
     no_promise: str | None
     created: str
@@ -148,7 +150,7 @@ def decode(data: bytes) -> tuple[int, Contents]:
 
 
 def _fault(one: StoredCalibration) -> str | None:
-    found = fault(one.threshold, one.mean, one.std, one.n_images, one.k, one.one_in)
+    found = fault(one.threshold, one.mean, one.std, one.n_images, one.k, one.one_in, one.lowest_defect)
     if found is not None or one.promise is None:
         return found
     promise = one.promise
@@ -176,6 +178,7 @@ def _stored(key: str, older: _Older) -> StoredCalibration:
         n_images=older.n_images,
         k=older.k,
         one_in=None,
+        lowest_defect=None,
         promise=None,
         no_promise="it was made by an older version: calibrate again",
         created=older.created,

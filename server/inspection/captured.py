@@ -27,6 +27,7 @@ class Captured:
         scores: raw; ``looks`` and ``pictures`` (JPEG, up to 160 pixels) are of the same frames.
         known_defects: frames of simulated parts left out because the line says they are defective.
         recent: raw scores of the stream's latest results.
+        defects: raw scores of parts known to be defective.
     """
 
     model: tuple[str, str]
@@ -37,6 +38,7 @@ class Captured:
     pictures: tuple[bytes, ...]
     known_defects: int = 0
     recent: tuple[float, ...] = ()
+    defects: tuple[float, ...] = ()
 
     @property
     def size(self) -> int:

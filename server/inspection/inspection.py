@@ -192,6 +192,7 @@ class Inspection:
             in_force=threshold.value if threshold.known else None,
             taught=held_out_scores(in_use.model),
             recent=captured.recent,
+            defects=captured.defects,
             looks=[captured.looks[number] for number in kept],
         )
         return Draft(captured, rule, without, among_all(judgement, kept), threshold)
@@ -221,6 +222,7 @@ class Inspection:
             n_images=calibration.n_images,
             k=None if calibration.k is None else float(calibration.k),
             one_in=calibration.one_in,
+            lowest_defect=None if calibration.lowest_defect is None else float(calibration.lowest_defect),
             promise=promise,
             no_promise=calibration.no_promise,
             created=now(),

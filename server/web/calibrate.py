@@ -82,6 +82,12 @@ class Calibrate:
                     "type": "object",
                     "properties": {
                         "files": {"type": "array", "items": BYTES, "minItems": 2, "maxItems": MAX_CALIBRATION_IMAGES},
+                        "defects": {
+                            "type": "array",
+                            "items": BYTES,
+                            "description": "pictures of parts known to be defective: where all good parts lie below "
+                            "them, so does the threshold; counted among those 200",
+                        },
                         "k": K_SCHEMA | {"description": "before that in the address"},
                         "one_in": ONE_IN_SCHEMA | {"description": "before that in the address"},
                     },
@@ -104,7 +110,10 @@ class Calibrate:
                 raise Refused(422, words)
             async with self.calibrating:
                 captured = await self._scored(form)
-                return await self._judged(captured, wanted, request, f"{len(captured.scores)} pictures")
+                what = f"{len(captured.scores)} pictures"
+                if captured.defects:
+                    what += f", {len(captured.defects)} more of known defects"
+                return await self._judged(captured, wanted, request, what)
 
     @documented(
         Operation(
@@ -157,13 +166,16 @@ class Calibrate:
     async def _read(self, request: Request, share: Share) -> Form:
         limit, files = self.settings.max_upload_bytes, MAX_CALIBRATION_IMAGES
         total = MAX_CALIBRATION * limit
-        return await read_form(request, "files", share=share, max_file=limit, max_total=total, max_files=files)
+        return await read_form(
+            request, "files", share=share, max_file=limit, max_total=total, max_files=files, other="defects"
+        )
 
     async def _scored(self, form: Form) -> Captured:
-        found = [
-            await self.pool.run(partial(_inspected, self.inspection, upload), refuse=False) for upload in form.files
+        found, defects = [
+            [await self.pool.run(partial(_inspected, self.inspection, upload), refuse=False) for upload in uploads]
+            for uploads in (form.files, form.others)
         ]
-        if len({inspected.model for inspected in found}) > 1:
+        if len({inspected.model for inspected in (*found, *defects)}) > 1:
             raise ModelReplaced("another model came into use in the middle of it: send them again")
         samples = [inspected.sample for inspected in found if inspected.sample is not None]
         return Captured(
@@ -173,6 +185,7 @@ class Calibrate:
             scores=tuple(inspected.raw_score for inspected in found),
             looks=tuple(sample.look for sample in samples),
             pictures=tuple(sample.picture for sample in samples),
+            defects=tuple(inspected.raw_score for inspected in defects),
         )
 
     async def _judged(self, captured: Captured, wanted: Wanted, request: Request, what: str) -> Response:

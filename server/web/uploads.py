@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
@@ -42,9 +43,10 @@ class Upload:
 
 @dataclass(frozen=True)
 class Form:
-    """A multipart form: its files under one field name, and its text fields."""
+    """A multipart form: its files under one field name, those under a second one, and its text fields."""
 
     files: tuple[Upload, ...]
+    others: tuple[Upload, ...]
     fields: dict[str, str]
 
 
@@ -59,9 +61,16 @@ def source_of_request(request: Request) -> str:
 
 
 async def read_form(
-    request: Request, field: str, *, share: Share, max_file: int, max_total: int, max_files: int
+    request: Request,
+    field: str,
+    *,
+    share: Share,
+    max_file: int,
+    max_total: int,
+    max_files: int,
+    other: str | None = None,
 ) -> Form:
-    """Read a multipart form that carries files under ``field``.
+    """Read a multipart form that carries files under ``field``, and perhaps some under ``other``.
 
     Whoever stops sending, or drips, is let go by :class:`BoundedHTTP`.
 
@@ -111,19 +120,26 @@ async def read_form(
         raise BadUpload("the multipart form has no boundary") from error
     share.finish()
     try:
-        files = [value for value in form.getlist(field) if isinstance(value, UploadFile)]
-        for file in files:
+        found = {
+            name: [value for value in form.getlist(name) if isinstance(value, UploadFile)]
+            for name in (field, other)
+            if name
+        }
+        for file in itertools.chain(*found.values()):
             if (file.size or 0) > max_file:
                 raise TooLarge(
                     f"{file.filename} is over {max_file / 1e6:g} MB: send a smaller one, or raise MAX_UPLOAD_MB"
                 )
-        if not files:
+        if not found[field]:
             raise BadUpload(f"there is no file under the field {field!r}")
-        uploads = [Upload(file.filename or f"picture {n}", await file.read()) for n, file in enumerate(files, 1)]
+        uploads = {
+            name: tuple([Upload(file.filename or f"picture {n}", await file.read()) for n, file in enumerate(files, 1)])
+            for name, files in found.items()
+        }
         fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
     finally:
         await form.close()
-    return Form(tuple(uploads), fields)
+    return Form(uploads[field], uploads.get(other or "", ()), fields)
 
 
 class _InMemoryParser(MultiPartParser):

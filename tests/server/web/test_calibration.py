@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from server.inspection import captured
+from server.inspection import Calibrations, captured
 from server.web import calibrate
 from tests.running import Running
 from tests.server.fakes import THRESHOLD, WAIT_S, FakeModel, healthy, http, listed, part, picture, serving, until
@@ -100,6 +100,20 @@ async def test_what_is_refused_cannot_be_set_by_insisting(
     dry = await client.post("/calibrate", files=sent, params={"dry_run": "true"})
     assert dry.status_code == 200 and dry.json()["draft"] is None and words in dry.json()["judgement"]["refused"]
     assert not (tmp_path / "calibration.json").exists()
+
+
+async def test_known_defects_keep_the_threshold_below_them(client: httpx.AsyncClient, tmp_path: Path) -> None:
+    defects = [("defects", (f"bad-{brightness}.png", part(brightness))) for brightness in (60, 90)]
+    answer = await client.post("/calibrate", files=[*files(GOOD), *defects], params={"k": 10})
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert body["judgement"]["margin"] == {"highest_good": max(GOOD), "lowest_defect": 60}
+    assert max(GOOD) < body["threshold"] < 60 and body["n_images"] == 13
+    assert Calibrations(tmp_path).warning is None, "it follows from what is beside it"
+    (step,) = (await client.get("/api/calibration/history")).json()
+    assert step["why"] == "calibrated on 13 pictures, 2 more of known defects"
+    broken = await client.post("/calibrate", files=[*files(GOOD), ("defects", ("bad.png", b"no picture"))])
+    assert broken.status_code == 422 and "bad.png" in broken.json()["error"]
 
 
 # --- drafts ---
