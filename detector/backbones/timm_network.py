@@ -20,6 +20,7 @@ from detector.errors import ModelError
 _SEED = 0
 _FACTS = "backbone"
 """Key of the only metadata: the order of several would be chance, and with it the file's sha256."""
+_ANY_SIZE = {"dynamic_img_size": True}
 _COUNTER = "num_batches_tracked"
 """Ends the name of what batch normalisation counts while it learns; older files lack it, and features do without."""
 NAMED = 4
@@ -122,7 +123,8 @@ def unpacked(data: bytes) -> TimmNetwork:
 
 
 def created(name: str, **options: Any) -> Any:
-    """timm's whole network of that name, on seeded random weights unless the options ask for others.
+    """timm's whole network of that name, on seeded random weights unless the options ask for others. A transformer is
+    made for inputs of any size where it can be: its positions are then resampled or rotated to those of the input.
 
     Raises:
         ModelError: timm has no such network. Names a few like it.
@@ -130,7 +132,11 @@ def created(name: str, **options: Any) -> Any:
     require_known(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
-        return timm.create_model(name, **options)
+        try:
+            return timm.create_model(name, **_ANY_SIZE, **options)
+        except TypeError:  # it knows no such option: a convolutional one takes any size as it is
+            torch.manual_seed(_SEED)
+            return timm.create_model(name, **options)
 
 
 def require_known(name: str) -> None:
@@ -168,7 +174,8 @@ def outputs(name: str, network: Any) -> tuple[Output, ...]:
 
 
 def chosen(name: str, given: Sequence[Output], layers: Sequence[str] | None) -> tuple[Output, ...]:
-    """The outputs of these names, finest first; without names the last of stride 8 and the last of stride 16.
+    """The outputs of these names, finest first. Without names the last of stride 8 and the last of stride 16, and of a
+    transformer, whose blocks all have one stride, those at a third and two thirds of its depth.
 
     Raises:
         ModelError: there are none such. Lists those there are.
@@ -176,6 +183,8 @@ def chosen(name: str, given: Sequence[Output], layers: Sequence[str] | None) -> 
     there_are = f"its layers are {listed([f'{output.name} (stride {output.stride})' for output in given], 8)}"
     if layers is None:
         last = {output.stride: output for output in given}
+        if one_grid(given):
+            return given[max(1, len(given) // 3) - 1], given[max(2, 2 * len(given) // 3) - 1]
         if 8 not in last or 16 not in last:
             raise ModelError(
                 f"{name} has no layers of stride 8 and 16: take another backbone, or name layers of it; {there_are}"
@@ -185,6 +194,11 @@ def chosen(name: str, given: Sequence[Output], layers: Sequence[str] | None) -> 
     if not layers or (unknown := [layer for layer in layers if layer not in by_name]):
         raise ModelError(f"{name} has no layer {', '.join(unknown) if layers else 'without a name'}: {there_are}")
     return tuple(sorted({by_name[layer] for layer in layers}, key=lambda output: output.index))
+
+
+def one_grid(given: Sequence[Output]) -> bool:
+    """Whether all blocks of a network have the same patches, as a transformer's have."""
+    return len(given) > 1 and len({output.stride for output in given}) == 1
 
 
 def listed(names: Sequence[str], at_most: int = NAMED) -> str:

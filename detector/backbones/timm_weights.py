@@ -20,7 +20,8 @@ _PATIENCE = 5.0
 """Seconds the hub has for a first answer. Left alone it would be asked for a minute."""
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 """Where training scripts put the weights among other things."""
-_CLASSIFIERS = ("fc", "head", "classifier")
+_LEFT_OVER = ("fc", "head", "classifier", "mask_token")
+"""Where the names begin of what only training needs, or the answer that is cut off."""
 
 
 def read_weights(file: Path) -> State:
@@ -66,7 +67,7 @@ def take_from(file: Path, network: TimmNetwork, whole: frozenset[str]) -> None:
     state, wanted = read_weights(file), network.state()
     if missing := sorted(wanted.keys() - state.keys()):
         raise ModelError(f"{file} is not of {network.name}: it lacks {listed(missing)}; give the name it was made with")
-    known = {name for name in state if name in whole or name.split(".")[0].startswith(_CLASSIFIERS)}
+    known = {name for name in state if name in whole or name.split(".")[0].startswith(_LEFT_OVER)}
     if unknown := sorted(state.keys() - known):
         raise ModelError(
             f"{file} is not of {network.name}, which has no {listed(unknown)}; give the name it was made with"

@@ -18,7 +18,7 @@ from detector import ModelError, backbones, model_folder, teaching
 from detector.backbones import timm_backbone
 from detector.backbones.efficientnet_lite import GraphBackbone
 from detector.backbones.quantisation import quantise
-from detector.input_size import square
+from detector.input_size import InputSize, square
 from detector.runtimes.runtime import runtime
 from tests.detector.parts import draw_part, draw_parts
 
@@ -357,10 +357,6 @@ def test_files_that_cannot_be_read(suffix: str, tmp_path: Path, weights: Path) -
         ("local-dir:/tmp", "timm has no network 'local-dir:/tmp'"),
         ("", "timm has no network ''"),
         (
-            "vit_tiny_patch16_224",
-            r"no layers of stride 8 and 16: .* its layers are blocks.0 \(stride 16\), .* and 4 more",
-        ),
-        (
             "swin_tiny_patch4_window7_224",
             r"cannot be used as a backbone: Input height \(64\) doesn't match model \(224\)",
         ),
@@ -378,6 +374,65 @@ def test_names_that_cannot_be_used(name: str, message: str) -> None:
 def test_unknown_layers_are_refused(layers: list[str], weights: Path) -> None:
     with pytest.raises(ModelError, match=r"has no layer .*its layers are act1 \(stride 2\), layer1 \(stride 4\)"):
         timm_backbone.load(NAME, layers=layers, weights=weights)
+
+
+@needs_timm
+def test_a_network_without_the_usual_strides_has_to_be_told_its_layers() -> None:
+    from detector.backbones.timm_network import Output, chosen
+
+    given = [Output(0, "stem", 8, 4), Output(1, "stage", 16, 32)]
+    with pytest.raises(ModelError, match=r"no layers of stride 8 and 16: .* its layers are stem \(stride 4\)"):
+        chosen("net", given, None)
+    assert chosen("net", given, ["stage"]) == (given[1],)
+
+
+# --- transformers ---
+
+
+@pytest.fixture(scope="module", params=["vit_small_patch14_dinov2", "vit_small_patch16_dinov3"])
+def transformer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> GraphBackbone:
+    """With positions fifty times as strong as random ones, so that an error in them shows."""
+    import torch
+
+    from detector.backbones import timm_network
+
+    whole = timm_network.created(request.param)
+    if whole.pos_embed is not None:
+        whole.pos_embed.data.mul_(50)
+    file = tmp_path_factory.mktemp("weights") / "vit.pth"
+    torch.save(whole.state_dict() | {"mask_token": torch.zeros(1)}, file)
+    return timm_backbone.load(request.param, weights=file)
+
+
+@needs_timm
+def test_a_transformers_patches_are_the_grid(transformer: GraphBackbone) -> None:
+    patch = 14 if "patch14" in transformer.name else 16
+    layers = [(o.name, o.channels, o.stride) for o in transformer.layers]
+    assert layers == [("blocks.3", 384, patch), ("blocks.7", 384, patch)]
+    assert (transformer.grid_stride, transformer.size_multiple) == (patch, patch)
+    size = InputSize(7 * patch, 5 * patch)
+    frame = draw_part(3, width=size.width, height=size.height)
+    one, other = (runtime(name).features(transformer, size)(frame) for name in ("openvino", "torch"))
+    assert one.shape == (35, 768)
+    assert np.abs(one - other).max() < FEATURE_TOLERANCE * np.abs(other).max()
+
+
+@needs_timm
+def test_a_model_is_taught_on_a_transformer(transformer: GraphBackbone, tmp_path: Path) -> None:
+    size = 5 * transformer.size_multiple
+    model = detector.fit(draw_parts(5), image_size=size, coreset_size=50, backbone=transformer)
+    found = model.detect(draw_part(50, defect=True))
+    assert found.anomaly_map.shape == (5, 5) and found.score > model.detect(draw_part(50)).score
+    model.save(tmp_path / "model")
+    again = detector.load_taught(tmp_path / "model", runtime_name="torch")
+    assert (again.backbone.grid_stride, again.backbone.size_multiple) == (transformer.grid_stride,) * 2
+    assert again.detect(draw_part(50, defect=True)).score == pytest.approx(found.score, rel=1e-3)
+
+
+@needs_timm
+def test_a_presets_size_becomes_one_the_patches_fit(transformer: GraphBackbone) -> None:
+    fitting = teaching._fitting(320, transformer)
+    assert fitting % transformer.size_multiple == 0 and abs(fitting - 320) <= transformer.size_multiple / 2
 
 
 # --- the hub ---
