@@ -22,7 +22,8 @@ DEFINITION = "maximum of the patch-distance map after a Gaussian of sigma 1 patc
 class Detection:
     """What the detector says of one frame, in raw feature distances.
 
-    ``score``: the image score, the anomaly map's largest value. ``anomaly_map``: float32, one value a patch (h×w), the whole frame from corner to corner.
+    ``score``: the image score, the anomaly map's largest value. ``anomaly_map``: float32, one value a patch
+    (h×w), the whole frame from corner to corner.
     """
 
     score: float
