@@ -26,8 +26,8 @@ def add_backbone(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backbone-layers",
         metavar="A,B",
-        help="its layers by timm's names (default: the last of stride 8 and of stride 16, layer2,layer3 of a ResNet; of "
-        "a transformer the blocks at a third and two thirds)",
+        help="its layers by timm's names (default: the last of stride 8 and of stride 16, layer2,layer3 of a ResNet; "
+        "of a transformer the blocks at a third and two thirds)",
     )
     parser.add_argument(
         "--random-backbone",
