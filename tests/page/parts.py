@@ -29,11 +29,13 @@ FRAMES_EACH = 10
 
 @dataclass(frozen=True)
 class Parts:
-    """A model folder and MJPEG films, 640×480: several good parts, and a defective one."""
+    """A model folder, MJPEG films, 640×480: several good parts, and a defective one; and JPEGs of the same."""
 
     model: Path
     good: Path
     defective: Path
+    good_jpegs: tuple[bytes, ...]
+    defective_jpeg: bytes
 
 
 def prepare(folder: Path) -> Parts:
@@ -52,6 +54,8 @@ def prepare(folder: Path) -> Parts:
         folder / "model",
         film(folder / "good.mjpeg", good[TAUGHT:]),
         film(folder / "defective.mjpeg", defective),
+        tuple(map(_jpeg, good[TAUGHT:])),
+        _jpeg(defective[0]),
     )
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Playwright, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.page import chromium
+from tests.page.belt import belt
 from tests.page.parts import Parts
 from tests.page.visits import Open, Serve
 
@@ -22,13 +20,9 @@ def threshold(page: Page) -> str:
     return page.get_by_test_id("threshold").inner_text()
 
 
-def start(page: Page, verdict: str = "NORMAL") -> None:
-    page.get_by_test_id("start-camera").click()
-    expect(page.get_by_test_id("verdict")).to_have_attribute("data-verdict", verdict)
-
-
 def capture(page: Page, frames: int, k: float) -> Locator:
-    """Capture and wait for the judgement."""
+    """Capture what is shown and wait for the judgement."""
+    expect(page.get_by_test_id("calibrate-button")).to_be_enabled()
     page.get_by_test_id("calibrate-rule").select_option("k")
     page.get_by_test_id("calibrate-k").fill(str(k))
     page.get_by_test_id("calibrate-n").fill(str(frames))
@@ -38,24 +32,14 @@ def capture(page: Page, frames: int, k: float) -> Locator:
     return judgement
 
 
-@pytest.fixture(scope="module")
-def mixed_camera(playwright: Playwright, parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser whose camera sees eight good parts and, twice as long as each, a defective one."""
-    film = tmp_path_factory.mktemp("mixed") / "mixed.mjpeg"
-    film.write_bytes(parts.good.read_bytes() + 2 * parts.defective.read_bytes())
-    with contextlib.closing(chromium.with_camera(playwright, film)) as started:
-        yield started
-
-
 def test_a_calibration_is_applied_kept_over_a_restart_undone_and_forgotten(
-    visit: Open, good_camera: Browser, serve: Serve
+    visit: Open, browser: Browser, serve: Serve, parts: Parts
 ) -> None:
-    with serve() as url:
-        page = visit(good_camera, url).page
+    with serve() as url, belt(url, parts.good_jpegs):
+        page = visit(browser, url).page
         source = page.get_by_test_id("threshold-source")
         expect(source).to_have_text(MODEL)
         by_model = threshold(page)
-        start(page)
         judgement = capture(page, 6, 4.5)
         expect(judgement).to_contain_text("Rule: mean + 4.5 · std")
         expect(judgement).to_contain_text("Nothing is changed yet")
@@ -92,55 +76,57 @@ def test_a_calibration_is_applied_kept_over_a_restart_undone_and_forgotten(
         expect(page.get_by_test_id("history-reset")).to_be_disabled()
 
 
-def test_what_looks_like_a_defect_is_left_out_by_one_press(visit: Open, mixed_camera: Browser, inspection: str) -> None:
-    page = visit(mixed_camera, inspection).page
-    start(page)
-    judgement = capture(page, 20, 3)
-    expect(judgement).to_have_attribute("data-state", "suspects")
-    with_them = float(page.get_by_test_id("fact-threshold").inner_text())
-    suspects = page.get_by_test_id("suspects").locator("li button")
-    found = suspects.count()
-    assert 1 <= found <= 8
-    expect(suspects.first.locator("img")).to_have_js_property("complete", True)
-    assert suspects.first.locator("img").evaluate("picture => picture.naturalWidth") > 0
-    expect(page.get_by_test_id("judgement-apply")).to_have_text(re.compile("Apply with [0-9]+ suspect"))
-    expect(page.get_by_test_id("judgement-apply")).not_to_have_class("primary")
-    expect(page.get_by_test_id("suspects-all")).to_be_focused()
+def test_what_looks_like_a_defect_is_left_out_by_one_press(
+    visit: Open, browser: Browser, serve: Serve, parts: Parts
+) -> None:
+    with serve() as url, belt(url, (*parts.good_jpegs[:6], parts.defective_jpeg)):
+        page = visit(browser, url).page
+        judgement = capture(page, 14, 3)
+        expect(judgement).to_have_attribute("data-state", "suspects")
+        with_them = float(page.get_by_test_id("fact-threshold").inner_text())
+        suspects = page.get_by_test_id("suspects").locator("li button")
+        found = suspects.count()
+        assert 1 <= found <= 8
+        expect(suspects.first.locator("img")).to_have_js_property("complete", True)
+        assert suspects.first.locator("img").evaluate("picture => picture.naturalWidth") > 0
+        expect(page.get_by_test_id("judgement-apply")).to_have_text(re.compile("Apply with [0-9]+ suspect"))
+        expect(page.get_by_test_id("judgement-apply")).not_to_have_class("primary")
+        expect(page.get_by_test_id("suspects-all")).to_be_focused()
 
-    page.keyboard.press("Enter")
-    for suspect in suspects.all():
-        expect(suspect).to_have_attribute("aria-pressed", "true")
-    expect(page.get_by_test_id("fact-threshold")).not_to_have_text(f"{with_them:.4g}")
-    assert float(page.get_by_test_id("fact-threshold").inner_text()) < with_them
-    suspects.first.click()
-    expect(judgement).to_have_attribute("data-state", "suspects")
-    expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
+        page.keyboard.press("Enter")
+        for suspect in suspects.all():
+            expect(suspect).to_have_attribute("aria-pressed", "true")
+        expect(page.get_by_test_id("fact-threshold")).not_to_have_text(f"{with_them:.4g}")
+        assert float(page.get_by_test_id("fact-threshold").inner_text()) < with_them
+        suspects.first.click()
+        expect(judgement).to_have_attribute("data-state", "suspects")
+        expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
 
-    tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")
-    buttons = [node for node in tree["nodes"] if not node["ignored"] and node["role"]["value"] == "button"]
-    assert len(buttons) >= found + 4
-    assert all(node["name"]["value"].strip() for node in buttons)
+        tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")
+        buttons = [node for node in tree["nodes"] if not node["ignored"] and node["role"]["value"] == "button"]
+        assert len(buttons) >= found + 4
+        assert all(node["name"]["value"].strip() for node in buttons)
 
-    page.keyboard.press("Escape")
-    expect(judgement).to_be_hidden()
-    expect(page.get_by_test_id("calibrate-result")).to_have_text("Captured and judged, not applied.")
-    page.get_by_test_id("review-button").click()
-    expect(suspects).to_have_count(found)
-    page.get_by_test_id("judgement-discard").click()
-    expect(page.get_by_test_id("calibrate-result")).to_have_text("Discarded. The threshold is unchanged.")
-    expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
+        page.keyboard.press("Escape")
+        expect(judgement).to_be_hidden()
+        expect(page.get_by_test_id("calibrate-result")).to_have_text("Captured and judged, not applied.")
+        page.get_by_test_id("review-button").click()
+        expect(suspects).to_have_count(found)
+        page.get_by_test_id("judgement-discard").click()
+        expect(page.get_by_test_id("calibrate-result")).to_have_text("Discarded. The threshold is unchanged.")
+        expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
 
 
-def test_one_part_lying_still_makes_no_threshold(visit: Open, defect_camera: Browser, inspection: str) -> None:
-    page = visit(defect_camera, inspection).page
-    start(page, "ANOMALY")
-    judgement = capture(page, 6, 3)
-    expect(judgement).to_have_attribute("data-state", "refused")
-    expect(page.get_by_test_id("judgement-refused")).to_contain_text("lying still")
-    expect(page.get_by_test_id("judgement-apply")).to_be_hidden()
-    page.get_by_test_id("judgement-discard").click()
-    expect(judgement).to_be_hidden()
-    expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
+def test_one_part_lying_still_makes_no_threshold(visit: Open, browser: Browser, serve: Serve, parts: Parts) -> None:
+    with serve() as url, belt(url, parts.good_jpegs[:1]):
+        page = visit(browser, url).page
+        judgement = capture(page, 6, 3)
+        expect(judgement).to_have_attribute("data-state", "refused")
+        expect(page.get_by_test_id("judgement-refused")).to_contain_text("lying still")
+        expect(page.get_by_test_id("judgement-apply")).to_be_hidden()
+        page.get_by_test_id("judgement-discard").click()
+        expect(judgement).to_be_hidden()
+        expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
 
 
 @pytest.mark.parametrize(

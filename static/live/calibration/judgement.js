@@ -13,7 +13,8 @@ export class JudgementDialog {
   #on;
   #draft = null;
   #judgement = null;
-  #asked = 0; // counts the requests to judge again: only the latest answer is shown
+  #stale = false; // the operator left out something else than what was judged
+  #judging = false; // a request to judge again is on its way
 
   /** `on`: `applied(answer)`, `discarded()`, `postponed()` when it is closed without a decision, `again()` to capture once more. */
   constructor(dialog, on) {
@@ -37,6 +38,8 @@ export class JudgementDialog {
   show({ judgement, draft }) {
     this.#draft = draft;
     this.#suspects.clear();
+    this.#say("judgement-spoken", "");
+    this.#busy(false);
     this.#take(judgement);
     this.open();
   }
@@ -52,7 +55,6 @@ export class JudgementDialog {
   discard() {
     if (this.#draft !== null) requests.discardDraft(this.#draft).catch(() => {}); // the server forgets it by itself in a while
     this.#draft = null;
-    this.#asked += 1;
     if (this.#dialog.open) this.#dialog.close();
   }
 
@@ -76,18 +78,31 @@ export class JudgementDialog {
     this.#write();
   }
 
+  // One request at a time: the server keeps what it judged last, and that is what is applied.
   async #judgeAgain() {
-    const asked = (this.#asked += 1);
-    this.#busy(true);
     this.#histogram.show(this.#judgement, this.#suspects.marks);
-    try {
-      const { judgement } = await requests.judgeWithout(this.#draft, this.#suspects.leftOut);
-      if (asked === this.#asked) this.#take(judgement);
-    } catch (error) {
-      if (asked === this.#asked) this.#say("judgement-error", error.message);
-    } finally {
-      if (asked === this.#asked) this.#busy(false);
+    this.#stale = true;
+    if (this.#judging) return;
+    this.#judging = true;
+    this.#busy(true);
+    let failed = false;
+    while (this.#stale && this.#draft !== null) {
+      this.#stale = false;
+      const draft = this.#draft;
+      try {
+        const { judgement } = await requests.judgeWithout(draft, this.#suspects.leftOut);
+        failed = false;
+        if (draft !== this.#draft || this.#stale) continue;
+        this.#take(judgement);
+        this.#say("judgement-spoken", this.#inWords());
+      } catch (error) {
+        failed = true;
+        this.#say("judgement-error", error.message);
+      }
     }
+    this.#judging = false;
+    this.#busy(false);
+    this.#find("judgement-apply").disabled = failed; // the server would apply what is not shown
   }
 
   async #apply() {
@@ -132,6 +147,13 @@ export class JudgementDialog {
     this.#say("judgement-without", this.#withoutSuspects());
     this.#say("judgement-margin", margin ? `Highest good score ${distance(margin.highest_good)}, lowest of a known defect ${distance(margin.lowest_defect)}.` : "");
     this.#buttons(state);
+  }
+
+  // For who does not see the numbers change.
+  #inWords() {
+    const { threshold, refused } = this.#judgement;
+    const left = `${count(this.#suspects.leftOut.length, "suspect")} left out`;
+    return refused ? `${left}. ${sentence(refused)}` : `${left}. New threshold ${distance(threshold)}.`;
   }
 
   #writeRecent() {
