@@ -1,4 +1,5 @@
-"""Measures everything and writes it into docs/benchmarks.md: ``make bench``.
+"""Measures everything and writes it into docs/benchmarks.md, and the study of thresholds into docs/calibration.md:
+``make bench``.
 
     python -m benchmarks [SECTION…]
 
@@ -22,6 +23,7 @@ from training import machine
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
+OTHER_DOCUMENTS = {"promises": ROOT / "docs" / "calibration.md"}
 PICTURES = Path(os.environ.get("PICTURES", ROOT.parent / "shared" / "data"))
 OLDER = ["--tree", os.environ["BEFORE"]] if "BEFORE" in os.environ else []
 
@@ -30,6 +32,7 @@ SECTIONS: dict[str, list[str]] = {
     "presets": ["-m", "server.cli", "benchmark"],
     "accuracy": ["-m", "benchmarks.accuracy", f"{PICTURES}"],
     "few_shot": ["-m", "benchmarks.few_shot", f"{PICTURES}"],
+    "promises": ["-m", "benchmarks.promises", f"{PICTURES}"],
     "memory": ["-m", "benchmarks.memory", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "frame_time": ["-m", "benchmarks.frame_time", f"{PICTURES / 'bottle' / 'train' / 'good'}", *OLDER],
     "detector": ["-m", "benchmarks.detector", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
@@ -69,12 +72,18 @@ def measured(load: float) -> str:
     return f"{datetime.now(UTC):%d %B %Y}, {machine.processor()}, load {load:.1f} before; {machine.software()}"
 
 
+def document_of(name: str) -> Path:
+    """Where a section stands."""
+    return OTHER_DOCUMENTS.get(name, DOCUMENT)
+
+
 def write(name: str, text: str) -> None:
-    document = DOCUMENT.read_text()
+    path = document_of(name)
+    document = path.read_text()
     section = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     if not section.search(document):
-        sys.exit(f"{DOCUMENT} has no section {name}")
-    write_atomically(DOCUMENT, section.sub(lambda found: f"{found[1]}{text}\n{found[2]}", document).encode())
+        sys.exit(f"{path} has no section {name}")
+    write_atomically(path, section.sub(lambda found: f"{found[1]}{text}\n{found[2]}", document).encode())
 
 
 if __name__ == "__main__":

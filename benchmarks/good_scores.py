@@ -15,47 +15,38 @@ from training.data.datasets import DataSet
 
 ORDERED = ("ballscrew", "kolektorsdd")
 """Sets whose file names are in the order the pictures were taken; of the others it says nothing."""
-SEEDS = 3
 
 Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Taught:
-    """A model taught on all training pictures: scores of those held out, of later good parts, of defective ones."""
-
-    held_out: Scores
-    good: Scores
-    defective: Scores
-
-
-@dataclass(frozen=True)
 class SetScores:
-    """``unseen``: good parts that a bank of half the training pictures has not seen, in the order of their names;
-    ``defective``: by the same bank. ``taught``: one for each seed."""
+    """Raw scores of one data set.
+
+    ``unseen``: good parts, and ``defective`` ones, by a bank made of half the training pictures, which has seen none of
+    them; in the order of their names. ``held_out``, ``good``, ``bad``: of a model taught on all training pictures, as
+    it brings its default threshold along: those held out at teaching, and the test pictures.
+    """
 
     name: str
     ordered: bool
     unseen: Scores
     defective: Scores
-    taught: tuple[Taught, ...]
+    held_out: Scores
+    good: Scores
+    bad: Scores
 
 
 def gathered(folder: Path, cache: Path) -> SetScores:
     """The scores of the data set in a folder: from the cache, or measured and put there."""
-    data_set = datasets.find_data_set(folder)
     name = folder.name
     file = cache / f"{name}.npz"
     if not file.exists():
         print(f"{name}: measuring", file=sys.stderr, flush=True)
         cache.mkdir(parents=True, exist_ok=True)
-        np.savez(file, **_measured(data_set, name))
+        np.savez(file, **_measured(datasets.find_data_set(folder), name))
     with np.load(file) as known:
-        taught = tuple(
-            Taught(known[f"held_out_{seed}"], known[f"good_{seed}"], known[f"defective_{seed}"])
-            for seed in range(SEEDS)
-        )
-        return SetScores(name, name in ORDERED, known["unseen"], known["defective"], taught)
+        return SetScores(name, name in ORDERED, **{key: known[key] for key in known.files})
 
 
 def _measured(data_set: DataSet, name: str) -> dict[str, Scores]:
@@ -69,10 +60,9 @@ def _measured(data_set: DataSet, name: str) -> dict[str, Scores]:
     rest = [training[number] for number in sorted(order[half:])]
     model = detector.fit(datasets.Pictures(learned), seed=0)
     found = {"unseen": _scores(model, [*rest, *good]), "defective": _scores(model, defective)}
-    for seed in range(SEEDS):
-        model = detector.fit(datasets.Pictures(tuple(training)), seed=seed)
-        found[f"held_out_{seed}"] = np.array(model.manifest.held_out_scores)
-        found[f"good_{seed}"], found[f"defective_{seed}"] = _scores(model, good), _scores(model, defective)
+    model = detector.fit(datasets.Pictures(tuple(training)), seed=0)
+    found["held_out"] = np.array(model.manifest.held_out_scores)
+    found["good"], found["bad"] = _scores(model, good), _scores(model, defective)
     return found
 
 

@@ -125,7 +125,7 @@ def fit(
             held-out scores and threshold are those of the quantised one.
         holdout: share of the images held out at a time: a bank is made of the others and these are scored against it,
             until 30 images are scored or all are. Near-copies (:mod:`detector.near_copies`) are held out together and
-            count as one. The default threshold is mean + 3·std of these raw scores, none of which a bank had seen; the
+            count as one. The default threshold follows from these raw scores, none of which a bank had seen; the
             model's own bank is then made of all images.
         seed: of every random choice; the same images and seed give the same model.
         category: what the parts are called.

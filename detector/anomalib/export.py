@@ -34,7 +34,7 @@ _PLACES = ("", "openvino", "weights/openvino")
 class AnomalibExport:
     """An exported model, compiled. ``detect`` may be called from several threads at once.
 
-    ``threshold`` is mean + 3·std of the raw scores of held-out normal pictures where our own export wrote them, else
+    ``threshold`` is ours, of the raw scores of held-out normal pictures where our own export wrote them, else
     ``nan``: the model brings none, and has to be calibrated before any part can pass.
     """
 

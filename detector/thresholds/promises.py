@@ -22,10 +22,8 @@ MIN_PARTS = 10
 
 _USUAL_WIDTH, _WIDTH_VARIES = 0.05, 0.6
 """Of logarithms of scores: the middle, and by how much its own logarithm varies from product to product."""
-_HEAVY = 0.3
+HEAVY = 0.3
 """Shape of the tail that promises are made with; 0 would be the Gumbel distribution's own."""
-_FLOOR = 1e-3
-"""Of the median: scores are not taken for smaller than that."""
 _STEPS = 25
 _NEGLIGIBLE = 1e-7
 """Weight of a pair, relative to the best, below which it is left out."""
@@ -66,13 +64,16 @@ class Outlook:
     """What is known of the scores of good parts after some were seen.
 
     Args:
-        scores: raw, N float64, some of them positive.
+        scores: raw, N float64, not all 0.
         independent: how many independent parts they are worth.
     """
 
     def __init__(self, scores: Numbers, independent: float) -> None:
         self._scores, self._independent = scores, independent
-        logs = np.log(np.maximum(scores, _FLOOR * np.median(scores[scores > 0])))
+        # Near 1 a number is 1 more than its logarithm: scores that may be negative, of other people's models, are taken
+        # as they are, in units of their usual size.
+        self._unit = float(np.abs(scores).mean()) if (scores <= 0).any() else 0.0
+        logs = scores / self._unit if self._unit else np.log(scores)
         self._middle, spread = float(np.median(logs)), max(float(logs.std()), 1e-4)
         self._reach = max(spread, _USUAL_WIDTH)
         widths = np.exp(
@@ -98,13 +99,20 @@ class Outlook:
         self._weight = weight[kept] / weight[kept].sum()
         self._place, self._width = place[kept], width[kept]
 
+    def _logarithm(self, score: float) -> float:
+        return score / self._unit if self._unit else math.log(score) if score > 0 else -math.inf
+
+    def _score(self, logarithm: float) -> float:
+        return logarithm * self._unit if self._unit else math.exp(logarithm)
+
     def expected(self, threshold: float) -> float:
         """Share of good parts to come that will lie above a threshold, on average."""
-        return float(_beyond((math.log(threshold) - self._place) / self._width) @ self._weight)
+        return float(_beyond((self._logarithm(threshold) - self._place) / self._width) @ self._weight)
 
-    def at_most(self, threshold: float) -> float:
-        """Share of good parts above a threshold that is not exceeded, with 95 % confidence."""
-        share = _beyond((math.log(threshold) - self._place) / self._width, _HEAVY)
+    def at_most(self, threshold: float, shape: float = HEAVY) -> float:
+        """Share of good parts above a threshold that is not exceeded, with 95 % confidence, if the tail is no heavier
+        than this."""
+        share = _beyond((self._logarithm(threshold) - self._place) / self._width, shape)
         order = np.argsort(share)
         sure = int(np.searchsorted(np.cumsum(self._weight[order]), CONFIDENCE))
         heavy = float(share[order[min(sure, len(order) - 1)]])
@@ -115,14 +123,14 @@ class Outlook:
     def threshold_for(self, share: float) -> float:
         """The threshold above which this share of good parts is expected."""
         low, high = self._middle, self._middle + 4 * self._reach
-        while self.expected(math.exp(high)) > share:
+        while self.expected(self._score(high)) > share:
             low, high = high, high + 2 * (high - self._middle)
             if high > 700:
                 return math.inf
         for _ in range(40):
             between = (low + high) / 2
-            low, high = (between, high) if self.expected(math.exp(between)) > share else (low, between)
-        return math.exp(high)
+            low, high = (between, high) if self.expected(self._score(between)) > share else (low, between)
+        return self._score(high)
 
 
 def promise(scores: Numbers, threshold: float, independent: float) -> Promise | None:
@@ -133,7 +141,7 @@ def promise(scores: Numbers, threshold: float, independent: float) -> Promise | 
         threshold: raw.
         independent: how many independent parts the scores are worth.
     """
-    if independent < MIN_PARTS or not (scores > 0).any():
+    if independent < MIN_PARTS:
         return None
     outlook = Outlook(scores, independent)
     expected = outlook.expected(threshold)

@@ -55,7 +55,7 @@ def _above(values: Numbers, in_force: float | None, taught: Numbers) -> NDArray[
     if in_force is None or float((values > in_force).mean()) >= _MOSTLY:
         return np.zeros(len(values), np.bool_)
     above = values > in_force
-    if not above.any() or len(taught) < MIN_PARTS or not (taught > 0).any() or in_force <= 0:
+    if not above.any() or len(taught) < MIN_PARTS or in_force <= 0 or not taught.any():
         return above
     outlook = Outlook(taught, len(taught))
     if at_least(int(above.sum()), len(values), outlook.expected(in_force)) < _UNLIKELY:

@@ -9,7 +9,6 @@ from starlette.requests import Request
 
 from detector.thresholds import (
     DEFAULT_K,
-    DEFAULT_RULE,
     MAX_K,
     MAX_ONE_IN,
     MIN_K,
@@ -77,7 +76,7 @@ def _rule(asked: Mapping[str, str]) -> Rule:
             words = f"one_in is {one_in!r}: it must be a whole number from {MIN_ONE_IN} to {MAX_ONE_IN}"
             raise Refused(422, words)
         return AtMost(parts)
-    return DEFAULT_RULE
+    return KSigma(DEFAULT_K)  # of clients that know no rules, as it always was
 
 
 def _why_not_k(k: float) -> str:

@@ -1,7 +1,7 @@
 """anomalib's PatchCore, PaDiM and EfficientAD, taught through its Engine on our pictures, to compare with.
 
 Same pictures, same resizing, and for PatchCore and PaDiM the same backbone weights and preprocessing as the detector.
-Scores are raw, and the threshold is found as ours is: mean + 3·std of the raw scores of normal pictures the model had
+Scores are raw, and the threshold is found as ours is: from the raw scores of normal pictures the model had
 not seen. Needs the ``anomalib`` extra; nothing is downloaded and nothing is written.
 """
 
