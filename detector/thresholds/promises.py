@@ -20,6 +20,7 @@ CONFIDENCE = 0.95
 MIN_PARTS = 10
 """Independent parts below which nothing is promised."""
 
+_BOUNDS = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 _USUAL_WIDTH, _WIDTH_VARIES = 0.05, 0.6
 """Of logarithms of scores: the middle, and by how much its own logarithm varies from product to product."""
 HEAVY = 0.3
@@ -53,6 +54,13 @@ class Promise:
             f"good parts rejected: about {_percent(self.expected)}, at most {_percent(self.at_most)} "
             f"({100 * self.confidence:g} % sure), from {self.parts} parts"
         )
+
+    @property
+    def stronger(self) -> str:
+        """What the next stronger promise takes, whatever the scores: so many parts without one above the threshold."""
+        bound = next((bound for bound in _BOUNDS if bound < 0.9 * self.at_most), self.at_most / 2)
+        parts = math.ceil(math.log(1 - self.confidence) / math.log1p(-bound))
+        return f"at most {_percent(bound)} takes {parts} independent parts, none of them above the threshold"
 
 
 def _percent(share: float) -> str:

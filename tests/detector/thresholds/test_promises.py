@@ -53,6 +53,14 @@ def test_a_promise_is_broken_when_chance_does_not_explain_it(
     assert kept(PROMISE, accepted, rejected) is expected
 
 
+@pytest.mark.parametrize(("at_most", "bound", "parts"), [(0.09, "5.0", 59), (0.05, "2.0", 149), (0.011, "0.5", 598)])
+def test_a_stronger_promise_says_what_it_takes(at_most: float, bound: str, parts: int) -> None:
+    """59 parts for 5 %, 299 for 1 %: so many without a reject show it with 95 % confidence, by counting alone."""
+    promise = Promise(0.001, at_most, 0.95, 30, 30.0)
+    assert promise.stronger == f"at most {bound} % takes {parts} independent parts, none of them above the threshold"
+    assert (1 - float(bound) / 100) ** parts <= 0.05 < (1 - float(bound) / 100) ** (parts - 1)
+
+
 def test_small_shares_are_said_with_enough_digits() -> None:
     sentence = Promise(0.0005, 0.0123, 0.95, 300, 300.0).sentence
     assert sentence == "good parts rejected: about 0.05 %, at most 1.2 % (95 % sure), from 300 parts"
