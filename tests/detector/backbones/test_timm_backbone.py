@@ -420,7 +420,7 @@ def test_a_transformers_patches_are_the_grid(transformer: GraphBackbone) -> None
 @needs_timm
 def test_a_model_is_taught_on_a_transformer(transformer: GraphBackbone, tmp_path: Path) -> None:
     size = 5 * transformer.size_multiple
-    model = detector.fit(draw_parts(5), image_size=size, coreset_size=50, backbone=transformer)
+    model = detector.fit(draw_parts(5), image_size=size, coreset_size=50, backbone=transformer, inspect="full")
     found = model.detect(draw_part(50, defect=True))
     assert found.anomaly_map.shape == (5, 5) and found.score > model.detect(draw_part(50)).score
     model.save(tmp_path / "model")
