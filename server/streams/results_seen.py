@@ -12,6 +12,10 @@ from server.words import SinceCalibration
 RECENT = 200
 ENOUGH = 20
 """Recent results from which it can be told how many parts frames are worth."""
+FRESH = 10
+"""New results after which that is looked at again: it costs the event loop a third of a millisecond."""
+MOST_WEIGHED = 2000
+"""Parts that a promise is held against: of more, as many in proportion, which is certain enough and soon computed."""
 
 
 class ResultsSeen:
@@ -23,6 +27,7 @@ class ResultsSeen:
         self._scores: deque[float] = deque(maxlen=RECENT)
         self._since = ""
         self._accepted = self._rejected = 0
+        self._worth, self._fresh = 1.0, FRESH
 
     @property
     def scores(self) -> tuple[float, ...]:
@@ -38,6 +43,7 @@ class ResultsSeen:
             self._since = datetime.now(UTC).isoformat(timespec="seconds")
             self._accepted = self._rejected = 0
         self._scores.append(inspected.raw_score)
+        self._fresh += 1
         self._rejected += inspected.is_anomaly
         self._accepted += not inspected.is_anomaly
 
@@ -54,15 +60,23 @@ class ResultsSeen:
         promised = f"at most {100 * promise.at_most:.1f} % of good parts were promised"
         if len(self._scores) < ENOUGH:
             return self._said(promise.at_most, None, f"{share}; {promised}")
-        # Frames of one part are no more than one part: as many count as the latest scores are worth.
-        worth = independent_parts(self._scores) / len(self._scores)
-        parts, bad = max(1, round(seen * worth)), round(self._rejected * worth)
-        is_kept = kept(promise, parts - bad, bad)
+        worth = self._parts_a_frame()
+        parts = max(1, round(seen * worth))
+        weighed = min(worth, MOST_WEIGHED / seen)
+        bad = round(self._rejected * weighed)
+        is_kept = kept(promise, max(1, round(seen * weighed)) - bad, bad)
         if is_kept is False:
             then = "more than that: if these were good parts, calibrate again"
         else:
             then = "within it" if is_kept else "too few parts yet to say"
         return self._said(promise.at_most, is_kept, f"{share}, worth about {parts} parts; {promised}: {then}")
+
+    def _parts_a_frame(self) -> float:
+        """Frames of one part are no more than one part: how many parts one of the latest frames is worth."""
+        if self._fresh >= FRESH:
+            self._fresh = 0
+            self._worth = independent_parts(tuple(self._scores)) / len(self._scores)
+        return self._worth
 
     def _said(self, at_most: float, is_kept: bool | None, sentence: str) -> SinceCalibration:
         return SinceCalibration(self._since, self._accepted, self._rejected, at_most, is_kept, sentence)

@@ -89,8 +89,8 @@ async def test_a_result_says_everything(server: Running) -> None:
         bad = await receive_result(socket)
     assert (good.stream, good.seq, good.verdict, good.is_anomaly) == ("press-1", 0, "NORMAL", False)
     assert (bad.seq, bad.verdict, bad.is_anomaly, bad.anomalies) == (1, "ANOMALY", True, 1)
-    assert (good.raw_score, good.score) == (50, 0.25)
-    assert (bad.raw_score, bad.score) == (150, 0.75)
+    assert (good.raw_score, good.score) == (50, pytest.approx(0.1))
+    assert (bad.raw_score, bad.score) == (150, pytest.approx(0.9))
     assert (bad.threshold, bad.threshold_source) == (THRESHOLD, "model")
     assert 0 < bad.latency_ms < WAIT_S * 1000
     heat = np.frombuffer(base64.b64decode(good.heatmap.data), np.uint8)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+import pytest
 
 from detector.thresholds import Promise
 from server.inspection.calibration_file import StoredCalibration
 from server.inspection.inspected import Inspected
 from server.inspection.threshold import Threshold
+from server.streams import results_seen
 from server.streams.results_seen import RECENT, ResultsSeen
 from tests.server.inspection.test_calibrations import stored
 
@@ -104,3 +106,18 @@ def test_the_scores_are_bounded() -> None:
 def test_it_can_be_sent() -> None:
     found = mixed(30, 1).since(PROMISED)
     assert msgspec.json.decode(msgspec.json.encode(found))["rejected"] == 1
+
+
+def test_months_of_results_are_weighed_as_quickly_as_a_day_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    weighed: list[int] = []
+
+    def kept(promise: Promise, accepted: int, rejected: int) -> bool:
+        weighed.append(accepted + rejected)
+        return False
+
+    monkeypatch.setattr(results_seen, "kept", kept)
+    made = mixed(300, 30)
+    made._accepted, made._rejected = 90_000_000, 10_000_000
+    found = made.since(PROMISED)
+    assert found is not None and found.rejected == 10_000_000
+    assert weighed == [results_seen.MOST_WEIGHED]
