@@ -13,6 +13,10 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 
 
+class Refused(SystemExit):
+    """The checkout could not do what it was asked, and why. Ends the program, unless somebody goes on without it."""
+
+
 class Tree:
     """A checkout's detector. Use as a context manager; ended with it.
 
@@ -49,7 +53,7 @@ class Tree:
         """Have a step of :mod:`benchmarks.in_tree` done.
 
         Raises:
-            SystemExit: it could not be done.
+            Refused: it could not be done.
         """
         assert self._process.stdin and self._process.stdout
         try:
@@ -59,7 +63,7 @@ class Tree:
         except BrokenPipeError:
             answer = {"error": "its process ended"}
         if "error" in answer:
-            sys.exit(f"{self.path}, {step}: {answer['error']}")
+            raise Refused(f"{self.path}, {step}: {answer['error']}")
         return answer
 
 
