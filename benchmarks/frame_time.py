@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import random
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,6 +44,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     arguments = parser.parse_args()
     paths = [str(path) for path in pictures(arguments.folder)]
+    if len(paths) < TAUGHT:
+        sys.exit(f"{arguments.folder} has {len(paths)} pictures, {TAUGHT} or more are needed")
     checkouts = {NOW: ROOT} | ({BEFORE: arguments.tree} if arguments.tree else {})
     with contextlib.ExitStack() as stack:
         trees = {name: stack.enter_context(Tree(path)) for name, path in checkouts.items()}
