@@ -25,6 +25,10 @@ class InputSize(NamedTuple):
         """Rows and columns of patches of that stride."""
         return self.height // stride, self.width // stride
 
+    def shrunk(self, times: int) -> InputSize:
+        """Averaged down so many times."""
+        return InputSize(self.height // times, self.width // times)
+
     def __str__(self) -> str:
         """``320²``, or width × height."""
         return f"{self.width}²" if self.height == self.width else f"{self.width}×{self.height}"

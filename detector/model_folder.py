@@ -34,7 +34,7 @@ from detector.backbones import (
 )
 from detector.errors import ModelError
 from detector.files import in_turn, remove_leftovers, sync_folder, temporary_beside, write_atomically
-from detector.heads import METHODS, NearestNeighbour
+from detector.heads import METHODS, SHRINKS, MemoryBanks
 from detector.input_size import InputSize
 from detector.light import AnyHead, head_from, ordinary, tensors_of
 from detector.region import Region
@@ -64,6 +64,8 @@ class Manifest(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
 
     Attributes:
         image_size: side, in pixels, of the square that has about as many as the input.
+        coreset_size: patches in the memory banks of all scales.
+        shrink: what the coarse scale averages the input down by; 1 where there is none.
         shapes: narrowest and widest shape (width to height) of the images it was taught with.
         sha256: of the manifest without it; in the file only.
     """
@@ -83,6 +85,7 @@ class Manifest(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
     projection: str
     coreset: str
     coreset_size: int
+    shrink: int
     seed: int
     score: str
     n_images: int
@@ -130,7 +133,7 @@ def describe(
 ) -> Manifest:
     """The manifest of a model that was just made."""
     main = ordinary(head)
-    bank = isinstance(main, NearestNeighbour)
+    banks = main if isinstance(main, MemoryBanks) else None
     return Manifest(
         format_version=FORMAT_VERSION,
         method=next(name for name, kind in METHODS.items() if isinstance(main, kind)),
@@ -145,8 +148,9 @@ def describe(
         preprocessing=network.preprocessing,
         **DEFINITIONS,
         projection=projection,
-        coreset="greedy k-center in a Gaussian random projection" if bank else "none",
-        coreset_size=len(main.memory_bank) if isinstance(main, NearestNeighbour) else 0,
+        coreset="greedy k-center" if banks else "none",
+        coreset_size=banks.entries if banks else 0,
+        shrink=banks.shrink if banks else 1,
         seed=seed,
         n_images=n_images,
         held_out_scores=held_out_scores,
@@ -232,7 +236,8 @@ def read(folder: Path) -> tuple[Manifest, AnyHead, AnyBackbone]:
         raise ModelError(f"{folder} was made with another preprocessing, pooling or score definition: teach it again")
     region = manifest.region
     if (
-        not input_size.is_sound(manifest.input_size, manifest.image_size, network.size_multiple)
+        manifest.shrink not in SHRINKS
+        or not input_size.is_sound(manifest.input_size, manifest.image_size, network.size_multiple * manifest.shrink)
         or not 0 < manifest.threshold < float("inf")
         or not region.is_sound()
     ):
@@ -253,7 +258,12 @@ def read(folder: Path) -> tuple[Manifest, AnyHead, AnyBackbone]:
     try:
         channels = sum(layer.channels for layer in network.layers)
         head = head_from(
-            manifest.method, manifest.projection, safetensors.load(data), channels, region.width * region.height
+            manifest.method,
+            manifest.projection,
+            safetensors.load(data),
+            channels,
+            region.width * region.height,
+            manifest.shrink,
         )
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise ModelError(f"{folder / manifest.tensors_file} is damaged: {error}") from error

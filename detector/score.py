@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,7 +16,14 @@ small parts: one odd patch is noise, a cluster is a defect."""
 
 _LOGIT = math.log(0.9 / 0.1)
 
-DEFINITION = "maximum of the patch-distance map after a Gaussian of sigma 1 patch"
+POWER = 4
+"""By which distances of the two scales are combined: 1 adds them, which costs small parts; without end takes the larger
+one, which costs textures."""
+
+DEFINITION = (
+    "maximum of the patch-distance map after a Gaussian of sigma 1 patch, scales combined as the fourth root of the "
+    "sum of fourth powers; plus the maximum of what drawn defects say, at most the distance there"
+)
 
 
 @dataclass(frozen=True)
@@ -30,11 +38,51 @@ class Detection:
     anomaly_map: NDArray[np.float32]
 
 
-def to_detection(distances: NDArray[np.float32]) -> Detection:
-    """Smooth a map of patch distances (h×w float32) and take its maximum."""
-    smoothed = cv2.GaussianBlur(distances, (0, 0), SMOOTHING_SIGMA, borderType=cv2.BORDER_REFLECT_101)
-    anomaly_map = np.asarray(smoothed, np.float32)
-    return Detection(float(anomaly_map.max()), anomaly_map)
+class PatchMaps(NamedTuple):
+    """What a model finds in one frame, patch by patch, float32.
+
+    ``distances``: h×w, how far from normal. ``coarse``: the same at the coarse scale, on a grid of its own, if there is
+    one. ``drawn``: h×w, what the score may rise by where it is above 0
+    (:class:`detector.heads.DrawnDefects`), if the model learned from drawn defects.
+    """
+
+    distances: NDArray[np.float32]
+    coarse: NDArray[np.float32] | None = None
+    drawn: NDArray[np.float32] | None = None
+
+    def times(self, ratio: NDArray[np.float32]) -> PatchMaps:
+        """All of it in other units."""
+        return PatchMaps(*(None if found is None else found * ratio for found in self))  # type: ignore[arg-type]
+
+
+def to_detection(
+    distances: NDArray[np.float32],
+    coarse: NDArray[np.float32] | None = None,
+    drawn: NDArray[np.float32] | None = None,
+) -> Detection:
+    """From :class:`PatchMaps` to an image score: smooth, combine the scales, take the maximum, add what drawn defects
+    say. Where they raised the score, they raised the map: its largest value is the image score."""
+    together = smoothed(distances)
+    if coarse is not None:
+        height, width = together.shape
+        enlarged = cv2.resize(smoothed(coarse), (width, height), interpolation=cv2.INTER_LINEAR)
+        together = np.asarray((together**POWER + enlarged**POWER) ** np.float32(1 / POWER), np.float32)
+    score = together.max()
+    if drawn is None:
+        return Detection(float(score), together)
+    # No more than the distance, so that a patch which is in the memory bank adds nothing: it was said to be good.
+    added = np.clip(smoothed(drawn), 0, together)
+    most = added.max()
+    if most <= 0:
+        return Detection(float(score), together)
+    raised = score + most
+    surest = np.where(added == most, together, -np.inf).max()
+    return Detection(float(raised), np.minimum(together + added * ((raised - surest) / most), raised))
+
+
+def smoothed(patches: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A map (h×w float32) after the Gaussian."""
+    return np.asarray(cv2.GaussianBlur(patches, (0, 0), SMOOTHING_SIGMA, borderType=cv2.BORDER_REFLECT_101), np.float32)
 
 
 def display_score(raw_score: float, threshold: float, typical: float = math.nan) -> float:

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from detector.errors import ModelError
 from detector.files import write_atomically
-from detector.heads import Head
+from detector.heads import Head, MemoryBanks
 from detector.images import BGRImage
 from detector.input_size import InputSize
 from detector.light import LightGated
 from detector.runtimes import PRECISION_HINTS, whole_graph
-from detector.score import SMOOTHING_SIGMA, Detection
+from detector.score import POWER, SMOOTHING_SIGMA, Detection
 from detector.taught_model import TaughtModel
 
 GRAPH, FACTS, README = "model.xml", "model.json", "README.md"
@@ -134,23 +134,52 @@ def _graph(model: TaughtModel) -> Any:
 
     head = single_head(model)
     graph = whole_graph(model.backbone, model.input_size, head, model.manifest.precision)
-    smoothed = graph.outputs[0].get_node().input_value(0).get_node()
-    # Multiplied and added, not convolved: OpenVINO may compute up to the last convolution or product in bfloat16, and
-    # the search before this must not be.
-    for axis in (0, 1):
-        places, shares = smoothing(smoothed.get_output_shape(0)[axis])
-        gathered = ops.gather(smoothed, ops.constant(places), ops.constant(np.int64(axis)))
-        weighted = ops.multiply(gathered, ops.constant(shares.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))))
-        smoothed = ops.reduce_sum(weighted, ops.constant(np.array([axis])), False)
-    score = ops.reduce_max(smoothed, ops.constant(np.array([0, 1])), False)
+    maps = iter([_smoothed(output.get_node().input_value(0).get_node()) for output in graph.outputs])
+    together = next(maps)
+    if isinstance(head, MemoryBanks) and head.coarse is not None:
+        grid = ops.constant(np.array(together.get_output_shape(0)))
+        enlarged = ops.interpolate(next(maps), grid, "linear", "sizes", axes=ops.constant(np.array([0, 1])))
+        power = ops.constant(np.float32(POWER))
+        summed = ops.add(ops.power(together, power), ops.power(enlarged, power))
+        together = ops.power(summed, ops.constant(np.float32(1 / POWER)))
+    score = _largest(together)
+    if isinstance(head, MemoryBanks) and head.drawn is not None:
+        nothing = ops.constant(np.float32(0))
+        added = ops.minimum(ops.maximum(next(maps), nothing), together)
+        most = _largest(added)
+        raised = ops.add(score, most)
+        surest = _largest(ops.select(ops.equal(added, most), together, ops.constant(np.float32(-np.inf))))
+        least = ops.maximum(most, ops.constant(np.finfo(np.float32).tiny))
+        steeper = ops.divide(ops.subtract(raised, surest), least)
+        together = ops.minimum(ops.add(together, ops.multiply(added, steeper)), raised)
+        score = raised
     results = []
-    for name, node in (("score", score), ("anomaly_map", smoothed)):
+    for name, node in (("score", score), ("anomaly_map", together)):
         result = ops.result(node)
         result.output(0).get_tensor().set_names({name})
         results.append(result)
     whole = ov.Model(results, graph.get_parameters(), "defectvision")
     whole.inputs[0].get_tensor().set_names({"frame"})
     return whole
+
+
+def _smoothed(patches: Any) -> Any:
+    """As :func:`detector.score.smoothed`. Multiplied and added, not convolved: OpenVINO may compute up to the last
+    convolution or product in bfloat16, and the search before this must not be."""
+    from detector.quiet_openvino import ops
+
+    for axis in (0, 1):
+        places, shares = smoothing(patches.get_output_shape(0)[axis])
+        gathered = ops.gather(patches, ops.constant(places), ops.constant(np.int64(axis)))
+        weighted = ops.multiply(gathered, ops.constant(shares.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))))
+        patches = ops.reduce_sum(weighted, ops.constant(np.array([axis])), False)
+    return patches
+
+
+def _largest(patches: Any) -> Any:
+    from detector.quiet_openvino import ops
+
+    return ops.reduce_max(patches, ops.constant(np.array([0, 1])), False)
 
 
 def _facts(model: TaughtModel) -> dict[str, Any]:

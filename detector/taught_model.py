@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from detector import anomalib, model_folder
 from detector.backbones import AnyBackbone, Features
 from detector.errors import ModelError
-from detector.heads import NearestNeighbour
+from detector.heads import MemoryBanks, Patches
 from detector.images import BGRImage
 from detector.input_size import InputSize
 from detector.light import AnyHead, LightGated, ordinary
@@ -21,6 +21,9 @@ from detector.model import Detector
 from detector.model_folder import Manifest
 from detector.runtimes import Distances, Runtime, distances_of, runtime
 from detector.score import Detection, to_detection
+
+Entries = Sequence[int] | NDArray[np.intp]
+"""Numbers of entries of a memory bank."""
 
 
 class TaughtModel:
@@ -45,7 +48,7 @@ class TaughtModel:
         self.hash, self.runtime = manifest.hash, engine.name
         self._backbone, self._engine = backbone, engine
         self._distances = distances or distances_of(engine, backbone, manifest.input_size, head)
-        self._features: Features | None = None
+        self._features: dict[int, Features] = {}
 
     @property
     def category(self) -> str:
@@ -82,48 +85,53 @@ class TaughtModel:
             ImageError: not such an array.
         """
         region = self.manifest.region
-        detection = to_detection(self._distances(region.to_input(frame, self.manifest.input_size)))
+        detection = to_detection(*self._distances(region.to_input(frame, self.manifest.input_size)))
         return Detection(detection.score, region.to_frame(detection.anomaly_map))
 
-    def patches(self, frame: BGRImage) -> NDArray[np.float32]:
-        """Projected patch features of a frame, N×D float32, row by row of the patch grid: what a memory bank holds
-        (that for the light which was taught).
+    def patches(self, frame: BGRImage) -> Patches:
+        """Projected patch features of a frame at each scale, row by row of the patch grid: what memory banks hold
+        (those for the light which was taught).
 
         Raises:
             ImageError: not a frame.
+            ModelError: the model has no memory bank.
         """
-        if self._features is None:
-            self._features = self._engine.features(self._backbone, self.manifest.input_size)
-        features = self._features(self.manifest.region.to_input(frame, self.manifest.input_size))
         head = ordinary(self.head)
-        return np.asarray((features - head.mean) @ head.projection, np.float32)
+        if not isinstance(head, MemoryBanks):
+            raise ModelError(f"a {self.manifest.method} model has no memory bank: use patchcore")
+        small = self.manifest.region.to_input(frame, self.manifest.input_size)
+        found = head.banks.none()
+        for shrink, scale in head.scales:
+            if shrink not in self._features:
+                self._features[shrink] = self._engine.features(self._backbone, self.manifest.input_size, shrink)
+            patches = np.asarray((self._features[shrink](small) - scale.mean) @ scale.projection, np.float32)
+            found = replace(found, fine=patches) if shrink == 1 else replace(found, coarse=patches)
+        return found
 
-    def remember(self, patches: NDArray[np.float32]) -> TaughtModel:
-        """A model whose memory bank holds these patches (K×D, from :meth:`patches`) too, at its end. Takes about a
+    def remember(self, patches: Patches) -> TaughtModel:
+        """A model whose memory banks hold these patches (of :meth:`patches`) too, at their ends. Takes about a
         millisecond: nothing is compiled again until some hundreds have been added.
 
         Raises:
-            ModelError: they do not fit, or the model has no memory bank, or two.
+            ModelError: they do not fit, or the model has no memory bank, or banks for two kinds of light.
         """
-        bank = self._bank()
-        if patches.ndim != 2 or patches.shape[1] != bank.shape[1] or not np.isfinite(patches).all():
-            raise ModelError(f"patches of this model are K×{bank.shape[1]} finite numbers, not {patches.shape}")
-        return self._with_bank(np.concatenate([bank, patches.astype(np.float32)]))
+        banks = self._banks()
+        for new, bank in ((patches.fine, banks.fine), (patches.coarse, banks.coarse)):
+            if new.ndim != 2 or new.shape[1] != bank.shape[1] or not np.isfinite(new).all():
+                raise ModelError(f"patches of this model are K×{bank.shape[1]} finite numbers, not {new.shape}")
+        if len(patches.coarse) and not len(banks.coarse):
+            raise ModelError("this model has no coarse scale, so it cannot remember patches of one")
+        return self._with_banks(banks + patches)
 
-    def forget(self, entries: Sequence[int] | NDArray[np.intp]) -> TaughtModel:
-        """A model whose memory bank lacks these entries.
+    def forget(self, fine: Entries = (), coarse: Entries = ()) -> TaughtModel:
+        """A model whose memory banks lack these entries.
 
         Raises:
-            ModelError: there are no such entries, none would be left, or the model has no memory bank, or
-                two.
+            ModelError: there are no such entries, none would be left, or the model has no memory bank, or banks for two
+                kinds of light.
         """
-        bank, chosen = self._bank(), np.asarray(entries, np.intp)
-        if chosen.size and not (chosen.min() >= 0 and chosen.max() < len(bank)):
-            raise ModelError(f"the memory bank has entries 0 to {len(bank) - 1}")
-        kept = np.delete(bank, chosen, 0)
-        if not len(kept):
-            raise ModelError("a memory bank cannot be empty")
-        return self._with_bank(kept)
+        banks = self._banks()
+        return self._with_banks(Patches(_without(banks.fine, fine), _without(banks.coarse, coarse)))
 
     def on(self, engine: Runtime) -> TaughtModel:
         """The same model, compiled for another runtime."""
@@ -137,22 +145,34 @@ class TaughtModel:
         """
         model_folder.write(Path(folder), self.manifest, self.head, self._backbone)
 
-    def _bank(self) -> NDArray[np.float32]:
+    def _banks(self) -> Patches:
         if isinstance(self.head, LightGated):
             raise ModelError(
                 "a model that is blind to light where it is new cannot remember or forget: teach without --light-blind"
             )
-        if not isinstance(self.head, NearestNeighbour):
+        if not isinstance(self.head, MemoryBanks):
             raise ModelError(f"a {self.manifest.method} model has no memory bank: use patchcore")
-        return self.head.memory_bank
+        return self.head.banks
 
-    def _with_bank(self, bank: NDArray[np.float32]) -> TaughtModel:
-        assert isinstance(self.head, NearestNeighbour)
-        head = dataclasses.replace(self.head, memory_bank=np.ascontiguousarray(bank))
+    def _with_banks(self, banks: Patches) -> TaughtModel:
+        assert isinstance(self.head, MemoryBanks)
+        head = self.head.with_banks(banks)
         manifest = msgspec.structs.replace(
-            self.manifest, coreset_size=len(bank), tensors_sha256=model_folder.tensors_sha256(head)
+            self.manifest, coreset_size=head.entries, tensors_sha256=model_folder.tensors_sha256(head)
         )
-        return TaughtModel(manifest, head, self._backbone, self._engine, self._distances.with_bank(head))
+        return TaughtModel(manifest, head, self._backbone, self._engine, self._distances.with_banks(head))
+
+
+def _without(bank: NDArray[np.float32], entries: Entries) -> NDArray[np.float32]:
+    chosen = np.asarray(entries, np.intp)
+    if not chosen.size:
+        return bank
+    if not (chosen.min() >= 0 and chosen.max() < len(bank)):
+        raise ModelError(f"the memory bank has entries 0 to {len(bank) - 1}")
+    kept = np.delete(bank, chosen, 0)
+    if not len(kept):
+        raise ModelError("a memory bank cannot be empty")
+    return kept
 
 
 def load(path: Path | str, *, runtime_name: str = "openvino", workers: int = 1) -> Detector:

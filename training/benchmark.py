@@ -12,11 +12,12 @@ import numpy as np
 
 from detector import Detector, TaughtModel, model_folder
 from detector.backbones import CHANNELS, load_backbone
-from detector.heads import NearestNeighbour, fitting_step
+from detector.heads import DrawnDefects, MemoryBanks, NearestNeighbour, fitting_step
 from detector.images import BGRImage
 from detector.input_size import square
 from detector.region import full
 from detector.runtimes import Runtime
+from detector.teaching import Preset, coarse_size
 from training.measure import interleaved_latencies
 
 ROUNDS = 60
@@ -95,19 +96,28 @@ def throughput(model: Detector, frame: BGRImage, at_once: int, *, seconds: float
     return Throughput(at_once, frames / elapsed, used / frames)
 
 
-def random_model(image_size: int, coreset_size: int, engine: Runtime) -> TaughtModel:
-    """A model of the packaged backbone with a memory bank of random numbers: searched as long as a real one, and its
+def random_model(preset: Preset, engine: Runtime) -> TaughtModel:
+    """A model of the packaged backbone with memory banks of random numbers: searched as long as a real one, and its
     scores mean nothing."""
     network = load_backbone()
-    bank = np.random.default_rng(0).normal(0, 1, (coreset_size, CHANNELS)).astype(np.float32)
-    head = NearestNeighbour(
-        np.zeros(CHANNELS, np.float32), np.eye(CHANNELS, dtype=np.float32), bank, fitting_step(bank)
+    random = np.random.default_rng(0)
+
+    def scale(size: int) -> NearestNeighbour:
+        bank = random.normal(0, 1, (size, CHANNELS)).astype(np.float32)
+        return NearestNeighbour(
+            np.zeros(CHANNELS, np.float32), np.eye(CHANNELS, dtype=np.float32), bank, fitting_step(bank)
+        )
+
+    coarse = scale(coarse_size(preset.coreset_size)) if preset.shrink > 1 else None
+    weights = random.normal(0, 0.01, CHANNELS).astype(np.float32)
+    head = MemoryBanks(
+        scale(preset.coreset_size), coarse, preset.shrink, DrawnDefects(weights, np.zeros(1, np.float32))
     )
     manifest = model_folder.describe(
         head,
         category="random numbers, for timing",
-        image_size=image_size,
-        region=full(square(image_size), network.grid_stride),
+        image_size=preset.image_size,
+        region=full(square(preset.image_size), network.grid_stride),
         precision="float32",
         network=network,
         projection="none",

@@ -47,9 +47,12 @@ def as_ir(graph: ov.Model) -> tuple[bytes, bytes]:
         return text + b"</net>\n", xml.with_suffix(".bin").read_bytes()
 
 
-def taps_of_frame(backbone: AnyBackbone, frame: ov.Node) -> list[ov.Node]:
-    """1×H×W×3 uint8 BGR → the outputs of its layers."""
+def taps_of_frame(backbone: AnyBackbone, frame: ov.Node, shrink: int = 1) -> list[ov.Node]:
+    """1×H×W×3 uint8 BGR, averaged down ``shrink`` times → the outputs of its layers."""
     pixels = ops.convert(frame, "f32")
+    if shrink > 1:
+        step = [shrink, shrink]
+        return _taps(backbone, ops.avg_pool(_planes(pixels), step, [0, 0], [0, 0], step, True))
     if isinstance(backbone, Backbone):
         # Planes come last: normalising them would have OpenVINO copy the picture once more.
         return _blocks(backbone, _planes(_normalised(pixels)))

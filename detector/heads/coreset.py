@@ -1,7 +1,7 @@
 """Greedy k-center coreset: the few patches that leave no normal patch far from the memory bank.
 
-Roth et al., Towards Total Recall in Industrial Anomaly Detection (CVPR 2022), algorithm 1; distances in a Gaussian
-random projection (Johnson and Lindenstrauss 1984).
+Roth et al., Towards Total Recall in Industrial Anomaly Detection (CVPR 2022), algorithm 1, by exact distances: the
+paper's random projection to a few dimensions is quicker, and costs accuracy on small parts and between seeds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-PROJECTED_CHANNELS = 64
 MAX_CANDIDATES = 50_000
 """Patches considered at the most: a seeded random choice of them when there are more."""
 
@@ -34,7 +33,7 @@ def greedy_coreset(
     Args:
         patches: N×C float32, standardised patch features.
         size: how many to choose; all are chosen when there are no more than that.
-        seed: of the projection, the candidates and the first choice.
+        seed: of the candidates and the first choice.
         progress: called with 0..1 now and then.
 
     Returns:
@@ -54,12 +53,7 @@ def _greedy(
         candidates = np.sort(random.choice(len(patches), MAX_CANDIDATES, replace=False))
     if len(candidates) <= size:
         return candidates
-    channels = patches.shape[1]
-    projected = patches[candidates]
-    if channels > PROJECTED_CHANNELS:
-        projection = random.standard_normal((channels, PROJECTED_CHANNELS), dtype=np.float32)
-        projected = projected @ (projection / np.float32(np.sqrt(PROJECTED_CHANNELS)))
-    points = _Points(projected)
+    points = _Points(patches[candidates])
     fresh = chosen = [int(random.integers(len(candidates)))]
     while len(chosen) < size:
         points.cover(fresh)

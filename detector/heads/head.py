@@ -87,33 +87,45 @@ class Gaussians:
     whitening: Array
 
 
-Head = NearestNeighbour | Gaussians
-METHODS: Mapping[str, type[Head]] = {"patchcore": NearestNeighbour, "padim": Gaussians}
-
-
-def tensors_of(head: Head) -> dict[str, Array]:
-    """Its arrays by name."""
-    return {name: np.ascontiguousarray(array) for name, array in vars(head).items()}
-
-
-def head_from(method: str, tensors: Mapping[str, NDArray[Any]], channels: int, places: int) -> Head:
-    """A head from arrays that may be damaged.
+def neighbour_from(tensors: Mapping[str, NDArray[Any]], prefix: str, channels: int) -> NearestNeighbour:
+    """One scale's memory bank from arrays that may be damaged, named after ``prefix``.
 
     Raises:
-        KeyError: no such method, or a tensor is missing.
+        KeyError: a tensor is missing.
         ValueError: shapes or types do not fit.
     """
-    head = METHODS[method](**{name: tensors[name] for name in METHODS[method].__dataclass_fields__})
+    scale = NearestNeighbour(**{name: tensors[prefix + name] for name in NearestNeighbour.__dataclass_fields__})
+    dimensions = scale.projection.shape[-1]
+    expected: dict[str, tuple[int, ...]] = {
+        "mean": (channels,),
+        "projection": (channels, dimensions),
+        "memory_bank": (max(1, len(scale.memory_bank)), dimensions),
+        "step": (1,),
+    }
+    for name, array in vars(scale).items():
+        check_tensor(prefix + name, array, expected[name])
+    if not scale.step[0] > 0:
+        raise ValueError("its quantisation step is not above 0")
+    return scale
+
+
+def gaussians_from(tensors: Mapping[str, NDArray[Any]], channels: int, places: int) -> Gaussians:
+    """From arrays that may be damaged.
+
+    Raises:
+        KeyError: a tensor is missing.
+        ValueError: shapes or types do not fit.
+    """
+    head = Gaussians(**{name: tensors[name] for name in Gaussians.__dataclass_fields__})
     dimensions = head.projection.shape[-1]
-    expected: dict[str, tuple[int, ...]] = {"mean": (channels,), "projection": (channels, dimensions)}
-    if isinstance(head, NearestNeighbour):
-        expected |= {"memory_bank": (max(1, len(head.memory_bank)), dimensions), "step": (1,)}
-    else:
-        expected |= {"centres": (places, dimensions), "whitening": (places, dimensions, dimensions)}
+    expected = {
+        "mean": (channels,),
+        "projection": (channels, dimensions),
+        "centres": (places, dimensions),
+        "whitening": (places, dimensions, dimensions),
+    }
     for name, array in vars(head).items():
         check_tensor(name, array, expected[name])
-    if isinstance(head, NearestNeighbour) and not head.step[0] > 0:
-        raise ValueError("its quantisation step is not above 0")
     return head
 
 

@@ -58,18 +58,21 @@ def tensors_of(head: AnyHead) -> dict[str, Array]:
     return heads.tensors_of(head.ordinary) | {_PREFIX + name: array for name, array in more.items()}
 
 
-def head_from(method: str, projection: str, tensors: Mapping[str, NDArray[Any]], channels: int, places: int) -> AnyHead:
+def head_from(
+    method: str, projection: str, tensors: Mapping[str, NDArray[Any]], channels: int, places: int, shrink: int
+) -> AnyHead:
     """What a manifest describes, from arrays that may be damaged.
 
     Raises:
         KeyError: no such method, or a tensor is missing.
         ValueError: shapes or types do not fit.
     """
-    head = heads.head_from(method, tensors, channels, places)
+    head = heads.head_from(method, tensors, channels, places, shrink)
     if not projection.endswith(IN_NEW_LIGHT):
         return head
     more = {name.removeprefix(_PREFIX): array for name, array in tensors.items() if name.startswith(_PREFIX)}
-    missing = [name for name in (*vars(head), "lights", "spread", "limit", "ratio") if name not in more]
+    own = [name for name in heads.tensors_of(head) if not name.startswith("drawn.")]
+    missing = [name for name in (*own, "lights", "spread", "limit", "ratio") if name not in more]
     if missing:
         raise KeyError(_PREFIX + missing[0])
     known = KnownLight(more["lights"], more["spread"], more["limit"])
@@ -79,4 +82,4 @@ def head_from(method: str, projection: str, tensors: Mapping[str, NDArray[Any]],
         heads.check_tensor(_PREFIX + name, more[name], (1,))
     if not all((more[name] > 0).all() for name in ("spread", "limit", "ratio")):
         raise ValueError("its lights make no sense: spread, limit and ratio must be above 0")
-    return LightGated(head, heads.head_from(method, more, channels, places), known, more["ratio"])
+    return LightGated(head, heads.head_from(method, more, channels, places, shrink), known, more["ratio"])

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.backbones import AnyBackbone
-from detector.heads import NearestNeighbour
+from detector.heads import MemoryBanks
 from detector.input_size import InputSize
 from detector.light import AnyHead, LightGated
 from detector.runtimes.runtime import Distances, Runtime
+from detector.score import PatchMaps
 
 
 def distances_of(engine: Runtime, backbone: AnyBackbone, size: InputSize, head: AnyHead) -> Distances:
@@ -24,10 +25,10 @@ class _Gated:
     def __init__(self, in_known: Distances, in_new: Distances, head: LightGated) -> None:
         self._in_known, self._in_new, self._head = in_known, in_new, head
 
-    def __call__(self, frame: NDArray[np.uint8], /) -> NDArray[np.float32]:
+    def __call__(self, frame: NDArray[np.uint8], /) -> PatchMaps:
         if self._head.known.is_new(frame):
-            return self._in_new(frame) * self._head.ratio
+            return self._in_new(frame).times(self._head.ratio)
         return self._in_known(frame)
 
-    def with_bank(self, head: NearestNeighbour) -> Distances:
-        raise TypeError("this model has two memory banks")
+    def with_banks(self, head: MemoryBanks) -> Distances:
+        raise TypeError("this model has memory banks for two kinds of light")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.backbones import AnyBackbone, Features, taps_of_frame
 from detector.errors import ModelError
-from detector.heads import DIRECTIONS, LEVELS, Gaussians, Head, NearestNeighbour, half_squares
+from detector.heads import DIRECTIONS, LEVELS, Gaussians, Head, MemoryBanks, NearestNeighbour, half_squares
 from detector.input_size import InputSize
 from detector.quiet_openvino import ops, ov
 from detector.runtimes.runtime import PRECISION_HINTS, Distances
+from detector.score import PatchMaps
 
 _ROOM = 512
 """Entries by which the room for a memory bank grows, and with which a frame is compared at once: their products stay in
@@ -44,12 +45,12 @@ class OpenVINORuntime:
             "NUM_STREAMS": str(workers),
         }
 
-    def features(self, backbone: AnyBackbone, size: InputSize) -> Features:
-        frame = _frame(size)
-        maps = [_to_grid(x, backbone, size) for x in _pooled(taps_of_frame(backbone, frame), backbone)]
+    def features(self, backbone: AnyBackbone, size: InputSize, shrink: int = 1) -> Features:
+        frame, seen = _frame(size), size.shrunk(shrink)
+        maps = [_to_grid(x, backbone, seen) for x in _pooled(taps_of_frame(backbone, frame, shrink), backbone)]
         rows = _rows(ops.concat(maps, 1))
         infer = _Infer(self._compile(ov.Model([rows], [frame], "features")))
-        return lambda picture: infer(picture)
+        return lambda picture: infer(picture)[0]
 
     def distances(self, backbone: AnyBackbone, size: InputSize, head: Head) -> Distances:
         if isinstance(head, Gaussians):
@@ -60,60 +61,61 @@ class OpenVINORuntime:
     def _compile(self, model: ov.Model) -> ov.CompiledModel:
         return self._core.compile_model(model, "CPU", self._configuration)
 
-    def _projected(self, backbone: AnyBackbone, size: InputSize, frame: ov.Node, head: Head) -> ov.Node:
-        """N×D. The projection of a coarse layer is made before it is enlarged: both are linear."""
-        mean, rows, start = None, -head.mean @ head.projection, 0
-        for x, layer in zip(_pooled(taps_of_frame(backbone, frame), backbone), backbone.layers, strict=True):
-            weight = head.projection[start : start + layer.channels].T[:, :, None, None]
-            x = ops.convolution(x, ops.constant(np.ascontiguousarray(weight)), [1, 1], [0, 0], [0, 0], [1, 1])
-            x = _to_grid(x, backbone, size)
-            mean = x if mean is None else ops.add(mean, x)
-            start += layer.channels
-        return _rows(ops.add(mean, ops.constant(rows.astype(np.float32).reshape(1, -1, 1, 1))))
-
     def _mahalanobis(self, backbone: AnyBackbone, size: InputSize, head: Gaussians) -> ov.Model:
         frame = _frame(size)
-        patches = self._projected(backbone, size, frame, head)
+        pooled = _pooled(taps_of_frame(backbone, frame), backbone)
+        patches = _projected(pooled, backbone, size, head.projection, -head.mean @ head.projection)
         deviation = ops.unsqueeze(ops.subtract(patches, ops.constant(head.centres)), _axis(1))
         white = ops.matmul(deviation, ops.constant(head.whitening), False, False)
         squared = ops.reduce_sum(ops.multiply(white, white), ops.constant(np.array([1, 2])), False)
         return ov.Model([_map(ops.sqrt(squared), backbone, size)], [frame], "distances")
 
-    def nearest(self, backbone: AnyBackbone, size: InputSize, head: NearestNeighbour, room: int) -> _Nearest:
-        """|p - b|² = |p|² - 2 (p·b - |b|²/2) in whole steps; the bank comes in as an input, so that it can change from
+    def nearest(self, backbone: AnyBackbone, size: InputSize, head: MemoryBanks, rooms: Sequence[int]) -> _Nearest:
+        """|p - b|² = |p|² - 2 (p·b - |b|²/2) in whole steps; the banks come in as inputs, so that they can change from
         frame to frame."""
         frame = _frame(size)
-        patches = _signature(self._projected(backbone, size, frame, head))
-        bank = ops.parameter([room, patches.get_output_shape(0)[1]], np.int8, name="bank")
-        halves = ops.parameter([room], np.float32, name="half_squares")
+        patches, drawn = _seen(backbone, size, head, frame)
+        banks = [
+            (
+                ops.parameter([room, one.get_output_shape(0)[1]], np.int8, name=f"bank_{number}"),
+                ops.parameter([room], np.float32, name=f"half_squares_{number}"),
+            )
+            for number, (one, room) in enumerate(zip(patches, rooms, strict=True))
+        ]
+        inputs = [node for pair in banks for node in pair]
         if self._precision != "bfloat16":
-            distances = _to_bank(patches, bank, halves, head, backbone, size, exact_int8())
-            return _Infer(self._compile(ov.Model([distances], [frame, bank, halves], "distances")))
+            distances = _to_banks(patches, banks, head, backbone, size, exact_int8())
+            return _Infer(self._compile(ov.Model([*distances, *drawn], [frame, *inputs], "distances")))
         # A graph of its own: as part of a bfloat16 one, its whole numbers would be rounded to 8 bits.
-        taken = ops.parameter([1, *patches.get_output_shape(0)], np.float32, name="patches")
-        rows = ops.squeeze(taken, _axis(0))
-        distances = _to_bank(rows, bank, halves, head, backbone, size, exact_int8())
-        signatures = _Infer(self._compile(ov.Model([patches], [frame], "signatures")))
+        taken = [ops.parameter([1, *one.get_output_shape(0)], np.float32) for one in patches]
+        rows = [ops.squeeze(one, _axis(0)) for one in taken]
+        distances = _to_banks(rows, banks, head, backbone, size, exact_int8())
+        signatures = _Infer(self._compile(ov.Model([*patches, *drawn], [frame], "signatures")))
         exact = self._configuration | {"INFERENCE_PRECISION_HINT": "f32"}
-        search = _Infer(self._core.compile_model(ov.Model([distances], [taken, bank, halves], "search"), "CPU", exact))
-        return lambda frame, bank, half_squares: search(signatures(frame), bank, half_squares)
+        search = ov.Model(distances, [*taken, *inputs], "search")
+        return _InTwoSteps(signatures, _Infer(self._core.compile_model(search, "CPU", exact)), len(patches))
 
     def whole(self, backbone: AnyBackbone, size: InputSize, head: Head) -> ov.Model:
-        """The same as a graph that takes nothing but the frame, not compiled: the memory bank is a constant in it."""
+        """The same as a graph that takes nothing but the frame, not compiled: the memory banks are constants in it."""
         if isinstance(head, Gaussians):
             return self._mahalanobis(backbone, size, head)
         frame = _frame(size)
         # Where it will run is not known here, and not every processor sums 8-bit products exactly. Those with bfloat16
         # do, and would round float32 to it. (As constants of 8 bits they would be multiplied with rounded patches.)
         int8 = self._precision == "bfloat16"
-        bank, halves = _with_room(head, _room(head))
-        constants = ops.constant(bank if int8 else bank.astype(np.float32)), ops.constant(halves)
-        patches = _signature(self._projected(backbone, size, frame, head))
-        return ov.Model([_to_bank(patches, *constants, head, backbone, size, int8)], [frame], "distances")
+        patches, drawn = _seen(backbone, size, head, frame)
+        banks = []
+        for _, scale in head.scales:
+            bank, halves = _with_room(scale, _room(scale))
+            banks.append((ops.constant(bank if int8 else bank.astype(np.float32)), ops.constant(halves)))
+        return ov.Model([*_to_banks(patches, banks, head, backbone, size, int8), *drawn], [frame], "distances")
 
 
-_Nearest = Callable[[NDArray[np.uint8], NDArray[np.int8], NDArray[np.float32]], NDArray[np.float32]]
-"""Frame, memory bank and half squares of it → distances."""
+class _Nearest(Protocol):
+    """Frame, and memory bank and half squares of it for each scale → distances at each scale, and what drawn defects
+    say."""
+
+    def __call__(self, frame: NDArray[Any], *banks: NDArray[Any]) -> list[NDArray[np.float32]]: ...
 
 
 class _Infer:
@@ -123,11 +125,27 @@ class _Infer:
         self.compiled = compiled
         self._requests = threading.local()
 
-    def __call__(self, frame: NDArray[Any], *others: NDArray[Any]) -> NDArray[np.float32]:
+    def __call__(self, frame: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[np.float32]]:
+        return self.infer(frame[None], *others)
+
+    def infer(self, *inputs: NDArray[Any]) -> list[NDArray[np.float32]]:
+        """All outputs, copied."""
         if not hasattr(self._requests, "own"):
             self._requests.own = self.compiled.create_infer_request()
-        outputs = self._requests.own.infer(dict(enumerate((frame[None], *others))), share_inputs=True)
-        return np.array(outputs[0], np.float32)
+        outputs = self._requests.own.infer(dict(enumerate(inputs)), share_inputs=True)
+        return [np.array(outputs[number], np.float32) for number in range(len(self.compiled.outputs))]
+
+
+class _InTwoSteps:
+    """The search apart from all before it."""
+
+    def __init__(self, signatures: _Infer, search: _Infer, scales: int) -> None:
+        self._signatures, self._search, self._scales = signatures, search, scales
+
+    def __call__(self, frame: NDArray[Any], *banks: NDArray[Any]) -> list[NDArray[np.float32]]:
+        found = self._signatures(frame)
+        patches, drawn = found[: self._scales], found[self._scales :]
+        return self._search.infer(*(one[None] for one in patches), *banks) + drawn
 
 
 class _Fixed:
@@ -136,66 +154,107 @@ class _Fixed:
     def __init__(self, infer: _Infer) -> None:
         self._infer = infer
 
-    def __call__(self, frame: NDArray[np.uint8], /) -> NDArray[np.float32]:
-        return self._infer(frame)
+    def __call__(self, frame: NDArray[np.uint8], /) -> PatchMaps:
+        return PatchMaps(self._infer(frame)[0])
 
-    def with_bank(self, head: NearestNeighbour) -> Distances:
+    def with_banks(self, head: MemoryBanks) -> Distances:
         raise TypeError("this model has no memory bank")
 
 
 class _Search:
-    """Distances to a memory bank, which has some room to grow before anything has to be compiled again."""
+    """Distances to memory banks, which have some room to grow before anything has to be compiled again."""
 
     def __init__(
         self,
         engine: OpenVINORuntime,
         backbone: AnyBackbone,
         size: InputSize,
-        head: NearestNeighbour,
-        shared: tuple[int, _Nearest] | None = None,
+        head: MemoryBanks,
+        shared: tuple[tuple[int, ...], _Nearest] | None = None,
     ) -> None:
         self._how = engine, backbone, size
-        if shared is None or shared[0] < len(head.memory_bank):
-            room = _room(head)
-            shared = room, engine.nearest(backbone, size, head, room)
-        self._room, self._infer = shared
-        self._bank, self._half_squares = _with_room(head, self._room)
+        needed = tuple(_room(scale) for _, scale in head.scales)
+        if shared is None or any(room < least for room, least in zip(shared[0], needed, strict=True)):
+            shared = needed, engine.nearest(backbone, size, head, needed)
+        self._rooms, self._infer = shared
+        self._banks = [
+            array
+            for room, (_, scale) in zip(self._rooms, head.scales, strict=True)
+            for array in _with_room(scale, room)
+        ]
+        self._has = head.coarse is not None, head.drawn is not None
 
-    def __call__(self, frame: NDArray[np.uint8], /) -> NDArray[np.float32]:
-        return self._infer(frame, self._bank, self._half_squares)
+    def __call__(self, frame: NDArray[np.uint8], /) -> PatchMaps:
+        found = iter(self._infer(frame, *self._banks))
+        return PatchMaps(next(found), *(next(found) if there else None for there in self._has))
 
-    def with_bank(self, head: NearestNeighbour) -> Distances:
-        return _Search(*self._how, head, (self._room, self._infer))
-
-
-def _room(head: NearestNeighbour) -> int:
-    return -(-len(head.memory_bank) // _ROOM) * _ROOM
+    def with_banks(self, head: MemoryBanks) -> Distances:
+        return _Search(*self._how, head, (self._rooms, self._infer))
 
 
-def _with_room(head: NearestNeighbour, room: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def _room(scale: NearestNeighbour) -> int:
+    return -(-len(scale.memory_bank) // _ROOM) * _ROOM
+
+
+def _with_room(scale: NearestNeighbour, room: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """The bank's signatures, room×128, and half their squares, room."""
-    signatures = head.signatures()
+    signatures = scale.signatures()
     bank = np.zeros((room, signatures.shape[1]), np.int8)
     halves = np.full(room, _NOWHERE, np.float32)
     bank[: len(signatures)], halves[: len(signatures)] = signatures, half_squares(signatures)
     return bank, halves
 
 
+def _seen(
+    backbone: AnyBackbone, size: InputSize, head: MemoryBanks, frame: ov.Node
+) -> tuple[list[ov.Node], list[ov.Node]]:
+    """A frame's patches at each scale as they are compared, and the map of what drawn defects say, if anything."""
+    patches, drawn = [], list[ov.Node]()
+    for shrink, scale in head.scales:
+        seen = size.shrunk(shrink)
+        pooled = _pooled(taps_of_frame(backbone, frame, shrink), backbone)
+        offset = -scale.mean @ scale.projection
+        patches.append(_signature(_projected(pooled, backbone, seen, scale.projection, offset)))
+        if shrink == 1 and head.drawn is not None:
+            says = _projected(pooled, backbone, seen, head.drawn.weights[:, None], head.drawn.offset)
+            drawn.append(_map(says, backbone, seen))
+    return patches, drawn
+
+
+def _projected(
+    pooled: list[ov.Node], backbone: AnyBackbone, size: InputSize, matrix: NDArray[Any], offset: NDArray[Any]
+) -> ov.Node:
+    """Patch features times a matrix (C×D) plus an offset (D), N×D. The product with a coarse layer is made before it is
+    enlarged: both are linear."""
+    together, start = None, 0
+    for x, layer in zip(pooled, backbone.layers, strict=True):
+        weight = matrix[start : start + layer.channels].T[:, :, None, None]
+        x = ops.convolution(x, ops.constant(np.ascontiguousarray(weight)), [1, 1], [0, 0], [0, 0], [1, 1])
+        x = _to_grid(x, backbone, size)
+        together = x if together is None else ops.add(together, x)
+        start += layer.channels
+    return _rows(ops.add(together, ops.constant(offset.astype(np.float32).reshape(1, -1, 1, 1))))
+
+
 def _frame(size: InputSize) -> ov.Node:
     return ops.parameter([1, *size, 3], np.uint8, name="frame")
 
 
-def _to_bank(
-    patches: ov.Node,
-    bank: ov.Node,
-    halves: ov.Node,
-    head: NearestNeighbour,
+def _to_banks(
+    patches: Sequence[ov.Node],
+    banks: Sequence[tuple[ov.Node, ov.Node]],
+    head: MemoryBanks,
     backbone: AnyBackbone,
     size: InputSize,
     int8: bool,
-) -> ov.Node:
-    squared = _squared_steps(patches, bank, halves, float(head.step[0]), int8)
-    return _map(ops.multiply(ops.sqrt(squared), ops.constant(head.step)), backbone, size)
+) -> list[ov.Node]:
+    """Maps of distances, one for each scale."""
+    maps = []
+    for one, (bank, halves), (shrink, scale) in zip(patches, banks, head.scales, strict=True):
+        squared = _squared_steps(one, bank, halves, float(scale.step[0]), int8)
+        distances = ops.multiply(ops.sqrt(squared), ops.constant(scale.step))
+        maps.append(_map(distances, backbone, size.shrunk(shrink)))
+    return maps
 
 
 def _axis(number: int) -> ov.Node:

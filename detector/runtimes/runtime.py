@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from detector.backbones import AnyBackbone, Features
 from detector.errors import ModelError
-from detector.heads import Head, NearestNeighbour
+from detector.heads import Head, MemoryBanks
 from detector.input_size import InputSize
+from detector.score import PatchMaps
 
 RUNTIMES = ("openvino", "torch")
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -25,13 +26,13 @@ PRECISION_HINTS: dict[str, str] = {"float32": "f32", "int8": "f32", "bfloat16": 
 class Distances(Protocol):
     """A compiled model. May be called from several threads at once."""
 
-    def __call__(self, frame: NDArray[np.uint8], /) -> NDArray[np.float32]:
-        """Height × width × 3 uint8 BGR, of the input's size, → h×w float32, how far each patch is from normal."""
+    def __call__(self, frame: NDArray[np.uint8], /) -> PatchMaps:
+        """Height × width × 3 uint8 BGR, of the input's size, → how far each patch is from normal."""
         ...
 
-    def with_bank(self, head: NearestNeighbour) -> Distances:
-        """The same with another memory bank, and the same projection: nothing is compiled while the bank fits into the
-        room it had."""
+    def with_banks(self, head: MemoryBanks) -> Distances:
+        """The same with other memory banks, and the same projections: nothing is compiled while the banks fit into the
+        room they had."""
         ...
 
 
@@ -40,13 +41,14 @@ class Runtime(Protocol):
 
     name: str
 
-    def features(self, backbone: AnyBackbone, size: InputSize) -> Features:
+    def features(self, backbone: AnyBackbone, size: InputSize, shrink: int = 1) -> Features:
         """Patch features: each layer averaged over its neighbourhood (locally aware pooling) and brought to the patch
-        grid, bilinearly where it is coarser; layers one after the other."""
+        grid, bilinearly where it is coarser; layers one after the other. Frames have the input's size and are averaged
+        down ``shrink`` times first."""
         ...
 
     def distances(self, backbone: AnyBackbone, size: InputSize, head: Head) -> Distances:
-        """How far each patch is from normal, by a :class:`NearestNeighbour` or :class:`Gaussians`."""
+        """How far each patch is from normal, by :class:`MemoryBanks` or :class:`Gaussians`."""
         ...
 
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from detector.backbones import MEAN, SCALE, AnyBackbone, Backbone, Convolution, Features, GraphBackbone
 from detector.errors import ModelError
-from detector.heads import DIRECTIONS, LEVELS, Gaussians, Head, NearestNeighbour, half_squares
+from detector.heads import DIRECTIONS, LEVELS, Gaussians, Head, MemoryBanks, NearestNeighbour, half_squares
 from detector.input_size import InputSize
 from detector.runtimes.runtime import Distances
+from detector.score import PatchMaps
 
 
 class TorchRuntime:
@@ -24,42 +25,65 @@ class TorchRuntime:
     def __init__(self, workers: int = 1) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    def features(self, backbone: AnyBackbone, size: InputSize) -> Features:
+    def features(self, backbone: AnyBackbone, size: InputSize, shrink: int = 1) -> Features:
         network = _PatchFeatures(backbone, size, self._device)
 
         def features(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
             with torch.inference_mode():
-                return np.asarray(network(frame).cpu().numpy(), np.float32)
+                return np.asarray(network(frame, shrink).cpu().numpy(), np.float32)
 
         return features
 
     def distances(self, backbone: AnyBackbone, size: InputSize, head: Head) -> Distances:
-        return _Distances(_PatchFeatures(backbone, size, self._device), head)
+        network = _PatchFeatures(backbone, size, self._device)
+        return _ToGaussians(network, head) if isinstance(head, Gaussians) else _ToBanks(network, head)
 
 
-class _Distances:
-    def __init__(self, network: _PatchFeatures, head: Head) -> None:
-        self._network, self._head = network, head
-        arrays = dict(vars(head))
-        if isinstance(head, NearestNeighbour):
-            signatures = head.signatures()
-            del arrays["memory_bank"]  # compared by its signatures
-            arrays |= {"signatures": signatures.astype(np.float32).T, "half_squares": half_squares(signatures)}
-        self._tensors = {name: network.tensor(array) for name, array in arrays.items()}
+class _ToGaussians:
+    def __init__(self, network: _PatchFeatures, head: Gaussians) -> None:
+        self._network = network
+        self._learned = {name: network.tensor(array) for name, array in vars(head).items()}
 
-    def __call__(self, frame: NDArray[np.uint8], /) -> NDArray[np.float32]:
-        learned = self._tensors
+    def __call__(self, frame: NDArray[np.uint8], /) -> PatchMaps:
+        learned = self._learned
         with torch.inference_mode():
             patches = (self._network(frame) - learned["mean"]) @ learned["projection"]
-            if isinstance(self._head, Gaussians):
-                deviation = (patches - learned["centres"])[:, None]
-                distances = (deviation @ learned["whitening"]).squeeze(1).norm(dim=1)
-            else:
-                distances = _nearest(patches, learned)
-            return np.asarray(distances.reshape(self._network.grid).cpu().numpy(), np.float32)
+            deviation = (patches - learned["centres"])[:, None]
+            distances = (deviation @ learned["whitening"]).squeeze(1).norm(dim=1)
+            return PatchMaps(self._network.map_of(distances))
 
-    def with_bank(self, head: NearestNeighbour) -> Distances:
-        return _Distances(self._network, head)
+    def with_banks(self, head: MemoryBanks) -> Distances:
+        raise TypeError("this model has no memory bank")
+
+
+class _ToBanks:
+    def __init__(self, network: _PatchFeatures, head: MemoryBanks) -> None:
+        self._network = network
+        self._scales = [(shrink, _searched(network, scale)) for shrink, scale in head.scales]
+        self._drawn = head.drawn and {name: network.tensor(array) for name, array in vars(head.drawn).items()}
+
+    def __call__(self, frame: NDArray[np.uint8], /) -> PatchMaps:
+        network, maps, drawn = self._network, [], None
+        with torch.inference_mode():
+            for shrink, learned in self._scales:
+                features = network(frame, shrink)
+                maps.append(
+                    network.map_of(_nearest((features - learned["mean"]) @ learned["projection"], learned), shrink)
+                )
+                if shrink == 1 and self._drawn:
+                    drawn = network.map_of(features @ self._drawn["weights"] + self._drawn["offset"])
+        return PatchMaps(maps[0], maps[1] if len(maps) > 1 else None, drawn)
+
+    def with_banks(self, head: MemoryBanks) -> Distances:
+        return _ToBanks(self._network, head)
+
+
+def _searched(network: _PatchFeatures, scale: NearestNeighbour) -> dict[str, torch.Tensor]:
+    """What a scale learned, its memory bank as signatures."""
+    signatures = scale.signatures()
+    arrays = {name: array for name, array in vars(scale).items() if name != "memory_bank"}
+    arrays |= {"signatures": signatures.astype(np.float32).T, "half_squares": half_squares(signatures)}
+    return {name: network.tensor(array) for name, array in arrays.items()}
 
 
 def _nearest(patches: torch.Tensor, learned: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -75,23 +99,31 @@ class _PatchFeatures:
     """Frame to N×C patch features."""
 
     def __init__(self, backbone: AnyBackbone, size: InputSize, device: torch.device) -> None:
-        self._backbone, self._device = backbone, device
-        self.grid = size.grid(backbone.grid_stride)
+        self._backbone, self._size, self._device = backbone, size, device
         self._taps = _LiteTaps(backbone, device) if isinstance(backbone, Backbone) else _timm_taps(backbone, device)
 
     def tensor(self, array: NDArray[np.float32]) -> torch.Tensor:
         return torch.from_numpy(np.array(array)).to(self._device)
 
-    def __call__(self, frame: NDArray[np.uint8]) -> torch.Tensor:
+    def map_of(self, patches: torch.Tensor, shrink: int = 1) -> NDArray[np.float32]:
+        """N numbers → h×w."""
+        return np.asarray(patches.reshape(self._grid(shrink)).cpu().numpy(), np.float32)
+
+    def _grid(self, shrink: int) -> tuple[int, int]:
+        return self._size.shrunk(shrink).grid(self._backbone.grid_stride)
+
+    def __call__(self, frame: NDArray[np.uint8], shrink: int = 1) -> torch.Tensor:
         x = torch.tensor(np.ascontiguousarray(frame), device=self._device).permute(2, 0, 1)[None].float()
-        maps = []
+        if shrink > 1:
+            x = F.avg_pool2d(x, shrink)
+        grid, maps = self._grid(shrink), []
         for y, layer in zip(self._taps(x), self._backbone.layers, strict=True):
             if layer.stride < self._backbone.grid_stride:
                 y = F.avg_pool2d(y, self._backbone.grid_stride // layer.stride)
             if layer.neighbourhood > 1:
                 y = F.avg_pool2d(y, layer.neighbourhood, 1, layer.neighbourhood // 2)
-            if y.shape[2:] != self.grid:
-                y = F.interpolate(y, self.grid, mode="bilinear", align_corners=False)
+            if y.shape[2:] != grid:
+                y = F.interpolate(y, grid, mode="bilinear", align_corners=False)
             maps.append(y)
         return torch.cat(maps, 1)[0].flatten(1).T
 

@@ -20,16 +20,16 @@ from safetensors.numpy import save
 
 from detector import ModelError, files, model_folder
 from detector.backbones.efficientnet_lite import CHANNELS, Backbone, load_backbone
-from detector.heads.head import NearestNeighbour, fitting_step
+from detector.heads import DrawnDefects, MemoryBanks, NearestNeighbour, fitting_step
 from detector.input_size import square
 from detector.model_folder import MANIFEST, Manifest
 from detector.region import full
 
 
-def learned(seed: int = 0, patches: int = 20) -> tuple[Manifest, NearestNeighbour, Backbone]:
+def learned(seed: int = 0, patches: int = 20) -> tuple[Manifest, MemoryBanks, Backbone]:
     random = np.random.default_rng(seed)
     bank = random.normal(size=(patches, CHANNELS)).astype(np.float32)
-    head = NearestNeighbour(bank.mean(0), np.eye(CHANNELS, dtype=np.float32), bank, fitting_step(bank))
+    head = MemoryBanks(NearestNeighbour(bank.mean(0), np.eye(CHANNELS, dtype=np.float32), bank, fitting_step(bank)))
     network = load_backbone()
     manifest = model_folder.describe(
         head,
@@ -67,10 +67,10 @@ def bank_file(folder: Path) -> Path:
 
 def assert_holds(folder: Path, seed: int) -> None:
     manifest, head, _ = model_folder.read(folder)
-    assert isinstance(head, NearestNeighbour)
+    assert isinstance(head, MemoryBanks)
     expected, arrays, _ = learned(seed)
     assert manifest.hash == expected.hash
-    assert np.array_equal(head.memory_bank, arrays.memory_bank)
+    assert np.array_equal(head.fine.memory_bank, arrays.fine.memory_bank)
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -79,8 +79,62 @@ def test_round_trip(tmp_path: Path) -> None:
     read, arrays, _ = model_folder.read(tmp_path / "deep" / "er" / "bottle")
     assert read == manifest and read.hash == manifest.hash
     for name in ("memory_bank", "mean", "projection"):
-        assert np.array_equal(getattr(arrays, name), getattr(head, name))
-        assert getattr(arrays, name).dtype == np.float32
+        assert isinstance(arrays, MemoryBanks)
+        assert np.array_equal(getattr(arrays.fine, name), getattr(head.fine, name))
+        assert getattr(arrays.fine, name).dtype == np.float32
+
+
+def scale(seed: int) -> NearestNeighbour:
+    bank = np.random.default_rng(seed).normal(size=(20, CHANNELS)).astype(np.float32)
+    return NearestNeighbour(bank.mean(0), np.eye(CHANNELS, dtype=np.float32), bank, fitting_step(bank))
+
+
+def described(head: MemoryBanks) -> Manifest:
+    manifest, _, network = learned()
+    return model_folder.describe(
+        head,
+        category="bottle",
+        image_size=128,
+        region=manifest.region,
+        precision="float32",
+        network=network,
+        projection="standardised",
+        seed=0,
+        n_images=12,
+        held_out_scores=[1.5, 1.75, 2.0],
+        threshold=2.5,
+        fingerprint="f" * 64,
+    )
+
+
+def test_both_scales_and_what_drawn_defects_taught_come_back(tmp_path: Path) -> None:
+    drawn = DrawnDefects(np.linspace(-1, 1, CHANNELS, dtype=np.float32), np.array([-0.5], np.float32))
+    head = MemoryBanks(scale(1), scale(2), 2, drawn)
+    model_folder.write(tmp_path / "model", described(head), head, load_backbone())
+    manifest, read, _ = model_folder.read(tmp_path / "model")
+    assert isinstance(read, MemoryBanks) and read.coarse is not None and read.drawn is not None
+    assert (manifest.shrink, read.shrink, manifest.coreset_size) == (2, 2, 40)
+    assert np.array_equal(read.coarse.memory_bank, scale(2).memory_bank)
+    assert np.array_equal(read.drawn.weights, drawn.weights) and read.drawn.offset == drawn.offset
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (MemoryBanks(scale(1), None, 2), "'coarse.mean'"),
+        (MemoryBanks(scale(1), scale(2), 7), "make no sense"),
+        (MemoryBanks(scale(1), drawn=DrawnDefects(np.zeros(3, np.float32), np.zeros(1, np.float32))), "drawn.weights"),
+        (
+            MemoryBanks(scale(1), drawn=DrawnDefects(np.full(CHANNELS, np.nan, np.float32), np.zeros(1, np.float32))),
+            "drawn.weights",
+        ),
+    ],
+    ids=["no coarse scale", "shrink", "shape", "nan"],
+)
+def test_scales_that_cannot_be_are_one_sentence(head: MemoryBanks, message: str, tmp_path: Path) -> None:
+    model_folder.write(tmp_path / "model", described(head), head, load_backbone())
+    with pytest.raises(ModelError, match=message):
+        model_folder.read(tmp_path / "model")
 
 
 def test_what_older_folders_lack_changes_neither_their_hash_nor_their_validity(folder: Path) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import detector
 from detector.near_copies import groups, look_of
-from detector.teaching import _folds
+from detector.teaching.folds import folds_of
 
 SIDE = 128
 
@@ -101,7 +101,7 @@ def test_copies_do_not_make_a_threshold_that_rejects_good_parts(learned: list[Pi
 def test_folds_without_copies_are_those_of_chance_alone() -> None:
     kept = list(range(25))
     order = np.random.default_rng(0).permutation(25).tolist()
-    found = _folds([{number} for number in kept], kept, 25, 0.2, np.random.default_rng(0))
+    found = folds_of([{number} for number in kept], kept, 25, 0.2, np.random.default_rng(0))
     expected = [set(order[start : start + 5]) for start in range(0, 25, 5)]
     assert [fold.scored for fold in found] == [fold.without for fold in found] == expected
 
@@ -112,7 +112,7 @@ def test_folds_are_sound(parts: list[int], unkept: int, holdout: float) -> None:
     total = len(parts) + unkept
     copies = [{number for number, one in enumerate(parts) if one == of} for of in dict.fromkeys(parts)]
     copies = [part for one in copies for part in ([one] if 2 * len(one) <= total else [{number} for number in one])]
-    folds = _folds(copies, range(len(parts)), total, holdout, np.random.default_rng(1))
+    folds = folds_of(copies, range(len(parts)), total, holdout, np.random.default_rng(1))
     for fold in folds:
         assert fold.scored and fold.scored <= fold.without
         assert all(group <= fold.without or not group & fold.without for group in copies)

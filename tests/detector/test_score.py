@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from detector.score import display_score, heat, overlay, to_detection
 
@@ -72,3 +73,51 @@ def test_an_overlay_leaves_what_is_cold_untouched() -> None:
     assert (painted[:, 70:] != frame[:, 70:]).any(2).mean() > 0.99
     red = painted[:, 70:].astype(int).mean((0, 1))
     assert red[2] > red[0] and red[2] > red[1]
+
+
+def bump(at: tuple[int, int], height: float, side: int = 20) -> NDArray[np.float32]:
+    patches = np.zeros((side, side), np.float32)
+    patches[at[0] - 1 : at[0] + 2, at[1] - 1 : at[1] + 2] = height
+    return patches
+
+
+def test_scales_agree_or_the_larger_one_counts() -> None:
+    fine = np.full((20, 20), 4, np.float32)
+    alone = to_detection(fine).score
+    assert to_detection(fine, np.full((10, 10), 1, np.float32)).score == pytest.approx(alone, rel=1e-2)
+    assert to_detection(fine, np.full((10, 10), 4, np.float32)).score == pytest.approx(2**0.25 * alone)
+    assert to_detection(fine, np.full((10, 10), 8, np.float32)).score > 8
+
+
+def test_a_coarse_find_lies_where_it_is_in_the_frame() -> None:
+    detection = to_detection(np.ones((20, 20), np.float32), bump((7, 2), 9, side=10))
+    row, column = np.unravel_index(int(detection.anomaly_map.argmax()), (20, 20))
+    assert row in (14, 15) and column in (4, 5)
+
+
+def test_drawn_defects_add_to_the_score_and_show_where() -> None:
+    distances = np.full((20, 20), 5, np.float32)
+    detection = to_detection(distances, None, bump((4, 13), 3) - 1)
+    assert 5 < detection.score <= 8
+    assert detection.anomaly_map.max() == pytest.approx(detection.score)
+    assert np.unravel_index(int(detection.anomaly_map.argmax()), (20, 20)) == (4, 13)
+    assert detection.anomaly_map[15, 3] == pytest.approx(5)
+
+
+def test_drawn_defects_never_take_away() -> None:
+    distances = bump((10, 10), 6) + 1
+    assert to_detection(distances, None, np.full((20, 20), -9, np.float32)).score == to_detection(distances).score
+
+
+def test_drawn_defects_add_nothing_where_the_memory_bank_knows_the_patch() -> None:
+    """Or nothing could be forgiven."""
+    assert to_detection(np.zeros((20, 20), np.float32), None, bump((4, 13), 50)).score == 0
+
+
+@given(st.integers(0, 1000))
+def test_the_maps_largest_value_is_the_score(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    maps = [random.gamma(2, 2, (side, side)).astype(np.float32) for side in (16, 8)]
+    detection = to_detection(*maps, random.normal(0, 3, (16, 16)).astype(np.float32))
+    assert detection.score >= to_detection(*maps).score
+    assert detection.anomaly_map.max() == pytest.approx(detection.score, rel=1e-5)

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 import detector
-from detector import region, teaching
+from detector import region
+from detector.teaching import teach
 from tests.detector.parts import draw_part
 
 Picture = NDArray[np.uint8]
@@ -51,7 +52,7 @@ def test_pictures_of_a_sequence_are_held_one_at_a_time() -> None:
 
 def test_of_an_iterator_no_more_are_held_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = Loaded(12)
-    monkeypatch.setattr(teaching, "SAMPLE_BYTES", 3 * 160 * 160 * 3)
+    monkeypatch.setattr(teach, "SAMPLE_BYTES", 3 * 160 * 160 * 3)
 
     def drawn() -> Iterator[Picture]:
         for number in range(12):

@@ -14,6 +14,7 @@ from detector import Detection
 from detector.images import BGRImage
 from detector.input_size import square
 from detector.runtimes.runtime import runtime
+from detector.teaching import Preset
 from training import benchmark
 from training.commands import benchmark as command
 
@@ -29,7 +30,7 @@ def run(*arguments: object) -> int:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    benchmark.random_model(64, 50, runtime("openvino")).save(tmp_path / "model")
+    benchmark.random_model(Preset(64, 50, 2), runtime("openvino")).save(tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -100,6 +101,6 @@ def test_a_model_that_fails_is_an_error() -> None:
 
 
 def test_a_random_model_is_a_model() -> None:
-    model = benchmark.random_model(64, 50, runtime("openvino"))
-    assert model.head.memory_bank.shape[0] == 50  # type: ignore[union-attr]
+    model = benchmark.random_model(Preset(64, 50, 2), runtime("openvino"))
+    assert model.head.entries == 50 + 33  # type: ignore[union-attr]
     assert model.detect(benchmark.draw(100, 80)).score > 0

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import detector
-from detector import Detection, self_contained, teaching
+from detector import Detection, self_contained
 from detector.backbones.efficientnet_lite import AnyBackbone, GraphBackbone
 from detector.backbones.openvino_graph import as_ir, backbone_graph
 from detector.input_size import square
 from detector.self_contained import Written
-from detector.teaching import FitOptions
+from detector.teaching import FitOptions, teach
 from tests.training.commands.test_commands import run
 from tests.training.conftest import draw_part, write_picture
 from training import export as export_module
@@ -54,7 +54,7 @@ def blind_to_defects(monkeypatch: pytest.MonkeyPatch) -> None:
         xml, weights = as_ir(graph)
         return GraphBackbone("blind, int8", "0" * 64, backbone.layers, xml, weights, 8, 16)
 
-    monkeypatch.setattr(teaching, "quantise", quantise)
+    monkeypatch.setattr(teach, "quantise", quantise)
 
 
 def test_as_it_is(model: Path, parts: Path, tmp_path: Path, capsys: Any) -> None:

@@ -105,7 +105,7 @@ def _compiled(folders: list[Path], runtime_name: str) -> dict[str, Compiled]:
         return detector.load(folder, runtime_name=runtime_name, workers=workers)
 
     def with_random_bank(preset: Preset, workers: int) -> detector.Detector:
-        return benchmark.random_model(preset.image_size, preset.coreset_size, runtime(runtime_name, workers=workers))
+        return benchmark.random_model(preset, runtime(runtime_name, workers=workers))
 
     if folders:
         return {str(folder): partial(load, folder) for folder in folders}

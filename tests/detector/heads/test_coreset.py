@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from detector.heads import coreset
-from detector.heads.coreset import PROJECTED_CHANNELS, greedy_coreset
+from detector.heads.coreset import greedy_coreset
 
 
 def cloud(count: int, channels: int, seed: int = 0) -> NDArray[np.float32]:
@@ -36,7 +36,7 @@ def radius(points: NDArray[np.float32], chosen: NDArray[np.intp]) -> float:
 @settings(deadline=None, max_examples=60)
 @given(
     count=st.integers(2, 400),
-    channels=st.integers(2, PROJECTED_CHANNELS),
+    channels=st.integers(2, 64),
     share=st.floats(0, 1),
     seed=st.integers(0, 1000),
     farthest=st.sampled_from([1, 7, 64, 1024]),
@@ -69,17 +69,17 @@ def test_the_order_is_that_of_the_plain_algorithm_over_many_rounds() -> None:
 
 
 def test_covers_the_patches_better_than_a_random_choice() -> None:
-    points = cloud(2000, PROJECTED_CHANNELS)
+    points = cloud(2000, 64)
     random = np.random.default_rng(1).choice(2000, 100, replace=False)
     assert radius(points, greedy_coreset(points, 100)) < radius(points, random)
 
 
-def test_covers_patches_of_more_channels_than_the_projection() -> None:
+def test_covers_patches_of_many_channels() -> None:
     points = cloud(2000, 152)
     chosen = greedy_coreset(points, 200)
     random = np.random.default_rng(1).choice(2000, 200, replace=False)
     assert len(set(chosen)) == 200
-    assert radius(points, chosen) < 1.02 * radius(points, random)
+    assert radius(points, chosen) < radius(points, random)
 
 
 def test_the_same_seed_gives_the_same_choice() -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 from itertools import islice
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import detector
-from detector import ImageError, ModelError, teaching
+from detector import ImageError, ModelError
 from detector.backbones.efficientnet_lite import CHANNELS, Layer, load_backbone
-from detector.heads import patchcore
+from detector.heads import MemoryBanks, Patches, patchcore
 from detector.heads.head import NearestNeighbour
 from detector.heads.projection import learn_projection
 from detector.runtimes.runtime import runtime
-from detector.teaching import HELD_OUT_ENOUGH, HOLDOUT, MAX_FRAMES, MIN_IMAGES
+from detector.teaching import HELD_OUT_ENOUGH, HOLDOUT, folds, kept, teach
+from detector.teaching.kept import MAX_FRAMES, MIN_IMAGES
 from tests.detector.parts import draw_part, draw_parts
 from tests.running import DATA
 
@@ -49,7 +52,7 @@ def test_another_seed_or_another_picture_gives_another_model() -> None:
 def test_the_manifest_says_how_the_model_was_made(model: detector.TaughtModel) -> None:
     manifest = model.manifest
     assert (manifest.category, manifest.dataset_fingerprint) == ("disc", "drawn")
-    assert (manifest.image_size, manifest.coreset_size, manifest.n_images, manifest.seed) == (128, 200, 12, 0)
+    assert (manifest.image_size, manifest.coreset_size, manifest.n_images, manifest.seed) == (128, 200 + 133, 12, 0)
     assert len(manifest.held_out_scores) == 12
     assert model.threshold == detector.calibrate(manifest.held_out_scores).threshold
 
@@ -146,30 +149,33 @@ def test_sizes_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
 
 def test_a_bank_is_no_larger_than_the_patches_there_are() -> None:
     model = detector.fit(draw_parts(5), image_size=64, coreset_size=10_000)
-    assert model.manifest.coreset_size == 5 * 8 * 8
+    assert model.manifest.coreset_size == 5 * (8 * 8 + 4 * 4)
 
 
 def test_many_images_each_give_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(teaching, "MAX_PATCHES", 110)
+    monkeypatch.setattr(kept, "MAX_PATCHES", 110)
     model = detector.fit(draw_parts(10), image_size=64, coreset_size=10_000)
-    assert 80 <= model.manifest.coreset_size <= 110
+    assert isinstance(model.head, MemoryBanks) and model.head.coarse is not None
+    assert 80 <= len(model.head.fine.memory_bank) <= 110
+    assert 10 <= len(model.head.coarse.memory_bank) <= 110 // 4
 
 
 def test_wide_features_take_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(teaching, "MAX_NUMBERS", 110 * CHANNELS)
+    monkeypatch.setattr(kept, "MAX_NUMBERS", 110 * CHANNELS)
     model = detector.fit(draw_parts(10), image_size=64, coreset_size=10_000)
-    assert 80 <= model.manifest.coreset_size <= 110
+    assert isinstance(model.head, MemoryBanks)
+    assert 80 <= len(model.head.fine.memory_bank) <= 110
 
 
 def test_the_packaged_backbone_is_limited_by_patches_alone() -> None:
-    assert teaching.MAX_NUMBERS // CHANNELS > teaching.MAX_PATCHES
+    assert kept.MAX_NUMBERS // CHANNELS > kept.MAX_PATCHES
 
 
 def folds_of_different(
     kept: Sequence[int], count: int, holdout: float, random: np.random.Generator
-) -> list[teaching._Fold]:
+) -> list[folds.Fold]:
     """The folds of images of which none is a near-copy of another."""
-    return teaching._folds([{number} for number in kept], kept, count, holdout, random)
+    return folds.folds_of([{number} for number in kept], kept, count, holdout, random)
 
 
 @given(count=st.integers(MIN_IMAGES, 400), holdout=st.floats(0.001, 0.999), seed=st.integers(0, 100))
@@ -194,23 +200,24 @@ def test_no_held_out_image_was_in_the_bank_that_scores_it(monkeypatch: pytest.Mo
         banks.append(learn(*arguments))
         return banks[-1]
 
-    folds: list[set[int]] = []
-    divide = teaching._folds
+    divided: list[set[int]] = []
+    divide = folds.folds_of
 
-    def seen(*arguments: Any) -> list[teaching._Fold]:
-        divided = divide(*arguments)
-        folds.extend(fold.without for fold in divided)
-        return divided
+    def seen(*arguments: Any) -> list[folds.Fold]:
+        made = divide(*arguments)
+        divided.extend(fold.without for fold in made)
+        return made
 
     monkeypatch.setattr(patchcore, "learn", spy)
-    monkeypatch.setattr(teaching, "_folds", seen)
+    monkeypatch.setattr(teach, "folds_of", seen)
     images = draw_parts(9)
     model = detector.fit(images, image_size=64, coreset_size=10_000, seed=3)
-    assert set().union(*folds) == set(range(9))
-    assert len(banks) == len(folds) + 1
-    for fold, bank in zip(folds, banks, strict=False):
-        assert len(bank.memory_bank) == (9 - len(fold)) * 64
-        scorer = detector.TaughtModel(model.manifest, bank, load_backbone(), runtime("openvino"))
+    assert set().union(*divided) == set(range(9))
+    assert len(banks) == 2 * (len(divided) + 1)
+    for fold, fine, coarse in zip(divided, banks[::2], banks[1::2], strict=False):
+        assert (len(fine.memory_bank), len(coarse.memory_bank)) == ((9 - len(fold)) * 64, (9 - len(fold)) * 16)
+        head = MemoryBanks(fine, coarse, 2)
+        scorer = detector.TaughtModel(model.manifest, head, load_backbone(), runtime("openvino"))
         inside = [scorer.detect(image).score for number, image in enumerate(images) if number not in fold]
         outside = [scorer.detect(images[number]).score for number in fold]
         assert max(inside) < 0.2 < min(outside)
@@ -231,8 +238,8 @@ def test_features_are_standardised_per_channel_and_layers_weighted() -> None:
 
 
 def test_the_first_dimensions_of_the_bank_hold_most(model: detector.TaughtModel) -> None:
-    assert isinstance(model.head, NearestNeighbour)
-    lengths = (model.head.memory_bank**2).sum(0)
+    assert isinstance(model.head, MemoryBanks)
+    lengths = (model.head.fine.memory_bank**2).sum(0)
     assert np.all(np.diff(lengths) <= 1e-3 * lengths[0])
 
 
@@ -243,14 +250,14 @@ def test_patches_are_remembered_and_forgotten(model: detector.TaughtModel) -> No
     assert before.score > model.threshold
     taught = model.remember(model.patches(defective))
     assert taught.detect(defective).score < model.threshold
-    assert taught.hash != model.hash and taught.manifest.coreset_size == 200 + 256
+    assert taught.hash != model.hash and taught.manifest.coreset_size == 200 + 133 + 256 + 64
     assert model.detect(defective).score == before.score, "the model it was made of is as it was"
-    back = taught.forget(range(200, 456))
+    back = taught.forget(range(200, 456), range(133, 197))
     assert back.hash == model.hash and back.detect(defective).score == before.score
 
 
 def test_a_bank_that_outgrows_its_room_is_compiled_anew(model: detector.TaughtModel) -> None:
-    patches = np.concatenate([model.patches(draw_part(number, defect=True)) for number in range(4)])
+    patches = reduce(add, [model.patches(draw_part(number, defect=True)) for number in range(4)])
     grown = model.remember(patches)
     assert grown.detect(draw_part(2, defect=True)).score < 0.2
 
@@ -258,7 +265,9 @@ def test_a_bank_that_outgrows_its_room_is_compiled_anew(model: detector.TaughtMo
 @pytest.mark.parametrize("wrong", [np.zeros((1, 3), np.float32), np.full((1, 176), np.nan, np.float32)])
 def test_patches_that_do_not_fit_are_refused(wrong: NDArray[np.float32], model: detector.TaughtModel) -> None:
     with pytest.raises(ModelError, match=r"patches of this model are K×\d+ finite numbers"):
-        model.remember(wrong)
+        model.remember(Patches(wrong, model.patches(draw_part(0)).coarse))
+    with pytest.raises(ModelError, match=r"patches of this model are K×\d+ finite numbers"):
+        model.remember(Patches(model.patches(draw_part(0)).fine, wrong))
 
 
 @pytest.mark.parametrize("entries", [[-1], [200], list(range(200))])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import detector
 from detector import ModelError
 from detector.backbones.efficientnet_lite import CHANNELS, load_backbone
-from detector.heads.head import DIRECTIONS, LEVELS, Gaussians, NearestNeighbour, fitting_step
+from detector.heads import DIRECTIONS, LEVELS, DrawnDefects, Gaussians, MemoryBanks, NearestNeighbour, fitting_step
 from detector.images import BGRImage
 from detector.input_size import InputSize, square
 from detector.runtimes import openvino_runtime
@@ -35,12 +35,22 @@ def engine(request: pytest.FixtureRequest) -> Runtime:
     return runtime(request.param, workers=2)
 
 
-def learned(seed: int = 0, dimensions: int = CHANNELS) -> NearestNeighbour:
+def scale(seed: int = 0, dimensions: int = CHANNELS) -> NearestNeighbour:
     random = np.random.default_rng(seed)
     bank = random.normal(0, 8, (300, dimensions)).astype(np.float32)
     projection = (np.eye(CHANNELS, dimensions) / random.uniform(0.5, 2, (CHANNELS, 1))).astype(np.float32)
     mean = random.normal(0, 1, CHANNELS).astype(np.float32)
     return NearestNeighbour(mean, projection, bank, fitting_step(bank))
+
+
+def learned(seed: int = 0) -> MemoryBanks:
+    return MemoryBanks(scale(seed))
+
+
+def whole(seed: int = 0, shrink: int = 2) -> MemoryBanks:
+    """With all there may be."""
+    weights = np.random.default_rng(seed).normal(0, 0.1, CHANNELS).astype(np.float32)
+    return MemoryBanks(scale(seed), scale(seed + 1), shrink, DrawnDefects(weights, np.array([0.25], np.float32)))
 
 
 def projected(engine: Runtime, head: NearestNeighbour, frame: BGRImage) -> NDArray[np.float64]:
@@ -55,20 +65,21 @@ def nearest(patches: NDArray[np.float64], bank: NDArray[np.float64]) -> NDArray[
 def test_shapes(engine: Runtime) -> None:
     features = engine.features(load_backbone(), square(SIZE))(draw_part(0))
     assert features.shape == (16 * 16, CHANNELS) and features.dtype == np.float32
-    distances = engine.distances(load_backbone(), square(SIZE), learned())(draw_part(0))
+    distances, coarse, drawn = engine.distances(load_backbone(), square(SIZE), learned())(draw_part(0))
+    assert coarse is None and drawn is None
     assert distances.shape == (16, 16) and distances.dtype == np.float32
 
 
 @pytest.mark.parametrize("dimensions", [40, CHANNELS])
 def test_distances_are_those_of_rounded_signatures(engine: Runtime, dimensions: int) -> None:
-    head = learned(dimensions=dimensions)
+    head = scale(dimensions=dimensions)
     frame = draw_part(0, defect=True)
     patches = projected(engine, head, frame)
     if dimensions > DIRECTIONS + 1:
         patches = np.c_[patches[:, :DIRECTIONS], np.linalg.norm(patches[:, DIRECTIONS:], axis=1)]
     rounded = np.clip(np.rint(patches / head.step), -LEVELS, LEVELS)
     expected = nearest(rounded, head.signatures().astype(np.float64)) * head.step
-    distances = engine.distances(load_backbone(), square(SIZE), head)(frame).ravel()
+    distances = engine.distances(load_backbone(), square(SIZE), MemoryBanks(head))(frame).distances.ravel()
     assert distances == pytest.approx(expected, rel=FLIPPED)
     assert np.mean(np.abs(distances / expected - 1) < 1e-6) > 0.9, "rounding seldom decides"
 
@@ -77,29 +88,29 @@ def test_signatures_lose_little(engine: Runtime) -> None:
     """A bank as it is taught: most of its length lies in its first directions."""
     frames = [draw_part(number, width=SIZE, height=SIZE) for number in range(6)]
     model = detector.fit(frames, image_size=SIZE, coreset_size=500, inspect="full")
-    head = model.head
-    assert isinstance(head, NearestNeighbour)
+    assert isinstance(model.head, MemoryBanks)
+    head = model.head.fine
     for frame in (draw_part(9), draw_part(9, defect=True)):
         exact = nearest(projected(engine, head, frame), head.memory_bank.astype(np.float64))
-        distances = engine.distances(load_backbone(), square(SIZE), head)(frame).ravel()
+        distances = engine.distances(load_backbone(), square(SIZE), MemoryBanks(head))(frame).distances.ravel()
         far = exact > np.median(exact)
         assert np.mean(np.abs(distances / exact - 1)[far]) < 0.05
 
 
 def test_more_entries_than_are_compared_at_once(engine: Runtime) -> None:
     """The nearest may be in any part of the bank, and room that is not filled is never near."""
-    frame, head = draw_part(0), learned()
+    frame, head = draw_part(0), scale()
     far = np.full((1300, CHANNELS), 30, np.float32)
-    distances = engine.distances(load_backbone(), square(SIZE), head)
-    alone = distances(frame)
+    distances = engine.distances(load_backbone(), square(SIZE), MemoryBanks(head))
+    alone = distances(frame).distances
     for entries in (
         np.r_[far, head.memory_bank],
         np.r_[head.memory_bank, far],
         np.r_[far[:700], head.memory_bank, far],
     ):
-        with_more = dataclasses.replace(head, memory_bank=entries)
-        assert np.array_equal(engine.distances(load_backbone(), square(SIZE), with_more)(frame), alone)
-        assert np.array_equal(distances.with_bank(with_more)(frame), alone)
+        with_more = MemoryBanks(dataclasses.replace(head, memory_bank=entries))
+        assert np.array_equal(engine.distances(load_backbone(), square(SIZE), with_more)(frame).distances, alone)
+        assert np.array_equal(distances.with_banks(with_more)(frame).distances, alone)
 
 
 def test_without_8_bit_arithmetic_the_distances_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +119,7 @@ def test_without_8_bit_arithmetic_the_distances_are_the_same(monkeypatch: pytest
     found = []
     for exact in (True, False) if openvino_runtime.exact_int8() else (False, False):
         monkeypatch.setattr(openvino_runtime, "exact_int8", lambda exact=exact: exact)
-        found.append(engine.distances(load_backbone(), square(SIZE), learned())(frame))
+        found.append(engine.distances(load_backbone(), square(SIZE), learned())(frame).distances)
     assert np.array_equal(*found)
 
 
@@ -124,7 +135,7 @@ def test_mahalanobis_distances(engine: Runtime) -> None:
     patches = (engine.features(load_backbone(), square(SIZE))(frame) - head.mean) @ head.projection - head.centres
     precision = head.whitening @ head.whitening.transpose(0, 2, 1)
     expected = np.sqrt(np.einsum("nd,nde,ne->n", patches, precision, patches)).reshape(16, 16)
-    assert engine.distances(load_backbone(), square(SIZE), head)(frame) == pytest.approx(expected, rel=1e-3)
+    assert engine.distances(load_backbone(), square(SIZE), head)(frame).distances == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_frame_in_the_memory_bank_has_distance_0(engine: Runtime) -> None:
@@ -132,9 +143,9 @@ def test_a_frame_in_the_memory_bank_has_distance_0(engine: Runtime) -> None:
     mean, std = features.mean(0), features.std(0)
     bank = (features - mean) @ np.diag(1 / std)
     distances = engine.distances(
-        load_backbone(), square(SIZE), NearestNeighbour(mean, np.diag(1 / std), bank, fitting_step(bank))
+        load_backbone(), square(SIZE), MemoryBanks(NearestNeighbour(mean, np.diag(1 / std), bank, fitting_step(bank)))
     )
-    found = distances(draw_part(0))
+    found = distances(draw_part(0)).distances
     assert np.mean(found == 0) > 0.9 and found.max() < 0.3, "but for numbers that lie between two steps"
 
 
@@ -142,13 +153,35 @@ def test_openvino_and_torch_agree() -> None:
     pytest.importorskip("torch", reason="torch is an extra and not installed")
     engines = [runtime(name) for name in RUNTIMES]
     plan = load_backbone()
-    for size in (square(64), square(144), InputSize(208, 496), InputSize(640, 160)):
+    for size, shrink in ((square(64), 2), (square(144), 3), (InputSize(224, 512), 2), (InputSize(640, 160), 2)):
         frame = draw_part(1, defect=True, width=size.width, height=size.height)
-        one, other = (engine.features(plan, size)(frame) for engine in engines)
-        assert np.abs(one - other).max() < FEATURE_TOLERANCE
-        one, other = (engine.distances(plan, size, learned())(frame) for engine in engines)
-        assert one == pytest.approx(other, rel=FLIPPED)
-        assert np.mean(np.abs(one / other - 1) < 1e-6) > 0.9
+        for scale in (1, shrink):
+            one, other = (engine.features(plan, size, scale)(frame) for engine in engines)
+            assert np.abs(one - other).max() < FEATURE_TOLERANCE
+        ours, theirs = (engine.distances(plan, size, whole(shrink=shrink))(frame) for engine in engines)
+        for one, other in ((ours.distances, theirs.distances), (ours.coarse, theirs.coarse)):
+            assert one is not None and one == pytest.approx(other, rel=FLIPPED)
+            assert np.mean(np.abs(one / other - 1) < 1e-6) > 0.9
+        assert ours.drawn == pytest.approx(theirs.drawn, abs=1e-3)
+
+
+def test_the_coarse_scale_is_that_of_the_frame_averaged_down(engine: Runtime) -> None:
+    frame = np.repeat(np.repeat(draw_part(0, width=SIZE // 2, height=SIZE // 2), 2, 0), 2, 1)
+    small = draw_part(0, width=SIZE // 2, height=SIZE // 2)
+    head = whole()
+    assert head.coarse is not None
+    expected = engine.distances(load_backbone(), square(SIZE // 2), MemoryBanks(head.coarse))(small).distances
+    found = engine.distances(load_backbone(), square(SIZE), head)(frame).coarse
+    assert found is not None and found.shape == (8, 8)
+    assert found == pytest.approx(expected, rel=FLIPPED)
+
+
+def test_what_drawn_defects_say_is_linear_in_the_features(engine: Runtime) -> None:
+    head, frame = whole(), draw_part(3, defect=True)
+    assert head.drawn is not None
+    features = engine.features(load_backbone(), square(SIZE))(frame)
+    expected = (features @ head.drawn.weights + head.drawn.offset).reshape(16, 16)
+    assert engine.distances(load_backbone(), square(SIZE), head)(frame).drawn == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_model_scores_the_same_on_both(model: detector.TaughtModel) -> None:

@@ -1,0 +1,243 @@
+"""From normal images to a model, one image in memory at a time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, TypedDict
+
+import numpy as np
+
+from detector import model_folder, region
+from detector.backbones import AnyBackbone, load_backbone, quantise
+from detector.errors import ModelError
+from detector.heads import padim
+from detector.images import BGRImage
+from detector.light import (
+    IN_NEW_LIGHT,
+    AnyHead,
+    LightGated,
+    blind_ratio,
+    known_light,
+    light_blind_projection,
+    light_scatter,
+)
+from detector.runtimes import Precision, runtime
+from detector.taught_model import TaughtModel
+from detector.teaching.folds import folds_of
+from detector.teaching.kept import MAX_FRAMES, Kept
+from detector.teaching.learner import Learner
+from detector.teaching.lessons import draw_lessons
+from detector.thresholds import calibrate
+
+Method = Literal["patchcore", "padim"]
+PresetName = Literal["fast", "balanced", "fine"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes that fit together. ``image_size``: side in pixels of a square input; ``coreset_size``: patches in the
+    memory bank at the most; ``shrink``: what the coarse scale averages the input down by, 1 without a coarse scale."""
+
+    image_size: int
+    coreset_size: int
+    shrink: int
+
+
+PRESETS: dict[PresetName, Preset] = {
+    "fast": Preset(256, 1000, 1),
+    "balanced": Preset(320, 1500, 2),
+    "fine": Preset(480, 2000, 3),
+}
+DEFAULT_PRESET: PresetName = "balanced"
+_COARSE_SHARE = 2 / 3
+"""Patches in the coarse scale's memory bank for one in the fine one's: it has fewer to tell apart."""
+
+HOLDOUT = 0.2
+
+SAMPLE_BYTES = 300_000_000
+"""Of whole images from an iterator, held while their region is looked for: 60 of up to 1.6 megapixels, or the first
+five of 20."""
+
+Progress = Callable[[str, float], None]
+
+
+class FitOptions(TypedDict, total=False):
+    """What :func:`fit` may be told of how to learn."""
+
+    method: Method
+    preset: PresetName
+    image_size: int | None
+    coreset_size: int | None
+    inspect: region.Choice
+    light_blind: bool
+    backbone: AnyBackbone | None
+    precision: Precision
+    seed: int
+
+
+def fit(
+    images: Iterable[BGRImage],
+    *,
+    method: Method = "patchcore",
+    preset: PresetName = DEFAULT_PRESET,
+    image_size: int | None = None,
+    coreset_size: int | None = None,
+    inspect: region.Choice = "auto",
+    light_blind: bool = False,
+    backbone: AnyBackbone | None = None,
+    precision: Precision = "float32",
+    holdout: float = HOLDOUT,
+    seed: int = 0,
+    category: str = "",
+    fingerprint: str = "",
+    total: int | None = None,
+    runtime_name: str = "openvino",
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> TaughtModel:
+    """Teach a detector on normal images.
+
+    Args:
+        images: H×W×3 uint8 BGR, at least 5. Each is looked at once and let go, whatever their number; a sequence may
+            load them when asked (some are then asked for twice).
+        method: ``patchcore``, or ``padim`` for parts that always lie the same way.
+        preset: ``fast``, ``balanced`` or ``fine``: the two sizes that follow, and the coarse scale.
+        image_size: side of the square input in pixels, a multiple of 16 (32 for most other backbones). Where what is
+            inspected is far from square the input has its shape and about as many pixels (:mod:`detector.input_size`).
+        coreset_size: patches in the memory bank at the most; two thirds of it in that of the coarse scale.
+        inspect: ``auto`` leaves out a plain background, :func:`detector.region.find_region`; ``full`` nothing.
+        light_blind: learn a second head that leaves out the directions in which light moves the features
+            (:mod:`detector.light`), for frames whose light is new: mostly better there, and the same in the light that
+            was taught. Takes twice as long to teach.
+        backbone: another network than EfficientNet-Lite0.
+        precision: ``float32``, ``bfloat16`` where the processor has it, or ``int8``: the backbone is quantised with a
+            sample of the images (of an iterator the first, 60 or 300 MB) before anything is learned, so memory bank,
+            held-out scores and threshold are those of the quantised one.
+        holdout: share of the images held out at a time: a bank is made of the others and these are scored against it,
+            until 30 images are scored or all are. Near-copies (:mod:`detector.near_copies`) are held out together and
+            count as one. The default threshold follows from these raw scores, none of which a bank had seen; the
+            model's own bank is then made of all images.
+        seed: of every random choice; the same images and seed give the same model.
+        category: what the parts are called.
+        fingerprint: of the data set, for the manifest.
+        total: number of images, for the progress of an iterator.
+        runtime_name: ``openvino`` or ``torch``.
+        workers: threads that will call ``detect`` at once.
+        progress: called with a stage ("features", "memory bank") and 0..1 of the whole.
+
+    Raises:
+        ModelError: too few images, or a size that cannot be.
+        ImageError: an image is not such an array.
+    """
+    network = backbone or load_backbone()
+    chosen = PRESETS[preset]
+    shrink = chosen.shrink if method == "patchcore" else 1
+    multiple = network.size_multiple * shrink
+    image_size = image_size or _fitting(chosen.image_size, multiple)
+    if image_size % multiple and shrink > 1:
+        shrink, multiple = 1, network.size_multiple  # a size asked for that cannot be averaged down
+    coreset = chosen.coreset_size if coreset_size is None else coreset_size
+    _check(image_size, coreset, holdout, multiple)
+    report = progress or (lambda stage, fraction: None)
+    total = total or (len(images) if isinstance(images, Sized) else None)
+    engine = runtime(runtime_name, workers=workers, precision=precision)
+    sample, frames = _sampled(images)
+    inputs = region.Inputs(image_size, multiple, network.grid_stride)
+    inspected = region.inspected(sample, inputs, inspect)
+    size = inspected.input_size(network.grid_stride)
+    if precision == "int8" and (some := [inspected.to_input(image, size) for image in sample]):
+        network = quantise(network, some)
+    del sample  # whole pictures, if they came from an iterator
+    features = {scale: engine.features(network, size, scale) for scale in sorted({1, shrink})}
+    kept = Kept(seed, padim.MAX_IMAGES if method == "padim" else MAX_FRAMES, list(features))
+    for frame in frames:
+        small = inspected.to_input(frame, size)
+        patches = {scale: look(small) for scale, look in features.items()}
+        kept.add(small, patches, round(frame.shape[1] / frame.shape[0], 4))
+        report("features", 0.4 * min(1.0, kept.seen / total) if total else 0.0)
+    kept.require_enough()
+
+    random = np.random.default_rng(seed)
+    whole = [kept.frames[number] for number in sorted(kept.frames)]
+    folds = folds_of(kept.copies(), sorted(kept.frames), kept.seen, holdout, random)
+    coresets, lessons = dict[int, int](), None
+    if method == "patchcore":
+        coresets = {scale: coreset if scale == 1 else coarse_size(coreset) for scale in features}
+        grid = size.grid(network.grid_stride)
+        lessons = draw_lessons(kept.frames, [fold.without for fold in folds], features[1], grid, seed)
+    report("memory bank", 0.5)
+    learner = Learner(kept, network, features, coresets, lessons, seed)
+    steps = _steps(report, (len(folds) + 1) * (2 if light_blind else 1))
+    head: AnyHead
+    head, scores = learner.validated(folds, engine, size, steps)
+    threshold = calibrate(scores).threshold
+    if light_blind:
+        blinded = partial(light_blind_projection, light_scatter(whole, features[1], seed=seed))
+        # What drawn defects taught are directions in the light that was taught.
+        blind, others = replace(learner, directions=blinded, lessons=None).validated(folds, engine, size, steps)
+        ratio = np.array([blind_ratio(scores, others)], np.float32)
+        head = LightGated(head, blind, known_light.learn(whole), ratio)
+    manifest = model_folder.describe(
+        head,
+        category=category,
+        image_size=image_size,
+        region=inspected,
+        precision=precision,
+        network=network,
+        projection="standardised, layers weighted" + (IN_NEW_LIGHT if light_blind else ""),
+        seed=seed,
+        n_images=kept.seen,
+        held_out_scores=scores,
+        threshold=threshold,
+        fingerprint=fingerprint,
+        shapes=kept.shapes,
+    )
+    return TaughtModel(manifest, head, network, engine)
+
+
+def coarse_size(coreset_size: int) -> int:
+    """Patches in the memory bank of the coarse scale at the most, where the fine one's has so many."""
+    return max(1, round(_COARSE_SHARE * coreset_size))
+
+
+def _fitting(image_size: int, multiple: int) -> int:
+    """The side nearest to a preset's that the network takes, at all scales."""
+    return round(image_size / multiple) * multiple
+
+
+def _check(size: int, coreset: int, holdout: float, multiple: int) -> None:
+    if size < 64 or size > 2048 or size % multiple:
+        raise ModelError(f"image size {size} cannot be used: take a multiple of {multiple} from 64 to 2048")
+    if coreset < 1:
+        raise ModelError(f"coreset size {coreset} cannot be used: take at least 1")
+    if not 0 < holdout < 1:
+        raise ModelError(f"holdout {holdout} cannot be used: take a share between 0 and 1")
+
+
+def _sampled(images: Iterable[BGRImage]) -> tuple[Iterable[BGRImage], Iterable[BGRImage]]:
+    """Some of the images, spread over a sequence or the first of an iterator, and all of them as they were before.
+
+    Those of a sequence are asked for each time they are looked at, so that none is held; of an iterator no more are
+    held than :data:`SAMPLE_BYTES` has room for.
+    """
+    if isinstance(images, Sequence):
+        return region.Spread(images, region.SAMPLE), iter(images)
+    rest, sample, held = iter(images), list[BGRImage](), 0
+    for image in itertools.islice(rest, region.SAMPLE):
+        sample.append(image)
+        held += image.nbytes
+        if held >= SAMPLE_BYTES:
+            break
+    return sample, itertools.chain(sample, rest)
+
+
+def _steps(report: Progress, count: int) -> Iterator[Callable[[float], None]]:
+    """Progress of one memory bank after another, within the second half of the whole."""
+
+    def step(number: int) -> Callable[[float], None]:
+        return lambda fraction: report("memory bank", 0.5 + 0.5 * (number + fraction) / count)
+
+    return map(step, range(count))
