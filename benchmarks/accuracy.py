@@ -11,6 +11,7 @@ a file, which a later run prints beside its own (``--before``).
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -27,7 +28,8 @@ from benchmarks.summary import ELSEWHERE, Sets, Summaries, Summary, all_false_re
 from benchmarks.tree import ROOT, Refused
 from detector import TaughtModel
 from detector.files import write_atomically
-from detector.heads.head import NearestNeighbour
+from detector.heads import MemoryBanks
+from detector.runtimes import runtime
 from detector.score import to_detection
 from training.data import datasets
 from training.data.datasets import DataSet
@@ -171,16 +173,23 @@ def recorded(file: Path) -> dict[str, dict[str, Summary]]:
 
 
 def beside_exact_search(data_set: DataSet) -> list[str]:
-    """AUROC of the served and of the exact search, the loss, and the largest difference of a score."""
+    """AUROC of the served and of the exact search, the loss, and the largest difference of a score: by distance alone,
+    at both scales."""
     model: TaughtModel = detector.fit(datasets.Pictures(data_set.training), seed=SEEDS[0])
-    assert isinstance(model.head, NearestNeighbour)
-    bank = model.head.memory_bank
-    grid = model.input_size.grid(model.backbone.grid_stride)
+    assert isinstance(model.head, MemoryBanks)
+    head = dataclasses.replace(model.head, drawn=None)
+    model = TaughtModel(model.manifest, head, model.backbone, runtime("openvino"))
     served, exact = [], []
     for frame in datasets.read_all(picture.path for picture in data_set.test):
         patches = model.patches(frame)
-        squared = (patches**2).sum(1)[:, None] + (bank**2).sum(1) - 2 * patches @ bank.T
-        exact.append(to_detection(np.sqrt(np.maximum(squared.min(1), 0)).reshape(grid)).score)
+        maps = []
+        for (shrink, _), rows, bank in zip(
+            head.scales, (patches.fine, patches.coarse), (head.banks.fine, head.banks.coarse), strict=False
+        ):
+            squared = (rows**2).sum(1)[:, None] + (bank**2).sum(1) - 2 * rows @ bank.T
+            grid = model.input_size.shrunk(shrink).grid(model.backbone.grid_stride)
+            maps.append(np.sqrt(np.maximum(squared.min(1), 0)).reshape(grid))
+        exact.append(to_detection(*maps).score)
         served.append(model.detect(frame).score)
     labels = [picture.defective for picture in data_set.test]
     one, other = (float(roc_auc_score(labels, scores)) for scores in (served, exact))

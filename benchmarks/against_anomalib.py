@@ -28,7 +28,7 @@ from benchmarks.interleaved import Milliseconds, take_turns
 from detector.backbones import timm_backbone
 from detector.backbones.efficientnet_lite import AnyBackbone, load_backbone
 from detector.backbones.quantisation import quantise
-from detector.heads.head import NearestNeighbour, fitting_step
+from detector.heads import MemoryBanks, NearestNeighbour, fitting_step
 from detector.images import BGRImage
 from detector.input_size import square
 from detector.region import full
@@ -165,7 +165,7 @@ def wide_candidates(good: list[BGRImage]) -> dict[str, Callable[[], object]]:
     networks = {"float32": backbone, "bfloat16": backbone, "int8": quantise(backbone, frames)}
     for precision, network in networks.items():
         distances = runtime("openvino", precision=precision).distances(network, square(WIDE_SIZE), head)
-        found[f"ours, OpenVINO {precision}"] = lambda distances=distances: to_detection(distances(frames[0]))
+        found[f"ours, OpenVINO {precision}"] = lambda distances=distances: to_detection(*distances(frames[0]))
     for precision in ("float32", "int8"):
         found[f"bare backbone, OpenVINO {precision}"] = bare(networks[precision], WIDE_SIZE, frames[0])
     theirs = PatchcoreModel(["layer2", "layer3"], WIDE, pre_trained=False)
@@ -180,12 +180,12 @@ def wide_candidates(good: list[BGRImage]) -> dict[str, Callable[[], object]]:
     return found | {"anomalib, torch": eager}
 
 
-def random_head(channels: int) -> NearestNeighbour:
-    """As teaching makes it of so many channels: 512 dimensions."""
+def random_head(channels: int) -> MemoryBanks:
+    """One scale, as PatchCore has it, and as teaching makes it of so many channels: 512 dimensions."""
     random = np.random.default_rng(0)
     bank = random.normal(0, 1, (WIDE_BANK, 512)).astype(np.float32)
     projection = random.normal(0, channels**-0.5, (channels, 512)).astype(np.float32)
-    return NearestNeighbour(np.zeros(channels, np.float32), projection, bank, fitting_step(bank))
+    return MemoryBanks(NearestNeighbour(np.zeros(channels, np.float32), projection, bank, fitting_step(bank)))
 
 
 def difference(module: Any, frame: BGRImage) -> float:

@@ -22,6 +22,7 @@ from detector.input_size import square
 from detector.region import full
 from detector.runtimes.runtime import RUNTIMES, runtime
 from detector.score import to_detection
+from detector.teaching import DEFAULT_PRESET, PRESETS, Preset
 from training.benchmark import draw, random_model
 from training.reports.markdown import table
 
@@ -34,7 +35,7 @@ TAUGHT = (50, 200)
 def latency(frame: BGRImage) -> str:
     """Milliseconds of ``detect`` for one 1280×720 frame, resizing included."""
     cases = list(itertools.product(SIZES, BANKS, RUNTIMES))
-    models = {str(case): random_model(case[0], case[1], runtime(case[2])) for case in cases}
+    models = {str(case): random_model(Preset(case[0], case[1], 1), runtime(case[2])) for case in cases}
     times = take_turns({name: lambda m=model: m.detect(frame) for name, model in models.items()}, rounds=ROUNDS)
     rows = [
         [f"{size}²", bank, *(f"{times[str((size, bank, name))].median:.1f}" for name in RUNTIMES)]
@@ -44,20 +45,22 @@ def latency(frame: BGRImage) -> str:
 
 
 def shares(frame: BGRImage) -> str:
-    """Where the time between a JPEG and its score goes, at the default size and bank."""
-    size, bank = 320, 2000
+    """Where the time between a JPEG and its score goes, with the default preset."""
+    preset = PRESETS[DEFAULT_PRESET]
+    size = preset.image_size
     jpeg = images.encode_jpeg(frame, quality=85)[0]
     small = full(square(size), 8).to_input(frame, square(size))
-    features = runtime("openvino").features(load_backbone(), square(size))
-    model = random_model(size, bank, runtime("openvino"))
-    distances = model._distances(small)
+    fine, coarse = (runtime("openvino").features(load_backbone(), square(size), scale) for scale in (1, preset.shrink))
+    model = random_model(preset, runtime("openvino"))
+    found = model._distances(small)
     times = take_turns(
         {
             "decode": lambda: images.decode(jpeg),
             "resize": lambda: full(square(size), 8).to_input(frame, square(size)),
-            "features": lambda: features(small),
+            "fine": lambda: fine(small),
+            "coarse": lambda: coarse(small),
             "features and distances": lambda: model._distances(small),
-            "smoothing": lambda: to_detection(distances),
+            "smoothing": lambda: to_detection(*found),
             "whole": lambda: model.detect(images.decode(jpeg)),
         },
         rounds=4 * ROUNDS,
@@ -66,9 +69,13 @@ def shares(frame: BGRImage) -> str:
     rows = [
         ["decode JPEG 1280×720", medians["decode"]],
         [f"resize to {size}²", medians["resize"]],
-        ["patch features", medians["features"]],
-        [f"distances to {bank} patches", medians["features and distances"] - medians["features"]],
-        ["smoothing and maximum", medians["smoothing"]],
+        ["patch features, fine scale", medians["fine"]],
+        [f"patch features, averaged down {preset.shrink} times", medians["coarse"]],
+        [
+            f"distances to {model.manifest.coreset_size} patches",
+            medians["features and distances"] - medians["fine"] - medians["coarse"],
+        ],
+        ["smoothing, scales together, maximum", medians["smoothing"]],
         ["JPEG to score, measured as a whole", medians["whole"]],
     ]
     return table(["step", "ms", "share"], [[name, f"{ms:.2f}", f"{ms / medians['whole']:.0%}"] for name, ms in rows])

@@ -52,6 +52,9 @@ PRESETS: dict[PresetName, Preset] = {
     "fine": Preset(480, 2000, 3),
 }
 DEFAULT_PRESET: PresetName = "balanced"
+_COARSE_SIDE = 128
+"""Side, in pixels, of the smallest input the coarse scale may have: of fewer patches there is no telling which of their
+channels vary."""
 _COARSE_SHARE = 2 / 3
 """Patches in the coarse scale's memory bank for one in the fine one's: it has fewer to tell apart."""
 
@@ -107,6 +110,7 @@ def fit(
         preset: ``fast``, ``balanced`` or ``fine``: the two sizes that follow, and the coarse scale.
         image_size: side of the square input in pixels, a multiple of 16 (32 for most other backbones). Where what is
             inspected is far from square the input has its shape and about as many pixels (:mod:`detector.input_size`).
+            What cannot be averaged down (no multiple of 32, for ``fine`` of 48, or below 256) has no coarse scale.
         coreset_size: patches in the memory bank at the most; two thirds of it in that of the coarse scale.
         inspect: ``auto`` leaves out a plain background, :func:`detector.region.find_region`; ``full`` nothing.
         light_blind: learn a second head that leaves out the directions in which light moves the features
@@ -134,11 +138,9 @@ def fit(
     """
     network = backbone or load_backbone()
     chosen = PRESETS[preset]
-    shrink = chosen.shrink if method == "patchcore" else 1
+    shrink = _shrink(chosen, image_size, network) if method == "patchcore" else 1
     multiple = network.size_multiple * shrink
     image_size = image_size or _fitting(chosen.image_size, multiple)
-    if image_size % multiple and shrink > 1:
-        shrink, multiple = 1, network.size_multiple  # a size asked for that cannot be averaged down
     coreset = chosen.coreset_size if coreset_size is None else coreset_size
     _check(image_size, coreset, holdout, multiple)
     report = progress or (lambda stage, fraction: None)
@@ -201,6 +203,15 @@ def fit(
 def coarse_size(coreset_size: int) -> int:
     """Patches in the memory bank of the coarse scale at the most, where the fine one's has so many."""
     return max(1, round(_COARSE_SHARE * coreset_size))
+
+
+def _shrink(preset: Preset, image_size: int | None, network: AnyBackbone) -> int:
+    """What the coarse scale averages the input down by: nothing where a size was asked for that cannot be averaged
+    down, or would be too small to show anything then."""
+    if image_size is None:
+        return preset.shrink
+    fits = image_size % (network.size_multiple * preset.shrink) == 0 and image_size // preset.shrink >= _COARSE_SIDE
+    return preset.shrink if fits else 1
 
 
 def _fitting(image_size: int, multiple: int) -> int:

@@ -21,7 +21,7 @@ from detector.heads import MemoryBanks, Patches, patchcore
 from detector.heads.head import NearestNeighbour
 from detector.heads.projection import learn_projection
 from detector.runtimes.runtime import runtime
-from detector.teaching import HELD_OUT_ENOUGH, HOLDOUT, folds, kept, teach
+from detector.teaching import HELD_OUT_ENOUGH, HOLDOUT, coarse_size, folds, kept, teach
 from detector.teaching.kept import MAX_FRAMES, MIN_IMAGES
 from tests.detector.parts import draw_part, draw_parts
 from tests.running import DATA
@@ -52,7 +52,7 @@ def test_another_seed_or_another_picture_gives_another_model() -> None:
 def test_the_manifest_says_how_the_model_was_made(model: detector.TaughtModel) -> None:
     manifest = model.manifest
     assert (manifest.category, manifest.dataset_fingerprint) == ("disc", "drawn")
-    assert (manifest.image_size, manifest.coreset_size, manifest.n_images, manifest.seed) == (128, 200 + 133, 12, 0)
+    assert (manifest.image_size, manifest.coreset_size, manifest.n_images, manifest.seed) == (128, 200, 12, 0)
     assert len(manifest.held_out_scores) == 12
     assert model.threshold == detector.calibrate(manifest.held_out_scores).threshold
 
@@ -149,22 +149,19 @@ def test_sizes_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
 
 def test_a_bank_is_no_larger_than_the_patches_there_are() -> None:
     model = detector.fit(draw_parts(5), image_size=64, coreset_size=10_000)
-    assert model.manifest.coreset_size == 5 * (8 * 8 + 4 * 4)
+    assert model.manifest.coreset_size == 5 * 8 * 8
 
 
 def test_many_images_each_give_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "MAX_PATCHES", 110)
     model = detector.fit(draw_parts(10), image_size=64, coreset_size=10_000)
-    assert isinstance(model.head, MemoryBanks) and model.head.coarse is not None
-    assert 80 <= len(model.head.fine.memory_bank) <= 110
-    assert 10 <= len(model.head.coarse.memory_bank) <= 110 // 4
+    assert 80 <= model.manifest.coreset_size <= 110
 
 
 def test_wide_features_take_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "MAX_NUMBERS", 110 * CHANNELS)
     model = detector.fit(draw_parts(10), image_size=64, coreset_size=10_000)
-    assert isinstance(model.head, MemoryBanks)
-    assert 80 <= len(model.head.fine.memory_bank) <= 110
+    assert 80 <= model.manifest.coreset_size <= 110
 
 
 def test_the_packaged_backbone_is_limited_by_patches_alone() -> None:
@@ -213,11 +210,10 @@ def test_no_held_out_image_was_in_the_bank_that_scores_it(monkeypatch: pytest.Mo
     images = draw_parts(9)
     model = detector.fit(images, image_size=64, coreset_size=10_000, seed=3)
     assert set().union(*divided) == set(range(9))
-    assert len(banks) == 2 * (len(divided) + 1)
-    for fold, fine, coarse in zip(divided, banks[::2], banks[1::2], strict=False):
-        assert (len(fine.memory_bank), len(coarse.memory_bank)) == ((9 - len(fold)) * 64, (9 - len(fold)) * 16)
-        head = MemoryBanks(fine, coarse, 2)
-        scorer = detector.TaughtModel(model.manifest, head, load_backbone(), runtime("openvino"))
+    assert len(banks) == len(divided) + 1
+    for fold, bank in zip(divided, banks, strict=False):
+        assert len(bank.memory_bank) == (9 - len(fold)) * 64
+        scorer = detector.TaughtModel(model.manifest, MemoryBanks(bank), load_backbone(), runtime("openvino"))
         inside = [scorer.detect(image).score for number, image in enumerate(images) if number not in fold]
         outside = [scorer.detect(images[number]).score for number in fold]
         assert max(inside) < 0.2 < min(outside)
@@ -250,10 +246,41 @@ def test_patches_are_remembered_and_forgotten(model: detector.TaughtModel) -> No
     assert before.score > model.threshold
     taught = model.remember(model.patches(defective))
     assert taught.detect(defective).score < model.threshold
-    assert taught.hash != model.hash and taught.manifest.coreset_size == 200 + 133 + 256 + 64
+    assert taught.hash != model.hash and taught.manifest.coreset_size == 200 + 256
     assert model.detect(defective).score == before.score, "the model it was made of is as it was"
-    back = taught.forget(range(200, 456), range(133, 197))
+    back = taught.forget(range(200, 456))
     assert back.hash == model.hash and back.detect(defective).score == before.score
+
+
+@pytest.fixture(scope="module")
+def coarse() -> detector.TaughtModel:
+    """With a coarse scale: 256² averaged down twofold."""
+    return detector.fit(
+        [draw_part(n, width=256, height=256) for n in range(8)], image_size=256, coreset_size=300, inspect="full"
+    )
+
+
+def test_a_coarse_scale_is_learned_beside_the_fine_one(coarse: detector.TaughtModel) -> None:
+    assert isinstance(coarse.head, MemoryBanks) and coarse.head.coarse is not None
+    assert (coarse.manifest.shrink, len(coarse.head.fine.memory_bank)) == (2, 300)
+    assert len(coarse.head.coarse.memory_bank) == coarse_size(300) == 200
+    patches = coarse.patches(draw_part(1))
+    assert (len(patches.fine), len(patches.coarse)) == (32 * 32, 16 * 16)
+
+
+def test_both_scales_remember_and_forget(coarse: detector.TaughtModel) -> None:
+    defective = draw_part(50, defect=True, width=256, height=256)
+    before = coarse.detect(defective).score
+    taught = coarse.remember(coarse.patches(defective))
+    assert taught.detect(defective).score < 0.1 * before
+    assert taught.manifest.coreset_size == 500 + 1024 + 256
+    back = taught.forget(range(300, 300 + 1024), range(200, 200 + 256))
+    assert back.hash == coarse.hash and back.detect(defective).score == before
+
+
+def test_sizes_that_cannot_be_averaged_down_have_no_coarse_scale() -> None:
+    for size in (128, 272):
+        assert detector.fit(draw_parts(5), image_size=size, coreset_size=20).manifest.shrink == 1
 
 
 def test_a_bank_that_outgrows_its_room_is_compiled_anew(model: detector.TaughtModel) -> None:
@@ -268,6 +295,8 @@ def test_patches_that_do_not_fit_are_refused(wrong: NDArray[np.float32], model: 
         model.remember(Patches(wrong, model.patches(draw_part(0)).coarse))
     with pytest.raises(ModelError, match=r"patches of this model are K×\d+ finite numbers"):
         model.remember(Patches(model.patches(draw_part(0)).fine, wrong))
+    with pytest.raises(ModelError, match="has no coarse scale"):
+        model.remember(Patches(model.patches(draw_part(0)).fine, model.patches(draw_part(0)).fine))
 
 
 @pytest.mark.parametrize("entries", [[-1], [200], list(range(200))])

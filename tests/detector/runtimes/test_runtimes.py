@@ -197,10 +197,10 @@ def test_a_model_scores_the_same_on_both(model: detector.TaughtModel) -> None:
 def test_eight_threads_get_what_one_gets(engine: Runtime) -> None:
     distances = engine.distances(load_backbone(), square(SIZE), learned())
     frames = [draw_part(number, defect=number % 2 == 1) for number in range(4)]
-    alone = [distances(frame) for frame in frames]
+    alone = [distances(frame).distances for frame in frames]
 
     def check(number: int) -> bool:
-        return np.array_equal(distances(frames[number % 4]), alone[number % 4])
+        return np.array_equal(distances(frames[number % 4]).distances, alone[number % 4])
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(check, range(48)))
@@ -208,7 +208,7 @@ def test_eight_threads_get_what_one_gets(engine: Runtime) -> None:
 
 def test_a_result_is_not_overwritten_by_the_next(engine: Runtime) -> None:
     distances = engine.distances(load_backbone(), square(SIZE), learned())
-    first = distances(draw_part(0))
+    first = distances(draw_part(0)).distances
     kept = first.copy()
     distances(draw_part(1, defect=True))
     assert np.array_equal(first, kept)
@@ -219,10 +219,10 @@ def test_frames_that_are_views_or_read_only(engine: Runtime) -> None:
     distances = engine.distances(load_backbone(), square(SIZE), learned())
     large = draw_part(0, width=300, height=200)
     for view in (large[:SIZE, :SIZE], large[SIZE - 1 :: -1, 50 : 50 + SIZE], large[:SIZE, :SIZE, ::-1]):
-        assert np.array_equal(distances(view), distances(view.copy()))
+        assert np.array_equal(distances(view).distances, distances(view.copy()).distances)
     constant = draw_part(0)
     constant.flags.writeable = False
-    assert np.array_equal(distances(constant), distances(constant.copy()))
+    assert np.array_equal(distances(constant).distances, distances(constant.copy()).distances)
 
 
 def test_an_unknown_runtime_is_refused() -> None:
