@@ -77,10 +77,10 @@ def test_a_calibration_is_applied_kept_over_a_restart_undone_and_forgotten(
 
 
 def test_what_looks_like_a_defect_is_left_out_by_one_press(
-    visit: Open, browser: Browser, serve: Serve, parts: Parts
+    visit: Open, browser: Browser, inspection: str, parts: Parts
 ) -> None:
-    with serve() as url, belt(url, (*parts.good_jpegs[:6], parts.defective_jpeg)):
-        page = visit(browser, url).page
+    with belt(inspection, (*parts.good_jpegs[:6], parts.defective_jpeg)):
+        page = visit(browser, inspection).page
         judgement = capture(page, 14, 3)
         expect(judgement).to_have_attribute("data-state", "suspects")
         with_them = float(page.get_by_test_id("fact-threshold").inner_text())
@@ -117,9 +117,9 @@ def test_what_looks_like_a_defect_is_left_out_by_one_press(
         expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
 
 
-def test_one_part_lying_still_makes_no_threshold(visit: Open, browser: Browser, serve: Serve, parts: Parts) -> None:
-    with serve() as url, belt(url, parts.good_jpegs[:1]):
-        page = visit(browser, url).page
+def test_one_part_lying_still_makes_no_threshold(visit: Open, browser: Browser, inspection: str, parts: Parts) -> None:
+    with belt(inspection, parts.good_jpegs[:1]):
+        page = visit(browser, inspection).page
         judgement = capture(page, 6, 3)
         expect(judgement).to_have_attribute("data-state", "refused")
         expect(page.get_by_test_id("judgement-refused")).to_contain_text("lying still")
@@ -159,15 +159,17 @@ def test_numbers_that_cannot_be_are_refused_in_words(visit: Open, good_camera: B
     expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
 
 
-def test_capturing_can_be_stopped(visit: Open, good_camera: Browser, inspection: str) -> None:
-    page = visit(good_camera, inspection).page
-    page.get_by_test_id("start-camera").click()
-    page.get_by_test_id("calibrate-n").fill("200")
-    page.get_by_test_id("calibrate-button").click()
-    expect(page.get_by_test_id("calibrate-result")).to_contain_text(re.compile("Captured ([2-9]|[1-9][0-9]+) of 200"))
-    page.get_by_role("button", name="Stop", exact=True).click()
-    expect(page.get_by_test_id("calibrate-result")).to_have_text("Stopped. The threshold is unchanged.")
-    expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
+def test_capturing_can_be_stopped(visit: Open, browser: Browser, inspection: str, parts: Parts) -> None:
+    with belt(inspection, parts.good_jpegs):
+        page = visit(browser, inspection).page
+        page.get_by_test_id("calibrate-n").fill("200")
+        page.get_by_test_id("calibrate-button").click()
+        expect(page.get_by_test_id("calibrate-result")).to_contain_text(
+            re.compile("Captured ([2-9]|[1-9][0-9]+) of 200")
+        )
+        page.get_by_role("button", name="Stop", exact=True).click()
+        expect(page.get_by_test_id("calibrate-result")).to_have_text("Stopped. The threshold is unchanged.")
+        expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
 
 
 def test_pictures_of_two_sources_are_never_mixed(visit: Open, good_camera: Browser, line: str) -> None:
