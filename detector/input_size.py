@@ -49,10 +49,29 @@ def shaped(image_size: int, multiple: int, shape: float) -> InputSize:
     """
     if max(shape, 1 / shape) < FAR_FROM_SQUARE:
         return square(image_size)
-    root = math.sqrt(min(max(shape, 1 / shape), LONGEST))
-    shorter = max(1, round(image_size / root / multiple)) * multiple
-    longer = max(1, round(image_size**2 / shorter / multiple)) * multiple
+    wanted = min(max(shape, 1 / shape), LONGEST)
+    shorter_side = image_size / math.sqrt(wanted)
+
+    def error(sides: tuple[int, int]) -> float:
+        """A wrong shape bends what is seen, a wrong number of pixels only shows it smaller or larger."""
+        shorter, longer = sides
+        of_shape = abs(math.log(longer / shorter / wanted))
+        return of_shape + 0.5 * abs(math.log(shorter * longer / image_size**2))
+
+    shorter, longer = min(
+        (
+            (short * multiple, long * multiple)
+            for short in _near(shorter_side / multiple)
+            for long in _near(short * wanted)
+        ),
+        key=error,
+    )
     return InputSize(longer, shorter) if shape < 1 else InputSize(shorter, longer)
+
+
+def _near(number: float) -> tuple[int, int]:
+    """The whole numbers on either side, at least 1."""
+    return max(1, math.floor(number)), max(1, math.ceil(number))
 
 
 def is_sound(size: InputSize, image_size: int, multiple: int) -> bool:

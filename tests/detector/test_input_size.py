@@ -35,18 +35,18 @@ def tall(number: int, *, crack: bool = False, width: int = 160, height: int = 40
 def test_an_input_keeps_the_shape_and_the_number_of_pixels(multiple: int, times: int, shape: float) -> None:
     size = shaped(multiple * times, multiple, shape)
     assert size.height % multiple == size.width % multiple == 0
-    assert size.height * size.width == pytest.approx((multiple * times) ** 2, rel=0.13)
+    assert size.height * size.width == pytest.approx((multiple * times) ** 2, rel=0.3)
     kept = min(max(shape, 1 / LONGEST), LONGEST)
     if max(shape, 1 / shape) < FAR_FROM_SQUARE:
         assert size == square(multiple * times)
     else:
-        assert size.width / size.height == pytest.approx(kept, rel=0.35), "as near as multiples come"
+        assert size.width / size.height == pytest.approx(kept, rel=0.2), "as near as multiples come"
     assert is_sound(size, multiple * times, multiple) == (64 <= multiple * times <= 2048)
 
 
 def test_of_an_upright_and_a_lying_part_one_is_the_others_turned() -> None:
-    assert shaped(320, 16, 0.4) == InputSize(496, 208) == InputSize(*reversed(shaped(320, 16, 2.5)))
-    assert [str(shaped(320, 16, shape)) for shape in (1, 1.33, 2.5)] == ["320²", "320²", "496×208"]
+    assert shaped(320, 16, 0.4) == InputSize(512, 208) == InputSize(*reversed(shaped(320, 16, 2.5)))
+    assert [str(shaped(320, 16, shape)) for shape in (1, 1.33, 2.5)] == ["320²", "320²", "512×208"]
 
 
 def test_the_median_shape_of_the_pictures_decides() -> None:
