@@ -28,6 +28,11 @@ export class Suspects {
 
   /** Those of a judgement are added: one that is left out is no longer judged, and still has to be put back. */
   add(suspects) {
+    for (const [index, { leftOut, tile }] of this.#found) {
+      if (leftOut || suspects.some((suspect) => suspect.index === index)) continue;
+      tile.remove(); // among other frames it is nothing odd
+      this.#found.delete(index);
+    }
     for (const suspect of suspects) {
       const known = this.#found.get(suspect.index);
       if (known) continue;
