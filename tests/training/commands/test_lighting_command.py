@@ -95,7 +95,10 @@ def test_the_gate_is_the_ordinary_model_in_its_own_light_and_the_blind_one_in_ot
         return outcome.image_auroc, outcome.false_rejects, outcome.escapes
 
     assert said(GATED, ORIGINAL) == said(NONE, ORIGINAL)
-    assert said(GATED, "underexposed") == said(BLIND, "underexposed") != said(NONE, "underexposed")
+    # Which head was asked: its threshold is the ordinary model's, so that false rejects may differ.
+    gated, blind, ordinary = (said(teaching, "underexposed") for teaching in (GATED, BLIND, NONE))
+    assert (gated[0], gated[2]) == (blind[0], blind[2])
+    assert gated != ordinary
 
 
 def test_train_light_blind_says_so_and_serves_both_lights(parts: Path, tmp_path: Path, capsys: Any) -> None:
