@@ -107,6 +107,6 @@ def overlay(frame: NDArray[np.uint8], heatmap: NDArray[np.uint8], *, opacity: fl
     """The frame (H×W×3 BGR) with a heat map (h×w, 128 at the threshold) blended over it: nothing where it is cold."""
     height, width = frame.shape[:2]
     large = cv2.resize(heatmap, (width, height), interpolation=cv2.INTER_LINEAR)
-    alpha = np.clip((large.astype(np.float32) - 77) / 77, 0, 1)[..., None] * opacity  # from 0.6 to 1.2 × threshold
+    alpha = np.clip((large.astype(np.float32) - 102) / 52, 0, 1)[..., None] * opacity  # from 0.8 to 1.2 × threshold
     colours = cv2.applyColorMap(large, cv2.COLORMAP_JET)
     return np.asarray(frame * (1 - alpha) + colours * alpha, np.uint8)

@@ -3,7 +3,7 @@
 import { bytesOf } from "./base64.js";
 
 const AT_THRESHOLD = 128;
-const COLD_UP_TO = 0.6; // × threshold: below this nothing is painted
+const COLD_UP_TO = 0.8; // × threshold: below this nothing is painted; with two scales, good parts reach .6 almost anywhere
 const HOT_FROM = 1.6;
 const AMBER = [255, 170, 0];
 const RED = [214, 18, 24];
@@ -12,7 +12,7 @@ const OUTLINE_WIDTH = 1.5; // cells of the enlarged map
 
 const palette = makePalette();
 
-/** 256 × RGBA: transparent up to 0.6 × threshold, amber at the threshold, red well above it. */
+/** 256 × RGBA: transparent up to 0.8 × threshold, amber at the threshold, red well above it. */
 export function makePalette() {
   const colours = new Uint8ClampedArray(256 * 4);
   for (let value = 0; value < 256; value += 1) {

@@ -64,7 +64,7 @@ def test_heat_of_one_frame_does_not_depend_on_its_range() -> None:
 
 def test_an_overlay_leaves_what_is_cold_untouched() -> None:
     frame = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    assert np.array_equal(overlay(frame, np.full((6, 8), 77, np.uint8)), frame)
+    assert np.array_equal(overlay(frame, np.full((6, 8), 102, np.uint8)), frame)
     hot = np.zeros((6, 8), np.uint8)
     hot[:, 6:] = 255
     painted = overlay(frame, hot)
