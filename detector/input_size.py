@@ -53,16 +53,16 @@ def shaped(image_size: int, multiple: int, shape: float) -> InputSize:
     shorter_side = image_size / math.sqrt(wanted)
 
     def error(sides: tuple[int, int]) -> float:
-        """A wrong shape bends what is seen, a wrong number of pixels only shows it smaller or larger."""
+        """A tenth more pixels, or fewer, is as bad as a shape that is wrong by a quarter."""
         shorter, longer = sides
         of_shape = abs(math.log(longer / shorter / wanted))
-        return of_shape + 0.5 * abs(math.log(shorter * longer / image_size**2))
+        return of_shape + 2.5 * abs(math.log(shorter * longer / image_size**2))
 
     shorter, longer = min(
         (
             (short * multiple, long * multiple)
             for short in _near(shorter_side / multiple)
-            for long in _near(short * wanted)
+            for long in (*_near(short * wanted), *_near((image_size / multiple) ** 2 / short))
         ),
         key=error,
     )

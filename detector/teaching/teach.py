@@ -48,14 +48,14 @@ class Preset:
 
 PRESETS: dict[PresetName, Preset] = {
     "fast": Preset(256, 1000, 1),
-    "balanced": Preset(320, 1024, 2),
+    "balanced": Preset(320, 1536, 2),
     "fine": Preset(480, 2048, 3),
 }
 DEFAULT_PRESET: PresetName = "balanced"
 _COARSE_SIDE = 128
 """Side, in pixels, of the smallest input the coarse scale may have: of fewer patches there is no telling which of their
 channels vary."""
-_COARSE_SHARE = 1 / 2
+_COARSE_SHARE = 1 / 3
 """Patches in the coarse scale's memory bank for one in the fine one's: it has fewer to tell apart."""
 
 HOLDOUT = 0.2
@@ -111,7 +111,7 @@ def fit(
         image_size: side of the square input in pixels, a multiple of 16 (32 for most other backbones). Where what is
             inspected is far from square the input has its shape and about as many pixels (:mod:`detector.input_size`).
             What cannot be averaged down (no multiple of 32, for ``fine`` of 48, or below 256) has no coarse scale.
-        coreset_size: patches in the memory bank at the most; half of it in that of the coarse scale.
+        coreset_size: patches in the memory bank at the most; a third of it in that of the coarse scale.
         inspect: ``auto`` leaves out a plain background, :func:`detector.region.find_region`; ``full`` nothing.
         light_blind: learn a second head that leaves out the directions in which light moves the features
             (:mod:`detector.light`), for frames whose light is new: mostly better there, and the same in the light that

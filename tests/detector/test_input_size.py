@@ -40,13 +40,13 @@ def test_an_input_keeps_the_shape_and_the_number_of_pixels(multiple: int, times:
     if max(shape, 1 / shape) < FAR_FROM_SQUARE:
         assert size == square(multiple * times)
     else:
-        assert size.width / size.height == pytest.approx(kept, rel=0.2), "as near as multiples come"
+        assert size.width / size.height == pytest.approx(kept, rel=0.3), "as near as multiples come"
     assert is_sound(size, multiple * times, multiple) == (64 <= multiple * times <= 2048)
 
 
 def test_of_an_upright_and_a_lying_part_one_is_the_others_turned() -> None:
-    assert shaped(320, 16, 0.4) == InputSize(512, 208) == InputSize(*reversed(shaped(320, 16, 2.5)))
-    assert [str(shaped(320, 16, shape)) for shape in (1, 1.33, 2.5)] == ["320²", "320²", "512×208"]
+    assert shaped(320, 16, 0.4) == InputSize(496, 208) == InputSize(*reversed(shaped(320, 16, 2.5)))
+    assert [str(shaped(320, 16, shape)) for shape in (1, 1.33, 2.5)] == ["320²", "320²", "496×208"]
 
 
 def test_the_median_shape_of_the_pictures_decides() -> None:

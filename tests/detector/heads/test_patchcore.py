@@ -263,7 +263,7 @@ def coarse() -> detector.TaughtModel:
 def test_a_coarse_scale_is_learned_beside_the_fine_one(coarse: detector.TaughtModel) -> None:
     assert isinstance(coarse.head, MemoryBanks) and coarse.head.coarse is not None
     assert (coarse.manifest.shrink, len(coarse.head.fine.memory_bank)) == (2, 300)
-    assert len(coarse.head.coarse.memory_bank) == coarse_size(300) == 150
+    assert len(coarse.head.coarse.memory_bank) == coarse_size(300) == 100
     patches = coarse.patches(draw_part(1))
     assert (len(patches.fine), len(patches.coarse)) == (32 * 32, 16 * 16)
 
@@ -273,8 +273,8 @@ def test_both_scales_remember_and_forget(coarse: detector.TaughtModel) -> None:
     before = coarse.detect(defective).score
     taught = coarse.remember(coarse.patches(defective))
     assert taught.detect(defective).score < 0.1 * before
-    assert taught.manifest.coreset_size == 450 + 1024 + 256
-    back = taught.forget(range(300, 300 + 1024), range(150, 150 + 256))
+    assert taught.manifest.coreset_size == 400 + 1024 + 256
+    back = taught.forget(range(300, 300 + 1024), range(100, 100 + 256))
     assert back.hash == coarse.hash and back.detect(defective).score == before
 
 
