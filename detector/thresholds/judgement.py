@@ -192,7 +192,7 @@ def _warnings(
             "most of the frames lie above the threshold in force: are these good parts of the kind that was taught, "
             "in the light they were taught in?"
         )
-    elif scores and len(taught) and float(np.median(scores)) > _HIGHER * float(np.median(taught)):
+    elif scores and len(taught) and float(np.median(scores)) > _HIGHER * float(np.median(taught)) > 0:
         times = float(np.median(scores)) / float(np.median(taught))
         warnings.append(
             f"the scores are {times:.1f} times those of teaching: if light, camera or parts have changed, teach again"

@@ -28,6 +28,8 @@ HEAVY = 0.3
 _STEPS = 25
 _NEGLIGIBLE = 1e-7
 """Weight of a pair, relative to the best, below which it is left out."""
+_LARGEST = 700.0
+"""Logarithm beyond which a score is taken for larger than every number."""
 _MEDIAN = -math.log(math.log(2))
 """Of a Gumbel distribution, in widths from its place."""
 
@@ -111,7 +113,7 @@ class Outlook:
         return score / self._unit if self._unit else math.log(score) if score > 0 else -math.inf
 
     def _score(self, logarithm: float) -> float:
-        return logarithm * self._unit if self._unit else math.exp(logarithm)
+        return logarithm * self._unit if self._unit else math.exp(min(logarithm, _LARGEST))
 
     def expected(self, threshold: float) -> float:
         """Share of good parts to come that will lie above a threshold, on average."""
@@ -133,7 +135,7 @@ class Outlook:
         low, high = self._middle, self._middle + 4 * self._reach
         while self.expected(self._score(high)) > share:
             low, high = high, high + 2 * (high - self._middle)
-            if high > 700:
+            if high > _LARGEST:
                 return math.inf
         for _ in range(40):
             between = (low + high) / 2

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from detector.thresholds import Promise, fault
+from detector.thresholds import MIN_PARTS, Promise, fault
 from server.words import Way
 
 VERSION = 3
@@ -154,8 +154,8 @@ def _fault(one: StoredCalibration) -> str | None:
     if found is not None or one.promise is None:
         return found
     promise = one.promise
-    shares = (promise.expected, promise.at_most, promise.confidence)
-    if not (all(0 <= share <= 1 for share in shares) and 0 < promise.independent <= promise.parts == one.n_images):
+    shares = 0 <= promise.expected <= promise.at_most <= 1 and promise.at_most > 0 and 0 < promise.confidence < 1
+    if not (shares and MIN_PARTS <= promise.independent <= promise.parts == one.n_images):
         return "its promise cannot be"
     return None
 

@@ -28,6 +28,8 @@ log = logging.getLogger("defectvision.calibration")
 FILE = "calibration.json"
 MOST = 1000
 """Calibrations kept: of more, those of models calibrated longest ago go. A megabyte, far below what is read."""
+LONGEST_REASON = 200
+"""Characters of what is wrong with a file."""
 MOST_STEPS = 100
 MOST_IN_STEPS = 2000
 """Calibrations kept in the history, so that a few that forget a thousand each fit into the file."""
@@ -125,7 +127,7 @@ class Calibrations:
             except OSError as refusal:
                 then = f"it could not be set aside ({refusal.strerror})"
             self.warning = (
-                f"calibration.json was damaged ({error}); {then} and the model's default threshold is in force: "
+                f"calibration.json was damaged ({_short(error)}); {then} and the model's default threshold is in force: "
                 "calibrate again"
             )
             log.warning(self.warning)
@@ -139,6 +141,12 @@ class Calibrations:
 def now() -> str:
     """The time, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _short(error: Exception) -> str:
+    """It may repeat what it found, up to all of the file."""
+    text = str(error)
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"
 
 
 def _is_of(one: StoredCalibration | Change, model_hash: str, runtime: str) -> bool:

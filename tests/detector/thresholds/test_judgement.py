@@ -148,3 +148,14 @@ def test_defects_one_after_the_other_are_named_and_not_taken_for_one_part_lying_
 def test_a_threshold_far_above_the_one_in_force_is_questioned() -> None:
     found = judge([5, 6, 7, 8, 9.0] * 3, KSigma(10), in_force=10.0)
     assert not found.suspects and any("2.2 times the one in force" in words for words in found.warnings)
+
+
+def test_teaching_that_scored_nothing_says_nothing_of_how_much_higher_a_capture_is() -> None:
+    """Taught on pictures that are all alike: their held-out scores are 0."""
+    found = judge(drawn(20), KSigma(3), in_force=100.0, taught=[0.0] * 10)
+    assert found.calibration is not None and not found.warnings and found.refused is None
+
+
+def test_scores_beyond_every_order_of_size_still_make_a_threshold() -> None:
+    found = judge([1.0, 1e-300], AtMost(100_000), in_force=1.0)
+    assert found.calibration is not None and 0 < found.calibration.threshold < np.inf

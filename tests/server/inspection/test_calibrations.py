@@ -171,6 +171,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         {"promise": Promise(0.5, 1.5, 0.95, 20, 19.5)},
         {"promise": Promise(0.5, 0.5, 0.95, 30, 19.5)},
         {"promise": Promise(0.5, 0.5, 0.95, 20, 21.0)},
+        {"promise": Promise(0.5, 0.5, 0.95, 20, 9.0)},
+        {"promise": Promise(0.5, 0.1, 0.95, 20, 19.5)},
+        {"promise": Promise(0.0, 0.0, 0.95, 20, 19.5)},
+        {"promise": Promise(0.5, 0.5, 1.0, 20, 19.5)},
     ],
 )
 def test_what_cannot_be_is_damage_even_with_a_true_checksum(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -262,6 +266,14 @@ def test_a_damaged_file_is_set_aside_with_a_warning(tmp_path: Path, data: bytes)
     assert not (tmp_path / FILE).exists()
     put(file, stored())
     assert Calibrations(tmp_path).warning is None
+
+
+def test_the_warning_does_not_repeat_the_file(tmp_path: Path) -> None:
+    file = calibration_file.encode(Contents((stored(),))).replace(b'"websocket"', b'"' + b"x" * 100_000 + b'"')
+    assert len(file) > 100_000
+    (tmp_path / FILE).write_bytes(file)
+    warning = Calibrations(tmp_path).warning
+    assert warning is not None and "xxx" in warning and len(warning) < 500
 
 
 def test_nothing_set_aside_is_overwritten(tmp_path: Path) -> None:
