@@ -127,8 +127,8 @@ class Calibrations:
             except OSError as refusal:
                 then = f"it could not be set aside ({refusal.strerror})"
             self.warning = (
-                f"calibration.json was damaged ({_short(error)}); {then} and the model's default threshold is in force: "
-                "calibrate again"
+                f"calibration.json was damaged ({_short(error)}); {then} and the model's default threshold is in "
+                "force: calibrate again"
             )
             log.warning(self.warning)
             return Contents()
