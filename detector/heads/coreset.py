@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-MAX_CANDIDATES = 50_000
+MAX_CANDIDATES = 40_000
 """Patches considered at the most: a seeded random choice of them when there are more."""
 
 FARTHEST = 1024
