@@ -34,16 +34,6 @@ class MemoryBanks:
     drawn: DrawnDefects | None = None
 
     @property
-    def mean(self) -> Array:
-        """Of the fine scale."""
-        return self.fine.mean
-
-    @property
-    def projection(self) -> Array:
-        """Of the fine scale."""
-        return self.fine.projection
-
-    @property
     def scales(self) -> tuple[tuple[int, NearestNeighbour], ...]:
         """Each with what it averages the input down by, the fine one first."""
         return ((1, self.fine),) if self.coarse is None else ((1, self.fine), (self.shrink, self.coarse))

@@ -13,6 +13,7 @@ from safetensors.numpy import load, save
 
 import detector
 from detector import ModelError, TaughtModel, model_folder
+from detector.heads import MemoryBanks
 from detector.images import BGRImage
 from detector.input_size import square
 from detector.light.light_gate import LightGated, blind_ratio
@@ -69,7 +70,8 @@ def test_new_light_is_scored_in_shares_of_one_threshold(gated: TaughtModel) -> N
     head, frame = heads(gated), dim(41, defect=True)
     alone = TaughtModel(gated.manifest, head.blind, gated.backbone, runtime("openvino")).detect(frame).score
     assert gated.detect(frame).score == pytest.approx(alone * head.ratio[0], rel=1e-5)
-    assert head.blind.projection.shape[1] < head.ordinary.projection.shape[1], "some directions are dropped"
+    assert isinstance(head.blind, MemoryBanks) and isinstance(head.ordinary, MemoryBanks)
+    assert head.blind.fine.projection.shape[1] < head.ordinary.fine.projection.shape[1], "some directions are dropped"
 
 
 @pytest.mark.parametrize("method", ["gated", "padim"])
