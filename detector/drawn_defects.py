@@ -39,11 +39,19 @@ def draw(image: BGRImage, other: BGRImage, random: np.random.Generator) -> Drawn
         shape = _SHAPES[int(random.integers(len(_SHAPES)))](random, picture.shape[0], picture.shape[1])
         filled = _FILLS[int(random.integers(len(_FILLS)))](random, picture, other)
         edge = cv2.GaussianBlur(shape, (0, 0), random.uniform(0.5, 1.5)) if random.random() < 0.8 else shape
-        opacity = (edge * random.uniform(0.4, 1.0))[..., None]
-        after = np.asarray(picture * (1 - opacity) + filled * opacity, np.float32)
-        seen = np.abs(after - picture).max(2) > _VISIBLE
-        cover, picture = np.maximum(cover, shape * seen), after
+        opacity = edge * np.float32(random.uniform(0.4, 1.0))
+        box = _where(opacity)
+        change = (filled[box] - picture[box]) * opacity[box][..., None]
+        seen = np.abs(change).max(2) > _VISIBLE
+        cover[box] = np.maximum(cover[box], shape[box] * seen)
+        picture[box] += change
     return Drawn(np.asarray(np.clip(picture, 0, 255), np.uint8), cover)
+
+
+def _where(opacity: NDArray[np.float32]) -> tuple[slice, slice]:
+    """Rows and columns that hold all that is not 0."""
+    left, top, width, height = cv2.boundingRect((opacity > 0).view(np.uint8))
+    return slice(top, top + height), slice(left, left + width)
 
 
 def covered(cover: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:
@@ -75,8 +83,8 @@ def _scratch(random: np.random.Generator, height: int, width: int) -> Shape:
 def _blob(random: np.random.Generator, height: int, width: int) -> Shape:
     reach = min(height, width) * _between(random, 0.03, 0.12)
     across, down = random.uniform(0.05, 0.95) * width, random.uniform(0.05, 0.95) * height
-    rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    near = np.exp(-((columns - across) ** 2 + (rows - down) ** 2) / (2 * reach * reach))
+    columns, rows = np.arange(width, dtype=np.float32) - across, np.arange(height, dtype=np.float32) - down
+    near = np.exp(rows[:, None] ** 2 / (-2 * reach * reach)) * np.exp(columns**2 / (-2 * reach * reach))
     noise = cv2.GaussianBlur(random.standard_normal((height, width), np.float32), (0, 0), max(1.5, reach / 3))
     return np.asarray(near * (1.5 + 0.5 * noise / noise.std()) > 0.9, np.float32)
 
@@ -91,13 +99,13 @@ def _brighter_or_darker(random: np.random.Generator, picture: Picture, other: BG
     step = np.full(3, random.choice([-1, 1]) * random.uniform(15, 80))
     if random.random() < 0.3:
         step = step + random.uniform(-15, 15, 3)
-    return np.asarray(picture + step, np.float32)
+    return picture + step.astype(np.float32)
 
 
 def _plain(random: np.random.Generator, picture: Picture, other: BGRImage) -> Picture:
     colour = random.uniform(0, 255, 3) if random.random() < 0.5 else np.full(3, random.uniform(0, 255))
-    noise = random.standard_normal((*picture.shape[:2], 1), np.float32) * random.uniform(0, 12)
-    return np.asarray(colour + noise, np.float32)
+    noise = random.standard_normal((*picture.shape[:2], 1), np.float32) * np.float32(random.uniform(0, 12))
+    return noise + colour.astype(np.float32)
 
 
 def _turned_and_blurred(random: np.random.Generator, picture: Picture, other: BGRImage) -> Picture:

@@ -261,6 +261,13 @@ def _foreground(looks: Sequence[_Look]) -> tuple[float, float, float, float] | N
 
 def _look(image: BGRImage) -> _Look:
     shape = _shape_of(image)
-    small = cv2.resize(image, (_SIDE * _BLOCK, _SIDE * _BLOCK), interpolation=cv2.INTER_AREA).astype(np.float32)
-    blocks = small.reshape(_SIDE, _BLOCK, _SIDE, _BLOCK, 3)
-    return _Look(shape, blocks.std((1, 3)).max(-1), blocks.mean((1, 3)))
+    resized = cv2.resize(image, (_SIDE * _BLOCK, _SIDE * _BLOCK), interpolation=cv2.INTER_AREA)
+    small = np.asarray(resized, np.float32)
+    mean = _of_blocks(small)
+    variance = _of_blocks(np.square(small)) - np.square(mean)
+    return _Look(shape, np.sqrt(np.maximum(variance, 0)).max(-1), mean)
+
+
+def _of_blocks(small: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Means of blocks."""
+    return np.asarray(cv2.resize(small, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.float32)
