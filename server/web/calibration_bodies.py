@@ -26,6 +26,7 @@ class PromiseBody(Struct, frozen=True):
     at_most: Annotated[float, Meta(description="rejected at the most, with this confidence")]
     confidence: Annotated[float, Meta(description="0.95")]
     sentence: Annotated[str, Meta(description="the same in words")]
+    stronger: Annotated[str, Meta(description="what the next stronger promise would take, one clause")]
 
 
 class SuspectBody(Struct, frozen=True):

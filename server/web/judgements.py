@@ -135,7 +135,7 @@ def _promise(calibration: Calibration | None) -> PromiseBody | None:
     promise: Promise | None = calibration.promise if calibration else None
     if promise is None:
         return None
-    return PromiseBody(promise.expected, promise.at_most, promise.confidence, promise.sentence)
+    return PromiseBody(promise.expected, promise.at_most, promise.confidence, promise.sentence, promise.stronger)
 
 
 def _picture(data: bytes) -> str | None:

@@ -170,7 +170,7 @@ export class JudgementDialog {
     place.dataset.kind = state !== "suspects" && promise ? "promise" : "none";
     place.hidden = state === "refused" || !words;
     place.textContent = words ? sentence(words) : "";
-    this.#say("judgement-next", promise && none && state !== "suspects" ? sentence(none) : "");
+    this.#say("judgement-next", state === "clean" && promise ? sentence(promise.stronger) : "");
   }
 
   #withoutSuspects() {

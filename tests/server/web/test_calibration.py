@@ -125,6 +125,7 @@ async def test_a_dry_run_changes_nothing_and_is_applied_later(
     body = await draft_of(client)
     assert body["judgement"]["in_force"] == THRESHOLD == body["threshold"]
     assert (body["threshold_source"], body["warning"]) == ("model", None)
+    assert "independent parts" in body["judgement"]["promise"]["stronger"]
     assert not (tmp_path / "calibration.json").exists()
     applied = (await client.post(f"/api/calibration/drafts/{body['draft']}/apply")).json()
     assert applied["threshold"] == applied["new_threshold"] == body["new_threshold"]
