@@ -8,6 +8,7 @@ a trigger change from frame to frame: brightness, contrast, and a little shift, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -40,24 +41,36 @@ _EXPLAINED = 6
 _BLOCK = 256
 """Pictures compared at once."""
 
-Look = NDArray[np.float16]
+
+@dataclass(frozen=True)
+class Look:
+    """What is remembered of an image: a small picture of it (``grey``, 64×64 float16, 8 kB) and its ``shape``, width to
+    height."""
+
+    grey: NDArray[np.float16]
+    shape: float
+
+    @property
+    def contrast(self) -> float:
+        """Standard deviation of the small picture, in grey levels."""
+        return float(self.grey.astype(np.float32).std())
 
 
 def look_of(frame: BGRImage) -> Look:
-    """A small grey picture, 64×64 float16, of a frame (H×W×3 uint8 BGR) of any shape: 8 kB to remember."""
+    """A small picture of a frame (H×W×3 uint8 BGR) of any shape."""
     grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
     double = cv2.resize(grey, (2 * _SIDE, 2 * _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     smooth = cv2.GaussianBlur(double, (0, 0), 2 * _SMOOTH)
-    return cv2.resize(smooth, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float16)
+    small = cv2.resize(smooth, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float16)
+    return Look(small, frame.shape[1] / frame.shape[0])
 
 
-def groups(looks: Sequence[Look], chosen: Sequence[int], shape: float = 1.0) -> list[set[int]]:
+def groups(looks: Sequence[Look], chosen: Sequence[int]) -> list[set[int]]:
     """The images that are near-copies of each other, for those chosen.
 
     Args:
         looks: of all images.
         chosen: numbers of those that are grouped.
-        shape: width to height of the frames the looks are of.
 
     Chosen images are one group if a chain of near-copies joins them; all others join that of their nearest chosen
     image. A group that would leave fewer than half of the images beside it is no group: of a film in which each frame
@@ -69,7 +82,7 @@ def groups(looks: Sequence[Look], chosen: Sequence[int], shape: float = 1.0) -> 
     """
     # One thread: NumPy's threads wait for each other spinning, and rounding would depend on their number.
     with threadpool_limits(1, "blas"):
-        return _groups(looks, chosen, shape)
+        return _groups(looks, chosen)
 
 
 def typical_distance(looks: Sequence[Look]) -> float:
@@ -82,8 +95,8 @@ def typical_distance(looks: Sequence[Look]) -> float:
     return float(np.median(distances[~np.eye(len(looks), dtype=np.bool_)]))
 
 
-def _groups(looks: Sequence[Look], chosen: Sequence[int], shape: float) -> list[set[int]]:
-    bases = np.concatenate([_explained(looks[number], shape) for number in chosen], 1)
+def _groups(looks: Sequence[Look], chosen: Sequence[int]) -> list[set[int]]:
+    bases = np.concatenate([_explained(looks[number]) for number in chosen], 1)
     pictures = _centred([looks[number] for number in chosen])
     one_way = _left_over(pictures, bases)
     distances = np.maximum(one_way, one_way.T)
@@ -101,7 +114,7 @@ def _groups(looks: Sequence[Look], chosen: Sequence[int], shape: float) -> list[
         to_chosen = _left_over(_centred([looks[number] for number in block]), bases)
         for number, there in zip(block, to_chosen, strict=True):
             if (there <= reach).any():  # few are, and the way back costs more
-                apart = np.maximum(there, _left_over(pictures, _explained(looks[number], shape))[:, 0])
+                apart = np.maximum(there, _left_over(pictures, _explained(looks[number]))[:, 0])
                 if apart[nearest := int(apart.argmin())] <= reach[nearest]:
                     members[group_of[nearest]].add(number)
     return [
@@ -137,16 +150,16 @@ def _to_the_others(distances: NDArray[np.float64], found: Sequence[Sequence[int]
 
 def _centred(looks: Sequence[Look]) -> NDArray[np.float64]:
     """K×4096, each with a mean of 0: its brightness is explained in any case, and would only cost precision."""
-    pictures = np.stack(looks).astype(np.float64).reshape(len(looks), -1)
+    pictures = np.stack([look.grey for look in looks]).astype(np.float64).reshape(len(looks), -1)
     return np.asarray(pictures - pictures.mean(1, keepdims=True))
 
 
-def _explained(look: Look, shape: float = 1.0) -> NDArray[np.float64]:
+def _explained(look: Look) -> NDArray[np.float64]:
     """Orthonormal columns (4096×6) of what becomes of a small picture in other light, moved, turned or enlarged a
     little. In the square a tall frame became, a turn moves what is above farther than what is beside."""
-    picture = look.astype(np.float64)
+    picture = look.grey.astype(np.float64)
     down, right = np.gradient(picture)
-    turned, enlarged = _RIGHT * down * shape - _DOWN * right / shape, _RIGHT * right + _DOWN * down
+    turned, enlarged = _RIGHT * down * look.shape - _DOWN * right / look.shape, _RIGHT * right + _DOWN * down
     columns = np.stack([np.ones_like(picture), picture, right, down, turned, enlarged]).reshape(_EXPLAINED, -1)
     return np.asarray(np.linalg.qr(columns.T)[0])
 

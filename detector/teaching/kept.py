@@ -77,8 +77,7 @@ class Kept:
     def copies(self) -> list[set[int]]:
         """The images kept, each with all its near-copies among those seen."""
         chosen = sorted(self.frames)
-        height, width = self.frames[chosen[0]].shape[:2]
-        return near_copies.groups(self._looks, chosen, width / height)
+        return near_copies.groups(self._looks, chosen)
 
     def patches(self, without: set[int], shrink: int = 1) -> NDArray[np.float32]:
         """The patches kept at a scale (N×C), but for those of some images."""

@@ -142,7 +142,7 @@ def _refusal(
     the other make frames look alike that are not; ``worth``: independent parts among the different ones of these."""
     if len(scores) < 2:
         return f"{len(scores)} frames are too few: take at least 2, 20 or more are better"
-    if looks is not None and float(np.median([look.astype(np.float32).std() for look in looks])) < _BLANK_GREY_LEVELS:
+    if looks is not None and float(np.median([look.contrast for look in looks])) < _BLANK_GREY_LEVELS:
         return "the frames show nothing: uncover the lens, check light and camera, then capture again"
     spread = float(np.std(scores, ddof=1))
     usual = float(np.std(taught, ddof=1)) if len(taught) >= MIN_PARTS else 0.0

@@ -43,7 +43,7 @@ class Captured:
     @property
     def size(self) -> int:
         """Bytes it takes in memory, about."""
-        return sum(map(len, self.pictures)) + sum(look.nbytes for look in self.looks) + 16 * len(self.scores)
+        return sum(map(len, self.pictures)) + sum(look.grey.nbytes for look in self.looks) + 16 * len(self.scores)
 
 
 @dataclass(frozen=True)

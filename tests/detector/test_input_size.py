@@ -111,7 +111,7 @@ def test_a_tall_part_turned_a_little_is_a_near_copy() -> None:
         pictures[0], cv2.getRotationMatrix2D((160, 600), 0.4, 1), (320, 1200), borderMode=cv2.BORDER_REFLECT_101
     )
     looks = [look_of(np.asarray(picture, np.uint8)) for picture in (*pictures, turned)]
-    found = groups(looks, range(len(looks)), 320 / 1200)
+    found = groups(looks, range(len(looks)))
     assert {0, 6} in found and len(found) == 6
 
 

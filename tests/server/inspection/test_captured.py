@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from detector.near_copies import Look
 from detector.thresholds import KSigma, judge
 from server.inspection import captured
 from server.inspection.captured import Captured, Draft, Drafts
@@ -15,7 +16,7 @@ from server.inspection.threshold import Threshold
 
 def draft(bytes_each: int = 10) -> Draft:
     scores = (1.0, 2.0, 3.0)
-    looks = tuple(np.zeros((64, 64), np.float16) for _ in scores)
+    looks = tuple(Look(np.zeros((64, 64), np.float16), 4 / 3) for _ in scores)
     frames = Captured(("a", "openvino"), "press", "websocket", scores, looks, (bytes(bytes_each),) * 3)
     judgement = judge(scores, KSigma(3), in_force=None)
     return Draft(frames, KSigma(3), frozenset(), judgement, Threshold(1.0, "model"))
@@ -73,4 +74,4 @@ def test_the_largest_capture_fits_into_the_bound_several_times() -> None:
     from tests.server.fakes import FakeModel
 
     sample = sample_of(noise, FakeModel())  # type: ignore[arg-type]
-    assert 200 * (len(sample.picture) + sample.look.nbytes) < captured.MOST_BYTES / 4
+    assert 200 * (len(sample.picture) + sample.look.grey.nbytes) < captured.MOST_BYTES / 4
