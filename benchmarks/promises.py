@@ -21,7 +21,7 @@ import numpy as np
 from scipy import optimize, stats  # type: ignore[import-untyped]
 
 from benchmarks.good_scores import Scores, SetScores, gathered
-from detector.thresholds import DEFAULT_RULE, AtMost, KSigma, Rule, calibrate, independent_parts
+from detector.thresholds import DEFAULT_RULE, KSigma, OneIn, Rule, calibrate, independent_parts
 from detector.thresholds.promises import CONFIDENCE, HEAVY, MIN_PARTS, Outlook
 from training.reports.markdown import table
 
@@ -31,7 +31,7 @@ LATER = 10
 """Parts at the least that a draw is judged by."""
 ONE_IN = 100
 SHAPES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-DEFAULTS: tuple[Rule, ...] = (KSigma(2.5), KSigma(3.0), *(AtMost(one_in) for one_in in (20, 30, 40, 50, 100)))
+DEFAULTS: tuple[Rule, ...] = (KSigma(2.5), KSigma(3.0), *(OneIn(one_in) for one_in in (20, 30, 40, 50, 100)))
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ def defaults(sets: Sequence[SetScores]) -> str:
     """What a model's own threshold would do, by rule: from held-out scores of teaching, on the test pictures."""
     rows = []
     for rule in DEFAULTS:
-        thresholds = [calibrate(one.held_out.tolist(), rule, in_order=False).threshold for one in sets]
+        thresholds = [calibrate(one.held_out.tolist(), rule).threshold for one in sets]
         rejected = sum(int((one.good > limit).sum()) for one, limit in zip(sets, thresholds, strict=True))
         good = sum(len(one.good) for one in sets)
         escapes = {one.name: float((one.bad <= limit).mean()) for one, limit in zip(sets, thresholds, strict=True)}

@@ -156,7 +156,7 @@ def create_app(
         *health.routes,
         *Predict(settings, inspection, pool, held).routes,
         *calibrate.routes,
-        *CalibrationDrafts(inspection, streams, calibrate.drafts, calibrate.calibrating).routes,
+        *CalibrationDrafts(inspection, streams, calibrate.drafts, calibrate.judge).routes,
         *StreamList(streams).routes,
         *phone.routes,
         *ConnectionCheck(origins).routes,

@@ -10,12 +10,14 @@ import numpy as np
 from detector import near_copies
 from detector.thresholds.independence import independent_parts
 from detector.thresholds.promises import MIN_PARTS
-from detector.thresholds.rules import AtMost, Calibration, Rule, calibrate, checked
+from detector.thresholds.rules import Calibration, OneIn, Rule, calibrate, checked, in_parts
 from detector.thresholds.suspects import Suspect, suspects
 
+SHOWN = 4
+"""Frames with the highest scores that are named beside the suspects: on hard surfaces a defect is among them."""
 _BINS = 24
 _STILL_PARTS = 3.0
-"""Independent parts below which frames are those of one that lies still."""
+"""Independent parts below which no rule makes a threshold."""
 _STILL_SPREAD = 0.2
 """Of the spread that teaching found from part to part: frames that differ less show one part."""
 _STILL_GREY_LEVELS = 1.0
@@ -52,19 +54,24 @@ class Judgement:
 
     ``calibration``: of all frames, near-copies counted once; nothing where the capture is ``refused`` and none could be
     made. ``without_suspects``: the same but for the suspects; nothing without suspects, or where too few frames are
-    left. ``refused``: why it cannot be set at all. ``warnings``: why it should not be set unseen. ``now_rejected`` and
-    ``then_rejected``: of the last ``of`` frames inspected, by the threshold in force and by the new one (without
-    suspects, if there are any).
+    left. ``highest``: places of the frames with the highest scores that are no suspects, the highest first.
+    ``independent``: parts that all frames are worth. ``refused``: why it cannot be set at all. ``warnings``: why it
+    should not be set unseen. ``now_rejected``, ``then_rejected`` and ``then_without_suspects``: of the last ``of``
+    frames inspected, by the threshold in force, by the new one, and by that without suspects (nothing where there is
+    none).
     """
 
     calibration: Calibration | None
     without_suspects: Calibration | None
     suspects: tuple[Suspect, ...]
+    highest: tuple[int, ...]
+    independent: float
     refused: str | None
     warnings: tuple[str, ...]
     histogram: Histogram
     now_rejected: int
     then_rejected: int
+    then_without_suspects: int | None
     of: int
     margin: Margin | None
 
@@ -102,17 +109,19 @@ def judge(
     apart = {suspect.index for suspect in found}
     clear = [score for index, score in enumerate(scores) if index not in apart]
     different = _different(scores, looks)
-    worth = independent_parts([scores[index] for index in different if index not in apart])
+    good, every = [scores[index] for index in different if index not in apart], [scores[index] for index in different]
+    # Near-copies count once, and neighbours that are no copies still may resemble each other.
+    worth = min(independent_parts(clear), independent_parts(good))
+    worth_all = min(independent_parts(scores), independent_parts(every))
     refused = _refusal(scores, clear, rule, taught, looks, worth)
     calibration = without = None
     try:
-        calibration = calibrate([scores[index] for index in different], rule, defects=defects)
+        calibration = calibrate(every, rule, defects=defects, independent=worth_all)
     except ValueError as error:
         refused = refused or str(error)
     if found and not refused:
-        good = [scores[index] for index in different if index not in apart]
         try:
-            without = calibrate(good, rule, defects=defects)
+            without = calibrate(good, rule, defects=defects, independent=worth)
         except ValueError:
             without = None  # what is left says too little: there is nothing to offer
     then = without or calibration
@@ -120,14 +129,21 @@ def judge(
         calibration,
         without,
         found,
+        tuple(place for place in np.argsort(scores)[::-1].tolist() if place not in apart)[:SHOWN],
+        worth_all,
         refused,
-        _warnings(clear, found, taught, in_force, then) + _few(len(scores), len(different)),
+        (*_warnings(clear, found, taught, in_force, then), *_few(len(scores), len(different)), *_missed(defects, then)),
         _histogram(scores, taught, in_force, then),
         sum(score > in_force for score in recent) if in_force is not None else len(recent),
-        sum(score > then.threshold for score in recent) if then else len(recent),
+        _above(recent, calibration) if calibration else len(recent),
+        _above(recent, without) if without else None,
         len(recent),
         Margin(max(clear), min(defects)) if len(defects) and clear else None,
     )
+
+
+def _above(scores: Sequence[float], calibration: Calibration) -> int:
+    return sum(score > calibration.threshold for score in scores)
 
 
 def _refusal(
@@ -148,15 +164,20 @@ def _refusal(
     usual = float(np.std(taught, ddof=1)) if len(taught) >= MIN_PARTS else 0.0
     still = (
         (looks is not None and _still(looks))
-        or (len(clear) >= MIN_PARTS and (independent_parts(clear) < _STILL_PARTS or spread < _STILL_SPREAD * usual))
+        or (len(clear) >= MIN_PARTS and spread < _STILL_SPREAD * usual)
         or spread <= 1e-6 * abs(float(np.mean(scores)))
     )
     if still:
         return "the frames show one part lying still: let different good parts pass while capturing"
-    if isinstance(rule, AtMost) and worth < MIN_PARTS:
+    if len(clear) >= MIN_PARTS and worth < _STILL_PARTS:
         return (
-            f"the frames are worth about {worth:.0f} independent parts, and a target needs at least {MIN_PARTS}: "
-            "capture more parts, or set the threshold by mean + k·std"
+            f"each frame resembles the one before, so that all of them are worth about {in_parts(worth)}: let more "
+            "good parts pass, or leave more time between frames"
+        )
+    if isinstance(rule, OneIn) and worth < MIN_PARTS:
+        return (
+            f"the frames are worth about {in_parts(worth)}, and a target needs at least {MIN_PARTS}: let more good "
+            "parts pass, leave more time between frames, or set the threshold by mean + k·std"
         )
     return None
 
@@ -211,6 +232,17 @@ def _few(frames: int, different: int) -> tuple[str, ...]:
     return (
         f"the {frames} frames show only {different} different parts: let more of them pass, or the threshold fits to "
         "these alone",
+    )
+
+
+def _missed(defects: Sequence[float], then: Calibration | None) -> tuple[str, ...]:
+    """Known defects that the new threshold lets pass."""
+    passing = sum(score <= then.threshold for score in defects) if then else 0
+    if not passing or then is None:
+        return ()
+    return (
+        f"{passing} of {len(defects)} known defects would pass: the lowest has {min(defects):.4g}, the threshold is "
+        f"{then.threshold:.4g}; a rule that rejects more good parts finds more",
     )
 
 

@@ -28,14 +28,14 @@ class KSigma:
 
 
 @dataclass(frozen=True)
-class AtMost:
-    """Reject one good part in so many, at the most on average."""
+class OneIn:
+    """Reject one good part in so many, on average."""
 
     one_in: int
 
 
-Rule = KSigma | AtMost
-DEFAULT_RULE: Rule = AtMost(30)
+Rule = KSigma | OneIn
+DEFAULT_RULE: Rule = OneIn(30)
 """Of teaching: of those that reject no more than 2 % of good parts, the one with the fewest escapes
 (docs/calibration.md)."""
 
@@ -65,7 +65,7 @@ def calibrate(
     rule: Rule | float = DEFAULT_RULE,
     *,
     defects: Sequence[float] = (),
-    in_order: bool = True,
+    independent: float | None = None,
 ) -> Calibration:
     """The threshold by this rule (a number means mean + k·std).
 
@@ -74,14 +74,14 @@ def calibrate(
         rule: where the threshold shall lie.
         defects: raw scores of parts known to be defective. Where all of them lie above all good parts, the threshold
             stays below them.
-        in_order: whether the scores are in the order they were taken, so that it says how many parts they are worth;
-            otherwise all count. The threshold does not depend on it, the promise does.
+        independent: how many independent parts the scores are worth; by default what their order says. The threshold
+            does not depend on it, the promise does.
 
     Raises:
         ValueError: fewer than two scores, a rule that cannot be, a score that is not finite, or a threshold that could
             not be one: zero, or beyond every number.
     """
-    rule = checked(rule if isinstance(rule, KSigma | AtMost) else KSigma(rule))
+    rule = checked(rule if isinstance(rule, KSigma | OneIn) else KSigma(rule))
     if len(scores) < 2:
         raise ValueError(f"{len(scores)} normal images are too few: at least 2 are needed, 20 or more are better")
     values = np.asarray(scores, np.float64)
@@ -91,7 +91,7 @@ def calibrate(
         mean, std = float(values.mean()), float(values.std(ddof=1))
     if not (values > 0).any():
         raise ValueError("all images score zero: the memory bank holds these very images; take new ones")
-    independent = independent_parts(scores) if in_order else float(len(scores))
+    independent = independent_parts(scores) if independent is None else independent
     if isinstance(rule, KSigma):
         threshold = mean + rule.k * std
     else:
@@ -108,7 +108,7 @@ def calibrate(
         std,
         len(values),
         rule.k if isinstance(rule, KSigma) else None,
-        rule.one_in if isinstance(rule, AtMost) else None,
+        rule.one_in if isinstance(rule, OneIn) else None,
         promised,
         None if promised else _why_not(len(values), independent),
         kept_below,
@@ -123,7 +123,7 @@ def checked(rule: Rule) -> Rule:
     """
     if isinstance(rule, KSigma) and not MIN_K <= rule.k <= MAX_K:
         raise ValueError(f"k is {rule.k}: it must be a number from {MIN_K:g} to {MAX_K:g}")
-    if isinstance(rule, AtMost) and not MIN_ONE_IN <= rule.one_in <= MAX_ONE_IN:
+    if isinstance(rule, OneIn) and not MIN_ONE_IN <= rule.one_in <= MAX_ONE_IN:
         raise ValueError(f"one_in is {rule.one_in}: it must be a whole number from {MIN_ONE_IN} to {MAX_ONE_IN}")
     return rule
 
@@ -141,9 +141,14 @@ def _why_not(parts: int, independent: float) -> str:
     if independent > parts - 0.5:
         return f"{parts} good parts are too few for a promise: take {max(1, more)} more"
     return (
-        f"the {parts} frames are alike one after the other, worth about {independent:.0f} parts, too few for a "
+        f"the {parts} frames are alike one after the other, worth about {in_parts(independent)}, too few for a "
         f"promise: take {max(1, more)} more of as many different parts as there are"
     )
+
+
+def in_parts(worth: float) -> str:
+    """So many parts, rounded."""
+    return "1 part" if round(worth) == 1 else f"{worth:.0f} parts"
 
 
 def fault(

@@ -4,13 +4,14 @@ from server.inspection.calibration_file import Change, StoredCalibration
 from server.inspection.calibrations import Calibrations, now
 from server.inspection.captured import Captured, Draft, Drafts
 from server.inspection.inspected import Inspected, Sample
-from server.inspection.inspection import Inspection, ModelReplaced, NoModel, Undone
+from server.inspection.inspection import Changed, Inspection, ModelReplaced, NoModel
 from server.inspection.threshold import Threshold, described, other_transport, rule_info
 
 __all__ = [
     "Calibrations",
     "Captured",
     "Change",
+    "Changed",
     "Draft",
     "Drafts",
     "Inspected",
@@ -20,7 +21,6 @@ __all__ = [
     "Sample",
     "StoredCalibration",
     "Threshold",
-    "Undone",
     "described",
     "now",
     "other_transport",

@@ -119,6 +119,10 @@ def encode(contents: Contents) -> bytes:
     return msgspec.json.format(msgspec.json.encode(_Version3(VERSION, _checksum(contents), contents)), indent=1)
 
 
+class NewerVersion(ValueError):
+    """It was written by newer software."""
+
+
 def decode(data: bytes) -> tuple[int, Contents]:
     """The version of a file and what it says; that of versions 1 and 2 as this one would.
 
@@ -139,7 +143,8 @@ def decode(data: bytes) -> tuple[int, Contents]:
         contents = file.contents
         _check(file.sha256, contents)
     else:
-        raise ValueError(f"its version is {version}, this software reads 1 to {VERSION}")
+        kind = NewerVersion if version > VERSION else ValueError
+        raise kind(f"its version is {version}, this software reads 1 to {VERSION}")
     in_history = (stored for change in contents.history for stored in (*change.before, *change.after))
     for stored in (*contents.calibrations, *in_history):
         if (found := _fault(stored)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from server.inspection.calibration_file import (
     Action,
     Change,
     Contents,
+    NewerVersion,
     StoredCalibration,
     decode,
     encode,
@@ -57,7 +59,26 @@ class Calibrations:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
         self.warning: str | None = None
+        self._unread = False
         self._contents = self._read()
+
+    def recover(self) -> bool:
+        """Read what could not be read at the start: whatever is written now would take its place.
+
+        Returns:
+            whether there is more than before.
+
+        Raises:
+            OSError: it still cannot be read; nothing may be changed until it can.
+        """
+        if not self._unread:
+            return False
+        contents = self._read()
+        if self._unread:
+            raise OSError(errno.EIO, f"{FILE} is there and cannot be read")
+        self._contents = contents
+        self.warning = None
+        return True
 
     def of(self, model_hash: str, runtime: str) -> tuple[StoredCalibration, ...]:
         """Those of one model on one runtime, oldest first."""
@@ -72,11 +93,14 @@ class Calibrations:
         steps = self.history(model_hash, runtime)
         return next((change for change in steps if change.action != "undo" and not change.undone), None)
 
-    def replace(self, model_hash: str, runtime: str, calibrations: Iterable[StoredCalibration], step: Step) -> None:
+    def replace(self, model_hash: str, runtime: str, calibrations: Iterable[StoredCalibration], step: Step) -> Change:
         """Store what a model's calibrations are from now on, on disk, then in memory: what is in force is always what
         a restart would find.
 
         A step of the kind *undo* marks the one it takes back (:meth:`to_undo`).
+
+        Returns:
+            what the history says of it.
 
         Raises:
             OSError: it could not be written; nothing has changed then.
@@ -109,14 +133,20 @@ class Calibrations:
         write_atomically(self._path, encode(contents))
         self._contents = contents
         self.warning = None  # the operator has acted on it
+        return change
 
     def _read(self) -> Contents:
+        self._unread = False
         try:
             data = read_at_most(self._path, LARGEST_FILE + 1)
-        except FileNotFoundError:
-            return Contents()
         except OSError as error:
-            self.warning = f"{self._path} cannot be read ({error.strerror}): the model's default threshold is in force"
+            if isinstance(error, FileNotFoundError) and not self._path.is_symlink():
+                return Contents()
+            self._unread = True
+            self.warning = (
+                f"{self._path} cannot be read ({error.strerror}): the model's default threshold is in force, and none "
+                "can be set until it can"
+            )
             log.warning(self.warning)
             return Contents()
         try:
@@ -126,8 +156,9 @@ class Calibrations:
                 then = f"it was set aside as {set_aside(self._path).name}"
             except OSError as refusal:
                 then = f"it could not be set aside ({refusal.strerror})"
+            what = "is of a newer version" if isinstance(error, NewerVersion) else "was damaged"
             self.warning = (
-                f"calibration.json was damaged ({_short(error)}); {then} and the model's default threshold is in "
+                f"calibration.json {what} ({_short(error)}); {then} and the model's default threshold is in "
                 "force: calibrate again"
             )
             log.warning(self.warning)

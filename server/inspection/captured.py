@@ -117,4 +117,5 @@ class Drafts:
 def among_all(judgement: Judgement, kept: list[int]) -> Judgement:
     """A judgement of some of the frames captured, with its suspects numbered as they were captured."""
     suspects = tuple(dataclasses.replace(one, index=kept[one.index]) for one in judgement.suspects)
-    return dataclasses.replace(judgement, suspects=suspects)
+    highest = tuple(kept[place] for place in judgement.highest)
+    return dataclasses.replace(judgement, suspects=suspects, highest=highest)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from detector import Detector, TaughtModel
@@ -32,8 +33,8 @@ class ModelReplaced(Exception):
 
 
 @dataclass(frozen=True)
-class Undone:
-    """A change that was taken back, and what was and is in force where it had been made."""
+class Changed:
+    """A change of the calibrations, and what was and is in force where it was made."""
 
     change: Change
     was: Threshold
@@ -197,11 +198,8 @@ class Inspection:
         )
         return Draft(captured, rule, without, among_all(judgement, kept), threshold)
 
-    def set(self, draft: Draft, calibration: Calibration, *, who: str, why: str) -> tuple[Threshold, Threshold]:
+    def set(self, draft: Draft, calibration: Calibration, *, who: str, why: str) -> Changed:
         """Put a calibration made from a draft's frames in force, and store it. For a thread.
-
-        Returns:
-            what was in force there before, and what is now.
 
         Raises:
             ModelReplaced: another model is in use than the one that scored the frames; nothing changes.
@@ -228,12 +226,16 @@ class Inspection:
             created=now(),
             who=who,
         )
-        with self._changing:
+        with self._change_begins():
             self._of(captured)
             kept = [older for older in self._stored() if older.place != stored.place]
-            was, became = self._change("set", [*kept, stored], who, why, captured.stream, captured.transport)
+            done = self._change("set", [*kept, stored], who, why, captured.stream, captured.transport)
         log.info("calibrated threshold=%.4g images=%d by=%s", stored.threshold, stored.n_images, who)
-        return was, became
+        return done
+
+    def others(self, captured: Captured) -> tuple[StoredCalibration, ...]:
+        """Calibrations that hold in other places than one made from these frames."""
+        return tuple(stored for stored in self._stored() if stored.transport != captured.transport or stored.alone)
 
     def forget_calibration(self, *, who: str) -> None:
         """Go back to the model's default threshold everywhere.
@@ -241,32 +243,52 @@ class Inspection:
         Raises:
             OSError: the file cannot be written; nothing changes.
         """
-        with self._changing:
+        with self._change_begins():
             if stored := self._stored():
                 self._change("forget", [], who, "calibration forgotten", stored[-1].stream, stored[-1].transport)
         log.info("calibration deleted threshold=%.4g source=%s", self.threshold.value, self.threshold.source)
 
-    def undo(self, *, who: str) -> Undone | None:
+    def undo(self, *, who: str, when: str | None = None) -> Changed | None:
         """Take back the newest change of this model's calibrations that was not taken back yet, if there is one.
+
+        Args:
+            when: that change was made; if it is another one, nothing is taken back: of two who press at once the
+                second would take back what neither of them saw.
+
+        Returns:
+            the change taken back.
 
         Raises:
             OSError: the file cannot be written; nothing changes.
         """
-        with self._changing:
+        with self._change_begins():
             model = self.model
             change = self._calibrations.to_undo(model.hash, model.runtime)
-            if change is None:
+            if change is None or when not in (None, change.when):
                 return None
             back = {older.place for older in change.before}
             kept = [one for one in self._stored() if one not in change.after and one.place not in back]
             why = f"undone: {change.why}"
-            was, became = self._change("undo", [*kept, *change.before], who, why, change.stream, change.transport)
-        log.info("calibration undone threshold=%.4g source=%s by=%s", became.value, became.source, who)
-        return Undone(change, was, became)
+            done = self._change("undo", [*kept, *change.before], who, why, change.stream, change.transport)
+        log.info("calibration undone threshold=%.4g source=%s by=%s", done.became.value, done.became.source, who)
+        return dataclasses.replace(done, change=change)
 
     def history(self) -> tuple[Change, ...]:
         """What was done to this model's calibrations, the newest first."""
         return self._calibrations.history(self.model.hash, self.model.runtime)
+
+    @contextmanager
+    def _change_begins(self) -> Iterator[None]:
+        """One change at a time, and none before all that is stored was read.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        with self._changing:
+            if self._calibrations.recover():
+                in_use = self._now()
+                self._in_use = self._put_together(in_use.model, in_use.typical)
+            yield
 
     def _change(
         self,
@@ -276,15 +298,15 @@ class Inspection:
         why: str,
         stream: str | None,
         transport: Way,
-    ) -> tuple[Threshold, Threshold]:
+    ) -> Changed:
         """Store this model's calibrations and put them in force; under the lock."""
         in_use, calibrations = self._now(), tuple(calibrations)
         was = in_use.on(stream, transport)
         became = dataclasses.replace(in_use, calibrations=self._that_hold(calibrations)).on(stream, transport)
         step = Step(action, who, why, transport, stream, _value(was), _value(became))
-        self._calibrations.replace(in_use.model.hash, in_use.model.runtime, calibrations, step)
+        change = self._calibrations.replace(in_use.model.hash, in_use.model.runtime, calibrations, step)
         self._in_use = self._put_together(in_use.model, in_use.typical)
-        return was, became
+        return Changed(change, was, became)
 
     def _put_together(self, model: Detector, typical: float) -> InUse:
         stored = self._calibrations.of(model.hash, model.runtime)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from detector import Detector, TaughtModel
 from server.inspection.calibration_file import StoredCalibration
-from server.words import CalibrationInfo, RuleInfo, Way
+from server.words import HOW, CalibrationInfo, RuleInfo, Way
 
 Source = Literal["environment", "calibration", "model", "uncalibrated"]
 
@@ -96,7 +96,7 @@ def other_transport(threshold: Threshold, transport: Way) -> str | None:
     if stored is None or stored.transport in (transport, "unknown"):
         return None
     return (
-        f"its calibration was made over {stored.transport}, but it comes over {transport}, which moves scores: "
+        f"its calibration was made {HOW[stored.transport]}, but it comes {HOW[transport]}, which moves scores: "
         "calibrate on this stream"
     )
 

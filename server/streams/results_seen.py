@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from datetime import UTC, datetime
 
-from detector.thresholds import independent_parts, kept
+from detector.thresholds import MIN_PARTS, in_parts, independent_parts, kept
 from server.inspection import Inspected, Threshold
 from server.words import SinceCalibration
 
@@ -65,11 +65,13 @@ class ResultsSeen:
         weighed = min(worth, MOST_WEIGHED / seen)
         bad = round(self._rejected * weighed)
         is_kept = kept(promise, max(1, round(seen * weighed)) - bad, bad)
+        if parts < MIN_PARTS:
+            is_kept = None
         if is_kept is False:
             then = "more than that: if these were good parts, calibrate again"
         else:
             then = "within it" if is_kept else "too few parts yet to say"
-        return self._said(promise.at_most, is_kept, f"{share}, worth about {parts} parts; {promised}: {then}")
+        return self._said(promise.at_most, is_kept, f"{share}, worth about {in_parts(parts)}; {promised}: {then}")
 
     def _parts_a_frame(self) -> float:
         """Frames of one part are no more than one part: how many parts one of the latest frames is worth."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 
@@ -16,6 +17,8 @@ from server.inspection import Inspection, ModelReplaced, NoModel
 from server.streams import Hung, PoolBusy, StreamWentAway
 from server.web.uploads import BadUpload, Crowded, TooLarge
 from server.words import Reply
+
+_DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
 
 
 def answer(body: Struct | Sequence[Struct], status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -40,15 +43,21 @@ def need_model(inspection: Inspection) -> None:
 def number(text: str, name: str, least: float, most: float) -> float:
     value = float_or_nan(text)
     if not least <= value <= most:
-        raise Refused(422, f"{name} is {text!r}: it must be a number from {least:g} to {most:g}")
+        raise Refused(422, f"{name} is {text[:40]!r}: it must be a number from {least:g} to {most:g}")
     return value
 
 
 def float_or_nan(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan  # which no range holds
+    """A plain decimal number; of anything else (Python reads ``1_0`` and full-width digits too) NaN, which no range
+    holds."""
+    return float(text) if _DECIMAL.fullmatch(text) else math.nan
+
+
+def whole_number(text: str, name: str, least: int, most: int) -> int:
+    value = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else least - 1
+    if not least <= value <= most:
+        raise Refused(422, f"{name} is {text[:40]!r}: it must be a whole number from {least} to {most}")
+    return value
 
 
 async def answer_error(request: Request, error: Exception) -> Response:

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from detector import ImageError
 from detector.images import decode
-from detector.thresholds import Calibration
-from server.inspection import Captured, Draft, Drafts, Inspected, Inspection, ModelReplaced, Threshold
+from detector.thresholds import Calibration, Rule
+from server.inspection import (
+    Captured,
+    Draft,
+    Drafts,
+    Inspected,
+    Inspection,
+    ModelReplaced,
+    StoredCalibration,
+    Threshold,
+)
 from server.settings import Settings
 from server.streams import MAX_FRAMES, MAX_SECONDS, InferencePool, Streams
-from server.web.answers import UPLOADS, Refused, answer, need_model, number
+from server.web.answers import UPLOADS, Refused, answer, need_model, number, whole_number
 from server.web.calibration_bodies import Calibrated, NotCalibrated
 from server.web.calibration_query import K_SCHEMA, ONE_IN_SCHEMA, PARAMETERS, Wanted, who_asks
 from server.web.held import Held, Share
 from server.web.judgements import calibrated_body, in_words, judgement_body
 from server.web.uploads import MAX_CALIBRATION, Form, Upload, read_form, source_of_request
-from server.words import BYTES, Content, Operation, Parameter, Reply, documented
+from server.words import BYTES, HOW, Content, Operation, Parameter, Reply, documented
 
 MAX_CALIBRATION_IMAGES = 200
 MAX_CALIBRATING = 2
@@ -54,6 +63,7 @@ class Calibrate:
     drafts: Drafts
     calibrating: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CALIBRATING))
     capturing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CAPTURING))
+    judging: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CALIBRATING))
 
     @property
     def routes(self) -> list[Route]:
@@ -90,6 +100,8 @@ class Calibrate:
                         },
                         "k": K_SCHEMA | {"description": "before that in the address"},
                         "one_in": ONE_IN_SCHEMA | {"description": "before that in the address"},
+                        "dry_run": {"type": "boolean", "description": "before that in the address"},
+                        "include_suspects": {"type": "boolean", "description": "before that in the address"},
                     },
                     "required": ["files"],
                 },
@@ -109,11 +121,11 @@ class Calibrate:
                 words = "1 picture is too few: send at least 2 pictures of normal parts, 20 or more are better"
                 raise Refused(422, words)
             async with self.calibrating:
-                captured = await self._scored(form)
-                what = f"{len(captured.scores)} pictures"
-                if captured.defects:
-                    what += f", {len(captured.defects)} more of known defects"
-                return await self._judged(captured, wanted, request, what)
+                captured = await self._scored(form, request)
+            what = f"{len(captured.scores)} pictures"
+            if captured.defects:
+                what += f", {len(captured.defects)} more of known defects"
+            return await self._judged(captured, wanted, request, what)
 
     @documented(
         Operation(
@@ -150,8 +162,8 @@ class Calibrate:
     async def calibrate_stream(self, request: Request) -> Response:
         need_model(self.inspection)
         name, query = request.path_params["name"], request.query_params
-        wanted = Wanted.read(query)
-        n = int(number(query.get("n", "20"), "n", 2, MAX_FRAMES))
+        wanted = Wanted.read(query, beside=("n", "seconds"))
+        n = whole_number(query.get("n", "20"), "n", 2, MAX_FRAMES)
         seconds = number(query.get("seconds", "10"), "seconds", 0, MAX_SECONDS)
         opened = self.streams.get(name)
         if opened is None:
@@ -160,8 +172,7 @@ class Calibrate:
             raise Refused(503, "too many calibrations are captured at once: try again when one is done")
         async with self.capturing:
             captured = await opened.capture(n, seconds, gone=request.is_disconnected)
-        async with self.calibrating:
-            return await self._judged(captured, wanted, request, f"{n} frames of {name} over {captured.transport}")
+        return await self._judged(captured, wanted, request, f"{n} frames of {name} {HOW[captured.transport]}")
 
     async def _read(self, request: Request, share: Share) -> Form:
         limit, files = self.settings.max_upload_bytes, MAX_CALIBRATION_IMAGES
@@ -170,11 +181,13 @@ class Calibrate:
             request, "files", share=share, max_file=limit, max_total=total, max_files=files, other="defects"
         )
 
-    async def _scored(self, form: Form) -> Captured:
-        found, defects = [
-            [await self.pool.run(partial(_inspected, self.inspection, upload), refuse=False) for upload in uploads]
-            for uploads in (form.files, form.others)
-        ]
+    async def _scored(self, form: Form, request: Request) -> Captured:
+        found, defects = list[Inspected](), list[Inspected]()
+        for upload in (*form.files, *form.others):
+            if await request.is_disconnected():  # a picture can take seconds, and others wait for this place
+                raise ClientDisconnect
+            inspected = await self.pool.run(partial(_inspected, self.inspection, upload), refuse=False)
+            (found if len(found) < len(form.files) else defects).append(inspected)
         if len({inspected.model for inspected in (*found, *defects)}) > 1:
             raise ModelReplaced("another model came into use in the middle of it: send them again")
         samples = [inspected.sample for inspected in found if inspected.sample is not None]
@@ -188,9 +201,25 @@ class Calibrate:
             defects=tuple(inspected.raw_score for inspected in defects),
         )
 
+    async def judge(self, captured: Captured, rule: Rule, left_out: Sequence[int] = ()) -> Draft:
+        """Judge what was captured; a few at once, and none waits for pictures that are still being scored.
+
+        Raises:
+            ModelReplaced, Refused: it cannot be.
+        """
+        async with self.judging:
+            return await changed(partial(self.inspection.judge, captured, rule, left_out))
+
     async def _judged(self, captured: Captured, wanted: Wanted, request: Request, what: str) -> Response:
         """Judge what was captured, and set it where nothing speaks against it."""
-        draft = await changed(partial(self.inspection.judge, captured, wanted.rule))
+        draft = await self.judge(captured, wanted.rule)
+        refused, left_out = draft.judgement.refused, [suspect.index for suspect in draft.judgement.suspects]
+        if left_out and not refused and wanted.include_suspects is False:
+            if draft.judgement.without_suspects is None:
+                words = "without the frames that look like defects too few are left: capture again; nothing was changed"
+                return answer(NotCalibrated(words, judgement_body(draft)), 422)
+            draft = await self.judge(captured, wanted.rule, left_out)
+            what += f", {len(left_out)} left out that looked like {'a defect' if len(left_out) == 1 else 'defects'}"
         judgement = draft.judgement
         if wanted.dry_run:
             name = None if judgement.refused else self.drafts.keep(draft)
@@ -201,13 +230,7 @@ class Calibrate:
         if judgement.warnings and wanted.include_suspects is None:
             words = f"{'; '.join(judgement.warnings)}. Nothing was changed: {WARNED}"
             return answer(NotCalibrated(words, judgement_body(draft), self.drafts.keep(draft)), 409)
-        calibration: Calibration | None = judgement.calibration
-        if judgement.suspects and wanted.include_suspects is False:
-            calibration = judgement.without_suspects
-            what += f", {len(judgement.suspects)} that looked like defects left out"
-        if calibration is None:
-            words = "without the frames that look like defects too few are left: capture again; nothing was changed"
-            return answer(NotCalibrated(words, judgement_body(draft)), 422)
+        calibration = judgement.calibration
         return answer(await put_in_force(self.inspection, self.streams, draft, calibration, who_asks(request), what))
 
 
@@ -219,13 +242,17 @@ async def put_in_force(
     Raises:
         ModelReplaced, Refused: it cannot be; nothing was changed.
     """
-    was, became = await changed(partial(inspection.set, draft, calibration, who=who, why=f"calibrated on {what}"))
+    done = await changed(partial(inspection.set, draft, calibration, who=who, why=f"calibrated on {what}"))
     streams.tell_calibrated()
-    return calibrated_body(draft, calibration, became, notes=_notes(draft, was, became))
+    notes = _notes(draft, done.was, done.became, inspection.others(draft.captured))
+    return calibrated_body(draft, calibration, done.became, notes=notes, when=done.change.when)
 
 
-def _notes(draft: Draft, was: Threshold, became: Threshold) -> tuple[str, ...]:
+def _notes(draft: Draft, was: Threshold, became: Threshold, others: Sequence[StoredCalibration]) -> tuple[str, ...]:
     notes = []
+    if draft.captured.stream is None and others and became.source != "environment":
+        kept = " and ".join(f"{one.threshold:.4g} {_where(one)}" for one in others)
+        notes.append(f"what was calibrated on streams stays in force there: {kept}; calibrate there, or forget it")
     if became.source == "environment":
         notes.append("the calibration is stored, but THRESHOLD in the environment stays in force until it is removed")
     if was != draft.judged_against:
@@ -234,6 +261,10 @@ def _notes(draft: Draft, was: Threshold, became: Threshold) -> tuple[str, ...]:
             "back to it"
         )
     return tuple(notes)
+
+
+def _where(stored: StoredCalibration) -> str:
+    return f"on {stored.stream}" if stored.alone else HOW[stored.transport]
 
 
 async def changed(change: Callable[[], T]) -> T:

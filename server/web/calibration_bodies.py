@@ -38,6 +38,14 @@ class SuspectBody(Struct, frozen=True):
     picture: Annotated[str | None, Meta(description="base64 of a JPEG of up to 160 pixels, or null")]
 
 
+class FrameBody(Struct, frozen=True):
+    """A frame of a capture."""
+
+    index: Annotated[int, Meta(ge=0, description="its number in the capture, from 0")]
+    raw_score: Annotated[float, Meta(description="raw")]
+    picture: Annotated[str | None, Meta(description="base64 JPEG, up to 160 pixels; or null")]
+
+
 class HistogramBody(Struct, frozen=True):
     """How the scores lie: counts between neighbouring edges."""
 
@@ -52,6 +60,9 @@ class RecentBody(Struct, frozen=True):
     of: Annotated[int, Meta(ge=0, description="how many results these are; 0 for pictures")]
     now_rejected: Annotated[int, Meta(ge=0, description="by the threshold in force")]
     then_rejected: Annotated[int, Meta(ge=0, description="by the new one")]
+    then_without_suspects: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="by the new one without suspects; null where there is none")
+    ]
 
 
 class MarginBody(Struct, frozen=True):
@@ -74,6 +85,10 @@ class JudgementBody(Struct, frozen=True):
         str | None, Meta(description="why there is none, and how many more parts are needed; or null")
     ]
     suspects: Annotated[list[SuspectBody], Meta(description="frames that look like defects")]
+    highest: Annotated[
+        list[FrameBody],
+        Meta(description="the frames with the highest scores that do not look like defects, highest first, a few"),
+    ]
     left_out: Annotated[list[int], Meta(description="numbers of the frames that were left out before")]
     known_defects: Annotated[
         int, Meta(ge=0, description="frames of the simulated line left out because it knows that they are defective")
@@ -84,7 +99,7 @@ class JudgementBody(Struct, frozen=True):
     promise_without_suspects: Annotated[PromiseBody | None, Meta(description="of that threshold, or null")]
     no_promise_without_suspects: Annotated[str | None, Meta(description="why that one has none, or null")]
     in_force: Annotated[float | None, Meta(description="the threshold in force there; null where there is none")]
-    recent: Annotated[RecentBody, Meta(description="then: without suspects, if there are any")]
+    recent: Annotated[RecentBody, Meta(description="what the change would do to them")]
     margin: Annotated[MarginBody | None, Meta(description="where defects are known, else null")]
     refused: Annotated[str | None, Meta(description="why it cannot be set at all, and what to do; or null")]
     warnings: Annotated[list[str], Meta(description="why it should not be set unseen")]
@@ -108,6 +123,9 @@ class Calibrated(Struct, frozen=True):
     judgement: Annotated[JudgementBody, Meta(description="what is to be thought of it")]
     draft: Annotated[
         str | None, Meta(description="what is judged but not in force, for /api/calibration/drafts; null once it is")
+    ]
+    when: Annotated[
+        str | None, Meta(description="it was put in force, for /calibration/undo; null for what is only judged")
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from server.inspection import Draft, Drafts, Inspection
+from detector.thresholds import Rule
+from server.inspection import Captured, Draft, Drafts, Inspection
 from server.streams import Streams
 from server.web.answers import Refused, answer, need_model
 from server.web.calibrate import NOT_CALIBRATED, NOT_STORED, changed, put_in_force
@@ -26,7 +27,7 @@ from server.web.calibration_bodies import (
 )
 from server.web.calibration_query import who_asks
 from server.web.judgements import calibrated_body, history_entry, in_words, judgement_body
-from server.words import Content, Operation, Reply, documented
+from server.words import HOW, Content, Operation, Parameter, Reply, documented
 
 MAX_BODY = 16 * 1024
 NO_SUCH = "there is no such draft: drafts are kept for ten minutes, a few at a time, until they are applied"
@@ -38,7 +39,7 @@ class CalibrationDrafts:
     inspection: Inspection
     streams: Streams
     drafts: Drafts
-    calibrating: asyncio.Semaphore
+    judge: Callable[[Captured, Rule, Sequence[int]], Awaitable[Draft]]
 
     @property
     def routes(self) -> list[Route]:
@@ -70,8 +71,7 @@ class CalibrationDrafts:
         name = request.path_params["id"]
         draft = self._draft(name)
         left_out = await _left_out(request, len(draft.captured.scores))
-        async with self.calibrating:
-            judged = await changed(partial(self.inspection.judge, draft.captured, draft.rule, left_out))
+        judged = await self.judge(draft.captured, draft.rule, left_out)
         self._draft(name)  # applied or discarded meanwhile
         self.drafts.put(name, judged)
         return answer(calibrated_body(judged, judged.judgement.calibration, judged.judged_against, name=name))
@@ -101,7 +101,7 @@ class CalibrationDrafts:
         self.drafts.take(name)  # once only, also when two press at once
         what = f"{len(captured.scores) - len(draft.left_out)} of {len(captured.scores)} frames"
         if captured.stream is not None:
-            what += f" of {captured.stream} over {captured.transport}"
+            what += f" of {captured.stream} {HOW[captured.transport]}"
         try:
             return answer(
                 await put_in_force(self.inspection, self.streams, draft, judgement.calibration, who_asks(request), what)
@@ -134,12 +134,27 @@ class CalibrationDrafts:
         Operation(
             "Take back the newest change of the calibrations that was not taken back yet",
             NOT_STORED
-            | {200: Reply("what is in force now", Content(UndoneBody)), 409: "there is nothing to take back"},
+            | {
+                200: Reply("what is in force now", Content(UndoneBody)),
+                409: "there is nothing to take back, or another change than the one named is the newest",
+            },
+            parameters=(
+                Parameter(
+                    "when",
+                    "query",
+                    "of the change to take back, as the history tells it: nothing happens if it is not the newest any "
+                    "more. Without it the newest is taken back, whoever made it",
+                    {"type": "string"},
+                ),
+            ),
         )
     )
     async def undo(self, request: Request) -> Response:
         need_model(self.inspection)
-        undone = await changed(partial(self.inspection.undo, who=who_asks(request)))
+        when = request.query_params.get("when")
+        undone = await changed(partial(self.inspection.undo, who=who_asks(request), when=when))
+        if undone is None and when is not None:
+            raise Refused(409, "the newest change is another one by now: look at the history; nothing was undone")
         if undone is None:
             raise Refused(409, "there is nothing to undo: no calibration of this model was made or forgotten here")
         self.streams.tell_calibrated()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -13,11 +13,11 @@ from detector.thresholds import (
     MAX_ONE_IN,
     MIN_K,
     MIN_ONE_IN,
-    AtMost,
     KSigma,
+    OneIn,
     Rule,
 )
-from server.web.answers import Refused, float_or_nan
+from server.web.answers import Refused, float_or_nan, whole_number
 from server.words import Parameter
 
 K_SCHEMA = {"type": "number", "minimum": MIN_K, "maximum": MAX_K, "default": DEFAULT_K}
@@ -25,7 +25,7 @@ ONE_IN_SCHEMA = {"type": "integer", "minimum": MIN_ONE_IN, "maximum": MAX_ONE_IN
 _TRUE_OR_FALSE = {"type": "boolean"}
 PARAMETERS = (
     Parameter("k", "query", "threshold = mean + k · std; instead of one_in", K_SCHEMA),
-    Parameter("one_in", "query", "reject at most one in so many good parts; instead of k", ONE_IN_SCHEMA),
+    Parameter("one_in", "query", "reject about one in so many good parts; instead of k", ONE_IN_SCHEMA),
     Parameter("dry_run", "query", "judge only: nothing is changed, and `draft` names what was judged", _TRUE_OR_FALSE),
     Parameter(
         "include_suspects",
@@ -45,12 +45,19 @@ class Wanted:
     include_suspects: bool | None
 
     @classmethod
-    def read(cls, asked: Mapping[str, str]) -> Wanted:
+    def read(cls, asked: Mapping[str, str], *, beside: Collection[str] = ()) -> Wanted:
         """From a query, or a form's fields.
 
+        Args:
+            beside: names that may stand there too.
+
         Raises:
-            Refused: a value that cannot be.
+            Refused: a value that cannot be, or a name that means nothing: a misspelt ``dry_run`` would change the
+                threshold.
         """
+        names = [parameter.name for parameter in PARAMETERS]
+        if unknown := [name for name in asked if name not in names and name not in beside]:
+            raise Refused(422, f"{unknown[0][:40]!r} means nothing here: there are {', '.join([*beside, *names])}")
         return cls(_rule(asked), _flag(asked, "dry_run") or False, _flag(asked, "include_suspects"))
 
 
@@ -68,14 +75,12 @@ def _rule(asked: Mapping[str, str]) -> Rule:
     if k is not None:
         factor = float_or_nan(k)
         if not MIN_K <= factor <= MAX_K:
-            raise Refused(422, f"k is {k!r}: it must be a number from {MIN_K:g} to {MAX_K:g}; {_why_not_k(factor)}")
+            raise Refused(
+                422, f"k is {k[:40]!r}: it must be a number from {MIN_K:g} to {MAX_K:g}; {_why_not_k(factor)}"
+            )
         return KSigma(factor)
     if one_in is not None:
-        parts = int(one_in) if one_in.isascii() and one_in.isdecimal() and len(one_in) < 10 else 0
-        if not MIN_ONE_IN <= parts <= MAX_ONE_IN:
-            words = f"one_in is {one_in!r}: it must be a whole number from {MIN_ONE_IN} to {MAX_ONE_IN}"
-            raise Refused(422, words)
-        return AtMost(parts)
+        return OneIn(whole_number(one_in, "one_in", MIN_ONE_IN, MAX_ONE_IN))
     return KSigma(DEFAULT_K)  # of clients that know no rules, as it always was
 
 
@@ -84,9 +89,9 @@ def _why_not_k(k: float) -> str:
 
 
 def _flag(asked: Mapping[str, str], name: str) -> bool | None:
-    match asked.get(name, "").lower():
-        case "":
-            return None
+    if name not in asked:
+        return None
+    match asked[name].lower():
         case "true" | "1":
             return True
         case "false" | "0":

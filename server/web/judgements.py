@@ -6,10 +6,11 @@ import base64
 
 import msgspec
 
-from detector.thresholds import Calibration, KSigma, Promise, independent_parts
+from detector.thresholds import Calibration, KSigma, Promise
 from server.inspection import Change, Draft, StoredCalibration, Threshold, described, rule_info
 from server.web.calibration_bodies import (
     Calibrated,
+    FrameBody,
     HistogramBody,
     HistoryEntry,
     JudgementBody,
@@ -25,18 +26,19 @@ from server.words import RuleInfo
 def judgement_body(draft: Draft) -> JudgementBody:
     """All that is to be thought of a draft."""
     judgement, captured, against = draft.judgement, draft.captured, draft.judged_against
-    kept = [score for number, score in enumerate(captured.scores) if number not in draft.left_out]
     calibration, without = judgement.calibration, judgement.without_suspects
-    different = calibration.n_images if calibration else len(kept)
     return JudgementBody(
         rule=_rule(draft),
-        parts=len(kept),
-        independent=min(independent_parts(kept), different),
+        parts=len(captured.scores) - len(draft.left_out),
+        independent=judgement.independent,
         promise=_promise(calibration),
         no_promise=calibration.no_promise if calibration else None,
         suspects=[
             SuspectBody(one.index, one.score, one.why, _picture(captured.pictures[one.index]))
             for one in judgement.suspects
+        ],
+        highest=[
+            FrameBody(index, captured.scores[index], _picture(captured.pictures[index])) for index in judgement.highest
         ],
         left_out=sorted(draft.left_out),
         known_defects=captured.known_defects,
@@ -48,7 +50,9 @@ def judgement_body(draft: Draft) -> JudgementBody:
         promise_without_suspects=_promise(without),
         no_promise_without_suspects=without.no_promise if without else None,
         in_force=against.value if against.known else None,
-        recent=RecentBody(judgement.of, judgement.now_rejected, judgement.then_rejected),
+        recent=RecentBody(
+            judgement.of, judgement.now_rejected, judgement.then_rejected, judgement.then_without_suspects
+        ),
         margin=MarginBody(judgement.margin.highest_good, judgement.margin.lowest_defect) if judgement.margin else None,
         refused=judgement.refused,
         warnings=list(judgement.warnings),
@@ -62,6 +66,7 @@ def calibrated_body(
     *,
     name: str | None = None,
     notes: tuple[str, ...] = (),
+    when: str | None = None,
 ) -> Calibrated:
     """What was calibrated, or would be.
 
@@ -70,6 +75,7 @@ def calibrated_body(
         now: the threshold in force there.
         name: of the draft, where it is kept.
         notes: beside the judgement's warnings.
+        when: it was put in force, as the history tells it.
     """
     return Calibrated(
         new_threshold=calibration.threshold if calibration else None,
@@ -82,6 +88,7 @@ def calibrated_body(
         warning="; ".join((*draft.judgement.warnings, *notes)) or None,
         judgement=judgement_body(draft),
         draft=name,
+        when=when,
     )
 
 

@@ -18,12 +18,13 @@ from server.words.messages import (
     Verdict,
     encode,
 )
-from server.words.naming import Load, Transport, Way, check_max_fps, check_name
+from server.words.naming import HOW, Load, Transport, Way, check_max_fps, check_name
 from server.words.operations import BYTES, HTML, Content, Operation, Parameter, Reply, documented
 
 __all__ = [
     "BYTES",
     "HEATMAP_AT_THRESHOLD",
+    "HOW",
     "HTML",
     "CalibrationInfo",
     "CameraInfo",

@@ -13,7 +13,7 @@ class RuleInfo(Struct, frozen=True):
     """By which rule a threshold is placed: one of the two."""
 
     k: Annotated[float | UnsetType, Meta(description="mean + k · std of the good parts' raw scores")] = UNSET
-    one_in: Annotated[int | UnsetType, Meta(description="reject at most one in so many good parts")] = UNSET
+    one_in: Annotated[int | UnsetType, Meta(description="reject about one in so many good parts")] = UNSET
 
 
 class CalibrationInfo(Struct, frozen=True):

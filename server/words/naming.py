@@ -11,6 +11,15 @@ from numpy.typing import NDArray
 
 Transport = Literal["websocket", "webrtc", "camera", "simulated"]
 Way = Literal["websocket", "webrtc", "camera", "simulated", "pictures", "unknown"]
+HOW: dict[Way, str] = {
+    "websocket": "over WebSocket",
+    "webrtc": "over WebRTC",
+    "camera": "from a pulled camera",
+    "simulated": "on the simulated line",
+    "pictures": "from pictures",
+    "unknown": "over an unknown transport",
+}
+"""How frames came, as it is said in sentences."""
 """How what a calibration was made from came: as a stream's frames, as pictures over HTTP, or nobody knows any more."""
 Load = Callable[[], NDArray[np.uint8]]
 """Makes the picture (H×W×3 uint8 BGR) of a frame; called in a worker thread, and only if the frame is inspected.

@@ -8,8 +8,9 @@ import { K_MAX, K_MIN, RuleChoice } from "./rules.js";
 import { count, distance, sentence } from "./words.js";
 import { capture } from "./requests.js";
 
-const SPACING_S = 1; // neighbours in time show the same part, and count as one
 const [N_MIN, N_MAX] = [2, 200];
+const [SPACING_MIN, SPACING_MAX] = [0.2, 60]; // seconds: neighbours in time show the same part, and count as one
+const MOST_S = 600; // what the server waits for
 
 export class CalibrationCard {
   #root;
@@ -19,7 +20,8 @@ export class CalibrationCard {
   #inForce;
   #judgement;
   #history;
-  #running = null; // { controller, n, captured, due }
+  #appliedWhen = null; // the change that Undo takes back
+  #running = null; // { controller, n, spacing, captured, due }
   #ready = false;
 
   /** `streamName()` names the stream that is shown; `onchanged()` is called after the threshold may have changed. */
@@ -36,10 +38,12 @@ export class CalibrationCard {
       again: () => this.#capture(),
     });
     this.#history = new HistoryDialog(this.#find("history"), (words) => this.#changed(words));
-    this.#find("calibrate-n").addEventListener("input", () => {
-      this.#label();
-      this.#say("none", "");
-    });
+    for (const id of ["calibrate-n", "calibrate-spacing"]) {
+      this.#find(id).addEventListener("input", () => {
+        this.#label();
+        this.#say("none", "");
+      });
+    }
     this.#find("calibrate-form").addEventListener("submit", (event) => {
       event.preventDefault();
       if (this.#running) this.#running.controller.abort(new Error("Stopped. The threshold is unchanged."));
@@ -69,7 +73,7 @@ export class CalibrationCard {
     const running = this.#running;
     if (!running || result.simulated?.defect || at < running.due || running.captured >= running.n) return;
     running.captured += 1;
-    running.due = Math.max(running.due + SPACING_S * 1000, at);
+    running.due = Math.max(running.due + running.spacing * 1000, at);
     this.#find("calibrate-progress").value = running.captured;
     this.#say("busy", `Captured ${running.captured} of ${running.n}. Let good parts pass.`);
   }
@@ -86,17 +90,20 @@ export class CalibrationCard {
 
   async #capture() {
     const n = Number(this.#find("calibrate-n").value);
+    const spacing = Number(this.#find("calibrate-spacing").value);
     const rule = this.#choice.rule;
     if (!Number.isInteger(n) || n < N_MIN || n > N_MAX) return this.#say("error", `Choose a number of frames from ${N_MIN} to ${N_MAX}.`);
+    if (!(spacing >= SPACING_MIN && spacing <= SPACING_MAX)) return this.#say("error", `Choose from ${SPACING_MIN} to ${SPACING_MAX} seconds between frames.`);
+    if (n * spacing > MOST_S) return this.#say("error", `${n} frames every ${spacing} s take over ten minutes: choose fewer, or a shorter time between them.`);
     if (!rule) return this.#say("error", `Choose a factor k from ${K_MIN} to ${K_MAX}; 3 is usual.`);
     this.#judgement.discard();
-    this.#running = { controller: new AbortController(), n, captured: 0, due: 0 };
+    this.#running = { controller: new AbortController(), n, spacing, captured: 0, due: 0 };
     const { signal } = this.#running.controller;
     Object.assign(this.#find("calibrate-progress"), { max: n, value: 0, hidden: false });
     this.#say("busy", `Captured 0 of ${n}. Let good parts pass.`);
     this.#label();
     try {
-      const answer = await capture(this.#streamName(), { n, rule, seconds: n * SPACING_S, signal });
+      const answer = await capture(this.#streamName(), { n, rule, seconds: n * spacing, signal });
       this.#say("none", "");
       this.#judgement.show(answer);
     } catch (error) {
@@ -108,7 +115,8 @@ export class CalibrationCard {
     }
   }
 
-  #applied({ threshold, threshold_source: source, warning }, { in_force: before }) {
+  #applied({ threshold, threshold_source: source, warning, when }, { in_force: before }) {
+    this.#appliedWhen = when;
     this.showThreshold(threshold, source);
     const words = before == null ? `Applied: the threshold is ${distance(threshold)}.` : `Applied: ${distance(before)} → ${distance(threshold)}.`;
     this.#say(warning ? "warning" : "applied", warning ? `${words} ${sentence(warning)}` : words);
@@ -118,7 +126,7 @@ export class CalibrationCard {
 
   async #undo() {
     try {
-      this.#changed(await undo());
+      this.#changed(await undo(this.#appliedWhen));
     } catch (error) {
       this.#say("error", error.message);
     }

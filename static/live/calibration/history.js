@@ -7,12 +7,13 @@ import * as requests from "./requests.js";
 export class HistoryDialog {
   #dialog;
   #changed;
+  #newest = null; // the change that would be taken back: somebody else may make another meanwhile
 
   /** `changed(words)` is called with what was done after the threshold changed. */
   constructor(dialog, changed) {
     this.#dialog = dialog;
     this.#changed = changed;
-    this.#find("history-undo").addEventListener("click", () => this.#change(undo));
+    this.#find("history-undo").addEventListener("click", () => this.#change(() => undo(this.#newest)));
     this.#find("history-reset").addEventListener("click", () => this.#change(reset));
     this.#find("history-close").addEventListener("click", () => dialog.close());
   }
@@ -26,7 +27,8 @@ export class HistoryDialog {
     try {
       const entries = await requests.history();
       this.#find("history-list").replaceChildren(...entries.map(entry));
-      this.#find("history-undo").disabled = !entries.some(({ action, undone }) => action !== "undo" && !undone);
+      this.#newest = entries.find(({ action, undone }) => action !== "undo" && !undone)?.when ?? null;
+      this.#find("history-undo").disabled = this.#newest === null;
       this.#say(entries.length === 0 ? "Nothing was calibrated yet." : "");
     } catch (error) {
       this.#say(error.message);
@@ -57,9 +59,9 @@ export class HistoryDialog {
   }
 }
 
-/** Go back one step; says to what. */
-export async function undo() {
-  return `Undone: ${again(await requests.undo())}`;
+/** Take back the change that was made `when`, if it is still the newest; says what is in force then. */
+export async function undo(when) {
+  return `Undone: ${again(await requests.undo(when))}`;
 }
 
 async function reset() {

@@ -21,7 +21,7 @@ export class JudgementDialog {
     this.#dialog = dialog;
     this.#on = on;
     this.#histogram = new Histogram(this.#find("histogram"));
-    this.#suspects = new Suspects(this.#find("suspects"), () => this.#judgeAgain());
+    this.#suspects = new Suspects(this.#find("suspects"), this.#find("highest"), () => this.#judgeAgain());
     this.#find("judgement-apply").addEventListener("click", () => this.#apply());
     this.#find("judgement-discard").addEventListener("click", () => this.#end(() => on.discarded()));
     this.#find("judgement-again").addEventListener("click", () => this.#end(() => on.again()));
@@ -71,7 +71,7 @@ export class JudgementDialog {
 
   #take(judgement) {
     this.#judgement = judgement;
-    this.#suspects.add(judgement.suspects);
+    this.#suspects.add(judgement.suspects, judgement.highest);
     this.#suspects.allow(this.#draft !== null);
     this.#histogram.show(judgement, this.#suspects.marks);
     this.#say("judgement-error", "");
@@ -131,7 +131,7 @@ export class JudgementDialog {
     const titles = { refused: "No threshold can be made of this", suspects: "Look at these first", warned: "Look before you apply it", clean: "Ready to apply" };
     this.#say("judgement-title", titles[state]);
     const out = this.#suspects.leftOut.length;
-    const without = [out > 0 && `${out} more left out`, known > 0 && `${count(known, "defect")} that the simulated line knows of left out`].filter(Boolean);
+    const without = [out > 0 && `${count(out, "frame")} left out`, known > 0 && `${count(known, "defect")} that the simulated line knows of left out`].filter(Boolean);
     this.#say("judgement-status", `${[count(parts, "frame"), ...without].join(", ")}. Rule: ${ruleWords(rule)}. Nothing is changed yet.`);
     this.#say("judgement-refused", refused ? sentence(refused) : "");
     this.#list("judgement-warnings", warnings.map(sentence));
@@ -152,15 +152,16 @@ export class JudgementDialog {
   // For who does not see the numbers change.
   #inWords() {
     const { threshold, refused } = this.#judgement;
-    const left = `${count(this.#suspects.leftOut.length, "suspect")} left out`;
+    const left = `${count(this.#suspects.leftOut.length, "frame")} left out`;
     return refused ? `${left}. ${sentence(refused)}` : `${left}. New threshold ${distance(threshold)}.`;
   }
 
   #writeRecent() {
-    const { of, now_rejected: now, then_rejected: then } = this.#judgement.recent;
+    const { of, now_rejected: now, then_rejected: then, then_without_suspects: without } = this.#judgement.recent;
     this.#say("fact-recent-of", of > 0 ? `Rejected of the last ${of}` : "Rejected of the last");
     this.#say("fact-recent", of > 0 ? `${now} → ${then}` : "–");
-    this.#say("fact-recent-words", of === 0 ? "nothing is known yet" : this.#suspects.kept > 0 ? "now → without suspects" : "now → then");
+    const words = without != null && this.#suspects.kept > 0 ? `now → then; ${without} without suspects` : "now → then";
+    this.#say("fact-recent-words", of === 0 ? "nothing is known yet" : words);
   }
 
   #writePromise(state) {
@@ -170,7 +171,8 @@ export class JudgementDialog {
     place.dataset.kind = state !== "suspects" && promise ? "promise" : "none";
     place.hidden = state === "refused" || !words;
     place.textContent = words ? sentence(words) : "";
-    this.#say("judgement-next", state === "clean" && promise ? sentence(promise.stronger) : "");
+    const withThem = state === "suspects" && (promise?.sentence ?? none);
+    this.#say("judgement-next", withThem ? sentence(`with them: ${withThem}`) : state === "clean" && promise ? sentence(promise.stronger) : "");
   }
 
   #withoutSuspects() {

@@ -26,8 +26,8 @@ export function discardDraft(draft) {
   return demand(draftPath(draft), { method: "DELETE" });
 }
 
-export function undo() {
-  return demand("calibration/undo", { method: "POST" });
+export function undo(when) {
+  return demand(`calibration/undo?${new URLSearchParams({ when })}`, { method: "POST" });
 }
 
 export function forget() {

@@ -1,11 +1,11 @@
-// The rules that place a threshold: `{ one_in }`, at most one in so many good parts rejected, or `{ k }`, mean + k · std.
+// The rules that place a threshold: `{ one_in }`, about one in so many good parts rejected, or `{ k }`, mean + k · std.
 
 const BY_STD = "k";
 
 export const [K_MIN, K_MAX] = [1, 10]; // what the server takes
 
 export function ruleWords({ one_in: oneIn, k }) {
-  return oneIn ? `at most 1 in ${oneIn} good parts rejected` : `mean + ${k} · std`;
+  return oneIn ? `about 1 in ${oneIn} good parts rejected` : `mean + ${k} · std`;
 }
 
 /** The form's fields that say which rule: a list of targets, and k for the rule at its end. */

@@ -1,19 +1,21 @@
-// Frames of a capture that look like defects, as pictures: one press leaves one out, or all of them.
+// Frames of a capture as pictures, to be left out by one press: those that look like defects, and the highest of the others.
 
 import { count, distance, sentence } from "./words.js";
 
 export class Suspects {
   #root;
-  #list;
+  #lists; // by kind
+  #highest;
   #title;
   #all;
   #onchange;
-  #found = new Map(); // by number: { suspect, leftOut, tile }
+  #found = new Map(); // by number: { kind, raw, leftOut, tile }
 
-  /** `onchange()` is called when the operator left one out or put it back. */
-  constructor(root, onchange) {
+  /** `root`, for those that look like defects, and `highest`, for the others; `onchange()` is called when one was left out or put back. */
+  constructor(root, highest, onchange) {
     this.#root = root;
-    this.#list = root.querySelector("#suspects-list");
+    this.#highest = highest;
+    this.#lists = { suspect: root.querySelector("#suspects-list"), highest: highest.querySelector("#highest-list") };
     this.#title = root.querySelector("#suspects-title");
     this.#all = root.querySelector("#suspects-all");
     this.#onchange = onchange;
@@ -22,23 +24,25 @@ export class Suspects {
 
   clear() {
     this.#found.clear();
-    this.#list.replaceChildren();
+    for (const list of Object.values(this.#lists)) list.replaceChildren();
     this.#show();
   }
 
   /** Those of a judgement are added: one that is left out is no longer judged, and still has to be put back. */
-  add(suspects) {
+  add(suspects, highest) {
+    const frames = new Map([...highest.map((frame) => [frame.index, ["highest", frame]]), ...suspects.map((frame) => [frame.index, ["suspect", frame]])]);
     for (const [index, { leftOut, tile }] of this.#found) {
-      if (leftOut || suspects.some((suspect) => suspect.index === index)) continue;
+      if (leftOut || frames.has(index)) continue;
       tile.remove(); // among other frames it is nothing odd
       this.#found.delete(index);
     }
-    for (const suspect of suspects) {
-      const known = this.#found.get(suspect.index);
-      if (known) continue;
-      const tile = this.#tile(suspect);
-      this.#found.set(suspect.index, { suspect, leftOut: false, tile });
-      this.#list.append(tile);
+    for (const [index, [kind, frame]] of frames) {
+      const known = this.#found.get(index);
+      if (known?.kind === kind) continue;
+      const tile = known?.tile ?? this.#tile(frame);
+      tile.querySelector(".suspect-why").textContent = `${frame.why ? `${sentence(frame.why)} ` : ""}Score ${distance(frame.raw_score)}`;
+      this.#found.set(index, { kind, raw: frame.raw_score, leftOut: false, tile });
+      this.#lists[kind].append(tile);
     }
     this.#show();
   }
@@ -46,12 +50,13 @@ export class Suspects {
   /** Whether they can be left out at all. */
   allow(allowed) {
     this.#all.hidden = !allowed;
+    this.#highest.hidden = !allowed || this.#highest.hidden;
     for (const { tile } of this.#found.values()) tile.firstChild.disabled = !allowed;
   }
 
   /** How many are still in the capture. */
   get kept() {
-    return this.marks.filter(({ leftOut }) => !leftOut).length;
+    return this.#suspects.filter(({ leftOut }) => !leftOut).length;
   }
 
   get leftOut() {
@@ -60,22 +65,26 @@ export class Suspects {
 
   /** `{ raw_score, leftOut }` of each, for the histogram. */
   get marks() {
-    return [...this.#found.values()].map(({ suspect, leftOut }) => ({ raw_score: suspect.raw_score, leftOut }));
+    return [...this.#found.values()].filter(({ kind, leftOut }) => kind === "suspect" || leftOut).map(({ raw, leftOut }) => ({ raw_score: raw, leftOut }));
+  }
+
+  get #suspects() {
+    return [...this.#found.values()].filter(({ kind }) => kind === "suspect");
   }
 
   setAll(leftOut) {
-    for (const found of this.#found.values()) found.leftOut = leftOut;
+    for (const found of this.#suspects) found.leftOut = leftOut;
     this.#show();
     this.#onchange();
   }
 
-  #tile({ index, raw_score: raw, why, picture }) {
+  #tile({ index, picture }) {
     const item = document.createElement("li");
     const button = document.createElement("button");
     button.type = "button";
     button.className = "suspect";
     button.append(picture ? image(picture) : text("span", "suspect-none", "No picture"));
-    button.append(text("span", "suspect-why", `${sentence(why)} Score ${distance(raw)}`), text("span", "suspect-state", ""));
+    button.append(text("span", "suspect-why", ""), text("span", "suspect-state", ""));
     button.addEventListener("click", () => {
       const found = this.#found.get(index);
       found.leftOut = !found.leftOut;
@@ -87,9 +96,9 @@ export class Suspects {
   }
 
   #show() {
-    const total = this.#found.size;
+    const total = this.#suspects.length;
     this.#root.hidden = total === 0;
-    if (total === 0) return;
+    this.#highest.hidden = total === this.#found.size;
     for (const [index, { leftOut, tile }] of this.#found) {
       const button = tile.firstChild;
       button.setAttribute("aria-pressed", String(leftOut));

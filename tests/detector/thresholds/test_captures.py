@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import detector
 from detector.near_copies import look_of
-from detector.thresholds import AtMost, Judgement, KSigma, judge
+from detector.thresholds import Judgement, KSigma, OneIn, judge
 from server.simulated_line import good_frames
 from tests.detector.parts import draw_part
 from training.data import datasets
@@ -60,7 +60,7 @@ def test_20_frames_of_one_part_and_20_of_nothing_are_refused(model: detector.Tau
 def test_good_parts_of_the_simulated_line_are_different_ones() -> None:
     frames = list(good_frames(20))
     scores = np.random.default_rng(0).normal(8, 0.5, 20).tolist()
-    assert judge(scores, AtMost(100), in_force=12.0, looks=[look_of(frame) for frame in frames]).refused is None
+    assert judge(scores, OneIn(100), in_force=12.0, looks=[look_of(frame) for frame in frames]).refused is None
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -70,7 +70,7 @@ def test_real_parts_are_told_from_one_that_lies_still(name: str) -> None:
         pytest.skip(f"no pictures in {folder}")
     scores = np.random.default_rng(0).normal(8, 0.5, 20).tolist()
     pictures = list(datasets.Pictures(datasets.find_data_set(folder).training[:20]))
-    assert judge(scores, AtMost(20), in_force=12.0, looks=[look_of(one) for one in pictures]).refused is None
+    assert judge(scores, OneIn(20), in_force=12.0, looks=[look_of(one) for one in pictures]).refused is None
     still = [seen_again(pictures[0], number, 1 - 0.01 * number) for number in range(20)]
-    found = judge(scores, AtMost(20), in_force=12.0, looks=[look_of(one) for one in still])
+    found = judge(scores, OneIn(20), in_force=12.0, looks=[look_of(one) for one in still])
     assert found.refused is not None and "one part lying still" in found.refused

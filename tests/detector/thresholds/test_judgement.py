@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from detector import near_copies
-from detector.thresholds import AtMost, KSigma, independent_parts, judge
+from detector.thresholds import KSigma, OneIn, independent_parts, judge
 from tests.detector.parts import draw_part
 
 
@@ -37,7 +37,7 @@ def test_one_score_again_and_again_is_one_part() -> None:
 
 
 def test_a_clean_capture_is_judged_clean() -> None:
-    found = judge(drawn(30), AtMost(100), in_force=11.0, taught=drawn(30, 1), recent=[7, 8, 9.6, 12])
+    found = judge(drawn(30), OneIn(100), in_force=11.0, taught=drawn(30, 1), recent=[7, 8, 9.6, 12])
     assert found.refused is None and not found.suspects and not found.warnings
     assert found.calibration is not None and found.calibration.promise is not None
     assert found.without_suspects is None and found.margin is None
@@ -101,7 +101,7 @@ def test_frames_of_the_same_part_count_once() -> None:
     assert found.warnings == (
         "the 21 frames show only 3 different parts: let more of them pass, or the threshold fits to these alone",
     )
-    assert judge(drawn(21), AtMost(100), in_force=10, looks=pictures).refused is not None
+    assert judge(drawn(21), OneIn(100), in_force=10, looks=pictures).refused is not None
 
 
 def test_frames_that_show_nothing_are_refused() -> None:
@@ -118,7 +118,7 @@ def test_one_score_again_and_again_is_refused() -> None:
 
 
 def test_a_target_needs_parts() -> None:
-    assert judge(drawn(9), AtMost(100), in_force=10).refused is not None
+    assert judge(drawn(9), OneIn(100), in_force=10).refused is not None
     assert judge(drawn(9), KSigma(3), in_force=10).refused is None
 
 
@@ -140,7 +140,7 @@ def test_scores_that_are_no_numbers_raise() -> None:
 def test_defects_one_after_the_other_are_named_and_not_taken_for_one_part_lying_still() -> None:
     good = drawn(13)
     run = [*good[:6], *(3 * max(good) + number for number in range(8)), *good[6:]]
-    for rule in (KSigma(3), AtMost(100)):
+    for rule in (KSigma(3), OneIn(100)):
         found = judge(run, rule, in_force=None)
         assert found.refused is None and [one.index for one in found.suspects] == list(range(6, 14))
 
@@ -157,5 +157,5 @@ def test_teaching_that_scored_nothing_says_nothing_of_how_much_higher_a_capture_
 
 
 def test_scores_beyond_every_order_of_size_still_make_a_threshold() -> None:
-    found = judge([1.0, 1e-300], AtMost(100_000), in_force=1.0)
+    found = judge([1.0, 1e-300], OneIn(100_000), in_force=1.0)
     assert found.calibration is not None and 0 < found.calibration.threshold < np.inf

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detector.thresholds import AtMost, Promise, calibrate, kept
+from detector.thresholds import OneIn, Promise, calibrate, kept
 
 
 def good_parts(count: int, seed: int) -> list[float]:
@@ -14,7 +14,7 @@ def good_parts(count: int, seed: int) -> list[float]:
 def test_what_is_expected_comes_true_and_the_bound_holds() -> None:
     """A hundred calibrations on 20 parts each, judged by 2000 others."""
     later = np.array(good_parts(2000, 1000))
-    found = [calibrate(good_parts(20, seed), AtMost(50), in_order=False) for seed in range(100)]
+    found = [calibrate(good_parts(20, seed), OneIn(50), independent=20) for seed in range(100)]
     realised = np.array([(later > one.threshold).mean() for one in found])
     bounds = np.array([one.promise.at_most for one in found if one.promise])
     assert 0.01 < realised.mean() < 0.04
@@ -26,15 +26,13 @@ def test_a_quiet_odd_part_moves_nothing() -> None:
     scores = good_parts(40, 3)
     changed = scores.copy()
     changed[int(np.argmin(scores))] *= 0.7
-    assert calibrate(changed, AtMost(100)).threshold == pytest.approx(
-        calibrate(scores, AtMost(100)).threshold, rel=0.02
-    )
+    assert calibrate(changed, OneIn(100)).threshold == pytest.approx(calibrate(scores, OneIn(100)).threshold, rel=0.02)
 
 
 def test_scores_below_zero_have_a_threshold_too() -> None:
     """Of other people's models: only the scale is another."""
     scores = (np.array(good_parts(40, 3)) - 10).tolist()
-    found = calibrate(scores, AtMost(50))
+    found = calibrate(scores, OneIn(50))
     assert min(scores) < 0 < found.threshold and found.promise is not None
     assert np.quantile(scores, 0.9) < found.threshold < max(scores) + 3 * found.std
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector import Calibration, calibrate
-from detector.thresholds import AtMost, KSigma, Rule, fault
+from detector.thresholds import KSigma, OneIn, Rule, fault
 
 scores = st.lists(st.floats(0.01, 1000), min_size=2, max_size=60)
 
@@ -37,7 +37,7 @@ def test_by_hand() -> None:
 
 def test_a_target_asks_for_more_the_rarer_rejects_shall_be() -> None:
     values = drawn(40)
-    found = [calibrate(values, AtMost(one_in)) for one_in in (20, 100, 1000)]
+    found = [calibrate(values, OneIn(one_in)) for one_in in (20, 100, 1000)]
     assert found[0].threshold < found[1].threshold < found[2].threshold
     for calibration, one_in in zip(found, (20, 100, 1000), strict=True):
         assert calibration.one_in == one_in and calibration.k is None
@@ -47,13 +47,13 @@ def test_a_target_asks_for_more_the_rarer_rejects_shall_be() -> None:
 
 
 def test_a_promise_of_more_parts_is_stronger() -> None:
-    promises = [calibrate(drawn(count), AtMost(100)).promise for count in (10, 40, 160)]
+    promises = [calibrate(drawn(count), OneIn(100)).promise for count in (10, 40, 160)]
     bounds = [one.at_most for one in promises if one is not None]
     assert len(bounds) == 3 and bounds == sorted(bounds, reverse=True)
 
 
 def test_a_promise_says_its_numbers() -> None:
-    found = calibrate(drawn(20), AtMost(200)).promise
+    found = calibrate(drawn(20), OneIn(200)).promise
     assert found is not None
     assert found.sentence.startswith("good parts rejected: about 0.5 %, at most ")
     assert found.sentence.endswith(" % (95 % sure), from 20 parts")
@@ -62,7 +62,7 @@ def test_a_promise_says_its_numbers() -> None:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [(KSigma(k), r"k is .* must be a number from 1 to 10") for k in (0, 0.9, 10.1, 1000, math.nan, math.inf)]
-    + [(AtMost(one_in), r"one_in is .* whole number from 5 to") for one_in in (-1, 0, 4, 10**9)],
+    + [(OneIn(one_in), r"one_in is .* whole number from 5 to") for one_in in (-1, 0, 4, 10**9)],
 )
 def test_a_rule_that_cannot_be_is_refused(rule: Rule, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -100,7 +100,7 @@ def test_a_known_defect_above_all_good_parts_keeps_the_threshold_below_it() -> N
     assert calibrate(good, 2, defects=[11.0]).threshold == calibrate(good, 2).threshold, "the rule keeps below"
 
 
-rules = st.one_of(st.floats(1, 10).map(KSigma), st.integers(5, 100_000).map(AtMost))
+rules = st.one_of(st.floats(1, 10).map(KSigma), st.integers(5, 100_000).map(OneIn))
 
 
 @given(scores, rules, st.lists(st.floats(0.01, 5000), max_size=3))

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from detector import ImageError
 from detector.files import write_atomically
 from detector.images import decode
+from detector.near_copies import Look
 from detector.thresholds import KSigma
 from server.inspection import calibrations
 from server.inspection.calibrations import Calibrations
@@ -45,7 +46,7 @@ def captured(
 ) -> Captured:
     """Frames with these scores, each unlike the others."""
     random = np.random.default_rng(0)
-    looks = tuple(random.uniform(0, 255, (64, 64)).astype(np.float16) for _ in scores)
+    looks = tuple(Look(random.uniform(0, 255, (64, 64)).astype(np.float16), 4 / 3) for _ in scores)
     return Captured(model, stream, transport, tuple(map(float, scores)), looks, (b"jpeg",) * len(scores))
 
 
@@ -226,7 +227,7 @@ def test_what_a_calibration_keeps_of_a_frame_is_small(tmp_path: Path, model: Fak
     noise = np.random.default_rng(0).integers(0, 255, (600, 1600, 3), np.uint8)
     assert made.inspect_frame(noise).sample is None
     sample = made.inspect_frame(noise, sample=True).sample
-    assert sample is not None and sample.look.shape == (64, 64)
+    assert sample is not None and sample.look.grey.shape == (64, 64)
     shown = cv2.imdecode(np.frombuffer(sample.picture, np.uint8), cv2.IMREAD_COLOR)
     assert shown is not None and shown.shape == (60, 160, 3)
 
@@ -245,7 +246,7 @@ def test_a_stream_has_the_calibration_of_its_transport_else_the_newest_of_anothe
     assert value(made, "press", "camera") == 24, "the newest"
     assert other_transport(made.threshold_on("press", "webrtc"), "webrtc") is None
     said = other_transport(made.threshold_on("press", "camera"), "camera")
-    assert said is not None and "over webrtc" in said and "over camera" in said
+    assert said is not None and "over WebRTC" in said and "from a pulled camera" in said
 
 
 def test_per_stream_each_has_its_own_and_the_others_what_holds_for_all(tmp_path: Path, model: FakeModel) -> None:

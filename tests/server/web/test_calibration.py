@@ -78,7 +78,9 @@ async def test_of_eight_defects_among_twenty_one_frames_all_are_named_and_nothin
 async def test_the_answer_sets_it_without_or_with_them(client: httpx.AsyncClient) -> None:
     without = (await post(client, MIXED, include_suspects="false")).json()
     assert without["n_images"] == 13 and without["new_threshold"] < 70
-    assert without["judgement"]["threshold_without_suspects"] == without["new_threshold"] == without["threshold"]
+    judged = without["judgement"]
+    assert judged["threshold"] == without["new_threshold"] == without["threshold"] and judged["left_out"] == AT
+    assert (judged["suspects"], judged["warnings"], without["warning"]) == ([], [], None)
     including = (await post(client, MIXED, include_suspects="true")).json()
     assert including["n_images"] == 21 and including["new_threshold"] > 200
     assert "look like" in including["warning"]
@@ -112,6 +114,8 @@ async def test_known_defects_keep_the_threshold_below_them(client: httpx.AsyncCl
     assert Calibrations(tmp_path).warning is None, "it follows from what is beside it"
     (step,) = (await client.get("/api/calibration/history")).json()
     assert step["why"] == "calibrated on 13 pictures, 2 more of known defects"
+    passing = await client.post("/calibrate", files=[*files(GOOD), ("defects", ("same.png", part(round(min(GOOD)))))])
+    assert passing.status_code == 409 and "1 of 1 known defects would pass" in passing.json()["error"]
     broken = await client.post("/calibrate", files=[*files(GOOD), ("defects", ("bad.png", b"no picture"))])
     assert broken.status_code == 422 and "bad.png" in broken.json()["error"]
 
@@ -352,12 +356,40 @@ async def test_the_latest_results_say_what_would_change(client: httpx.AsyncClien
     assert recent["then_rejected"] >= recent["now_rejected"]
 
 
+async def test_what_a_dry_run_leaves_out_its_draft_leaves_out(client: httpx.AsyncClient) -> None:
+    judged = (await post(client, MIXED, include_suspects="false", dry_run="true")).json()
+    assert judged["judgement"]["left_out"] == AT and judged["n_images"] == 13
+    highest = judged["judgement"]["highest"]
+    assert [one["raw_score"] for one in highest] == sorted(GOOD, reverse=True)[: len(highest)] and highest
+    applied = (await client.post(f"/api/calibration/drafts/{judged['draft']}/apply")).json()
+    assert applied["threshold"] == judged["new_threshold"]
+
+
+@pytest.mark.parametrize("query", ["onein=30", "dryrun=true", "dry_run", "dry_run=", "include_suspects=perhaps"])
+async def test_a_misspelt_wish_changes_nothing(client: httpx.AsyncClient, tmp_path: Path, query: str) -> None:
+    answer = await client.post(f"/calibrate?{query}", files=files(GOOD))
+    assert answer.status_code == 422 and query.partition("=")[0] in answer.json()["error"]
+    as_field = dict([query.split("=")] if "=" in query else [(query, "")])
+    assert (await client.post("/calibrate", files=files(GOOD), data=as_field)).status_code == 422
+    assert not (tmp_path / "calibration.json").exists()
+
+
+async def test_pictures_say_where_they_change_nothing(client: httpx.AsyncClient, server: Running) -> None:
+    async with connect(f"{server.ws}/ws/stream?name=press") as camera:
+        first = (await calibrated_on(client, camera, GOOD)).json()
+        assert first["warning"] is None
+        later = (await post(client, GOOD, k=9)).json()
+        assert f"{first['threshold']:.4g} over WebSocket" in later["warning"]
+        told = await listed(server, "press")
+        assert told is not None and told["threshold"] == first["threshold"]
+
+
 async def test_a_stream_over_another_transport_is_warned_of(client: httpx.AsyncClient, server: Running) -> None:
     await post(client, GOOD)
     async with connect(f"{server.ws}/ws/stream?name=press") as camera:
         await send(camera, [45])
         told = await listed(server, "press")
-        assert told is not None and ["over pictures" in words for words in told["warnings"]] == [True]
+        assert told is not None and ["from pictures" in words for words in told["warnings"]] == [True]
         await calibrated_on(client, camera, GOOD)
         told = await listed(server, "press")
         assert told is not None and told["warnings"] == []
