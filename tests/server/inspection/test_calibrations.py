@@ -299,6 +299,35 @@ def test_a_file_that_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / FILE).is_dir()
 
 
+@pytest.mark.parametrize("kind", ["directory", "dangling link", "link loop"])
+def test_nothing_is_written_over_a_file_that_cannot_be_read(tmp_path: Path, kind: str) -> None:
+    """A disk that is not mounted yet, wrong rights: what is there belongs to other models too."""
+    elsewhere = tmp_path / "disk"
+    elsewhere.mkdir()
+    path = elsewhere / FILE
+    if kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to(path if kind == "link loop" else tmp_path / "not mounted" / FILE)
+    file = Calibrations(elsewhere)
+    assert file.warning is not None and "cannot be read" in file.warning
+    for _ in range(2):
+        with pytest.raises(OSError, match="cannot be read"):
+            file.recover()
+    assert path.is_symlink() or path.is_dir()
+    path.rmdir() if kind == "directory" else path.unlink()
+    put(Calibrations(elsewhere), stored())
+    assert file.recover() and file.warning is None and file.of("hash", "openvino") == (stored(),)
+    assert not file.recover()
+
+
+def test_a_newer_file_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b'{"version": 99}')
+    warning = Calibrations(tmp_path).warning
+    assert warning is not None and "newer version" in warning and "damaged (" not in warning
+    assert (tmp_path / "calibration.json.damaged-1").exists()
+
+
 def test_a_damaged_file_that_cannot_be_set_aside_does_not_stop_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -288,6 +288,31 @@ def test_undo_goes_back_step_by_step_and_survives_a_restart(tmp_path: Path, mode
     assert {step.who for step in steps[:3]} == {"you"}
 
 
+def test_of_two_who_undo_at_once_the_second_takes_back_nothing(tmp_path: Path, model: FakeModel) -> None:
+    made = inspection(tmp_path, model)
+    calibrate(made, [10, 12, 14], 1)
+    calibrate(made, [20, 22, 24], 1)
+    newest = made.history()[0].when
+    assert made.undo(who="me", when=newest) is not None
+    assert made.undo(who="you", when=newest) is None and made.threshold.value == 14
+    assert made.undo(who="you", when=made.history()[-1].when) is not None and made.threshold.value == THRESHOLD
+
+
+def test_nothing_is_set_while_the_stored_ones_cannot_be_read(tmp_path: Path, model: FakeModel) -> None:
+    file = tmp_path / "calibration.json"
+    calibrate(inspection(tmp_path, model), [10, 12, 14], 1)
+    data = file.read_bytes()
+    file.unlink()
+    file.mkdir()
+    made = inspection(tmp_path, model)
+    with pytest.raises(OSError, match="cannot be read"):
+        calibrate(made, [20, 22, 24], 1)
+    file.rmdir()
+    file.write_bytes(data)
+    made.undo(who="me")
+    assert [step.action for step in made.history()] == ["undo", "set"] and made.threshold.value == THRESHOLD
+
+
 def test_undo_leaves_other_transports_alone(tmp_path: Path, model: FakeModel) -> None:
     made = inspection(tmp_path, model)
     calibrate(made, [10, 12, 14], 1, stream="press", transport="websocket")

@@ -250,6 +250,8 @@ async def test_a_disk_that_is_full_keeps_the_draft(client: httpx.AsyncClient, mo
         patch.setattr(calibrations, "write_atomically", full)
         assert (await client.post(path)).status_code == 507
         assert (await client.post("/calibration/undo")).status_code == 409
+        other = await client.post("/calibration/undo", params={"when": "2026-01-01T00:00:00.000+00:00"})
+        assert other.status_code == 409 and "nothing was undone" in other.json()["error"]
     assert (await client.post(path)).status_code == 200
 
 
@@ -363,6 +365,27 @@ async def test_what_a_dry_run_leaves_out_its_draft_leaves_out(client: httpx.Asyn
     assert [one["raw_score"] for one in highest] == sorted(GOOD, reverse=True)[: len(highest)] and highest
     applied = (await client.post(f"/api/calibration/drafts/{judged['draft']}/apply")).json()
     assert applied["threshold"] == judged["new_threshold"]
+
+
+async def test_applied_says_which_change_undo_takes_back(client: httpx.AsyncClient) -> None:
+    applied = (await post(client, GOOD)).json()
+    (step,) = (await client.get("/api/calibration/history")).json()
+    assert applied["when"] == step["when"]
+    answers = await asyncio.gather(*(client.post("/calibration/undo", params={"when": step["when"]}) for _ in range(2)))
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+
+
+async def test_scoring_stops_when_nobody_waits(server: Running, model: FakeModel) -> None:
+    async with http(server) as client:
+        model.gate.clear()
+        waiting = asyncio.create_task(post(client, GOOD))
+        await until(lambda: model.detected == 1)
+        waiting.cancel()
+    async with http(server) as other:
+        model.gate.set()
+        await until(lambda: model.detected >= 1)
+        assert (await post(other, GOOD)).status_code == 200
+    assert model.detected < 2 * len(GOOD)
 
 
 @pytest.mark.parametrize("query", ["onein=30", "dryrun=true", "dry_run", "dry_run=", "include_suspects=perhaps"])
