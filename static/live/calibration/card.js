@@ -121,6 +121,7 @@ export class CalibrationCard {
     const words = before == null ? `Applied: the threshold is ${distance(threshold)}.` : `Applied: ${distance(before)} → ${distance(threshold)}.`;
     this.#say(warning ? "warning" : "applied", warning ? `${words} ${sentence(warning)}` : words);
     this.#find("undo-button").hidden = false; // with a warning too
+    this.#find("undo-button").scrollIntoView({ block: "nearest" });
     this.#onchanged();
   }
 

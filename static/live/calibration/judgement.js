@@ -131,7 +131,7 @@ export class JudgementDialog {
     const titles = { refused: "No threshold can be made of this", suspects: "Look at these first", warned: "Look before you apply it", clean: "Ready to apply" };
     this.#say("judgement-title", titles[state]);
     const out = this.#suspects.leftOut.length;
-    const without = [out > 0 && `${count(out, "frame")} left out`, known > 0 && `${count(known, "defect")} that the simulated line knows of left out`].filter(Boolean);
+    const without = [out > 0 && `${count(out, "frame")} left out`, known > 0 && `${count(known, "frame")} of defects that the simulated line knows of left out`].filter(Boolean);
     this.#say("judgement-status", `${[count(parts, "frame"), ...without].join(", ")}. Rule: ${ruleWords(rule)}. Nothing is changed yet.`);
     this.#say("judgement-refused", refused ? sentence(refused) : "");
     this.#list("judgement-warnings", warnings.map(sentence));
