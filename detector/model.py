@@ -43,7 +43,8 @@ class Detector(Protocol):
         ...
 
     def detect(self, frame: BGRImage, /) -> Detection:
-        """Score one frame (H×W×3 uint8 BGR, any size).
+        """Score one frame (H×W×3 uint8 BGR, any size). The score is finite; where what was computed is not, it is above
+        every threshold.
 
         Raises:
             ImageError: not such an array.

@@ -16,6 +16,9 @@ small parts: one odd patch is noise, a cluster is a defect."""
 
 _LOGIT = math.log(0.9 / 0.1)
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Of all scores: every threshold lies below it."""
+
 POWER = 4
 """By which distances of the two scales are combined: 1 adds them, which costs small parts; without end takes the larger
 one, which costs textures."""
@@ -31,11 +34,19 @@ class Detection:
     """What the detector says of one frame, in raw feature distances.
 
     ``score``: the image score, the anomaly map's largest value. ``anomaly_map``: float32, one value a patch
-    (h×w), the whole frame from corner to corner.
+    (h×w), the whole frame from corner to corner. Both are finite where :func:`finite` made it.
     """
 
     score: float
     anomaly_map: NDArray[np.float32]
+
+
+def finite(score: float, anomaly_map: NDArray[np.float32]) -> Detection:
+    """What a model found, whatever it computed. A score that is not finite is the largest there is, and the frame an
+    ANOMALY: no number is above a threshold that is not one, so the frame would be called NORMAL."""
+    if math.isfinite(score):
+        return Detection(score, anomaly_map)
+    return Detection(LARGEST, np.nan_to_num(anomaly_map, nan=LARGEST, posinf=LARGEST))
 
 
 class PatchMaps(NamedTuple):
@@ -61,7 +72,15 @@ def to_detection(
     drawn: NDArray[np.float32] | None = None,
 ) -> Detection:
     """From :class:`PatchMaps` to an image score: smooth, combine the scales, take the maximum, add what drawn defects
-    say. Where they raised the score, they raised the map: its largest value is the image score."""
+    say. Where they raised the score, they raised the map: its largest value is the image score. Always finite
+    (:func:`finite`)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return finite(*_put_together(distances, coarse, drawn))
+
+
+def _put_together(
+    distances: NDArray[np.float32], coarse: NDArray[np.float32] | None, drawn: NDArray[np.float32] | None
+) -> tuple[float, NDArray[np.float32]]:
     together = smoothed(distances)
     if coarse is not None:
         height, width = together.shape
@@ -69,15 +88,15 @@ def to_detection(
         together = np.asarray((together**POWER + enlarged**POWER) ** np.float32(1 / POWER), np.float32)
     score = together.max()
     if drawn is None:
-        return Detection(float(score), together)
+        return float(score), together
     # No more than the distance, so that a patch which is in the memory bank adds nothing: it was said to be good.
     added = np.clip(smoothed(drawn), 0, together)
     most = added.max()
     if most <= 0:
-        return Detection(float(score), together)
+        return float(score), together
     raised = score + most
     surest = np.where(added == most, together, -np.inf).max()
-    return Detection(float(raised), np.minimum(together + added * ((raised - surest) / most), raised))
+    return float(raised), np.minimum(together + added * ((raised - surest) / most), raised)
 
 
 def smoothed(patches: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -100,7 +119,8 @@ def display_score(raw_score: float, threshold: float, typical: float = math.nan)
 
 def heat(anomaly_map: NDArray[np.float32], threshold: float, *, at_threshold: int = 128) -> NDArray[np.uint8]:
     """Eight bits a value on an absolute scale: 0 is distance 0, ``at_threshold`` the threshold, linear, cut at 255."""
-    return np.asarray(np.clip(np.rint(anomaly_map * (at_threshold / threshold)), 0, 255), np.uint8)
+    with np.errstate(over="ignore"):
+        return np.asarray(np.clip(np.rint(anomaly_map * (at_threshold / threshold)), 0, 255), np.uint8)
 
 
 def overlay(frame: NDArray[np.uint8], heatmap: NDArray[np.uint8], *, opacity: float = 0.55) -> NDArray[np.uint8]:

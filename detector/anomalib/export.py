@@ -19,7 +19,7 @@ from detector.images import BGRImage
 from detector.input_size import InputSize, square
 from detector.model_folder import is_model_folder
 from detector.region import full
-from detector.score import Detection
+from detector.score import Detection, finite
 from detector.thresholds import calibrate
 
 RUNTIME = "anomalib-openvino"
@@ -59,7 +59,7 @@ class AnomalibExport:
         Raises:
             ImageError: not such an array.
         """
-        return Detection(*self.infer(to_input(frame, self.image_size)))
+        return finite(*self.infer(to_input(frame, self.image_size)))
 
 
 class _Sidecar(msgspec.Struct, frozen=True):

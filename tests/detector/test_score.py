@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from detector.score import display_score, heat, overlay, to_detection
+from detector.score import LARGEST, display_score, heat, overlay, to_detection
 
 positive = st.floats(1e-3, 1e3)
 
@@ -26,6 +26,19 @@ def test_a_group_of_patches_weighs_more_than_one() -> None:
     group[9:12, 9:12] = 5
     assert to_detection(one).score < 0.2 * 5
     assert to_detection(group).score > 2 * to_detection(one).score
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, 3e38])
+@pytest.mark.parametrize("which", ["distances", "coarse", "drawn"])
+def test_a_score_that_is_not_finite_is_above_every_threshold(odd: float, which: str) -> None:
+    """No number is above NaN, nor NaN above any: the frame would be NORMAL."""
+    maps = {name: np.full((8, 8), 1, np.float32) for name in ("distances", "coarse", "drawn")}
+    maps[which][4, 4] = odd
+    detection = to_detection(**maps)
+    assert np.isfinite(detection.anomaly_map).all() and detection.score == detection.anomaly_map.max()
+    if which != "drawn" or math.isnan(odd):  # what drawn defects say counts for no more than the distance
+        assert detection.score == LARGEST
+    assert heat(detection.anomaly_map, 1.0).max() == (255 if detection.score > 2 else 128)
 
 
 def test_an_even_map_keeps_its_value_up_to_the_corners() -> None:
