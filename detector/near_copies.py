@@ -37,6 +37,12 @@ _LEVELS = 13
 _BESIDE = 0.25
 """Share of an image's distance to the nearest other chosen one up to which one that was not chosen is its copy."""
 
+_STILL_GREY_LEVELS = 1.0
+"""Median distance of small pictures from each other, once lamp and trigger are taken out, of one part lying still: 0.2
+to 0.7 with a camera's noise, other light and a shaking table; different parts of twelve products are 2 to 90 apart."""
+_STILL_CONTRAST = 0.5
+"""And of their contrast: noise, and fine textures of little contrast, are as far from each other as they have any."""
+
 _EXPLAINED = 6
 _BLOCK = 256
 """Pictures compared at once."""
@@ -83,6 +89,15 @@ def groups(looks: Sequence[Look], chosen: Sequence[int]) -> list[set[int]]:
     # One thread: NumPy's threads wait for each other spinning, and rounding would depend on their number.
     with threadpool_limits(1, "blas"):
         return _groups(looks, chosen)
+
+
+def show_one_part(looks: Sequence[Look]) -> bool:
+    """Whether three images or more show one part that lies still, but for what a camera's noise, a lamp and a trigger
+    change. Images that show nothing do not."""
+    if len(looks) < 3:
+        return False
+    contrast = float(np.median([look.contrast for look in looks]))
+    return typical_distance(looks) < min(_STILL_GREY_LEVELS, _STILL_CONTRAST * contrast)
 
 
 def typical_distance(looks: Sequence[Look]) -> float:

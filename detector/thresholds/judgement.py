@@ -20,9 +20,6 @@ _STILL_PARTS = 3.0
 """Independent parts below which no rule makes a threshold."""
 _STILL_SPREAD = 0.2
 """Of the spread that teaching found from part to part: frames that differ less show one part."""
-_STILL_GREY_LEVELS = 1.0
-"""Median distance of small pictures from each other, once lamp and trigger are taken out, of one part lying still: 0.2
-to 0.7 with a camera's noise, other light and a shaking table; different parts of twelve products are 2 to 90 apart."""
 _BLANK_GREY_LEVELS = 1.0
 """Contrast of a small picture that shows nothing."""
 _HIGHER = 1.5
@@ -163,7 +160,7 @@ def _refusal(
     spread = float(np.std(scores, ddof=1))
     usual = float(np.std(taught, ddof=1)) if len(taught) >= MIN_PARTS else 0.0
     still = (
-        (looks is not None and _still(looks))
+        (looks is not None and near_copies.show_one_part(looks))
         or (len(clear) >= MIN_PARTS and spread < _STILL_SPREAD * usual)
         or spread <= 1e-6 * abs(float(np.mean(scores)))
     )
@@ -180,10 +177,6 @@ def _refusal(
             "parts pass, leave more time between frames, or set the threshold by mean + k·std"
         )
     return None
-
-
-def _still(looks: Sequence[near_copies.Look]) -> bool:
-    return len(looks) > 2 and near_copies.typical_distance(looks) < _STILL_GREY_LEVELS
 
 
 def _different(scores: Sequence[float], looks: Sequence[near_copies.Look] | None) -> list[int]:
