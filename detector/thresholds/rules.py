@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detector.score import LARGEST
 from detector.thresholds.independence import independent_parts
 from detector.thresholds.promises import MIN_PARTS, Numbers, Outlook, Promise, promise
 
@@ -18,6 +19,9 @@ parts seen so far asks for 6."""
 _STORED_K = 100.0
 """What older files may hold."""
 MIN_ONE_IN, MAX_ONE_IN = 5, 100_000
+
+
+_TOO_FAR_APART = "the scores are so far apart that no part could ever be above such a threshold"
 
 
 @dataclass(frozen=True)
@@ -83,24 +87,27 @@ def calibrate(
     """
     rule = checked(rule if isinstance(rule, KSigma | OneIn) else KSigma(rule))
     if len(scores) < 2:
-        raise ValueError(f"{len(scores)} normal images are too few: at least 2 are needed, 20 or more are better")
+        few = "1 normal image is" if len(scores) == 1 else f"{len(scores)} normal images are"
+        raise ValueError(f"{few} too few: at least 2 are needed, 20 or more are better")
     values = np.asarray(scores, np.float64)
     if not (np.isfinite(values).all() and np.isfinite(np.asarray(defects, np.float64)).all()):
         raise ValueError("a score is not a finite number")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         mean, std = float(values.mean()), float(values.std(ddof=1))
     if not (values > 0).any():
         raise ValueError("all images score zero: the memory bank holds these very images; take new ones")
+    if not (math.isfinite(mean) and math.isfinite(std)):
+        raise ValueError(_TOO_FAR_APART)
     independent = independent_parts(scores) if independent is None else independent
     if isinstance(rule, KSigma):
         threshold = mean + rule.k * std
     else:
         threshold = min(max(mean, Outlook(values, len(values)).threshold_for(1 / rule.one_in)), _highest(mean, std))
-    if not 0 < threshold < math.inf:
-        raise ValueError("the scores are so far apart that no part could ever be above such a threshold")
+    if not 0 < threshold < LARGEST:
+        raise ValueError(_TOO_FAR_APART)
     kept_below = _kept_below(threshold, values, defects)
     if kept_below is not None:
-        threshold = (float(values.max()) + kept_below) / 2
+        threshold = _between(float(values.max()), kept_below)
     promised = promise(values, threshold, independent)
     return Calibration(
         threshold,
@@ -136,6 +143,12 @@ def _kept_below(threshold: float, values: Numbers, defects: Sequence[float]) -> 
     return lowest if float(values.max()) < lowest <= threshold else None
 
 
+def _between(good: float, defect: float) -> float:
+    """In the middle, and below the defect also where no number lies between: what is at the threshold is not found."""
+    middle = good + (defect - good) / 2
+    return middle if middle < defect else good
+
+
 def _why_not(parts: int, independent: float) -> str:
     more = math.ceil((MIN_PARTS - independent) * parts / independent)
     if independent > parts - 0.5:
@@ -164,10 +177,10 @@ def fault(
     if not all(math.isfinite(number) for number in (threshold, mean, std, k, lowest_defect) if number is not None):
         return "a number in it is not finite"
     if n_images < 2:
-        return f"a calibration on {n_images} images cannot be"
+        return f"a calibration on {n_images} {'image' if n_images == 1 else 'images'} cannot be"
     if (k is None) == (one_in is None):
         return "it must say either k or one_in"
-    if std < 0 or threshold <= 0 or (k is not None and not 0 <= k <= _STORED_K):
+    if std < 0 or not 0 < threshold < LARGEST or (k is not None and not 0 <= k <= _STORED_K):
         return f"threshold {threshold:g}, std {std:g} and k {k} cannot be"
     if one_in is not None and not (MIN_ONE_IN <= one_in <= MAX_ONE_IN and follows(threshold, mean, std)):
         return f"threshold {threshold:g} and one_in {one_in} cannot be"

@@ -71,7 +71,7 @@ def test_a_rule_that_cannot_be_is_refused(rule: Rule, message: str) -> None:
 
 @pytest.mark.parametrize("values", [[], [1.0]])
 def test_fewer_than_two_are_refused(values: list[float]) -> None:
-    with pytest.raises(ValueError, match=f"{len(values)} normal images are too few"):
+    with pytest.raises(ValueError, match=f"{len(values)} normal image(s are| is) too few"):
         calibrate(values)
 
 
@@ -87,8 +87,10 @@ def test_zeros_are_refused() -> None:
 
 
 def test_a_threshold_beyond_every_number_is_refused() -> None:
-    with pytest.raises(ValueError, match="no part could ever be above"):
-        calibrate([1.0, 1.7e308], 10)
+    for values in ([1.0, 1.7e308], [1e155, 3e155, 2e155], [1.7e308] * 3, [1e38, 3.3e38]):
+        for rule in (KSigma(10), OneIn(30)):
+            with pytest.raises(ValueError, match="no part could ever be above"):
+                calibrate(values, rule)
 
 
 def test_a_known_defect_above_all_good_parts_keeps_the_threshold_below_it() -> None:
@@ -98,6 +100,15 @@ def test_a_known_defect_above_all_good_parts_keeps_the_threshold_below_it() -> N
     assert 9 < found.threshold < 11 and found.lowest_defect == 11
     assert calibrate(good, 6, defects=[8.5]).threshold == calibrate(good, 6).threshold, "there is no margin"
     assert calibrate(good, 2, defects=[11.0]).threshold == calibrate(good, 2).threshold, "the rule keeps below"
+
+
+@pytest.mark.parametrize("highest", [9.0, 1e-3, 1e30])
+def test_a_defect_next_to_the_highest_good_part_is_found_all_the_same(highest: float) -> None:
+    """The middle of two neighbouring numbers is one of them, and the defect would be NORMAL."""
+    defect = math.nextafter(highest, math.inf)
+    found = calibrate([highest, highest * 0.5, highest * 0.7], 6, defects=[defect])
+    assert highest <= found.threshold < defect
+    assert fault_of(found) is None
 
 
 rules = st.one_of(st.floats(1, 10).map(KSigma), st.integers(5, 100_000).map(OneIn))
@@ -116,6 +127,7 @@ def test_what_is_made_has_no_fault(values: list[float], rule: Rule, defects: lis
     [
         {"threshold": 9.5},
         {"threshold": math.nan},
+        {"threshold": 1e39, "mean": 1e39, "std": 0.0},
         {"mean": math.inf},
         {"std": -1.0},
         {"n_images": 1},
