@@ -5,20 +5,25 @@ from detector.heads.any_head import METHODS, Head, head_from, tensors_of
 from detector.heads.drawn import DrawnDefects, Trust
 from detector.heads.head import (
     DIRECTIONS,
+    LARGEST,
     LEVELS,
     Array,
     Gaussians,
     NearestNeighbour,
     check_tensor,
+    extent,
     fitting_step,
     half_squares,
+    named,
     quantised,
 )
-from detector.heads.memory_banks import SHRINKS, MemoryBanks, Patches
+from detector.heads.memory_banks import COARSE_SIDE, SHRINKS, MemoryBanks, Patches
 from detector.heads.projection import KeptDirections, Projection, learn_projection
 
 __all__ = [
+    "COARSE_SIDE",
     "DIRECTIONS",
+    "LARGEST",
     "LEVELS",
     "METHODS",
     "SHRINKS",
@@ -34,10 +39,12 @@ __all__ = [
     "Trust",
     "check_tensor",
     "drawn",
+    "extent",
     "fitting_step",
     "half_squares",
     "head_from",
     "learn_projection",
+    "named",
     "padim",
     "patchcore",
     "quantised",

@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.heads.drawn import DrawnDefects
-from detector.heads.head import Array, NearestNeighbour, check_tensor, neighbour_from
+from detector.heads.head import Array, NearestNeighbour, check_names, check_tensor, named, neighbour_from
 
 SHRINKS = (1, 2, 3)
 """Pixels of the input, across and down, that the coarse scale may average into one; 1: there is no coarse scale."""
+COARSE_SIDE = 128
+"""Side, in pixels, of the smallest input the coarse scale may have: of fewer patches there is no telling which of their
+channels vary."""
 _COARSE, _DRAWN = "coarse.", "drawn."
 """How the names of the coarse scale's tensors, and of what drawn defects taught, begin."""
 
@@ -87,8 +90,7 @@ def banks_from(tensors: Mapping[str, NDArray[Any]], channels: int, shrink: int) 
     """From arrays that may be damaged.
 
     Raises:
-        KeyError: a tensor is missing.
-        ValueError: shapes, types or values do not fit.
+        ValueError: a tensor is missing or one too many, or shapes, types or values do not fit.
     """
     if shrink not in SHRINKS:
         raise ValueError(f"its coarse scale averages the input down by {shrink}")
@@ -96,7 +98,9 @@ def banks_from(tensors: Mapping[str, NDArray[Any]], channels: int, shrink: int) 
     coarse = neighbour_from(tensors, _COARSE, channels) if shrink > 1 else None
     drawn = None
     if any(name.startswith(_DRAWN) for name in tensors):
-        drawn = DrawnDefects(tensors[f"{_DRAWN}weights"], tensors[f"{_DRAWN}offset"])
+        drawn = DrawnDefects(**named(tensors, DrawnDefects.__dataclass_fields__, _DRAWN))
         check_tensor(f"{_DRAWN}weights", drawn.weights, (channels,))
         check_tensor(f"{_DRAWN}offset", drawn.offset, (1,))
-    return MemoryBanks(fine, coarse, shrink, drawn)
+    head = MemoryBanks(fine, coarse, shrink, drawn)
+    check_names(tensors, tensors_of(head))
+    return head

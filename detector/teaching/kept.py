@@ -15,6 +15,8 @@ from detector.images import BGRImage
 MIN_IMAGES = 5
 MAX_FRAMES = 48
 """Images kept whole, chosen at random, to be scored, drawn on and relit: 15 MB at 320²."""
+COMPARED = 48
+"""Images compared, spread evenly over all, to see whether they show one part lying still."""
 MAX_PATCHES = 200_000
 """Patches kept for the choice of the coreset, 140 MB; beyond that each image gives a share, chosen at random. Of a
 coarse scale as many fewer as it has fewer in an image."""
@@ -64,15 +66,19 @@ class Kept:
         """Check that something can be learned.
 
         Raises:
-            ModelError: too few images, or all of them the same.
+            ModelError: too few images, or all of one part.
         """
         if self.seen < MIN_IMAGES:
             raise ModelError(
-                f"{self.seen} normal images are too few to teach from: take at least {MIN_IMAGES}, "
+                f"{self.seen} normal {'image is' if self.seen == 1 else 'images are'} too few to teach from: take at "
+                f"least {MIN_IMAGES}, "
                 "30 or more are better"
             )
         if self._all_the_same:
             raise ModelError("the normal images are all the same picture: take different ones, and check the camera")
+        some = np.unique(np.linspace(0, self.seen - 1, min(self.seen, COMPARED)).astype(int))
+        if near_copies.show_one_part([self._looks[number] for number in some]):
+            raise ModelError("the normal images show one part lying still: take pictures of different good parts")
 
     def copies(self) -> list[set[int]]:
         """The images kept, each with all its near-copies among those seen."""

@@ -13,7 +13,7 @@ import numpy as np
 from detector import model_folder, region
 from detector.backbones import AnyBackbone, load_backbone, quantise
 from detector.errors import ModelError
-from detector.heads import padim
+from detector.heads import COARSE_SIDE, padim
 from detector.images import BGRImage
 from detector.light import (
     IN_NEW_LIGHT,
@@ -52,9 +52,6 @@ PRESETS: dict[PresetName, Preset] = {
     "fine": Preset(480, 2048, 3),
 }
 DEFAULT_PRESET: PresetName = "balanced"
-_COARSE_SIDE = 128
-"""Side, in pixels, of the smallest input the coarse scale may have: of fewer patches there is no telling which of their
-channels vary."""
 _COARSE_SHARE = 1 / 3
 """Patches in the coarse scale's memory bank for one in the fine one's: it has fewer to tell apart."""
 
@@ -110,7 +107,8 @@ def fit(
         preset: ``fast``, ``balanced`` or ``fine``: the two sizes that follow, and the coarse scale.
         image_size: side of the square input in pixels, a multiple of 16 (32 for most other backbones). Where what is
             inspected is far from square the input has its shape and about as many pixels (:mod:`detector.input_size`).
-            What cannot be averaged down (no multiple of 32, for ``fine`` of 48, or below 256) has no coarse scale.
+            What cannot be averaged down has no coarse scale: for ``balanced`` no multiple of 32 or below 256, for
+            ``fine`` no multiple of 48 or below 384.
         coreset_size: patches in the memory bank at the most; a third of it in that of the coarse scale.
         inspect: ``auto`` leaves out a plain background, :func:`detector.region.find_region`; ``full`` nothing.
         light_blind: learn a second head that leaves out the directions in which light moves the features
@@ -121,11 +119,11 @@ def fit(
             sample of the images (of an iterator the first, 60 or 300 MB) before anything is learned, so memory bank,
             held-out scores and threshold are those of the quantised one.
         holdout: share of the images held out at a time: a bank is made of the others and these are scored against it,
-            until 30 images are scored or all are. Near-copies (:mod:`detector.near_copies`) are held out together and
-            count as one. The default threshold follows from these raw scores, none of which a bank had seen; the
-            model's own bank is then made of all images.
-        seed: of every random choice; the same images and seed give the same model.
-        category: what the parts are called.
+            until 30 images are scored or all are. Near-copies (:mod:`detector.near_copies`) are held out together, and
+            one of them is scored. The default threshold follows from these raw scores, of images that no bank had seen;
+            the model's own bank is then made of all images.
+        seed: of every random choice, from 0 on; the same images and seed give the same model.
+        category: what the parts are called, in 1000 characters or fewer.
         fingerprint: of the data set, for the manifest.
         total: number of images, for the progress of an iterator.
         runtime_name: ``openvino`` or ``torch``.
@@ -133,7 +131,7 @@ def fit(
         progress: called with a stage ("features", "memory bank") and 0..1 of the whole.
 
     Raises:
-        ModelError: too few images, or a size that cannot be.
+        ModelError: too few images, all of one part, or a size, seed or category that cannot be.
         ImageError: an image is not such an array.
     """
     network = backbone or load_backbone()
@@ -142,7 +140,7 @@ def fit(
     multiple = network.size_multiple * shrink
     image_size = image_size or _fitting(chosen.image_size, multiple)
     coreset = chosen.coreset_size if coreset_size is None else coreset_size
-    _check(image_size, coreset, holdout, multiple)
+    _check(image_size, coreset, holdout, multiple, seed, category)
     report = progress or (lambda stage, fraction: None)
     total = total or (len(images) if isinstance(images, Sized) else None)
     engine = runtime(runtime_name, workers=workers, precision=precision)
@@ -175,7 +173,7 @@ def fit(
     steps = _steps(report, (len(folds) + 1) * (2 if light_blind else 1))
     head: AnyHead
     head, scores = learner.validated(folds, engine, size, steps)
-    threshold = calibrate(scores).threshold
+    threshold = _threshold_of(scores)
     if light_blind:
         blinded = partial(light_blind_projection, light_scatter(whole, features[1], seed=seed))
         # What drawn defects taught are directions in the light that was taught.
@@ -210,7 +208,7 @@ def _shrink(preset: Preset, image_size: int | None, network: AnyBackbone) -> int
     down, or would be too small to show anything then."""
     if image_size is None:
         return preset.shrink
-    fits = image_size % (network.size_multiple * preset.shrink) == 0 and image_size // preset.shrink >= _COARSE_SIDE
+    fits = image_size % (network.size_multiple * preset.shrink) == 0 and image_size // preset.shrink >= COARSE_SIDE
     return preset.shrink if fits else 1
 
 
@@ -219,13 +217,26 @@ def _fitting(image_size: int, multiple: int) -> int:
     return round(image_size / multiple) * multiple
 
 
-def _check(size: int, coreset: int, holdout: float, multiple: int) -> None:
+def _check(size: int, coreset: int, holdout: float, multiple: int, seed: int, category: str) -> None:
     if size < 64 or size > 2048 or size % multiple:
         raise ModelError(f"image size {size} cannot be used: take a multiple of {multiple} from 64 to 2048")
     if coreset < 1:
         raise ModelError(f"coreset size {coreset} cannot be used: take at least 1")
     if not 0 < holdout < 1:
         raise ModelError(f"holdout {holdout} cannot be used: take a share between 0 and 1")
+    if not 0 <= seed < 1 << 63:
+        raise ModelError(f"seed {seed} cannot be used: take a whole number from 0 on, of 63 bits at the most")
+    if len(category) > model_folder.LONGEST_CATEGORY:
+        raise ModelError(
+            f"a category of {len(category)} characters cannot be used: take {model_folder.LONGEST_CATEGORY} at the most"
+        )
+
+
+def _threshold_of(scores: Sequence[float]) -> float:
+    try:
+        return calibrate(scores).threshold
+    except ValueError as error:
+        raise ModelError(f"the normal images make no threshold: {error}") from error
 
 
 def _sampled(images: Iterable[BGRImage]) -> tuple[Iterable[BGRImage], Iterable[BGRImage]]:

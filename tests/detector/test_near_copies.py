@@ -8,10 +8,26 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import detector
-from detector.near_copies import groups, look_of
+from detector import ModelError
+from detector.near_copies import groups, look_of, show_one_part
 from detector.teaching.folds import folds_of
+from tests.running import DATA
 
 SIDE = 128
+SETS = (
+    "ballscrew",
+    "bottle",
+    "circuitboard",
+    "cookie",
+    "cubes",
+    "fabric_gray",
+    "fabric_twill",
+    "hazelnut",
+    "kolektorsdd",
+    "magnetic_tile",
+    "pcb_traces_a",
+    "solar_mono",
+)
 
 Picture = NDArray[np.uint8]
 
@@ -98,6 +114,45 @@ def test_copies_do_not_make_a_threshold_that_rejects_good_parts(learned: list[Pi
     assert sum(score > model.threshold for score in scores) <= 2
 
 
+def test_of_near_copies_one_is_scored_for_the_threshold() -> None:
+    """Six scores of two parts are worth two: a threshold of six would promise too much."""
+    pictures = [frame(part(number % 3), number) for number in range(12)]
+    assert len(detector.fit(pictures, image_size=64, coreset_size=50).manifest.held_out_scores) == 3
+    again = detector.fit([part(number % 2) for number in range(6)], image_size=64, coreset_size=50)
+    assert len(again.manifest.held_out_scores) == 2
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        [part(0) + np.random.default_rng(n).integers(-2, 3, (SIDE, SIDE, 3)) for n in range(8)],
+        [frame(part(0), n) for n in range(8)],
+    ],
+    ids=["noise", "another light, moved a little"],
+)
+def test_one_part_lying_still_cannot_be_learned_from(pictures: list[NDArray[np.int64]]) -> None:
+    """Every other part would be an ANOMALY."""
+    frames = [np.clip(picture, 0, 255).astype(np.uint8) for picture in pictures]
+    with pytest.raises(ModelError, match="one part lying still: take pictures of different good parts"):
+        detector.fit(frames, image_size=64, coreset_size=50)
+
+
+def test_one_part_among_others_and_noise_are_not_one_part() -> None:
+    random = np.random.default_rng(0)
+    noise = [random.integers(90, 110, (SIDE, SIDE, 3), np.uint8) for _ in range(8)]
+    for pictures in ([part(number) for number in range(8)], noise, [part(0)] * 2):
+        assert not show_one_part([look_of(picture) for picture in pictures])
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_pictures_of_real_parts_do_not_show_one_part(name: str) -> None:
+    folder = DATA / name / "train" / "good"
+    if not folder.is_dir():
+        pytest.skip(f"no pictures in {folder}")
+    pictures = [cv2.imread(str(path)) for path in sorted(folder.iterdir())[:60:5]]
+    assert not show_one_part([look_of(np.asarray(picture, np.uint8)) for picture in pictures])
+
+
 def test_folds_without_copies_are_those_of_chance_alone() -> None:
     kept = list(range(25))
     order = np.random.default_rng(0).permutation(25).tolist()
@@ -108,7 +163,8 @@ def test_folds_without_copies_are_those_of_chance_alone() -> None:
 
 @given(st.lists(st.integers(0, 6), min_size=5, max_size=60), st.integers(0, 9), st.floats(0.05, 0.95))
 def test_folds_are_sound(parts: list[int], unkept: int, holdout: float) -> None:
-    """Whatever is copied: each fold scores something kept, no image on both sides, the bank has some left."""
+    """Whatever is copied: each fold scores something kept and of near-copies one, no image on both sides, the bank has
+    some left."""
     total = len(parts) + unkept
     copies = [{number for number, one in enumerate(parts) if one == of} for of in dict.fromkeys(parts)]
     copies = [part for one in copies for part in ([one] if 2 * len(one) <= total else [{number} for number in one])]
@@ -118,4 +174,5 @@ def test_folds_are_sound(parts: list[int], unkept: int, holdout: float) -> None:
         assert all(group <= fold.without or not group & fold.without for group in copies)
         assert total - len(fold.without) >= (0 if unkept else 2)
     scored = [number for fold in folds for number in fold.scored]
-    assert len(scored) == len(set(scored)) and len(scored) >= min(len(parts), 30)
+    assert len(scored) == len(set(scored)) and len(scored) >= max(2, min(len(copies), 30))
+    assert all(len(group & set(scored)) == 1 for group in copies) or len(copies) == 1 or len(scored) >= 30

@@ -16,10 +16,12 @@ Write = Callable[..., Path]
 
 
 def draw_part(number: int, *, defect: bool = False) -> NDArray[np.uint8]:
-    """A grey disc on a dark belt with the noise of a camera; a defect is a bright square near its middle."""
+    """A grey disc, with a grain of its own, on a dark belt with the noise of a camera; a defect is a bright square near
+    its middle."""
     random = np.random.default_rng(number)
-    picture = np.full((SIDE, SIDE, 3), 40, np.uint8)
-    cv2.circle(picture, (48, 48), 34, (150, 140, 130), -1)
+    disc = cv2.circle(np.zeros((SIDE, SIDE), np.uint8), (48, 48), 34, 1, -1)[..., None]
+    grain = cv2.GaussianBlur(random.normal(0, 60, (SIDE, SIDE)), (0, 0), 4)[..., None]
+    picture = np.asarray(np.where(disc, np.array([150, 140, 130]) + grain, 40), np.uint8)
     if defect:
         picture[40:56, 40:56] = (20, 240, 250)
     noise = random.normal(0, 4, picture.shape)

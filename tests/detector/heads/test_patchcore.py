@@ -53,7 +53,7 @@ def test_the_manifest_says_how_the_model_was_made(model: detector.TaughtModel) -
     manifest = model.manifest
     assert (manifest.category, manifest.dataset_fingerprint) == ("disc", "drawn")
     assert (manifest.image_size, manifest.coreset_size, manifest.n_images, manifest.seed) == (128, 200, 12, 0)
-    assert len(manifest.held_out_scores) == 12
+    assert len(manifest.held_out_scores) == 9, "of the 12 discs some are near-copies"
     assert model.threshold == detector.calibrate(manifest.held_out_scores).threshold
 
 
@@ -112,7 +112,9 @@ def test_saved_and_loaded_it_scores_the_same(model: detector.TaughtModel, tmp_pa
 
 @pytest.mark.parametrize("count", [0, 1, MIN_IMAGES - 1])
 def test_too_few_images_are_refused(count: int) -> None:
-    with pytest.raises(ModelError, match=f"{count} normal images are too few .* at least 5, 30 or more are better"):
+    with pytest.raises(
+        ModelError, match=f"{count} normal images? (is|are) too few .* at least 5, 30 or more are better"
+    ):
         detector.fit(draw_parts(count), **SMALL)
 
 
@@ -138,6 +140,9 @@ def test_the_same_picture_again_and_again_is_refused() -> None:
         {"holdout": 0},
         {"holdout": 1},
         {"holdout": float("nan")},
+        {"seed": -1},
+        {"seed": 1 << 64},
+        {"category": "x" * 1001},
         {"runtime_name": "cuda"},
     ],
     ids=str,
