@@ -34,7 +34,7 @@ from detector.backbones import (
 )
 from detector.errors import ModelError
 from detector.files import in_turn, remove_leftovers, sync_folder, temporary_beside, write_atomically
-from detector.heads import METHODS, SHRINKS, MemoryBanks
+from detector.heads import COARSE_SIDE, METHODS, SHRINKS, MemoryBanks
 from detector.input_size import InputSize
 from detector.light import AnyHead, head_from, ordinary, tensors_of
 from detector.region import Region
@@ -50,6 +50,14 @@ POOLING = (
 )
 DEFINITIONS = {"pooling": POOLING, "score": score.DEFINITION}
 """What must be the same, besides the backbone's preprocessing, for a model's scores to mean the same."""
+
+LONGEST_CATEGORY = 1000
+"""Characters of a category."""
+_QUANTISED = b'"FakeQuantize"'
+"""In a graph of OpenVINO's whose numbers have 8 bits."""
+
+_LONGEST = 60
+"""Characters of a manifest that an error repeats."""
 
 _NAMED_BY_HASH = ("memory_bank-*.safetensors", "backbone-*")
 _SOFTWARE = ("defectvision", "openvino", "numpy", "opencv-python-headless")
@@ -149,7 +157,7 @@ def describe(
         **DEFINITIONS,
         projection=projection,
         coreset="greedy k-center" if banks else "none",
-        coreset_size=banks.entries if banks else 0,
+        coreset_size=_entries(head),
         shrink=banks.shrink if banks else 1,
         seed=seed,
         n_images=n_images,
@@ -234,19 +242,8 @@ def read(folder: Path) -> tuple[Manifest, AnyHead, AnyBackbone]:
     defined = DEFINITIONS | {"preprocessing": network.preprocessing}
     if {name: getattr(manifest, name) for name in defined} != defined:
         raise ModelError(f"{folder} was made with another preprocessing, pooling or score definition: teach it again")
-    region = manifest.region
-    if (
-        manifest.shrink not in SHRINKS
-        or not input_size.is_sound(manifest.input_size, manifest.image_size, network.size_multiple * manifest.shrink)
-        or not 0 < manifest.threshold < float("inf")
-        or not region.is_sound()
-    ):
-        raise ModelError(f"{folder / MANIFEST} is damaged: image size, region or threshold make no sense")
-    if not _follows(manifest.threshold, manifest.held_out_scores):
-        raise ModelError(
-            f"{folder / MANIFEST} is damaged: a threshold of {manifest.threshold:g} does not follow from its held-out "
-            "scores; copy the folder again"
-        )
+    if (wrong := _fault(manifest, network)) is not None:
+        raise ModelError(f"{folder / MANIFEST} is damaged: {wrong}; copy the folder again")
     if manifest.sha256 is not None:
         seal, manifest = manifest.sha256, msgspec.structs.replace(manifest, sha256=None)
         if _sha256(to_json(manifest)) != seal:
@@ -262,12 +259,48 @@ def read(folder: Path) -> tuple[Manifest, AnyHead, AnyBackbone]:
             manifest.projection,
             safetensors.load(data),
             channels,
-            region.width * region.height,
+            manifest.region.width * manifest.region.height,
             manifest.shrink,
         )
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise ModelError(f"{folder / manifest.tensors_file} is damaged: {error}") from error
+    if manifest.coreset_size != _entries(head):
+        raise ModelError(
+            f"{folder / MANIFEST} is damaged: it says that {manifest.coreset_size} patches are in the memory banks, "
+            f"there are {_entries(head)}; copy the folder again"
+        )
     return manifest, head, network
+
+
+def _entries(head: AnyHead) -> int:
+    """Patches in the memory banks of all scales; 0 where there is none."""
+    main = ordinary(head)
+    return main.entries if isinstance(main, MemoryBanks) else 0
+
+
+def _fault(manifest: Manifest, network: AnyBackbone) -> str | None:
+    """What is wrong with what a manifest says: one clause; None where it can be."""
+    if (
+        manifest.shrink not in SHRINKS
+        or not input_size.is_sound(manifest.input_size, manifest.image_size, network.size_multiple * manifest.shrink)
+        or (manifest.shrink > 1 and manifest.image_size // manifest.shrink < COARSE_SIDE)
+        or not 0 < manifest.threshold < score.LARGEST
+        or not manifest.region.is_sound()
+    ):
+        return "image size, region or threshold make no sense"
+    if not 2 <= len(manifest.held_out_scores) <= manifest.n_images:
+        return f"{len(manifest.held_out_scores)} of {manifest.n_images} images cannot have been held out"
+    if not _follows(manifest.threshold, manifest.held_out_scores):
+        return f"a threshold of {manifest.threshold:g} does not follow from its held-out scores"
+    if manifest.shapes is not None and not 0 <= manifest.shapes[0] <= manifest.shapes[1]:
+        return "the narrowest of its images is wider than the widest, or narrower than nothing"
+    if len(manifest.category) > LONGEST_CATEGORY:
+        return f"its category has {len(manifest.category)} characters"
+    if manifest.precision == "int8" and not (isinstance(network, GraphBackbone) and _QUANTISED in network.xml):
+        return "its backbone does not compute in int8"
+    if manifest.seed < 0:
+        return f"{manifest.seed} is no seed"
+    return None
 
 
 def backbone_files(network: AnyBackbone) -> dict[str, bytes]:
@@ -282,11 +315,14 @@ def backbone_files(network: AnyBackbone) -> dict[str, bytes]:
 def _read_backbone(folder: Path, manifest: Manifest) -> AnyBackbone:
     if not manifest.backbone_files:
         known = PACKAGED.get(manifest.backbone, PACKAGED[NAME])
-        own = (known.name, known.checkpoint_sha256, list(known.layers))
-        if (manifest.backbone, manifest.backbone_sha256, manifest.layers) != own:
+        if (manifest.backbone, manifest.backbone_sha256) != (known.name, known.checkpoint_sha256):
             raise ModelError(
-                f"{folder} was made with backbone {manifest.backbone} ({manifest.backbone_sha256[:12]}…), here is "
-                f"{known.name} ({known.checkpoint_sha256[:12]}…), or with other layers of it: teach it again"
+                f"{folder} was made with backbone {_shortened(manifest.backbone)} ({manifest.backbone_sha256[:12]}…), "
+                f"here is {known.name} ({known.checkpoint_sha256[:12]}…): teach it again"
+            )
+        if manifest.layers != list(known.layers):
+            raise ModelError(
+                f"{folder} was made with other layers of {known.name}, or with other weights of them: teach it again"
             )
         return load_backbone(known.name)
     name, named = f"backbone-{manifest.backbone_sha256[:16]}", manifest.backbone_files
@@ -307,17 +343,19 @@ def _read_backbone(folder: Path, manifest: Manifest) -> AnyBackbone:
     )
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
 def _makes_sense(layer: Layer) -> bool:
     neighbourhood = layer.neighbourhood > 0 and layer.neighbourhood % 2 == 1
     return layer.channels > 0 and layer.stride > 0 and neighbourhood and 0 < layer.weight < float("inf")
 
 
 def _follows(threshold: float, scores: list[float]) -> bool:
-    """Whether a threshold can be made of the scores; whatever it is where there are none."""
+    """Whether a threshold can be made of the scores, two or more."""
     if not all(0 <= score < math.inf for score in scores):
         return False
-    if len(scores) < 2:
-        return True
     mean, std = statistics.fmean(scores), statistics.stdev(scores)
     return follows(threshold, mean, std)
 
@@ -348,7 +386,7 @@ def _decode(text: bytes, folder: Path) -> Manifest:
         found = msgspec.json.decode(text).get("format_version")
         if found != FORMAT_VERSION:
             raise ModelError(
-                f"{folder} has model format {found!r}, this software reads {FORMAT_VERSION}: "
+                f"{folder} has model format {_shortened(repr(found))}, this software reads {FORMAT_VERSION}: "
                 "teach it again from the same pictures, or use the version it was made with"
             )
         return msgspec.json.decode(text, type=Manifest)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from detector import anomalib, model_folder
 from detector.backbones import AnyBackbone, Features
 from detector.errors import ModelError
-from detector.heads import MemoryBanks, Patches
+from detector.heads import LARGEST, MemoryBanks, Patches
 from detector.images import BGRImage
 from detector.input_size import InputSize
 from detector.light import AnyHead, LightGated, ordinary
@@ -79,7 +79,8 @@ class TaughtModel:
         """Score one frame (H×W×3 uint8 BGR, any size; its region is resized to the model's input).
 
         Returns:
-            the image score and the anomaly map of the whole frame, 0 outside of the region.
+            the image score and the anomaly map of the whole frame, 0 outside of the region. Both finite: a frame whose
+            distances are not is an ANOMALY by any threshold (:func:`detector.score.finite`).
 
         Raises:
             ImageError: not such an array.
@@ -117,7 +118,7 @@ class TaughtModel:
         """
         banks = self._banks()
         for new, bank in ((patches.fine, banks.fine), (patches.coarse, banks.coarse)):
-            if new.ndim != 2 or new.shape[1] != bank.shape[1] or not np.isfinite(new).all():
+            if new.ndim != 2 or new.shape[1] != bank.shape[1] or not (np.abs(new) <= LARGEST).all():
                 raise ModelError(f"patches of this model are K×{bank.shape[1]} finite numbers, not {new.shape}")
         if len(patches.coarse) and not len(banks.coarse):
             raise ModelError("this model has no coarse scale, so it cannot remember patches of one")

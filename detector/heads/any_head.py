@@ -26,9 +26,12 @@ def head_from(method: str, tensors: Mapping[str, NDArray[Any]], channels: int, p
     """A head from arrays that may be damaged; ``shrink``: of its coarse scale, 1 where there is none.
 
     Raises:
-        KeyError: no such method, or a tensor is missing.
-        ValueError: shapes, types or values do not fit.
+        ValueError: no such method, a tensor is missing or one too many, or shapes, types or values do not fit.
     """
+    if method not in METHODS:
+        raise ValueError(f"there is no method {method[:60]!r}")
     if METHODS[method] is MemoryBanks:
         return banks_from(tensors, channels, shrink)
+    if shrink != 1:
+        raise ValueError(f"{method} has one scale, none that averages the input down by {shrink}")
     return gaussians_from(tensors, channels, places)

@@ -7,7 +7,7 @@ what is left so that the first dimensions tell most. Being linear, it costs one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,11 @@ them 128 numbers."""
 LEVELS = 127
 """Steps on either side of zero in which these numbers are counted: 8 bits."""
 _HEADROOM = 1.1
+LARGEST = 1e10
+"""Of the numbers in a model: projections divide by 1e-6 at the least, and patch features are some hundreds, so that
+what a memory bank remembers is below 1e9. With numbers beyond every order, sums overflow."""
+_FINEST, _COARSEST = 1e-6, 1e6
+"""Steps of a quantisation. The fourth powers of the distances that the coarsest can say are float32 yet."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def fitting_step(memory_bank: Array) -> Array:
     """The step with which this bank (M×D) fits into the range of a signature, and with some room what may be remembered
     later. A number beyond the range counts as one at its end: as far from the bank as a signature can say."""
     largest = float(np.abs(signature(memory_bank)).max())
-    return np.array([max(_HEADROOM * largest / LEVELS, 1e-6)], np.float32)
+    return np.array([max(_HEADROOM * largest / LEVELS, _FINEST)], np.float32)
 
 
 def half_squares(signatures: NDArray[np.int8]) -> Array:
@@ -91,21 +96,20 @@ def neighbour_from(tensors: Mapping[str, NDArray[Any]], prefix: str, channels: i
     """One scale's memory bank from arrays that may be damaged, named after ``prefix``.
 
     Raises:
-        KeyError: a tensor is missing.
-        ValueError: shapes or types do not fit.
+        ValueError: a tensor is missing, or shapes, types or values do not fit.
     """
-    scale = NearestNeighbour(**{name: tensors[prefix + name] for name in NearestNeighbour.__dataclass_fields__})
-    dimensions = scale.projection.shape[-1]
+    scale = NearestNeighbour(**named(tensors, NearestNeighbour.__dataclass_fields__, prefix))
+    dimensions = extent(scale.projection, -1)
     expected: dict[str, tuple[int, ...]] = {
         "mean": (channels,),
         "projection": (channels, dimensions),
-        "memory_bank": (max(1, len(scale.memory_bank)), dimensions),
+        "memory_bank": (extent(scale.memory_bank, 0), dimensions),
         "step": (1,),
     }
     for name, array in vars(scale).items():
         check_tensor(prefix + name, array, expected[name])
-    if not scale.step[0] > 0:
-        raise ValueError("its quantisation step is not above 0")
+    if not np.float32(_FINEST) <= scale.step[0] <= _COARSEST:
+        raise ValueError(f"its quantisation step is {scale.step[0]:g}, not between {_FINEST:g} and {_COARSEST:g}")
     return scale
 
 
@@ -113,11 +117,11 @@ def gaussians_from(tensors: Mapping[str, NDArray[Any]], channels: int, places: i
     """From arrays that may be damaged.
 
     Raises:
-        KeyError: a tensor is missing.
-        ValueError: shapes or types do not fit.
+        ValueError: a tensor is missing, or shapes, types or values do not fit.
     """
-    head = Gaussians(**{name: tensors[name] for name in Gaussians.__dataclass_fields__})
-    dimensions = head.projection.shape[-1]
+    check_names(tensors, Gaussians.__dataclass_fields__)
+    head = Gaussians(**named(tensors, Gaussians.__dataclass_fields__))
+    dimensions = extent(head.projection, -1)
     expected = {
         "mean": (channels,),
         "projection": (channels, dimensions),
@@ -129,11 +133,42 @@ def gaussians_from(tensors: Mapping[str, NDArray[Any]], channels: int, places: i
     return head
 
 
+def named(tensors: Mapping[str, NDArray[Any]], names: Iterable[str], prefix: str = "") -> dict[str, NDArray[Any]]:
+    """The tensors of these names, each found under ``prefix`` and its name.
+
+    Raises:
+        ValueError: one is missing; names it.
+    """
+    for name in names:
+        if prefix + name not in tensors:
+            raise ValueError(f"{prefix}{name} is missing")
+    return {name: tensors[prefix + name] for name in names}
+
+
+def check_names(tensors: Mapping[str, NDArray[Any]], names: Iterable[str]) -> None:
+    """Check that there are no tensors but these.
+
+    Raises:
+        ValueError: there are; names one.
+    """
+    if others := sorted(set(tensors).difference(names)):
+        raise ValueError(f"a model of this kind has no {others[0][:60]!r}")
+
+
+def extent(array: NDArray[Any], axis: int) -> int:
+    """The length of a tensor along an axis if it has a right shape: never 0."""
+    return max(1, array.shape[axis]) if array.ndim else 1
+
+
 def check_tensor(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
-    """Check that it is finite float32 of this shape.
+    """Check that it is float32 of this shape, its numbers finite and of a size that a model can have.
 
     Raises:
         ValueError: it is not; names it.
     """
-    if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
+    if array.shape != shape or array.dtype != np.float32:
         raise ValueError(f"its tensors have the wrong shape: {name} is {array.shape} {array.dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds numbers that are not finite")
+    if (largest := float(np.abs(array).max())) > LARGEST:
+        raise ValueError(f"{name} holds numbers no model has: {largest:g}")

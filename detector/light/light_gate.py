@@ -14,13 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector import heads
-from detector.heads import Array, Head
+from detector.heads import Array, Head, MemoryBanks
 from detector.light.known_light import NUMBERS, KnownLight
 
 IN_NEW_LIGHT = ", blind to light where it is new"
 """How a manifest's projection ends where a model has both heads."""
 _PREFIX = "new_light."
 """Of the tensors that a model has besides those of its ordinary head."""
+_OF_LIGHT = ("lights", "spread", "limit", "ratio")
+"""Which of them are no head's."""
+_LARGEST_RATIO = 1e3
+"""Of distances of the two heads, which are both standardised: about 1."""
 
 
 @dataclass(frozen=True)
@@ -64,22 +68,32 @@ def head_from(
     """What a manifest describes, from arrays that may be damaged.
 
     Raises:
-        KeyError: no such method, or a tensor is missing.
-        ValueError: shapes or types do not fit.
+        ValueError: no such method, a tensor is missing or one too many, or shapes, types or values do not fit.
     """
-    head = heads.head_from(method, tensors, channels, places, shrink)
     if not projection.endswith(IN_NEW_LIGHT):
-        return head
-    more = {name.removeprefix(_PREFIX): array for name, array in tensors.items() if name.startswith(_PREFIX)}
-    own = [name for name in heads.tensors_of(head) if not name.startswith("drawn.")]
-    missing = [name for name in (*own, "lights", "spread", "limit", "ratio") if name not in more]
-    if missing:
-        raise KeyError(_PREFIX + missing[0])
-    known = KnownLight(more["lights"], more["spread"], more["limit"])
-    for name, shape in {"lights": (max(1, len(known.lights)), NUMBERS), "spread": (NUMBERS,)}.items():
-        heads.check_tensor(_PREFIX + name, more[name], shape)
-    for name in ("limit", "ratio"):
-        heads.check_tensor(_PREFIX + name, more[name], (1,))
-    if not all((more[name] > 0).all() for name in ("spread", "limit", "ratio")):
+        return heads.head_from(method, tensors, channels, places, shrink)
+    of_light = {_PREFIX + name for name in _OF_LIGHT}
+    own = {name: array for name, array in tensors.items() if not name.startswith(_PREFIX)}
+    more = {name.removeprefix(_PREFIX): tensors[name] for name in set(tensors).difference(own, of_light)}
+    head = heads.head_from(method, own, channels, places, shrink)
+    try:
+        blind = heads.head_from(method, more, channels, places, shrink)
+    except ValueError as error:
+        raise ValueError(f"in what is for new light, {error}") from error
+    if isinstance(blind, MemoryBanks) and blind.drawn is not None:
+        raise ValueError("what drawn defects taught goes with the light that was taught, and it has some for new light")
+    return LightGated(head, blind, *_light_from(tensors))
+
+
+def _light_from(tensors: Mapping[str, NDArray[Any]]) -> tuple[KnownLight, Array]:
+    """The light that is known, and the ratio of the two heads."""
+    found = heads.named(tensors, _OF_LIGHT, _PREFIX)
+    shapes = {"lights": (heads.extent(found["lights"], 0), NUMBERS), "spread": (NUMBERS,)}
+    for name, array in found.items():
+        heads.check_tensor(_PREFIX + name, array, shapes.get(name, (1,)))
+    if not all((found[name] > 0).all() for name in ("spread", "limit", "ratio")):
         raise ValueError("its lights make no sense: spread, limit and ratio must be above 0")
-    return LightGated(head, heads.head_from(method, more, channels, places, shrink), known, more["ratio"])
+    ratio = found.pop("ratio")
+    if not 1 / _LARGEST_RATIO <= ratio[0] <= _LARGEST_RATIO:
+        raise ValueError(f"its lights make no sense: one head's distances are {ratio[0]:g} times the other's")
+    return KnownLight(**found), ratio

@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from detector import ModelError, files, model_folder
+from detector import ModelError, TaughtModel, files, model_folder
 from detector.backbones.efficientnet_lite import CHANNELS, Backbone, load_backbone
-from detector.heads import DrawnDefects, MemoryBanks, NearestNeighbour, fitting_step
+from detector.heads import DrawnDefects, Gaussians, MemoryBanks, NearestNeighbour, fitting_step
 from detector.input_size import square
 from detector.model_folder import MANIFEST, Manifest
 from detector.region import full
+from detector.runtimes import runtime
+from detector.score import LARGEST
 
 
 def learned(seed: int = 0, patches: int = 20) -> tuple[Manifest, MemoryBanks, Backbone]:
@@ -56,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
 
 def change(folder: Path, **fields: Any) -> None:
     manifest = json.loads((folder / MANIFEST).read_text())
-    del manifest["sha256"]  # as in folders of older versions, which must be checked as well as can be
+    manifest.pop("sha256", None)  # as in folders of older versions, which must be checked as well as can be
     (folder / MANIFEST).write_text(json.dumps(manifest | fields))
 
 
@@ -90,14 +93,13 @@ def scale(seed: int) -> NearestNeighbour:
 
 
 def described(head: MemoryBanks) -> Manifest:
-    manifest, _, network = learned()
     return model_folder.describe(
         head,
         category="bottle",
-        image_size=128,
-        region=manifest.region,
+        image_size=256,
+        region=full(square(256), 8),
         precision="float32",
-        network=network,
+        network=load_backbone(),
         projection="standardised",
         seed=0,
         n_images=12,
@@ -118,23 +120,115 @@ def test_both_scales_and_what_drawn_defects_taught_come_back(tmp_path: Path) -> 
     assert np.array_equal(read.drawn.weights, drawn.weights) and read.drawn.offset == drawn.offset
 
 
+NARROW = {
+    "projection": np.zeros((CHANNELS, 0), np.float32),
+    "memory_bank": np.zeros((20, 0), np.float32),
+}
+
+
+def drawn_with(*, weight: float = 0.0, offset: float = 0.0) -> MemoryBanks:
+    return MemoryBanks(
+        scale(1), drawn=DrawnDefects(np.full(CHANNELS, weight, np.float32), np.full(1, offset, np.float32))
+    )
+
+
 @pytest.mark.parametrize(
     ("head", "message"),
     [
-        (MemoryBanks(scale(1), None, 2), "'coarse.mean'"),
+        (MemoryBanks(scale(1), None, 2), "coarse.mean is missing"),
+        (MemoryBanks(scale(1), scale(2), 1), "a model of this kind has no 'coarse.mean'"),
+        (MemoryBanks(scale(1), replace(scale(2), **NARROW), 2), "wrong shape: coarse.projection"),
+        (MemoryBanks(replace(scale(1), **NARROW)), "wrong shape: projection"),
+        (MemoryBanks(scale(1), replace(scale(2), step=np.full(1, 1e9, np.float32)), 2), "step is 1e\\+09, not between"),
+        (drawn_with(weight=1e37), "drawn.weights holds numbers no model has: 1e\\+37"),
+        (drawn_with(offset=-1e30), "drawn.offset holds numbers no model has"),
         (MemoryBanks(scale(1), scale(2), 7), "make no sense"),
         (MemoryBanks(scale(1), drawn=DrawnDefects(np.zeros(3, np.float32), np.zeros(1, np.float32))), "drawn.weights"),
         (
             MemoryBanks(scale(1), drawn=DrawnDefects(np.full(CHANNELS, np.nan, np.float32), np.zeros(1, np.float32))),
-            "drawn.weights",
+            "drawn.weights holds numbers that are not finite",
         ),
     ],
-    ids=["no coarse scale", "shrink", "shape", "nan"],
 )
 def test_scales_that_cannot_be_are_one_sentence(head: MemoryBanks, message: str, tmp_path: Path) -> None:
     model_folder.write(tmp_path / "model", described(head), head, load_backbone())
     with pytest.raises(ModelError, match=message):
         model_folder.read(tmp_path / "model")
+
+
+def test_a_coarse_scale_that_teaching_never_makes_is_refused(tmp_path: Path) -> None:
+    """336 pixels averaged down threefold are 112: too few patches."""
+    head = MemoryBanks(scale(1), scale(2), 3)
+    for side, fits in ((336, False), (384, True)):
+        manifest = msgspec.structs.replace(described(head), image_size=side, region=full(square(side), 8))
+        model_folder.write(tmp_path / str(side), manifest, head, load_backbone())
+        if fits:
+            assert model_folder.read(tmp_path / str(side))[0].shrink == 3
+        else:
+            with pytest.raises(ModelError, match="image size, region or threshold make no sense"):
+                model_folder.read(tmp_path / str(side))
+
+
+GAUSSIANS = {
+    "mean": np.zeros(CHANNELS, np.float32),
+    "projection": np.ones((CHANNELS, 4), np.float32),
+    "centres": np.zeros((256, 4), np.float32),
+    "whitening": np.ones((256, 4, 4), np.float32),
+}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "fields", "message"),
+    [
+        ({"whitening": np.full((256, 4, 4), 1e38, np.float32)}, {}, "whitening holds numbers no model has"),
+        ({"centres": np.full((256, 4), -1e38, np.float32)}, {}, "centres holds numbers no model has"),
+        (
+            {
+                "projection": np.zeros((CHANNELS, 0), np.float32),
+                "centres": np.zeros((256, 0), np.float32),
+                "whitening": np.zeros((256, 0, 0), np.float32),
+            },
+            {},
+            "wrong shape: projection",
+        ),
+        ({"coarse.mean": np.zeros(CHANNELS, np.float32)}, {}, "has no 'coarse.mean'"),
+        ({"drawn.offset": np.zeros(1, np.float32)}, {}, "has no 'drawn.offset'"),
+        ({}, {"shrink": 2}, "padim has one scale"),
+        ({}, {"coreset_size": 7}, "7 patches are in the memory banks, there are 0"),
+    ],
+)
+def test_gaussians_that_cannot_be_are_one_sentence(
+    tensors: dict[str, Any], fields: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "gaussians"
+    head = MemoryBanks(scale(1))
+    side = 256 if fields.get("shrink") else 128
+    manifest = msgspec.structs.replace(described(head), image_size=side, region=full(square(side), 8))
+    model_folder.write(folder, manifest, head, load_backbone())
+    change(folder, **({"method": "padim", "coreset_size": 0} | fields))
+    bank_of(GAUSSIANS | tensors)(folder)
+    with pytest.raises(ModelError, match=message) as raised:
+        model_folder.read(folder)
+    assert "\n" not in str(raised.value)
+
+
+def test_gaussians_come_back(tmp_path: Path) -> None:
+    model_folder.write(tmp_path / "disc", *learned())
+    change(tmp_path / "disc", method="padim", coreset_size=0)
+    bank_of(GAUSSIANS)(tmp_path / "disc")
+    assert np.array_equal(vars(model_folder.read(tmp_path / "disc")[1])["whitening"], GAUSSIANS["whitening"])
+
+
+def test_whatever_numbers_a_model_has_no_frame_is_normal_by_a_score_that_is_none() -> None:
+    manifest, head, network = learned()
+    white = replace(Gaussians(**GAUSSIANS), whitening=np.full((256, 4, 4), 1e38, np.float32))
+    odd = DrawnDefects(np.tile(np.array([1e38, -1e38], np.float32), CHANNELS // 2), np.zeros(1, np.float32))
+    frame = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    for wrong in (white, replace(head, drawn=odd), replace(head, fine=replace(head.fine, step=head.fine.step * 1e38))):
+        found = TaughtModel(manifest, wrong, network, runtime("openvino")).detect(frame)
+        assert np.isfinite(found.score) and np.isfinite(found.anomaly_map).all()
+        if wrong is white:
+            assert found.score == LARGEST > manifest.threshold
 
 
 def test_what_older_folders_lack_changes_neither_their_hash_nor_their_validity(folder: Path) -> None:
@@ -241,7 +335,8 @@ BANK = {"memory_bank": np.zeros((9, CHANNELS), np.float32)}
         (drop_a_field, "is damaged .*.*threshold"),
         (with_fields(format_version=1), "model format 1, this software reads 4: teach it again"),
         (with_fields(format_version="1"), "model format '1'"),
-        (with_fields(backbone="resnet18"), "backbone resnet18 .* teach it again"),
+        (with_fields(format_version=int("1" * 400)), "model format 1{59}…, this"),
+        (with_fields(backbone="resnet18"), "backbone resnet18 .*, here is .* teach it again"),
         (with_fields(backbone_sha256="0" * 64), "backbone efficientnet-lite0 \\(000000000000"),
         (with_fields(preprocessing="none"), "another preprocessing, pooling or score definition"),
         (with_fields(pooling="none"), "another preprocessing, pooling or score definition"),
@@ -263,10 +358,23 @@ BANK = {"memory_bank": np.zeros((9, CHANNELS), np.float32)}
         (with_fields(method="svm"), "is damaged"),
         (with_fields(method="padim"), "is damaged"),
         (with_fields(threshold=0), "image size, region or threshold make no sense"),
-        (with_fields(threshold=1e300), "a threshold of 1e\\+300 does not follow from its held-out scores"),
+        (with_fields(threshold=1e300), "image size, region or threshold make no sense"),
+        (with_fields(threshold=1e30), "a threshold of 1e\\+30 does not follow from its held-out scores"),
         (with_fields(threshold=27.0), "a threshold of 27 does not follow from its held-out scores"),
         (with_fields(threshold=1.7), "a threshold of 1.7 does not follow"),
         (with_fields(held_out_scores=[1e308, -1e308]), "does not follow"),
+        (with_fields(held_out_scores=[], threshold=1e30), "0 of 12 images cannot have been held out"),
+        (with_fields(held_out_scores=[2.5]), "1 of 12 images cannot have been held out"),
+        (with_fields(n_images=-1), "3 of -1 images cannot"),
+        (with_fields(n_images=2), "3 of 2 images cannot"),
+        (with_fields(coreset_size=-5), "-5 patches are in the memory banks, there are 20"),
+        (with_fields(shapes=[0, -1]), "narrowest of its images"),
+        (with_fields(shapes=[-1, 2]), "narrowest of its images"),
+        (with_fields(shapes=[2, 1]), "narrowest of its images"),
+        (with_fields(category="x" * 1_000_000), "its category has 1000000 characters"),
+        (with_fields(precision="int8"), "its backbone does not compute in int8"),
+        (with_fields(seed=-1), "-1 is no seed"),
+        (with_fields(layers=[]), "made with other layers of efficientnet-lite0"),
         (with_fields(sha256="0" * 64), "is damaged or was changed: its sha256"),
         (fill_manifest(b'{"a":' * 100_000), "is damaged"),
         (fill_manifest(b'{"format_version":4,"x":' + b"[" * 100_000), "is damaged"),
@@ -274,12 +382,16 @@ BANK = {"memory_bank": np.zeros((9, CHANNELS), np.float32)}
         (with_fields(tensors_sha256="0" * 64), "it has no memory_bank-0000000000000000"),
         (with_fields(tensors_sha256="../../etc/passwd"), "is damaged .*.*tensors_sha256"),
         (with_fields(tensors_sha256="\0"), "is damaged .*.*tensors_sha256"),
-        (bank_of(STATISTICS), "is damaged: 'memory_bank'"),
+        (bank_of(STATISTICS), "is damaged: memory_bank is missing"),
+        (bank_of(STATISTICS | BANK | {"more": np.ones(1, np.float32)}), "a model of this kind has no 'more'"),
+        (bank_of(STATISTICS | BANK | {"step": np.full(1, 1e12, np.float32)}), "holds numbers no model has"),
+        (bank_of(STATISTICS | {"memory_bank": np.full((9, CHANNELS), np.inf, np.float32)}), "that are not finite"),
+        (bank_of(STATISTICS | {"memory_bank": np.ones((), np.float32)}), "wrong shape: memory_bank"),
         (bank_of(STATISTICS | {"memory_bank": np.zeros((9, 3), np.float32)}), "tensors have the wrong shape"),
         (bank_of(STATISTICS | {"memory_bank": np.zeros((0, CHANNELS), np.float32)}), "tensors have the wrong shape"),
         (bank_of(STATISTICS | {"memory_bank": np.zeros((9, CHANNELS), np.float64)}), "tensors have the wrong shape"),
         (bank_of(STATISTICS | BANK | {"step": np.ones((), np.float32)}), "tensors have the wrong shape: step"),
-        (bank_of(STATISTICS | BANK | {"step": np.zeros(1, np.float32)}), "quantisation step is not above 0"),
+        (bank_of(STATISTICS | BANK | {"step": np.zeros(1, np.float32)}), "quantisation step is 0, not between"),
     ],
 )
 def test_every_damage_is_one_clear_error(damage: Callable[[Path], None], message: str, folder: Path) -> None:

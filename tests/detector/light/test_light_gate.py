@@ -120,19 +120,29 @@ def instead(name: str, array: NDArray[Any]) -> Callable[[Tensors], Tensors]:
     return lambda tensors: tensors | {name: array}
 
 
+def with_drawn_in_new_light(tensors: Tensors) -> Tensors:
+    return tensors | {f"new_light.drawn.{name}": tensors[f"drawn.{name}"] for name in ("weights", "offset")}
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (without("new_light.memory_bank"), "is damaged: 'new_light.memory_bank'"),
-        (without("new_light.limit"), "is damaged: 'new_light.limit'"),
-        (without("memory_bank"), "is damaged: 'memory_bank'"),
-        (instead("new_light.mean", np.zeros(3, np.float32)), "wrong shape: mean"),
+        (without("new_light.memory_bank"), "is damaged: in what is for new light, memory_bank is missing"),
+        (without("new_light.limit"), "is damaged: new_light.limit is missing"),
+        (without("memory_bank"), "is damaged: memory_bank is missing"),
+        (instead("new_light.mean", np.zeros(3, np.float32)), "for new light, .* wrong shape: mean"),
         (instead("new_light.lights", np.zeros((12, 5), np.float32)), "wrong shape: new_light.lights"),
         (instead("new_light.lights", np.zeros((0, 6), np.float32)), "wrong shape: new_light.lights"),
-        (instead("new_light.lights", np.ones((), np.float32)), "is damaged"),
+        (instead("new_light.lights", np.ones((), np.float32)), "wrong shape: new_light.lights"),
         (instead("new_light.ratio", np.ones(1, np.float64)), "wrong shape: new_light.ratio"),
         (instead("new_light.ratio", np.zeros(1, np.float32)), "must be above 0"),
-        (instead("new_light.spread", np.full(6, np.nan, np.float32)), "wrong shape: new_light.spread"),
+        (instead("new_light.spread", np.full(6, np.nan, np.float32)), "new_light.spread holds numbers that are not"),
+        (instead("new_light.limit", np.full(1, 3e38, np.float32)), "new_light.limit holds numbers no model has"),
+        (instead("new_light.ratio", np.full(1, 1e5, np.float32)), "distances are 100000 times the other's"),
+        (instead("new_light.ratio", np.full(1, 1e-30, np.float32)), "distances are 1e-30 times the other's"),
+        (with_drawn_in_new_light, "what drawn defects taught goes with the light"),
+        (instead("new_light.odd", np.zeros(1, np.float32)), "no 'odd'"),
+        (instead("odd", np.zeros(1, np.float32)), "no 'odd'"),
     ],
 )
 def test_every_damage_is_one_clear_error(
