@@ -257,7 +257,12 @@ def _remarks(checked: Sequence[_Checked], learned: DataSet | None) -> tuple[str,
             "normal, model and threshold are better."
         )
     compared, different = _compared([seen.look for seen in checked if seen.picture and seen.look is not None])
-    if different < min(ENOUGH_TRAINING_PICTURES, _MOSTLY_DIFFERENT * compared):
+    if different == 1 < compared:
+        remarks.append(
+            f"The {compared} pictures to learn from that were compared show one part lying still: take pictures of "
+            "different good parts."
+        )
+    elif different < min(ENOUGH_TRAINING_PICTURES, _MOSTLY_DIFFERENT * compared):
         remarks.append(
             f"Of {compared} pictures to learn from that were compared only {different} differ, the others are "
             "near-copies of them: take more parts rather than more pictures of each."
@@ -266,10 +271,13 @@ def _remarks(checked: Sequence[_Checked], learned: DataSet | None) -> tuple[str,
 
 
 def _compared(looks: Sequence[near_copies.Look]) -> tuple[int, int]:
-    """How many pictures were compared with each other, and how many they are if near-copies count as one."""
+    """How many pictures were compared with each other, and how many they are if near-copies count as one: one where
+    all show one part lying still."""
     if not looks:
         return 0, 0
     chosen = np.unique(np.linspace(0, len(looks) - 1, min(len(looks), _COMPARED)).astype(int)).tolist()
+    if near_copies.show_one_part([looks[number] for number in chosen]):
+        return len(chosen), 1
     return len(chosen), len(near_copies.groups(looks, chosen))
 
 

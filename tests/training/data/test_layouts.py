@@ -206,3 +206,13 @@ def test_many_pictures_of_few_parts_draw_a_remark(tmp_path: Path, write: Any) ->
         write(tmp_path / f"{number:02}.png", np.clip(parts[number % 3] + noise, 0, 255).astype(np.uint8))
     (note,) = check(find_data_set(tmp_path), training=True).notes
     assert note.startswith("Of 36 pictures to learn from that were compared only 3 differ")
+
+
+def test_pictures_of_one_part_lying_still_draw_a_remark(tmp_path: Path, write: Any) -> None:
+    random = np.random.default_rng(0)
+    part = grain(random)
+    for number in range(36):
+        noise = random.integers(-2, 3, (64, 64, 3))
+        write(tmp_path / f"{number:02}.png", np.clip(part + noise, 0, 255).astype(np.uint8))
+    (note,) = check(find_data_set(tmp_path), training=True).notes
+    assert note.startswith("The 36 pictures to learn from that were compared show one part lying still")
