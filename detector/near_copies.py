@@ -40,8 +40,12 @@ _BESIDE = 0.25
 _STILL_GREY_LEVELS = 1.0
 """Median distance of small pictures from each other, once lamp and trigger are taken out, of one part lying still: 0.2
 to 0.7 with a camera's noise, other light and a shaking table; different parts of twelve products are 2 to 90 apart."""
-_STILL_CONTRAST = 0.5
-"""And of their contrast: noise, and fine textures of little contrast, are as far from each other as they have any."""
+_STILL_CONTRAST = 0.03
+"""And of their contrast: a camera shakes a little, up to 0.02 of it; small parts in a large frame are 0.08 apart."""
+_STILL_NOISE = 0.25
+"""Grey levels that a camera's noise alone makes, where there is little contrast."""
+_BLANK_CONTRAST = 0.5
+"""Noise, and fine textures of little contrast, are as far from each other as they have any."""
 
 _EXPLAINED = 6
 _BLOCK = 256
@@ -97,7 +101,8 @@ def show_one_part(looks: Sequence[Look]) -> bool:
     if len(looks) < 3:
         return False
     contrast = float(np.median([look.contrast for look in looks]))
-    return typical_distance(looks) < min(_STILL_GREY_LEVELS, _STILL_CONTRAST * contrast)
+    still = min(_STILL_GREY_LEVELS, max(_STILL_NOISE, _STILL_CONTRAST * contrast))
+    return typical_distance(looks) < min(still, _BLANK_CONTRAST * contrast)
 
 
 def typical_distance(looks: Sequence[Look]) -> float:

@@ -11,6 +11,7 @@ import detector
 from detector import ModelError
 from detector.near_copies import groups, look_of, show_one_part
 from detector.teaching.folds import folds_of
+from tests.detector.test_region import small_part
 from tests.running import DATA
 
 SIDE = 128
@@ -137,10 +138,11 @@ def test_one_part_lying_still_cannot_be_learned_from(pictures: list[NDArray[np.i
         detector.fit(frames, image_size=64, coreset_size=50)
 
 
-def test_one_part_among_others_and_noise_are_not_one_part() -> None:
+def test_different_parts_small_ones_and_noise_are_not_one_part() -> None:
     random = np.random.default_rng(0)
     noise = [random.integers(90, 110, (SIDE, SIDE, 3), np.uint8) for _ in range(8)]
-    for pictures in ([part(number) for number in range(8)], noise, [part(0)] * 2):
+    small = [small_part(number) for number in range(8)]
+    for pictures in ([part(number) for number in range(8)], noise, [part(0)] * 2, small):
         assert not show_one_part([look_of(picture) for picture in pictures])
 
 
