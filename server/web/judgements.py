@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -131,7 +132,15 @@ def in_words(threshold: Threshold) -> str:
         return f"THRESHOLD in the environment is in force: {threshold.value:.4g}"
     if stored is None:
         return f"the model's default threshold is in force: {threshold.value:.4g}"
-    return f"the calibration of {stored.created} by {stored.who} is in force: {threshold.value:.4g}"
+    return f"the calibration of {_minute(stored.created)} by {stored.who} is in force: {threshold.value:.4g}"
+
+
+def _minute(iso: str) -> str:
+    """An ISO 8601 time to the minute; the text itself where it is none."""
+    try:
+        return datetime.fromisoformat(iso).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return iso
 
 
 def _rule(draft: Draft) -> RuleInfo:

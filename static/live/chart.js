@@ -10,6 +10,7 @@ const MARGIN = { left: 34, right: 10, top: 10, bottom: 22 };
 const THRESHOLD = 0.5;
 const GOOD = 0.1; // where the score puts the mean of the good parts
 const MARK_EVERY_PX = 13;
+const LABEL_PX = 120; // "New threshold", with some room
 
 export class ScoreChart {
   #canvas;
@@ -115,7 +116,8 @@ export class ScoreChart {
   }
 
   #drawChanges(context, x, y, width) {
-    for (const at of this.#changes) {
+    let labelled = Infinity; // of neighbours, the newest
+    for (const at of [...this.#changes].reverse()) {
       const place = Math.round(x(at)) + 0.5;
       context.strokeStyle = this.#colours.ink;
       context.lineWidth = 1;
@@ -125,8 +127,10 @@ export class ScoreChart {
       context.lineTo(place, y(1));
       context.stroke();
       context.setLineDash([]);
-      const left = place > width - 120;
-      this.#label(context, "New threshold", place + (left ? -5 : 5), y(1) + 8, left ? "right" : "left");
+      if (labelled - place < LABEL_PX) continue;
+      labelled = place;
+      const left = place > width - LABEL_PX;
+      this.#label(context, "New threshold", place + (left ? -5 : 5), y(THRESHOLD) + 10, left ? "right" : "left"); // above are the alarms
     }
   }
 
