@@ -50,12 +50,12 @@ def as_ir(graph: ov.Model) -> tuple[bytes, bytes]:
 def taps_of_frame(backbone: AnyBackbone, frame: ov.Node, shrink: int = 1) -> list[ov.Node]:
     """1×H×W×3 uint8 BGR, averaged down ``shrink`` times → the outputs of its layers."""
     pixels = ops.convert(frame, "f32")
+    if isinstance(backbone, Backbone):
+        # Planes come last: normalising them would have OpenVINO copy the picture once more.
+        return _blocks(backbone, _planes(_normalised(pixels)), shrink)
     if shrink > 1:
         step = [shrink, shrink]
         return _taps(backbone, ops.avg_pool(_planes(pixels), step, [0, 0], [0, 0], step, True))
-    if isinstance(backbone, Backbone):
-        # Planes come last: normalising them would have OpenVINO copy the picture once more.
-        return _blocks(backbone, _planes(_normalised(pixels)))
     return _taps(backbone, _planes(pixels))
 
 
@@ -76,8 +76,8 @@ def _normalised(x: ov.Node) -> ov.Node:
     return ops.multiply(ops.subtract(x, ops.constant(np.float32(MEAN))), ops.constant(np.float32(1 / SCALE)))
 
 
-def _blocks(backbone: Backbone, x: ov.Node) -> list[ov.Node]:
-    x = _convolution(x, backbone.stem)
+def _blocks(backbone: Backbone, x: ov.Node, shrink: int = 1) -> list[ov.Node]:
+    x = _convolution(x, backbone.stem, shrink)
     taps = []
     for number, block in enumerate(backbone.blocks):
         y = x
@@ -89,17 +89,33 @@ def _blocks(backbone: Backbone, x: ov.Node) -> list[ov.Node]:
     return taps
 
 
-def _convolution(x: ov.Node, convolution: Convolution) -> ov.Node:
-    strides = [convolution.stride] * 2
+def _convolution(x: ov.Node, convolution: Convolution, shrink: int = 1) -> ov.Node:
+    """The convolution of what ``x`` is if it is averaged down first: one of a larger kernel, in a tenth of the time
+    that OpenVINO takes to average."""
+    strides = [convolution.stride * shrink] * 2
     none, one = [0, 0], [1, 1]
     if convolution.depthwise:
         weight = ops.constant(np.ascontiguousarray(convolution.weight[:, None]))
         x = ops.group_convolution(x, weight, strides, none, none, one, auto_pad="same_upper")
+    elif shrink > 1:
+        kernel = np.kron(convolution.weight, np.full((shrink, shrink), 1 / shrink**2, np.float32))
+        begin, end = _same_upper(x, convolution, shrink)
+        x = ops.convolution(x, ops.constant(np.ascontiguousarray(kernel)), strides, begin, end, one)
     else:
         weight = ops.constant(np.ascontiguousarray(convolution.weight))
         x = ops.convolution(x, weight, strides, none, none, one, auto_pad="same_upper")
     x = ops.add(x, ops.constant(convolution.bias.reshape(1, -1, 1, 1)))
     return ops.clamp(x, 0.0, 6.0) if convolution.relu6 else x
+
+
+def _same_upper(x: ov.Node, convolution: Convolution, shrink: int) -> tuple[list[int], list[int]]:
+    """Zeros before and after, down and across, that "same_upper" would add to ``x`` averaged down."""
+    pads = []
+    for side, reach in zip(x.get_output_shape(0)[2:], convolution.weight.shape[2:], strict=True):
+        small = side // shrink
+        outputs = -(-small // convolution.stride)
+        pads.append(max(0, (outputs - 1) * convolution.stride + reach - small))
+    return [shrink * (pad // 2) for pad in pads], [shrink * (pad - pad // 2) for pad in pads]
 
 
 def _planes(pixels: ov.Node) -> ov.Node:
