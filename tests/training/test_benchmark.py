@@ -15,6 +15,7 @@ from detector.images import BGRImage
 from detector.input_size import square
 from detector.runtimes.runtime import runtime
 from detector.teaching import Preset
+from tests.detector.parts import draw_parts
 from training import benchmark
 from training.commands import benchmark as command
 
@@ -30,7 +31,7 @@ def run(*arguments: object) -> int:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    benchmark.random_model(Preset(64, 50, 2), runtime("openvino")).save(tmp_path / "model")
+    detector.fit(draw_parts(6), image_size=64, coreset_size=50).save(tmp_path / "model")
     return tmp_path / "model"
 
 
