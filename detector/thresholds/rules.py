@@ -40,8 +40,8 @@ class OneIn:
 
 Rule = KSigma | OneIn
 DEFAULT_RULE: Rule = OneIn(30)
-"""Of teaching: of those that reject no more than 2 % of good parts, the one with the fewest escapes
-(docs/calibration.md)."""
+"""Of teaching: on twelve products and three seeds 2.3 % of good parts are rejected and 16 % of the defects escape; at
+1 in 35 it is 1.8 and 17 % (docs/calibration.md)."""
 
 
 @dataclass(frozen=True)
