@@ -1,6 +1,6 @@
 """What few pictures of good parts are worth: 5, 10, 20 and 50 of them, ten draws of each.
 
-    python -m benchmarks.few_shot FOLDER… [--cache FOLDER] [--tree CHECKOUT]
+    python -m benchmarks.few_shot FOLDER… [--counts 5,10,20,50] [--cache FOLDER] [--tree CHECKOUT]
 
 Each folder is a data set with labelled pictures, or holds some. A draw takes its pictures to learn from, and its seed,
 by its number; all are measured on the same pictures, as many good as defective ones where there are. What was
@@ -31,11 +31,12 @@ def main() -> None:
     parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="+")
     parser.add_argument("--cache", type=Path, default=Path("/tmp/defectvision-accuracy"))
     parser.add_argument("--tree", type=Path, default=ROOT)
+    parser.add_argument("--counts", type=lambda text: [int(count) for count in text.split(",")], default=list(COUNTS))
     arguments = parser.parse_args()
     data_sets = measurable(arguments.folders)
     found: dict[tuple[str, int], list[Row]] = {}
     with Rows(arguments.cache, arguments.tree) as rows:
-        for count in COUNTS:
+        for count in arguments.counts:
             for data_set in data_sets:
                 if len(data_set.training) >= count:
                     found[data_set.name, count] = [few(rows, data_set, count, draw) for draw in range(DRAWS)]
