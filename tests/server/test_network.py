@@ -109,7 +109,7 @@ def test_without_the_code_nothing_opens(secure: Secure) -> None:
     assert (page.status_code, page.headers["location"].split("?")[0]) == (303, "./enter")
     for path in ("/ws/stream", "/ws/live/simulated-line"):
         with pytest.raises(InvalidStatus) as refused:
-            connect(f"wss://localhost:{secure.port}{path}", ssl=secure.context, proxy=None)
+            connect(f"wss://localhost:{secure.port}{path}", ssl=secure.context, proxy=None, open_timeout=30)
         assert refused.value.response.status_code == 401
 
 
