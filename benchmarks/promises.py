@@ -22,7 +22,7 @@ from scipy import optimize, stats  # type: ignore[import-untyped]
 
 from benchmarks.good_scores import Scores, SetScores, gathered
 from detector.thresholds import DEFAULT_RULE, KSigma, OneIn, Rule, calibrate, independent_parts
-from detector.thresholds.promises import CONFIDENCE, HEAVY, MIN_PARTS, Outlook, at_least
+from detector.thresholds.promises import CONFIDENCE, HEAVY, MIN_PARTS, Outlook, Promise, kept
 from training.reports.markdown import table
 
 DRAWS = 200
@@ -31,7 +31,6 @@ LATER = 10
 """Parts at the least that a draw is judged by."""
 MANY = 40
 """And from which on the share of them that is rejected says something."""
-CHANCE = 0.05
 ONE_IN = 100
 SHAPES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 DEFAULTS: tuple[Rule, ...] = (KSigma(2.5), KSigma(3.0), *(OneIn(one_in) for one_in in (20, 30, 35, 40, 50, 100)))
@@ -135,9 +134,11 @@ class Outcome:
         return self.realised <= self.promised.at_most
 
     @property
-    def by_chance(self) -> bool:
+    def but_for_chance(self) -> bool:
         """Kept, or broken by no more than chance explains: of 15 later parts one alone is 7 %."""
-        return self.kept or at_least(round(self.realised * self.later), self.later, self.promised.at_most) >= CHANCE
+        promise = Promise(self.promised.expected, self.promised.at_most, CONFIDENCE, self.later, self.later)
+        rejected = round(self.realised * self.later)
+        return kept(promise, self.later - rejected, rejected) is not False
 
 
 def draws(one: SetScores, count: int) -> Iterator[tuple[Scores, Scores]]:
@@ -186,7 +187,7 @@ def summary(found: Sequence[Outcome]) -> list[str]:
     means = [f"{100 * np.mean(list(over_sets(found, figure).values())):.1f} %" for figure in figures]
     shares = (
         over_sets([one for one in found if one.later >= MANY], lambda one: one.kept),
-        over_sets(found, lambda one: one.by_chance),
+        over_sets(found, lambda one: one.but_for_chance),
     )
     others = [f"{np.mean(list(share.values())):.0%}" if share else "" for share in shares]
     return [*means[:3], f"**{np.mean(list(kept.values())):.0%}**", *others, f"{worst} {kept[worst]:.0%}", means[3]]
@@ -277,10 +278,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as fresh:
         sets = [gathered(folder, asked.cache or Path(fresh)) for folder in folders]
     print(f"{DRAWS} draws of each of {len(sets)} sets, one in {ONE_IN} asked for; *kept*: the share of good parts that")
-    print(
-        "was rejected later is within *at most*; the same of the draws that forty or more later parts judge; and of all"
-    )
-    print("draws, where one rejected part too many is no more than chance explains (one of 15 is 7 % by itself).\n")
+    print(f"was rejected later is within *at most*; then the same of the draws that {MANY} or more later parts judge;")
+    print("then of all, where more rejects than promised count only if chance does not explain them (1 of 15 is 7 %).\n")
     print(f"{rules_compared(sets)}\n", flush=True)
     print(f"Other targets, by the shipped rule:\n\n{targets(sets)}\n")
     print(f"Set by set, 1 in {ONE_IN}, the shipped rule (tail {HEAVY:g}):\n\n{set_by_set(sets)}\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import cv2
 import msgspec
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from detector.errors import ImageError
 from detector.images import BGRImage
 from detector.input_size import InputSize, shaped, square
+
+T = TypeVar("T")
 
 Choice = Literal["auto", "full"]
 CHOICES: tuple[Choice, ...] = ("auto", "full")
@@ -135,13 +137,14 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """A few of many images, evenly spread over a sequence and asked for each time they are looked at."""
+class Spread(Generic[T]):
+    """A few of many images, or of what is known of them, evenly spread over a sequence and asked for each time they are
+    looked at."""
 
-    images: Sequence[BGRImage]
+    images: Sequence[T]
     at_most: int
 
-    def __iter__(self) -> Iterator[BGRImage]:
+    def __iter__(self) -> Iterator[T]:
         last = len(self.images) - 1
         for index in np.unique(np.linspace(0, last, min(last + 1, self.at_most)).astype(int)):
             yield self.images[int(index)]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from detector import near_copies
 from detector.errors import ModelError
 from detector.images import BGRImage
+from detector.region import Spread
 
 MIN_IMAGES = 5
 MAX_FRAMES = 48
@@ -76,8 +77,7 @@ class Kept:
             )
         if self._all_the_same:
             raise ModelError("the normal images are all the same picture: take different ones, and check the camera")
-        some = np.unique(np.linspace(0, self.seen - 1, min(self.seen, COMPARED)).astype(int))
-        if near_copies.show_one_part([self._looks[number] for number in some]):
+        if near_copies.show_one_part(list(Spread(self._looks, COMPARED))):
             raise ModelError("the normal images show one part lying still: take pictures of different good parts")
 
     def copies(self) -> list[set[int]]:

@@ -58,8 +58,8 @@ class Calibrations:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
-        self.warning: str | None = None
-        self._unread = False
+        self.warning: str | None
+        self._unread: bool
         self._contents = self._read()
 
     def recover(self) -> bool:
@@ -77,7 +77,6 @@ class Calibrations:
         if self._unread:
             raise OSError(errno.EIO, f"{FILE} is there and cannot be read")
         self._contents = contents
-        self.warning = None
         return True
 
     def of(self, model_hash: str, runtime: str) -> tuple[StoredCalibration, ...]:
@@ -136,7 +135,7 @@ class Calibrations:
         return change
 
     def _read(self) -> Contents:
-        self._unread = False
+        self._unread, self.warning = False, None
         try:
             data = read_at_most(self._path, LARGEST_FILE + 1)
         except OSError as error:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector import ImageError, images, near_copies
+from detector.region import Spread
 from training.data import masks
 from training.data.layouts import (
     GOOD,
@@ -275,7 +276,7 @@ def _compared(looks: Sequence[near_copies.Look]) -> tuple[int, int]:
     all show one part lying still."""
     if not looks:
         return 0, 0
-    chosen = np.unique(np.linspace(0, len(looks) - 1, min(len(looks), _COMPARED)).astype(int)).tolist()
+    chosen = list(Spread(range(len(looks)), _COMPARED))
     if near_copies.show_one_part([looks[number] for number in chosen]):
         return len(chosen), 1
     return len(chosen), len(near_copies.groups(looks, chosen))

@@ -9,6 +9,7 @@ export class Suspects {
   #title;
   #all;
   #onchange;
+  #allowed = true;
   #found = new Map(); // by number: { kind, raw, leftOut, tile }
 
   /** `root`, for those that look like defects, and `highest`, for the others; `onchange()` is called when one was left out or put back. */
@@ -49,9 +50,8 @@ export class Suspects {
 
   /** Whether they can be left out at all. */
   allow(allowed) {
-    this.#all.hidden = !allowed;
-    this.#highest.hidden = !allowed || this.#highest.hidden;
-    for (const { tile } of this.#found.values()) tile.firstChild.disabled = !allowed;
+    this.#allowed = allowed;
+    this.#show();
   }
 
   /** How many are still in the capture. */
@@ -98,9 +98,11 @@ export class Suspects {
   #show() {
     const total = this.#suspects.length;
     this.#root.hidden = total === 0;
-    this.#highest.hidden = total === this.#found.size;
+    this.#all.hidden = !this.#allowed;
+    this.#highest.hidden = !this.#allowed || total === this.#found.size;
     for (const [index, { leftOut, tile }] of this.#found) {
       const button = tile.firstChild;
+      button.disabled = !this.#allowed;
       button.setAttribute("aria-pressed", String(leftOut));
       button.setAttribute("aria-label", `Frame ${index + 1}. ${button.querySelector(".suspect-why").textContent}. Leave out`);
       button.lastChild.textContent = leftOut ? "Left out" : "Leave out";

@@ -321,6 +321,15 @@ def test_nothing_is_written_over_a_file_that_cannot_be_read(tmp_path: Path, kind
     assert not file.recover()
 
 
+def test_what_can_be_read_at_last_and_is_damaged_is_said(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+    file = Calibrations(tmp_path)
+    (tmp_path / FILE).rmdir()
+    (tmp_path / FILE).write_bytes(b"{")
+    assert file.recover() and file.warning is not None and "damaged" in file.warning
+    assert (tmp_path / "calibration.json.damaged-1").read_bytes() == b"{"
+
+
 def test_a_newer_file_is_not_called_damaged(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b'{"version": 99}')
     warning = Calibrations(tmp_path).warning
