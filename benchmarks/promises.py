@@ -279,7 +279,7 @@ def main() -> None:
         sets = [gathered(folder, asked.cache or Path(fresh)) for folder in folders]
     print(f"{DRAWS} draws of each of {len(sets)} sets, one in {ONE_IN} asked for; *kept*: the share of good parts that")
     print(f"was rejected later is within *at most*; then the same of the draws that {MANY} or more later parts judge;")
-    print("then of all, where more rejects than promised count only if chance does not explain them (1 of 15 is 7 %).\n")
+    print("then of all, where rejects beyond it count only if chance does not explain them (1 of 15 is 7 %).\n")
     print(f"{rules_compared(sets)}\n", flush=True)
     print(f"Other targets, by the shipped rule:\n\n{targets(sets)}\n")
     print(f"Set by set, 1 in {ONE_IN}, the shipped rule (tail {HEAVY:g}):\n\n{set_by_set(sets)}\n")

@@ -178,6 +178,7 @@ export class JudgementDialog {
   #withoutSuspects() {
     const { threshold, threshold_without_suspects: without } = this.#judgement;
     if (this.#suspects.kept === 0) return "These will not count. Tap one to put it back.";
+    if (this.#draft === null) return ""; // nothing can be left out
     if (threshold == null || without == null) return "Tap a picture to leave it out.";
     return `With them the threshold is ${distance(threshold)}, without them ${distance(without)}. Tap a picture to leave it out.`;
   }
