@@ -1,0 +1,209 @@
+"""What a stream is inspected with, and every change of it: frozen data, no I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+Point = tuple[float, float]
+Polygon = tuple[Point, ...]
+"""Corners, x and y from 0 to 1 of the whole frame, from its left top."""
+
+MOST_POLYGONS, MOST_CORNERS = 16, 64
+"""Of a recipe's regions, and of one of them."""
+LONGEST_NAME, LONGEST_WHY = 60, 200
+SMALLEST_AREA = 1e-4
+"""Share of the frame, below which a polygon is a slip of the finger."""
+MOST_WINDOW = 50
+"""Frames that a decision may look back on."""
+
+Action = Literal[
+    "taught", "taught more", "forgiven", "remembered", "correction undone", "regions", "rule", "decision", "options",
+    "renamed", "restored", "copied", "imported",
+]  # fmt: skip
+
+
+class RecipeError(ValueError):
+    """It cannot be a recipe, or not this one; one sentence that says why."""
+
+
+class Regions(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a frame is inspected: inside of ``include`` (everywhere, if there is none), and not in ``ignore``."""
+
+    include: tuple[Polygon, ...] = ()
+    ignore: tuple[Polygon, ...] = ()
+
+
+class ThresholdRule(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the threshold is placed, one of three: by calibrations that reject about one in so many good parts, by mean +
+    k · std, or ``raw``: put there by hand, whatever is calibrated."""
+
+    one_in: int | None = None
+    k: float | None = None
+    raw: float | None = None
+
+
+class Decision(Struct, frozen=True, forbid_unknown_fields=True):
+    """How verdicts on frames become the verdict on a stream.
+
+    ``frame``: each frame's own. ``n_of_m``: ANOMALY while at least ``n`` of the last ``m`` frames are. ``hysteresis``:
+    ANOMALY from a score above the threshold on, until ``m`` frames in a row score below ``release`` times it.
+    """
+
+    kind: Literal["frame", "n_of_m", "hysteresis"] = "frame"
+    n: int = 1
+    m: int = 1
+    release: float = 0.9
+
+
+class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """``max_fps``: inspections in a second at the most."""
+
+    max_fps: float | None = None
+
+
+class ModelVersion(Struct, frozen=True, forbid_unknown_fields=True):
+    """A model as it was taught (its hash) and the corrections it has since, by their names, in order."""
+
+    taught: str
+    corrections: tuple[str, ...] = ()
+
+
+class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
+    """One version of what streams are inspected with.
+
+    Attributes:
+        id: never changes, whatever it is called.
+        version: counts its changes, from 1.
+        changed, who, why: when this version was made (ISO 8601), by whom, and what for.
+    """
+
+    id: str
+    name: str
+    version: int
+    model: ModelVersion
+    regions: Regions = Regions()
+    rule: ThresholdRule = ThresholdRule(one_in=30)
+    decision: Decision = Decision()
+    options: StreamOptions = StreamOptions()
+    changed: str = ""
+    who: str = ""
+    why: str = ""
+
+
+class RecipeChange(Struct, frozen=True, forbid_unknown_fields=True):
+    """One step of a recipe's history. ``on``: on which data. ``before``: the version it came from, if there was one."""
+
+    when: str
+    who: str
+    action: Action
+    why: str
+    on: str
+    before: Recipe | None
+    after: Recipe
+
+
+def check_name(name: str) -> str:
+    """A recipe's name, without blanks around it.
+
+    Raises:
+        RecipeError: it cannot be one.
+    """
+    name = " ".join(name.split())
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        raise RecipeError(f"a recipe's name has 1 to {LONGEST_NAME} characters that can be printed")
+    return name
+
+
+def check(recipe: Recipe) -> Recipe:
+    """The recipe, if it can be one.
+
+    Raises:
+        RecipeError: it cannot; says what.
+    """
+    check_name(recipe.name)
+    check_regions(recipe.regions)
+    _check_rule(recipe.rule)
+    _check_decision(recipe.decision)
+    fps = recipe.options.max_fps
+    if fps is not None and not 0.01 <= fps <= 1000:
+        raise RecipeError("max_fps is from 0.01 to 1000 inspections a second")
+    return recipe
+
+
+def check_regions(regions: Regions) -> None:
+    """Check that every polygon is one.
+
+    Raises:
+        RecipeError: one has too few or too many corners, lies outside of the frame, crosses itself, or is empty.
+    """
+    if len(regions.include) + len(regions.ignore) > MOST_POLYGONS:
+        raise RecipeError(f"a recipe has {MOST_POLYGONS} regions at the most")
+    for polygon in (*regions.include, *regions.ignore):
+        check_polygon(polygon)
+
+
+def check_polygon(polygon: Sequence[Point]) -> None:
+    """Check that corners make a polygon on the frame.
+
+    Raises:
+        RecipeError: they do not; says why.
+    """
+    if not 3 <= len(polygon) <= MOST_CORNERS:
+        raise RecipeError(f"a region has 3 to {MOST_CORNERS} corners, not {len(polygon)}")
+    if not all(0 <= x <= 1 and 0 <= y <= 1 for x, y in polygon):
+        raise RecipeError("a region lies on the frame: corners are from 0 to 1 of its width and height")
+    if any(here == there for here, there in _edges(polygon)):
+        raise RecipeError("a region has the same corner twice in a row")
+    edges = list(_edges(polygon))
+    if any(_cross(*edges[i], *edges[j]) for i in range(len(edges)) for j in range(i + 2, len(edges) - (i == 0))):
+        raise RecipeError("a region's edges cross each other: draw it without crossing")
+    if abs(area(polygon)) < SMALLEST_AREA:
+        raise RecipeError("a region is too small to show anything")
+
+
+def area(polygon: Sequence[Point]) -> float:
+    """Share of the frame (shoelace formula); negative where the corners run against the clock's hands."""
+    return sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in _edges(polygon)) / 2
+
+
+def _edges(polygon: Sequence[Point]) -> list[tuple[Point, Point]]:
+    return list(zip(polygon, (*polygon[1:], polygon[0]), strict=True))
+
+
+def _cross(a: Point, b: Point, c: Point, d: Point) -> bool:
+    """Whether two edges without a common corner touch."""
+
+    def side(p: Point, q: Point, r: Point) -> float:
+        return (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
+
+    def on(p: Point, q: Point, r: Point) -> bool:
+        return min(p[0], q[0]) <= r[0] <= max(p[0], q[0]) and min(p[1], q[1]) <= r[1] <= max(p[1], q[1])
+
+    sides = side(a, b, c), side(a, b, d), side(c, d, a), side(c, d, b)
+    if sides[0] * sides[1] < 0 and sides[2] * sides[3] < 0:
+        return True
+    touching = ((a, b, c), (a, b, d), (c, d, a), (c, d, b))
+    return any(s == 0 and on(*points) for s, points in zip(sides, touching, strict=True))
+
+
+def _check_rule(rule: ThresholdRule) -> None:
+    given = [value for value in (rule.one_in, rule.k, rule.raw) if value is not None]
+    if len(given) != 1:
+        raise RecipeError("a threshold rule is one of one_in, k and raw")
+    if rule.one_in is not None and not 5 <= rule.one_in <= 100_000:
+        raise RecipeError("one_in is from 5 to 100,000 good parts")
+    if rule.k is not None and not 1 <= rule.k <= 10:
+        raise RecipeError("k is from 1 to 10 standard deviations")
+    if rule.raw is not None and not 0 < rule.raw < math.inf:
+        raise RecipeError("a threshold is a number above 0")
+
+
+def _check_decision(decision: Decision) -> None:
+    if not 1 <= decision.n <= decision.m <= MOST_WINDOW:
+        raise RecipeError(f"a decision is by n of the last m frames, 1 ≤ n ≤ m ≤ {MOST_WINDOW}")
+    if not 0.1 <= decision.release <= 1:
+        raise RecipeError("release is from 0.1 to 1 of the threshold")

@@ -1,0 +1,1 @@
+"""Showing good parts until a detector has learned them; telling it what was good and what was bad."""
