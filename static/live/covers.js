@@ -1,13 +1,9 @@
 // What lies over the picture while there is nothing to see: teaching, help with the camera, a notice about the connection.
 
-import { sentence } from "./pulled_camera.js";
+import { sentence } from "../shared/pulled_camera.js";
+import { write } from "../shared/write.js";
 
 const $ = (id) => document.getElementById(id);
-
-/** Write `text` into the element `id`, only when it changed: screen readers and selections stay undisturbed. */
-export function write(id, text) {
-  if ($(id).textContent !== text) $(id).textContent = text;
-}
 
 /**
  * Show the first of these that is not null: `teaching` (0..1), `problem` (`{ title, steps }` of the camera),

@@ -7,7 +7,7 @@ import { socketAddress } from "./address.js";
 export class WebSocketViewer {
   #socket;
 
-  constructor({ name, code, onresult, onerror, onstatus, onstate }) {
+  constructor({ name, code, onresult, onerror, onstatus, onstate, onchange = () => {} }) {
     const query = new URLSearchParams({ picture: 1, ...(code ? { code } : {}) });
     this.#socket = new ReconnectingSocket(socketAddress(`ws/live/${encodeURIComponent(name)}?${query}`), {
       onstate: (state) => onstate({ ...state, transport: "WebSocket" }),
@@ -15,6 +15,7 @@ export class WebSocketViewer {
         if (message.type === "result") onresult(message);
         else if (message.type === "error") onerror(message);
         else if (message.type === "status") onstatus(message);
+        else if (message.type === "change") onchange(message);
       },
     });
   }

@@ -1,0 +1,6 @@
+// The view Settings.
+
+/** `station` is static/shell/station.js, `root` this view's place in the document, `go(view)` leads to another view. */
+export function enter({ station, root, go }) {}
+
+export function leave() {}
