@@ -1,21 +1,27 @@
 // The view Live: what is watched, its verdict, and what can be done about it.
 
+import { Alarms } from "./alarms.js";
 import { CalibrationCard } from "./calibration/card.js";
 import { CameraControls } from "./camera_controls.js";
 import { ScoreChart } from "./chart.js";
 import { Counters } from "./counters.js";
 import { cover, noticeFor } from "./covers.js";
 import { ModelCard } from "./model.js";
+import { Parts } from "./parts.js";
+import { RecipeSelect } from "./recipe_select.js";
 import { SourceSelect } from "./source_select.js";
+import { CAMERA } from "../shell/sources.js";
 import { Stage } from "../shared/stage.js";
-import { STALE_AFTER_MS, VerdictPanel, decide } from "../shared/verdict.js";
+import { STALE_AFTER_MS, VerdictPanel, ago, decide } from "../shared/verdict.js";
+import { ThresholdGrip } from "./threshold_grip.js";
+import { Tiles } from "./tiles.js";
 import { cameraNotice, sentence } from "../shared/pulled_camera.js";
 import { write } from "../shared/write.js";
 
 const TICK_MS = 150;
 const DESCRIBE_EVERY_MS = 10_000;
 
-let live = null;
+let live = null; // made once
 
 /** `station` is static/shell/station.js; it is listened to from the first time on, also while another view is shown. */
 export function enter({ station, root }) {
@@ -38,7 +44,13 @@ class Live {
   #cameraControls;
   #select;
   #calibration;
+  #grip;
+  #parts;
+  #recipeSelect;
+  #alarms;
+  #tiles;
   #isShown = false;
+  #showsAll = false;
 
   constructor(root, station) {
     this.#root = root;
@@ -51,7 +63,13 @@ class Live {
     this.#cameraControls = new CameraControls(station);
     this.#select = new SourceSelect(this.#find("source"), (source) => station.choose(source));
     this.#calibration = new CalibrationCard(root, { streamName: () => station.streamName, onchanged: () => station.lookAtHealth() });
+    this.#grip = new ThresholdGrip(root, this.#chart, station);
+    this.#parts = new Parts(root, station);
+    this.#recipeSelect = new RecipeSelect(root, station);
+    this.#alarms = new Alarms(root, station);
+    this.#tiles = new Tiles(this.#find("tiles"), station, (name) => this.#open(name));
     this.#listen();
+    this.#find("show-all").addEventListener("click", () => this.#showAll(!this.#showsAll));
     this.#find("opacity").addEventListener("input", () => this.#showOpacity());
     this.#find("notice-action").addEventListener("click", () => station.retry());
     this.#showOpacity();
@@ -62,7 +80,26 @@ class Live {
 
   shown(isShown) {
     this.#isShown = isShown;
+    this.#tiles.shown(isShown && this.#showsAll);
+    this.#alarms.shown(isShown && !this.#showsAll);
     if (isShown) this.#render();
+  }
+
+  // All streams as tiles, or the one that is watched.
+  #showAll(all) {
+    this.#showsAll = all;
+    this.#find("show-all").setAttribute("aria-pressed", String(all));
+    this.#find("tiles").hidden = !all;
+    this.#find("one").hidden = all;
+    this.shown(true);
+  }
+
+  #open(name) {
+    this.#showAll(false);
+    const own = name === this.#station.ownName; // which this page itself sends
+    if (own && !this.#station.watchesCamera) this.#station.choose(CAMERA);
+    else if (!own && name !== this.#station.streamName) this.#station.choose(`stream:${name}`);
+    this.#find("verdict").focus();
   }
 
   #listen() {
@@ -73,16 +110,22 @@ class Live {
     station.on("source", () => this.#showSource());
     station.on("camera", () => this.#showCamera());
     station.on("state", () => this.#render());
+    station.on("repeated", (result) => this.#isShown && this.#stage.draw(result));
+    station.on("change", (change) => this.#chart.noteChange(change, performance.now()));
+    station.on("recipes", () => this.#showRecipe());
     station.on("streams", () => {
       this.#offerSources();
       this.#showAlert();
       this.#showStored();
+      this.#showRecipe();
+      this.#parts.show();
     });
   }
 
   #takeResult(result, at) {
     this.#counters.add(result, at);
     this.#chart.add(result, at);
+    this.#alarms.noteResult(result);
     if (this.#isShown) this.#stage.draw(result);
     this.#calibration.noteResult(result, at);
     this.#calibration.showThreshold(result.threshold, result.threshold_source);
@@ -93,7 +136,15 @@ class Live {
   #clear() {
     this.#counters.clear();
     this.#chart.clear();
+    this.#grip.clear();
+    this.#alarms.clear();
     this.#stage.clear("none");
+  }
+
+  #showRecipe() {
+    const { recipe } = this.#station;
+    this.#recipeSelect.show();
+    this.#stage.showInspected({ region: recipe?.model?.region, regions: recipe?.regions });
   }
 
   #showSource() {
@@ -102,6 +153,8 @@ class Live {
     this.#stage.clear(watchesCamera ? "camera" : "stream");
     if (watchesCamera) this.#showCamera();
     this.#offerSources();
+    this.#showRecipe();
+    this.#parts.show();
     this.#render();
   }
 
@@ -121,16 +174,22 @@ class Live {
     this.#calibration.setReady(health?.status === "ok" && link?.phase === "open");
     if (health && !last) this.#calibration.showThreshold(health.threshold, health.threshold_source); // a result says what holds on its stream
     this.#showStored();
-    if (health) this.#model.show(health, watchesCamera);
+    if (health) this.#model.show(health, this.#knowsOnlySimulated() && watchesCamera);
   }
 
   #tick() {
     this.#showVerdict();
-    if (document.hidden || !this.#isShown) return;
+    if (document.hidden || !this.#isShown || this.#showsAll) return;
     const now = performance.now();
     this.#showCover();
     this.#counters.show(now);
     this.#chart.draw(now);
+    this.#grip.show();
+  }
+
+  #knowsOnlySimulated() {
+    const { health, recipe } = this.#station;
+    return Boolean(health?.simulated) && (recipe?.is_given ?? true);
   }
 
   /** What is wrong with the camera behind the watched stream, where the server pulls it; null while results come. */
@@ -163,26 +222,30 @@ class Live {
       age,
     });
     this.#verdict.show(frameError && state.verdict === "WAITING" ? { ...state, detail: frameError } : state);
-    this.#stage.setStale(Boolean(last) && (age > STALE_AFTER_MS || state.verdict === "SILENT"));
+    const verdictAge = this.#station.verdictAge;
+    const isOld = verdictAge !== null && verdictAge >= STALE_AFTER_MS;
+    write("verdict-age", verdictAge === null ? "" : isOld ? `last verdict ${ago(verdictAge)}` : "now");
+    this.#stage.setStale(Boolean(last ?? this.#station.repeated) && (!last || age > STALE_AFTER_MS || state.verdict === "SILENT"));
   }
 
   #showCover() {
     const { health, link, last, camera, source, watchesCamera, streamState, ownName } = this.#station;
     cover({
-      teaching: health?.status === "teaching" ? (health.progress ?? 0) : null,
+      teaching: health?.status === "teaching" ? health : null,
       problem: watchesCamera ? camera.problem : null,
       notice:
         this.#pulledCameraNotice() ??
-        noticeFor({ health, link, source, ownName, cameraOff: camera.state === "off", streamState, hasResult: Boolean(last) }),
+        noticeFor({ health, link, source, ownName, cameraOff: camera.state === "off", streamState, hasResult: Boolean(last), others: this.#station.streams.length }),
     });
   }
 
   /** What the operator should know while the picture is to be seen. */
   #showAlert() {
-    const { health, link, source, stream } = this.#station;
+    const { health, link, source, stream, watchesCamera } = this.#station;
+    const simulated = this.#knowsOnlySimulated() && watchesCamera && link?.phase === "open" ? ["what inspects here knows the simulated part only: teach your own part first"] : [];
     const hung = health?.status === "hung" ? [health.reason] : [];
     const shape = source && link?.phase === "open" ? (stream?.warnings ?? []) : [];
-    write("alert", [...hung, ...shape].map(sentence).join("\n"));
+    write("alert", [...simulated, ...hung, ...shape].map(sentence).join("\n"));
   }
 
   #showStored() {
@@ -192,6 +255,7 @@ class Live {
 
   #offerSources() {
     const { streams, health, source, camera, ownName } = this.#station;
+    this.#find("show-all").hidden = streams.length === 0;
     if (source) this.#select.offer(streams, health?.simulated_stream ?? null, source, camera.state === "off" ? null : ownName);
   }
 

@@ -129,6 +129,7 @@ export class WebRTCSender {
     if (message.type === "result") this.#options.onresult(message);
     else if (message.type === "error") this.#options.onerror(message);
     else if (message.type === "change") this.#options.onchange?.(message);
+    else if (message.type === "heartbeat") this.#options.onheartbeat?.(message);
     else if (message.type === "status") this.#options.onstatus?.(message);
   }
 

@@ -21,7 +21,7 @@ export class WebSocketSender {
   #lastHeard = 0;
   #closed = false;
 
-  constructor({ name, stream, video, onresult, onerror, onstate, onchange = () => {}, onstatus = () => {} }) {
+  constructor({ name, stream, video, onresult, onerror, onstate, onchange = () => {}, onheartbeat = () => {}, onstatus = () => {} }) {
     this.#video = video;
     this.#frames = new FrameEncoder(stream, video);
     this.#socket = new ReconnectingSocket(socketAddress(`ws/stream?name=${encodeURIComponent(name)}`), {
@@ -35,6 +35,7 @@ export class WebSocketSender {
         if (message.type === "result") onresult(message);
         else if (message.type === "error") onerror(message);
         else if (message.type === "change") onchange(message);
+        else if (message.type === "heartbeat") onheartbeat(message);
         else if (message.type === "status") onstatus(message);
       },
     });

@@ -7,7 +7,7 @@ import { socketAddress } from "./address.js";
 export class WebSocketViewer {
   #socket;
 
-  constructor({ name, code, onresult, onerror, onstatus, onstate, onchange = () => {} }) {
+  constructor({ name, code, onresult, onerror, onstatus, onstate, onchange = () => {}, onheartbeat = () => {} }) {
     const query = new URLSearchParams({ picture: 1, ...(code ? { code } : {}) });
     this.#socket = new ReconnectingSocket(socketAddress(`ws/live/${encodeURIComponent(name)}?${query}`), {
       onstate: (state) => onstate({ ...state, transport: "WebSocket" }),
@@ -16,6 +16,7 @@ export class WebSocketViewer {
         else if (message.type === "error") onerror(message);
         else if (message.type === "status") onstatus(message);
         else if (message.type === "change") onchange(message);
+        else if (message.type === "heartbeat") onheartbeat(message);
       },
     });
   }

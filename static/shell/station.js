@@ -14,11 +14,12 @@ const HEALTH_TEACHING_EVERY_MS = 500;
 const HEALTH_AWAY_EVERY_MS = 2_000;
 const HEALTH_AFTER_ERROR_MS = 1_000;
 const STREAMS_EVERY_MS = 2_000;
+const RECIPES_EVERY_MS = 15_000; // changes are heard of, too
 const SOURCE_KEY = "defectvision.source";
 
 /**
  * To read:
- *   health        the last answer of /health; null while the server does not answer
+ *   health        the last answer of /health; null while the server does not answer, undefined before the first answer
  *   streams       the running streams, as /api/streams lists them; `streamsAt`: when they were asked for (performance.now())
  *   source        `camera`, `stream:NAME`, or null until the server is ready
  *   streamName    of what is watched: the stream's name, or this device's
@@ -28,23 +29,31 @@ const SOURCE_KEY = "defectvision.source";
  *   link          the state of the connection, `{ phase, words, transport }`; null where there is none
  *   streamState   of the watched stream: live, silent, waiting or teaching
  *   last          the last result, `{ result, at }`; null before the first
+ *   repeated      the result that was sent again on connecting, `{ result, at }`: an old one, as long as `last` is null
+ *   verdictAge    how long ago the last verdict on what is watched was given, milliseconds; null where there was none
+ *   recipes       all recipes, as /api/recipes lists them; null while that is not known
+ *   recipe        of them, the one that what is watched is inspected with; undefined where that is not known
  *   frameError    why the last frame could not be inspected; "" once one could
  *
- * To do: `choose(source)`, `stopCamera()`, `retry()`, `lookAtHealth()`, `lookAtStreams()`.
+ * To do: `choose(source)`, `stopCamera()`, `retry()`, `lookAtHealth()`, `lookAtStreams()`, `lookAtRecipes()`.
  *
  * To hear: `on(kind, listener)`, which returns a function that ends it. Kinds:
  *   result   (result, at)   one inspected frame of what is watched; those of streams bring their picture
+ *   repeated (result)       the last one of before, sent again on connecting
  *   change   (change)       threshold, recipe or model changed for what is watched, docs/protocol.md
  *   left                    what was watched is given up; what was shown of it is of no use any more
  *   source                  another source is watched
  *   camera                  this device's camera came, went or failed
  *   interrupted             frames of before and after do not belong together
- *   streams                 the list was asked for anew
+ *   streams, recipes        the list was asked for anew
  *   state                   anything else of the above changed
  */
 export class Station {
-  health = null;
+  health = undefined;
   streams = [];
+  recipes = null;
+  heartbeat = null;
+  repeated = null;
   streamsAt = 0;
   source = null;
   link = null;
@@ -56,6 +65,8 @@ export class Station {
   #video;
   #connection = null; // a sender or a viewer
   #healthAt = 0; // when it was asked for
+  #idleByItself = false; // there was nothing to watch, and nobody has chosen anything
+  #recipesInForce = "";
   #listeners = new Listeners();
   #wakeLock = new WakeLock();
 
@@ -68,6 +79,7 @@ export class Station {
   start() {
     repeat(() => this.lookAtHealth(), () => this.#healthPause());
     repeat(() => this.lookAtStreams(), () => STREAMS_EVERY_MS);
+    repeat(() => this.lookAtRecipes(), () => RECIPES_EVERY_MS);
   }
 
   on(kind, listener) {
@@ -80,6 +92,18 @@ export class Station {
 
   get stream() {
     return this.streams.find(({ name }) => name === this.streamName);
+  }
+
+  get recipe() {
+    const id = this.last?.result.recipe ?? this.stream?.recipe ?? this.repeated?.result.recipe;
+    return this.recipes?.find((recipe) => recipe.id === id);
+  }
+
+  get verdictAge() {
+    if (this.last) return performance.now() - this.last.at;
+    if (this.heartbeat?.age_s != null) return this.heartbeat.age_s * 1000 + performance.now() - this.heartbeat.heardAt;
+    const at = this.repeated?.result.at ?? this.stream?.last_verdict_at;
+    return at ? Math.max(0, Date.now() - Date.parse(at)) : null;
   }
 
   get watchesCamera() {
@@ -131,6 +155,20 @@ export class Station {
       return; // the next look comes soon, and /health already says that the server is away
     }
     this.#listeners.tell("streams");
+    if (this.health && this.#idleByItself && this.streams.length > 0) this.choose(defaultSource(this.streams, this.health.simulated_stream));
+    const inForce = JSON.stringify(this.streams.map(({ name, recipe, recipe_version: version }) => [name, recipe, version]));
+    if (inForce !== this.#recipesInForce) this.lookAtRecipes();
+    this.#recipesInForce = inForce;
+  }
+
+  async lookAtRecipes() {
+    if (!this.streams.some(({ recipe }) => recipe)) return;
+    try {
+      this.recipes = (await server.recipes()).recipes;
+    } catch {
+      return; // what was known still holds, as far as one knows
+    }
+    this.#listeners.tell("recipes");
   }
 
   #healthPause() {
@@ -151,6 +189,7 @@ export class Station {
   // The camera is not switched on before somebody asks for it.
   #showIdleCamera() {
     this.source = CAMERA;
+    this.#idleByItself = true;
     if (!isSecureContext) this.camera.problem = explain(null);
     this.#listeners.tell("source");
   }
@@ -158,12 +197,18 @@ export class Station {
   #leave() {
     this.#listeners.tell("interrupted");
     this.#connection?.close();
-    this.#connection = this.link = this.last = null;
+    this.#connection = this.link = null;
+    this.#forget();
     this.streamState = "live";
     this.frameError = "";
     this.source = null;
+    this.#idleByItself = false;
     this.camera.stop();
     this.#listeners.tell("left");
+  }
+
+  #forget() {
+    this.last = this.repeated = this.heartbeat = null;
   }
 
   #watch(name) {
@@ -181,7 +226,8 @@ export class Station {
       else this.#connection = this.#send(this.camera.stream);
     } else if (this.camera.state === "off" || this.camera.state === "failed") {
       this.#connection?.close();
-      this.#connection = this.link = this.last = null;
+      this.#connection = this.link = null;
+      this.#forget();
     }
     this.#listeners.tell("camera");
     this.#changed();
@@ -197,7 +243,10 @@ export class Station {
       onresult: (result) => this.#heardResult(result),
       onerror: ({ error }) => this.#heardError(error),
       onstate: (state) => this.#heardState(state),
-      onchange: (change) => this.#listeners.tell("change", change),
+      onchange: (change) => this.#heardChange(change),
+      onheartbeat: (heartbeat) => {
+        this.heartbeat = { ...heartbeat, heardAt: performance.now() };
+      },
       onstatus: (status) => this.#heardStatus(status),
     };
   }
@@ -211,10 +260,21 @@ export class Station {
 
   #heardResult(result) {
     const at = performance.now();
+    if (result.repeated) {
+      this.repeated = { result, at }; // says nothing of now
+      this.#listeners.tell("repeated", result);
+      return;
+    }
     this.last = { result, at };
-    if (!result.repeated) this.streamState = "live"; // one sent again on connecting says nothing of now
+    this.streamState = "live";
     this.frameError = "";
     this.#listeners.tell("result", result, at);
+  }
+
+  #heardChange(change) {
+    this.#listeners.tell("change", change);
+    this.lookAtRecipes();
+    this.lookAtStreams();
   }
 
   #heardError(error) {
