@@ -2,14 +2,9 @@
 
 import { demand } from "../shared/server.js";
 import { when } from "./calibration/words.js";
+import { yieldWords } from "../shared/yield_words.js";
 
 const whole = new Intl.NumberFormat("en");
-
-/** `99.2 %` of a share from 0 to 1: never 100.0 % as long as one part was rejected. */
-export function yieldWords(share) {
-  if (share == null) return "–";
-  return `${Math.min(share === 1 ? 100 : 99.9, share * 100).toFixed(1)} %`;
-}
 
 export class Parts {
   #root;

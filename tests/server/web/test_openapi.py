@@ -122,6 +122,8 @@ async def test_what_the_server_answers_is_what_the_document_says(
     async with http(open_server) as client:
         checked = Checked(client, document)
         ask = checked.ask
+        for path in ("/teach", "/recipes", "/history", "/settings", "/panel/press", "/panel/no%20name"):
+            await ask("GET", path)
         for path in ("/", "/phone", "/docs", "/openapi.json", "/schema.json", "/health", "/api/streams", "/ca"):
             await ask("GET", path)
         for path in ("/enter", "/api/connection", "/ws/stream", "/ws/live/press", "/kiosk/press", "/kiosk/no%20name"):
