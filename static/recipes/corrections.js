@@ -26,7 +26,7 @@ export class Corrections {
     const { kind, learned, at, who, why, stream, place, picture } = correction;
     return element(
       "li",
-      { className: "correction", data: { kind, testid: "correction" } },
+      { className: "correction", data: { kind, testid: "recipe-correction" } },
       element("img", { src: address(picture), alt: `The part that ${KINDS[kind]}`, loading: "lazy" }),
       element(
         "div",
@@ -36,7 +36,7 @@ export class Corrections {
         why && element("p", {}, why),
         !learned && element("p", {}, "Kept as a known defect; it changes no score."),
       ),
-      element("button", { type: "button", data: { testid: "correction-undo" }, on: { click: (event) => this.#press(event.currentTarget, correction) } }, "Undo"),
+      element("button", { type: "button", data: { testid: "recipe-correction-undo" }, on: { click: (event) => this.#press(event.currentTarget, correction) } }, "Undo"),
     );
   }
 

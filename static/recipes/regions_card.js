@@ -94,6 +94,7 @@ export class RegionsCard {
   #edit(on) {
     this.#editor.edit(on);
     this.#render();
+    if (on) this.#find("regions-picture").scrollIntoView({ block: "center" }); // the page does not scroll under a finger that draws
   }
 
   #drop() {

@@ -32,7 +32,7 @@ class Recipes {
   constructor(root, station, go) {
     this.#root = root;
     this.#station = station;
-    this.#opened = new OpenedRecipe(this.#find("recipe"), station, {
+    this.#opened = new OpenedRecipe(this.#find("recipe-opened"), station, {
       say: (...words) => this.#say(...words),
       changed: () => this.#look(),
       open: (id) => this.#open(id),

@@ -56,7 +56,7 @@ export class Filmstrip {
       element("p", {}, sentence(why) || "It looks unlike the others."),
       element(
         "p",
-        { className: "toolbar" },
+        { className: "buttons" },
         element("button", { type: "button", data: { testid: "outlier-good" }, on: { click: () => this.#use(number, true) } }, "It is good"),
         element("button", { type: "button", data: { testid: "outlier-out" }, on: { click: () => this.#use(number, false) } }, "Leave out"),
       ),

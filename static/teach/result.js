@@ -12,14 +12,18 @@ export class Result {
   /** `again()` is called when another part is to be taught. */
   constructor(root, station, { go, again }) {
     this.#root = root;
-    const watch = (hash) => {
+    const watch = () => {
       const { stream } = this.#body;
       if (stream && stream !== station.ownName) station.choose(`stream:${stream}`);
       else if (stream && !station.watchesCamera) station.choose(CAMERA);
-      go("live", hash);
+      go("live");
     };
-    this.#find("teach-watch").addEventListener("click", () => watch(""));
-    this.#find("teach-calibrate").addEventListener("click", () => watch("calibration"));
+    this.#find("teach-watch").addEventListener("click", watch);
+    this.#find("teach-calibrate").addEventListener("click", () => {
+      watch();
+      document.getElementById("calibrate-button").scrollIntoView({ block: "center" });
+      document.getElementById("calibrate-rule").focus({ preventScroll: true });
+    });
     this.#find("teach-recipe").addEventListener("click", () => go("recipes", encodeURIComponent(this.#body.recipe)));
     this.#find("teach-again").addEventListener("click", again);
   }

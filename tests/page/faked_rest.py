@@ -22,6 +22,63 @@ Body = dict[str, Any]
 AT = "2026-11-26T09:14:03.120Z"
 
 
+HEALTH: Body = {
+    "status": "ok",
+    "reason": None,
+    "progress": None,
+    "model_category": "flange",
+    "runtime": "openvino",
+    "image_size": 320,
+    "input_size": [320, 320],
+    "backbone": "efficientnet-lite0",
+    "model_hash": "ab" * 32,
+    "threshold": 3.2,
+    "threshold_source": "model",
+    "calibration": None,
+    "simulated": False,
+    "simulated_stream": None,
+    "ice_servers": [],
+    "warnings": [],
+    "streams": 0,
+}
+
+
+def stream(name: str, **more: Any) -> Body:
+    """A running stream, as GET /api/streams lists it."""
+    return {
+        "name": name,
+        "transport": "camera",
+        "simulated": False,
+        "since": AT,
+        "received": 10,
+        "inspected": 10,
+        "dropped": 0,
+        "failed": 0,
+        "anomalies": 0,
+        "received_per_s": 25.0,
+        "inspected_per_s": 12.0,
+        "latency_ms": 20.0,
+        "viewers": 0,
+        "state": "live",
+        "last_verdict": None,
+        "last_verdict_at": None,
+        "warnings": [],
+        "threshold": 3.2,
+        "threshold_source": "model",
+        "calibration": None,
+        "since_calibration": None,
+        "recipe": "r1",
+        "recipe_name": "flange",
+        "recipe_version": 4,
+        "is_taught": False,
+        "parts": 0,
+        "parts_rejected": 0,
+        "yield": None,
+        "parts_since": AT,
+        **more,
+    }
+
+
 def jpegs(count: int = 4) -> list[bytes]:
     """Small pictures of rendered parts."""
     frames = [cv2.resize(frame, (320, 240)) for frame in good_frames(count)]
@@ -141,6 +198,12 @@ class FakedRest:
         """Answer what ``page`` asks of these; all else goes to its server."""
         page.route(re.compile(r"/api/(recipes|teaching|settings|cameras|frames|streams/[^/]+/)"), self._answer)
         return self
+
+    def install_all(self, page: Page, *streams: Body) -> FakedRest:
+        """The same for a page without a server: it is ready, and has these streams."""
+        page.route(re.compile(r"/health$"), lambda route: self._json(route, HEALTH))
+        page.route(re.compile(r"/api/streams$"), lambda route: self._json(route, {"streams": [*streams]}))
+        return self.install(page)
 
     def _answer(self, route: Route) -> None:
         request = route.request

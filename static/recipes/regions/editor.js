@@ -251,6 +251,7 @@ export class RegionsEditor {
     else this.#drawing[way]();
     this.#chosen = Math.min(this.#chosen, Math.max(0, this.#drawing.regions.length - 1));
     this.#changed("");
+    if (document.activeElement === document.body) this.#button(this.#drawing.canUndo ? "undo" : "redo").focus(); // the corner it was on is gone
   }
 
   #do(step, before = "") {
