@@ -1,6 +1,8 @@
 """What streams are inspected with: recipes, their versions and history."""
 
 from server.recipes.recipe import (
+    LONGEST_NAME,
+    LONGEST_WHY,
     Action,
     Decision,
     ModelVersion,
@@ -19,6 +21,8 @@ from server.recipes.recipe import (
 )
 
 __all__ = [
+    "LONGEST_NAME",
+    "LONGEST_WHY",
     "Action",
     "Decision",
     "ModelVersion",

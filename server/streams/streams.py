@@ -238,7 +238,7 @@ class Streams:
 
     def _warnings(self, opened: OpenStream) -> dict[str, str]:
         """What the operator should know of a stream, by kind."""
-        found = opened.stream.shape.warnings(self.inspection.taught_shapes)
+        found = opened.stream.shape.warnings(self.inspection.taught_shapes_on(opened.name))
         if opened.stream.is_late:
             found["late"] = (
                 f"results come more than {self._max_age_s:g} s after their frame and are dropped: send smaller frames, "
@@ -250,7 +250,7 @@ class Streams:
         return found
 
     def _threshold_on(self, opened: OpenStream) -> Threshold | None:
-        if not self.inspection.ready:
+        if not self.inspection.is_ready_for(opened.name):
             return None
         return self.inspection.threshold_on(opened.name, opened.stream.transport)
 

@@ -199,6 +199,7 @@ class Calibrate:
             looks=tuple(sample.look for sample in samples),
             pictures=tuple(sample.picture for sample in samples),
             defects=tuple(inspected.raw_score for inspected in defects),
+            recipe=found[0].recipe.id,
         )
 
     async def judge(self, captured: Captured, rule: Rule, left_out: Sequence[int] = ()) -> Draft:
