@@ -1,5 +1,7 @@
 """What streams are inspected with: recipes, their versions and history."""
 
+from server.recipes.correction import Correction, Kind
+from server.recipes.model_keep import ModelKeep
 from server.recipes.recipe import (
     LONGEST_NAME,
     LONGEST_WHY,
@@ -19,16 +21,22 @@ from server.recipes.recipe import (
     check_polygon,
     check_regions,
 )
+from server.recipes.recipe_book import NotTheNewest, RecipeBook
 
 __all__ = [
     "LONGEST_NAME",
     "LONGEST_WHY",
     "Action",
+    "Correction",
     "Decision",
+    "Kind",
+    "ModelKeep",
     "ModelVersion",
+    "NotTheNewest",
     "Point",
     "Polygon",
     "Recipe",
+    "RecipeBook",
     "RecipeChange",
     "RecipeError",
     "Regions",
