@@ -26,6 +26,7 @@ from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, 
 from server.inspection import Calibrations, Drafts, Inspection
 from server.settings import Settings, SettingsError
 from server.streams import Hub, InferencePool, Streams
+from server.teaching import Library
 from server.web import (
     ERRORS,
     Calibrate,
@@ -37,6 +38,7 @@ from server.web import (
     Pages,
     Phone,
     Predict,
+    Recipes,
     StreamList,
     answer_error,
     answer_http_error,
@@ -107,6 +109,15 @@ def create_app(
         ice_servers=webrtc.ice_servers,
     )
 
+    library = Library(
+        settings.data_dir,
+        inspection,
+        streams,
+        runtime=settings.runtime,
+        workers=settings.workers,
+        simulated=simulated_stream.NAME if simulated else None,
+        goods_of=simulated_stream.goods if simulated else (lambda taught: ()),
+    )
     held = uploads_held(settings.max_upload_bytes)
     calibrate = Calibrate(settings, inspection, pool, streams, held, Drafts())
 
@@ -117,20 +128,25 @@ def create_app(
         inspection.why_no_model = (
             "the model is being taught on the simulated line" if simulated else "the model is being loaded"
         )
+        given: Detector | None = None
         try:
-            inspection.use(await asyncio.get_running_loop().run_in_executor(workshop, make_model))
+            given = await asyncio.get_running_loop().run_in_executor(workshop, make_model)
         except DetectorError as error:
             inspection.why_no_model = str(error)
-            health.failed.set()
             log.error("no model reason=%s", error)
-            return
         except Exception:
             inspection.why_no_model = "making the model failed; the server's log says why"
-            health.failed.set()
             log.exception("no model")
+        try:
+            await library.open(given, settings.model_category)
+        except Exception:
+            log.exception("the recipes cannot be used")
+        if not inspection.ready:
+            health.failed.set()
+        if given is None and not inspection.recipes:
             return
         pool.start()
-        if simulated:
+        if simulated and given is not None:
             try:
                 await simulated_stream.run(streams)
             except Exception:
@@ -146,6 +162,7 @@ def create_app(
             teacher.stop()
             preparing.cancel()
             workshop.shutdown(wait=False, cancel_futures=True)
+            library.close()
             await asyncio.gather(preparing, webrtc.close(), return_exceptions=True)
             await asyncio.gather(*(camera.stop() for camera in cameras))
             pool.close()
@@ -158,6 +175,7 @@ def create_app(
         *calibrate.routes,
         *CalibrationDrafts(inspection, streams, calibrate.drafts, calibrate.judge).routes,
         *StreamList(streams).routes,
+        *Recipes(settings, library, inspection, streams, held).routes,
         *phone.routes,
         *ConnectionCheck(origins).routes,
         *webrtc.routes,

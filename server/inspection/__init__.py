@@ -5,7 +5,7 @@ from server.inspection.calibrations import Calibrations, now
 from server.inspection.captured import Captured, Draft, Drafts
 from server.inspection.inspected import NO_RECIPE, Inspected, KeptPicture, Sample
 from server.inspection.inspection import Changed, Inspection, ModelReplaced, NoModel
-from server.inspection.regions import inspected_cells
+from server.inspection.regions import inspected_cells, within
 from server.inspection.threshold import (
     GIVEN,
     Threshold,
@@ -42,4 +42,5 @@ __all__ = [
     "other_transport",
     "rule_info",
     "taught_hash",
+    "within",
 ]

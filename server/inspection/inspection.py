@@ -137,13 +137,21 @@ class Inspection:
         """What was done to a recipe's calibrations, the newest first."""
         return self._calibrations.history(key_of(recipe), runtime)
 
+    def why_not(self, recipe: str) -> str | None:
+        """Why a recipe is not in use, where it is known."""
+        return None if recipe in self._in_use else self._why_not.get(recipe, self.why_no_model)
+
+    def recipe_id_on(self, stream: str | None) -> str | None:
+        """Id of the recipe that is chosen for a stream, in use or not."""
+        return self._chosen.get(stream or "", self._default)
+
     @property
     def ready(self) -> bool:
         return self._default in self._in_use
 
     def is_ready_for(self, stream: str | None) -> bool:
         """Whether there is a model for a stream."""
-        return self._chosen.get(stream or "", self._default) in self._in_use
+        return self.recipe_id_on(stream) in self._in_use
 
     @property
     def model(self) -> Detector:
@@ -411,7 +419,7 @@ class Inspection:
         return in_use
 
     def _on(self, stream: str | None) -> InUse:
-        recipe = self._chosen.get(stream or "", self._default)
+        recipe = self.recipe_id_on(stream)
         in_use = self._in_use.get(recipe or "")
         if in_use is None:
             raise NoModel(self._why_not.get(recipe or "", self.why_no_model))

@@ -1,7 +1,7 @@
 """What streams are inspected with: recipes, their versions and history."""
 
 from server.recipes.correction import Correction, Kind
-from server.recipes.model_keep import ModelKeep
+from server.recipes.model_keep import SUFFIXES, ModelKeep
 from server.recipes.recipe import (
     LONGEST_NAME,
     LONGEST_WHY,
@@ -26,6 +26,7 @@ from server.recipes.recipe_book import NotTheNewest, RecipeBook
 __all__ = [
     "LONGEST_NAME",
     "LONGEST_WHY",
+    "SUFFIXES",
     "Action",
     "Correction",
     "Decision",

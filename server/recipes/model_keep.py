@@ -41,6 +41,11 @@ class ModelKeep:
     def __init__(self, data_dir: Path) -> None:
         self._folder = data_dir / FOLDER
 
+    @property
+    def folder(self) -> Path:
+        """Where all of them lie."""
+        return self._folder
+
     def model_folder(self, taught: str) -> Path:
         """Where the model itself lies, if it was taught or imported here."""
         return self._of(taught) / MODEL
@@ -91,12 +96,20 @@ class ModelKeep:
         Raises:
             OSError: it cannot be stored.
         """
+        tensors = safetensors.save({name: np.ascontiguousarray(array) for name, array in patches.items()})
+        files = {".json": msgspec.json.encode(correction), ".safetensors": tensors, ".jpg": jpeg, ".png": png}
+        self.put_correction(taught, correction.id, files)
+
+    def put_correction(self, taught: str, name: str, files: Mapping[str, bytes]) -> None:
+        """Store a correction's files, by their suffixes.
+
+        Raises:
+            OSError: they cannot be stored.
+        """
         folder = self._of(taught) / CORRECTIONS
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = safetensors.save({name: np.ascontiguousarray(array) for name, array in patches.items()})
-        for suffix, data in ((".safetensors", tensors), (".jpg", jpeg), (".png", png)):
-            write_atomically(folder / f"{correction.id}{suffix}", data)
-        write_atomically(folder / f"{correction.id}.json", msgspec.json.encode(correction))
+        for suffix in reversed(SUFFIXES):  # what was said of it last
+            write_atomically(folder / f"{name}{suffix}", files[suffix])
 
     def correction(self, taught: str, name: str) -> Correction:
         """What was said.

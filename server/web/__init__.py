@@ -17,6 +17,7 @@ from server.web.pace import Turns
 from server.web.pages import Pages
 from server.web.phone import Phone, phone_url
 from server.web.predict import Predict
+from server.web.recipes import Recipes
 from server.web.stream_list import StreamList
 from server.web.uploads import uploads_held
 
@@ -36,6 +37,7 @@ __all__ = [
     "Pages",
     "Phone",
     "Predict",
+    "Recipes",
     "StreamList",
     "Turns",
     "answer_error",

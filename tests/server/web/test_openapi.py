@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from websockets.asyncio.client import connect
 
 from server.app import create_app
-from server.inspection import calibrations
+from server.ground import kept_file
 from server.settings import PulledCamera, Settings
 from server.streams import stream_calibration
 from server.streams.pool import MAX_REQUESTS
@@ -128,6 +129,7 @@ async def test_what_the_server_answers_is_what_the_document_says(
             await ask("GET", path)
         await _predict(ask, client)
         await _calibrate(ask, open_server, monkeypatch)
+        await _recipes(ask, monkeypatch)
         await ask("POST", "/webrtc/offer", json={"sdp": "nothing", "type": "offer"})
         await ask("POST", "/webrtc/offer", content=b"x" * 300_000)
         for content, kind in ((b"nothing", SDP), (b"x" * 300_000, SDP), (b"nothing", JSON)):
@@ -145,7 +147,7 @@ async def test_what_the_server_answers_is_what_the_document_says(
         strange = Checked(client, document)
         for path, operations in document["paths"].items():
             for method, operation in operations.items():
-                answer = await strange.ask(method.upper(), path.format(name="press", session="x", id="x"))
+                answer = await strange.ask(method.upper(), path.format_map(defaultdict(lambda: "x")))
                 assert (answer.status_code != 401) == (operation.get("security") == []), path
         await strange.ask("GET", "/enter", params={"code": "wrong"})
         await strange.ask("POST", "/enter", data={"code": CODE})
@@ -188,6 +190,17 @@ NOT_PROVOKED = {
     ("/whip/{name}", "post", 201),  # test_whip.py
     ("/whip/{name}", "post", 503),
     ("/whip/{name}/{session}", "delete", 200),
+    ("/api/recipes", "post", 201),  # takes a model that was taught: test_recipes.py
+    ("/api/recipes", "post", 503),  # as /predict
+    ("/api/recipes", "post", 507),
+    ("/api/recipes/{recipe}", "delete", 200),
+    ("/api/recipes/{recipe}", "delete", 507),
+    ("/api/recipes/{recipe}/copy", "post", 201),
+    ("/api/recipes/{recipe}/copy", "post", 507),
+    ("/api/recipes/{recipe}/file", "get", 200),
+    ("/api/recipes/{recipe}/file", "get", 507),
+    ("/api/recipes/default", "post", 409),
+    ("/api/streams/{name}/recipe", "post", 409),
 }
 
 
@@ -222,12 +235,55 @@ async def _calibrate(ask: Ask, server: Running, monkeypatch: pytest.MonkeyPatch)
     async with connect(f"{server.ws}/ws/stream?name=quiet"):
         await ask("POST", "/api/streams/quiet/calibrate", params={"n": 2, "seconds": 0})
 
-    def full(path: Path, data: bytes) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr(calibrations, "write_atomically", full)
+        patch.setattr(kept_file, "write_atomically", _full)
         await ask("POST", "/calibrate", params={"include_suspects": "true"}, files=parts(*good))
+
+
+def _full(path: Path, data: bytes, *, mode: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+async def _recipes(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for those that take a model that was taught: test_recipes.py."""
+    (recipe,) = (await ask("GET", "/api/recipes")).json()["recipes"]
+    one, version = f"/api/recipes/{recipe['id']}", recipe["version"]
+    await ask("GET", one)
+    await ask("PATCH", one, json={"version": version, "name": "another name"})
+    await ask("PATCH", one, json={"version": version, "name": "a third one"})
+    await ask("PATCH", one, json={"version": version + 1, "name": ""})
+    await ask("PATCH", one, content=b"x" * 70_000)
+    await ask("POST", f"{one}/restore", json={"version": version + 1, "to": 1})
+    await ask("POST", f"{one}/restore", json={"version": version + 1, "to": 1})
+    await ask("POST", f"{one}/restore", json={"version": version + 2, "to": 99})
+    await ask("POST", f"{one}/restore", content=b"x" * 70_000)
+    await ask("GET", f"{one}/history")
+    await ask("POST", f"{one}/copy", json={"name": "a copy"})
+    await ask("POST", f"{one}/copy", json={})
+    await ask("POST", f"{one}/copy", content=b"x" * 70_000)
+    await ask("GET", f"{one}/file")
+    await ask("DELETE", one)
+    await ask("DELETE", one, params={"version": version + 2})
+    await ask("POST", "/api/recipes", files=parts(BROKEN, name="file"))
+    await ask("POST", "/api/recipes", files=parts(b"x" * 5_000_000, name="file"))
+    await ask("POST", "/api/streams/press/recipe", json={"recipe": recipe["id"]})
+    await ask("POST", "/api/streams/no%20name/recipe", json={"recipe": None})
+    for choice in ("/api/streams/press/recipe", "/api/recipes/default"):
+        await ask("POST", choice, json={"recipe": None})
+        await ask("POST", choice, json={"recipe": "none"})
+        await ask("POST", choice, json={})
+        await ask("POST", choice, content=b"x" * 70_000)
+    for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", "?version=1"), ("GET", "/history"), ("GET", "/file")):
+        body = {"version": 1, "name": "x"} if method == "PATCH" else None
+        await ask(method, f"/api/recipes/none{path}", json=body)
+    await ask("POST", "/api/recipes/none/copy", json={"name": "x"})
+    await ask("POST", "/api/recipes/none/restore", json={"version": 1, "to": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(kept_file, "write_atomically", _full)
+        await ask("PATCH", one, json={"version": version + 2, "name": "x"})
+        await ask("POST", f"{one}/restore", json={"version": version + 2, "to": 1})
+        for choice in ("/api/streams/press/recipe", "/api/recipes/default"):
+            await ask("POST", choice, json={"recipe": None})
 
 
 async def _drafts(ask: Ask, good: list[bytes]) -> None:
