@@ -115,6 +115,10 @@ RESULT = Result(
     failed=0,
     anomalies=0,
     latency_ms=1.0,
+    at="2026-11-26T10:00:00.000+00:00",
+    recipe="given-1",
+    recipe_version=1,
+    model="a" * 64,
     heatmap=Heatmap(1, 1, "gA=="),
 )
 """A result as a stream gives it."""
