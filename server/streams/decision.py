@@ -1,8 +1,8 @@
 """How verdicts on frames become the verdict on a stream: a state machine without I/O and without a clock.
 
 A decision never waits: each inspected frame is given a verdict at once, so the first ANOMALY of ``n_of_m`` comes with
-the ``n``-th frame that is one. Frames that were not inspected (dropped, failed) say nothing: they neither hold a verdict
-nor let go of it, and the last ``m`` frames are the last ``m`` that were inspected.
+the ``n``-th frame that is one. Frames that were not inspected (dropped, failed) say nothing: they neither hold a
+verdict nor let go of it, and the last ``m`` frames are the last ``m`` that were inspected.
 """
 
 from __future__ import annotations

@@ -35,6 +35,12 @@ class Parts:
         self.parts = self.rejected = 0
         self._counted = self._is_rejected = False
 
+    def expected(self, told: str | None) -> int | None:
+        """Number of the part that a frame will be of; None where that is not known before it is looked at."""
+        if told is None:
+            return None
+        return self.number if told == self._told else self.number + 1
+
     def see(self, told: str | None, look: Glimpse | None) -> bool:
         """A frame was inspected; says whether it is the first of a part.
 

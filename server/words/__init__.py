@@ -23,6 +23,7 @@ from server.words.messages import (
 )
 from server.words.naming import HOW, Load, Transport, Way, check_max_fps, check_name
 from server.words.operations import BYTES, HTML, Content, Operation, Parameter, Reply, documented
+from server.words.part import PartSaid, check_part, read_part
 
 __all__ = [
     "BYTES",
@@ -42,6 +43,7 @@ __all__ = [
     "Message",
     "Operation",
     "Parameter",
+    "PartSaid",
     "Picture",
     "Reply",
     "Result",
@@ -56,7 +58,9 @@ __all__ = [
     "Way",
     "check_max_fps",
     "check_name",
+    "check_part",
     "documented",
     "encode",
     "messages",
+    "read_part",
 ]
