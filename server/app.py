@@ -145,7 +145,7 @@ def create_app(
             health.failed.set()
         if given is None and not inspection.recipes:
             return
-        pool.start()
+        streams.tell_changed()
         if simulated and given is not None:
             try:
                 await simulated_stream.run(streams)
@@ -154,6 +154,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        pool.start()  # frames are shown to a teaching before there is any model
         preparing = asyncio.create_task(prepare())
         cameras = [CameraStream(camera, streams, settings.max_frame_pixels) for camera in settings.cameras]
         try:

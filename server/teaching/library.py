@@ -266,7 +266,7 @@ class Library:
             await self.in_thread(partial(self.book.choose, stream, recipe))
             self._choose()
         took = (time.perf_counter() - began) * 1000
-        self._streams.tell_calibrated()
+        self._streams.tell_changed()
         log.info("recipe chosen stream=%s recipe=%s name=%s ms=%.0f", stream, found.id, found.name, took)
         return found, took
 
@@ -285,7 +285,7 @@ class Library:
                     await self._put_in_force(found, strict=True)
             await self.in_thread(partial(self.book.choose_default, recipe))
             self._choose()
-        self._streams.tell_calibrated()
+        self._streams.tell_changed()
 
     async def add_taught(
         self,
@@ -400,7 +400,7 @@ class Library:
         stored = await self.in_thread(partial(self.book.change, change, stream=stream, as_default=as_default))
         self._inspection.use(model_, stored)
         self._choose()
-        self._streams.tell_calibrated()
+        self._streams.tell_changed(who)
         log.info("recipe changed recipe=%s version=%d action=%s by=%s", stored.id, stored.version, action, who)
         return stored
 

@@ -157,7 +157,7 @@ class CalibrationDrafts:
             raise Refused(409, "the newest change is another one by now: look at the history; nothing was undone")
         if undone is None:
             raise Refused(409, "there is nothing to undo: no calibration of this model was made or forgotten here")
-        self.streams.tell_calibrated()
+        self.streams.tell_changed(who_asks(request))
         became = undone.became
         return answer(UndoneBody(undone.change.why, in_words(became), became.value, became.source))
 
@@ -170,7 +170,7 @@ class CalibrationDrafts:
     async def forget(self, request: Request) -> Response:
         need_model(self.inspection)
         await changed(partial(self.inspection.forget_calibration, who=who_asks(request)))
-        self.streams.tell_calibrated()
+        self.streams.tell_changed(who_asks(request))
         threshold = self.inspection.threshold
         return answer(ThresholdInForce(threshold.value, threshold.source))
 

@@ -20,7 +20,7 @@ from server.streams.pool import InferencePool
 from server.streams.slot import Counters
 from server.streams.streams import OpenStream, Streams
 from server.words.messages import Error, Message, Result, Simulated, Status
-from tests.server.fakes import BAD, BROKEN, GOOD, WAIT_S, FakeModel, picture, read, until
+from tests.server.fakes import BAD, BROKEN, GOOD, WAIT_S, FakeModel, picture, read, status, until
 
 good, bad, broken = (partial(decode, data) for data in (GOOD, BAD, BROKEN))
 
@@ -99,7 +99,7 @@ async def test_a_frame_in_work_of_a_replaced_sender_is_counted_but_not_told(stre
     (result,) = await answers(new)
     assert isinstance(result, Result) and result.raw_score == 50
     listener.close()
-    assert [read(text) async for text in listener] == [Status("a", "live"), result]
+    assert [read(text) async for text in listener] == [status("a", "live"), result]
 
 
 async def test_the_late_end_of_a_replaced_sender_does_not_end_the_new_one(streams: Streams) -> None:
