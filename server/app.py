@@ -26,12 +26,13 @@ from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, 
 from server.inspection import Calibrations, Drafts, Inspection
 from server.settings import Settings, SettingsError
 from server.streams import Hub, InferencePool, Streams
-from server.teaching import Library
+from server.teaching import Correcting, Library
 from server.web import (
     ERRORS,
     Calibrate,
     CalibrationDrafts,
     ConnectionCheck,
+    Corrections,
     Documents,
     Health,
     Kiosk,
@@ -168,6 +169,8 @@ def create_app(
             await asyncio.gather(*(camera.stop() for camera in cameras))
             pool.close()
 
+    recipes = Recipes(settings, library, inspection, streams, held)
+    correcting = Correcting(library, inspection)
     routes: list[BaseRoute] = [
         *Pages(templates).routes,
         *Kiosk(templates, settings.allowed_origins).routes,
@@ -176,7 +179,8 @@ def create_app(
         *calibrate.routes,
         *CalibrationDrafts(inspection, streams, calibrate.drafts, calibrate.judge).routes,
         *StreamList(streams).routes,
-        *Recipes(settings, library, inspection, streams, held).routes,
+        *recipes.routes,
+        *Corrections(library, correcting, streams, recipes).routes,
         *phone.routes,
         *ConnectionCheck(origins).routes,
         *webrtc.routes,

@@ -96,7 +96,7 @@ def sample_of(frame: BGRImage, model: Detector) -> Sample:
 
 def kept_of(frame: BGRImage, model: Detector, picture: tuple[bytes, int, int], taught: str) -> KeptPicture:
     """What is kept of a frame (H×W×3 uint8 BGR). For a worker thread; costs some milliseconds."""
-    inner = model.manifest.region.to_input(frame, model.input_size) if isinstance(model, TaughtModel) else None
+    inner = model.input_of(frame) if isinstance(model, TaughtModel) else None
     return KeptPicture(None if inner is None else encode_png(inner), taught, picture)
 
 

@@ -7,13 +7,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 from detector import TaughtModel
 from detector.corrections import BadPatches, GoodPatches
 from detector.images import decode
 from server.inspection import Inspection, KeptPicture, now
 from server.recipes import Correction, Kind, ModelVersion, Polygon, Recipe, RecipeError, check_polygon
+from server.streams import KeptFrame
 from server.teaching.library import Library
 from server.teaching.models import Known, correctable, score_of
 
@@ -26,23 +26,6 @@ MOST_CORRECTIONS = 300
 
 class FrameGone(Exception):
     """The frame is not kept any more, or means nothing to the model in use; the message says which."""
-
-
-class Frame(Protocol):
-    """A kept frame, as :mod:`server.streams` keeps it."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def stream(self) -> str: ...
-    @property
-    def recipe(self) -> str: ...
-    @property
-    def raw_score(self) -> float: ...
-    @property
-    def threshold(self) -> float: ...
-    @property
-    def kept(self) -> KeptPicture: ...
 
 
 @dataclass(frozen=True)
@@ -101,7 +84,7 @@ class Correcting:
 
     async def correct(
         self,
-        frame: Frame,
+        frame: KeptFrame,
         kind: Kind,
         place: Polygon | None,
         *,
@@ -123,7 +106,7 @@ class Correcting:
         """
         if place is not None:
             check_polygon(place)
-        async with self._library.changing(frame.recipe, version) as recipe:
+        async with self._library.changing(frame.inspected.recipe.id, version) as recipe:
             prepared = await self._library.in_thread(partial(self._prepare, frame, recipe, kind, place, learn))
             if dry_run:
                 return Done(recipe, prepared.cost, None)
@@ -136,7 +119,7 @@ class Correcting:
                 why=why,
                 stream=frame.stream,
                 place=place,
-                raw_score=frame.raw_score,
+                raw_score=frame.inspected.raw_score,
                 threshold=prepared.cost.threshold,
                 patches=_count(prepared.patches),
             )
@@ -148,7 +131,7 @@ class Correcting:
                 "forgiven" if kind == "good" else "remembered",
                 who=who,
                 why=why or ("this part is good" if kind == "good" else "this part is bad"),
-                on=f"a frame of {frame.stream}, score {frame.raw_score:.4g}",
+                on=f"a frame of {frame.stream}, score {frame.inspected.raw_score:.4g}",
                 model=prepared.model,
             )
             return Done(stored, prepared.cost, correction.id)
@@ -169,14 +152,14 @@ class Correcting:
                 found, {"model": model}, "correction undone", who=who, why=f"without the correction {correction}"
             )
 
-    def can_correct(self, frame: Frame) -> bool:
+    def can_correct(self, frame: KeptFrame) -> bool:
         """Whether a frame's model is still the one its recipe uses."""
-        model = self._inspection.model_of(frame.recipe)
+        model = self._inspection.model_of(frame.inspected.recipe.id)
         return (
             frame.kept.input is not None and isinstance(model, TaughtModel) and model.taught_hash == frame.kept.taught
         )
 
-    def _prepare(self, frame: Frame, recipe: Recipe, kind: Kind, place: Polygon | None, learn: bool) -> Prepared:
+    def _prepare(self, frame: KeptFrame, recipe: Recipe, kind: Kind, place: Polygon | None, learn: bool) -> Prepared:
         threshold = self._inspection.threshold_of(recipe.id)
         if threshold is None or not threshold.known:
             raise RecipeError("there is no threshold yet: calibrate first, then say what was good or bad")

@@ -8,6 +8,7 @@ from server.web.calibration_drafts import CalibrationDrafts
 from server.web.connection_check import ConnectionCheck
 from server.web.connections import Connections
 from server.web.content_policy import content_policy
+from server.web.corrections import Corrections
 from server.web.door import Door
 from server.web.health import Health
 from server.web.held import Held
@@ -29,6 +30,7 @@ __all__ = [
     "CalibrationDrafts",
     "ConnectionCheck",
     "Connections",
+    "Corrections",
     "Documents",
     "Door",
     "Health",

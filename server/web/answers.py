@@ -16,7 +16,7 @@ from detector import ImageError, ModelError
 from server.inspection import Inspection, ModelReplaced, NoModel
 from server.recipes import NotTheNewest, RecipeError
 from server.streams import Hung, PoolBusy, StreamWentAway
-from server.teaching import InUseStill, NoRecipe, NotStored
+from server.teaching import FrameGone, InUseStill, NoRecipe, NotStored
 from server.web.uploads import BadUpload, Crowded, TooLarge
 from server.words import Reply
 
@@ -74,7 +74,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
             status, words = 400, "the request did not come whole"  # nobody hears it
         case BadUpload() | ImageError():
             status, words = 422, str(error)
-        case StreamWentAway() | ModelReplaced() | NotTheNewest() | InUseStill() | ModelError():
+        case StreamWentAway() | ModelReplaced() | NotTheNewest() | InUseStill() | ModelError() | FrameGone():
             status, words = 409, str(error)
         case RecipeError():
             status, words = 422, str(error)
@@ -123,6 +123,7 @@ ERRORS = (
     ClientDisconnect,
     RecipeError,
     NoRecipe,
+    FrameGone,
     InUseStill,
     ModelError,
     NotStored,
