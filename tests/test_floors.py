@@ -28,7 +28,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {"heads", "thresholds"},
         {"light"},
         {"runtimes"},
-        {"model_folder", "corrections"},
+        {"model_folder", "corrections", "showing"},
         {"anomalib"},
         {"taught_model"},
         {"teaching", "self_contained"},
