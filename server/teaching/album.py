@@ -86,16 +86,16 @@ class Album:
     def get(self, number: int) -> Kept | None:
         return self._kept.get(number)
 
-    def no_room_for(self, size: int) -> str | None:
-        """Why a picture of so many bytes cannot be kept."""
-        if len(self._kept) >= MOST_PICTURES:
-            return f"there are {MOST_PICTURES} pictures already, more are not taken: press Done, or remove some"
-        if self.size + size > MOST_BYTES:
-            return (
-                f"the pictures take {MOST_BYTES // 1_000_000} MB already, more are not taken: press Done, remove some, "
-                "or show smaller ones"
-            )
-        return None
+    @property
+    def room(self) -> int:
+        """Bytes that another picture may have; 0 where there are as many pictures as may be."""
+        return max(0, MOST_BYTES - self.size) if len(self._kept) < MOST_PICTURES else 0
+
+    @property
+    def why_no_room(self) -> str:
+        """What is said where there is no room for another picture."""
+        much = f"take {MOST_BYTES // 1_000_000} MB" if len(self._kept) < MOST_PICTURES else f"are {MOST_PICTURES}"
+        return f"the pictures {much} already, more are not taken: press Done, or remove some"
 
     def put(self, kept: Kept) -> None:
         self._kept[kept.number] = kept

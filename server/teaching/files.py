@@ -55,8 +55,8 @@ class Files:
             TooMuch: its file would be larger than ``room`` bytes.
             OSError: it cannot be written.
         """
-        data = encode_png(frame)
-        if len(data) > room:
+        data = encode_png(frame) if room else b""
+        if len(data) > room or not data:
             raise TooMuch
         path = self._pictures / f"{number:04}.png"
         write_atomically(path, data)
@@ -69,9 +69,9 @@ class Files:
             TooMuch, OSError: as :meth:`store`.
             ImageError: it cannot be read.
         """
-        frame, size = read(other), other.stat().st_size
-        if size > room:
+        if (size := other.stat().st_size) > room:
             raise TooMuch
+        frame = read(other)
         suffix = other.suffix.lower()
         path = self._pictures / f"{number:04}{suffix if suffix in SUFFIXES else '.png'}"
         _link(other, path)

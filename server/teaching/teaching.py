@@ -18,7 +18,7 @@ from detector.showing import Quality, Stillness, fault_of, quality_of
 from detector.teaching import PresetName
 from server.recipes import RecipeError
 from server.teaching import files
-from server.teaching.album import FEWEST, MOST_BYTES, Album, Kept
+from server.teaching.album import FEWEST, Album, Kept
 from server.teaching.archive import Packed
 from server.teaching.files import Files, Stored, TooMuch
 from server.teaching.learner import Learner, LearnerGone
@@ -313,14 +313,11 @@ class Teaching:
         """
         async with self._turn:
             self._require_showing()
-            if (full := self.album.no_room_for(0)) is not None:
-                return full
             number = self.album.number()
             try:
-                room = MOST_BYTES - self.album.size
-                stored = await asyncio.to_thread(self._files.store, number, frame, room)
+                stored = await asyncio.to_thread(self._files.store, number, frame, self.album.room)
             except TooMuch:
-                return self.album.no_room_for(MOST_BYTES)
+                return self.album.why_no_room
             return await self._count(number, stored, quality)
 
     async def _count(self, number: int, stored: Stored, quality: Quality, *, always: bool = False) -> str | None:
@@ -351,6 +348,7 @@ class Teaching:
             NotThere: there is no such picture.
             CannotNow: it is not being shown parts.
         """
+        self._get(number)
         async with self._turn:
             kept = self._get(number)
             counted = kept.decision is not False and not kept.seen.copy
@@ -362,6 +360,7 @@ class Teaching:
 
     async def remove(self, number: int) -> None:
         """A picture is not wanted; otherwise as :meth:`decide`."""
+        self._get(number)
         async with self._turn:
             kept = self._get(number)
             self.album.remove(number)
@@ -383,9 +382,9 @@ class Teaching:
             async with self._turn:
                 if self._ended:
                     return
-                number, room = self.album.number(), MOST_BYTES - self.album.size
+                number = self.album.number()
                 try:
-                    stored, frame = await asyncio.to_thread(self._files.take_over, number, path, room)
+                    stored, frame = await asyncio.to_thread(self._files.take_over, number, path, self.album.room)
                     quality = await asyncio.to_thread(quality_of, frame)
                     lost += await self._count(number, stored, quality, always=True) is not None
                 except (ImageError, OSError, TooMuch) as error:
