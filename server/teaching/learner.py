@@ -19,6 +19,8 @@ from server.teaching.words import Answer, Progress, Region, Request, Wanted
 log = logging.getLogger("defectvision.teaching")
 
 _PROGRAM = "server.teaching.far_side"
+_GOING_S = 1.0
+"""How long it may take from closing its answers to its end."""
 _ENDED_S = 5.0
 """How long a process that was killed may take to be gone."""
 
@@ -107,7 +109,8 @@ class LearnerProcess:
         return self._process
 
     async def _ending(self, process: Process) -> str:
-        await _end(process)
+        if not await _waited(process, _GOING_S):  # sending a signal to what has ended loses how it ended
+            await _end(process)
         if self._closed:
             return "the teaching was ended"
         status = process.returncode
@@ -117,10 +120,17 @@ class LearnerProcess:
 
 
 async def _end(process: Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_ENDED_S):
-            await process.wait()
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await _waited(process, _ENDED_S)
     if process.stdin is not None:
         process.stdin.close()
+
+
+async def _waited(process: Process, seconds: float) -> bool:
+    """Whether it ended within so many."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await process.wait()
+    return process.returncode is not None

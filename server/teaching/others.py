@@ -12,15 +12,15 @@ from detector.images import BGRImage
 class Watcher(Protocol):
     """Is shown the frames of a stream instead of their being inspected."""
 
-    def look(self, frame: BGRImage, /) -> Any:
+    def look(self, frame: BGRImage) -> Any:
         """Look at a frame (H×W×3 uint8 BGR), in a worker thread, one at a time."""
         ...
 
-    def seen(self, outcome: Any, /) -> None:
+    def seen(self, outcome: Any) -> None:
         """On the event loop: what :meth:`look` returned, or the exception that came of it or of decoding."""
         ...
 
-    def gone(self, why: str, /) -> None:
+    def gone(self, why: str) -> None:
         """The stream ended."""
         ...
 
@@ -28,9 +28,17 @@ class Watcher(Protocol):
 class Watched(Protocol):
     """A stream that somebody sends."""
 
-    def watch(self, watcher: Watcher, /) -> None: ...
+    def watch(self, watcher: Watcher) -> None:
+        """Show it the frames instead of inspecting them.
 
-    def unwatch(self) -> None: ...
+        Raises:
+            ValueError: somebody is shown them already, or the stream ended.
+        """
+        ...
+
+    def unwatch(self) -> None:
+        """Inspect the frames again."""
+        ...
 
 
 Find = Callable[[str], Watched | None]

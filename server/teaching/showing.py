@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 STEADY_S = 1.0
 """How long a press waits for the part to lie still; then it is taken as it is, if it is sharp."""
+RARE_S = 0.5
+"""Between two frames from which on nothing tells whether anything moves: sharp is enough, and each may show another
+part. So are triggered cameras, and folders played as one."""
 PATIENCE_S = 5.0
 """How long a press waits for a frame with no fault, from the first frame after it on."""
 
@@ -41,6 +44,7 @@ class Showing:
         self._ended: Taken | None = None
         self._pressed = False
         self._waiting_since: float | None = None
+        self._seen_at: float | None = None
 
     @property
     def is_pressed(self) -> bool:
@@ -63,7 +67,9 @@ class Showing:
         Returns:
             whether it is to be taken; say then what came of it.
         """
-        self._scene_changed = self._scene_changed or not still
+        is_rare = self._seen_at is not None and at - self._seen_at >= RARE_S
+        still, self._seen_at = still or is_rare, at
+        self._scene_changed = self._scene_changed or not still or is_rare
         if self.in_work:
             return False
         why_not = self._why_not_by_press(fault, still, at) if self._pressed else self._why_not_by_itself(fault, still)

@@ -160,7 +160,6 @@ class Teaching:
         self._tasks: set[asyncio.Task[None]] = set()
         self._putting_in_force = False
         self._ended = False
-        self.attach()
         if earlier := [*earlier]:
             self._spawn(self._show_earlier(earlier))
 
@@ -196,20 +195,27 @@ class Teaching:
     # The stream.
 
     def attach(self) -> None:
-        """Be shown the frames of the stream, if somebody sends it and it is not so already."""
+        """Be shown the frames of the stream, if somebody sends it and it is not so already.
+
+        Raises:
+            CannotNow: somebody else is shown them.
+        """
         if self.wanted.stream is None or self._watched is not None or not self.is_open or self.recipe is not None:
             return
         found = self._find(self.wanted.stream)
         if found is not None:
+            try:
+                found.watch(self)
+            except ValueError as error:
+                raise CannotNow(str(error)) from error
             self._watched, self._away = found, None
-            found.watch(self)
 
-    def look(self, frame: BGRImage, /) -> Look:
+    def look(self, frame: BGRImage) -> Look:
         """In a worker thread: what is to be known of a frame."""
         at = self._clock()
         return Look(frame, quality_of(frame), self._stillness.see(frame, at), at)
 
-    def seen(self, outcome: Look | BaseException, /) -> None:
+    def seen(self, outcome: Look | BaseException) -> None:
         """On the event loop: take the frame, or say why not."""
         if self.state not in ("showing", "failed") or self._ended:
             return
@@ -224,7 +230,7 @@ class Teaching:
             self._spawn(self._take(outcome))
         self._tell_changed()
 
-    def gone(self, why: str, /) -> None:
+    def gone(self, why: str) -> None:
         """On the event loop: the stream ended; it is waited for."""
         self._watched = None
         self._away = f"{why}: start it again, the pictures are still here"

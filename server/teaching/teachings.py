@@ -104,6 +104,11 @@ class Teachings:
             earlier=earlier,
             clock=self._clock,
         )
+        try:
+            teaching.attach()
+        except CannotNow:
+            await teaching.end()
+            raise
         self._teachings[id] = teaching
         done = [one for one in self.all if not one.is_open]
         for one in done[: max(0, len(done) - MOST_DONE)]:
@@ -132,7 +137,8 @@ class Teachings:
     async def tick(self) -> None:
         """What :meth:`run` does every second."""
         for teaching in self.all:
-            teaching.attach()
+            with contextlib.suppress(CannotNow):
+                teaching.attach()
             if self._clock() - teaching.touched >= IDLE_S:
                 with contextlib.suppress(CannotNow):
                     await teaching.end()

@@ -68,7 +68,8 @@ class Teach:
 
     @property
     def routes(self) -> list[Route]:
-        one, picture = "/api/teaching/{id}", "/api/teaching/{id}/pictures/{number:int}"
+        one = "/api/teaching/{teaching}"
+        picture = f"{one}/pictures/{{number}}"
         return [
             Route("/api/teaching", self.begin, methods=["POST"]),
             Route("/api/teaching", self.list_all),
@@ -219,7 +220,7 @@ class Teach:
         )
     )
     async def picture(self, request: Request) -> Response:
-        kept = self._get(request).album.get(request.path_params["number"])
+        kept = self._get(request).album.get(_number(request))
         if kept is None:
             raise Refused(404, NO_PICTURE)
         return Response(kept.thumbnail, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
@@ -240,7 +241,7 @@ class Teach:
     async def keep(self, request: Request) -> Response:
         teaching, decision = self._get(request), await _read(request, PictureKept)
         with _refusals():
-            await teaching.decide(request.path_params["number"], decision.keep)
+            await teaching.decide(_number(request), decision.keep)
         return _fresh(body_of(teaching))
 
     @documented(
@@ -256,7 +257,7 @@ class Teach:
     async def remove(self, request: Request) -> Response:
         teaching = self._get(request)
         with _refusals():
-            await teaching.remove(request.path_params["number"])
+            await teaching.remove(_number(request))
         return _fresh(body_of(teaching))
 
     @documented(
@@ -278,7 +279,7 @@ class Teach:
 
     def _get(self, request: Request) -> Teaching:
         with _refusals():
-            return self.teachings.get(request.path_params["id"])
+            return self.teachings.get(request.path_params["teaching"])
 
 
 def body_of(teaching: Teaching) -> TeachingBody:
@@ -351,6 +352,12 @@ def _refusals() -> Iterator[None]:
         raise Refused(503, str(error)) from error
     except OSError as error:
         raise Refused(507, cannot_write(error)) from error
+
+
+def _number(request: Request) -> int:
+    """Of a picture; -1, which none has, of anything that is no number."""
+    text = request.path_params["number"]
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 7 else -1
 
 
 def _fresh(body: Struct) -> Response:

@@ -42,7 +42,7 @@ class FakeStream:
     def __init__(self) -> None:
         self.watcher: Watcher | None = None
 
-    def watch(self, watcher: Watcher, /) -> None:
+    def watch(self, watcher: Watcher) -> None:
         assert self.watcher is None
         self.watcher = watcher
 
