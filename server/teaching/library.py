@@ -20,6 +20,7 @@ import msgspec
 from detector import Detector, DetectorError, ModelError, TaughtModel
 from detector.files import temporary_beside
 from detector.images import BGRImage
+from detector.thresholds import calibrate
 from server.inspection import GIVEN, Inspection, given_recipe, inspected_cells, now, taught_hash
 from server.recipes import (
     LONGEST_NAME,
@@ -48,11 +49,11 @@ T = TypeVar("T")
 NOT_LOADED = "its recipe is being loaded"
 
 
-class NoRecipe(Exception):
+class NoRecipe(RecipeError):
     """There is no such recipe; the message says so."""
 
 
-class NotStored(Exception):
+class NotStored(OSError):
     """The data directory cannot be written, and nothing was changed; the message says so."""
 
 
@@ -288,21 +289,17 @@ class Library:
         self._streams.tell_changed()
 
     async def add_taught(
-        self,
-        folder: Path,
-        pictures: Path,
-        *,
-        name: str,
-        stream: str | None,
-        who: str,
-        on: str,
-    ) -> Recipe:
-        """A recipe of a model that was just taught, chosen for the stream it was taught on. The first one here becomes
-        the default where only the simulated line's was given.
+        self, name: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
+    ) -> tuple[str, str]:
+        """Make a recipe of a model that was just taught, chosen for the stream it was taught on. The first one here
+        becomes the default where nothing but the simulated line's was given.
 
         Args:
             folder, pictures: the model folder and its pictures, which are moved.
-            on: which data, one clause.
+            on: on which data, one clause.
+
+        Returns:
+            the recipe's id, and what its threshold promises, one sentence.
 
         Raises:
             ModelError, RecipeError: it cannot be used.
@@ -310,15 +307,16 @@ class Library:
         """
         async with self._changing:
             taught = await self.in_thread(partial(self.take_in, folder, pictures))
-            made = Recipe(self.new_id(), check_name(name), 1, ModelVersion(taught))
+            made = Recipe(self.new_id(), self.free_name(check_name(name)), 1, ModelVersion(taught))
             first = self.book.default is None and (self._given is None or self._simulated is not None)
-            return await self.store(
-                None, made, "taught", who=who, why=f"taught on {on}", on=on, stream=stream, as_default=first
-            )
+            stored = await self.store(None, made, "taught", who=who, why=why, on=on, stream=stream, as_default=first)
+            return stored.id, await self._promised(stored)
 
-    async def taught_more(self, recipe: str, folder: Path, pictures: Path, *, who: str, on: str) -> Recipe:
-        """A recipe's model was taught again, on more pictures. Corrections of the older one do not fit it: what was
-        forgiven may be shown, what was remembered has to be remembered again.
+    async def taught_more(
+        self, recipe: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
+    ) -> tuple[str, str]:
+        """A recipe's model was taught again, on more pictures; otherwise as :meth:`add_taught`. Corrections of the
+        older one do not fit it: what was forgiven may be shown, what was remembered has to be remembered again.
 
         Raises:
             NoRecipe, ModelError, RecipeError: it cannot be used.
@@ -327,17 +325,41 @@ class Library:
         async with self._changing:
             before = self.get(recipe)
             taught = await self.in_thread(partial(self.take_in, folder, pictures))
-            return await self.store(
-                before, {"model": ModelVersion(taught)}, "taught more", who=who, why=f"taught on {on}", on=on
-            )
+            fields = {"model": ModelVersion(taught)}
+            stored = await self.store(before, fields, "taught more", who=who, why=why, on=on, stream=stream)
+            return stored.id, await self._promised(stored)
 
-    def pictures_of(self, recipe: str) -> list[Path]:
-        """The pictures a recipe's model was taught on; none where they are not kept here.
+    def name_of(self, recipe: str) -> str:
+        """What a recipe is called.
 
         Raises:
             NoRecipe: there is none of this id.
         """
-        return self.keep.pictures(self.get(recipe).model.taught)
+        return self.get(recipe).name
+
+    def pictures_of(self, recipe: str) -> list[Path]:
+        """The pictures a recipe's model was taught on.
+
+        Raises:
+            NoRecipe: there is none of this id.
+            RecipeError: they are not kept here.
+        """
+        found = self.get(recipe)
+        pictures = self.keep.pictures(found.model.taught)
+        if not pictures:
+            raise RecipeError(
+                f"the pictures that {found.name} was taught on are not kept here: teach a new part on them and more"
+            )
+        return pictures
+
+    async def _promised(self, recipe: Recipe) -> str:
+        model = await self.in_thread(partial(self.models.as_taught, recipe.model.taught))
+        if not isinstance(model, TaughtModel):
+            return "its threshold is the model's own"
+        made = calibrate(model.manifest.held_out_scores)
+        if made.promise is None:
+            return f"its threshold promises nothing yet: {made.no_promise}"
+        return f"{made.promise.sentence}; calibrate in place, where the camera stands"
 
     # ---- steps of changes -------------------------------------------------------------------------------------------
 

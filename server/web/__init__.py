@@ -20,6 +20,7 @@ from server.web.phone import Phone, phone_url
 from server.web.predict import Predict
 from server.web.recipes import Recipes
 from server.web.stream_list import StreamList
+from server.web.teach import Teach
 from server.web.uploads import uploads_held
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Predict",
     "Recipes",
     "StreamList",
+    "Teach",
     "Turns",
     "answer_error",
     "answer_http_error",

@@ -76,10 +76,10 @@ async def answer_error(request: Request, error: Exception) -> Response:
             status, words = 422, str(error)
         case StreamWentAway() | ModelReplaced() | NotTheNewest() | InUseStill() | ModelError() | FrameGone():
             status, words = 409, str(error)
-        case RecipeError():
-            status, words = 422, str(error)
         case NoRecipe():
             status, words = 404, str(error)
+        case RecipeError():
+            status, words = 422, str(error)
         case NotStored():
             status, words = 507, str(error)
         case NoModel() | PoolBusy() | Hung() | Crowded():

@@ -52,6 +52,8 @@ IN_PATH = {
     "recipe": "id of a recipe",
     "correction": "id of a correction",
     "frame": "id of a kept frame",
+    "teaching": "id of a teaching",
+    "number": "of a picture",
 }
 
 _CODE = Parameter("code", "query", "the access code, as in the QR code's address")
