@@ -24,12 +24,14 @@ from server.ground import page_folder
 from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
 from server.inspection import Calibrations, Drafts, Inspection
-from server.settings import Settings, SettingsError
+from server.kept_cameras import KeptCameras, Trials
+from server.settings import PulledCamera, Settings, SettingsError
 from server.streams import Hub, InferencePool, Streams
 from server.web import (
     ERRORS,
     Calibrate,
     CalibrationDrafts,
+    CameraList,
     ConnectionCheck,
     Documents,
     Health,
@@ -37,6 +39,7 @@ from server.web import (
     Pages,
     Phone,
     Predict,
+    SettingsList,
     StreamList,
     answer_error,
     answer_http_error,
@@ -78,13 +81,14 @@ def create_app(
     pool, hub = InferencePool(settings.workers, hung_after_s=settings.watchdog_s), Hub()
     simulated = make_model is None and settings.model_path is None
     own = {camera.name for camera in settings.cameras} | ({simulated_stream.NAME} if simulated else set())
+    kept_cameras = KeptCameras(settings.data_dir, own)
     streams = Streams(
         pool,
         hub,
         inspection,
         max_age_s=settings.max_frame_age_ms / 1000,
         silent_after_s=settings.silent_after_s or None,
-        reserved=own,
+        reserved=kept_cameras,
     )
     try:
         webrtc = WebRTCIngest(streams, ice_servers=settings.ice_servers, max_pixels=settings.max_frame_pixels)
@@ -105,6 +109,7 @@ def create_app(
         teaching_progress=(lambda: teacher.progress) if simulated else None,
         simulated_stream=simulated_stream.NAME if simulated else None,
         ice_servers=webrtc.ice_servers,
+        others=(kept_cameras,),
     )
 
     held = uploads_held(settings.max_upload_bytes)
@@ -136,10 +141,14 @@ def create_app(
             except Exception:
                 log.exception("the simulated line stopped")
 
+    def run_camera(camera: PulledCamera) -> CameraStream:
+        return CameraStream(camera, streams, settings.max_frame_pixels)
+
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         preparing = asyncio.create_task(prepare())
-        cameras = [CameraStream(camera, streams, settings.max_frame_pixels) for camera in settings.cameras]
+        cameras = [run_camera(camera) for camera in settings.cameras]
+        kept_cameras.start(run_camera)
         try:
             yield
         finally:
@@ -147,7 +156,7 @@ def create_app(
             preparing.cancel()
             workshop.shutdown(wait=False, cancel_futures=True)
             await asyncio.gather(preparing, webrtc.close(), return_exceptions=True)
-            await asyncio.gather(*(camera.stop() for camera in cameras))
+            await asyncio.gather(kept_cameras.stop(), *(camera.stop() for camera in cameras))
             pool.close()
 
     routes: list[BaseRoute] = [
@@ -158,6 +167,8 @@ def create_app(
         *calibrate.routes,
         *CalibrationDrafts(inspection, streams, calibrate.drafts, calibrate.judge).routes,
         *StreamList(streams).routes,
+        *CameraList(settings, streams, kept_cameras, Trials(settings.max_frame_pixels)).routes,
+        *SettingsList(settings, certificates).routes,
         *phone.routes,
         *ConnectionCheck(origins).routes,
         *webrtc.routes,

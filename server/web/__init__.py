@@ -5,6 +5,7 @@ from server.web.bounded_http import BoundedHTTP
 from server.web.bounded_websocket import BoundedWebSocket
 from server.web.calibrate import Calibrate
 from server.web.calibration_drafts import CalibrationDrafts
+from server.web.camera_list import CameraList
 from server.web.connection_check import ConnectionCheck
 from server.web.connections import Connections
 from server.web.content_policy import content_policy
@@ -17,6 +18,7 @@ from server.web.pace import Turns
 from server.web.pages import Pages
 from server.web.phone import Phone, phone_url
 from server.web.predict import Predict
+from server.web.settings_list import SettingsList
 from server.web.stream_list import StreamList
 from server.web.uploads import uploads_held
 
@@ -26,6 +28,7 @@ __all__ = [
     "BoundedWebSocket",
     "Calibrate",
     "CalibrationDrafts",
+    "CameraList",
     "ConnectionCheck",
     "Connections",
     "Documents",
@@ -36,6 +39,7 @@ __all__ = [
     "Pages",
     "Phone",
     "Predict",
+    "SettingsList",
     "StreamList",
     "Turns",
     "answer_error",
