@@ -74,5 +74,6 @@ class Trials:
         finally:
             self._waited_for -= 1
             trial.give_up()
-            self._left_behind.append(trial)
+            if not trial.ended:
+                self._left_behind.append(trial)
         return trial.found()

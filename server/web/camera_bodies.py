@@ -10,6 +10,7 @@ from server.kept_cameras import LARGEST_SIDE, LONGEST_SOURCE
 from server.settings import PulledCamera
 
 Side = Annotated[int, Meta(ge=1, le=LARGEST_SIDE)]
+Crop = Annotated[str, Meta(max_length=40)]
 Count = Annotated[int, Meta(ge=0)]
 
 
@@ -21,16 +22,14 @@ class CameraWanted(Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(
             max_length=LONGEST_SOURCE,
-            description="rtsp://, rtsps://, http:// or https:// address, with its login where it wants one; or the "
+            description="an address (rtsp, rtsps, http or https), with its login where it wants one; or the "
             "number of a camera on the server's machine",
         ),
     ]
     width: Annotated[Side | None, Meta(description="pixels; a device is asked for it, others are resized")] = None
     height: Annotated[Side | None, Meta(description="pixels; with one of the two the other keeps the aspect")] = None
     fps: Annotated[float | None, Meta(description="at most so many frames a second, up to 240")] = None
-    crop: Annotated[
-        str | None, Meta(max_length=40, description="X,Y,W,H in pixels: the part of the picture to inspect")
-    ] = None
+    crop: Annotated[Crop | None, Meta(description="X,Y,W,H in pixels: the part of the picture to inspect")] = None
     patience: Annotated[
         float | None,
         Meta(description="seconds without a frame after which it is opened anew, 1 to 3600; 5 when absent"),
@@ -47,7 +46,9 @@ class CameraBody(Struct, frozen=True):
 
     name: Annotated[str, Meta(description="of its stream")]
     source: Annotated[str, Meta(description="its address, without credentials; a device's number; a file or folder")]
-    origin: Literal["CAMERAS", "page"] = field(name="from")
+    origin: Annotated[
+        Literal["CAMERAS", "page"], Meta(description="CAMERAS: the setting; page: it can be removed there")
+    ] = field(name="from")
     width: Annotated[int | None, Meta(description="pixels, as asked for")]
     height: Annotated[int | None, Meta(description="pixels, as asked for")]
     fps: Annotated[float | None, Meta(description="frames a second at the most")]
