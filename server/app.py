@@ -24,13 +24,15 @@ from server.ground import page_folder
 from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
 from server.inspection import Calibrations, Drafts, Inspection
-from server.settings import Settings, SettingsError
+from server.kept_cameras import KeptCameras, Trials
+from server.settings import PulledCamera, Settings, SettingsError
 from server.streams import Hub, InferencePool, Streams
-from server.teaching import Correcting, Library
+from server.teaching import Correcting, Library, Teachings
 from server.web import (
     ERRORS,
     Calibrate,
     CalibrationDrafts,
+    CameraList,
     ConnectionCheck,
     Corrections,
     Documents,
@@ -40,7 +42,9 @@ from server.web import (
     Phone,
     Predict,
     Recipes,
+    SettingsList,
     StreamList,
+    Teach,
     answer_error,
     answer_http_error,
     content_policy,
@@ -81,13 +85,14 @@ def create_app(
     pool, hub = InferencePool(settings.workers, hung_after_s=settings.watchdog_s), Hub()
     simulated = make_model is None and settings.model_path is None
     own = {camera.name for camera in settings.cameras} | ({simulated_stream.NAME} if simulated else set())
+    kept_cameras = KeptCameras(settings.data_dir, own)
     streams = Streams(
         pool,
         hub,
         inspection,
         max_age_s=settings.max_frame_age_ms / 1000,
         silent_after_s=settings.silent_after_s or None,
-        reserved=own,
+        reserved=kept_cameras,
     )
     try:
         webrtc = WebRTCIngest(streams, ice_servers=settings.ice_servers, max_pixels=settings.max_frame_pixels)
@@ -108,6 +113,7 @@ def create_app(
         teaching_progress=(lambda: teacher.progress) if simulated else None,
         simulated_stream=simulated_stream.NAME if simulated else None,
         ice_servers=webrtc.ice_servers,
+        others=(kept_cameras,),
     )
 
     library = Library(
@@ -119,6 +125,7 @@ def create_app(
         simulated=simulated_stream.NAME if simulated else None,
         goods_of=simulated_stream.goods if simulated else (lambda taught: ()),
     )
+    teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
     held = uploads_held(settings.max_upload_bytes)
     calibrate = Calibrate(settings, inspection, pool, streams, held, Drafts())
 
@@ -153,20 +160,27 @@ def create_app(
             except Exception:
                 log.exception("the simulated line stopped")
 
+    def run_camera(camera: PulledCamera) -> CameraStream:
+        return CameraStream(camera, streams, settings.max_frame_pixels)
+
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         pool.start()  # frames are shown to a teaching before there is any model
         preparing = asyncio.create_task(prepare())
-        cameras = [CameraStream(camera, streams, settings.max_frame_pixels) for camera in settings.cameras]
+        cameras = [run_camera(camera) for camera in settings.cameras]
+        kept_cameras.start(run_camera)
+        attending = asyncio.create_task(teachings.run())
         try:
             yield
         finally:
             teacher.stop()
             preparing.cancel()
+            attending.cancel()
+            await teachings.close()
             workshop.shutdown(wait=False, cancel_futures=True)
             library.close()
-            await asyncio.gather(preparing, webrtc.close(), return_exceptions=True)
-            await asyncio.gather(*(camera.stop() for camera in cameras))
+            await asyncio.gather(preparing, attending, webrtc.close(), return_exceptions=True)
+            await asyncio.gather(kept_cameras.stop(), *(camera.stop() for camera in cameras))
             pool.close()
 
     recipes = Recipes(settings, library, inspection, streams, held)
@@ -181,6 +195,9 @@ def create_app(
         *StreamList(streams).routes,
         *recipes.routes,
         *Corrections(library, correcting, streams, recipes).routes,
+        *Teach(settings, teachings, library, held).routes,
+        *CameraList(settings, streams, kept_cameras, Trials(settings.max_frame_pixels)).routes,
+        *SettingsList(settings, certificates).routes,
         *phone.routes,
         *ConnectionCheck(origins).routes,
         *webrtc.routes,

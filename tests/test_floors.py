@@ -46,7 +46,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {"words", "ground", "logs"},
         {"cameras", "simulated_line", "access", "https"},
         {"settings", "camera_process"},
-        {"recipes"},
+        {"recipes", "kept_cameras"},
         {"inspection"},
         {"streams"},
         {"teaching"},

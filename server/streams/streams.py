@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Container
 from typing import Any
 
 import msgspec
@@ -59,12 +59,12 @@ class Streams:
         *,
         max_age_s: float | None = None,
         silent_after_s: float | None = None,
-        reserved: Collection[str] = (),
+        reserved: Container[str] = (),
     ) -> None:
         self.pool, self.hub, self.inspection = pool, hub, inspection
         self.silent_after_s = silent_after_s
         self._max_age_s = max_age_s
-        self._reserved = frozenset(reserved)
+        self._reserved = reserved  # may change: cameras are added and removed
         self._open: dict[str, OpenStream] = {}
         self._seen: Remembered[tuple[str, Transport], ResultsSeen] = Remembered(ResultsSeen, MOST_REMEMBERED)
         self._parts: Remembered[str, Parts] = Remembered(Parts, MOST_REMEMBERED)

@@ -5,6 +5,7 @@ from server.web.bounded_http import BoundedHTTP
 from server.web.bounded_websocket import BoundedWebSocket
 from server.web.calibrate import Calibrate
 from server.web.calibration_drafts import CalibrationDrafts
+from server.web.camera_list import CameraList
 from server.web.connection_check import ConnectionCheck
 from server.web.connections import Connections
 from server.web.content_policy import content_policy
@@ -19,6 +20,7 @@ from server.web.pages import Pages
 from server.web.phone import Phone, phone_url
 from server.web.predict import Predict
 from server.web.recipes import Recipes
+from server.web.settings_list import SettingsList
 from server.web.stream_list import StreamList
 from server.web.teach import Teach
 from server.web.uploads import uploads_held
@@ -29,6 +31,7 @@ __all__ = [
     "BoundedWebSocket",
     "Calibrate",
     "CalibrationDrafts",
+    "CameraList",
     "ConnectionCheck",
     "Connections",
     "Corrections",
@@ -41,6 +44,7 @@ __all__ = [
     "Phone",
     "Predict",
     "Recipes",
+    "SettingsList",
     "StreamList",
     "Teach",
     "Turns",

@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
-import msgspec
 from msgspec import UNSET, Struct
 from starlette.requests import Request
 from starlette.responses import Response
@@ -37,6 +35,7 @@ from server.teaching import (
 from server.web.answers import UPLOADS, Refused, answer
 from server.web.calibration_query import who_asks
 from server.web.held import Held
+from server.web.json_body import read_json
 from server.web.teaching_bodies import (
     CoverageBody,
     PictureKept,
@@ -50,13 +49,10 @@ from server.web.teaching_bodies import (
 from server.web.uploads import MAX_CALIBRATION, Upload, read_form, source_of_request
 from server.words import BYTES, Content, Operation, Reply, documented
 
-MAX_BODY = 16 * 1024
 NO_PICTURE = "there is no such picture, or not any more"
 NO_SUCH = "there is no such teaching, or not any more"
 NOT_NOW = "it is learning, done, or was ended"
 NOT_WRITTEN = "the data directory cannot be written; nothing was changed"
-
-Body = TypeVar("Body", bound=Struct)
 
 
 @dataclass(frozen=True)
@@ -91,7 +87,7 @@ class Teach:
                 201: Reply("it is shown parts now", Content(TeachingBody)),
                 404: "there is no such stream now",
                 409: "the stream is taught already",
-                413: "larger than 16 kB",
+                413: "larger than 64 kB",
                 422: "not such a body, a name that cannot be, or a recipe that cannot be taught more",
                 503: "two parts are taught already",
                 507: NOT_WRITTEN,
@@ -102,7 +98,7 @@ class Teach:
         )
     )
     async def begin(self, request: Request) -> Response:
-        wanted = await _read(request, TeachingWanted)
+        wanted = await read_json(request, TeachingWanted)
         if (wanted.name is None) == (wanted.more_of is None):
             raise Refused(422, "send either the `name` of the new recipe, or `more_of`, the id of one to teach more")
         with _refusals():
@@ -127,14 +123,14 @@ class Teach:
                 200: Reply("as it is now", Content(TeachingBody)),
                 404: NO_SUCH,
                 409: NOT_NOW,
-                413: "larger than 16 kB",
+                413: "larger than 64 kB",
                 422: "not such a body, or a name that cannot be",
             },
             body=Content(TeachingPatch),
         )
     )
     async def change(self, request: Request) -> Response:
-        teaching, patch = self._get(request), await _read(request, TeachingPatch)
+        teaching, patch = self._get(request), await read_json(request, TeachingPatch)
         with _refusals():
             teaching.change(
                 name=None if patch.name is UNSET else check_name(patch.name),
@@ -232,14 +228,14 @@ class Teach:
                 200: Reply("as it is now", Content(TeachingBody)),
                 404: "there is no such teaching or picture",
                 409: NOT_NOW,
-                413: "larger than 16 kB",
+                413: "larger than 64 kB",
                 422: "not such a body",
             },
             body=Content(PictureKept),
         )
     )
     async def keep(self, request: Request) -> Response:
-        teaching, decision = self._get(request), await _read(request, PictureKept)
+        teaching, decision = self._get(request), await read_json(request, PictureKept)
         with _refusals():
             await teaching.decide(_number(request), decision.keep)
         return _fresh(body_of(teaching))
@@ -362,15 +358,3 @@ def _number(request: Request) -> int:
 
 def _fresh(body: Struct) -> Response:
     return answer(body, headers={"Cache-Control": "no-store"})
-
-
-async def _read(request: Request, kind: type[Body]) -> Body:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise Refused(413, f"the body is larger than {MAX_BODY // 1024} kB")
-    try:
-        return msgspec.json.decode(bytes(body), type=kind)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise Refused(422, f"the body is not as /docs says: {error}") from error
