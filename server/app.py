@@ -7,13 +7,15 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import BaseRoute, Mount, WebSocketRoute
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.routing import BaseRoute, Mount, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,12 +32,14 @@ from server.streams import Hub, InferencePool, Streams
 from server.teaching import Correcting, Library, Teachings
 from server.web import (
     ERRORS,
+    ApiSocket,
     Calibrate,
     CalibrationDrafts,
     CameraList,
     ConnectionCheck,
     Corrections,
     Documents,
+    Frames,
     Health,
     Kiosk,
     Pages,
@@ -193,6 +197,7 @@ def create_app(
         *calibrate.routes,
         *CalibrationDrafts(inspection, streams, calibrate.drafts, calibrate.judge).routes,
         *StreamList(streams).routes,
+        *Frames(streams, inspection).routes,
         *recipes.routes,
         *Corrections(library, correcting, streams, recipes).routes,
         *Teach(settings, teachings, library, held).routes,
@@ -202,11 +207,17 @@ def create_app(
         *ConnectionCheck(origins).routes,
         *webrtc.routes,
         *Whip(webrtc).routes,
-        WebSocketRoute("/ws/stream", StreamSocket(streams, settings.max_frame_pixels).serve),
-        WebSocketRoute("/ws/live/{name}", LiveSocket(streams).serve),
         Mount("/static", StaticFiles(directory=page_folder("static"))),
     ]
     routes += Documents(templates, routes).routes
+    handlers: dict[Any, Any] = {HTTPException: answer_http_error, **dict.fromkeys(ERRORS, answer_error)}
+    routes += [
+        WebSocketRoute("/ws/stream", StreamSocket(streams, settings.max_frame_pixels).serve),
+        WebSocketRoute("/ws/live/{name}", LiveSocket(streams).serve),
+        WebSocketRoute(
+            "/ws/api", ApiSocket(ExceptionMiddleware(Router(routes, redirect_slashes=False), handlers)).serve
+        ),
+    ]
     app = Starlette(
         routes=routes,
         middleware=[
@@ -214,7 +225,7 @@ def create_app(
             Middleware(SecurityHeaders),
             Middleware(AccessMiddleware, code=code, origins=origins),
         ],
-        exception_handlers={HTTPException: answer_http_error, **dict.fromkeys((*ERRORS, Exception), answer_error)},
+        exception_handlers={**handlers, Exception: answer_error},
         lifespan=lifespan,
     )
     # A redirect to the path with another slash would name whatever Host the request did.

@@ -2,8 +2,8 @@
 
 Limits: this tells *scenes* apart, not parts. An empty fixture between two parts is a scene of its own and counts. A
 part exchanged for one that looks the same at 16×16 cells, with no frame of anything else between, goes unnoticed; so
-does a part that never lies still for two inspected frames. Something that stays in the picture for two frames, a hand
-at rest, counts. Where parts have to be counted exactly, the line has to say which is which.
+does a part that never lies still for two inspected frames. Something that rests in the picture for two frames, a hand,
+counts. Where parts have to be counted exactly, the line has to say which is which.
 """
 
 from __future__ import annotations

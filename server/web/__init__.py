@@ -11,10 +11,12 @@ from server.web.connections import Connections
 from server.web.content_policy import content_policy
 from server.web.corrections import Corrections
 from server.web.door import Door
+from server.web.frames import Frames
 from server.web.health import Health
 from server.web.held import Held
 from server.web.kiosk import Kiosk
 from server.web.openapi import Documents
+from server.web.over_websocket import ApiSocket
 from server.web.pace import Turns
 from server.web.pages import Pages
 from server.web.phone import Phone, phone_url
@@ -27,6 +29,7 @@ from server.web.uploads import uploads_held
 
 __all__ = [
     "ERRORS",
+    "ApiSocket",
     "BoundedHTTP",
     "BoundedWebSocket",
     "Calibrate",
@@ -37,6 +40,7 @@ __all__ = [
     "Corrections",
     "Documents",
     "Door",
+    "Frames",
     "Health",
     "Held",
     "Kiosk",
