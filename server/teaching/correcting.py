@@ -79,7 +79,7 @@ class Correcting:
     """The event loop owns it; what computes runs in the library's thread."""
 
     def __init__(self, library: Library, inspection: Inspection) -> None:
-        self._library, self._inspection = library, inspection
+        self._library, self.inspection = library, inspection
         self._prepared: dict[tuple[object, ...], Prepared] = {}
 
     async def correct(
@@ -152,15 +152,8 @@ class Correcting:
                 found, {"model": model}, "correction undone", who=who, why=f"without the correction {correction}"
             )
 
-    def can_correct(self, frame: KeptFrame) -> bool:
-        """Whether a frame's model is still the one its recipe uses."""
-        model = self._inspection.model_of(frame.inspected.recipe.id)
-        return (
-            frame.kept.input is not None and isinstance(model, TaughtModel) and model.taught_hash == frame.kept.taught
-        )
-
     def _prepare(self, frame: KeptFrame, recipe: Recipe, kind: Kind, place: Polygon | None, learn: bool) -> Prepared:
-        threshold = self._inspection.threshold_of(recipe.id)
+        threshold = self.inspection.threshold_of(recipe.id)
         if threshold is None or not threshold.known:
             raise RecipeError("there is no threshold yet: calibrate first, then say what was good or bad")
         key = frame.id, recipe.id, recipe.version, kind, place, learn, threshold.value

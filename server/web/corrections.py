@@ -15,8 +15,8 @@ from server.streams import KeptFrame, Streams
 from server.teaching import Correcting, Done, Library
 from server.web.answers import Refused, answer
 from server.web.calibration_query import who_asks
+from server.web.frames import NOT_KEPT, kept_frame_body
 from server.web.json_body import read_json
-from server.web.kept_frame_body import kept_frame_body
 from server.web.recipe_bodies import (
     CorrectedBody,
     CorrectionBody,
@@ -29,7 +29,6 @@ from server.web.recipe_bodies import (
 from server.web.recipes import CHANGED, NEWEST, NO_STORE, NO_SUCH, NOT_STORED, VERSION, Recipes, version_asked
 from server.words import BYTES, Content, Operation, Reply, documented
 
-NOT_KEPT = "the frame is not kept any more: alarms are kept for a while, the latest frames for seconds"
 DONE: dict[int, Reply | str] = {
     200: Reply("what was done, or would be, and what it costs", Content(CorrectedBody)),
     404: NOT_KEPT,
@@ -94,7 +93,7 @@ class Corrections:
             if frame.correction in recipe.model.corrections:
                 await self.correcting.undo(recipe.id, frame.correction, None, who=who_asks(request))
         self.streams.kept.dispose(frame.id, None, None)
-        return answer(kept_frame_body(self._frame(request), self.correcting.can_correct(frame)))
+        return answer(kept_frame_body(self._frame(request), self.correcting.inspection))
 
     @documented(
         Operation(
