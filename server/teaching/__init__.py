@@ -8,6 +8,7 @@ from server.teaching.album import FEWEST, MOST_BYTES, MOST_PICTURES, Kept
 from server.teaching.archive import ArchiveError, Packed, is_archive, pictures_in
 from server.teaching.correcting import Correcting, Cost, Done, FrameGone
 from server.teaching.library import InUseStill, Library, NoRecipe, NotStored
+from server.teaching.others import Shelf
 from server.teaching.recipe_file import pack, unpack
 from server.teaching.showing import Taken
 from server.teaching.teaching import CannotBe, CannotNow, NotThere, State, Teaching, Wanted, cannot_write
@@ -31,6 +32,7 @@ __all__ = [
     "NotStored",
     "NotThere",
     "Packed",
+    "Shelf",
     "State",
     "Taken",
     "Teaching",
