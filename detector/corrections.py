@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -30,8 +30,12 @@ Grid = tuple[int, int]
 
 MOST_CORNERS = 1000
 """Of a polygon."""
-MOST_FORGIVEN = (48, 24)
-"""Patches of one forgiven part at each scale."""
+MOST_OF_FRAME, MOST_OF_COPIES = (192, 64), (32, 16)
+"""Patches of one forgiven part at each scale: those that the frame itself needs, and more for seeing it again."""
+MOST_FORGIVEN = tuple(map(sum, zip(MOST_OF_FRAME, MOST_OF_COPIES, strict=True)))
+"""Of both."""
+_AT_ONCE = 8
+"""Patches chosen before distances are computed again."""
 MOST_GOOD = (1024, 512)
 """And of all that are forgiven together."""
 MOST_BAD = 512
@@ -44,7 +48,7 @@ _BESIDE = (2, 1)
 _NEAR = 0.3
 """Share of a typical good part's score: a patch that near to a forgiven one is forgiven already."""
 
-_COPIES = ((1.5, 0.5, 1.03), (-1.5, -0.5, 0.97), (0.5, -1.5, 1.0), (-0.5, 1.5, 1.0))
+_COPIES = ((1.5, 0.5, 1.03), (-1.5, -0.5, 0.97), (0.5, -1.5, 1.0))
 """How a part may be seen the next time: pixels of the input to the right and down, and brightness."""
 _NOISE = 2.0
 """Grey levels, standard deviation, in each copy."""
@@ -74,7 +78,7 @@ class GoodPatches:
     coarse: NDArray[np.int8]
 
     def tensors(self) -> dict[str, NDArray[np.int8]]:
-        """Its arrays by name, 20 kB at the most."""
+        """Its arrays by name, 40 kB at the most."""
         return dict(vars(self))
 
     @classmethod
@@ -167,15 +171,22 @@ def cells(place: Polygon, region: Region, grid: Grid) -> Mask:
 
 
 def to_forgive(
-    looks: Sequence[Seen], head: MemoryBanks, grids: Sequence[Grid], places: Sequence[Mask] | None, goal: float
+    looks: Sequence[Seen],
+    head: MemoryBanks,
+    grids: Sequence[Grid],
+    places: Sequence[Mask] | None,
+    goal: float,
 ) -> GoodPatches:
     """What has to be learned for a part to score no more than ``goal``, in as few patches as that takes.
 
     Args:
         looks: at the part, as it is and as it may be seen again, by the model as it was taught.
-        head: what was taught.
+        head: what was taught, and with it what is known to be bad: what is only like a known defect yields.
         grids: of patches, at each scale.
         places: which patches at each scale were marked; None for all.
+
+    Raises:
+        ModelError: it would take too many.
     """
     with threadpool_limits(1, "blas"):
         return _Forgiving(looks, head, grids, places).until(goal)
@@ -200,58 +211,98 @@ class _Forgiving:
             np.ones(grid, np.bool_) if places is None else _widened(places[number], _BESIDE[number])
             for number, grid in enumerate(grids)
         ]
-        self._chosen: list[list[NDArray[np.float32]]] = [[] for _ in grids]
+        self._chosen = [one[0, :0] for one in self._signatures]
+        self._like = [_likeness(head, one) for one in whole[0]]
 
     def until(self, goal: float) -> GoodPatches:
-        stuck: set[int] = set()
-        while open_ := [look for look in range(len(self._drawn)) if look not in stuck]:
-            progress = False
-            for look in open_:
-                score, place = self._highest(look)
-                if score <= goal:
-                    continue
-                if self._choose(look, place):
-                    progress = True
-                else:
-                    stuck.add(look)
-            if not progress:
-                break
-        signatures = [np.asarray(one, np.int8) for one in self._chosen]
-        lengths = [one.shape[2] for one in self._signatures]
-        found = [one.reshape(-1, length) for one, length in zip(signatures, lengths, strict=True)]
+        while self._learn(self._weightiest(0, goal), MOST_OF_FRAME):
+            pass
+        if self._judged_map(0).max() > goal:
+            raise ModelError(
+                "too much of this part is unlike the good ones that were taught: mark the place that is good, or teach "
+                "again with this part"
+            )
+        room = [len(chosen) + more for chosen, more in zip(self._chosen, MOST_OF_COPIES, strict=False)]
+        learned = True
+        while learned:
+            learned = False
+            for look in range(1, len(self._drawn)):
+                learned |= self._learn(self._weightiest(look, goal), room)
+        found = [np.asarray(one, np.int8) for one in self._chosen]
         return GoodPatches(found[0], found[1] if len(found) > 1 else found[0][:0])
 
-    def _highest(self, look: int) -> tuple[float, tuple[int, int]]:
-        """A look's score, of what was marked, and where."""
+    def _judged_map(self, look: int) -> NDArray[np.float32]:
+        """A look's anomaly map, 0 where nothing was marked."""
         coarse = self._distances[1][look] if len(self._grids) > 1 else None
-        found = to_detection(self._distances[0][look], coarse, self._drawn[look]).anomaly_map
-        if self._judged is not None:
-            found = np.where(self._judged, found, -1)
-        row, column = np.unravel_index(int(found.argmax()), found.shape)
-        return float(found[row, column]), (int(row), int(column))
+        found = to_detection(self._fine(look), coarse, self._drawn[look]).anomaly_map
+        return found if self._judged is None else np.where(self._judged, found, np.float32(0))
 
-    def _choose(self, look: int, place: tuple[int, int]) -> bool:
-        """Take the patch that weighs most at a place of the fine grid; False where there is none left."""
-        best, where = 0.0, (0, 0)
-        for number, (grid, distances) in enumerate(zip(self._grids, self._distances, strict=True)):
-            if len(self._chosen[number]) >= MOST_FORGIVEN[number]:
-                continue
-            row, column = ((place[side] + 0.5) * grid[side] / self._grids[0][side] - 0.5 for side in (0, 1))
-            near = [np.exp(-((np.arange(of) - at) ** 2) / 2) for of, at in zip(grid, (row, column), strict=True)]
-            weighs = np.where(self._allowed[number], distances[look] * np.outer(*near), 0)
-            if weighs.max() > best:
-                best, where = float(weighs.max()), (number, int(weighs.argmax()))
-        if best < 1e-3 * self._steps[where[0]]:
-            return False
-        number, patch = where
-        self._learn(number, self._signatures[number][look, patch])
-        return True
+    def _fine(self, look: int) -> NDArray[np.float32]:
+        """Distances at the fine scale, what is like a known defect included."""
+        own = self._distances[0][look]
+        return np.asarray(np.maximum(own, self._like[look].max(1, initial=0).reshape(own.shape)), np.float32)
 
-    def _learn(self, number: int, signature: NDArray[np.float32]) -> None:
-        self._chosen[number].append(signature)
-        squared = self._squares[number] - 2 * (self._signatures[number] @ signature) + signature @ signature
+    def _weightiest(self, look: int, goal: float) -> list[tuple[int, int, int]]:
+        """The patches (scale, look, number) that weigh most at each of the highest places above the goal, a few apart
+        from each other."""
+        found, chosen = self._judged_map(look), list[tuple[int, int, int]]()
+        found = found.copy()
+        while len(chosen) < _AT_ONCE and found.max() > goal:
+            row, column = np.unravel_index(int(found.argmax()), found.shape)
+            found[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3] = 0
+            weights = [self._weights(number, look, int(row), int(column)) for number in range(len(self._grids))]
+            number = int(np.argmax([one.max() for one in weights]))
+            if weights[number].max() > 1e-3 * self._steps[number]:
+                chosen.append((number, look, int(weights[number].argmax())))
+        return chosen
+
+    def _weights(self, number: int, look: int, row: int, column: int) -> NDArray[np.float64]:
+        """What each patch of a scale adds to a place of the fine grid; 0 for those that were not marked."""
+        grid = self._grids[number]
+        at = ((one + 0.5) * of / fine - 0.5 for one, of, fine in zip((row, column), grid, self._grids[0], strict=True))
+        near = [np.exp(-((np.arange(of) - one) ** 2) / 2) for of, one in zip(grid, at, strict=True)]
+        distances = self._distances[1][look] if number else self._fine(look)
+        return np.asarray(np.where(self._allowed[number], distances * np.outer(*near), 0))
+
+    def _learn(self, patches: Sequence[tuple[int, int, int]], most: Sequence[int]) -> bool:
+        """Take these patches, as many as there is room for; False where none was taken."""
+        learned = False
+        for number in range(len(self._grids)):
+            places = {(look, patch) for scale, look, patch in patches if scale == number}
+            some = [self._signatures[number][place] for place in sorted(places)]
+            some = some[: max(0, most[number] - len(self._chosen[number]))]
+            if some:
+                learned = True
+                if number == 0:
+                    said = np.max([self._like[look][patch] for look, patch in sorted(places)[: len(some)]], 0)
+                    self._like = [one - np.maximum(said, 0) for one in self._like]
+                self._chosen[number] = np.concatenate([self._chosen[number], some])
+                self._approach(number, np.stack(some))
+        return learned
+
+    def _approach(self, number: int, learned: NDArray[np.float32]) -> None:
+        own = self._signatures[number]
+        squared = self._squares[number] + (np.einsum("ps,ps->p", learned, learned) - 2 * (own @ learned.T)).min(2)
         to_it = np.sqrt(np.maximum(squared, 0)).reshape(self._distances[number].shape) * self._steps[number]
         self._distances[number] = np.minimum(self._distances[number], to_it).astype(np.float32)
+
+
+def _likeness(head: MemoryBanks, signatures: NDArray[np.int8]) -> NDArray[np.float32]:
+    """N×J: what each of the directions of known defects says of fine patches."""
+    if not head.corrections:
+        return np.zeros((len(signatures), 0), np.float32)
+    known = head.corrections[0].bad
+    directions = known.square == 0
+    said = signatures.astype(np.float32) @ known.towards[directions].T + known.offset[directions]
+    return np.asarray(said, np.float32)
+
+
+def _yielding(known: KnownBad, good: NDArray[np.int8]) -> KnownBad:
+    """What is known to be bad where these patches are good: directions say nothing of any of them."""
+    if not len(good) or not len(known):
+        return known
+    said = (good.astype(np.float32) @ known.towards.T + known.offset).max(0)
+    return replace(known, offset=np.where(known.square == 0, known.offset - np.maximum(said, 0), known.offset))
 
 
 def to_remember(look: Seen, head: MemoryBanks, grid: Grid, place: Mask | None, threshold: float) -> BadPatches:
@@ -373,6 +424,7 @@ def put_together(
         known = known + one.known
     if len(known) > MOST_BAD:
         raise ModelError(f"there are more than {MOST_BAD // (_BALLS + 1)} remembered defects: take back some of them")
+    known = _yielding(known, np.concatenate([found[0].good, *(part.fine for part in good)]))
     joined[0] = Corrections(joined[0].good, known)
     return tuple(joined) if any(len(one) for one in joined) else ()
 

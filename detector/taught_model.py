@@ -22,6 +22,9 @@ from detector.model_folder import Manifest
 from detector.runtimes import Distances, Runtime, distances_of, runtime
 from detector.score import LARGEST, Detection, to_detection
 
+_BELOW = 0.97
+"""Thresholds that a forgiven part scores where the threshold lies below typical good parts."""
+
 
 class TaughtModel:
     """PatchCore or PaDiM, taught by :func:`detector.fit`. ``detect`` may be called from several threads at once.
@@ -106,27 +109,34 @@ class TaughtModel:
         detection = to_detection(*self._distances(self._checked(small)))
         return Detection(detection.score, self.manifest.region.to_frame(detection.anomaly_map))
 
-    def good_of(self, small: BGRImage, place: Polygon | None = None) -> GoodPatches:
+    def good_of(self, small: BGRImage, place: Polygon | None = None, *, threshold: float | None = None) -> GoodPatches:
         """What has to be learned so that a part passes: the frame itself, and the part as it may be seen the next time,
         moved by a pixel or two, a little brighter or darker, with noise.
 
-        As many patches as it takes until it scores as a typical good part, 48 at the most (24 at the coarse scale). It
-        does not depend on corrections the model has. Takes as long as six frames; the first time on a model, and its
-        corrected ones, something is compiled as well.
+        As few patches as it takes until it scores half way from the threshold to a typical good part. They do not
+        depend on what was forgiven before, so that it can be taken back. Takes as long as five frames; the first time
+        on a model and its corrected ones something is compiled as well.
 
         Args:
             small: the part, from :meth:`input_of`.
-            place: the part of it that is good; whatever else deviates, alarms as before.
+            place: what of it is good; whatever else deviates alarms as before.
+            threshold: raw, in force; without it the model's own, or the part's score if that is lower.
 
         Raises:
             ImageError: not an input of this model.
-            ModelError: such a place cannot be, or the model cannot be corrected.
+            ModelError: such a place or threshold cannot be, it would take too many patches, or the model cannot be
+                corrected.
         """
         head, grids = self._correctable(), self._grids()
-        looks = [self._distances_as_taught(head).seen(one) for one in corrections.seen_again(self._checked(small))]
+        limit = self.threshold if threshold is None else _checked_threshold(threshold)
         places = None if place is None else [corrections.cells(place, self.manifest.region, grid) for grid in grids]
-        score = to_detection(*looks[0].maps).score
-        return corrections.to_forgive(looks, head, grids, places, min(self._typical, 0.9 * score))
+        distances = self._distances_as_taught(head)
+        looks = [distances.seen(one) for one in corrections.seen_again(self._checked(small))]
+        if threshold is None:
+            limit = min(limit, to_detection(*self._distances(small)).score)
+        goal = (self._typical + limit) / 2 if self._typical < limit else _BELOW * limit
+        assert isinstance(self.head, MemoryBanks)
+        return corrections.to_forgive(looks, self.head, grids, places, goal)
 
     def bad_of(self, small: BGRImage, threshold: float, place: Polygon | None = None) -> BadPatches:
         """What is kept of a defect that escaped, so that this frame scores 1.25 times the threshold from then on, or
@@ -143,8 +153,7 @@ class TaughtModel:
             ModelError: such a place or threshold cannot be, nothing there deviates, or the model cannot be corrected.
         """
         head, grids = self._correctable(), self._grids()
-        if not 0 < threshold < LARGEST:
-            raise ModelError(f"a threshold of {threshold:g} cannot be: give the raw one in force")
+        threshold = _checked_threshold(threshold)
         marked = None if place is None else corrections.cells(place, self.manifest.region, grids[0])
         look = self._distances_as_taught(head).seen(self._checked(small))
         return corrections.to_remember(look, head, grids[0], marked, threshold)
@@ -153,7 +162,8 @@ class TaughtModel:
         """The model as it was taught with these corrections and no others: without one, it is as if that had never been
         made, bit for bit. Takes milliseconds; the first correction of a model compiles something, as :meth:`good_of`.
 
-        What is known to be bad outweighs what was forgiven, whichever came first.
+        The very patches of a known defect outweigh what was forgiven, whichever came first; what is only like them
+        yields to it.
 
         Raises:
             ModelError: corrections are of another model or too many, or the model cannot be corrected.
@@ -229,6 +239,12 @@ class TaughtModel:
         if small.dtype != np.uint8 or small.shape != (height, width, 3):
             raise ImageError(f"an input of this model is {height}×{width}×3 uint8 BGR, not {small.shape} {small.dtype}")
         return small
+
+
+def _checked_threshold(threshold: float) -> float:
+    if not 0 < threshold < LARGEST:
+        raise ModelError(f"a threshold of {threshold:g} cannot be: give the raw one in force")
+    return threshold
 
 
 def load(path: Path | str, *, runtime_name: str = "openvino", workers: int = 1) -> Detector:

@@ -55,7 +55,7 @@ class Corrections:
     """``good``: K×S int8, signatures that the memory bank holds as well. ``bad``: what is known to be bad.
 
     The larger of the distance to the memory bank and of what is known to be bad is a patch's distance: known-bad
-    outweighs forgiven, whichever was said first, and forgiving takes nothing from a remembered defect.
+    outweighs forgiven, whichever was said first.
     """
 
     good: NDArray[np.int8]

@@ -98,9 +98,9 @@ class Files:
             self._root.parent.rmdir()
 
 
-def remove_stale(data_dir: Path) -> None:
-    """Remove what teachings left that a crash ended; for the start, while none is open."""
-    shutil.rmtree(data_dir / FOLDER, ignore_errors=True)
+def remove_stale(root: Path) -> None:
+    """Remove the folder of all teachings; for the start, while none is open."""
+    shutil.rmtree(root, ignore_errors=True)
 
 
 def discard(path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from detector.images import BGRImage
+from server.recipes import Recipe
 
 
 class Watcher(Protocol):
@@ -45,42 +46,32 @@ Find = Callable[[str], Watched | None]
 """The stream that somebody sends under this name now."""
 
 
-class Library(Protocol):
-    """Where models go that were taught, and the recipes that use them."""
+class Shelf(Protocol):
+    """Where taught models go, and the recipes that use them; see :class:`server.teaching.Library`.
+
+    Every method may raise an exception whose message is one sentence: of the recipe, the model, or the disk.
+    """
 
     async def add_taught(
-        self, name: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
-    ) -> tuple[str, str]:
+        self, folder: Path, pictures: Path, *, name: str, stream: str | None, who: str, on: str
+    ) -> Recipe:
         """Make a recipe of a model folder, and inspect a stream with it at once. The folder and that of the pictures
         are moved.
 
         Args:
             name: of the recipe.
             on: on which data, one clause.
-
-        Returns:
-            the recipe's id, and what its threshold promises, one sentence.
-
-        Raises:
-            RecipeError: it cannot be, one sentence.
-            OSError: it cannot be written.
         """
         ...
 
-    async def taught_more(
-        self, recipe: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
-    ) -> tuple[str, str]:
-        """Replace a recipe's model by one that was taught on more pictures; otherwise as :meth:`add_taught`."""
+    async def taught_more(self, recipe: str, folder: Path, pictures: Path, *, who: str, on: str) -> Recipe:
+        """Replace a recipe's model by one that was taught on more pictures."""
         ...
 
-    def name_of(self, recipe: str) -> str:
-        """Raises RecipeError: there is no such recipe."""
+    def get(self, recipe: str) -> Recipe:
+        """The newest version of a recipe."""
         ...
 
     def pictures_of(self, recipe: str) -> list[Path]:
-        """The pictures its model was taught on.
-
-        Raises:
-            RecipeError: there is no such recipe, or they are not kept here; one sentence.
-        """
+        """The pictures its model was taught on; none where they are not kept here."""
         ...

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from detector import ImageError
+from detector import DetectorError, ImageError
 from detector.images import FILE_FORMATS, BGRImage, decode
 from detector.showing import Quality, Stillness, fault_of, quality_of
 from detector.teaching import PresetName
@@ -22,13 +22,15 @@ from server.teaching.album import FEWEST, Album, Kept
 from server.teaching.archive import Packed
 from server.teaching.files import Files, Stored, TooMuch
 from server.teaching.learner import Learner, LearnerGone
-from server.teaching.others import Find, Library, Watched
+from server.teaching.library import NoRecipe, NotStored
+from server.teaching.others import Find, Shelf, Watched
 from server.teaching.showing import SAME_PART, Showing
 from server.teaching.words import (
     Answer,
     Box,
     IsCopy,
     Learn,
+    Learned,
     LeaveOut,
     Progress,
     Refused,
@@ -130,7 +132,7 @@ class Teaching:
         id: str,
         wanted: Wanted,
         place: Files,
-        library: Library,
+        shelf: Shelf,
         find: Find,
         make_learner: Callable[[Callable[[Progress | Region], None]], Learner],
         *,
@@ -147,7 +149,7 @@ class Teaching:
         self.threshold: str | None = None
         self.seconds: float | None = None
         self.touched = clock()
-        self._files, self._library, self._find, self._clock = place, library, find, clock
+        self._files, self._shelf, self._find, self._clock = place, shelf, find, clock
         self._make_learner = make_learner
         self._learner: Learner | None = None
         self._watched: Watched | None = None
@@ -418,7 +420,7 @@ class Teaching:
         async with self._turn:
             try:
                 await self._learn_and_use()
-            except (RecipeError, LearnerGone, CannotBe, CannotNow) as error:
+            except (RecipeError, NoRecipe, NotStored, DetectorError, LearnerGone, CannotBe, CannotNow) as error:
                 self._fail(str(error))
             except OSError as error:
                 self._fail(cannot_write(error))
@@ -440,24 +442,25 @@ class Teaching:
         answer = await self._ask(Learn([str(path) for path in paths], str(model), self.wanted.name))
         if isinstance(answer, Refused):
             raise CannotBe(answer.why)
-        pictures = await asyncio.to_thread(self._files.to_hand_over, paths)
-        wanted = self.wanted
-        where = f"of {wanted.stream}" if wanted.stream else "that were uploaded"
+        if not isinstance(answer, Learned):
+            raise CannotBe("the process that learns answered something else")
+        pictures, wanted = await asyncio.to_thread(self._files.to_hand_over, paths), self.wanted
+        who, on = (
+            wanted.who,
+            f"{len(paths)} pictures {f'of {wanted.stream}' if wanted.stream else 'that were uploaded'}",
+        )
         self._require_not_ended()
         self._putting_in_force = True
         try:
-            add = self._library.add_taught if wanted.more_of is None else self._library.taught_more
-            self.recipe, self.threshold = await add(
-                wanted.more_of or wanted.name,
-                model,
-                pictures,
-                stream=wanted.stream,
-                who=wanted.who,
-                why="",
-                on=f"{len(paths)} pictures {where}",
-            )
+            if wanted.more_of is None:
+                made = await self._shelf.add_taught(
+                    model, pictures, name=wanted.name, stream=wanted.stream, who=who, on=on
+                )
+            else:
+                made = await self._shelf.taught_more(wanted.more_of, model, pictures, who=who, on=on)
         finally:
             self._putting_in_force = False
+        self.recipe, self.threshold = made.id, answer.threshold
 
     def _fail(self, why: str) -> None:
         if not self._ended:

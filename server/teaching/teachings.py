@@ -11,10 +11,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from server.recipes import RecipeError
 from server.teaching import words
 from server.teaching.files import FOLDER, Files, remove_stale
 from server.teaching.learner import Learner, LearnerProcess
-from server.teaching.others import Find, Library
+from server.teaching.others import Find, Shelf
 from server.teaching.teaching import CannotNow, NotThere, Teaching, Wanted
 from server.teaching.words import Progress, Region
 
@@ -39,8 +40,8 @@ class Teachings:
     """All teachings, by id.
 
     Args:
-        data_dir: of the server. What a crash left there of teachings is removed.
-        library: where taught models go.
+        data_dir: of the server; pictures of open teachings are in a folder of it.
+        shelf: where taught models go.
         find: streams by name.
         runtime: that models are taught for.
         make_learner: makes the process that learns.
@@ -50,17 +51,20 @@ class Teachings:
     def __init__(
         self,
         data_dir: Path,
-        library: Library,
+        shelf: Shelf,
         find: Find,
         *,
         runtime: str = "openvino",
         make_learner: MakeLearner = LearnerProcess,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._root, self._library, self._find, self._runtime = data_dir / FOLDER, library, find, runtime
+        self._root, self._shelf, self._find, self._runtime = data_dir / FOLDER, shelf, find, runtime
         self._make_learner, self._clock = make_learner, clock
         self._teachings: dict[str, Teaching] = {}
-        remove_stale(data_dir)
+
+    async def open(self) -> None:
+        """Remove what teachings left that a crash ended; for the start, before the first request."""
+        await asyncio.to_thread(remove_stale, self._root)
 
     @property
     def all(self) -> list[Teaching]:
@@ -81,7 +85,7 @@ class Teachings:
             NotThere: there is no such stream now.
             CannotNow: the stream is taught already.
             TooMany: two are open.
-            RecipeError: its model cannot be taught more.
+            NoRecipe, RecipeError: its model cannot be taught more.
             OSError: the data directory cannot be written.
         """
         if wanted.stream is not None:
@@ -91,14 +95,14 @@ class Teachings:
                 raise CannotNow(f"{wanted.stream} is taught already: go on there, or cancel it first")
         if sum(one.is_open for one in self.all) >= MOST_OPEN:
             raise TooMany(f"{MOST_OPEN} parts are taught already: finish one, or cancel it")
-        earlier = self._library.pictures_of(wanted.more_of) if wanted.more_of is not None else []
+        earlier = self._earlier(wanted.more_of) if wanted.more_of is not None else []
         id = secrets.token_hex(6)
         how = words.Wanted(wanted.preset, self._runtime)
         teaching = Teaching(
             id,
             wanted,
             Files(self._root / id),
-            self._library,
+            self._shelf,
             self._find,
             partial(self._make_learner, how),
             earlier=earlier,
@@ -115,6 +119,12 @@ class Teachings:
             del self._teachings[one.id]
         log.info("teaching began teaching=%s stream=%s more_of=%s", id, wanted.stream, wanted.more_of)
         return teaching
+
+    def _earlier(self, recipe: str) -> list[Path]:
+        name, pictures = self._shelf.get(recipe).name, self._shelf.pictures_of(recipe)
+        if not pictures:
+            raise RecipeError(f"the pictures that {name} was taught on are not kept here: teach it anew")
+        return pictures
 
     async def end(self, id: str) -> None:
         """Cancel one, or forget one that is done.

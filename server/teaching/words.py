@@ -77,7 +77,9 @@ class IsCopy(Struct, frozen=True, tag="copy"):
 
 
 class Learned(Struct, frozen=True, tag="learned"):
-    """The model folder is written."""
+    """The model folder is written. ``threshold``: what its default one promises, one sentence."""
+
+    threshold: str
 
 
 class Refused(Struct, frozen=True, tag="refused"):

@@ -21,9 +21,9 @@ from server.teaching import (
     CannotBe,
     CannotNow,
     Kept,
-    Library,
     NotThere,
     Packed,
+    Shelf,
     Teaching,
     Teachings,
     TooMany,
@@ -59,7 +59,7 @@ NOT_WRITTEN = "the data directory cannot be written; nothing was changed"
 class Teach:
     settings: Settings
     teachings: Teachings
-    library: Library
+    shelf: Shelf
     held: Held
 
     @property
@@ -85,7 +85,7 @@ class Teach:
             "Begin to teach a part",
             {
                 201: Reply("it is shown parts now", Content(TeachingBody)),
-                404: "there is no such stream now",
+                404: "there is no such stream now, or no such recipe",
                 409: "the stream is taught already",
                 413: "larger than 64 kB",
                 422: "not such a body, a name that cannot be, or a recipe that cannot be taught more",
@@ -102,7 +102,7 @@ class Teach:
         if (wanted.name is None) == (wanted.more_of is None):
             raise Refused(422, "send either the `name` of the new recipe, or `more_of`, the id of one to teach more")
         with _refusals():
-            name = check_name(wanted.name) if wanted.name is not None else self.library.name_of(str(wanted.more_of))
+            name = check_name(wanted.name) if wanted.name is not None else self.shelf.get(str(wanted.more_of)).name
             teaching = await self.teachings.begin(
                 Wanted(name, wanted.stream, wanted.more_of, wanted.auto, wanted.preset, who_asks(request))
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +10,10 @@ import cv2
 import numpy as np
 
 from detector.images import BGRImage, encode_png, read
-from server.recipes import RecipeError
-from server.teaching import Watcher, words
+from server.recipes import ModelVersion, Recipe
+from server.teaching import NoRecipe, words
 from server.teaching.learner import LearnerGone
+from server.teaching.others import Watcher
 from server.teaching.words import Answer, Progress, Region, Request
 from tests.detector.parts import draw_part
 
@@ -60,7 +60,7 @@ class FakeStream:
         watcher.gone(why)
 
 
-class FakeLibrary:
+class FakeShelf:
     """Keeps models and pictures in a folder.
 
     Attributes:
@@ -70,35 +70,39 @@ class FakeLibrary:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.recipes: dict[str, Recipe] = {}
         self.made: dict[str, dict[str, object]] = {}
         self.fails: Exception | None = None
 
     async def add_taught(
-        self, name: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
-    ) -> tuple[str, str]:
+        self, folder: Path, pictures: Path, *, name: str, stream: str | None, who: str, on: str
+    ) -> Recipe:
         if self.fails is not None:
             raise self.fails
-        recipe = f"recipe-{len(self.made) + 1}"
-        self.made[recipe] = {"name": name, "stream": stream, "who": who, "on": on}
-        place = self.folder / recipe
-        await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
-        await asyncio.to_thread(shutil.copytree, pictures, place / "pictures")
-        await asyncio.to_thread(shutil.move, folder, place / "model")
-        return recipe, "about 1 in 30 good parts is rejected"
+        recipe = Recipe(f"recipe-{len(self.made) + 1}", name, 1, ModelVersion("a" * 64))
+        self.recipes[recipe.id] = recipe
+        self.made[recipe.id] = {"name": name, "stream": stream, "who": who, "on": on}
+        await asyncio.to_thread(self._move, folder, pictures, self.folder / recipe.id)
+        return recipe
 
-    async def taught_more(
-        self, recipe: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
-    ) -> tuple[str, str]:
-        return await self.add_taught(self.name_of(recipe), folder, pictures, stream=stream, who=who, why=why, on=on)
+    @staticmethod
+    def _move(folder: Path, pictures: Path, place: Path) -> None:
+        place.mkdir()
+        pictures.rename(place / "pictures")
+        folder.rename(place / "model")
 
-    def name_of(self, recipe: str) -> str:
-        if recipe not in self.made:
-            raise RecipeError("there is no such recipe")
-        return str(self.made[recipe]["name"])
+    async def taught_more(self, recipe: str, folder: Path, pictures: Path, *, who: str, on: str) -> Recipe:
+        name = self.get(recipe).name
+        return await self.add_taught(folder, pictures, name=name, stream=None, who=who, on=on)
+
+    def get(self, recipe: str) -> Recipe:
+        if recipe not in self.recipes:
+            raise NoRecipe("there is no such recipe")
+        return self.recipes[recipe]
 
     def pictures_of(self, recipe: str) -> list[Path]:
-        self.name_of(recipe)
-        return sorted((self.folder / recipe / "pictures").iterdir())
+        folder = self.folder / recipe / "pictures"
+        return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 class FakeLearner:
@@ -142,7 +146,7 @@ class FakeLearner:
                     return words.Refused(self.fails)
                 self.learned = paths
                 await asyncio.to_thread(_write_model, Path(folder), [Path(path) for path in paths])
-                return words.Learned()
+                return words.Learned("about 1 in 30 good parts is rejected")
         seen = {number: self._seen(frame) for number, frame in self.shown.items()}
         return words.Shown(seen, words.Coverage(len(seen), len(seen), len(seen), False, "show more"))
 
