@@ -169,6 +169,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await teachings.open()
         pool.start()  # frames are shown to a teaching before there is any model
         preparing = asyncio.create_task(prepare())
         cameras = [run_camera(camera) for camera in settings.cameras]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from detector.images import BGRImage
-from server.recipes import Recipe
 
 
 class Watcher(Protocol):
@@ -47,31 +46,41 @@ Find = Callable[[str], Watched | None]
 
 
 class Shelf(Protocol):
-    """Where taught models go, and the recipes that use them; see :class:`server.teaching.Library`.
-
-    Every method may raise an exception whose message is one sentence: of the recipe, the model, or the disk.
-    """
+    """Where models go that were taught, and the recipes that use them; see :class:`server.teaching.Library`."""
 
     async def add_taught(
-        self, folder: Path, pictures: Path, *, name: str, stream: str | None, who: str, on: str
-    ) -> Recipe:
+        self, name: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
+    ) -> tuple[str, str]:
         """Make a recipe of a model folder, and inspect a stream with it at once. The folder and that of the pictures
         are moved.
 
         Args:
             name: of the recipe.
             on: on which data, one clause.
+
+        Returns:
+            the recipe's id, and what its threshold promises, one sentence.
+
+        Raises:
+            ModelError, RecipeError, NotStored: it cannot be, one sentence.
         """
         ...
 
-    async def taught_more(self, recipe: str, folder: Path, pictures: Path, *, who: str, on: str) -> Recipe:
-        """Replace a recipe's model by one that was taught on more pictures."""
+    async def taught_more(
+        self, recipe: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
+    ) -> tuple[str, str]:
+        """Replace a recipe's model by one that was taught on more pictures; otherwise as :meth:`add_taught`."""
         ...
 
-    def get(self, recipe: str) -> Recipe:
-        """The newest version of a recipe."""
+    def name_of(self, recipe: str) -> str:
+        """Raises NoRecipe: there is no such recipe."""
         ...
 
     def pictures_of(self, recipe: str) -> list[Path]:
-        """The pictures its model was taught on; none where they are not kept here."""
+        """The pictures its model was taught on.
+
+        Raises:
+            NoRecipe: there is no such recipe.
+            RecipeError: they are not kept here; one sentence.
+        """
         ...

@@ -30,7 +30,6 @@ from server.teaching.words import (
     Box,
     IsCopy,
     Learn,
-    Learned,
     LeaveOut,
     Progress,
     Refused,
@@ -442,25 +441,24 @@ class Teaching:
         answer = await self._ask(Learn([str(path) for path in paths], str(model), self.wanted.name))
         if isinstance(answer, Refused):
             raise CannotBe(answer.why)
-        if not isinstance(answer, Learned):
-            raise CannotBe("the process that learns answered something else")
-        pictures, wanted = await asyncio.to_thread(self._files.to_hand_over, paths), self.wanted
-        who, on = (
-            wanted.who,
-            f"{len(paths)} pictures {f'of {wanted.stream}' if wanted.stream else 'that were uploaded'}",
-        )
+        pictures = await asyncio.to_thread(self._files.to_hand_over, paths)
         self._require_not_ended()
+        wanted = self.wanted
+        where = f"of {wanted.stream}" if wanted.stream else "that were uploaded"
         self._putting_in_force = True
         try:
-            if wanted.more_of is None:
-                made = await self._shelf.add_taught(
-                    model, pictures, name=wanted.name, stream=wanted.stream, who=who, on=on
-                )
-            else:
-                made = await self._shelf.taught_more(wanted.more_of, model, pictures, who=who, on=on)
+            add = self._shelf.add_taught if wanted.more_of is None else self._shelf.taught_more
+            self.recipe, self.threshold = await add(
+                wanted.more_of or wanted.name,
+                model,
+                pictures,
+                stream=wanted.stream,
+                who=wanted.who,
+                why="",
+                on=f"{len(paths)} pictures {where}",
+            )
         finally:
             self._putting_in_force = False
-        self.recipe, self.threshold = made.id, answer.threshold
 
     def _fail(self, why: str) -> None:
         if not self._ended:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from server.recipes import RecipeError
 from server.teaching import words
 from server.teaching.files import FOLDER, Files, remove_stale
 from server.teaching.learner import Learner, LearnerProcess
@@ -40,7 +39,7 @@ class Teachings:
     """All teachings, by id.
 
     Args:
-        data_dir: of the server; pictures of open teachings are in a folder of it.
+        data_dir: of the server; the pictures of open teachings are in a folder of it.
         shelf: where taught models go.
         find: streams by name.
         runtime: that models are taught for.
@@ -95,7 +94,7 @@ class Teachings:
                 raise CannotNow(f"{wanted.stream} is taught already: go on there, or cancel it first")
         if sum(one.is_open for one in self.all) >= MOST_OPEN:
             raise TooMany(f"{MOST_OPEN} parts are taught already: finish one, or cancel it")
-        earlier = self._earlier(wanted.more_of) if wanted.more_of is not None else []
+        earlier = self._shelf.pictures_of(wanted.more_of) if wanted.more_of is not None else []
         id = secrets.token_hex(6)
         how = words.Wanted(wanted.preset, self._runtime)
         teaching = Teaching(
@@ -119,12 +118,6 @@ class Teachings:
             del self._teachings[one.id]
         log.info("teaching began teaching=%s stream=%s more_of=%s", id, wanted.stream, wanted.more_of)
         return teaching
-
-    def _earlier(self, recipe: str) -> list[Path]:
-        name, pictures = self._shelf.get(recipe).name, self._shelf.pictures_of(recipe)
-        if not pictures:
-            raise RecipeError(f"the pictures that {name} was taught on are not kept here: teach it anew")
-        return pictures
 
     async def end(self, id: str) -> None:
         """Cancel one, or forget one that is done.

@@ -77,9 +77,7 @@ class IsCopy(Struct, frozen=True, tag="copy"):
 
 
 class Learned(Struct, frozen=True, tag="learned"):
-    """The model folder is written. ``threshold``: what its default one promises, one sentence."""
-
-    threshold: str
+    """The model folder is written."""
 
 
 class Refused(Struct, frozen=True, tag="refused"):

@@ -21,6 +21,7 @@ from server.teaching import (
     CannotBe,
     CannotNow,
     Kept,
+    NoRecipe,
     NotThere,
     Packed,
     Shelf,
@@ -102,7 +103,7 @@ class Teach:
         if (wanted.name is None) == (wanted.more_of is None):
             raise Refused(422, "send either the `name` of the new recipe, or `more_of`, the id of one to teach more")
         with _refusals():
-            name = check_name(wanted.name) if wanted.name is not None else self.shelf.get(str(wanted.more_of)).name
+            name = check_name(wanted.name) if wanted.name is not None else self.shelf.name_of(str(wanted.more_of))
             teaching = await self.teachings.begin(
                 Wanted(name, wanted.stream, wanted.more_of, wanted.auto, wanted.preset, who_asks(request))
             )
@@ -338,7 +339,7 @@ def _refusals() -> Iterator[None]:
     """Answer what teaching says no to."""
     try:
         yield
-    except NotThere as error:
+    except (NotThere, NoRecipe) as error:
         raise Refused(404, str(error)) from error
     except CannotNow as error:
         raise Refused(409, str(error)) from error

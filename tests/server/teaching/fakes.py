@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 
 from detector.images import BGRImage, encode_png, read
-from server.recipes import ModelVersion, Recipe
+from server.recipes import RecipeError
 from server.teaching import NoRecipe, words
 from server.teaching.learner import LearnerGone
 from server.teaching.others import Watcher
@@ -60,7 +61,7 @@ class FakeStream:
         watcher.gone(why)
 
 
-class FakeShelf:
+class FakeLibrary:
     """Keeps models and pictures in a folder.
 
     Attributes:
@@ -70,39 +71,37 @@ class FakeShelf:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.recipes: dict[str, Recipe] = {}
         self.made: dict[str, dict[str, object]] = {}
         self.fails: Exception | None = None
 
     async def add_taught(
-        self, folder: Path, pictures: Path, *, name: str, stream: str | None, who: str, on: str
-    ) -> Recipe:
+        self, name: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
+    ) -> tuple[str, str]:
         if self.fails is not None:
             raise self.fails
-        recipe = Recipe(f"recipe-{len(self.made) + 1}", name, 1, ModelVersion("a" * 64))
-        self.recipes[recipe.id] = recipe
-        self.made[recipe.id] = {"name": name, "stream": stream, "who": who, "on": on}
-        await asyncio.to_thread(self._move, folder, pictures, self.folder / recipe.id)
-        return recipe
+        recipe = f"recipe-{len(self.made) + 1}"
+        self.made[recipe] = {"name": name, "stream": stream, "who": who, "on": on}
+        place = self.folder / recipe
+        await asyncio.to_thread(shutil.copytree, pictures, place / "pictures")
+        await asyncio.to_thread(shutil.move, folder, place / "model")
+        return recipe, "about 1 in 30 good parts is rejected"
 
-    @staticmethod
-    def _move(folder: Path, pictures: Path, place: Path) -> None:
-        place.mkdir()
-        pictures.rename(place / "pictures")
-        folder.rename(place / "model")
+    async def taught_more(
+        self, recipe: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
+    ) -> tuple[str, str]:
+        return await self.add_taught(self.name_of(recipe), folder, pictures, stream=stream, who=who, why=why, on=on)
 
-    async def taught_more(self, recipe: str, folder: Path, pictures: Path, *, who: str, on: str) -> Recipe:
-        name = self.get(recipe).name
-        return await self.add_taught(folder, pictures, name=name, stream=None, who=who, on=on)
-
-    def get(self, recipe: str) -> Recipe:
-        if recipe not in self.recipes:
+    def name_of(self, recipe: str) -> str:
+        if recipe not in self.made:
             raise NoRecipe("there is no such recipe")
-        return self.recipes[recipe]
+        return str(self.made[recipe]["name"])
 
     def pictures_of(self, recipe: str) -> list[Path]:
+        self.name_of(recipe)
         folder = self.folder / recipe / "pictures"
-        return sorted(folder.iterdir()) if folder.is_dir() else []
+        if not folder.is_dir():
+            raise RecipeError("the pictures that it was taught on are not kept here")
+        return sorted(folder.iterdir())
 
 
 class FakeLearner:
@@ -146,7 +145,7 @@ class FakeLearner:
                     return words.Refused(self.fails)
                 self.learned = paths
                 await asyncio.to_thread(_write_model, Path(folder), [Path(path) for path in paths])
-                return words.Learned("about 1 in 30 good parts is rejected")
+                return words.Learned()
         seen = {number: self._seen(frame) for number, frame in self.shown.items()}
         return words.Shown(seen, words.Coverage(len(seen), len(seen), len(seen), False, "show more"))
 

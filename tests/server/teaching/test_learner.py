@@ -74,8 +74,7 @@ async def test_drawn_parts_become_a_model(learner: LearnerProcess, heard: Heard,
     assert isinstance(await learner.ask(LeaveOut(12345)), Shown)
     assert heard.regions and all(0 <= value <= 1 for value in heard.regions[-1].box)
     model = tmp_path / "model"
-    learned = await learner.ask(Learn([str(path) for path in paths], str(model), "bracket"))
-    assert isinstance(learned, Learned) and learned.threshold
+    assert await learner.ask(Learn([str(path) for path in paths], str(model), "bracket")) == Learned()
     assert heard.progress == sorted(heard.progress) and heard.progress[-1] == 1.0
     taught = await asyncio.to_thread(load_taught, model)
     assert taught.category == "bracket" and taught.manifest.n_images == 8

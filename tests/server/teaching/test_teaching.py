@@ -33,7 +33,7 @@ from server.teaching.teachings import IDLE_S
 from server.teaching.words import Progress, Region
 from tests.detector.parts import draw_part
 from tests.server.fakes import until
-from tests.server.teaching.fakes import BLACK, FakeLearner, FakeShelf, FakeStream, blurred, part, picture
+from tests.server.teaching.fakes import BLACK, FakeLearner, FakeLibrary, FakeStream, blurred, part, picture
 
 WANTED = Wanted(name="bracket", stream="line", more_of=None, auto=True, preset="fast", who="a test")
 
@@ -45,10 +45,10 @@ class Room:
         self.data, self.now = folder / "data", 0.0
         self.stream = FakeStream()
         self.streams: dict[str, FakeStream] = {"line": self.stream}
-        self.shelf = FakeShelf(folder)
+        self.library = FakeLibrary(folder)
         self.learners: list[FakeLearner] = []
         self.teachings = Teachings(
-            self.data, self.shelf, self.streams.get, make_learner=self._learner, clock=lambda: self.now
+            self.data, self.library, self.streams.get, make_learner=self._learner, clock=lambda: self.now
         )
 
     def _learner(self, wanted: words.Wanted, heard: Callable[[Progress | Region], None]) -> FakeLearner:
@@ -110,10 +110,10 @@ async def test_parts_that_pass_become_a_recipe_and_nothing_else_is_left(room: Ro
     assert all(np.array_equal(frame, part(number)) for number, frame in enumerate(kept)), "without loss"
     await learned(teaching)
     assert (teaching.state, teaching.recipe, teaching.seconds) == ("done", "recipe-1", 0.0)
-    assert room.shelf.made["recipe-1"] == {
+    assert room.library.made["recipe-1"] == {
         "name": "bracket", "stream": "line", "who": "a test", "on": "6 pictures of line",
     }  # fmt: skip
-    assert len(room.shelf.pictures_of("recipe-1")) == 6
+    assert len(room.library.pictures_of("recipe-1")) == 6
     assert not room.files() and room.stream.watcher is None and room.learners[0].is_closed
     with pytest.raises(CannotNow, match="it is done"):
         teaching.done()
@@ -250,12 +250,12 @@ async def test_what_goes_wrong_while_learning_is_said_and_more_can_be_shown(room
     room.learners[0].fails = None
     await teaching.upload(packed(6), nobody_left)
     assert teaching.error is None
-    room.shelf.fails = OSError(errno.ENOSPC, "No space left on device")
+    room.library.fails = OSError(errno.ENOSPC, "No space left on device")
     assert await learned(teaching) == "failed" and "No space left" in str(teaching.error)
-    room.shelf.fails = RecipeError("there are 200 recipes already")
+    room.library.fails = RecipeError("there are 200 recipes already")
     assert await learned(teaching) == "failed" and teaching.error == "there are 200 recipes already"
-    room.shelf.fails = None
-    assert await learned(teaching) == "done" and len(room.shelf.pictures_of("recipe-1")) == 6
+    room.library.fails = None
+    assert await learned(teaching) == "done" and len(room.library.pictures_of("recipe-1")) == 6
 
 
 async def test_a_process_that_died_is_started_again_and_shown_what_it_had_seen(room: Room) -> None:
@@ -279,7 +279,7 @@ async def test_cancelling_leaves_nothing(room: Room, state: str) -> None:
         with pytest.raises(CannotNow, match="it is learning"):
             await teaching.remove(1)
     await room.teachings.end(teaching.id)
-    assert not [*room.data.rglob("*")] and not room.shelf.made
+    assert not [*room.data.rglob("*")] and not room.library.made
     assert room.stream.watcher is None and room.learners[0].is_closed and not room.teachings.all
     with pytest.raises(CannotNow, match="ended"):
         await teaching.upload(packed(9), nobody_left)
@@ -343,11 +343,11 @@ async def test_more_is_taught_on_what_was_taught_before_and_the_new_together(roo
         more.change(name="another")
     await learned(more)
     assert more.state == "done" and len(room.learners[1].learned) == 6
-    assert len(room.shelf.pictures_of(str(more.recipe))) == 6
+    assert len(room.library.pictures_of(str(more.recipe))) == 6
     with pytest.raises(NoRecipe):
         await room.begin(more_of="recipe-9", stream=None)
-    room.shelf.recipes["imported"] = room.shelf.recipes["recipe-1"]
-    with pytest.raises(RecipeError, match="not kept here: teach it anew"):
+    room.library.made["imported"] = room.library.made["recipe-1"]
+    with pytest.raises(RecipeError, match="not kept here"):
         await room.begin(more_of="imported", stream=None)
 
 

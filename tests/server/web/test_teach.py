@@ -20,7 +20,7 @@ from detector.images import decode
 from server.settings import Settings
 from server.teaching import Teachings, files
 from server.web import ERRORS, Teach, answer_error, openapi, uploads_held
-from tests.server.teaching.fakes import BLACK, FakeLearner, FakeShelf, FakeStream, part, picture
+from tests.server.teaching.fakes import BLACK, FakeLearner, FakeLibrary, FakeStream, part, picture
 
 JPEG = "image/jpeg"
 
@@ -29,11 +29,11 @@ class Teacher:
     """A client that begins to teach, and holds every answer against what is documented."""
 
     def __init__(self, folder: Path) -> None:
-        self.data, self.stream, self.shelf = folder / "data", FakeStream(), FakeShelf(folder)
+        self.data, self.stream, self.library = folder / "data", FakeStream(), FakeLibrary(folder)
         self.learners: list[FakeLearner] = []
-        self.teachings = Teachings(self.data, self.shelf, {"line": self.stream}.get, make_learner=self._learner)
+        self.teachings = Teachings(self.data, self.library, {"line": self.stream}.get, make_learner=self._learner)
         settings = Settings(data_dir=self.data, max_upload_mb=0.1)
-        routes = Teach(settings, self.teachings, self.shelf, uploads_held(settings.max_upload_bytes)).routes
+        routes = Teach(settings, self.teachings, self.library, uploads_held(settings.max_upload_bytes)).routes
         self.document = openapi.describe(routes)
         app = Starlette(routes=routes, exception_handlers=dict.fromkeys(ERRORS, answer_error))
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
@@ -99,7 +99,7 @@ async def test_from_uploaded_pictures_to_a_recipe(teacher: Teacher) -> None:
         await asyncio.sleep(0.005)  # a client in the same process never waits by itself
         body = await teacher.ask("GET", path)
     assert (body["state"], body["recipe"]) == ("done", "recipe-1") and body["threshold"] and body["seconds"] >= 0
-    assert not [*teacher.data.rglob("*.png")] and len(teacher.shelf.pictures_of("recipe-1")) == 6
+    assert not [*teacher.data.rglob("*.png")] and len(teacher.library.pictures_of("recipe-1")) == 6
     await teacher.ask("DELETE", path)
     assert (await teacher.ask("GET", ""))["teachings"] == []
 
