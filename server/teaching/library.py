@@ -191,6 +191,7 @@ class Library:
         }  # fmt: skip
         action = actions[next(iter(fields))]
         async with self.changing(recipe, version) as before:
+            check(msgspec.structs.replace(before, **fields))
             return await self.store(before, fields, action, who=who, why=why or _said(fields))
 
     async def restore(self, recipe: str, version: int, to: int, *, who: str) -> Recipe:
