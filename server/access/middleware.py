@@ -39,7 +39,7 @@ COOKIE = "defectvision_access"
 _LONGEST_COOKIE = 100
 _COOKIE_AGE_S = 365 * 24 * 3600
 _OPEN_PATHS = frozenset({"/health", "/ca", "/api/connection"})
-_OPEN_FOLDERS = ("/static/", "/kiosk/", "/ws/")
+_OPEN_FOLDERS = ("/static/", "/kiosk/", "/panel/", "/ws/")
 """Files of the page; a screen's page, which shows nothing that its WebSocket does not get; and, over plain HTTP, what
 says that a WebSocket was meant to be."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

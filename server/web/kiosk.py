@@ -1,4 +1,7 @@
-"""``GET /kiosk/NAME``: one stream on a whole screen, to be read from three metres, and framed by other pages."""
+"""``GET /kiosk/NAME`` and ``/panel/NAME``: one stream on a whole screen, framed by other pages if need be.
+
+The kiosk is read from three metres; the panel, for the screens of machines, also counts parts and names the recipe.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ class Kiosk:
 
     @property
     def routes(self) -> list[Route]:
-        return [Route("/kiosk/{name}", self.page)]
+        return [Route("/kiosk/{name}", self.kiosk), Route("/panel/{name}", self.panel)]
 
     @documented(
         Operation(
@@ -35,10 +38,23 @@ class Kiosk:
             is_open=True,
         )
     )
-    async def page(self, request: Request) -> Response:
+    async def kiosk(self, request: Request) -> Response:
+        return self._page(request, "kiosk.html")
+
+    @documented(
+        Operation(
+            "One stream with parts, yield and recipe, for screens of machines; pages of ALLOWED_ORIGINS may frame it",
+            {200: Reply("the page", HTML), 422: "a name that no stream can have"},
+            is_open=True,
+        )
+    )
+    async def panel(self, request: Request) -> Response:
+        return self._page(request, "panel.html")
+
+    def _page(self, request: Request, template: str) -> Response:
         try:
             name = check_name(request.path_params["name"])
         except ValueError as error:
             raise Refused(422, str(error)) from error
         headers = {"Content-Security-Policy": content_policy(self.framed_by)}
-        return self.templates.TemplateResponse(request, "kiosk.html", {"name": name}, headers=headers)
+        return self.templates.TemplateResponse(request, template, {"name": name}, headers=headers)

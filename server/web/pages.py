@@ -1,4 +1,4 @@
-"""The live page."""
+"""The page: one document with all its views, so that a camera goes on sending while somebody walks through them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from starlette.templating import Jinja2Templates
 from server.web.health import VERSION
 from server.words import HTML, Operation, Reply, documented
 
+VIEWS = {"live": "Live", "teach": "Teach", "recipes": "Recipes", "history": "History", "settings": "Settings"}
+"""Titles by name, as the navigation has them: the name is the path, but for the first, which is at ``/``."""
+
 
 @dataclass(frozen=True)
 class Pages:
@@ -19,8 +22,11 @@ class Pages:
 
     @property
     def routes(self) -> list[Route]:
-        return [Route("/", self.live)]
+        first, *others = VIEWS
+        return [Route("/", self.view, name=first), *(Route(f"/{name}", self.view, name=name) for name in others)]
 
-    @documented(Operation("The live page", {200: Reply("the page", HTML)}))
-    async def live(self, request: Request) -> Response:
-        return self.templates.TemplateResponse(request, "index.html", {"version": VERSION})
+    @documented(Operation("The page, at one of its views", {200: Reply("the page", HTML)}))
+    async def view(self, request: Request) -> Response:
+        view = request.url.path.rpartition("/")[2]
+        context = {"version": VERSION, "views": VIEWS, "view": view if view in VIEWS else "live"}
+        return self.templates.TemplateResponse(request, "shell.html", context)

@@ -18,7 +18,7 @@ const panel = new VerdictPanel($("kiosk"), $("spoken"));
 const stage = new Stage($("stage"));
 const wakeLock = new WakeLock();
 
-let health = null;
+let health; // null where no answer came
 let link = null;
 let streamState = "waiting";
 let last = null; // { result, at }
@@ -29,6 +29,7 @@ function enter(query) {
 }
 
 function onresult(result) {
+  if (result.repeated) return; // the last one of before: it says nothing of now
   last = { result, at: performance.now() };
   streamState = "live";
   frameError = "";
@@ -65,7 +66,7 @@ function show() {
 function explained(state) {
   if (link?.access === false) {
     const detail = "This screen needs the access code: add ?code=CODE to its address";
-    return { verdict: "ERROR", word: "NO ACCESS", detail, stale: false };
+    return { verdict: "ERROR", word: "NO ACCESS", detail, stale: false, attention: true };
   }
   if (state.verdict !== "WAITING") return state;
   return { ...state, detail: link?.problem || frameError || state.detail };

@@ -1,28 +1,31 @@
 // The buttons and sliders of this device's camera. What the camera does not offer is not shown.
 
+import { CAMERA } from "../shell/sources.js";
+
 const $ = (id) => document.getElementById(id);
 
 export class CameraControls {
+  #station;
   #camera;
 
-  /** `onstart()` is called when the operator asks for this device's camera. */
-  constructor(camera, onstart) {
+  constructor(station) {
+    const { camera } = station;
+    this.#station = station;
     this.#camera = camera;
     $("start-camera").addEventListener("click", () => {
-      if ($("start-camera").dataset.running === "true") camera.stop();
-      else onstart();
+      if ($("start-camera").dataset.running === "true") station.stopCamera();
+      else station.choose(CAMERA);
     });
     $("switch-camera").addEventListener("click", () => camera.switch());
     $("torch").addEventListener("click", () => this.#toggleTorch());
     $("zoom").addEventListener("input", () => camera.setZoom(Number($("zoom").value)));
   }
 
-  /** `chosen` says whether this device's camera is the source. */
-  show(chosen) {
+  show() {
     const camera = this.#camera;
     const live = camera.state === "live";
-    const running = chosen && !["off", "failed"].includes(camera.state);
-    $("start-camera").textContent = running ? "Stop camera" : chosen ? "Start camera" : "Use my camera";
+    const running = this.#station.watchesCamera && !["off", "failed"].includes(camera.state);
+    $("start-camera").textContent = running ? "Stop camera" : "Start camera";
     $("start-camera").dataset.running = String(running);
     $("switch-camera").hidden = !camera.canSwitch;
     $("torch").hidden = !(live && camera.hasTorch);

@@ -1,24 +1,28 @@
-// The scores of the last three minutes on a canvas. Anomalies are triangles above a stem, so shape tells them apart too.
-// The scale is the score's own: good parts near 0.1, the threshold at 0.5. Another threshold makes another scale, so the
-// line breaks there and the moment is marked.
+// The raw scores of the last three minutes on a canvas, on an axis made of them and of the threshold, which is drawn as it was at
+// each moment. Anomalies are triangles above a stem, so shape tells them apart too. Where threshold, recipe or model changed there
+// is a mark.
 
+import { distance } from "./calibration/words.js";
 import { shownScore } from "../shared/verdict.js";
 
 const SPAN_MS = 180_000;
 const GAP_MS = 2_500; // no line across a pause
-const MARGIN = { left: 34, right: 10, top: 10, bottom: 22 };
-const THRESHOLD = 0.5;
-const GOOD = 0.1; // where the score puts the mean of the good parts
+const RECENT = 300; // results kept to say what another threshold would do
+const HIGHEST = 3; // × threshold: what is above stands at the edge, or one odd frame would flatten all others
+const SAME_CHANGE_MS = 3_000; // another recipe brings another threshold: one mark
 const MARK_EVERY_PX = 13;
-const LABEL_PX = 120; // "New threshold", with some room
+const TICKS = 4;
 
 export class ScoreChart {
   #canvas;
   #points = [];
-  #changes = []; // when another threshold came into force, milliseconds
-  #scale = 0; // counts them
-  #threshold = null; // in force with the last point: { raw, source }
+  #recent = []; // { raw, isAnomaly }
+  #changes = []; // { at, kind, words }
+  #threshold = null; // in force with the last point, raw
+  #proposed = null; // while the threshold is dragged
+  #axis = null; // { low, high, step }, as drawn last
   #colours = {};
+  #unit = 15; // the page's text size, pixels
 
   constructor(canvas) {
     this.#canvas = canvas;
@@ -29,23 +33,69 @@ export class ScoreChart {
 
   clear() {
     this.#points = [];
+    this.#recent = [];
     this.#changes = [];
-    this.#threshold = null;
+    this.#threshold = this.#proposed = this.#axis = null;
   }
 
   /** A result that came at `now`, milliseconds. */
   add(result, now) {
-    if (this.#threshold && this.#threshold.raw !== result.threshold) {
-      this.#changes.push(now);
-      this.#scale += 1;
-    }
-    this.#threshold = { raw: result.threshold, source: result.threshold_source };
-    const { score, is_anomaly: isAnomaly } = result;
-    this.#points.push({ at: now, score, isAnomaly, scale: this.#scale, shown: shownScore(result) });
+    const { raw_score: raw, threshold, is_anomaly: isAnomaly } = result;
+    if (this.#threshold !== null && this.#threshold !== threshold) this.#mark(now, "threshold", `Threshold ${distance(this.#threshold)} → ${distance(threshold)}`);
+    this.#threshold = threshold;
+    this.#points.push({ at: now, raw, threshold, isAnomaly, shown: shownScore(result) });
+    this.#recent.push({ raw, isAnomaly });
+    if (this.#recent.length > RECENT) this.#recent.shift();
     let old = 0;
     while (now - this.#points[old].at > SPAN_MS) old += 1;
     if (old > 0) this.#points.splice(0, old);
-    this.#changes = this.#changes.filter((at) => now - at <= SPAN_MS);
+    this.#changes = this.#changes.filter(({ at }) => now - at <= SPAN_MS);
+  }
+
+  /** A message that something changed, docs/protocol.md, that came at `now`. */
+  noteChange({ what, recipe_name: name, recipe_version: version }, now) {
+    if (what === "recipe") this.#mark(now, "recipe", `${name}, version ${version}`);
+    else if (what === "model") this.#mark(now, "model", "Model");
+    else this.#mark(now, "threshold", "Threshold");
+  }
+
+  /** In force with the last result, raw; null before the first. */
+  get threshold() {
+    return this.#threshold;
+  }
+
+  /** What of the last results would be another with this threshold: `{ of, toNormal, toAnomaly }`. */
+  flips(threshold) {
+    return {
+      of: this.#recent.length,
+      toNormal: this.#recent.filter(({ raw, isAnomaly }) => isAnomaly && raw <= threshold).length,
+      toAnomaly: this.#recent.filter(({ raw, isAnomaly }) => !isAnomaly && raw > threshold).length,
+    };
+  }
+
+  /** A threshold that is drawn beside the one in force; null: none. */
+  propose(raw) {
+    this.#proposed = raw;
+  }
+
+  /** The axis as it was drawn last, `{ low, high }`, raw; null before the first result. */
+  get axis() {
+    return this.#axis;
+  }
+
+  /** Where a raw score stands, pixels from the top of the canvas, and the other way round. */
+  y(raw) {
+    const { top, bottom } = this.#margin();
+    const { low, high } = this.#axis;
+    const share = Math.min(1, Math.max(0, (raw - low) / (high - low)));
+    return this.#canvas.clientHeight - bottom - share * (this.#canvas.clientHeight - top - bottom);
+  }
+
+  rawAt(y) {
+    const { top, bottom } = this.#margin();
+    const { low, high } = this.#axis;
+    const share = (this.#canvas.clientHeight - bottom - y) / (this.#canvas.clientHeight - top - bottom);
+    return low + Math.min(1, Math.max(0, share)) * (high - low);
   }
 
   /** What the chart shows, in words. */
@@ -53,31 +103,60 @@ export class ScoreChart {
     const count = this.#points.length;
     if (count === 0) return "Chart of the scores; nothing inspected yet";
     const anomalies = this.#points.filter(({ isAnomaly }) => isAnomaly).length;
-    const latest = this.#points[count - 1].shown;
-    const changed = this.#changes.length === 0 ? "" : `; the threshold changed ${this.#changes.length === 1 ? "once" : `${this.#changes.length} times`}`;
-    return `Chart of the scores of the last 3 minutes: ${count} results, ${anomalies} above the threshold, the latest ${latest}${changed}`;
+    const { shown, raw } = this.#points[count - 1];
+    const thresholds = this.#changes.filter(({ kind }) => kind === "threshold").length;
+    const others = this.#changes.filter(({ kind }) => kind !== "threshold").map(({ words }) => words);
+    const changed = thresholds === 0 ? "" : `; the threshold changed ${thresholds === 1 ? "once" : `${thresholds} times`}`;
+    const also = others.length === 0 ? "" : `; changed to ${others.join(", ")}`;
+    return `Chart of the scores of the last 3 minutes: ${count} results, ${anomalies} above the threshold, the latest ${shown}, raw ${distance(raw)}, threshold ${distance(this.#threshold)}${changed}${also}`;
   }
 
   draw(now) {
     const context = this.#canvas.getContext("2d");
-    const { width, height } = this.#plotSize();
+    const [width, height] = [this.#canvas.clientWidth, this.#canvas.clientHeight];
     context.clearRect(0, 0, width, height);
     if (width <= 0 || height <= 0) return;
-    const x = (at) => width - MARGIN.right - ((now - at) / SPAN_MS) * (width - MARGIN.left - MARGIN.right);
-    const y = (score) => height - MARGIN.bottom - score * (height - MARGIN.top - MARGIN.bottom);
-    this.#drawFrame(context, x, y, width, now);
-    this.#drawScores(context, this.#columns(x), y);
-    this.#drawChanges(context, x, y, width);
-    this.#drawLabels(context, y);
+    this.#unit = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const { left, right } = this.#margin();
+    const x = (at) => width - right - ((now - at) / SPAN_MS) * (width - left - right);
+    if (this.#proposed === null || this.#axis === null) this.#axis = this.#measure();
+    context.font = `${0.8 * this.#unit}px ${getComputedStyle(this.#canvas).fontFamily}`;
+    context.textBaseline = "middle";
+    this.#drawFrame(context, width, height);
+    if (!this.#axis) return;
+    this.#drawChanges(context, x, height);
+    this.#drawThreshold(context, x);
+    this.#drawScores(context, this.#columns(x));
+    this.#drawChangeWords(context, x, width);
+    this.#drawProposed(context, width);
   }
 
-  #plotSize() {
-    return { width: this.#canvas.clientWidth, height: this.#canvas.clientHeight };
+  #mark(at, kind, words) {
+    const near = this.#changes.find((change) => Math.abs(at - change.at) < SAME_CHANGE_MS);
+    if (!near) this.#changes.push({ at, kind, words });
+    else if (near.kind === "threshold" && kind !== "threshold") Object.assign(near, { kind, words });
+    else if (near.kind === kind && words.length > near.words.length) near.words = words; // the one that says more
+  }
+
+  #margin() {
+    const unit = this.#unit;
+    return { left: 2.9 * unit, right: 3.9 * unit, top: 0.9 * unit, bottom: 1.6 * unit };
+  }
+
+  #measure() {
+    if (this.#points.length === 0) return null;
+    const thresholds = this.#points.map(({ threshold }) => threshold);
+    const most = HIGHEST * Math.max(...thresholds);
+    const values = [...this.#points.map(({ raw }) => Math.min(raw, most)), ...thresholds];
+    const [lowest, highest] = [Math.min(...values), Math.max(...values)];
+    const spread = Math.max(highest - lowest, Math.abs(highest) * 0.2, 1e-6);
+    const step = niceStep((spread * 1.2) / TICKS);
+    return { low: Math.max(0, Math.floor((lowest - spread * 0.08) / step) * step), high: Math.ceil((highest + spread * 0.12) / step) * step, step };
   }
 
   #fit() {
     const ratio = devicePixelRatio || 1;
-    const { width, height } = this.#plotSize();
+    const [width, height] = [this.#canvas.clientWidth, this.#canvas.clientHeight];
     Object.assign(this.#canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
     this.#canvas.getContext("2d").setTransform(ratio, 0, 0, ratio, 0, 0);
   }
@@ -87,108 +166,139 @@ export class ScoreChart {
     for (const name of ["ink", "muted", "line", "anomaly-ink", "limit", "ground"]) this.#colours[name] = style.getPropertyValue(`--${name}`).trim();
   }
 
-  #drawFrame(context, x, y, width, now) {
-    context.font = `12px ${getComputedStyle(this.#canvas).fontFamily}`;
-    context.textBaseline = "middle";
-    context.lineWidth = 1;
-    for (const score of [0, GOOD, 1]) {
-      context.strokeStyle = this.#colours.line;
-      context.setLineDash(score === GOOD ? [1, 4] : []);
-      line(context, MARGIN.left, y(score), width - MARGIN.right, y(score));
-    }
-    context.setLineDash([]);
+  #drawFrame(context, width, height) {
+    const { left, right, bottom } = this.#margin();
     context.fillStyle = this.#colours.muted;
+    context.strokeStyle = this.#colours.line;
+    context.lineWidth = 1;
     context.textAlign = "right";
-    for (const score of [0, THRESHOLD, 1]) context.fillText(score.toFixed(1), MARGIN.left - 8, y(score));
+    if (this.#axis) {
+      const { low, high, step } = this.#axis;
+      const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+      for (let n = Math.round(low / step); n * step <= high + step / 1000; n += 1) {
+        line(context, left, this.y(n * step), width - right, this.y(n * step));
+        context.fillText((n * step).toFixed(digits), left - 0.5 * this.#unit, this.y(n * step));
+      }
+    } else {
+      line(context, left, height - bottom, width - right, height - bottom);
+    }
     for (const [minutes, align] of [[3, "left"], [2, "center"], [1, "center"], [0, "right"]]) {
       context.textAlign = align;
-      context.fillText(minutes ? `−${minutes} min` : "now", x(now - minutes * 60_000), y(0) + 13);
+      context.fillText(minutes ? `−${minutes} min` : "now", width - right - (minutes / 3) * (width - left - right), height - bottom + 0.95 * this.#unit);
     }
+  }
+
+  // As it was at each moment, and on to the right edge, where it can be taken hold of.
+  #drawThreshold(context, x) {
     context.strokeStyle = this.#colours.limit;
+    context.lineWidth = 1.5;
     context.setLineDash([6, 4]);
-    line(context, MARGIN.left, y(THRESHOLD), width - MARGIN.right, y(THRESHOLD));
+    context.beginPath();
+    let previous = null;
+    for (const { at, threshold } of this.#points) {
+      if (previous === null) context.moveTo(x(at), this.y(threshold));
+      else if (threshold !== previous) context.lineTo(x(at), this.y(previous));
+      if (threshold !== previous) context.lineTo(x(at), this.y(threshold));
+      previous = threshold;
+    }
+    context.lineTo(this.#canvas.clientWidth - this.#margin().right, this.y(previous));
+    context.stroke();
     context.setLineDash([]);
   }
 
-  #drawLabels(context, y) {
-    this.#label(context, "Threshold", MARGIN.left + 4, y(THRESHOLD) - 9, "left");
-    if (this.#threshold && this.#threshold.source !== "uncalibrated") this.#label(context, "Good parts", MARGIN.left + 4, y(GOOD) - 9, "left");
+  #drawProposed(context, width) {
+    if (this.#proposed === null) return;
+    const { left, right } = this.#margin();
+    context.strokeStyle = this.#colours.ink;
+    context.lineWidth = 2;
+    line(context, left, this.y(this.#proposed), width - right, this.y(this.#proposed));
   }
 
-  #drawChanges(context, x, y, width) {
-    let labelled = Infinity; // of neighbours, the newest
-    for (const at of [...this.#changes].reverse()) {
+  #drawChanges(context, x, height) {
+    const { top, bottom } = this.#margin();
+    context.strokeStyle = this.#colours.ink;
+    context.lineWidth = 1;
+    context.setLineDash([2, 3]);
+    for (const { at } of this.#changes) {
       const place = Math.round(x(at)) + 0.5;
-      context.strokeStyle = this.#colours.ink;
-      context.lineWidth = 1;
-      context.setLineDash([2, 3]);
       context.beginPath();
-      context.moveTo(place, y(0));
-      context.lineTo(place, y(1));
+      context.moveTo(place, top);
+      context.lineTo(place, height - bottom);
       context.stroke();
-      context.setLineDash([]);
-      if (labelled - place < LABEL_PX) continue;
-      labelled = place;
-      const left = place > width - LABEL_PX;
-      this.#label(context, "New threshold", place + (left ? -5 : 5), y(THRESHOLD) + 10, left ? "right" : "left"); // above are the alarms
     }
+    context.setLineDash([]);
   }
 
-  // With a rim, so that scores behind the words do not swallow them.
-  #label(context, words, x, y, align) {
-    context.textAlign = align;
-    context.lineWidth = 4;
-    context.strokeStyle = this.#colours.ground;
-    context.strokeText(words, x, y);
-    context.fillStyle = this.#colours.muted;
-    context.fillText(words, x, y);
+  // Of neighbours, the newest has its words. A rim keeps scores behind them from swallowing them.
+  #drawChangeWords(context, x, width) {
+    let free = width;
+    for (const { at, words } of [...this.#changes].reverse()) {
+      const place = x(at);
+      const long = context.measureText(words).width + 0.6 * this.#unit;
+      const leftwards = place + long > free;
+      if (leftwards && (place > free || place - long < 0)) continue;
+      context.textAlign = leftwards ? "right" : "left";
+      context.lineWidth = 4;
+      context.strokeStyle = this.#colours.ground;
+      context.fillStyle = this.#colours.ink;
+      const at_x = place + (leftwards ? -0.35 : 0.35) * this.#unit;
+      context.strokeText(words, at_x, 0.75 * this.#unit);
+      context.fillText(words, at_x, 0.75 * this.#unit);
+      free = leftwards ? place - long : place;
+    }
   }
 
   // One column for each pixel: 3 minutes at 30 a second are more results than pixels.
   #columns(x) {
     const columns = [];
-    for (const { at, score, isAnomaly, scale } of this.#points) {
+    for (const { at, raw, isAnomaly, threshold } of this.#points) {
       const place = Math.round(x(at));
       let column = columns[columns.length - 1];
-      if (!column || column.place !== place || column.scale !== scale) {
-        column = { place, scale, from: at, to: at, low: score, high: score, last: score, isAnomaly: false };
+      if (!column || column.place !== place) {
+        column = { place, from: at, to: at, low: raw, high: raw, last: raw, threshold, isAnomaly: false };
         columns.push(column);
       }
       column.to = at;
-      column.last = score;
-      column.low = Math.min(column.low, score);
-      column.high = Math.max(column.high, score);
+      column.last = raw;
+      column.low = Math.min(column.low, raw);
+      column.high = Math.max(column.high, raw);
       column.isAnomaly ||= isAnomaly;
     }
     return columns;
   }
 
-  #drawScores(context, columns, y) {
+  #drawScores(context, columns) {
     context.strokeStyle = this.#colours.ink;
     context.lineWidth = 1.25;
     context.lineJoin = "round";
     context.beginPath();
     let previous = null;
     for (const column of columns) {
-      if (!previous || column.from - previous.to > GAP_MS || column.scale !== previous.scale) context.moveTo(column.place, y(column.low));
-      context.lineTo(column.place, y(column.high));
-      context.lineTo(column.place, y(column.low));
-      context.lineTo(column.place, y(column.last));
+      if (!previous || column.from - previous.to > GAP_MS) context.moveTo(column.place, this.y(column.low));
+      context.lineTo(column.place, this.y(column.high));
+      context.lineTo(column.place, this.y(column.low));
+      context.lineTo(column.place, this.y(column.last));
       previous = column;
     }
     context.stroke();
     context.fillStyle = context.strokeStyle = this.#colours["anomaly-ink"];
     let lastMark = -Infinity;
-    for (const { place, high, isAnomaly } of columns) {
+    for (const { place, high, threshold, isAnomaly } of columns) {
       if (!isAnomaly) continue;
       context.globalAlpha = 0.35;
-      line(context, place, y(THRESHOLD), place, y(high));
+      line(context, place, this.y(threshold), place, this.y(high));
       context.globalAlpha = 1;
       if (place - lastMark < MARK_EVERY_PX) continue;
       lastMark = place;
-      triangle(context, place, y(high));
+      triangle(context, place, this.y(high), this.#unit / 3);
     }
   }
+}
+
+/** 1, 2 or 5 times a power of ten, at least as much as `rough`. */
+export function niceStep(rough) {
+  const power = 10 ** Math.floor(Math.log10(rough));
+  return [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);
 }
 
 function line(context, fromX, fromY, toX, toY) {
@@ -198,10 +308,10 @@ function line(context, fromX, fromY, toX, toY) {
   context.stroke();
 }
 
-function triangle(context, x, y) {
+function triangle(context, x, y, size) {
   context.beginPath();
-  context.moveTo(x, y - 5);
-  context.lineTo(x + 5, y + 4);
-  context.lineTo(x - 5, y + 4);
+  context.moveTo(x, y - size);
+  context.lineTo(x + size, y + size * 0.8);
+  context.lineTo(x - size, y + size * 0.8);
   context.fill();
 }

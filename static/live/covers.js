@@ -1,24 +1,28 @@
 // What lies over the picture while there is nothing to see: teaching, help with the camera, a notice about the connection.
 
-import { sentence } from "./pulled_camera.js";
+import { sentence } from "../shared/pulled_camera.js";
+import { write } from "../shared/write.js";
 
 const $ = (id) => document.getElementById(id);
 
-/** Write `text` into the element `id`, only when it changed: screen readers and selections stay undisturbed. */
-export function write(id, text) {
-  if ($(id).textContent !== text) $(id).textContent = text;
-}
-
 /**
- * Show the first of these that is not null: `teaching` (0..1), `problem` (`{ title, steps }` of the camera),
+ * Show the first of these that is not null: `teaching` (an answer of /health while there is no model yet), `problem` (`{ title, steps }` of the camera),
  * `notice` (`{ title, text, action }`, `action` being the words on its button, if it has one).
  */
 export function cover({ teaching, problem, notice }) {
   const shown = teaching !== null ? "teaching" : problem ? "camera-help" : notice ? "notice" : null;
   for (const id of ["teaching", "camera-help", "notice"]) $(id).hidden = id !== shown;
-  if (shown === "teaching") $("teaching-progress").value = teaching;
+  if (shown === "teaching") fillTeaching(teaching);
   if (shown === "camera-help") fillHelp(problem);
   if (shown === "notice") fillNotice(notice);
+}
+
+// It is the simulated part that is learned, or a model that is loaded: nothing that a camera sees.
+function fillTeaching({ simulated, progress }) {
+  $("teaching-kicker").hidden = $("teaching-text").hidden = !simulated;
+  write("teaching-title", simulated ? "Learning the simulated part" : "Loading the model");
+  if (progress == null) $("teaching-progress").removeAttribute("value");
+  else $("teaching-progress").value = progress;
 }
 
 function fillHelp({ title, steps }) {
@@ -42,7 +46,7 @@ function fillNotice({ title, text, action }) {
 }
 
 /** The notice for where things stand, or null when the picture should be seen. */
-export function noticeFor({ health, link, source, ownName, cameraOff, streamState, hasResult }) {
+export function noticeFor({ health, link, source, ownName, cameraOff, streamState, hasResult, others }) {
   if (health?.status === "error") return { title: "Not ready to inspect", text: sentence(health.reason) };
   if (link?.phase === "replaced") {
     return { title: link.words, text: `Frames of “${ownName}” now come from there.`, action: "Use this device instead" };
@@ -50,7 +54,10 @@ export function noticeFor({ health, link, source, ownName, cameraOff, streamStat
   if (link?.problem) return { title: "No live connection", text: link.problem };
   if (link?.phase === "refused") return { title: "The server closed the connection", text: link.words, action: "Try again" };
   if (source === "camera" && cameraOff) {
-    return { title: "Inspect with this device", text: "Point the camera at a part and press Start camera. Pictures go to this server only." };
+    return { title: "Inspect with this device", text: `Point the camera at a part and press Start camera. Pictures go to this server only.${others > 0 ? " Or choose a stream that runs." : ""}` };
+  }
+  if (link?.phase === "open" && streamState === "teaching") {
+    return { title: "A new part is being taught", text: "Until that is done, what this camera sees is not inspected." };
   }
   if (source !== "camera" && link?.phase === "open" && streamState === "silent" && !hasResult) {
     return { title: "The camera sends no picture", text: "It is connected, but silent. Check the camera, or the program that sends." };

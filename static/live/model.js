@@ -10,13 +10,13 @@ export class ModelCard {
     this.#root = root;
   }
 
-  /** Show an answer of /health; `ownCamera` says whether this device's camera is the source. */
-  show(health, ownCamera) {
+  /** Show an answer of /health; `toTeach` says whether the parts that are shown are not those it knows. */
+  show(health, toTeach) {
     const { model_category: category, runtime, input_size: size } = health;
     this.#write("model-category", category ?? "none yet");
     this.#write("model-runtime", runtime ? (RUNTIMES[runtime] ?? runtime) : "");
     this.#write("model-size", size ? describeSize(size) : "");
-    this.#find("teach-hint").hidden = !(health.simulated && ownCamera);
+    this.#find("teach-hint").hidden = !toTeach;
     this.#showWarnings(health.warnings ?? []);
   }
 

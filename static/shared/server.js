@@ -14,6 +14,14 @@ export function showCode(code) {
 /** The server gave no answer at all. */
 export class Unreachable extends Error {}
 
+/** The server's answer was a refusal: its `status`, and its words as the message. */
+export class Refused extends Error {
+  constructor(words, status) {
+    super(words);
+    this.status = status;
+  }
+}
+
 async function ask(path, options = {}) {
   let response;
   try {
@@ -26,12 +34,23 @@ async function ask(path, options = {}) {
   return { ok: response.ok, status: response.status, body };
 }
 
-/** The body of a good answer to `path`; any other answer is an Error in the server's words. */
+/** The body of a good answer to `path`; any other answer is a Refused in the server's words. */
 export async function demand(path, options) {
   const { ok, status, body } = await ask(path, options);
-  if (status === 401) location.reload(); // the access code changed: the server then leads to its form
-  if (!ok) throw new Error(body.error ?? `The server answered ${status} without a reason. Its log says more.`);
+  if (status === 401 && !ownHeaders.Authorization) location.reload(); // the access code changed: the server then leads to its form
+  if (!ok) throw new Refused(body.error ?? `The server answered ${status} without a reason. Its log says more.`, status);
   return body;
+}
+
+/** As `demand`, with a body of JSON. */
+export function send(method, path, body = {}, options = {}) {
+  return demand(path, { ...options, method, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
+}
+
+/** The bytes of a picture as a Blob; null where there is none any more. */
+export async function picture(path) {
+  const response = await fetch(address(path), { signal: AbortSignal.timeout(TIMEOUT_MS), headers: ownHeaders }).catch(() => null);
+  return response?.ok ? response.blob() : null;
 }
 
 /** The answer of /health, also when it is 503. */
@@ -55,8 +74,12 @@ export async function streams() {
   return (await demand("api/streams")).streams;
 }
 
+/** All recipes, and which one is the default: `{ recipes, default }`. */
+export function recipes() {
+  return demand("api/recipes");
+}
+
 /** The answer to a WebRTC offer, `{ sdp, type, name }`. */
 export function offer(sdp, name) {
-  const body = JSON.stringify({ sdp, type: "offer", name });
-  return demand("webrtc/offer", { method: "POST", body, headers: { "Content-Type": "application/json" } });
+  return send("POST", "webrtc/offer", { sdp, type: "offer", name });
 }

@@ -1,6 +1,8 @@
-// The live picture with the heat map over it. Video, canvases and guide share one box and one shape, so CSS keeps them aligned.
+// The live picture with the heat map over it, and dimmed what is not inspected. Video, canvases and drawing share one box and one
+// shape, so CSS keeps them aligned.
 
 import { bytesOf } from "./base64.js";
+import { Dimmed } from "./dimmed.js";
 import { paint } from "./heatmap.js";
 
 const HEATMAP_LONG_SIDE = 720;
@@ -10,7 +12,7 @@ export class Stage {
   #video;
   #picture;
   #heatmap;
-  #guide;
+  #dimmed;
   #small = document.createElement("canvas");
   #size = { width: 4, height: 3 };
   #decoding = false;
@@ -22,7 +24,7 @@ export class Stage {
     this.#video = root.querySelector("video");
     this.#picture = root.querySelector("#picture-canvas");
     this.#heatmap = root.querySelector("#heatmap");
-    this.#guide = root.querySelector("#guide");
+    this.#dimmed = new Dimmed(root.querySelector("#dimmed"));
     this.#video.addEventListener("resize", () => this.#shape(this.#video.videoWidth, this.#video.videoHeight));
     this.#shape(4, 3);
   }
@@ -62,6 +64,11 @@ export class Stage {
     this.#decoding = false;
   }
 
+  /** What of the frame is inspected: see dimmed.js. */
+  showInspected(inspected) {
+    this.#dimmed.show(inspected);
+  }
+
   setOpacity(share) {
     this.#heatmap.style.opacity = String(share);
   }
@@ -87,6 +94,7 @@ export class Stage {
   }
 
   #drawHeatmap(heatmap) {
+    if (!heatmap) return;
     const image = paint(heatmap);
     if (this.#small.width !== image.width || this.#small.height !== image.height) {
       Object.assign(this.#small, { width: image.width, height: image.height });
@@ -108,14 +116,6 @@ export class Stage {
     this.#size = { width, height };
     const scale = HEATMAP_LONG_SIDE / Math.max(width, height);
     Object.assign(this.#heatmap, { width: Math.round(width * scale), height: Math.round(height * scale) });
-    const arm = Math.max(width, height) * 0.06;
-    const gap = Math.max(width, height) * 0.025;
-    const [left, top, right, bottom] = [gap, gap, width - gap, height - gap];
-    this.#guide.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    this.#guide.firstElementChild.setAttribute(
-      "d",
-      `M${left} ${top + arm}V${top}h${arm}M${right - arm} ${top}H${right}v${arm}` +
-        `M${right} ${bottom - arm}V${bottom}h${-arm}M${left + arm} ${bottom}H${left}v${-arm}`,
-    );
+    this.#dimmed.shape(width, height);
   }
 }

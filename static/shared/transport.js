@@ -9,8 +9,8 @@ const NO_PATH_KEY = "defectvision.webrtc-finds-no-path";
 /**
  * Send a camera under a stream name and hear the verdicts: over WebRTC, or, where that does not work, over a WebSocket.
  *
- * `stream` is a MediaStream, `video` the element that shows it, `iceServers` what /health gives. `onresult` and `onerror` get
- * the messages of docs/protocol.md, `onstate` gets `{ phase, words, transport }`.
+ * `stream` is a MediaStream, `video` the element that shows it, `iceServers` what /health gives. `onresult`, `onerror`,
+ * `onchange` and `onstatus` get the messages of docs/protocol.md, `onstate` gets `{ phase, words, transport }`.
  * Returns `{ replaceStream, retry, close }`.
  */
 export function openSender(options) {
@@ -18,7 +18,7 @@ export function openSender(options) {
 }
 
 /**
- * Watch a stream, showing the access `code` where there is no cookie. `onresult`, `onerror`, `onstatus` and `onstate` as above; each result carries its picture.
+ * Watch a stream, showing the access `code` where there is no cookie. `onresult`, `onerror`, `onstatus`, `onchange` and `onstate` as above; each result carries its picture.
  * Returns `{ retry, close }`.
  */
 export function openViewer(options) {

@@ -4,11 +4,12 @@ export const STALE_AFTER_MS = 1_500;
 const FORGET_AFTER_MS = 3_000; // an old verdict must not stand for the part that lies there now
 const SPEAK_AFTER_MS = 700;
 
-const ICONS = {
+export const ICONS = {
   NORMAL: "icon-normal",
   ANOMALY: "icon-anomaly",
   WAITING: "icon-waiting",
   TEACHING: "icon-teaching",
+  TAUGHT: "icon-teaching",
   NO_CAMERA: "icon-no-camera",
   SILENT: "icon-silent",
   HUNG: "icon-error",
@@ -16,45 +17,56 @@ const ICONS = {
 };
 
 /**
- * What to show: `{ verdict, word, detail, stale }`.
+ * What to show: `{ verdict, word, detail, stale, attention }`. The word is NORMAL, ANOMALY, or NOT INSPECTING with the reason as
+ * detail; `verdict` is the verdict or a name of the reason; `attention` says that somebody should see to it.
  *
- * `health` is the last answer of /health or null, `camera` this device's camera (its `state` and `problem`) or null when a
- * stream is watched, `link` the state of the connection or null, `streamState` that of the watched stream (live, silent or
- * waiting), `trouble` what is wrong with its camera or "", `result` the last result or null, `age` its age in milliseconds.
+ * `health` is the last answer of /health, null where none came and undefined before, `camera` this device's camera (its `state`
+ * and `problem`) or null when a stream is watched, `link` the state of the connection or null, `streamState` that of the watched
+ * stream (live, silent, waiting or teaching), `trouble` what is wrong with its camera or "", `result` the last result or null,
+ * `age` its age in milliseconds. One that was sent again on connecting (`repeated`) is old, however lately it came.
  */
 export function decide({ health, camera, link, streamState, streamName, trouble, result, age }) {
-  if (health?.status === "teaching") {
-    const percent = Math.round((health.progress ?? 0) * 100);
-    return { verdict: "TEACHING", word: `TEACHING ${percent} %`, detail: "The model is learning from good parts", stale: false };
-  }
-  if (health?.status === "error") return { verdict: "ERROR", word: "NOT READY", detail: health.reason[0].toUpperCase() + health.reason.slice(1), stale: false };
+  const none = (verdict, detail, attention = true) => ({ verdict, word: "NOT INSPECTING", detail, stale: false, attention });
+  if (health?.status === "teaching") return none("TEACHING", preparing(health), false);
+  if (health?.status === "error") return none("ERROR", capital(health.reason));
   if (camera && camera.state !== "live") {
-    const detail = camera.problem?.title ?? (camera.state === "starting" ? "Starting the camera" : "Press Start camera");
-    return { verdict: "NO_CAMERA", word: "NO CAMERA", detail, stale: false };
+    const detail = camera.problem?.title ?? (camera.state === "starting" ? "Starting the camera" : "No camera: press Start camera");
+    return none("NO_CAMERA", detail, Boolean(camera.problem));
   }
+  const fresh = result && !result.repeated;
   // A worker hangs, but others may have taken over: what is inspected is shown, and that it hangs beside it.
-  if (health?.status === "hung" && !(result && age < STALE_AFTER_MS)) {
-    return { verdict: "HUNG", word: "HUNG", detail: "The inspection makes no progress", stale: false };
-  }
-  if (link?.phase === "open" && streamState === "silent") {
-    return { verdict: "SILENT", word: "SILENT", detail: trouble || `${streamName} sends no picture: check its camera`, stale: false };
-  }
+  if (health?.status === "hung" && !(fresh && age < STALE_AFTER_MS)) return none("HUNG", "The inspection makes no progress");
+  if (link?.phase === "open" && streamState === "teaching") return none("TAUGHT", `${streamName} is being taught a new part`, false);
+  if (link?.phase === "open" && streamState === "silent") return none("SILENT", trouble || `${streamName} sends no picture: check its camera`);
   const given = !["replaced", "refused"].includes(link?.phase);
-  if (result && given && age < FORGET_AFTER_MS) {
+  if (fresh && given && age < FORGET_AFTER_MS) {
     const stale = age > STALE_AFTER_MS;
-    const detail = stale
-      ? `No result for ${Math.floor(age / 1000)} s`
-      : besideThreshold(result);
-    return { verdict: result.verdict, word: result.verdict, detail, stale };
+    const detail = stale ? `No result for ${Math.floor(age / 1000)} s` : besideThreshold(result);
+    return { verdict: result.verdict, word: result.verdict, detail, stale, attention: result.verdict === "ANOMALY" };
   }
-  return { verdict: "WAITING", word: "WAITING", detail: waitingFor({ health, link, streamState, streamName, trouble, result, age }), stale: false };
+  return none("WAITING", waitingFor({ health, link, streamState, streamName, trouble, result: fresh ? result : null, age }), isAway({ health, link, streamState }));
+}
+
+function preparing({ simulated, progress }) {
+  if (!simulated) return "The model is being loaded";
+  return `Learning the simulated part, ${Math.round((progress ?? 0) * 100)} %`;
+}
+
+// Not the moment before the first result.
+function isAway({ health, link, streamState }) {
+  return health === null || ["reconnecting", "replaced", "refused"].includes(link?.phase) || (link?.phase === "open" && streamState === "waiting");
 }
 
 function besideThreshold(result) {
   if (result.threshold_source === "uncalibrated") return "There is no threshold yet: calibrate";
   const shown = shownScore(result);
   const side = result.is_anomaly ? "above" : "below";
-  return shown === "0.50" ? `Score 0.50, just ${side} the threshold` : `Score ${shown}, ${side} the threshold at 0.50`;
+  const words = shown === "0.50" ? `Score 0.50, just ${side} the threshold` : `Score ${shown}, ${side} the threshold at 0.50`;
+  return (result.verdict === "ANOMALY") === result.is_anomaly ? words : `${words}; several frames decide`;
+}
+
+function capital(words) {
+  return words[0].toUpperCase() + words.slice(1);
 }
 
 /** The score of a result in two digits, on the side of 0.50 where its verdict is: rounding alone would cross over. */
@@ -64,12 +76,24 @@ export function shownScore({ score, is_anomaly }) {
 }
 
 function waitingFor({ health, link, streamState, streamName, trouble, result, age }) {
+  if (health === undefined) return "Asking the server";
   if (!health) return "The server does not answer";
   if (!link) return "Choose a source";
   if (link.phase !== "open") return link.words;
   if (trouble) return trouble;
   if (streamState === "waiting") return `No camera is sending to ${streamName}`;
-  return result ? `No result for ${Math.floor(age / 1000)} s` : "For the first result";
+  return result ? `No result for ${seconds(age)}; the last was ${result.verdict}` : "Waiting for the first result";
+}
+
+/** How long ago, in words short enough to stand beside a verdict: `now`, `12 s ago`, `3 min ago`, `2 h ago`. */
+export function ago(age) {
+  return age < STALE_AFTER_MS ? "now" : `${seconds(age)} ago`;
+}
+
+function seconds(age) {
+  const s = Math.floor(age / 1000);
+  if (s < 120) return `${s} s`;
+  return s < 7200 ? `${Math.floor(s / 60)} min` : `${Math.floor(s / 3600)} h`;
 }
 
 export class VerdictPanel {
@@ -83,17 +107,18 @@ export class VerdictPanel {
     this.#spoken = spoken;
   }
 
-  show({ verdict, word, detail, stale }) {
-    const key = [verdict, word, detail, stale].join("|");
+  show({ verdict, word, detail, stale, attention = false }) {
+    const key = [verdict, word, detail, stale, attention].join("|");
     if (key === this.#shown) return;
     this.#shown = key;
     const changed = this.#root.dataset.verdict !== verdict;
     this.#root.dataset.verdict = verdict;
+    this.#root.dataset.attention = String(attention);
     this.#root.dataset.stale = String(stale);
     this.#root.querySelector("#verdict-word").textContent = word;
     this.#root.querySelector("#verdict-detail").textContent = detail;
     this.#root.querySelector("#verdict-icon").setAttribute("href", `#${ICONS[verdict]}`);
-    if (changed) this.#speak(word);
+    if (changed) this.#speak(word === "NOT INSPECTING" ? `${word}: ${detail}` : word);
   }
 
   // A screen reader hears a verdict that has held for a moment, not every flicker.

@@ -122,12 +122,15 @@ export class WebRTCSender {
       return;
     }
     if (message.seq <= this.#newest) return; // overtaken on the way
-    this.#newest = message.seq;
+    if (message.seq !== undefined) this.#newest = message.seq; // frames have one, other messages do not
     this.#attempt = 0;
     this.#quietSince = performance.now();
     this.#justWoken = false;
     if (message.type === "result") this.#options.onresult(message);
     else if (message.type === "error") this.#options.onerror(message);
+    else if (message.type === "change") this.#options.onchange?.(message);
+    else if (message.type === "heartbeat") this.#options.onheartbeat?.(message);
+    else if (message.type === "status") this.#options.onstatus?.(message);
   }
 
   #sayGoodbye(goodbye) {

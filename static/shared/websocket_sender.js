@@ -21,7 +21,7 @@ export class WebSocketSender {
   #lastHeard = 0;
   #closed = false;
 
-  constructor({ name, stream, video, onresult, onerror, onstate }) {
+  constructor({ name, stream, video, onresult, onerror, onstate, onchange = () => {}, onheartbeat = () => {}, onstatus = () => {} }) {
     this.#video = video;
     this.#frames = new FrameEncoder(stream, video);
     this.#socket = new ReconnectingSocket(socketAddress(`ws/stream?name=${encodeURIComponent(name)}`), {
@@ -31,9 +31,12 @@ export class WebSocketSender {
       },
       onmessage: (message) => {
         this.#lastHeard = performance.now();
-        this.#answered = Math.max(this.#answered, message.seq + 1); // dropped frames before it are settled too
+        if (message.seq !== undefined) this.#answered = Math.max(this.#answered, message.seq + 1); // dropped frames before it are settled too
         if (message.type === "result") onresult(message);
         else if (message.type === "error") onerror(message);
+        else if (message.type === "change") onchange(message);
+        else if (message.type === "heartbeat") onheartbeat(message);
+        else if (message.type === "status") onstatus(message);
       },
     });
     this.#pump();

@@ -7,7 +7,7 @@ import { socketAddress } from "./address.js";
 export class WebSocketViewer {
   #socket;
 
-  constructor({ name, code, onresult, onerror, onstatus, onstate }) {
+  constructor({ name, code, onresult, onerror, onstatus, onstate, onchange = () => {}, onheartbeat = () => {} }) {
     const query = new URLSearchParams({ picture: 1, ...(code ? { code } : {}) });
     this.#socket = new ReconnectingSocket(socketAddress(`ws/live/${encodeURIComponent(name)}?${query}`), {
       onstate: (state) => onstate({ ...state, transport: "WebSocket" }),
@@ -15,6 +15,8 @@ export class WebSocketViewer {
         if (message.type === "result" && !message.repeated) onresult(message); // an old verdict sent again is no verdict
         else if (message.type === "error") onerror(message);
         else if (message.type === "status") onstatus(message);
+        else if (message.type === "change") onchange(message);
+        else if (message.type === "heartbeat") onheartbeat(message);
       },
     });
   }

@@ -80,7 +80,7 @@ async def test_everything_works_through_a_proxy(setup: str, tmp_path: Path) -> N
         # Pages, and all that they load and lead to.
         phone = (await browser.get(f"{url}phone")).text
         assert f"<strong>{url}</strong>" in phone and "plain http" not in phone
-        for page in (url, f"{url}phone", f"{url}kiosk/press", f"{url}docs"):
+        for page in (url, f"{url}phone", f"{url}teach", f"{url}kiosk/press", f"{url}panel/press", f"{url}docs"):
             await all_addresses_lead_here(browser, page, url)
 
         # A picture as large as is taken, and one larger, with the server's own words.

@@ -148,11 +148,11 @@ async def test_a_page_of_an_allowed_origin_gets_a_websocket(tmp_path: Path) -> N
 # --- framing
 
 
-def test_only_the_kiosk_page_may_be_framed_and_by_allowed_origins_only(tmp_path: Path) -> None:
+def test_only_kiosk_and_panel_may_be_framed_and_by_allowed_origins_only(tmp_path: Path) -> None:
     server = client(tmp_path)
-    kiosk = server.get("/kiosk/press").headers["content-security-policy"]
-    assert kiosk.endswith(f"frame-ancestors 'self' {HMI}")
-    for path in ("/enter", "/phone", "/", "/health", "/static/kiosk/kiosk.js", "/nothing"):
+    for path in ("/kiosk/press", "/panel/press"):
+        assert server.get(path).headers["content-security-policy"].endswith(f"frame-ancestors 'self' {HMI}")
+    for path in ("/enter", "/phone", "/", "/teach", "/settings", "/health", "/static/kiosk/kiosk.js", "/nothing"):
         headers = server.get(path, headers=BEARER).headers
         assert "frame-ancestors 'none'" in headers["content-security-policy"], path
 
@@ -164,8 +164,9 @@ def test_without_allowed_origins_nothing_may_be_framed(tmp_path: Path) -> None:
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
 
 
-def test_a_kiosk_of_no_name_is_refused_in_words(tmp_path: Path) -> None:
-    answer = client(tmp_path).get("/kiosk/two words")
+@pytest.mark.parametrize("page", ["kiosk", "panel"])
+def test_a_screen_of_no_name_is_refused_in_words(tmp_path: Path, page: str) -> None:
+    answer = client(tmp_path).get(f"/{page}/two words")
     assert answer.status_code == 422 and "64 characters" in answer.json()["error"]
 
 

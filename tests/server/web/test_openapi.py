@@ -133,6 +133,12 @@ async def test_what_the_server_answers_is_what_the_document_says(
             "/api/streams",
             "/api/settings",
             "/ca",
+            "/teach",
+            "/recipes",
+            "/history",
+            "/settings",
+            "/panel/press",
+            "/panel/no%20name",
         ):
             await ask("GET", path)
         for path in ("/enter", "/api/connection", "/ws/stream", "/ws/live/press", "/kiosk/press", "/kiosk/no%20name"):

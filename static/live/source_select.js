@@ -1,20 +1,7 @@
 // The choice between this device's camera and the running streams.
 
-import { cameraWord } from "./pulled_camera.js";
-
-export const CAMERA = "camera";
-
-/** The name of the stream in a source such as `stream:line-1`, or null for the camera. */
-export function streamIn(source) {
-  return source.startsWith("stream:") ? source.slice("stream:".length) : null;
-}
-
-/** What to show when nobody has chosen: a real stream, else the simulated line, else this device's camera. */
-export function defaultSource(streams, simulatedStream) {
-  const real = streams.find(({ simulated }) => !simulated);
-  const name = real?.name ?? streams[0]?.name ?? simulatedStream;
-  return name ? `stream:${name}` : CAMERA;
-}
+import { CAMERA, streamIn } from "../shell/sources.js";
+import { cameraWord } from "../shared/pulled_camera.js";
 
 export class SourceSelect {
   #select;

@@ -1,0 +1,91 @@
+// The strip of the last alarms, each one press from saying whether it was right; and the way to say that a part passed that is bad.
+
+import { CorrectionSheet } from "./correction/sheet.js";
+import { FrameTile, keptFrames } from "./kept_frames.js";
+import { RecentFrames } from "./correction/recent.js";
+
+const SHOWN = 12;
+const LOOK_EVERY_MS = 3_000;
+const AFTER_ALARM_MS = 600; // until the run of ANOMALY has its worst frame, or some of it
+
+export class Alarms {
+  #root;
+  #station;
+  #sheet;
+  #tiles = new Map(); // by frame
+  #isShown = false;
+  #absent = false; // this server keeps none
+  #lastVerdict = "";
+
+  constructor(root, station) {
+    this.#root = root;
+    this.#station = station;
+    this.#sheet = new CorrectionSheet(this.#find("correction"), () => this.#changed());
+    const recent = new RecentFrames(this.#find("recent"), (frame) => this.#sheet.open(frame, { was: "bad" }));
+    this.#find("escape").addEventListener("click", () => recent.open(station.streamName));
+    setInterval(() => this.#look(), LOOK_EVERY_MS);
+  }
+
+  shown(isShown) {
+    this.#isShown = isShown;
+    this.#look();
+  }
+
+  /** Another stream is watched. */
+  clear() {
+    this.#absent = false;
+    this.#lastVerdict = "";
+    this.#tiles.clear();
+    this.#find("alarms-list").replaceChildren();
+    this.#find("alarms").hidden = true;
+    this.#look();
+  }
+
+  noteResult({ verdict }) {
+    if (verdict === "ANOMALY" && this.#lastVerdict !== verdict) setTimeout(() => this.#look(), AFTER_ALARM_MS);
+    this.#lastVerdict = verdict;
+  }
+
+  #changed() {
+    this.#look();
+    this.#station.lookAtRecipes();
+  }
+
+  async #look() {
+    const { streamName, stream } = this.#station;
+    if (!this.#isShown || document.hidden || this.#absent || !stream?.recipe) return;
+    let frames;
+    try {
+      frames = await keptFrames(streamName, "alarm");
+    } catch (error) {
+      this.#absent = error.status === 404;
+      return;
+    }
+    if (streamName === this.#station.streamName) this.#show(frames.slice(0, SHOWN));
+  }
+
+  #show(frames) {
+    const list = this.#find("alarms-list");
+    this.#find("alarms").hidden = false;
+    this.#find("alarms-none").hidden = frames.length > 0;
+    const ids = new Set(frames.map(({ id }) => id));
+    for (const [id, tile] of this.#tiles) {
+      if (ids.has(id)) continue;
+      tile.element.remove();
+      this.#tiles.delete(id);
+    }
+    let place = list.firstElementChild;
+    for (const frame of frames) {
+      const known = this.#tiles.get(frame.id);
+      if (known) known.show(frame);
+      const tile = known ?? new FrameTile(frame, (chosen) => this.#sheet.open(chosen));
+      this.#tiles.set(frame.id, tile);
+      if (tile.element === place) place = place.nextElementSibling;
+      else list.insertBefore(tile.element, place); // moved only where it must be: the focus stays
+    }
+  }
+
+  #find(id) {
+    return this.#root.querySelector(`#${id}`);
+  }
+}

@@ -1,0 +1,60 @@
+// Parts and yield of what is watched, counted by the server since somebody began anew: they survive a reconnect.
+
+import { demand } from "../shared/server.js";
+import { when } from "./calibration/words.js";
+import { yieldWords } from "../shared/yield_words.js";
+
+const whole = new Intl.NumberFormat("en");
+
+export class Parts {
+  #root;
+  #station;
+  #asking = false;
+
+  constructor(root, station) {
+    this.#root = root;
+    this.#station = station;
+    this.#find("parts-reset").addEventListener("click", () => this.#reset());
+    this.#find("parts-keep").addEventListener("click", () => this.#ask(false));
+  }
+
+  show() {
+    const { stream } = this.#station;
+    const known = stream?.parts !== undefined;
+    this.#find("parts").hidden = !known;
+    if (!known) return;
+    this.#write("parts-count", whole.format(stream.parts));
+    this.#write("parts-rejected", whole.format(stream.parts_rejected));
+    this.#write("parts-yield", yieldWords(stream.yield));
+    if (!this.#asking) this.#write("parts-since", stream.parts_since ? `since ${when(stream.parts_since)}` : "");
+  }
+
+  // Counts that are gone do not come back: one press more.
+  async #reset() {
+    if (!this.#asking) return this.#ask(true);
+    this.#ask(false);
+    try {
+      await demand(`api/streams/${encodeURIComponent(this.#station.streamName)}/reset`, { method: "POST" });
+    } catch (error) {
+      this.#write("parts-since", error.message);
+      return;
+    }
+    await this.#station.lookAtStreams();
+  }
+
+  #ask(asking) {
+    this.#asking = asking;
+    this.#find("parts-keep").hidden = !asking;
+    this.#write("parts-reset", asking ? "Begin anew" : "Reset");
+    if (asking) this.#write("parts-since", "Parts and yield go back to 0.");
+    else this.show();
+  }
+
+  #write(id, text) {
+    if (this.#find(id).textContent !== text) this.#find(id).textContent = text;
+  }
+
+  #find(id) {
+    return this.#root.querySelector(`#${id}`);
+  }
+}

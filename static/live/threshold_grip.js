@@ -1,0 +1,191 @@
+// The threshold on the trend, to be dragged: what would flip is said meanwhile, and nothing changes before Apply. To a screen reader
+// and a keyboard it is a slider.
+
+import { distance } from "./calibration/words.js";
+import { send } from "../shared/server.js";
+
+const STEPS = 100; // of the axis, by arrow keys
+const CALIBRATED = { one_in: 30 }; // the rule to go back to where no other is known
+
+export class ThresholdGrip {
+  #root;
+  #chart;
+  #station;
+  #grip;
+  #value = null; // raw, while it is not applied
+  #dragging = false;
+  #before = null; // the rule before the last change that was made here: { recipe, rule }
+  #busy = false;
+
+  constructor(root, chart, station) {
+    this.#root = root;
+    this.#chart = chart;
+    this.#station = station;
+    this.#grip = this.#find("threshold-grip");
+    this.#grip.addEventListener("pointerdown", (event) => this.#take(event));
+    this.#grip.addEventListener("pointermove", (event) => this.#drag(event));
+    for (const end of ["pointerup", "pointercancel"]) this.#grip.addEventListener(end, () => this.#release());
+    this.#grip.addEventListener("keydown", (event) => this.#key(event));
+    this.#find("would-apply").addEventListener("click", () => this.#apply());
+    this.#find("would-cancel").addEventListener("click", () => this.#cancel());
+    this.#find("threshold-back").addEventListener("click", () => this.#back());
+  }
+
+  /** Another stream is watched. */
+  clear() {
+    this.#propose(null);
+    this.#before = null;
+  }
+
+  /** Put it where it belongs; the caller decides how often. */
+  show() {
+    const { axis, threshold } = this.#chart;
+    const can = Boolean(axis) && this.#canChange();
+    this.#grip.hidden = !can;
+    this.#showBack();
+    if (!can) return;
+    const value = this.#value ?? threshold;
+    this.#grip.style.top = `${this.#chart.y(value)}px`;
+    this.#grip.firstElementChild.textContent = distance(value);
+    this.#say("aria-valuemin", axis.low.toPrecision(4));
+    this.#say("aria-valuemax", axis.high.toPrecision(4));
+    this.#say("aria-valuenow", value.toPrecision(4));
+    this.#say("aria-valuetext", this.#value === null ? `${distance(value)}, in force` : `${distance(value)}. ${this.#flips()}`);
+  }
+
+  // Not where the environment sets it, and not where nobody knows of what recipe it is.
+  #canChange() {
+    const { recipe, last } = this.#station;
+    return Boolean(recipe?.model) && last !== null && last.result.threshold_source !== "environment";
+  }
+
+  #take(event) {
+    if (event.button !== 0) return;
+    this.#grip.setPointerCapture(event.pointerId);
+    this.#dragging = true;
+  }
+
+  #drag(event) {
+    if (!this.#dragging) return;
+    const { top } = this.#find("chart").getBoundingClientRect();
+    this.#propose(this.#chart.rawAt(event.clientY - top));
+  }
+
+  #release() {
+    if (!this.#dragging) return;
+    this.#dragging = false;
+    if (this.#value !== null) this.#ask();
+  }
+
+  #key(event) {
+    const { axis, threshold } = this.#chart;
+    const step = (axis.high - axis.low) / STEPS;
+    const value = this.#value ?? threshold;
+    const to = {
+      ArrowUp: value + step, ArrowRight: value + step, ArrowDown: value - step, ArrowLeft: value - step,
+      PageUp: value + 10 * step, PageDown: value - 10 * step, Home: axis.low, End: axis.high,
+    }[event.key];
+    if (to !== undefined) {
+      this.#propose(Math.min(axis.high, Math.max(axis.low, to)));
+      this.#ask();
+    } else if (event.key === "Escape" && this.#value !== null) this.#cancel();
+    else if (event.key === "Enter" && this.#value !== null) this.#find("would-apply").focus();
+    else return;
+    event.preventDefault();
+  }
+
+  #propose(value) {
+    this.#value = value;
+    this.#chart.propose(value);
+    this.#find("would").hidden = value === null;
+    if (value === null) return;
+    this.#find("would-apply").hidden = this.#find("would-cancel").hidden = this.#dragging;
+    this.#words(`At ${distance(value)}: ${this.#flips()}`);
+    this.#chart.draw(performance.now());
+    this.show();
+  }
+
+  #ask() {
+    const { recipe } = this.#station;
+    const others = recipe.streams.length > 1 ? `, on ${recipe.streams.length} streams` : "";
+    this.#find("would-apply").hidden = this.#find("would-cancel").hidden = false;
+    this.#words(`Put the threshold of ${recipe.name}${others} at ${distance(this.#value)}? ${this.#flips()}`);
+  }
+
+  #flips() {
+    const { of, toNormal, toAnomaly } = this.#chart.flips(this.#value);
+    if (toNormal + toAnomaly === 0) return `None of the last ${of} results would be another.`;
+    const parts = [toNormal && `${toNormal} would be NORMAL`, toAnomaly && `${toAnomaly} would be ANOMALY`].filter(Boolean);
+    return `Of the last ${of} results ${parts.join(", ")} instead.`;
+  }
+
+  #cancel() {
+    this.#propose(null);
+    this.#grip.focus();
+  }
+
+  async #apply() {
+    const { recipe } = this.#station;
+    const raw = this.#value;
+    if (await this.#put({ raw }, "put by hand on the trend")) {
+      this.#before = { recipe: recipe.id, rule: recipe.rule };
+      this.#propose(null);
+      this.#grip.focus();
+    }
+  }
+
+  async #back() {
+    const rule = this.#ruleBefore();
+    if (await this.#put(rule, "back from a threshold put by hand")) this.#before = null;
+  }
+
+  async #put(rule, why) {
+    if (this.#busy) return false;
+    this.#busy = true;
+    const { recipe } = this.#station;
+    try {
+      await send("PATCH", `api/recipes/${encodeURIComponent(recipe.id)}`, { version: recipe.version, rule, why });
+      return true;
+    } catch (error) {
+      this.#find("would").hidden = false;
+      this.#find("would-apply").hidden = true;
+      this.#words(error.message);
+      return false;
+    } finally {
+      this.#busy = false;
+      this.#station.lookAtRecipes();
+    }
+  }
+
+  #ruleBefore() {
+    const { recipe } = this.#station;
+    const before = this.#before?.recipe === recipe.id ? this.#before.rule : null;
+    return before ?? CALIBRATED;
+  }
+
+  #showBack() {
+    const { recipe } = this.#station;
+    const byHand = recipe?.rule?.raw != null;
+    this.#find("threshold-hand").hidden = !byHand;
+    if (!byHand) return;
+    const { raw } = this.#ruleBefore();
+    this.#write("threshold-hand-words", `Put by hand at ${distance(recipe.rule.raw)}.`);
+    this.#write("threshold-back", raw == null ? "Back to the calibrated one" : `Back to ${distance(raw)}`);
+  }
+
+  #words(words) {
+    this.#write("would-words", words);
+  }
+
+  #write(id, words) {
+    if (this.#find(id).textContent !== words) this.#find(id).textContent = words;
+  }
+
+  #say(attribute, value) {
+    if (this.#grip.getAttribute(attribute) !== value) this.#grip.setAttribute(attribute, value);
+  }
+
+  #find(id) {
+    return this.#root.querySelector(`#${id}`);
+  }
+}

@@ -1,0 +1,169 @@
+// All running streams at once, each a tile: picture, verdict as word and shape, name, age of the verdict. One press opens it.
+
+import { ICONS, STALE_AFTER_MS, ago, decide } from "../shared/verdict.js";
+import { ReconnectingSocket } from "../shared/reconnecting_socket.js";
+import { cameraNotice } from "../shared/pulled_camera.js";
+import { keptFrames } from "./kept_frames.js";
+import { picture } from "../shared/server.js";
+import { socketAddress } from "../shared/address.js";
+
+const MOST_LISTENED = 24; // sockets; of streams beyond, the list of streams says the verdict
+const PICTURE_EVERY_MS = 3_000;
+const SHOW_EVERY_MS = 500;
+
+export class Tiles {
+  #root;
+  #station;
+  #onopen;
+  #tiles = new Map(); // by stream
+  #timers = [];
+
+  /** `onopen(name)` is called when one is pressed. */
+  constructor(root, station, onopen) {
+    this.#root = root;
+    this.#station = station;
+    this.#onopen = onopen;
+    station.on("streams", () => this.#timers.length > 0 && this.#offer());
+  }
+
+  /** Listen to all streams, or to none. */
+  shown(isShown) {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#timers = [];
+    if (isShown) {
+      this.#offer();
+      this.#timers = [setInterval(() => this.#show(), SHOW_EVERY_MS), setInterval(() => this.#lookAtPictures(), PICTURE_EVERY_MS)];
+      this.#lookAtPictures();
+      return;
+    }
+    for (const tile of this.#tiles.values()) tile.close();
+    this.#tiles.clear();
+    this.#root.replaceChildren();
+  }
+
+  #offer() {
+    const { streams } = this.#station;
+    const names = new Set(streams.map(({ name }) => name));
+    for (const [name, tile] of this.#tiles) {
+      if (names.has(name)) continue;
+      tile.close();
+      this.#tiles.delete(name);
+    }
+    for (const { name } of streams) {
+      if (this.#tiles.has(name)) continue;
+      const tile = new Tile(name, () => this.#onopen(name));
+      this.#tiles.set(name, tile);
+      this.#root.append(tile.element);
+      if (this.#tiles.size <= MOST_LISTENED) tile.listen();
+    }
+    this.#show();
+  }
+
+  #show() {
+    const { streams, streamsAt, health } = this.#station;
+    for (const stream of streams) this.#tiles.get(stream.name)?.show(stream, { health, streamsAt });
+  }
+
+  #lookAtPictures() {
+    if (document.hidden) return;
+    for (const { name, recipe } of this.#station.streams) if (recipe) this.#tiles.get(name)?.lookAtPicture();
+  }
+}
+
+class Tile {
+  element = document.createElement("button");
+  #name;
+  #socket = null;
+  #link = { phase: "open" };
+  #last = null; // { result, at }
+  #state = "live";
+  #shown = "";
+  #pictureOf = ""; // the frame that is shown
+  #closed = false;
+
+  constructor(name, onopen) {
+    this.#name = name;
+    this.element.type = "button";
+    this.element.className = "tile";
+    this.element.dataset.stream = name;
+    this.element.innerHTML =
+      '<span class="tile-picture"><img alt="" hidden></span><span class="tile-verdict"><svg aria-hidden="true"><use href="#icon-waiting"/></svg><span class="tile-word"></span></span><span class="tile-name"></span><span class="tile-age"></span>';
+    this.#find(".tile-name").textContent = name;
+    this.element.addEventListener("click", onopen);
+  }
+
+  listen() {
+    const query = new URLSearchParams({ heatmap: 0, heartbeat: 0 });
+    this.#socket = new ReconnectingSocket(socketAddress(`ws/live/${encodeURIComponent(this.#name)}?${query}`), {
+      onstate: (link) => {
+        this.#link = link;
+      },
+      onmessage: (message) => {
+        if (message.type === "result") this.#last = { result: message, at: performance.now() };
+        else if (message.type === "status") this.#state = message.state;
+      },
+    });
+  }
+
+  close() {
+    this.#closed = true;
+    this.#socket?.close();
+    this.#dropPicture();
+    this.element.remove();
+  }
+
+  show(stream, { health, streamsAt }) {
+    const heard = this.#socket ? this.#last : listed(stream, streamsAt);
+    const age = heard ? performance.now() - heard.at : 0;
+    const { verdict, word, detail, stale, attention } = decide({
+      health,
+      camera: null,
+      link: this.#link,
+      streamState: stream.is_taught ? "teaching" : stream.state === "silent" ? "silent" : this.#state,
+      streamName: this.#name,
+      trouble: cameraNotice(stream.camera, 0)?.title ?? "",
+      result: heard?.result ?? null,
+      age,
+    });
+    const inspecting = word === verdict;
+    const when = inspecting ? ago(age) : detail;
+    const key = [verdict, word, stale, attention, when].join("|");
+    if (key === this.#shown) return;
+    this.#shown = key;
+    Object.assign(this.element.dataset, { verdict, stale, attention });
+    this.#find(".tile-word").textContent = word;
+    this.#find("use").setAttribute("href", `#${ICONS[verdict]}`);
+    this.#find(".tile-age").textContent = when;
+    this.element.setAttribute("aria-label", `${this.#name}: ${word}, ${when}. Open`);
+  }
+
+  async lookAtPicture() {
+    try {
+      const [frame] = await keptFrames(this.#name, "recent");
+      if (!frame || frame.id === this.#pictureOf || this.#closed) return;
+      const image = await picture(frame.heatmap);
+      if (!image || this.#closed) return;
+      this.#dropPicture();
+      this.#pictureOf = frame.id;
+      Object.assign(this.#find("img"), { src: URL.createObjectURL(image), hidden: false });
+    } catch {
+      // none is kept: the verdict is what counts
+    }
+  }
+
+  #dropPicture() {
+    const { src } = this.#find("img");
+    if (src) URL.revokeObjectURL(src);
+  }
+
+  #find(selector) {
+    return this.element.querySelector(selector);
+  }
+}
+
+// A result as far as the list of streams tells it: how old it is, is only known to be more than the list is.
+function listed({ last_verdict: verdict, inspected_per_s: rate }, streamsAt) {
+  if (!verdict) return null;
+  const at = rate > 0 ? Math.max(streamsAt, performance.now() - STALE_AFTER_MS / 2) : streamsAt - 2 * STALE_AFTER_MS;
+  return { result: { verdict, is_anomaly: verdict === "ANOMALY", score: verdict === "ANOMALY" ? 0.5 : 0.1 }, at };
+}

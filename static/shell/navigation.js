@@ -1,0 +1,69 @@
+// One view at a time of the one document: links, the browser's back and forward, the title, and where the focus goes.
+
+import { address } from "../shared/address.js";
+
+const NAMES = ["live", "teach", "recipes", "history", "settings"]; // as server/web/pages.py
+const FIRST = "live"; // which is at the root
+
+/**
+ * Each view is `static/NAME/view.js`, fetched when it is first entered, with `enter({ root, go, ...given })`, told each time it is
+ * shown, and `leave()`. `root` is its section of the document, `go(name)` leads to another view.
+ */
+export class Navigation {
+  #given;
+  #shown = null; // the name of the view that is shown
+  #modules = new Map();
+
+  constructor(given) {
+    this.#given = given;
+    document.addEventListener("click", (event) => this.#clicked(event));
+    window.addEventListener("popstate", () => this.#show(viewIn(location), { focus: true }));
+    this.#show(document.body.dataset.view, { focus: false });
+  }
+
+  /** Lead to a view; `hash` says where in it, without the #. */
+  go(name, hash = "") {
+    const url = address(name === FIRST ? "./" : name) + (hash && `#${hash}`);
+    if (url !== location.href) history.pushState(null, "", url);
+    this.#show(name, { focus: true });
+  }
+
+  #clicked(event) {
+    const link = event.target.closest?.("a[data-view]");
+    if (!link || event.defaultPrevented || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    this.go(link.dataset.view);
+  }
+
+  async #show(name, { focus }) {
+    if (name === this.#shown) return;
+    const before = this.#shown;
+    this.#shown = name;
+    document.body.dataset.view = name;
+    for (const view of NAMES) document.getElementById(`view-${view}`).hidden = view !== name;
+    for (const link of document.querySelectorAll(".nav a[data-view]")) {
+      if (link.dataset.view === name) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    const title = document.querySelector(`#view-${name} .view-title`);
+    document.title = `${title.textContent} – DefectVision`;
+    if (focus) {
+      window.scrollTo(0, 0);
+      title.focus({ preventScroll: true });
+    }
+    if (before) (await this.#module(before)).leave();
+    const module = await this.#module(name);
+    if (name !== this.#shown) return; // somebody walks on quickly
+    module.enter({ ...this.#given, root: document.getElementById(`view-${name}`), go: (...where) => this.go(...where) });
+  }
+
+  #module(name) {
+    if (!this.#modules.has(name)) this.#modules.set(name, import(`../${name}/view.js`));
+    return this.#modules.get(name);
+  }
+}
+
+function viewIn({ pathname }) {
+  const last = pathname.slice(pathname.lastIndexOf("/") + 1);
+  return NAMES.includes(last) ? last : FIRST;
+}

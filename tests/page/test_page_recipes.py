@@ -1,0 +1,191 @@
+"""Recipes through the page: regions by finger, mouse and keyboard; rules; conflicts; going back. The REST is faked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.page.faked_rest import AT, Body, FakedRest, change, recipe, stream
+from tests.page.page_only import page_only
+
+SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with page_only() as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    yield context.new_page()
+    context.close()
+
+
+def opened(page: Page, url: str, **more: object) -> FakedRest:
+    """Open a recipe without regions."""
+    one = recipe(**{"regions": {"include": [], "ignore": []}, "streams": ["press"], "is_default": True} | more)
+    rest = FakedRest([one], [change("regions", 4, "none", "1 ignored")]).install_all(page, stream("press"))
+    page.goto(f"{url}/recipes#r1")
+    expect(page.get_by_test_id("recipe-name")).to_have_text("flange")
+    return rest
+
+
+def patched(rest: FakedRest) -> Body:
+    method, path, body = rest.asked[-1]
+    assert (method, path) == ("PATCH", "recipes/r1")
+    found: Body = body
+    return found
+
+
+def box(page: Page) -> tuple[float, float, float, float]:
+    page.get_by_test_id("surface").evaluate("surface => surface.scrollIntoView({ block: 'center' })")
+    found = page.get_by_test_id("surface").bounding_box()
+    assert found
+    return found["x"], found["y"], found["width"], found["height"]
+
+
+def tap(page: Page, *places: tuple[float, float]) -> None:
+    left, top, width, height = box(page)
+    for x, y in places:
+        page.touchscreen.tap(left + x * width, top + y * height)
+
+
+def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    left, top, width, height = box(page)
+    page.mouse.move(left + start[0] * width, top + start[1] * height)
+    page.mouse.down()
+    for step in (0.3, 0.7, 1):
+        x, y = (a + (b - a) * step for a, b in zip(start, end, strict=True))
+        page.mouse.move(left + x * width, top + y * height)
+    page.mouse.up()
+
+
+def test_a_region_is_drawn_by_touch_and_saved(page: Page, url: str) -> None:
+    rest = opened(page, url)
+    page.get_by_test_id("regions-edit").click()
+    page.get_by_test_id("add-ignore").click()
+    tap(page, (0.2, 0.2), (0.6, 0.2), (0.6, 0.7))
+    scrolled = page.evaluate("scrollY")
+    tap(page, (0.2, 0.2))  # the first corner again closes it
+    expect(page.get_by_test_id("regions-list").locator("li")).to_have_count(1)
+    assert page.evaluate("scrollY") == scrolled
+    page.get_by_test_id("regions-save").click()
+    expect(page.get_by_test_id("recipes-told")).to_have_text("Saved as version 5.")
+    body = patched(rest)
+    assert body["version"] == 4 and body["regions"]["include"] == []
+    [corners] = body["regions"]["ignore"]
+    expected = [(0.2, 0.2), (0.6, 0.2), (0.6, 0.7)]
+    assert [tuple(round(value, 1) for value in corner) for corner in corners] == expected
+    expect(page.get_by_test_id("regions-edit")).to_be_focused()
+
+
+def test_what_crosses_itself_is_put_back_with_the_reason(page: Page, url: str) -> None:
+    opened(page, url)
+    page.get_by_test_id("regions-edit").click()
+    page.get_by_test_id("add-include").click()
+    told = page.get_by_test_id("regions-told")
+    tap(page, (0.1, 0.1), (0.9, 0.1), (0.1, 0.9), (0.9, 0.9), (0.5, 0.02))
+    expect(told).to_contain_text("would cross each other. That corner was not set.")
+    page.get_by_test_id("put-down").click()
+    page.get_by_test_id("add-include").click()
+    drag(page, (0.2, 0.2), (0.8, 0.8))
+    expect(page.get_by_test_id("regions-list")).to_contain_text("Inspect only here 1")
+    corner = page.locator(".corner").first
+    before = corner.get_attribute("aria-label")
+    drag(page, (0.2, 0.2), (0.9, 0.5))  # over the opposite edge
+    expect(told).to_contain_text("Put back: the region’s edges would cross each other.")
+    expect(corner).to_have_attribute("aria-label", before or "")
+    drag(page, (0.2, 0.2), (-0.5, -0.5))  # beside the picture: as far as it reaches
+    expect(corner).to_have_attribute("aria-label", "Corner 1 of 4, Inspect only here 1, 0 % from the left, 0 % from the top")
+
+
+def test_regions_are_edited_with_the_keyboard_and_undone(page: Page, url: str) -> None:
+    opened(page, url)
+    page.get_by_test_id("regions-edit").focus()
+    page.keyboard.press("Enter")
+    page.get_by_test_id("add-ignore").focus()
+    page.keyboard.press("Enter")
+    page.get_by_test_id("place").focus()
+    page.keyboard.press("Enter")
+    corner = page.locator(".corner").first
+    expect(corner).to_be_focused()
+    expect(corner).to_have_attribute("aria-label", "Corner 1 of 4, Ignore 1, 35 % from the left, 35 % from the top")
+    for key in ("ArrowLeft", "ArrowUp", "ArrowUp"):
+        page.keyboard.press(key)
+    expect(corner).to_have_attribute("aria-label", "Corner 1 of 4, Ignore 1, 34 % from the left, 33 % from the top")
+    page.keyboard.press("+")
+    expect(page.locator(".corner")).to_have_count(5)
+    page.keyboard.press("Delete")
+    expect(page.locator(".corner")).to_have_count(4)
+    for _ in range(5):
+        page.keyboard.press("Control+z")
+    expect(corner).to_have_attribute("aria-label", "Corner 1 of 4, Ignore 1, 35 % from the left, 35 % from the top")
+    page.keyboard.press("Control+z")
+    expect(page.locator(".corner")).to_have_count(0)
+    page.keyboard.press("Control+Shift+Z")
+    expect(page.locator(".corner")).to_have_count(4)
+
+
+def test_a_conflict_shows_theirs_and_keeps_ones_own(page: Page, url: str) -> None:
+    rest = opened(page, url)
+    rest.refuse["PATCH recipes/r1"] = (409, "somebody else changed this recipe meanwhile")
+    rest.recipes[0] |= {"version": 5, "decision": {"kind": "frame", "n": 1, "m": 1, "release": 0.9}, "who": "10.0.0.8"}
+    page.get_by_test_id("decision-hysteresis").check()
+    page.get_by_test_id("decision-calm").fill("4")
+    expect(page.get_by_test_id("decision-form")).to_contain_text("it ends after 4 frames in a row below 90 %")
+    page.get_by_test_id("decision-save").click()
+    conflict = page.get_by_test_id("recipe-conflict")
+    expect(conflict).to_contain_text("Version 5, by 10.0.0.8")
+    expect(page.locator("#decision-frame")).to_be_checked()  # theirs
+    del rest.refuse["PATCH recipes/r1"]
+    page.get_by_test_id("recipe-conflict-mine").click()
+    expect(conflict).to_be_hidden()
+    assert patched(rest) == {
+        "version": 5,
+        "decision": {"kind": "hysteresis", "n": 1, "m": 4, "release": 0.9},
+        "why": "",
+    }
+    expect(page.locator("#decision-hysteresis")).to_be_checked()
+
+
+def test_rules_are_checked_before_they_are_sent(page: Page, url: str) -> None:
+    rest = opened(page, url)
+    page.get_by_test_id("decision-n").fill("7")
+    expect(page.get_by_test_id("decision-form")).to_contain_text("It cannot be more frames than are looked back on.")
+    page.get_by_test_id("rule-one-in").fill("100")
+    page.get_by_test_id("rule-save").click()
+    expect(page.get_by_test_id("recipes-told")).to_have_text("Saved as version 5.")
+    assert patched(rest)["rule"] == {"one_in": 100, "k": None, "raw": None}
+    expect(page.get_by_test_id("decision-n")).to_have_value("7")  # an edit elsewhere stays
+
+
+def test_a_correction_is_undone_and_a_version_gone_back_to_by_one_press(page: Page, url: str) -> None:
+    rest = opened(page, url)
+    correction = {"id": "c1", "kind": "good", "learned": True, "at": AT, "who": "10.0.0.3", "why": "", "stream": "press"}
+    rest.corrections = [
+        correction | {"place": None, "raw_score": 4.0, "patches": 3, "picture": "api/recipes/r1/corrections/c1/picture"}
+    ]
+    page.reload()
+    page.get_by_test_id("recipe-correction-undo").click()
+    expect(page.get_by_test_id("recipe-correction")).to_have_count(0)
+    page.get_by_test_id("go-back").click()
+    expect(page.get_by_test_id("recipes-told")).to_contain_text("Back at what version 3 was")
+    assert rest.asked[0][:2] == ("DELETE", "recipes/r1/corrections/c1")
+    assert rest.asked[-1] == ("POST", "recipes/r1/restore", {"version": 5, "to": 3})
+
+
+@pytest.mark.parametrize("view", ["teach", "recipes#r1", "history", "settings"])
+def test_nothing_scrolls_sideways_from_320_pixels_up(page: Page, url: str, view: str) -> None:
+    settings = {"settings": [], "addresses": [], "https": {"on": False}, "machine": "", "data_dir": "/x" * 40, "version": "1"}
+    rest = FakedRest([recipe(name="a-name-that-has-no-blank-in-it-" * 2)], [change("taught", 1)], settings=settings)
+    rest.install_all(page, stream("a-stream-with-a-long-name-0123456789"))
+    for width in (320, 390, 800, 1024):
+        page.set_viewport_size({"width": width, "height": 600})
+        page.goto(f"{url}/{view}")
+        expect(page.locator("main .view:not([hidden]) .card").first).to_be_attached()
+        assert page.evaluate(SIDEWAYS) == 0, f"{view} scrolls sideways at {width} pixels"
