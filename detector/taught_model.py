@@ -19,6 +19,7 @@ from detector.input_size import InputSize
 from detector.light import AnyHead, LightGated, ordinary
 from detector.model import Detector
 from detector.model_folder import Manifest
+from detector.registration import lay
 from detector.runtimes import Distances, Runtime, distances_of, runtime
 from detector.score import Detection, to_detection
 
@@ -76,7 +77,8 @@ class TaughtModel:
         return self.manifest.threshold
 
     def detect(self, frame: BGRImage, /) -> Detection:
-        """Score one frame (H×W×3 uint8 BGR, any size; its region is resized to the model's input).
+        """Score one frame (H×W×3 uint8 BGR, any size; its region is resized to the model's input). Where the model has
+        a reference, the frame is first laid on it, and the map turned back.
 
         Returns:
             the image score and the anomaly map of the whole frame, 0 outside of the region. Both finite: a frame whose
@@ -85,9 +87,9 @@ class TaughtModel:
         Raises:
             ImageError: not such an array.
         """
-        region = self.manifest.region
-        detection = to_detection(*self._distances(region.to_input(frame, self.manifest.input_size)))
-        return Detection(detection.score, region.to_frame(detection.anomaly_map))
+        region, laid = self.manifest.region, lay(frame, self.manifest.reference)
+        detection = to_detection(*self._distances(region.to_input(laid.frame, self.manifest.input_size)))
+        return Detection(detection.score, laid.as_seen(region.to_frame(detection.anomaly_map)))
 
     def patches(self, frame: BGRImage) -> Patches:
         """Projected patch features of a frame at each scale, row by row of the patch grid: what memory banks hold
@@ -100,7 +102,7 @@ class TaughtModel:
         head = ordinary(self.head)
         if not isinstance(head, MemoryBanks):
             raise ModelError(f"a {self.manifest.method} model has no memory bank: use patchcore")
-        small = self.manifest.region.to_input(frame, self.manifest.input_size)
+        small = self.manifest.region.to_input(lay(frame, self.manifest.reference).frame, self.manifest.input_size)
         found = head.banks.none()
         for shrink, scale in head.scales:
             if shrink not in self._features:
