@@ -1,6 +1,6 @@
 """REST of a server that is not there: recipes, teaching and settings as a page may find them, by ``page.route``.
 
-For states that are hard to provoke with a real server: conflicts, outliers, failures. The bodies are docs/protocol.md's.
+For states that are hard to provoke with a real server: conflicts, outliers, failures. Bodies as in docs/protocol.md.
 """
 
 from __future__ import annotations
@@ -240,10 +240,19 @@ class FakedRest:
         if first == "settings":
             return self.settings
         if first == "cameras":
-            return self.tried if rest == ["test"] else body if method == "POST" else {"cameras": self.cameras, "room": 8}
+            return (
+                self.tried if rest == ["test"] else body if method == "POST" else {"cameras": self.cameras, "room": 8}
+            )
         if first == "streams" and rest[1:] == ["frames"]:
             return {"frames": self.alarms if query["kind"] == ["alarm"] else [], "forgotten": 0}
-        return {"stream": rest[0], "recipe": "r1", "version": 4, "name": "flange", "threshold": 3.2, "switched_ms": 12.0}
+        return {
+            "stream": rest[0],
+            "recipe": "r1",
+            "version": 4,
+            "name": "flange",
+            "threshold": 3.2,
+            "switched_ms": 12.0,
+        }
 
     def _recipe(self, method: str, rest: list[str], body: Any) -> Any:
         if not rest:

@@ -101,7 +101,9 @@ def test_what_crosses_itself_is_put_back_with_the_reason(page: Page, url: str) -
     expect(told).to_contain_text("Put back: the region’s edges would cross each other.")
     expect(corner).to_have_attribute("aria-label", before or "")
     drag(page, (0.2, 0.2), (-0.5, -0.5))  # beside the picture: as far as it reaches
-    expect(corner).to_have_attribute("aria-label", "Corner 1 of 4, Inspect only here 1, 0 % from the left, 0 % from the top")
+    expect(corner).to_have_attribute(
+        "aria-label", "Corner 1 of 4, Inspect only here 1, 0 % from the left, 0 % from the top"
+    )
 
 
 def test_regions_are_edited_with_the_keyboard_and_undone(page: Page, url: str) -> None:
@@ -166,7 +168,15 @@ def test_rules_are_checked_before_they_are_sent(page: Page, url: str) -> None:
 
 def test_a_correction_is_undone_and_a_version_gone_back_to_by_one_press(page: Page, url: str) -> None:
     rest = opened(page, url)
-    correction = {"id": "c1", "kind": "good", "learned": True, "at": AT, "who": "10.0.0.3", "why": "", "stream": "press"}
+    correction = {
+        "id": "c1",
+        "kind": "good",
+        "learned": True,
+        "at": AT,
+        "who": "10.0.0.3",
+        "why": "",
+        "stream": "press",
+    }
     rest.corrections = [
         correction | {"place": None, "raw_score": 4.0, "patches": 3, "picture": "api/recipes/r1/corrections/c1/picture"}
     ]
@@ -181,7 +191,14 @@ def test_a_correction_is_undone_and_a_version_gone_back_to_by_one_press(page: Pa
 
 @pytest.mark.parametrize("view", ["teach", "recipes#r1", "history", "settings"])
 def test_nothing_scrolls_sideways_from_320_pixels_up(page: Page, url: str, view: str) -> None:
-    settings = {"settings": [], "addresses": [], "https": {"on": False}, "machine": "", "data_dir": "/x" * 40, "version": "1"}
+    settings = {
+        "settings": [],
+        "addresses": [],
+        "https": {"on": False},
+        "machine": "",
+        "data_dir": "/x" * 40,
+        "version": "1",
+    }
     rest = FakedRest([recipe(name="a-name-that-has-no-blank-in-it-" * 2)], [change("taught", 1)], settings=settings)
     rest.install_all(page, stream("a-stream-with-a-long-name-0123456789"))
     for width in (320, 390, 800, 1024):
