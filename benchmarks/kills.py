@@ -114,7 +114,7 @@ async def _do(
             parts = [draw_part(number + part) for part in range(6)]
             model = await asyncio.to_thread(lambda: detector.fit(parts, image_size=128, coreset_size=50))
             model.save(folder)
-            await library.taught_more(recipe, folder, pictures, who="me", on="6 pictures")
+            await library.taught_more(recipe, folder, pictures, stream=None, who="me", why="", on="6 pictures")
         case "forgive" | "remember":
             await correcting.correct(
                 frame_of(inspection, recipe, number),
@@ -210,7 +210,7 @@ def main() -> None:
             before = asyncio.run(_state(data))
             print(f"\r{number + 1} of {chosen.times}", end="", file=sys.stderr, flush=True)
     print(
-        f"\n{chosen.times} kills: {outcomes['old']} left what was before, {outcomes['new']} the step in work, 0 neither."
+        f"\n{chosen.times} kills: {outcomes['old']} left what was before, {outcomes['new']} the step in work, none else"
     )
 
 
@@ -220,7 +220,7 @@ async def _begin(data: Path) -> dict[str, Any]:
         folder, pictures = data / "work" / f"first{number}" / "model", data / "work" / f"first{number}" / "pictures"
         pictures.mkdir(parents=True)
         detector.fit(draw_parts(8 + number), image_size=128, coreset_size=50).save(folder)
-        await library.add_taught(folder, pictures, name=f"part {number}", stream=None, who="me", on="8 pictures")
+        await library.add_taught(f"part {number}", folder, pictures, stream=None, who="me", why="", on="8 pictures")
     state = _seen(library, inspection)["state"]
     library.close()
     return dict(state)
