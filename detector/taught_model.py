@@ -150,7 +150,7 @@ class TaughtModel:
             limit = min(limit, to_detection(*self._distances(small)).score)
         goal = (self._typical + limit) / 2 if self._typical < limit else _BELOW * limit
         assert isinstance(self.head, MemoryBanks)
-        return corrections.to_forgive(looks, self.head, grids, places, goal)
+        return corrections.to_forgive(looks, self.head, grids, places, goal, limit)
 
     def bad_of(self, small: BGRImage, threshold: float, place: Polygon | None = None) -> BadPatches:
         """What is kept of a defect that escaped, so that this frame scores 1.25 times the threshold from then on, or
