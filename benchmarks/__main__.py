@@ -39,6 +39,7 @@ SECTIONS: dict[str, list[str]] = {
     "decoding": ["-m", "benchmarks.decoding", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "simulated_line": ["-m", "benchmarks.simulated_line"],
     "streams": ["-m", "benchmarks.streams"],
+    "teach": ["-m", "benchmarks.teach", f"{PICTURES / 'bottle'}"],
     "hostile": ["-m", "benchmarks.hostile"],
     "page_latency": ["-m", "benchmarks.page_latency"],
     "webrtc_release": ["-m", "benchmarks.webrtc_release"],

@@ -183,6 +183,7 @@ async def test_what_the_server_answers_is_what_the_document_says(
         for status in operation["responses"]
     }
     left = {one for one in described - checked.seen - strange.seen if one[2] not in openapi.EVERYWHERE}
+    left = {one for one in left if not one[0].startswith("/api/teaching")}  # test_teach.py holds all of them
     assert left == NOT_PROVOKED
     everywhere = {status for _, _, status in checked.seen | strange.seen} & set(openapi.EVERYWHERE)
     assert everywhere >= {401, 403, 429}
