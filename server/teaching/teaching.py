@@ -128,6 +128,7 @@ class Teaching:
         error: why it failed, one sentence.
         progress: of learning, 0..1.
         region: what will be inspected, as it looks now.
+        latest: the newest frame it was shown, H×W×3 uint8 BGR; None before the first and once it is done or ended.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class Teaching:
         self.showing, self.album = Showing(wanted.auto), Album()
         self.state: State = "showing"
         self.region: Box | None = None
+        self.latest: BGRImage | None = None
         self.progress = 0.0
         self.error: str | None = None
         self.recipe: str | None = None
@@ -227,6 +229,8 @@ class Teaching:
         """On the event loop: take the frame, or say why not."""
         if outcome is None or self.state not in ("showing", "failed") or self._ended:
             return
+        if not isinstance(outcome, BaseException):
+            self.latest = outcome.frame
         if isinstance(outcome, BaseException):
             words = str(outcome) if isinstance(outcome, ImageError) else "the frame could not be looked at"
             if not isinstance(outcome, ImageError) and not self._warned:
@@ -561,7 +565,7 @@ class Teaching:
             await self._changed.wait()
 
     def _let_stream_go(self) -> None:
-        watched, self._watched = self._watched, None
+        watched, self._watched, self.latest = self._watched, None, None
         if watched is not None:
             watched.unwatch()
 

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from detector.images import encode_jpeg
 from server.recipes import RecipeError, check_name
 from server.settings import Settings
 from server.teaching import (
@@ -50,6 +51,7 @@ from server.web.teaching_bodies import (
 from server.web.uploads import MAX_CALIBRATION, Upload, read_form, source_of_request
 from server.words import BYTES, Content, Operation, Reply, documented
 
+LIVE_SIDE = 640
 NO_PICTURE = "there is no such picture, or not any more"
 NO_SUCH = "there is no such teaching, or not any more"
 NOT_NOW = "it is learning, done, or was ended"
@@ -75,6 +77,7 @@ class Teach:
             Route(one, self.cancel, methods=["DELETE"]),
             Route(f"{one}/take", self.take, methods=["POST"]),
             Route(f"{one}/done", self.done, methods=["POST"]),
+            Route(f"{one}/live", self.live),
             Route(f"{one}/pictures", self.upload, methods=["POST"]),
             Route(picture, self.picture),
             Route(picture, self.keep, methods=["POST"]),
@@ -221,6 +224,26 @@ class Teach:
         if kept is None:
             raise Refused(404, NO_PICTURE)
         return Response(kept.thumbnail, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+    @documented(
+        Operation(
+            "The newest frame that was shown, taken or not",
+            {
+                200: Reply("at most 640 pixels long", Content(BYTES, "image/jpeg")),
+                204: Reply("none came yet"),
+                404: NO_SUCH,
+            },
+            description="To see what the camera sees: a stream that is taught has no results, which would bring its "
+            "pictures. Ask a few times a second.",
+        )
+    )
+    async def live(self, request: Request) -> Response:
+        frame = self._get(request).latest
+        headers = {"Cache-Control": "no-store"}
+        if frame is None:
+            return Response(status_code=204, headers=headers)
+        jpeg, _, _ = await asyncio.to_thread(encode_jpeg, frame, quality=80, longest_side=LIVE_SIDE)
+        return Response(jpeg, media_type="image/jpeg", headers=headers)
 
     @documented(
         Operation(

@@ -63,6 +63,6 @@ function picture(path) {
 function time(iso) {
   const made = document.createElement("time");
   made.dateTime = iso;
-  made.textContent = clock(iso);
+  made.textContent = clock(iso).replace(/:\d\d$/, "");
   return made;
 }

@@ -29,7 +29,7 @@ export class RecipeSelect {
       );
     }
     if (document.activeElement !== this.#select || this.#select.value === "") this.#select.value = recipe.id;
-    this.#write("recipe-version", `version ${recipe.version}`);
+    this.#write("recipe-version", `v${recipe.version}`);
   }
 
   async #choose(id) {

@@ -87,7 +87,7 @@ class Tile {
     this.element.className = "tile";
     this.element.dataset.stream = name;
     this.element.innerHTML =
-      '<span class="tile-picture"><img alt="" hidden></span><span class="tile-verdict"><svg aria-hidden="true"><use href="#icon-waiting"/></svg><span class="tile-word"></span></span><span class="tile-name"></span><span class="tile-age"></span>';
+      '<span class="tile-picture"><img alt="" hidden><img alt="" hidden></span><span class="tile-verdict"><svg aria-hidden="true"><use href="#icon-waiting"/></svg><span class="tile-word"></span></span><span class="tile-name"></span><span class="tile-age"></span>';
     this.#find(".tile-name").textContent = name;
     this.element.addEventListener("click", onopen);
   }
@@ -108,7 +108,7 @@ class Tile {
   close() {
     this.#closed = true;
     this.#socket?.close();
-    this.#dropPicture();
+    this.#dropPictures();
     this.element.remove();
   }
 
@@ -141,19 +141,18 @@ class Tile {
     try {
       const [frame] = await keptFrames(this.#name, "recent");
       if (!frame || frame.id === this.#pictureOf || this.#closed) return;
-      const image = await picture(frame.heatmap);
-      if (!image || this.#closed) return;
-      this.#dropPicture();
+      const shown = await Promise.all([picture(frame.picture), frame.verdict === "ANOMALY" ? picture(frame.heatmap) : null]);
+      if (!shown[0] || this.#closed) return;
+      this.#dropPictures();
       this.#pictureOf = frame.id;
-      Object.assign(this.#find("img"), { src: URL.createObjectURL(image), hidden: false });
+      this.element.querySelectorAll("img").forEach((place, i) => Object.assign(place, { src: shown[i] ? URL.createObjectURL(shown[i]) : "", hidden: !shown[i] }));
     } catch {
       // none is kept: the verdict is what counts
     }
   }
 
-  #dropPicture() {
-    const { src } = this.#find("img");
-    if (src) URL.revokeObjectURL(src);
+  #dropPictures() {
+    for (const { src } of this.element.querySelectorAll("img:not([hidden])")) URL.revokeObjectURL(src);
   }
 
   #find(selector) {

@@ -6,6 +6,7 @@ import { OpenedRecipe } from "./opened.js";
 import * as requests from "./requests.js";
 
 const LOOK_EVERY_MS = 3_000;
+const DONE_STAYS_MS = 8_000;
 const BESIDE = matchMedia("(min-width: 960px)");
 
 let view = null;
@@ -27,6 +28,7 @@ class Recipes {
   #all = null; // null: not asked yet
   #timer = 0;
   #isAway = false;
+  #silence = 0;
   #isShown = false;
 
   constructor(root, station, go) {
@@ -126,6 +128,8 @@ class Recipes {
     const told = this.#find("recipes-told");
     told.dataset.kind = words ? kind : "none";
     write(told, words);
+    clearTimeout(this.#silence);
+    if (kind === "done") this.#silence = setTimeout(() => this.#say("", "none"), DONE_STAYS_MS);
   }
 
   #find(id) {

@@ -1,9 +1,6 @@
 // Recipes in words.
 
-/** `1 part`, `2 parts`. */
-export function count(n, one, many = `${one}s`) {
-  return `${n} ${n === 1 ? one : many}`;
-}
+import { count, distance } from "../live/calibration/words.js";
 
 /** What its model is, one line. */
 export function modelWords({ model, problem }) {
@@ -30,11 +27,6 @@ const SOURCES = {
 
 export function thresholdWords({ threshold, threshold_source: source }) {
   return threshold === null ? "no threshold yet" : `${distance(threshold)}, ${SOURCES[source] ?? source}`;
-}
-
-/** A raw distance with three significant digits or more. */
-export function distance(value) {
-  return value >= 100 ? value.toFixed(1) : value.toPrecision(4);
 }
 
 /** How verdicts on frames become the stream's, one sentence. */

@@ -3,6 +3,7 @@
 import { demand, send } from "../shared/server.js";
 
 const UPLOAD_MS = 300_000;
+const TAKEN_WITHIN_MS = 20_000; // a press waits for a good frame, up to 12 s
 
 /** Those that are open. */
 export async function teachings() {
@@ -24,7 +25,7 @@ export function change(id, what) {
 
 /** Take the next good frame. */
 export function take(id) {
-  return demand(`${pathOf(id)}/take`, { method: "POST" });
+  return demand(`${pathOf(id)}/take`, { method: "POST", signal: AbortSignal.timeout(TAKEN_WITHIN_MS) });
 }
 
 /** Bring pictures, or one ZIP of them. */

@@ -49,6 +49,7 @@ class Teach {
     clearInterval(this.#ticks);
     this.#looks = setInterval(() => !this.#teaching && this.#look(), LOOK_EVERY_MS);
     this.#ticks = setInterval(() => !document.hidden && this.#teaching && this.#showing.render(), TICK_MS);
+    if (location.hash.startsWith("#more=")) this.#putAside();
     if (this.#teaching?.body.state === "done") this.#finish();
     else if (this.#teaching) this.#showing.render();
     else await this.#start();
@@ -109,15 +110,20 @@ class Teach {
   }
 
   #restart(problem = "") {
-    this.#teaching?.close();
-    this.#teaching = null;
-    this.#showing.end();
+    this.#putAside();
     this.#result.hide();
     history.replaceState(null, "", location.pathname + location.search);
     this.#phase("begin");
     this.#begin.show();
     this.#say(problem);
     this.#root.querySelector(".view-title").focus();
+  }
+
+  // Another one is wanted: this one goes on in the server, and can be gone on with here.
+  #putAside() {
+    this.#teaching?.close();
+    this.#teaching = null;
+    this.#showing.end();
   }
 
   #phase(phase) {

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Queue
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Playwright, expect, sync_playwright
 
+from server.app import create_app
+from server.settings import Settings
 from tests.page import chromium
 from tests.page.parts import KIND, Parts, prepare
-from tests.page.visits import LOOPBACK_SERVER, Line, Open, Serve, Visit
-from tests.running import command, free_port, wait_healthy
+from tests.page.scene import Scene
+from tests.page.visits import LOOPBACK_SERVER, Line, Open, Serve, Show, Visit
+from tests.running import command, free_port, running, wait_healthy
+from tests.server.fakes import FakeModel
 
 PATIENCE_MS = 20_000
 expect.set_options(timeout=PATIENCE_MS)
@@ -150,3 +157,50 @@ def inspection(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     environment = {"MODEL_PATH": str(parts.model)}
     with command(port, environment, tmp_path_factory.mktemp("inspection"), module=LOOPBACK_SERVER):
         yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that only hands out pages and scripts: what they ask it, a scene answers."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("documents"))
+    app = create_app(settings, make_model=FakeModel)  # type: ignore[arg-type]
+    found: Queue[str] = Queue()
+    loop = asyncio.new_event_loop()
+    over = asyncio.Event()
+
+    async def serve() -> None:
+        async with running(app, settings) as server:
+            found.put(server.http)
+            await over.wait()
+
+    # In a thread: while Playwright runs, this one has an event loop that nothing else may use.
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    yield found.get(timeout=30)
+    loop.call_soon_threadsafe(over.set)
+    thread.join(30)
+
+
+@pytest.fixture
+def show(browser: Browser, documents: str) -> Iterator[Show]:
+    """Open a page whose server is a scene: ``show(scene, path, width=…, height=…, dark=…)``."""
+    with contextlib.ExitStack() as open_contexts:
+        visits: list[Visit] = []
+
+        def open_page(
+            scene: Scene, path: str = "/", *, width: int = 1440, height: int = 900, dark: bool = False
+        ) -> Visit:
+            scheme: Any = "dark" if dark else "light"
+            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+            open_contexts.callback(context.close)
+            context.set_default_timeout(PATIENCE_MS)
+            visited = Visit(context.new_page())
+            visits.append(visited)
+            scene.play(visited.page)
+            visited.page.goto(documents + path)
+            return visited
+
+        yield open_page
+        for visited in visits:
+            visited.page.unroute_all(behavior="ignoreErrors")
+            assert _elsewhere(visited.requests, documents) == []

@@ -43,3 +43,6 @@ Open = Callable[..., Visit]
 
 Serve = Callable[[], contextlib.AbstractContextManager[str]]
 """Starts a server with the model; started again, it is the same one, restarted."""
+
+Show = Callable[..., Visit]
+"""Opens a page whose server is a scene."""

@@ -7,58 +7,69 @@ const STEP = 0.01;
 const SMALL_STEP = 0.002;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** `told` hears `grab(corner, event)`, `split(corner, event)`, `nudge(corner, [dx, dy])`, `drop(corner)` and `add(corner)`. */
+/** `told` hears `grab(corner, event)`, `split(edge, event)`, `nudge(corner, [dx, dy])`, `drop(corner)` and `add(corner)`. */
 export class Handles {
   #root;
   #told;
+  #corners = [];
+  #edges = [];
 
   constructor(root, told) {
     this.#root = root;
     this.#told = told;
   }
 
+  /** Those that are there move: one under a finger must not be taken away from it. */
   show(corners, regionName) {
-    const focused = this.#root.contains(document.activeElement) ? Number(document.activeElement.dataset.corner) : null;
-    this.#root.replaceChildren(
-      ...corners.map((corner, i) => this.#edge(i, middle(corner, corners[(i + 1) % corners.length]))),
-      ...corners.map((corner, i) => this.#corner(i, corner, `Corner ${i + 1} of ${corners.length}, ${regionName}`)),
-    );
-    if (focused !== null) this.focus(Math.min(focused, corners.length - 1));
+    const hadFocus = this.#corners.includes(document.activeElement);
+    const focused = this.#corners.indexOf(document.activeElement);
+    this.#have(this.#edges, corners.length, (i) => this.#edge(i));
+    this.#have(this.#corners, corners.length, (i) => this.#corner(i));
+    corners.forEach(([x, y], i) => {
+      place(this.#corners[i], [x, y]);
+      this.#corners[i].setAttribute("aria-label", `Corner ${i + 1} of ${corners.length}, ${regionName}, ${percent(x)} from the left, ${percent(y)} from the top`);
+      place(this.#edges[i], middle([x, y], corners[(i + 1) % corners.length]));
+    });
+    if (hadFocus && focused >= corners.length) this.focus(corners.length - 1);
   }
 
   clear() {
-    this.#root.replaceChildren();
+    for (const all of [this.#edges, this.#corners]) this.#have(all, 0);
   }
 
   focus(corner) {
-    this.#root.querySelector(`.corner[data-corner="${corner}"]`)?.focus({ preventScroll: true });
+    this.#corners[corner]?.focus({ preventScroll: true });
   }
 
-  #corner(i, [x, y], name) {
-    const made = element("button", {
+  #have(all, count, make) {
+    while (all.length > count) all.pop().remove();
+    while (all.length < count) {
+      const made = make(all.length);
+      all.push(made);
+      this.#root.append(made);
+    }
+  }
+
+  #corner(i) {
+    return element("button", {
       type: "button",
       className: "corner",
-      "aria-label": `${name}, ${percent(x)} from the left, ${percent(y)} from the top`,
       "aria-describedby": "regions-keys",
-      data: { corner: i },
       on: {
         pointerdown: (event) => this.#told.grab(i, event),
         keydown: (event) => this.#key(i, event),
       },
     });
-    return place(made, [x, y]);
   }
 
-  #edge(i, at) {
-    const made = element("button", {
+  #edge(i) {
+    return element("button", {
       type: "button",
       className: "edge",
       tabIndex: -1,
       "aria-label": `Add a corner after corner ${i + 1}`,
-      data: { edge: i },
       on: { pointerdown: (event) => this.#told.split(i, event) },
     });
-    return place(made, at);
   }
 
   #key(i, event) {
@@ -73,10 +84,9 @@ export class Handles {
   }
 }
 
-function place(made, [x, y]) {
-  made.style.left = `${x * 100}%`;
-  made.style.top = `${y * 100}%`;
-  return made;
+function place(handle, [x, y]) {
+  handle.style.left = `${x * 100}%`;
+  handle.style.top = `${y * 100}%`;
 }
 
 function percent(share) {

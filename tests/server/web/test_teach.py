@@ -47,11 +47,11 @@ class Teacher:
         answer = await self.client.request(method, f"/api/teaching{path}", **options)
         assert answer.status_code == status, answer.text
         template = "/api/teaching" + "".join(
-            f"/{step if step in ('take', 'done', 'pictures') else '{number}' if place else '{teaching}'}"
+            f"/{step if step in ('take', 'done', 'live', 'pictures') else '{number}' if place else '{teaching}'}"
             for place, step in enumerate(path.split("/")[1:])
         )
         described = self.document["paths"][template][method.lower()]["responses"][str(status)]
-        if answer.headers["content-type"] == JPEG:
+        if status == 204 or answer.headers["content-type"] == JPEG:
             return answer.content
         schema = described["content"]["application/json"]["schema"]
         Draft202012Validator({**self.document, **schema}).validate(answer.json())
@@ -152,6 +152,17 @@ async def test_parts_of_a_stream_are_taken_by_a_press(teacher: Teacher) -> None:
     assert (body["auto"], body["name"]) == (True, "clamp")
     await teacher.stream.show(BLACK)
     assert "black" in (await teacher.ask("GET", path))["last"]["why"]
+
+
+async def test_the_newest_frame_is_seen_taken_or_not(teacher: Teacher) -> None:
+    path = await teacher.begin(stream="line")
+    assert await teacher.ask("GET", f"{path}/live", 204) == b""
+    await teacher.stream.show(BLACK)
+    assert decode(await teacher.ask("GET", f"{path}/live")).max() < 20
+    await teacher.ask("GET", "/x/live", 404)
+    teaching = teacher.teachings.get(path[1:])
+    await teacher.ask("DELETE", path)
+    assert teaching.latest is None  # nothing is left
 
 
 async def test_pictures_are_left_out_kept_and_removed(teacher: Teacher) -> None:

@@ -1,0 +1,78 @@
+"""What axe-core finds in each view and sheet: nothing serious."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page.scene import Scene, kept, stream
+from tests.page.visits import Show
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+FINDINGS = """async () => {
+  const { violations } = await axe.run(document, { resultTypes: ["violations"] });
+  return violations.filter(({ impact }) => ["serious", "critical"].includes(impact))
+    .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(" | ")}`);
+}"""
+
+
+def all_streams(page: Page) -> None:
+    page.get_by_test_id("show-all").click()
+    expect(page.get_by_test_id("tiles").locator("[data-verdict]")).to_have_count(4)
+
+
+def correction(page: Page) -> None:
+    page.get_by_test_id("alarms-list").get_by_role("button").first.click()
+    page.get_by_test_id("was-good").check()
+    page.get_by_test_id("place-mark").check()
+    page.get_by_test_id("place-rectangle").click()
+    expect(page.get_by_test_id("correction-apply")).to_be_enabled()
+
+
+def recent(page: Page) -> None:
+    page.get_by_test_id("escape").click()
+    expect(page.get_by_test_id("recent-list").get_by_role("button")).to_have_count(8)
+
+
+def nothing(page: Page) -> None:
+    expect(page.get_by_test_id("connection")).not_to_have_text("Connecting")
+
+
+STATES: dict[str, tuple[str, Scene, Callable[[Page], None]]] = {
+    "live": ("/", Scene(), nothing),
+    "alarm": ("/", Scene(raws=[12.5], alarms=[kept(2, disposition="good"), kept(1, disposition="bad")]), nothing),
+    "silent": ("/", Scene(state="silent"), nothing),
+    "all streams": (
+        "/",
+        Scene(streams=[stream("press"), stream("gate"), stream("oven", state="silent"), stream("cap", is_taught=True)]),
+        all_streams,
+    ),
+    "correction": ("/", Scene(), correction),
+    "recent": ("/", Scene(), recent),
+    "teach": ("/teach", Scene(), nothing),
+    "recipes": ("/recipes", Scene(), nothing),
+    "history": ("/history", Scene(), nothing),
+    "settings": ("/settings", Scene(), nothing),
+    "panel": ("/panel/press", Scene(raws=[12.5]), lambda page: expect(page.get_by_test_id("parts")).to_be_visible()),
+}
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("state", STATES)
+def test_axe_finds_nothing_serious(show: Show, state: str, dark: bool) -> None:
+    path, scene, reach = STATES[state]
+    page = show(scene, path, dark=dark).page
+    reach(page)
+    page.evaluate(AXE)
+    assert page.evaluate(FINDINGS) == []
+
+
+@pytest.mark.parametrize("path", ["/phone", "/enter"])
+def test_axe_finds_nothing_serious_beside_the_views(show: Show, path: str) -> None:
+    page = show(Scene(), path).page
+    page.evaluate(AXE)
+    assert page.evaluate(FINDINGS) == []
