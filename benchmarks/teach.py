@@ -168,10 +168,14 @@ def main() -> None:
     ]
     if not arguments.without_anomalib and find_spec("anomalib"):
         theirs = anomalib_alone(pictures)
-        rows.append(["anomalib's fit, without a threshold", "", f"{theirs:.0f} s", f"{theirs / told:.0f}× Done to live"])
+        rows.append(
+            ["anomalib's fit, without a threshold", "", f"{theirs:.0f} s", f"{theirs / told:.0f}× Done to live"]
+        )
     shown = statistics.median(one.showing for one in found) / len(pictures)
     rows.append(["a picture shown: kept, compared, judged", "", f"{1000 * shown:.0f} ms", ""])
-    print(f"{table([f'{len(pictures)} pictures of {arguments.folder.name}, balanced', 'goal', 'median', 'all'], rows)}\n")
+    print(
+        f"{table([f'{len(pictures)} pictures of {arguments.folder.name}, balanced', 'goal', 'median', 'all'], rows)}\n"
+    )
     before = percentiles([latency for one in found for latency in one.before])
     meanwhile = percentiles([latency for one in found for latency in one.meanwhile])
     latencies = [

@@ -25,7 +25,20 @@ from detector.region import SAMPLE, Inputs, Spread, inspected
 from detector.showing import Coverage, Shown
 from server.teaching import words
 from server.teaching.rehearsal import Rehearsal
-from server.teaching.words import Answer, Box, IsCopy, Learn, Learned, LeaveOut, Refused, Rehearse, Request, Said, Seen, Show
+from server.teaching.words import (
+    Answer,
+    Box,
+    IsCopy,
+    Learn,
+    Learned,
+    LeaveOut,
+    Refused,
+    Rehearse,
+    Request,
+    Said,
+    Seen,
+    Show,
+)
 
 NICE = 10
 CACHED_BYTES = 256_000_000

@@ -135,7 +135,10 @@ def test_cancel_asks_once_and_leaves_nothing(page: Page, url: str) -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (shown(6, state="failed", error="the data directory cannot be written (disk full): make room"), "make room. Show"),
+        (
+            shown(6, state="failed", error="the data directory cannot be written (disk full): make room"),
+            "make room. Show",
+        ),
         (shown(6) | {"stream": "elsewhere"}, "The stream elsewhere went away. What was shown is kept"),
     ],
 )

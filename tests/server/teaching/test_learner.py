@@ -14,7 +14,19 @@ import pytest
 from detector import load_taught, model_folder
 from detector.images import encode_png
 from server.teaching.learner import LearnerGone, LearnerProcess
-from server.teaching.words import IsCopy, Learn, Learned, LeaveOut, Progress, Refused, Region, Rehearse, Show, Shown, Wanted
+from server.teaching.words import (
+    IsCopy,
+    Learn,
+    Learned,
+    LeaveOut,
+    Progress,
+    Refused,
+    Region,
+    Rehearse,
+    Show,
+    Shown,
+    Wanted,
+)
 from tests.detector.parts import draw_part
 from tests.server.fakes import until
 from tests.server.teaching.fakes import part
@@ -156,7 +168,7 @@ async def test_what_was_learned_ahead_is_what_would_be_learned(
 ) -> None:
     paths = [str(path) for path in write(tmp_path, range(7))]
     assert isinstance(await learner.ask(Rehearse(paths, "bracket")), Shown)
-    assert isinstance(await learner.ask(Show(9, paths[0])), Shown), "it goes on meanwhile, and what is learned is not it"
+    assert isinstance(await learner.ask(Show(9, paths[0])), Shown), "it goes on meanwhile"
     assert await learner.ask(Learn(paths, str(tmp_path / "afresh"), "bracket")) == Learned()
     await learner.ask(Rehearse(paths, "bracket"))
     assert await learner.ask(Learn(paths, str(tmp_path / "ahead"), "bracket")) == Learned()
