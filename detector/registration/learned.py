@@ -26,6 +26,8 @@ _ALIKE = 0.6
 """Median correlation with the parts' mean picture from which they look alike."""
 _TELLS = 0.8
 """Turns are taken out if that leaves this share, or less, of what shifts alone leave unexplained."""
+_ROUND = 0.003
+"""Of the correlation, that shifts alone leave unexplained of what is round, but for pixels and noise."""
 _STILL_TURN = 5.0
 """Degrees, either way, of nine in ten parts up to which they hardly move."""
 _STILL_SHIFT = 0.05
@@ -106,7 +108,8 @@ def _learned(parts: Sequence[Seen], found: Sequence[bool], template: Template, s
         template = _mean(parts, [template.pose(part, turning=True) for part in parts], template)
     poses = [template.pose(part, turning=True) for part in parts]
     shifted = [template.pose(part, turning=False) for part in parts]
-    turning = 1 - _median(poses) <= _TELLS * (1 - _median(shifted))
+    left_over = 1 - _median(shifted)
+    turning = left_over > _ROUND and 1 - _median(poses) <= _TELLS * left_over
     if not turning:
         poses = shifted
     if _median(poses) < _ALIKE:

@@ -43,11 +43,11 @@ def draw_bracket(
         corners = [
             (round(x + unit * across), round(y + unit * down)) for across, down in ((left, top), (right, bottom))
         ]
-        cv2.rectangle(flat, *corners, colour, -1)
+        cv2.rectangle(flat, corners[0], corners[1], colour, -1)
 
     steel = np.array([150, 140, 130]) + random.uniform(-8, 8)
-    box(-60, -30, random.uniform(58, 62), 0, tuple(steel))
-    box(-60, -30, -30, random.uniform(48, 52), tuple(steel))
+    box(-60, -30, random.uniform(58, 62), 0, tuple(steel.tolist()))
+    box(-60, -30, -30, random.uniform(48, 52), tuple(steel.tolist()))
     box(20, -22, 40, -14, (60, 60, 190))
     for across, down in ((-45, 35), (-45, -15), (5, -15)):
         if not (defect and (across, down) == (-45, -15)):
