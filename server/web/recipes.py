@@ -252,7 +252,7 @@ class Recipes:
             name = check_name(request.path_params["name"])
         except ValueError as error:
             raise Refused(422, str(error)) from error
-        recipe, took = await self.library.choose(name, choice.recipe)
+        recipe, took = await self.library.choose(name, choice.recipe, who=who_asks(request))
         threshold = self.inspection.threshold_of(recipe.id)
         return answer(
             RecipeInForce(
@@ -281,7 +281,7 @@ class Recipes:
     )
     async def choose_default(self, request: Request) -> Response:
         choice = await read_json(request, RecipeChoice)
-        await self.library.choose_default(choice.recipe)
+        await self.library.choose_default(choice.recipe, who=who_asks(request))
         return answer(self._all())
 
     def body(self, recipe: Recipe) -> RecipeBody:
