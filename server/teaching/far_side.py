@@ -25,7 +25,20 @@ from detector.region import SAMPLE, Inputs, Spread, inspected
 from detector.showing import Coverage, Shown
 from server.teaching import words
 from server.teaching.rehearsal import Rehearsal
-from server.teaching.words import Answer, Box, IsCopy, Learn, Learned, LeaveOut, Refused, Rehearse, Request, Said, Seen, Show
+from server.teaching.words import (
+    Answer,
+    Box,
+    IsCopy,
+    Learn,
+    Learned,
+    LeaveOut,
+    Refused,
+    Rehearse,
+    Request,
+    Said,
+    Seen,
+    Show,
+)
 
 NICE = 10
 CACHED_BYTES = 256_000_000
@@ -164,7 +177,7 @@ class Pupil:
             model.save(Path(request.folder))
         except OSError as error:
             raise ModelError(f"the model cannot be written: {error.strerror}") from error
-        return Learned()
+        return Learned(model.manifest.registration)
 
     def _learned(self, request: Learn) -> TaughtModel:
         ahead = self._rehearsal
