@@ -177,7 +177,7 @@ class Pupil:
             model.save(Path(request.folder))
         except OSError as error:
             raise ModelError(f"the model cannot be written: {error.strerror}") from error
-        return Learned()
+        return Learned(model.manifest.registration)
 
     def _learned(self, request: Learn) -> TaughtModel:
         ahead = self._rehearsal

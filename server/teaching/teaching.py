@@ -30,6 +30,7 @@ from server.teaching.words import (
     Box,
     IsCopy,
     Learn,
+    Learned,
     LeaveOut,
     Progress,
     Refused,
@@ -470,6 +471,8 @@ class Teaching:
         answer = await self._ask(Learn([str(path) for path in paths], str(model), self.wanted.name))
         if isinstance(answer, Refused):
             raise CannotBe(answer.why)
+        if isinstance(answer, Learned) and answer.registration:
+            self._report = [f"registration: {answer.registration}"]
         pictures = await asyncio.to_thread(self._files.to_hand_over, paths)
         self._require_not_ended()
         wanted = self.wanted

@@ -84,7 +84,9 @@ class IsCopy(Struct, frozen=True, tag="copy"):
 
 
 class Learned(Struct, frozen=True, tag="learned"):
-    """The model folder is written."""
+    """The model folder is written. ``registration``: whether parts are laid on a reference, and why, one clause."""
+
+    registration: str = ""
 
 
 class Refused(Struct, frozen=True, tag="refused"):
