@@ -3,9 +3,12 @@
 import { element, keep, write } from "../shared/elements.js";
 import { CAMERA, PICTURES, chooseSource, chosenSource, offerSources } from "./sources.js";
 import { recipes } from "../recipes/requests.js";
+import { Refused } from "../shared/server.js";
 import * as requests from "./requests.js";
 
 const CONNECTS_WITHIN_MS = 20_000;
+const TRIES = 8;
+const TRY_AGAIN_MS = 500;
 
 export class Begin {
   #root;
@@ -76,13 +79,25 @@ export class Begin {
       if (source === CAMERA) await this.#startCamera();
       const stream = source === PICTURES ? null : source === CAMERA ? this.#station.ownName : source.slice("stream:".length);
       const moreOf = isMore ? this.#find("teach-more-of").value : null;
-      this.#begun(await requests.begin({ name: isMore ? null : name, stream, more_of: moreOf, auto: true, preset: this.#find("teach-preset").value }));
+      this.#begun(await this.#ask({ name: isMore ? null : name, stream, more_of: moreOf, auto: true, preset: this.#find("teach-preset").value }));
       this.#find("teach-name").value = "";
     } catch (error) {
       this.#say(error.message, error.steps);
     }
     this.#isStarting = false;
     this.#render();
+  }
+
+  // A stream that has just connected may not be known for a moment.
+  async #ask(wanted) {
+    for (let left = wanted.stream === this.#station.ownName ? TRIES : 1; ; left -= 1) {
+      try {
+        return await requests.begin(wanted);
+      } catch (error) {
+        if (!(error instanceof Refused) || error.status !== 404 || left <= 1) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, TRY_AGAIN_MS));
+    }
   }
 
   // Resolves once the server gets this device's frames: a stream that does not run cannot be taught.

@@ -30,6 +30,7 @@ class Teach {
   #result;
   #teaching = null;
   #isShown = false;
+  #known = []; // open ones, and those that were done lately
   #looks = 0;
   #ticks = 0;
 
@@ -68,7 +69,7 @@ class Teach {
     const moreOf = hash.startsWith("more=") ? hash.slice("more=".length) : null;
     this.#phase("begin");
     const open = await this.#look();
-    const mine = open.find(({ id, stream }) => id === hash || (!moreOf && stream !== null && stream === this.#station.ownName));
+    const mine = this.#known.find(({ id, state }) => id === hash && state === "done") ?? open.find(({ id, stream }) => id === hash || (!moreOf && stream !== null && stream === this.#station.ownName));
     if (mine) return this.#goOn(mine);
     if (hash && !moreOf) history.replaceState(null, "", location.pathname + location.search);
     await this.#begin.show(moreOf);
@@ -76,7 +77,8 @@ class Teach {
 
   async #look() {
     try {
-      const open = (await requests.teachings()).filter(({ state }) => state !== "done");
+      this.#known = await requests.teachings();
+      const open = this.#known.filter(({ state }) => state !== "done");
       if (!this.#teaching) this.#begin.offer(open);
       return open;
     } catch {
@@ -89,8 +91,10 @@ class Teach {
     this.#teaching?.close();
     this.#teaching = new Teaching(body, { onchange: () => this.#changed(), onended: (words) => this.#restart(words) });
     history.replaceState(null, "", `#${encodeURIComponent(body.id)}`);
-    this.#phase("showing");
-    this.#showing.begin(this.#teaching);
+    if (body.state !== "done") {
+      this.#phase("showing");
+      this.#showing.begin(this.#teaching);
+    }
     this.#changed();
     window.scrollTo(0, 0);
   }
