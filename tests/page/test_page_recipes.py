@@ -156,27 +156,9 @@ def test_rules_are_checked_before_they_are_sent(page: Page, shop: Workshop) -> N
     expect(page.get_by_test_id("decision-n")).to_have_value("7")  # an edit elsewhere stays
 
 
-<<<<<<< HEAD
-def test_a_correction_is_undone_and_a_version_gone_back_to_by_one_press(page: Page, url: str) -> None:
-    rest = opened(page, url)
-    correction = {
-        "id": "c1",
-        "kind": "good",
-        "learned": True,
-        "at": AT,
-        "who": "10.0.0.3",
-        "why": "",
-        "stream": "press",
-    }
-    rest.corrections = [
-        correction | {"place": None, "raw_score": 4.0, "patches": 3, "picture": "api/recipes/r1/corrections/c1/picture"}
-    ]
-    page.reload()
-=======
 def test_a_correction_is_undone_and_a_version_gone_back_to_by_one_press(show: Show, shop: Workshop) -> None:
     shop.corrections = [correction("c1")]
     page = show(shop, "/recipes#bottle").page
->>>>>>> views11
     page.get_by_test_id("recipe-correction-undo").click()
     expect(page.get_by_test_id("recipe-correction")).to_have_count(0)
     page.get_by_test_id("go-back").click()
@@ -186,25 +168,6 @@ def test_a_correction_is_undone_and_a_version_gone_back_to_by_one_press(show: Sh
     assert restored == ("POST", "recipes/bottle/restore", {"version": 4, "to": 2})
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("view", ["teach", "recipes#r1", "history", "settings"])
-def test_nothing_scrolls_sideways_from_320_pixels_up(page: Page, url: str, view: str) -> None:
-    settings = {
-        "settings": [],
-        "addresses": [],
-        "https": {"on": False},
-        "machine": "",
-        "data_dir": "/x" * 40,
-        "version": "1",
-    }
-    rest = FakedRest([recipe(name="a-name-that-has-no-blank-in-it-" * 2)], [change("taught", 1)], settings=settings)
-    rest.install_all(page, stream("a-stream-with-a-long-name-0123456789"))
-    for width in (320, 390, 800, 1024):
-        page.set_viewport_size({"width": width, "height": 600})
-        page.goto(f"{url}/{view}")
-        expect(page.locator("main .view:not([hidden]) .card").first).to_be_attached()
-        assert page.evaluate(SIDEWAYS) == 0, f"{view} scrolls sideways at {width} pixels"
-=======
 @pytest.mark.parametrize("width", [320, 390, 800, 1024, 1440])
 def test_an_opened_recipe_does_not_scroll_sideways(show: Show, width: int) -> None:
     names: dict[str, Any] = {"name": "a-name-that-has-no-blank-in-it-" * 2, "streams": ["press"]}
@@ -213,4 +176,3 @@ def test_an_opened_recipe_does_not_scroll_sideways(show: Show, width: int) -> No
     page.get_by_test_id("regions-edit").click()
     expect(page.locator(".corner")).to_have_count(4)
     assert page.evaluate(SIDEWAYS) == 0
->>>>>>> views11
