@@ -30,7 +30,7 @@ Grid = tuple[int, int]
 
 MOST_CORNERS = 1000
 """Of a polygon."""
-MOST_OF_FRAME, MOST_OF_COPIES = (192, 64), (32, 16)
+MOST_OF_FRAME, MOST_OF_COPIES = (384, 160), (32, 16)
 """Patches of one forgiven part at each scale: those that the frame itself needs, and more for seeing it again."""
 MOST_FORGIVEN = tuple(map(sum, zip(MOST_OF_FRAME, MOST_OF_COPIES, strict=True)))
 """Of both."""
@@ -78,7 +78,7 @@ class GoodPatches:
     coarse: NDArray[np.int8]
 
     def tensors(self) -> dict[str, NDArray[np.int8]]:
-        """Its arrays by name, 40 kB at the most."""
+        """Its arrays by name, 80 kB at the most."""
         return dict(vars(self))
 
     @classmethod
@@ -176,6 +176,7 @@ def to_forgive(
     grids: Sequence[Grid],
     places: Sequence[Mask] | None,
     goal: float,
+    limit: float,
 ) -> GoodPatches:
     """What has to be learned for a part to score no more than ``goal``, in as few patches as that takes.
 
@@ -184,12 +185,13 @@ def to_forgive(
         head: what was taught, and with it what is known to be bad: what is only like a known defect yields.
         grids: of patches, at each scale.
         places: which patches at each scale were marked; None for all.
+        limit: what the part itself must not score more than.
 
     Raises:
         ModelError: it would take too many.
     """
     with threadpool_limits(1, "blas"):
-        return _Forgiving(looks, head, grids, places).until(goal)
+        return _Forgiving(looks, head, grids, places).until(goal, limit)
 
 
 class _Forgiving:
@@ -214,10 +216,10 @@ class _Forgiving:
         self._chosen = [one[0, :0] for one in self._signatures]
         self._like = [_likeness(head, one) for one in whole[0]]
 
-    def until(self, goal: float) -> GoodPatches:
+    def until(self, goal: float, limit: float) -> GoodPatches:
         while self._learn(self._weightiest(0, goal), MOST_OF_FRAME):
             pass
-        if self._judged_map(0).max() > goal:
+        if self._judged_map(0).max() > limit:
             raise ModelError(
                 "too much of this part is unlike the good ones that were taught: mark the place that is good, or teach "
                 "again with this part"

@@ -19,6 +19,7 @@ from detector.input_size import InputSize
 from detector.light import AnyHead, LightGated, ordinary
 from detector.model import Detector
 from detector.model_folder import Manifest
+from detector.registration import Laid, Moved, lay
 from detector.runtimes import Distances, Runtime, distances_of, runtime
 from detector.score import LARGEST, Detection, to_detection
 
@@ -79,7 +80,8 @@ class TaughtModel:
         return self.manifest.threshold
 
     def detect(self, frame: BGRImage, /) -> Detection:
-        """Score one frame (H×W×3 uint8 BGR, any size; its region is resized to the model's input).
+        """Score one frame (H×W×3 uint8 BGR, any size; its region is resized to the model's input). Where the model has
+        a reference, the frame is first laid on it, and the map turned back.
 
         Returns:
             the image score and the anomaly map of the whole frame, 0 outside of the region. Both finite: a frame whose
@@ -88,7 +90,9 @@ class TaughtModel:
         Raises:
             ImageError: not such an array.
         """
-        return self.detect_input(self.input_of(frame))
+        laid = lay(frame, self.manifest.reference)
+        found = self.detect_input(self._input(laid))
+        return Detection(found.score, laid.as_seen(found.anomaly_map))
 
     def input_of(self, frame: BGRImage) -> BGRImage:
         """All of a frame that :meth:`detect` looks at: what is inspected, at the size of the model's input (h×w×3 uint8
@@ -98,10 +102,20 @@ class TaughtModel:
         Raises:
             ImageError: not a frame.
         """
-        return np.array(self.manifest.region.to_input(frame, self.manifest.input_size))
+        return np.array(self._input(lay(frame, self.manifest.reference)))
+
+    def moved(self, frame: BGRImage) -> Moved | None:
+        """How the part in a frame lies, where the model lays frames on a reference and is sure of this one: 2×3 numbers
+        that take a place on the reference to its place in the frame, both 0..1 of width and height.
+
+        Raises:
+            ImageError: not a frame.
+        """
+        return lay(frame, self.manifest.reference).moved
 
     def detect_input(self, small: BGRImage) -> Detection:
-        """:meth:`detect` of the frame of which this is the input, bit for bit.
+        """:meth:`detect` of the frame of which this is the input, the score bit for bit. Where the model has a
+        reference, the map is that of the frame as it is laid on it.
 
         Raises:
             ImageError: not an input of this model.
@@ -136,7 +150,7 @@ class TaughtModel:
             limit = min(limit, to_detection(*self._distances(small)).score)
         goal = (self._typical + limit) / 2 if self._typical < limit else _BELOW * limit
         assert isinstance(self.head, MemoryBanks)
-        return corrections.to_forgive(looks, self.head, grids, places, goal)
+        return corrections.to_forgive(looks, self.head, grids, places, goal, limit)
 
     def bad_of(self, small: BGRImage, threshold: float, place: Polygon | None = None) -> BadPatches:
         """What is kept of a defect that escaped, so that this frame scores 1.25 times the threshold from then on, or
@@ -184,7 +198,7 @@ class TaughtModel:
         head = ordinary(self.head)
         if not isinstance(head, MemoryBanks):
             raise ModelError(f"a {self.manifest.method} model has no memory bank: use patchcore")
-        small = self.manifest.region.to_input(frame, self.manifest.input_size)
+        small = self.manifest.region.to_input(lay(frame, self.manifest.reference).frame, self.manifest.input_size)
         found = head.banks.none()
         for shrink, scale in head.scales:
             if shrink not in self._features:
@@ -233,6 +247,9 @@ class TaughtModel:
 
     def _distances_as_taught(self, head: MemoryBanks) -> Distances:
         return self._distances if self.hash == self.taught_hash else self._distances.with_corrections(head)
+
+    def _input(self, laid: Laid) -> BGRImage:
+        return self.manifest.region.to_input(laid.frame, self.manifest.input_size)
 
     def _checked(self, small: BGRImage) -> BGRImage:
         height, width = self.manifest.input_size

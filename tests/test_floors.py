@@ -24,7 +24,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
     "detector": (
         {"errors", "files", "folder_lock", "input_size", "score", "quiet_openvino"},
         {"images"},
-        {"model", "region", "near_copies", "drawn_defects", "backbones"},
+        {"model", "region", "registration", "near_copies", "drawn_defects", "backbones"},
         {"heads", "thresholds"},
         {"light"},
         {"runtimes"},

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from detector import Detector, TaughtModel
 from detector.images import BGRImage, encode_jpeg, encode_png
 from detector.near_copies import Look, look_of
+from detector.registration import Moved
 from detector.score import display_score, heat
 from server.inspection.threshold import Threshold
 from server.recipes import ModelVersion, Recipe
@@ -38,11 +39,13 @@ class KeptPicture:
         input: PNG of what the model looked at, lossless; None where the model cannot be corrected.
         taught: hash of the model as it was taught: for another one the input means nothing.
         picture: JPEG of the frame, up to 640 pixels, with its width and height.
+        moved: how the part lies, where the model laid it on its reference (:meth:`detector.TaughtModel.moved`).
     """
 
     input: bytes | None
     taught: str
     picture: tuple[bytes, int, int]
+    moved: Moved | None = None
 
     @property
     def size(self) -> int:
@@ -96,8 +99,9 @@ def sample_of(frame: BGRImage, model: Detector) -> Sample:
 
 def kept_of(frame: BGRImage, model: Detector, picture: tuple[bytes, int, int], taught: str) -> KeptPicture:
     """What is kept of a frame (H×W×3 uint8 BGR). For a worker thread; costs some milliseconds."""
-    inner = model.input_of(frame) if isinstance(model, TaughtModel) else None
-    return KeptPicture(None if inner is None else encode_png(inner), taught, picture)
+    if not isinstance(model, TaughtModel):
+        return KeptPicture(None, taught, picture)
+    return KeptPicture(encode_png(model.input_of(frame)), taught, picture, model.moved(frame))
 
 
 def heatmap_of(anomaly_map: NDArray[np.float32], threshold: Threshold) -> NDArray[np.uint8]:

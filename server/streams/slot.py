@@ -80,7 +80,9 @@ class Stream:
 
     def limit(self, max_fps: float | None) -> None:
         """Inspect at most so many frames a second from now on, and no more than the sender asked for."""
-        self._interval = max(self._own_interval, 1 / max_fps if max_fps else 0.0)
+        interval = max(self._own_interval, 1 / max_fps if max_fps else 0.0)
+        if interval != self._interval:
+            self._interval, self._due = interval, 0.0  # what a slower rate would have waited for is not waited for
 
     def put(self, load: Load, simulated: Simulated | None = None, part: str | None = None) -> bool:
         """Take a frame that arrived now. It replaces the one that waits; over ``max_fps`` it is dropped at once.

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+
 from detector import TaughtModel
 from detector.corrections import BadPatches, GoodPatches
 from detector.images import decode
+from detector.registration import Moved
 from server.inspection import Inspection, KeptPicture, now
 from server.recipes import Correction, Kind, ModelVersion, Polygon, Recipe, RecipeError, check_polygon
 from server.streams import KeptFrame
@@ -169,8 +172,9 @@ class Correcting:
         model = correctable(models.of(recipe))
         seen = decode(frame.kept.input)
         patches: GoodPatches | BadPatches | None = None
+        place = place and _on_reference(place, frame.kept.moved)
         if kind == "good":
-            patches = model.good_of(seen, place)
+            patches = model.good_of(seen, place, threshold=threshold.value)
         elif learn:
             patches = model.bad_of(seen, threshold.value, place)
         then = model if patches is None else models.corrected(recipe, [patches])
@@ -194,6 +198,15 @@ class Correcting:
         assert kept.input is not None
         tensors = {} if prepared.patches is None else prepared.patches.tensors()
         self._library.keep.keep_correction(recipe.model.taught, correction, tensors, kept.picture[0], kept.input)
+
+
+def _on_reference(place: Polygon, moved: Moved | None) -> Polygon:
+    """A place that was marked on a frame, where it lies on the model's reference."""
+    if moved is None:
+        return place
+    back = np.linalg.inv([*moved, (0, 0, 1)])
+    corners = [back @ (x, y, 1) for x, y in place]
+    return tuple((min(max(float(x), 0.0), 1.0), min(max(float(y), 0.0), 1.0)) for x, y, _ in corners)
 
 
 def _count(patches: GoodPatches | BadPatches | None) -> int:

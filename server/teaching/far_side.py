@@ -17,42 +17,61 @@ from typing import BinaryIO, overload
 
 import msgspec
 
-from detector import PRESETS, DetectorError, ModelError, fit
+from detector import PRESETS, DetectorError, ModelError, TaughtModel, fit
 from detector.backbones import load_backbone
 from detector.errors import OUT_OF_MEMORY, out_of_memory
 from detector.images import BGRImage, read
 from detector.region import SAMPLE, Inputs, Spread, inspected
 from detector.showing import Coverage, Shown
 from server.teaching import words
-from server.teaching.words import Answer, Box, IsCopy, Learn, Learned, LeaveOut, Refused, Request, Said, Seen, Show
+from server.teaching.rehearsal import Rehearsal
+from server.teaching.words import (
+    Answer,
+    Box,
+    IsCopy,
+    Learn,
+    Learned,
+    LeaveOut,
+    Refused,
+    Rehearse,
+    Request,
+    Said,
+    Seen,
+    Show,
+)
 
 NICE = 10
 CACHED_BYTES = 256_000_000
 """Of decoded pictures held, 270 of 640×480: reading 60 of them once more would take a second of what follows Done."""
 REGION_EVERY = 4
 """Pictures after which the region is looked for anew, if nothing else is to be done."""
+TELL_S = 0.1
+"""How often it is told how far learning is that had begun ahead."""
 
 
 class Cache:
-    """Decoded pictures by path; what does not fit any more is read each time it is asked for."""
+    """Decoded pictures by path, for several threads; what does not fit any more is read each time it is asked for."""
 
     def __init__(self, most: int = CACHED_BYTES) -> None:
         self._most, self._size = most, 0
         self._held: dict[str, BGRImage] = {}
+        self._lock = threading.Lock()
 
     def read(self, path: str) -> BGRImage:
         """Raises ImageError: it cannot be read."""
         held = self._held.get(path)
         if held is None:
             held = read(Path(path))
-            # Full, it stays as it is: all are read in turn, so whichever made room would be missed next.
-            if self._size + held.nbytes <= self._most:
-                self._held[path], self._size = held, self._size + held.nbytes
+            with self._lock:
+                # Full, it stays as it is: all are read in turn, so whichever made room would be missed next.
+                if path not in self._held and self._size + held.nbytes <= self._most:
+                    self._held[path], self._size = held, self._size + held.nbytes
         return held
 
     def forget(self, path: str) -> None:
-        if (held := self._held.pop(path, None)) is not None:
-            self._size -= held.nbytes
+        with self._lock:
+            if (held := self._held.pop(path, None)) is not None:
+                self._size -= held.nbytes
 
 
 class Pictures(Sequence[BGRImage]):
@@ -89,6 +108,7 @@ class Pupil:
         self._theirs: dict[int, int] = {}
         """The coverage's own numbers of pictures."""
         self._since_region = 0
+        self._rehearsal: Rehearsal | None = None
 
     def answer(self, request: Request) -> Answer:
         """Do what is asked for."""
@@ -100,6 +120,10 @@ class Pupil:
                     return self._leave_out(request)
                 case Learn():
                     return self._learn(request)
+                case Rehearse():
+                    self._stop_rehearsal()
+                    self._rehearsal = Rehearsal(self._fit, request.paths, request.category)
+                    return self._known()
         except DetectorError as error:
             return Refused(str(error))
         except Exception as error:
@@ -120,6 +144,7 @@ class Pupil:
             self._say(words.Region(_region(some, self._wanted)))
 
     def _show(self, request: Show) -> Answer:
+        self._stop_rehearsal()
         frame = self._cache.read(request.path)
         if not request.always and self._coverage.is_copy(frame):
             self._cache.forget(request.path)
@@ -130,6 +155,7 @@ class Pupil:
         return self._known()
 
     def _leave_out(self, request: LeaveOut) -> Answer:
+        self._stop_rehearsal()
         theirs = self._theirs.pop(request.number, None)
         if theirs is not None:
             self._coverage.remove(theirs)
@@ -146,18 +172,40 @@ class Pupil:
         )
 
     def _learn(self, request: Learn) -> Answer:
-        model = fit(
-            Pictures(self._cache, request.paths),
-            preset=self._wanted.preset,
-            category=request.category,
-            runtime_name=self._wanted.runtime,
-            progress=lambda _, fraction: self._say(words.Progress(fraction)),
-        )
+        model = self._learned(request)
         try:
             model.save(Path(request.folder))
         except OSError as error:
             raise ModelError(f"the model cannot be written: {error.strerror}") from error
-        return Learned()
+        return Learned(model.manifest.registration)
+
+    def _learned(self, request: Learn) -> TaughtModel:
+        ahead = self._rehearsal
+        if ahead is None or ahead.about != (request.paths, request.category):
+            self._stop_rehearsal()
+            return self._fit(request.paths, request.category, self._say_progress)
+        while not ahead.wait(TELL_S):
+            self._say_progress(ahead.fraction)
+        self._say_progress(1.0)
+        self._rehearsal = None
+        return ahead.model()
+
+    def _fit(self, paths: Sequence[str], category: str, progress: Callable[[float], None]) -> TaughtModel:
+        return fit(
+            Pictures(self._cache, paths),
+            preset=self._wanted.preset,
+            category=category,
+            runtime_name=self._wanted.runtime,
+            progress=lambda _, fraction: progress(fraction),
+        )
+
+    def _say_progress(self, fraction: float) -> None:
+        self._say(words.Progress(fraction))
+
+    def _stop_rehearsal(self) -> None:
+        if self._rehearsal is not None:
+            self._rehearsal.stop()
+            self._rehearsal = None
 
 
 def _seen(shown: Shown) -> Seen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from detector.images import SUFFIXES, BGRImage, encode_jpeg, encode_png, read
 
 THUMBNAIL_SIDE, THUMBNAIL_QUALITY = 320, 80
 FOLDER = "teaching"
+_TRIES, _TRY_S = 20, 0.05
 
 
 class TooMuch(Exception):
@@ -92,8 +94,12 @@ class Files:
             shutil.rmtree(folder, ignore_errors=True)
 
     def remove(self) -> None:
-        """Remove all of it."""
-        shutil.rmtree(self._root, ignore_errors=True)
+        """Remove all of it, also what a thread that cannot be stopped is just writing."""
+        for _ in range(_TRIES):
+            shutil.rmtree(self._root, ignore_errors=True)
+            if not self._root.exists():
+                break
+            time.sleep(_TRY_S)
         with contextlib.suppress(OSError):  # there are others in it
             self._root.parent.rmdir()
 

@@ -247,7 +247,7 @@ class Library:
             await self.in_thread(self._tidy)
         log.info("recipe deleted recipe=%s name=%s", recipe, found.name)
 
-    async def choose(self, stream: str, recipe: str | None) -> tuple[Recipe, float]:
+    async def choose(self, stream: str, recipe: str | None, *, who: str) -> tuple[Recipe, float]:
         """Inspect a stream with a recipe from now on, or, with None, with the default one.
 
         Returns:
@@ -268,11 +268,11 @@ class Library:
             await self.in_thread(partial(self.book.choose, stream, recipe))
             self._choose()
         took = (time.perf_counter() - began) * 1000
-        self._streams.tell_changed()
+        self._streams.tell_changed(who)
         log.info("recipe chosen stream=%s recipe=%s name=%s ms=%.0f", stream, found.id, found.name, took)
         return found, took
 
-    async def choose_default(self, recipe: str | None) -> None:
+    async def choose_default(self, recipe: str | None, *, who: str) -> None:
         """Inspect all streams that none was chosen for with a recipe; None: with the one given at the start.
 
         Raises:
@@ -287,7 +287,7 @@ class Library:
                     await self._put_in_force(found, strict=True)
             await self.in_thread(partial(self.book.choose_default, recipe))
             self._choose()
-        self._streams.tell_changed()
+        self._streams.tell_changed(who)
 
     async def add_taught(
         self, name: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str

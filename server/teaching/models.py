@@ -203,5 +203,7 @@ def correctable(model: Detector) -> TaughtModel:
 
 
 def score_of(model: TaughtModel, recipe: Recipe, seen: BGRImage) -> float:
-    """Raw score of what the model sees of a part (h×w×3 uint8 BGR), where the recipe inspects."""
-    return within(model.detect_input(seen), recipe.regions).score
+    """Raw score of what the model sees of a part (h×w×3 uint8 BGR), where the recipe inspects; of a model that lays
+    parts on a reference, wherever it looks: regions are of the frame, and how the part lay in it is not known."""
+    found = model.detect_input(seen)
+    return found.score if model.manifest.reference is not None else within(found, recipe.regions).score

@@ -30,10 +30,12 @@ from server.teaching.words import (
     Box,
     IsCopy,
     Learn,
+    Learned,
     LeaveOut,
     Progress,
     Refused,
     Region,
+    Rehearse,
     Request,
     Seen,
     Show,
@@ -45,6 +47,9 @@ log = logging.getLogger("defectvision.teaching")
 State = Literal["showing", "learning", "done", "failed"]
 PRESS_S = 12.0
 """How long a press is waited for: a part is held still, and what was taken is looked at."""
+REHEARSED = 10
+"""Pictures from which on it is learned ahead, while nothing changed for so many seconds:"""
+PAUSE_S = 2.0
 REASONS = 5
 """Pictures of an upload of which it is told one by one why they were not taken."""
 
@@ -156,13 +161,14 @@ class Teaching:
         self._watched: Watched | None = None
         self._stillness = Stillness()
         self._qualities: dict[int, Quality] = {}
+        self._changed_at = self.touched
+        self._rehearsed: list[str] = []
         self._away: str | None = None
         self._report: list[str] = []
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._putting_in_force = False
-        self._ended = False
+        self._warned = self._putting_in_force = self._ended = False
         if earlier := [*earlier]:
             self._spawn(self._show_earlier(earlier))
 
@@ -213,22 +219,26 @@ class Teaching:
                 raise CannotNow(str(error)) from error
             self._watched, self._away = found, None
 
-    def look(self, frame: BGRImage) -> Look:
-        """In a worker thread: what is to be known of a frame."""
+    def look(self, frame: BGRImage) -> Look | None:
+        """In a worker thread: what is to be known of a frame; nothing while nobody asks."""
+        if self.state not in ("showing", "failed"):
+            return None
         at = self._clock()
         return Look(frame, quality_of(frame), self._stillness.see(frame, at), at)
 
-    def seen(self, outcome: Look | BaseException) -> None:
+    def seen(self, outcome: Look | BaseException | None) -> None:
         """On the event loop: take the frame, or say why not."""
-        if self.state not in ("showing", "failed") or self._ended:
+        if outcome is None or self.state not in ("showing", "failed") or self._ended:
             return
         if not isinstance(outcome, BaseException):
             self.latest = outcome.frame
         if isinstance(outcome, BaseException):
-            if not isinstance(outcome, ImageError):
-                log.error("a frame could not be looked at teaching=%s", self.id, exc_info=outcome)
             words = str(outcome) if isinstance(outcome, ImageError) else "the frame could not be looked at"
+            if not isinstance(outcome, ImageError) and not self._warned:
+                self._warned = True  # the next ones would say the same
+                log.error("a frame could not be looked at teaching=%s", self.id, exc_info=outcome)
             self.showing.see(words, False, self._clock())
+            self._tell_changed()
             return
         fault = fault_of(outcome.quality, [*self._qualities.values()])
         if self.showing.see(fault, outcome.still, outcome.at):
@@ -268,6 +278,9 @@ class Teaching:
             why = cannot_write(error)
         except CannotNow as error:
             why = str(error)
+        except Exception:
+            log.exception("a picture could not be kept teaching=%s", self.id)
+            why = "the picture could not be kept; the server's log says why"
         if why is None:
             self.showing.took()
         else:
@@ -417,7 +430,20 @@ class Teaching:
         if not self.album.can_finish:
             raise CannotBe(f"show at least {FEWEST} different good parts first, 30 or more are better")
         self.state, self.error, self.progress = "learning", None, 0.0
+        if self.showing.is_pressed and not self.showing.in_work:
+            self.showing.give_up("it is learning already")
+        self._tell_changed()
         self._spawn(self._learn(self._clock()))
+
+    async def rehearse(self) -> None:
+        """Have it learned ahead, if it is likely that nothing more is shown; to be called now and then."""
+        paths = [str(kept.path) for kept in self.album.to_learn]
+        is_quiet = self._clock() - self._changed_at >= PAUSE_S and not self._turn.locked()
+        if self.state != "showing" or self._ended or len(paths) < REHEARSED or paths == self._rehearsed or not is_quiet:
+            return
+        async with self._turn:
+            self._rehearsed = paths
+            await self._tell(Rehearse(paths, self.wanted.name))
 
     async def _learn(self, begun: float) -> None:
         async with self._turn:
@@ -445,6 +471,8 @@ class Teaching:
         answer = await self._ask(Learn([str(path) for path in paths], str(model), self.wanted.name))
         if isinstance(answer, Refused):
             raise CannotBe(answer.why)
+        if isinstance(answer, Learned) and answer.registration:
+            self._report = [f"registration: {answer.registration}"]
         pictures = await asyncio.to_thread(self._files.to_hand_over, paths)
         self._require_not_ended()
         wanted = self.wanted
@@ -470,7 +498,8 @@ class Teaching:
         self.state, self.error = "failed", why
 
     def _shows_again(self) -> None:
-        """Something changed since it failed."""
+        """What will be learned from changed, also since it failed."""
+        self._changed_at = self._clock()
         if self.state == "failed":
             self.state, self.error = "showing", None
 

@@ -132,7 +132,7 @@ class Teachings:
         log.info("teaching ended teaching=%s state=%s", id, teaching.state)
 
     async def run(self) -> None:
-        """Wait for streams that went away, and end what nobody wants any more, until cancelled."""
+        """Wait for streams that went away, learn ahead, and end what nobody wants any more, until cancelled."""
         while True:
             await asyncio.sleep(TICK_S)
             await self.tick()
@@ -142,6 +142,7 @@ class Teachings:
         for teaching in self.all:
             with contextlib.suppress(CannotNow):
                 teaching.attach()
+            await teaching.rehearse()
             if self._clock() - teaching.touched >= IDLE_S:
                 with contextlib.suppress(CannotNow):
                     await teaching.end()

@@ -62,7 +62,14 @@ class Learn(Struct, frozen=True, tag="learn"):
     category: str
 
 
-Request = Show | LeaveOut | Learn
+class Rehearse(Struct, frozen=True, tag="rehearse"):
+    """Learn from these pictures ahead, in case they will be what is learned from; answered at once."""
+
+    paths: list[str]
+    category: str
+
+
+Request = Show | LeaveOut | Learn | Rehearse
 
 
 class Shown(Struct, frozen=True, tag="shown"):
@@ -77,7 +84,9 @@ class IsCopy(Struct, frozen=True, tag="copy"):
 
 
 class Learned(Struct, frozen=True, tag="learned"):
-    """The model folder is written."""
+    """The model folder is written. ``registration``: whether parts are laid on a reference, and why, one clause."""
+
+    registration: str = ""
 
 
 class Refused(Struct, frozen=True, tag="refused"):

@@ -45,7 +45,11 @@ class Asked(Struct, frozen=True, forbid_unknown_fields=True):
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
     id: Raw = _NULL
-    body: Raw | None = None
+    body: Raw = _NULL
+
+    @property
+    def has_body(self) -> bool:
+        return bytes(self.body) != b"null"
 
 
 class Answered(Struct, frozen=True):
@@ -103,7 +107,8 @@ class ApiSocket:
     async def _answer(self, scope: Scope, text: str, heard: asyncio.Future[Message]) -> Answered:
         try:
             asked = _read(text)
-            status, kind, body = await self._run(_request(scope, asked), asked.body, heard)
+            sent = bytes(asked.body) if asked.has_body else b""
+            status, kind, body = await self._run(_request(scope, asked), sent, heard)
         except _Refused as refused:
             return refused.answer
         if not kind.startswith("application/json"):
@@ -113,7 +118,7 @@ class ApiSocket:
             return _refusal(asked.id, 406, "the answer is too large for a message: ask for it over HTTP")
         return Answered(asked.id, status, Raw(body))
 
-    async def _run(self, scope: Scope, body: Raw | None, heard: asyncio.Future[Message]) -> tuple[int, str, bytes]:
+    async def _run(self, scope: Scope, body: bytes, heard: asyncio.Future[Message]) -> tuple[int, str, bytes]:
         """Status, content type and body that the routes answer; of what is no JSON or too large, not all of it."""
         status, kind, content = 500, "", bytearray()
         sent = False
@@ -122,9 +127,10 @@ class ApiSocket:
             nonlocal sent
             if not sent:
                 sent = True
-                return {"type": "http.request", "body": b"" if body is None else bytes(body), "more_body": False}
+                return {"type": "http.request", "body": body, "more_body": False}
             # Asked for by what goes on only as long as somebody waits.
-            await asyncio.wait([heard])
+            if not heard.done():  # to wait even then would take a turn, which who only asks does not give
+                await asyncio.wait([heard])
             if not _is_gone(heard):
                 await asyncio.Event().wait()  # the next message: who sends it waits
             return {"type": "http.disconnect"}
@@ -155,8 +161,7 @@ def _read(text: str) -> Asked:
     try:
         asked = msgspec.json.decode(text, type=Asked)
         msgspec.json.decode(asked.id)  # Raw is looked at no closer than where it ends
-        if asked.body is not None:
-            msgspec.json.decode(asked.body)
+        msgspec.json.decode(asked.body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         words = f'send {{"id", "method", "path", "body"}} as JSON, docs/protocol.md: {error}'
         raise _Refused(422, words[:300]) from error
@@ -177,7 +182,7 @@ def _request(scope: Scope, asked: Asked) -> Scope:
     if not path.startswith(PREFIXES) and path not in PLACES:
         raise _Refused(404, f"only {', '.join((*PLACES, *PREFIXES))}… are answered here: use HTTP", asked.id)
     headers = [(name, value) for name, value in scope["headers"] if name in (b"host", b"origin", b"user-agent")]
-    if asked.body is not None:
+    if asked.has_body:
         length = str(len(bytes(asked.body))).encode()
         headers += [(b"content-type", b"application/json"), (b"content-length", length)]
     kept = {name: scope[name] for name in ("app", "asgi", "client", "server", "state") if name in scope}

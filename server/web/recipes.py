@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from detector import TaughtModel
+from detector import Detector, TaughtModel
 from server.inspection import Inspection, taught_hash
 from server.recipes import Recipe, RecipeChange
 from server.settings import Settings
@@ -252,7 +252,7 @@ class Recipes:
             name = check_name(request.path_params["name"])
         except ValueError as error:
             raise Refused(422, str(error)) from error
-        recipe, took = await self.library.choose(name, choice.recipe)
+        recipe, took = await self.library.choose(name, choice.recipe, who=who_asks(request))
         threshold = self.inspection.threshold_of(recipe.id)
         return answer(
             RecipeInForce(
@@ -281,7 +281,7 @@ class Recipes:
     )
     async def choose_default(self, request: Request) -> Response:
         choice = await read_json(request, RecipeChoice)
-        await self.library.choose_default(choice.recipe)
+        await self.library.choose_default(choice.recipe, who=who_asks(request))
         return answer(self._all())
 
     def body(self, recipe: Recipe) -> RecipeBody:
@@ -321,7 +321,7 @@ class Recipes:
             forgiven=kinds.count("good"),
             remembered=kinds.count("bad"),
             region=model.manifest.region.fractions if isinstance(model, TaughtModel) else (0.0, 0.0, 1.0, 1.0),
-            registration=None,
+            registration=_registration(model),
             can_be_corrected=taught,
             can_be_taught_more=bool(self.library.keep.pictures(recipe.model.taught)),
         )
@@ -332,6 +332,13 @@ class Recipes:
     def _is_remembered(self, change: RecipeChange) -> bool:
         before = change.before
         return before is not None and self.library.book.version(before.id, before.version) is not None
+
+
+def _registration(model: Detector) -> str | None:
+    """How parts are laid on a reference, in words; None where they are not."""
+    if not isinstance(model, TaughtModel) or model.manifest.reference is None:
+        return None
+    return model.manifest.registration or "parts are laid on a reference"
 
 
 def version_asked(request: Request) -> int:

@@ -188,7 +188,13 @@ def show(browser: Browser, documents: str) -> Iterator[Show]:
         visits: list[Visit] = []
 
         def open_page(
-            scene: Scene, path: str = "/", *, width: int = 1440, height: int = 900, dark: bool = False, touch: bool = False
+            scene: Scene,
+            path: str = "/",
+            *,
+            width: int = 1440,
+            height: int = 900,
+            dark: bool = False,
+            touch: bool = False,
         ) -> Visit:
             scheme: Any = "dark" if dark else "light"
             context = browser.new_context(

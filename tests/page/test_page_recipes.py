@@ -96,7 +96,9 @@ def test_what_crosses_itself_is_put_back_with_the_reason(page: Page, shop: Works
     expect(told).to_contain_text("Put back: the region’s edges would cross each other.")
     expect(corner).to_have_attribute("aria-label", before or "")
     drag(page, (0.2, 0.2), (-0.5, -0.5))  # beside the picture: as far as it reaches
-    expect(corner).to_have_attribute("aria-label", "Corner 1 of 4, Inspect only here 1, 0 % from the left, 0 % from the top")
+    expect(corner).to_have_attribute(
+        "aria-label", "Corner 1 of 4, Inspect only here 1, 0 % from the left, 0 % from the top"
+    )
 
 
 def test_regions_are_edited_with_the_keyboard_and_undone(page: Page, shop: Workshop) -> None:

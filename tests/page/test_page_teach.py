@@ -56,7 +56,9 @@ def test_more_is_taught_from_the_recipe(show: Show) -> None:
 
 
 def test_parts_are_counted_and_what_became_of_the_last_frame_is_said(show: Show) -> None:
-    page, shop = opened(show, shown(4, last={"taken": False, "why": "this is the same part, lying still: show another"}))
+    page, shop = opened(
+        show, shown(4, last={"taken": False, "why": "this is the same part, lying still: show another"})
+    )
     last = page.get_by_test_id("teach-last")
     expect(page.get_by_test_id("teach-parts")).to_have_text("4")
     assert page.get_by_test_id("teach-parts").evaluate(COUNT_HEIGHT) > 0.07  # to be read from an arm's length
@@ -106,7 +108,10 @@ def test_cancel_asks_once_and_leaves_nothing(show: Show) -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (shown(6, state="failed", error="the data directory cannot be written (disk full): make room"), "make room. Show"),
+        (
+            shown(6, state="failed", error="the data directory cannot be written (disk full): make room"),
+            "make room. Show",
+        ),
         (shown(6) | {"stream": "elsewhere"}, "The stream elsewhere went away. What was shown is kept"),
     ],
 )
@@ -118,7 +123,10 @@ def test_what_goes_wrong_is_said_and_nothing_is_lost(show: Show, body: Body, wor
 
 def test_a_press_that_is_refused_and_a_server_that_is_away_are_said(show: Show) -> None:
     page, shop = opened(show, shown(6))
-    shop.answers["POST /api/teaching/t1/done"] = lambda _: (422, {"error": "show at least 8 different good parts first"})
+    shop.answers["POST /api/teaching/t1/done"] = lambda _: (
+        422,
+        {"error": "show at least 8 different good parts first"},
+    )
     page.get_by_test_id("teach-done").click()
     banner = page.get_by_test_id("teach-banner")
     expect(banner).to_have_text("Show at least 8 different good parts first.")

@@ -137,7 +137,9 @@ def settings() -> Body:
 class Workshop(Scene):
     """``told`` is called with method, path and body before something that is no GET is answered."""
 
-    history: list[Body] = field(default_factory=lambda: [change("regions", 3, "none", "1 ignored"), change("taught", 1)])
+    history: list[Body] = field(
+        default_factory=lambda: [change("regions", 3, "none", "1 ignored"), change("taught", 1)]
+    )
     corrections: list[Body] = field(default_factory=list)
     teachings: list[Body] = field(default_factory=list)
     cameras: list[Body] = field(default_factory=list)
@@ -162,7 +164,9 @@ class Workshop(Scene):
         if first == "settings":
             return 200, settings()
         if first == "cameras":
-            found = self.tried if rest == ["test"] else body if method == "POST" else {"cameras": self.cameras, "room": 8}
+            found = (
+                self.tried if rest == ["test"] else body if method == "POST" else {"cameras": self.cameras, "room": 8}
+            )
             return 200, found
         if re.fullmatch(r"/api/streams/[^/]+/recipe", path):
             return 200, {"stream": rest[0], "name": self.recipes[0]["name"], "switched_ms": 12.0}
@@ -202,7 +206,10 @@ def beside_live() -> dict[str, tuple[str, Workshop, str]]:
         camera("press", origin="CAMERAS"),
         camera("lid-station", "retrying", problem="the camera refused the connection"),
     ]
-    corrections = [correction("c1", why="scratches are allowed"), correction("c2", "bad", place=[[0, 0], [1, 0], [1, 1]])]
+    corrections = [
+        correction("c1", why="scratches are allowed"),
+        correction("c2", "bad", place=[[0, 0], [1, 0], [1, 1]]),
+    ]
     return {
         "begin": ("/teach", Workshop(), "teach-source"),
         "showing": ("/teach#t1", Workshop(teachings=[struck_out]), "outlier"),

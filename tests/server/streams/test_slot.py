@@ -138,6 +138,20 @@ def test_a_verdict_that_comes_too_late_is_none() -> None:
     assert stream.counters == Counters(received=3, inspected=2, dropped=1, failed=0)
 
 
+def test_another_limit_holds_at_once_and_the_sender_s_own_stays() -> None:
+    clock = Clock()
+    stream = Stream("s", "websocket", max_fps=10, clock=clock)
+    stream.limit(0.01)
+    assert [stream.put(load) for _ in range(2)] == [True, False]
+    clock.now += 1
+    stream.limit(None)
+    taken = 0
+    for _ in range(100):
+        taken += stream.put(load)
+        clock.now += 0.01
+    assert taken in (10, 11)
+
+
 @pytest.mark.parametrize("jitter_s", [0.0, 0.01, 0.03])
 def test_max_fps_is_held_on_average_under_jitter(jitter_s: float) -> None:
     clock = Clock()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 import detector
@@ -531,3 +532,15 @@ async def test_a_stream_whose_recipe_cannot_be_used_says_why(streams: Streams, m
     (error,) = await answers(opened)
     assert isinstance(error, Error) and "damaged" in error.error
     assert streams.list()[0].recipe is None and streams.list()[1].recipe is not None
+
+
+async def test_what_a_correction_needs_of_an_alarm_is_kept_without_loss(streams: Streams, model_folder: Path) -> None:
+    taught = detector.load(model_folder)
+    streams.inspection.use(taught)
+    opened = streams.open("a", "websocket")
+    frame = np.random.default_rng(7).integers(0, 255, (64, 64, 3), np.uint8)
+    await shown(streams, opened, lambda: frame)
+    (alarm,) = streams.kept.list("a", "alarm")
+    assert alarm.kept.taught == taught.hash and alarm.kept.input is not None
+    looked_at = decode(alarm.kept.input)
+    assert looked_at.shape == (*taught.input_size, 3) and np.array_equal(looked_at, frame)

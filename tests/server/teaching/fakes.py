@@ -109,7 +109,7 @@ class FakeLearner:
 
     Attributes:
         shown: what it was shown and was not left out since.
-        learned: the paths it was asked to learn from.
+        learned: the paths it was asked to learn from; ``rehearsed``: and ahead, each time.
         gate: learning waits while it is not set.
         fails: why learning does not succeed.
         is_gone: whether it does not answer any more.
@@ -119,6 +119,7 @@ class FakeLearner:
         self.wanted, self.heard = wanted, heard
         self.shown: dict[int, BGRImage] = {}
         self.learned: list[str] = []
+        self.rehearsed: list[list[str]] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.fails: str | None = None
@@ -136,6 +137,8 @@ class FakeLearner:
                 self.heard(Region((0.1, 0.2, 0.9, 0.8)))
             case words.LeaveOut(number=number):
                 self.shown.pop(number, None)
+            case words.Rehearse(paths=paths):
+                self.rehearsed.append(paths)
             case words.Learn(paths=paths, folder=folder):
                 self.heard(Progress(0.5))
                 await self.gate.wait()

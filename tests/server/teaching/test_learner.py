@@ -11,10 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from detector import load_taught
+from detector import load_taught, model_folder
 from detector.images import encode_png
 from server.teaching.learner import LearnerGone, LearnerProcess
-from server.teaching.words import IsCopy, Learn, Learned, LeaveOut, Progress, Refused, Region, Show, Shown, Wanted
+from server.teaching.words import (
+    IsCopy,
+    Learn,
+    Learned,
+    LeaveOut,
+    Progress,
+    Refused,
+    Region,
+    Rehearse,
+    Show,
+    Shown,
+    Wanted,
+)
 from tests.detector.parts import draw_part
 from tests.server.fakes import until
 from tests.server.teaching.fakes import part
@@ -74,7 +86,7 @@ async def test_drawn_parts_become_a_model(learner: LearnerProcess, heard: Heard,
     assert isinstance(await learner.ask(LeaveOut(12345)), Shown)
     assert heard.regions and all(0 <= value <= 1 for value in heard.regions[-1].box)
     model = tmp_path / "model"
-    assert await learner.ask(Learn([str(path) for path in paths], str(model), "bracket")) == Learned()
+    assert isinstance(await learner.ask(Learn([str(path) for path in paths], str(model), "bracket")), Learned)
     assert heard.progress == sorted(heard.progress) and heard.progress[-1] == 1.0
     taught = await asyncio.to_thread(load_taught, model)
     assert taught.category == "bracket" and taught.manifest.n_images == 8
@@ -149,3 +161,20 @@ async def test_where_it_cannot_be_started_that_is_said(
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(LearnerGone, match="cannot be started"):
         await learner.ask(LeaveOut(1))
+
+
+async def test_what_was_learned_ahead_is_what_would_be_learned(
+    learner: LearnerProcess, heard: Heard, tmp_path: Path
+) -> None:
+    paths = [str(path) for path in write(tmp_path, range(7))]
+    assert isinstance(await learner.ask(Rehearse(paths, "bracket")), Shown)
+    assert isinstance(await learner.ask(Show(9, paths[0])), Shown), (
+        "it goes on meanwhile, and what is learned is not it"
+    )
+    assert isinstance(await learner.ask(Learn(paths, str(tmp_path / "afresh"), "bracket")), Learned)
+    await learner.ask(Rehearse(paths, "bracket"))
+    assert isinstance(await learner.ask(Learn(paths, str(tmp_path / "ahead"), "bracket")), Learned)
+    afresh, ahead = [model_folder.read(tmp_path / name)[0] for name in ("afresh", "ahead")]
+    assert afresh.tensors_sha256 == ahead.tensors_sha256 and ahead.category == "bracket"
+    await learner.ask(Rehearse(paths[:1] * 6, ""))
+    assert isinstance(await learner.ask(Learn(paths[:1] * 6, str(tmp_path / "same"), "")), Refused)

@@ -29,6 +29,7 @@ from server.teaching import (
     words,
 )
 from server.teaching.showing import SAME_PART
+from server.teaching.teaching import PAUSE_S
 from server.teaching.teachings import IDLE_S
 from server.teaching.words import Progress, Region
 from tests.detector.parts import draw_part
@@ -355,3 +356,23 @@ async def test_stopping_the_server_leaves_nothing(room: Room) -> None:
     await shown(room, 1, 2)
     await room.teachings.close()
     assert not [*room.data.rglob("*")] and room.learners[0].is_closed
+
+
+async def test_in_a_pause_it_is_learned_ahead_once(room: Room) -> None:
+    teaching = await shown(room, *range(9))
+    room.now += PAUSE_S
+    await room.teachings.tick()
+    assert not room.learners[0].rehearsed, "too few"
+    await teaching.upload(packed(9), nobody_left)
+    await room.teachings.tick()
+    assert not room.learners[0].rehearsed, "perhaps more is shown"
+    room.now += PAUSE_S
+    await room.teachings.tick()
+    await room.teachings.tick()
+    await teaching.decide(1, False)
+    await teaching.upload(packed(10), nobody_left)
+    room.now += PAUSE_S
+    await room.teachings.tick()
+    assert [len(paths) for paths in room.learners[0].rehearsed] == [10, 10]
+    await learned(teaching)
+    assert room.learners[0].learned == room.learners[0].rehearsed[-1]
