@@ -44,6 +44,7 @@ def test_a_camera_is_tried_added_and_removed(show: Show) -> None:
 
 def test_this_device_gets_another_name_and_keeps_it(show: Show) -> None:
     page = show(Workshop(), "/settings").page
+    expect(page.get_by_test_id("device-save")).to_be_enabled()
     page.get_by_test_id("device-name").fill("gate 7")
     page.get_by_test_id("device-save").click()
     assert page.get_by_test_id("device-name").evaluate("field => field.validity.patternMismatch")
