@@ -27,11 +27,15 @@ OTHER_DOCUMENTS = {"promises": ROOT / "docs" / "calibration.md"}
 PICTURES = Path(os.environ.get("PICTURES", ROOT.parent / "shared" / "data"))
 OLDER = ["--tree", os.environ["BEFORE"]] if "BEFORE" in os.environ else []
 
+FREELY = ("circuitboard", "bottle", "hazelnut", "cookie", "cubes")
+"""Sets of parts, which may lie freely."""
+
 SECTIONS: dict[str, list[str]] = {
     "against_anomalib": ["-m", "benchmarks.against_anomalib", f"{PICTURES / 'bottle'}"],
     "presets": ["-m", "server.cli", "benchmark"],
     "accuracy": ["-m", "benchmarks.accuracy", f"{PICTURES}"],
     "few_shot": ["-m", "benchmarks.few_shot", f"{PICTURES}"],
+    "registration": ["-m", "benchmarks.registration", *(f"{PICTURES / name}" for name in FREELY)],
     "promises": ["-m", "benchmarks.promises", f"{PICTURES}"],
     "memory": ["-m", "benchmarks.memory", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "frame_time": ["-m", "benchmarks.frame_time", f"{PICTURES / 'bottle' / 'train' / 'good'}", *OLDER],
@@ -39,6 +43,7 @@ SECTIONS: dict[str, list[str]] = {
     "decoding": ["-m", "benchmarks.decoding", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "simulated_line": ["-m", "benchmarks.simulated_line"],
     "streams": ["-m", "benchmarks.streams"],
+    "teach": ["-m", "benchmarks.teach", f"{PICTURES / 'bottle'}"],
     "hostile": ["-m", "benchmarks.hostile"],
     "page_latency": ["-m", "benchmarks.page_latency"],
     "webrtc_release": ["-m", "benchmarks.webrtc_release"],

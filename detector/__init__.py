@@ -5,6 +5,7 @@ detection = model.detect(frame)     # .score, .anomaly_map
 model.save("bottle"); detector.load("bottle")
 """
 
+from detector.corrections import BadPatches, GoodPatches, Polygon
 from detector.errors import DetectorError, ImageError, ModelError
 from detector.model import Detector
 from detector.score import Detection
@@ -14,12 +15,15 @@ from detector.thresholds import Calibration, calibrate
 
 __all__ = [
     "PRESETS",
+    "BadPatches",
     "Calibration",
     "Detection",
     "Detector",
     "DetectorError",
+    "GoodPatches",
     "ImageError",
     "ModelError",
+    "Polygon",
     "Preset",
     "TaughtModel",
     "calibrate",

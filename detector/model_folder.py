@@ -38,6 +38,7 @@ from detector.heads import COARSE_SIDE, METHODS, SHRINKS, MemoryBanks
 from detector.input_size import InputSize
 from detector.light import AnyHead, head_from, ordinary, tensors_of
 from detector.region import Region
+from detector.registration import Reference
 from detector.thresholds import follows
 
 FORMAT_VERSION = 4
@@ -53,6 +54,8 @@ DEFINITIONS = {"pooling": POOLING, "score": score.DEFINITION}
 
 LONGEST_CATEGORY = 1000
 """Characters of a category."""
+LONGEST_REMARK = 500
+"""Characters of what a manifest says of registration."""
 _QUANTISED = b'"FakeQuantize"'
 """In a graph of OpenVINO's whose numbers have 8 bits."""
 
@@ -75,6 +78,8 @@ class Manifest(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
         coreset_size: patches in the memory banks of all scales.
         shrink: what the coarse scale averages the input down by; 1 where there is none.
         shapes: narrowest and widest shape (width to height) of the images it was taught with.
+        reference: that frames are laid on before anything else is done with them; None for as they lie.
+        registration: why it has a reference, or none, in words. Not part of the hash.
         sha256: of the manifest without it; in the file only.
     """
 
@@ -104,6 +109,8 @@ class Manifest(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
     created: str
     software: dict[str, str]
     shapes: tuple[float, float] | None = None
+    reference: Reference | None = None
+    registration: str = ""
     sha256: Sha256 | None = None
 
     @cached_property
@@ -111,7 +118,9 @@ class Manifest(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
         """sha256 of the manifest, which names the tensors' own. Names this very model: the same pictures, seed and
         definitions give the same hash whenever they are taught on the same kind of machine (another processor rounds
         otherwise)."""
-        return hashlib.sha256(to_json(msgspec.structs.replace(self, created="", software={}))).hexdigest()
+        return hashlib.sha256(
+            to_json(msgspec.structs.replace(self, created="", software={}, registration=""))
+        ).hexdigest()
 
     @cached_property
     def input_size(self) -> InputSize:
@@ -138,6 +147,8 @@ def describe(
     threshold: float,
     fingerprint: str,
     shapes: tuple[float, float] | None = None,
+    reference: Reference | None = None,
+    registration: str = "",
 ) -> Manifest:
     """The manifest of a model that was just made."""
     main = ordinary(head)
@@ -165,6 +176,8 @@ def describe(
         threshold=threshold,
         dataset_fingerprint=fingerprint,
         shapes=shapes,
+        reference=reference,
+        registration=registration,
         tensors_sha256=tensors_sha256(head),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         software={name: _version(name) for name in (*_SOFTWARE, *(("nncf",) if precision == "int8" else ()))},
@@ -298,6 +311,10 @@ def _fault(manifest: Manifest, network: AnyBackbone) -> str | None:
         return f"its category has {len(manifest.category)} characters"
     if manifest.precision == "int8" and not (isinstance(network, GraphBackbone) and _QUANTISED in network.xml):
         return "its backbone does not compute in int8"
+    if len(manifest.registration) > LONGEST_REMARK:
+        return f"what it says of registration has {len(manifest.registration)} characters"
+    if manifest.reference is not None and not manifest.reference.is_sound():
+        return "the reference that parts are laid on makes no sense"
     if manifest.seed < 0:
         return f"{manifest.seed} is no seed"
     return None

@@ -101,8 +101,7 @@ def show_one_part(looks: Sequence[Look]) -> bool:
     if len(looks) < 3:
         return False
     contrast = float(np.median([look.contrast for look in looks]))
-    still = min(_STILL_GREY_LEVELS, max(_STILL_NOISE, _STILL_CONTRAST * contrast))
-    return typical_distance(looks) < min(still, _BLANK_CONTRAST * contrast)
+    return typical_distance(looks) < min(still_distance(contrast), _BLANK_CONTRAST * contrast)
 
 
 def typical_distance(looks: Sequence[Look]) -> float:
@@ -113,6 +112,45 @@ def typical_distance(looks: Sequence[Look]) -> float:
         one_way = _left_over(_centred(looks), bases)
     distances = np.maximum(one_way, one_way.T)
     return float(np.median(distances[~np.eye(len(looks), dtype=np.bool_)]))
+
+
+class Album:
+    """Looks that come and go one by one, each compared with the next frame: a millisecond or two for a hundred."""
+
+    def __init__(self) -> None:
+        self._pictures = np.empty((0, _SIDE * _SIDE), np.float32)
+        self._looks: list[Look] = []
+
+    def __len__(self) -> int:
+        return len(self._looks)
+
+    def copies_of(self, look: Look) -> list[int]:
+        """Places of those that show the same part lying still: no farther from the look, both ways, than a camera's
+        noise, a lamp and a trigger bring frames of one part apart (:func:`show_one_part`)."""
+        if not self._looks:
+            return []
+        near = min(still_distance(look.contrast), _BLANK_CONTRAST * look.contrast)
+        own, bases = _centred([look]), _explained(look)
+        pictures = self._pictures
+        explained = np.square(pictures @ bases.astype(np.float32)).sum(1)
+        rest = np.einsum("kn,kn->k", pictures, pictures) - explained
+        close = np.flatnonzero(rest <= pictures.shape[1] * near**2)
+        return [place for place in close.tolist() if _left_over(own, _explained(self._looks[place]))[0, 0] <= near]
+
+    def add(self, look: Look) -> None:
+        """Take one in; its place is the last."""
+        self._looks.append(look)
+        self._pictures = np.concatenate([self._pictures, _centred([look]).astype(np.float32)])
+
+    def remove(self, place: int) -> None:
+        """Let one go; those behind it move up."""
+        del self._looks[place]
+        self._pictures = np.delete(self._pictures, place, 0)
+
+
+def still_distance(contrast: float) -> float:
+    """Grey levels up to which frames of such contrast show one part lying still."""
+    return min(_STILL_GREY_LEVELS, max(_STILL_NOISE, _STILL_CONTRAST * contrast))
 
 
 def _groups(looks: Sequence[Look], chosen: Sequence[int]) -> list[set[int]]:

@@ -61,7 +61,7 @@ def write(model: TaughtModel, folder: Path) -> None:
         folder: is made; files of these names in it are replaced.
 
     Raises:
-        ModelError: it cannot be written, or has a second head.
+        ModelError: it cannot be written, has a second head, or lays frames on a reference.
     """
     from detector.quiet_openvino import ov
 
@@ -104,8 +104,14 @@ def single_head(model: TaughtModel) -> Head:
     """What a model learned, if it fits into one graph.
 
     Raises:
-        ModelError: it has a second head for new light, which is chosen outside of the graph.
+        ModelError: it has a second head for new light, which is chosen outside of the graph, or frames are laid on a
+            reference, which is done outside of the graph too.
     """
+    if model.manifest.reference is not None:
+        raise ModelError(
+            "a model that turns and shifts parts before it inspects them cannot be one graph: teach it with --register "
+            "off, then export that"
+        )
     if isinstance(model.head, LightGated):
         raise ModelError(
             "a model with a head of its own for new light cannot be one graph: teach it without --light-blind, then "

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from detector import anomalib, model_folder
+from detector import anomalib, corrections, model_folder
 from detector.backbones import AnyBackbone, Features
-from detector.errors import ModelError
-from detector.heads import LARGEST, MemoryBanks, Patches
+from detector.corrections import BadPatches, GoodPatches, Polygon
+from detector.errors import ImageError, ModelError
+from detector.heads import MemoryBanks, Patches
 from detector.images import BGRImage
 from detector.input_size import InputSize
 from detector.light import AnyHead, LightGated, ordinary
 from detector.model import Detector
 from detector.model_folder import Manifest
+from detector.registration import Laid, Moved, lay
 from detector.runtimes import Distances, Runtime, distances_of, runtime
-from detector.score import Detection, to_detection
+from detector.score import LARGEST, Detection, to_detection
 
-Entries = Sequence[int] | NDArray[np.intp]
-"""Numbers of entries of a memory bank."""
+_BELOW = 0.97
+"""Thresholds that a forgiven part scores where the threshold lies below typical good parts."""
 
 
 class TaughtModel:
@@ -31,8 +32,9 @@ class TaughtModel:
 
     Attributes:
         manifest: how it was made.
-        head: what it learned.
-        hash: sha256 that names this very model; a calibration belongs to it.
+        head: what it learned, and its corrections.
+        taught_hash: sha256 that names the model as it was taught.
+        hash: sha256 that names this very model, its corrections included; a calibration belongs to it.
         runtime: name of the runtime it is compiled for.
     """
 
@@ -45,7 +47,9 @@ class TaughtModel:
         distances: Distances | None = None,
     ) -> None:
         self.manifest, self.head = manifest, head
-        self.hash, self.runtime = manifest.hash, engine.name
+        self.taught_hash, self.runtime = manifest.hash, engine.name
+        given = head.corrections if isinstance(head, MemoryBanks) else ()
+        self.hash = corrections.hash_of(self.taught_hash, given)
         self._backbone, self._engine = backbone, engine
         self._distances = distances or distances_of(engine, backbone, manifest.input_size, head)
         self._features: dict[int, Features] = {}
@@ -76,7 +80,8 @@ class TaughtModel:
         return self.manifest.threshold
 
     def detect(self, frame: BGRImage, /) -> Detection:
-        """Score one frame (H×W×3 uint8 BGR, any size; its region is resized to the model's input).
+        """Score one frame (H×W×3 uint8 BGR, any size; its region is resized to the model's input). Where the model has
+        a reference, the frame is first laid on it, and the map turned back.
 
         Returns:
             the image score and the anomaly map of the whole frame, 0 outside of the region. Both finite: a frame whose
@@ -85,9 +90,102 @@ class TaughtModel:
         Raises:
             ImageError: not such an array.
         """
-        region = self.manifest.region
-        detection = to_detection(*self._distances(region.to_input(frame, self.manifest.input_size)))
-        return Detection(detection.score, region.to_frame(detection.anomaly_map))
+        laid = lay(frame, self.manifest.reference)
+        found = self.detect_input(self._input(laid))
+        return Detection(found.score, laid.as_seen(found.anomaly_map))
+
+    def input_of(self, frame: BGRImage) -> BGRImage:
+        """All of a frame that :meth:`detect` looks at: what is inspected, at the size of the model's input (h×w×3 uint8
+        BGR, some 300 kB). What has to be kept of a frame so that it can be corrected later; a model taught anew may see
+        another part of the frame.
+
+        Raises:
+            ImageError: not a frame.
+        """
+        return np.array(self._input(lay(frame, self.manifest.reference)))
+
+    def moved(self, frame: BGRImage) -> Moved | None:
+        """How the part in a frame lies, where the model lays frames on a reference and is sure of this one: 2×3 numbers
+        that take a place on the reference to its place in the frame, both 0..1 of width and height.
+
+        Raises:
+            ImageError: not a frame.
+        """
+        return lay(frame, self.manifest.reference).moved
+
+    def detect_input(self, small: BGRImage) -> Detection:
+        """:meth:`detect` of the frame of which this is the input, the score bit for bit. Where the model has a
+        reference, the map is that of the frame as it is laid on it.
+
+        Raises:
+            ImageError: not an input of this model.
+        """
+        detection = to_detection(*self._distances(self._checked(small)))
+        return Detection(detection.score, self.manifest.region.to_frame(detection.anomaly_map))
+
+    def good_of(self, small: BGRImage, place: Polygon | None = None, *, threshold: float | None = None) -> GoodPatches:
+        """What has to be learned so that a part passes: the frame itself, and the part as it may be seen the next time,
+        moved by a pixel or two, a little brighter or darker, with noise.
+
+        As few patches as it takes until it scores half way from the threshold to a typical good part. They do not
+        depend on what was forgiven before, so that it can be taken back. Takes as long as five frames; the first time
+        on a model and its corrected ones something is compiled as well.
+
+        Args:
+            small: the part, from :meth:`input_of`.
+            place: what of it is good; whatever else deviates alarms as before.
+            threshold: raw, in force; without it the model's own, or the part's score if that is lower.
+
+        Raises:
+            ImageError: not an input of this model.
+            ModelError: such a place or threshold cannot be, it would take too many patches, or the model cannot be
+                corrected.
+        """
+        head, grids = self._correctable(), self._grids()
+        limit = self.threshold if threshold is None else _checked_threshold(threshold)
+        places = None if place is None else [corrections.cells(place, self.manifest.region, grid) for grid in grids]
+        distances = self._distances_as_taught(head)
+        looks = [distances.seen(one) for one in corrections.seen_again(self._checked(small))]
+        if threshold is None:
+            limit = min(limit, to_detection(*self._distances(small)).score)
+        goal = (self._typical + limit) / 2 if self._typical < limit else _BELOW * limit
+        assert isinstance(self.head, MemoryBanks)
+        return corrections.to_forgive(looks, self.head, grids, places, goal, limit)
+
+    def bad_of(self, small: BGRImage, threshold: float, place: Polygon | None = None) -> BadPatches:
+        """What is kept of a defect that escaped, so that this frame scores 1.25 times the threshold from then on, or
+        more, and others of its kind are found more often. Takes as long as two frames, and compiles as
+        :meth:`good_of`.
+
+        Args:
+            small: the part, from :meth:`input_of`.
+            threshold: raw, in force.
+            place: where the defect is; without it, where the part deviates most.
+
+        Raises:
+            ImageError: not an input of this model.
+            ModelError: such a place or threshold cannot be, nothing there deviates, or the model cannot be corrected.
+        """
+        head, grids = self._correctable(), self._grids()
+        threshold = _checked_threshold(threshold)
+        marked = None if place is None else corrections.cells(place, self.manifest.region, grids[0])
+        look = self._distances_as_taught(head).seen(self._checked(small))
+        return corrections.to_remember(look, head, grids[0], marked, threshold)
+
+    def corrected(self, good: Sequence[GoodPatches] = (), bad: Sequence[BadPatches] = ()) -> TaughtModel:
+        """The model as it was taught with these corrections and no others: without one, it is as if that had never been
+        made, bit for bit. Takes milliseconds; the first correction of a model compiles something, as :meth:`good_of`.
+
+        The very patches of a known defect outweigh what was forgiven, whichever came first; what is only like them
+        yields to it.
+
+        Raises:
+            ModelError: corrections are of another model or too many, or the model cannot be corrected.
+        """
+        head = self._correctable()
+        changed = replace(head, corrections=corrections.put_together(head, good, bad, self._typical))
+        distances = self._distances.with_corrections(changed)
+        return TaughtModel(self.manifest, changed, self._backbone, self._engine, distances)
 
     def patches(self, frame: BGRImage) -> Patches:
         """Projected patch features of a frame at each scale, row by row of the patch grid: what memory banks hold
@@ -100,7 +198,7 @@ class TaughtModel:
         head = ordinary(self.head)
         if not isinstance(head, MemoryBanks):
             raise ModelError(f"a {self.manifest.method} model has no memory bank: use patchcore")
-        small = self.manifest.region.to_input(frame, self.manifest.input_size)
+        small = self.manifest.region.to_input(lay(frame, self.manifest.reference).frame, self.manifest.input_size)
         found = head.banks.none()
         for shrink, scale in head.scales:
             if shrink not in self._features:
@@ -108,31 +206,6 @@ class TaughtModel:
             patches = np.asarray((self._features[shrink](small) - scale.mean) @ scale.projection, np.float32)
             found = replace(found, fine=patches) if shrink == 1 else replace(found, coarse=patches)
         return found
-
-    def remember(self, patches: Patches) -> TaughtModel:
-        """A model whose memory banks hold these patches (of :meth:`patches`) too, at their ends. Takes about a
-        millisecond: nothing is compiled again until some hundreds have been added.
-
-        Raises:
-            ModelError: they do not fit, or the model has no memory bank, or banks for two kinds of light.
-        """
-        banks = self._banks()
-        for new, bank in ((patches.fine, banks.fine), (patches.coarse, banks.coarse)):
-            if new.ndim != 2 or new.shape[1] != bank.shape[1] or not (np.abs(new) <= LARGEST).all():
-                raise ModelError(f"patches of this model are K×{bank.shape[1]} finite numbers, not {new.shape}")
-        if len(patches.coarse) and not len(banks.coarse):
-            raise ModelError("this model has no coarse scale, so it cannot remember patches of one")
-        return self._with_banks(banks + patches)
-
-    def forget(self, fine: Entries = (), coarse: Entries = ()) -> TaughtModel:
-        """A model whose memory banks lack these entries.
-
-        Raises:
-            ModelError: there are no such entries, none would be left, or the model has no memory bank, or banks for two
-                kinds of light.
-        """
-        banks = self._banks()
-        return self._with_banks(Patches(_without(banks.fine, fine), _without(banks.coarse, coarse)))
 
     def on(self, engine: Runtime) -> TaughtModel:
         """The same model, compiled for another runtime."""
@@ -142,38 +215,53 @@ class TaughtModel:
         """Write the model folder; an older model there is replaced in one step.
 
         Raises:
-            ModelError: the path exists and is no model folder.
+            ModelError: the path exists and is no model folder, or the model has corrections.
         """
+        if self.hash != self.taught_hash:
+            raise ModelError(
+                "a model is written as it was taught: write corrected(), without corrections, and keep them beside it"
+            )
         model_folder.write(Path(folder), self.manifest, self.head, self._backbone)
 
-    def _banks(self) -> Patches:
+    @property
+    def _typical(self) -> float:
+        """Score of a good part that was not taught."""
+        return statistics.fmean(self.manifest.held_out_scores)
+
+    def _correctable(self) -> MemoryBanks:
+        """What was taught, without corrections."""
         if isinstance(self.head, LightGated):
             raise ModelError(
-                "a model that is blind to light where it is new cannot remember or forget: teach without --light-blind"
+                "a model that is blind to light where it is new can neither forgive nor remember: teach without "
+                "--light-blind"
             )
         if not isinstance(self.head, MemoryBanks):
-            raise ModelError(f"a {self.manifest.method} model has no memory bank: use patchcore")
-        return self.head.banks
+            raise ModelError(f"a {self.manifest.method} model can neither forgive nor remember: use patchcore")
+        return replace(self.head, corrections=())
 
-    def _with_banks(self, banks: Patches) -> TaughtModel:
-        assert isinstance(self.head, MemoryBanks)
-        head = self.head.with_banks(banks)
-        manifest = msgspec.structs.replace(
-            self.manifest, coreset_size=head.entries, tensors_sha256=model_folder.tensors_sha256(head)
-        )
-        return TaughtModel(manifest, head, self._backbone, self._engine, self._distances.with_banks(head))
+    def _grids(self) -> list[tuple[int, int]]:
+        """Rows and columns of patches at each scale."""
+        return [
+            self.input_size.shrunk(shrink).grid(self._backbone.grid_stride) for shrink, _ in self._correctable().scales
+        ]
+
+    def _distances_as_taught(self, head: MemoryBanks) -> Distances:
+        return self._distances if self.hash == self.taught_hash else self._distances.with_corrections(head)
+
+    def _input(self, laid: Laid) -> BGRImage:
+        return self.manifest.region.to_input(laid.frame, self.manifest.input_size)
+
+    def _checked(self, small: BGRImage) -> BGRImage:
+        height, width = self.manifest.input_size
+        if small.dtype != np.uint8 or small.shape != (height, width, 3):
+            raise ImageError(f"an input of this model is {height}×{width}×3 uint8 BGR, not {small.shape} {small.dtype}")
+        return small
 
 
-def _without(bank: NDArray[np.float32], entries: Entries) -> NDArray[np.float32]:
-    chosen = np.asarray(entries, np.intp)
-    if not chosen.size:
-        return bank
-    if not (chosen.min() >= 0 and chosen.max() < len(bank)):
-        raise ModelError(f"the memory bank has entries 0 to {len(bank) - 1}")
-    kept = np.delete(bank, chosen, 0)
-    if not len(kept):
-        raise ModelError("a memory bank cannot be empty")
-    return kept
+def _checked_threshold(threshold: float) -> float:
+    if not 0 < threshold < LARGEST:
+        raise ModelError(f"a threshold of {threshold:g} cannot be: give the raw one in force")
+    return threshold
 
 
 def load(path: Path | str, *, runtime_name: str = "openvino", workers: int = 1) -> Detector:

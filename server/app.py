@@ -7,13 +7,15 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import BaseRoute, Mount, WebSocketRoute
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.routing import BaseRoute, Mount, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,20 +26,29 @@ from server.ground import page_folder
 from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
 from server.inspection import Calibrations, Drafts, Inspection
-from server.settings import Settings, SettingsError
+from server.kept_cameras import KeptCameras, Trials
+from server.settings import PulledCamera, Settings, SettingsError
 from server.streams import Hub, InferencePool, Streams
+from server.teaching import Correcting, Library, Teachings
 from server.web import (
     ERRORS,
+    ApiSocket,
     Calibrate,
     CalibrationDrafts,
+    CameraList,
     ConnectionCheck,
+    Corrections,
     Documents,
+    Frames,
     Health,
     Kiosk,
     Pages,
     Phone,
     Predict,
+    Recipes,
+    SettingsList,
     StreamList,
+    Teach,
     answer_error,
     answer_http_error,
     content_policy,
@@ -78,13 +89,14 @@ def create_app(
     pool, hub = InferencePool(settings.workers, hung_after_s=settings.watchdog_s), Hub()
     simulated = make_model is None and settings.model_path is None
     own = {camera.name for camera in settings.cameras} | ({simulated_stream.NAME} if simulated else set())
+    kept_cameras = KeptCameras(settings.data_dir, own)
     streams = Streams(
         pool,
         hub,
         inspection,
         max_age_s=settings.max_frame_age_ms / 1000,
         silent_after_s=settings.silent_after_s or None,
-        reserved=own,
+        reserved=kept_cameras,
     )
     try:
         webrtc = WebRTCIngest(streams, ice_servers=settings.ice_servers, max_pixels=settings.max_frame_pixels)
@@ -105,8 +117,19 @@ def create_app(
         teaching_progress=(lambda: teacher.progress) if simulated else None,
         simulated_stream=simulated_stream.NAME if simulated else None,
         ice_servers=webrtc.ice_servers,
+        others=(kept_cameras,),
     )
 
+    library = Library(
+        settings.data_dir,
+        inspection,
+        streams,
+        runtime=settings.runtime,
+        workers=settings.workers,
+        simulated=simulated_stream.NAME if simulated else None,
+        goods_of=simulated_stream.goods if simulated else (lambda taught: ()),
+    )
+    teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
     held = uploads_held(settings.max_upload_bytes)
     calibrate = Calibrate(settings, inspection, pool, streams, held, Drafts())
 
@@ -117,39 +140,56 @@ def create_app(
         inspection.why_no_model = (
             "the model is being taught on the simulated line" if simulated else "the model is being loaded"
         )
+        given: Detector | None = None
         try:
-            inspection.use(await asyncio.get_running_loop().run_in_executor(workshop, make_model))
+            given = await asyncio.get_running_loop().run_in_executor(workshop, make_model)
         except DetectorError as error:
             inspection.why_no_model = str(error)
-            health.failed.set()
             log.error("no model reason=%s", error)
-            return
         except Exception:
             inspection.why_no_model = "making the model failed; the server's log says why"
-            health.failed.set()
             log.exception("no model")
+        try:
+            await library.open(given, settings.model_category)
+        except Exception:
+            log.exception("the recipes cannot be used")
+        if not inspection.ready:
+            health.failed.set()
+        if given is None and not inspection.recipes:
             return
-        pool.start()
-        if simulated:
+        streams.tell_changed()
+        if simulated and given is not None:
             try:
                 await simulated_stream.run(streams)
             except Exception:
                 log.exception("the simulated line stopped")
 
+    def run_camera(camera: PulledCamera) -> CameraStream:
+        return CameraStream(camera, streams, settings.max_frame_pixels)
+
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await teachings.open()
+        pool.start()  # frames are shown to a teaching before there is any model
         preparing = asyncio.create_task(prepare())
-        cameras = [CameraStream(camera, streams, settings.max_frame_pixels) for camera in settings.cameras]
+        cameras = [run_camera(camera) for camera in settings.cameras]
+        kept_cameras.start(run_camera)
+        attending = asyncio.create_task(teachings.run())
         try:
             yield
         finally:
             teacher.stop()
             preparing.cancel()
+            attending.cancel()
+            await teachings.close()
             workshop.shutdown(wait=False, cancel_futures=True)
-            await asyncio.gather(preparing, webrtc.close(), return_exceptions=True)
-            await asyncio.gather(*(camera.stop() for camera in cameras))
+            library.close()
+            await asyncio.gather(preparing, attending, webrtc.close(), return_exceptions=True)
+            await asyncio.gather(kept_cameras.stop(), *(camera.stop() for camera in cameras))
             pool.close()
 
+    recipes = Recipes(settings, library, inspection, streams, held)
+    correcting = Correcting(library, inspection)
     routes: list[BaseRoute] = [
         *Pages(templates).routes,
         *Kiosk(templates, settings.allowed_origins).routes,
@@ -158,15 +198,27 @@ def create_app(
         *calibrate.routes,
         *CalibrationDrafts(inspection, streams, calibrate.drafts, calibrate.judge).routes,
         *StreamList(streams).routes,
+        *Frames(streams, inspection).routes,
+        *recipes.routes,
+        *Corrections(library, correcting, streams, recipes).routes,
+        *Teach(settings, teachings, library, held).routes,
+        *CameraList(settings, streams, kept_cameras, Trials(settings.max_frame_pixels)).routes,
+        *SettingsList(settings, certificates).routes,
         *phone.routes,
         *ConnectionCheck(origins).routes,
         *webrtc.routes,
         *Whip(webrtc).routes,
-        WebSocketRoute("/ws/stream", StreamSocket(streams, settings.max_frame_pixels).serve),
-        WebSocketRoute("/ws/live/{name}", LiveSocket(streams).serve),
         Mount("/static", StaticFiles(directory=page_folder("static"))),
     ]
     routes += Documents(templates, routes).routes
+    handlers: dict[Any, Any] = {HTTPException: answer_http_error, **dict.fromkeys(ERRORS, answer_error)}
+    routes += [
+        WebSocketRoute("/ws/stream", StreamSocket(streams, settings.max_frame_pixels).serve),
+        WebSocketRoute("/ws/live/{name}", LiveSocket(streams).serve),
+        WebSocketRoute(
+            "/ws/api", ApiSocket(ExceptionMiddleware(Router(routes, redirect_slashes=False), handlers)).serve
+        ),
+    ]
     app = Starlette(
         routes=routes,
         middleware=[
@@ -174,7 +226,7 @@ def create_app(
             Middleware(SecurityHeaders),
             Middleware(AccessMiddleware, code=code, origins=origins),
         ],
-        exception_handlers={HTTPException: answer_http_error, **dict.fromkeys((*ERRORS, Exception), answer_error)},
+        exception_handlers={**handlers, Exception: answer_error},
         lifespan=lifespan,
     )
     # A redirect to the path with another slash would name whatever Host the request did.

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         "KEY_FILE": arguments.key,
     }
     try:
-        settings = read_settings(os.environ | {name: value for name, value in given.items() if value is not None})
+        settings = read_settings(arguments={name: value for name, value in given.items() if value is not None})
         with data_directory(settings.data_dir, f"at {_own_address(settings, settings.port)}") as lock:
             return _run(settings, lock)
     except (SettingsError, DataDirectoryError, AccessCodeError, CertificateError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -26,6 +26,9 @@ CalibratePer = Literal["all", "stream"]
 SECRET = ("ACCESS_CODE", "CAMERAS", "ICE_SERVERS")
 """Settings whose values may hold credentials: errors do not repeat them."""
 
+
+Origin = Literal["default", ".env", "environment", "command line"]
+"""Where a setting's value comes from."""
 
 MAX_UPLOAD_MB = 10_000
 """No picture is larger, and so many bytes at once have to fit into memory."""
@@ -51,7 +54,11 @@ class PulledCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be set; each field's name in capitals is its name in the environment."""
+    """Everything that can be set; each field's name in capitals is its name in the environment.
+
+    Attributes:
+        came_from: of the settings that were set, by their names in the environment, where; no setting itself.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -79,6 +86,7 @@ class Settings:
     server_names: tuple[str, ...] = ()
     public_url: PublicURL | None = None
     allowed_origins: tuple[str, ...] = ()
+    came_from: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def closed(self) -> bool:
@@ -101,18 +109,30 @@ class Settings:
         return int(self.max_frame_megapixels * 1_000_000)
 
 
-def read_settings(environment: Mapping[str, str] | None = None, env_file: Path = Path(".env")) -> Settings:
-    """Settings from the environment and ``.env`` in the folder of the start. An empty value counts as unset.
+def read_settings(
+    environment: Mapping[str, str] | None = None,
+    env_file: Path = Path(".env"),
+    arguments: Mapping[str, str] | None = None,
+) -> Settings:
+    """Settings from the command line, the environment and ``.env`` in the folder of the start, the first that has one.
+    An empty value counts as unset.
+
+    Args:
+        environment: by default this process's.
+        arguments: those given on the command line, by their names in the environment.
 
     Raises:
         SettingsError: the first setting that cannot be used.
     """
-    config = _config(os.environ if environment is None else environment, env_file)
+    environment, arguments = os.environ if environment is None else environment, arguments or {}
+    config = _config({**environment, **arguments}, env_file)
+    came_from: dict[str, Origin] = {}
 
     def setting(name: str, cast: Callable[[str], T], default: T) -> T:
         text = config(name, default="")
         if text == "":
             return default
+        came_from[name] = "command line" if name in arguments else "environment" if name in environment else ".env"
         try:
             return cast(text)
         except ValueError as error:
@@ -149,6 +169,7 @@ def read_settings(environment: Mapping[str, str] | None = None, env_file: Path =
         server_names=setting("SERVER_NAMES", _list, default.server_names),
         public_url=setting("PUBLIC_URL", PublicURL.parse, default.public_url),
         allowed_origins=setting("ALLOWED_ORIGINS", _origins, default.allowed_origins),
+        came_from=came_from,
     )
 
 
@@ -213,17 +234,22 @@ def _cameras(text: str) -> tuple[PulledCamera, ...]:
         raise ValueError(
             f'it must be a JSON list such as [{{"name": "press", "source": "rtsp://camera/stream"}}] ({error})'
         ) from error
-    names = [check_name(camera.name) for camera in cameras]
-    if len(set(names)) < len(names):
-        raise ValueError("two cameras have the same name")
     for camera in cameras:
-        check_source(camera.source)
-        Framing(camera.width, camera.height, Crop.parse(camera.crop) if camera.crop else None)
-        if camera.fps is not None:
-            Throttle(camera.fps)
-        if camera.patience is not None:
-            Patience.between_frames(camera.patience)
+        check_camera(camera)
+    if len({camera.name for camera in cameras}) < len(cameras):
+        raise ValueError("two cameras have the same name")
     return cameras
+
+
+def check_camera(camera: PulledCamera) -> None:
+    """Raise ValueError when there can be no such camera, in one sentence without its credentials."""
+    check_name(camera.name)
+    check_source(camera.source)
+    Framing(camera.width, camera.height, Crop.parse(camera.crop) if camera.crop else None)
+    if camera.fps is not None:
+        Throttle(camera.fps)
+    if camera.patience is not None:
+        Patience.between_frames(camera.patience)
 
 
 def _path(text: str) -> Path:

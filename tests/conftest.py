@@ -32,6 +32,8 @@ LEFT_OUT = {
         "tests/detector/test_self_contained.py",
         "tests/server/cameras/test_film.py",
         "tests/server/https/",
+        "tests/server/teaching/test_end_to_end.py",
+        "tests/server/teaching/test_learner.py",
         "tests/server/ingest/webrtc/test_video_decoder.py",
         "tests/server/simulated_line/",
         "tests/server/ingest/webrtc/test_offers.py",

@@ -192,6 +192,7 @@ def _taught_again(original: TaughtModel, data_set: DataSet, precision: Precision
         image_size=manifest.image_size,
         coreset_size=manifest.coreset_size or None,
         inspect="full" if manifest.region.is_full else "auto",
+        register="off",
         backbone=original.backbone,
         precision=precision,
         seed=manifest.seed,

@@ -2,6 +2,7 @@
 
 from detector.heads import drawn, padim, patchcore
 from detector.heads.any_head import METHODS, Head, head_from, tensors_of
+from detector.heads.corrections import Corrections, KnownBad, ball, no_corrections
 from detector.heads.drawn import DrawnDefects, Trust
 from detector.heads.head import (
     DIRECTIONS,
@@ -28,15 +29,18 @@ __all__ = [
     "METHODS",
     "SHRINKS",
     "Array",
+    "Corrections",
     "DrawnDefects",
     "Gaussians",
     "Head",
     "KeptDirections",
+    "KnownBad",
     "MemoryBanks",
     "NearestNeighbour",
     "Patches",
     "Projection",
     "Trust",
+    "ball",
     "check_tensor",
     "drawn",
     "extent",
@@ -45,6 +49,7 @@ __all__ = [
     "head_from",
     "learn_projection",
     "named",
+    "no_corrections",
     "padim",
     "patchcore",
     "quantised",

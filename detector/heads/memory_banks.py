@@ -8,12 +8,13 @@ combined by their fourth powers (:func:`detector.score.to_detection`): nearly th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.heads.corrections import Corrections
 from detector.heads.drawn import DrawnDefects
 from detector.heads.head import Array, NearestNeighbour, check_names, check_tensor, named, neighbour_from
 
@@ -29,12 +30,14 @@ _COARSE, _DRAWN = "coarse.", "drawn."
 @dataclass(frozen=True)
 class MemoryBanks:
     """``fine``: at the input as it is. ``coarse``: at the input averaged down by ``shrink``, if that is above 1.
-    ``drawn``: learned from drawn defects, on the fine scale's patch features; may add to the score."""
+    ``drawn``: learned from drawn defects, on the fine scale's patch features; may add to the score. ``corrections``:
+    one for each scale, none where it is as it was taught; no part of a model's tensors."""
 
     fine: NearestNeighbour
     coarse: NearestNeighbour | None = None
     shrink: int = 1
     drawn: DrawnDefects | None = None
+    corrections: tuple[Corrections, ...] = ()
 
     @property
     def scales(self) -> tuple[tuple[int, NearestNeighbour], ...]:
@@ -45,11 +48,6 @@ class MemoryBanks:
     def entries(self) -> int:
         """Patches in all memory banks."""
         return sum(len(scale.memory_bank) for _, scale in self.scales)
-
-    def with_banks(self, banks: Patches) -> MemoryBanks:
-        """The same with other memory banks."""
-        coarse = self.coarse and replace(self.coarse, memory_bank=np.ascontiguousarray(banks.coarse))
-        return replace(self, fine=replace(self.fine, memory_bank=np.ascontiguousarray(banks.fine)), coarse=coarse)
 
     @property
     def banks(self) -> Patches:
@@ -69,11 +67,6 @@ class Patches:
     def none(self) -> Patches:
         """None of them."""
         return Patches(self.fine[:0], self.coarse[:0])
-
-    def __add__(self, more: Patches) -> Patches:
-        """All of both."""
-        joined = (np.concatenate(pair) for pair in ((self.fine, more.fine), (self.coarse, more.coarse)))
-        return Patches(*joined)
 
 
 def tensors_of(head: MemoryBanks) -> dict[str, Array]:

@@ -8,6 +8,7 @@ from detector.runtimes.runtime import (
     Distances,
     Precision,
     Runtime,
+    Seen,
     runtime,
     whole_graph,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "Distances",
     "Precision",
     "Runtime",
+    "Seen",
     "distances_of",
     "runtime",
     "whole_graph",

@@ -9,7 +9,7 @@ from detector.backbones import AnyBackbone
 from detector.heads import MemoryBanks
 from detector.input_size import InputSize
 from detector.light import AnyHead, LightGated
-from detector.runtimes.runtime import Distances, Runtime
+from detector.runtimes.runtime import Distances, Runtime, Seen
 from detector.score import PatchMaps
 
 
@@ -30,5 +30,8 @@ class _Gated:
             return self._in_new(frame).times(self._head.ratio)
         return self._in_known(frame)
 
-    def with_banks(self, head: MemoryBanks) -> Distances:
+    def seen(self, frame: NDArray[np.uint8], /) -> Seen:
+        raise TypeError("this model has memory banks for two kinds of light")
+
+    def with_corrections(self, head: MemoryBanks) -> Distances:
         raise TypeError("this model has memory banks for two kinds of light")

@@ -5,22 +5,33 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.backbones import AnyBackbone, Features, taps_of_frame
 from detector.errors import ModelError
-from detector.heads import DIRECTIONS, LEVELS, Gaussians, Head, MemoryBanks, NearestNeighbour, half_squares
+from detector.heads import (
+    DIRECTIONS,
+    LEVELS,
+    Corrections,
+    Gaussians,
+    Head,
+    MemoryBanks,
+    NearestNeighbour,
+    half_squares,
+    no_corrections,
+)
 from detector.input_size import InputSize
 from detector.quiet_openvino import ops, ov
-from detector.runtimes.runtime import PRECISION_HINTS, Distances
+from detector.runtimes.runtime import PRECISION_HINTS, Distances, Seen
 from detector.score import PatchMaps
 
 _ROOM = 512
-"""Entries by which the room for a memory bank grows, and with which a frame is compared at once: their products stay in
-a processor core's cache."""
+"""Entries of a memory bank with which a frame is compared at once: their products stay in a processor core's cache."""
+_MORE = 64
+"""Corrections by which their number grows for the graph: it takes a while to prepare for each number of them."""
 _NOWHERE = np.float32(1e30)
 """Half the squared length of the entries that are room only: never the nearest."""
 
@@ -56,7 +67,7 @@ class OpenVINORuntime:
         if isinstance(head, Gaussians):
             compiled = self._compile(self._mahalanobis(backbone, size, head))
             return _Fixed(_Infer(compiled))
-        return _Search(self, backbone, size, head)
+        return _Search(_Graphs(self, backbone, size, head), head)
 
     def _compile(self, model: ov.Model) -> ov.CompiledModel:
         return self._core.compile_model(model, "CPU", self._configuration)
@@ -70,22 +81,20 @@ class OpenVINORuntime:
         squared = ops.reduce_sum(ops.multiply(white, white), ops.constant(np.array([1, 2])), False)
         return ov.Model([_map(ops.sqrt(squared), backbone, size)], [frame], "distances")
 
-    def nearest(self, backbone: AnyBackbone, size: InputSize, head: MemoryBanks, rooms: Sequence[int]) -> _Nearest:
-        """|p - b|² = |p|² - 2 (p·b - |b|²/2) in whole steps; the banks come in as inputs, so that they can change from
-        frame to frame."""
+    def nearest(self, backbone: AnyBackbone, size: InputSize, head: MemoryBanks, correctable: bool) -> _Nearest:
+        """|p - b|² = |p|² - 2 (p·b - |b|²/2) in whole steps. The banks come in as inputs, and so do corrections, of any
+        number, where they are taken."""
         frame = _frame(size)
         patches, drawn = _seen(backbone, size, head, frame)
-        banks = [
-            (
-                ops.parameter([room, one.get_output_shape(0)[1]], np.int8, name=f"bank_{number}"),
-                ops.parameter([room], np.float32, name=f"half_squares_{number}"),
-            )
-            for number, (one, room) in enumerate(zip(patches, rooms, strict=True))
-        ]
-        inputs = [node for pair in banks for node in pair]
+        banks = [_bank_inputs(one, scale, correctable) for one, (_, scale) in zip(patches, head.scales, strict=True)]
+        inputs = [node for bank in banks for node in bank.inputs]
+        more = patches if correctable else []
         if self._precision != "bfloat16":
             distances = _to_banks(patches, banks, head, backbone, size, exact_int8())
-            return _Infer(self._compile(ov.Model([*distances, *drawn], [frame, *inputs], "distances")))
+            results = [*distances, *drawn]
+            return _InOne(
+                _Infer(self._compile(ov.Model([*results, *more], [frame, *inputs], "distances"))), len(results)
+            )
         # A graph of its own: as part of a bfloat16 one, its whole numbers would be rounded to 8 bits.
         taken = [ops.parameter([1, *one.get_output_shape(0)], np.float32) for one in patches]
         rows = [ops.squeeze(one, _axis(0)) for one in taken]
@@ -96,7 +105,8 @@ class OpenVINORuntime:
         return _InTwoSteps(signatures, _Infer(self._core.compile_model(search, "CPU", exact)), len(patches))
 
     def whole(self, backbone: AnyBackbone, size: InputSize, head: Head) -> ov.Model:
-        """The same as a graph that takes nothing but the frame, not compiled: the memory banks are constants in it."""
+        """The same as a graph that takes nothing but the frame, not compiled: memory banks and corrections are
+        constants in it."""
         if isinstance(head, Gaussians):
             return self._mahalanobis(backbone, size, head)
         frame = _frame(size)
@@ -104,18 +114,26 @@ class OpenVINORuntime:
         # do, and would round float32 to it. (As constants of 8 bits they would be multiplied with rounded patches.)
         int8 = self._precision == "bfloat16"
         patches, drawn = _seen(backbone, size, head, frame)
-        banks = []
-        for _, scale in head.scales:
-            bank, halves = _with_room(scale, _room(scale))
-            banks.append((ops.constant(bank if int8 else bank.astype(np.float32)), ops.constant(halves)))
+        banks = [
+            _Bank(*(ops.constant(one if int8 else one.astype(np.float32)) for one in arrays.inputs))
+            for arrays in _arrays(head, bool(head.corrections))
+        ]
         return ov.Model([*_to_banks(patches, banks, head, backbone, size, int8), *drawn], [frame], "distances")
 
 
 class _Nearest(Protocol):
-    """Frame, and memory bank and half squares of it for each scale → distances at each scale, and what drawn defects
-    say."""
+    """Frame, and what it is compared with at each scale → distances at each scale, and what drawn defects say."""
 
     def __call__(self, frame: NDArray[Any], *banks: NDArray[Any]) -> list[NDArray[np.float32]]: ...
+
+    def seen(
+        self, frame: NDArray[Any], *banks: NDArray[Any]
+    ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+        """The same, and the patches as they are before they are rounded, where corrections are taken."""
+        ...
+
+
+_ALL = slice(None)
 
 
 class _Infer:
@@ -128,12 +146,28 @@ class _Infer:
     def __call__(self, frame: NDArray[Any], *others: NDArray[Any]) -> list[NDArray[np.float32]]:
         return self.infer(frame[None], *others)
 
-    def infer(self, *inputs: NDArray[Any]) -> list[NDArray[np.float32]]:
-        """All outputs, copied."""
+    def infer(self, *inputs: NDArray[Any], outputs: slice = _ALL) -> list[NDArray[np.float32]]:
+        """Some of the outputs, copied."""
         if not hasattr(self._requests, "own"):
             self._requests.own = self.compiled.create_infer_request()
-        outputs = self._requests.own.infer(dict(enumerate(inputs)), share_inputs=True)
-        return [np.array(outputs[number], np.float32) for number in range(len(self.compiled.outputs))]
+        found = self._requests.own.infer(dict(enumerate(inputs)), share_inputs=True)
+        return [np.array(found[number], np.float32) for number in range(len(self.compiled.outputs))[outputs]]
+
+
+class _InOne:
+    """All in one graph, whose first outputs are the distances and what drawn defects say."""
+
+    def __init__(self, infer: _Infer, results: int) -> None:
+        self._infer, self._results = infer, results
+
+    def __call__(self, frame: NDArray[Any], *banks: NDArray[Any]) -> list[NDArray[np.float32]]:
+        return self._infer.infer(frame[None], *banks, outputs=slice(self._results))
+
+    def seen(
+        self, frame: NDArray[Any], *banks: NDArray[Any]
+    ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+        found = self._infer(frame, *banks)
+        return found[: self._results], found[self._results :]
 
 
 class _InTwoSteps:
@@ -143,9 +177,14 @@ class _InTwoSteps:
         self._signatures, self._search, self._scales = signatures, search, scales
 
     def __call__(self, frame: NDArray[Any], *banks: NDArray[Any]) -> list[NDArray[np.float32]]:
+        return self.seen(frame, *banks)[0]
+
+    def seen(
+        self, frame: NDArray[Any], *banks: NDArray[Any]
+    ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
         found = self._signatures(frame)
         patches, drawn = found[: self._scales], found[self._scales :]
-        return self._search.infer(*(one[None] for one in patches), *banks) + drawn
+        return self._search.infer(*(one[None] for one in patches), *banks) + drawn, patches
 
 
 class _Fixed:
@@ -157,52 +196,124 @@ class _Fixed:
     def __call__(self, frame: NDArray[np.uint8], /) -> PatchMaps:
         return PatchMaps(self._infer(frame)[0])
 
-    def with_banks(self, head: MemoryBanks) -> Distances:
+    def seen(self, frame: NDArray[np.uint8], /) -> Seen:
+        raise TypeError("this model has no memory bank")
+
+    def with_corrections(self, head: MemoryBanks) -> Distances:
         raise TypeError("this model has no memory bank")
 
 
-class _Search:
-    """Distances to memory banks, which have some room to grow before anything has to be compiled again."""
+class _Graphs:
+    """What is compiled for one model: a graph that knows nothing of corrections, and one that takes them, which costs a
+    little more for each frame, from the time it is needed."""
 
-    def __init__(
-        self,
-        engine: OpenVINORuntime,
-        backbone: AnyBackbone,
-        size: InputSize,
-        head: MemoryBanks,
-        shared: tuple[tuple[int, ...], _Nearest] | None = None,
-    ) -> None:
-        self._how = engine, backbone, size
-        needed = tuple(_room(scale) for _, scale in head.scales)
-        if shared is None or any(room < least for room, least in zip(shared[0], needed, strict=True)):
-            shared = needed, engine.nearest(backbone, size, head, needed)
-        self._rooms, self._infer = shared
-        self._banks = [
-            array
-            for room, (_, scale) in zip(self._rooms, head.scales, strict=True)
-            for array in _with_room(scale, room)
-        ]
+    def __init__(self, engine: OpenVINORuntime, backbone: AnyBackbone, size: InputSize, head: MemoryBanks) -> None:
+        self._engine, self._how = engine, (backbone, size, head)
+        self.as_taught = engine.nearest(*self._how, False)
+        self._made: list[_Nearest] = []
+        self._one_at_a_time = threading.Lock()
+
+    @property
+    def correctable(self) -> _Nearest:
+        with self._one_at_a_time:
+            if not self._made:
+                self._made.append(self._engine.nearest(*self._how, True))
+            return self._made[0]
+
+
+class _Search:
+    """Distances to memory banks, as they were taught or corrected."""
+
+    def __init__(self, graphs: _Graphs, head: MemoryBanks) -> None:
+        self._graphs, self._head = graphs, head
         self._has = head.coarse is not None, head.drawn is not None
+        corrected = bool(head.corrections)
+        self._infer = graphs.correctable if corrected else graphs.as_taught
+        self._banks = _flat(_arrays(head, corrected))
 
     def __call__(self, frame: NDArray[np.uint8], /) -> PatchMaps:
-        found = iter(self._infer(frame, *self._banks))
+        return self._maps(self._infer(frame, *self._banks))
+
+    def seen(self, frame: NDArray[np.uint8], /) -> Seen:
+        banks = self._banks if self._head.corrections else _flat(_arrays(self._head, True))
+        found, patches = self._graphs.correctable.seen(frame, *banks)
+        signatures = (_rounded(one, scale) for one, (_, scale) in zip(patches, self._head.scales, strict=True))
+        return Seen(self._maps(found), tuple(signatures))
+
+    def with_corrections(self, head: MemoryBanks) -> Distances:
+        return _Search(self._graphs, head)
+
+    def _maps(self, results: list[NDArray[np.float32]]) -> PatchMaps:
+        found = iter(results)
         return PatchMaps(next(found), *(next(found) if there else None for there in self._has))
 
-    def with_banks(self, head: MemoryBanks) -> Distances:
-        return _Search(*self._how, head, (self._rooms, self._infer))
+
+def _rounded(patches: NDArray[np.float32], scale: NearestNeighbour) -> NDArray[np.int8]:
+    """As the graph rounds them."""
+    steps = np.rint(patches * np.float32(1 / float(scale.step[0])))
+    return np.asarray(np.clip(steps, -LEVELS, LEVELS), np.int8)
 
 
-def _room(scale: NearestNeighbour) -> int:
-    return -(-len(scale.memory_bank) // _ROOM) * _ROOM
+class _Bank(NamedTuple):
+    """What a scale's patches are compared with, as arrays or as nodes: signatures of the memory bank and half their
+    squares; the same of patches forgiven; conditions of what is known to be bad
+    (:class:`detector.heads.KnownBad`). Nothing but the first two where no corrections are taken."""
+
+    entries: Any
+    halves: Any
+    good: Any = None
+    good_halves: Any = None
+    towards: Any = None
+    square: Any = None
+    offset: Any = None
+
+    @property
+    def inputs(self) -> list[Any]:
+        return [one for one in self if one is not None]
 
 
-def _with_room(scale: NearestNeighbour, room: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """The bank's signatures, room×128, and half their squares, room."""
-    signatures = scale.signatures()
+def _flat(banks: Sequence[_Bank]) -> list[NDArray[Any]]:
+    return [array for bank in banks for array in bank.inputs]
+
+
+def _bank_inputs(patches: ov.Node, scale: NearestNeighbour, correctable: bool) -> _Bank:
+    room, length, some = _whole_tiles(len(scale.memory_bank), _ROOM), patches.get_output_shape(0)[1], ov.Dimension()
+    shapes: list[tuple[list[Any], Any]] = [([room, length], np.int8), ([room], np.float32)]
+    if correctable:
+        shapes += [([some, length], np.int8), ([some], np.float32)]
+        shapes += [([some, length], np.float32), ([some], np.float32), ([some], np.float32)]
+    return _Bank(*(ops.parameter(ov.PartialShape(shape), kind) for shape, kind in shapes))
+
+
+def _arrays(head: MemoryBanks, correctable: bool) -> list[_Bank]:
+    """Of each scale, filled up to whole tiles."""
+    banks = []
+    for number, (_, scale) in enumerate(head.scales):
+        bank = _filled(scale.signatures(), _ROOM)
+        if correctable:
+            some = head.corrections[number] if head.corrections else no_corrections(scale.memory_bank.shape[1])
+            bank = _Bank(*bank[:2], *_filled(some.good, _MORE)[:2], *_conditions(some))
+        banks.append(bank)
+    return banks
+
+
+def _filled(signatures: NDArray[np.int8], tile: int) -> _Bank:
+    """Signatures and half their squares, filled up with what is never the nearest."""
+    room = _whole_tiles(max(1, len(signatures)), tile)
     bank = np.zeros((room, signatures.shape[1]), np.int8)
     halves = np.full(room, _NOWHERE, np.float32)
     bank[: len(signatures)], halves[: len(signatures)] = signatures, half_squares(signatures)
-    return bank, halves
+    return _Bank(bank, halves)
+
+
+def _conditions(some: Corrections) -> list[NDArray[np.float32]]:
+    """What is known to be bad, filled up with what never is."""
+    more = _whole_tiles(max(1, len(some.bad)), _MORE) - len(some.bad)
+    return [np.pad(one, [(0, more)] + [(0, 0)] * (one.ndim - 1)) for one in vars(some.bad).values()]
+
+
+def _whole_tiles(count: int, tile: int) -> int:
+    return -(-count // tile) * tile
 
 
 def _seen(
@@ -242,7 +353,7 @@ def _frame(size: InputSize) -> ov.Node:
 
 def _to_banks(
     patches: Sequence[ov.Node],
-    banks: Sequence[tuple[ov.Node, ov.Node]],
+    banks: Sequence[_Bank],
     head: MemoryBanks,
     backbone: AnyBackbone,
     size: InputSize,
@@ -250,9 +361,11 @@ def _to_banks(
 ) -> list[ov.Node]:
     """Maps of distances, one for each scale."""
     maps = []
-    for one, (bank, halves), (shrink, scale) in zip(patches, banks, head.scales, strict=True):
-        squared = _squared_steps(one, bank, halves, float(scale.step[0]), int8)
-        distances = ops.multiply(ops.sqrt(squared), ops.constant(scale.step))
+    for one, bank, (shrink, scale) in zip(patches, banks, head.scales, strict=True):
+        halved = _half_steps(one, float(scale.step[0]), int8)
+        distances = ops.multiply(ops.sqrt(_squared_steps(halved, bank)), ops.constant(scale.step))
+        if bank.towards is not None:
+            distances = ops.maximum(distances, _known_bad(halved, bank))
         maps.append(_map(distances, backbone, size.shrunk(shrink)))
     return maps
 
@@ -272,25 +385,43 @@ def _signature(patches: ov.Node) -> ov.Node:
     return ops.concat([first, length], 1)
 
 
-def _squared_steps(patches: ov.Node, bank: ov.Node, halves: ov.Node, step: float, int8: bool) -> ov.Node:
-    """N×D signatures, an M×D int8 bank and M half squares of it → N squared distances to the nearest, in steps²."""
-    # In half steps: OpenVINO multiplies in 8 bits where a scale follows, 1 is none to it, and halves are exact too.
-    half = ops.constant(np.float32(0.5))
+def _half_steps(patches: ov.Node, step: float, int8: bool) -> ov.Node:
+    """N×D signatures in half steps: OpenVINO multiplies in 8 bits where a scale follows, 1 is none to it, and halves
+    are exact too."""
     steps = ops.round(ops.multiply(patches, ops.constant(np.float32(1 / step))), "half_to_even")
     if int8:  # what is quantised is whole already, so that both ways round alike
         ends = [ops.constant(np.float32(side * LEVELS * scale)) for scale in (1, 0.5) for side in (-1, 1)]
-        halved = ops.fake_quantize(steps, *ends, 2 * LEVELS + 1)
-    else:
-        halved = ops.multiply(ops.clamp(steps, float(-LEVELS), float(LEVELS)), half)
-    tiles = ops.constant(np.int64(0)), -(-bank.get_output_shape(0)[0] // _ROOM)
+        return ops.fake_quantize(steps, *ends, 2 * LEVELS + 1)
+    return ops.multiply(ops.clamp(steps, float(-LEVELS), float(LEVELS)), ops.constant(np.float32(0.5)))
+
+
+def _squared_steps(halved: ov.Node, bank: _Bank) -> ov.Node:
+    """N×D signatures in half steps and a bank of int8 → N squared distances to the nearest, in steps²."""
+    half = ops.constant(np.float32(0.5))
+    tiles = ops.constant(np.int64(0)), -(-bank.entries.get_output_shape(0)[0] // _ROOM)
+    some = [node.outputs() for node in (ops.split(bank.entries, *tiles), ops.split(bank.halves, *tiles))]
+    pairs = [*zip(*some, strict=True), *([(bank.good, bank.good_halves)] if bank.good is not None else [])]
     nearest = []
-    for entries, squares in zip(ops.split(bank, *tiles).outputs(), ops.split(halves, *tiles).outputs(), strict=True):
+    for entries, squares in pairs:
         products = ops.matmul(halved, ops.multiply(ops.convert(entries, "f32"), half), False, True)
         eighths = ops.multiply(ops.unsqueeze(squares, _axis(0)), ops.constant(np.float32(0.25)))
         nearest.append(ops.reduce_max(ops.subtract(products, eighths), _axis(1), True))
-    lengths = ops.reduce_sum(ops.multiply(halved, halved), _axis(1), False)
     closest = ops.multiply(ops.reduce_max(ops.concat(nearest, 1), _axis(1), False), ops.constant(np.float32(2)))
-    return ops.multiply(ops.subtract(lengths, closest), ops.constant(np.float32(4)))
+    return ops.multiply(ops.subtract(_quarter_lengths(halved), closest), ops.constant(np.float32(4)))
+
+
+def _quarter_lengths(halved: ov.Node) -> ov.Node:
+    """N: squared lengths in half steps²."""
+    return ops.reduce_sum(ops.multiply(halved, halved), _axis(1), False)
+
+
+def _known_bad(halved: ov.Node, bank: _Bank) -> ov.Node:
+    """N×D signatures in half steps → N: what is known of them (:meth:`detector.heads.KnownBad.says`)."""
+    products = ops.multiply(ops.matmul(halved, bank.towards, False, True), ops.constant(np.float32(2)))
+    lengths = ops.unsqueeze(ops.multiply(_quarter_lengths(halved), ops.constant(np.float32(4))), _axis(1))
+    apart = ops.multiply(lengths, ops.unsqueeze(bank.square, _axis(0)))
+    said = ops.add(ops.subtract(products, apart), ops.unsqueeze(bank.offset, _axis(0)))
+    return ops.reduce_max(said, _axis(1), False)
 
 
 @cache
@@ -299,7 +430,7 @@ def exact_int8() -> bool:
     bits. Where they are not, the same whole numbers are multiplied as float32, which takes longer."""
     patches, bank = (ops.parameter([64, DIRECTIONS + 1], kind) for kind in (np.float32, np.int8))
     halves = ops.parameter([64], np.float32)
-    squared = _squared_steps(patches, bank, halves, 1.0, True)
+    squared = _squared_steps(_half_steps(patches, 1.0, True), _Bank(bank, halves))
     model = ov.Model([squared], [patches, bank, halves], "exact")
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     random = np.random.default_rng(0)

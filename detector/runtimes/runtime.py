@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,14 @@ PRECISION_HINTS: dict[str, str] = {"float32": "f32", "int8": "f32", "bfloat16": 
 """What OpenVINO is told for each precision: left alone it would choose by the processor."""
 
 
+class Seen(NamedTuple):
+    """What a model makes of a frame: ``maps``, and the patches' ``signatures`` at each scale, N×S int8, row by row of
+    the patch grid."""
+
+    maps: PatchMaps
+    signatures: tuple[NDArray[np.int8], ...]
+
+
 class Distances(Protocol):
     """A compiled model. May be called from several threads at once."""
 
@@ -30,9 +38,20 @@ class Distances(Protocol):
         """Height × width × 3 uint8 BGR, of the input's size, → how far each patch is from normal."""
         ...
 
-    def with_banks(self, head: MemoryBanks) -> Distances:
-        """The same with other memory banks, and the same projections: nothing is compiled while the banks fit into the
-        room they had."""
+    def seen(self, frame: NDArray[np.uint8], /) -> Seen:
+        """The same, and the patches' signatures. Takes a little longer.
+
+        Raises:
+            TypeError: the head has no memory bank, or two for two kinds of light.
+        """
+        ...
+
+    def with_corrections(self, head: MemoryBanks) -> Distances:
+        """The same with other corrections of the same head. What takes them is compiled once for all of them.
+
+        Raises:
+            TypeError: the head has no memory bank, or two for two kinds of light.
+        """
         ...
 
 

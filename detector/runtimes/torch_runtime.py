@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from detector.backbones import MEAN, SCALE, AnyBackbone, Backbone, Convolution, Features, GraphBackbone
 from detector.errors import ModelError
-from detector.heads import DIRECTIONS, LEVELS, Gaussians, Head, MemoryBanks, NearestNeighbour, half_squares
+from detector.heads import DIRECTIONS, LEVELS, Corrections, Gaussians, Head, MemoryBanks, NearestNeighbour, half_squares
 from detector.input_size import InputSize
-from detector.runtimes.runtime import Distances
+from detector.runtimes.runtime import Distances, Seen
 from detector.score import PatchMaps
 
 
@@ -52,47 +52,69 @@ class _ToGaussians:
             distances = (deviation @ learned["whitening"]).squeeze(1).norm(dim=1)
             return PatchMaps(self._network.map_of(distances))
 
-    def with_banks(self, head: MemoryBanks) -> Distances:
+    def seen(self, frame: NDArray[np.uint8], /) -> Seen:
+        raise TypeError("this model has no memory bank")
+
+    def with_corrections(self, head: MemoryBanks) -> Distances:
         raise TypeError("this model has no memory bank")
 
 
 class _ToBanks:
     def __init__(self, network: _PatchFeatures, head: MemoryBanks) -> None:
         self._network = network
-        self._scales = [(shrink, _searched(network, scale)) for shrink, scale in head.scales]
+        corrections = head.corrections or [None] * len(head.scales)
+        self._scales = [
+            (shrink, _searched(network, scale, some))
+            for (shrink, scale), some in zip(head.scales, corrections, strict=True)
+        ]
         self._drawn = head.drawn and {name: network.tensor(array) for name, array in vars(head.drawn).items()}
 
     def __call__(self, frame: NDArray[np.uint8], /) -> PatchMaps:
-        network, maps, drawn = self._network, [], None
+        return self.seen(frame).maps
+
+    def seen(self, frame: NDArray[np.uint8], /) -> Seen:
+        network, maps, signatures, drawn = self._network, [], [], None
         with torch.inference_mode():
             for shrink, learned in self._scales:
                 features = network(frame, shrink)
-                maps.append(
-                    network.map_of(_nearest((features - learned["mean"]) @ learned["projection"], learned), shrink)
-                )
+                whole = _whole_steps((features - learned["mean"]) @ learned["projection"], learned)
+                signatures.append(np.asarray(whole.cpu().numpy(), np.int8))
+                maps.append(network.map_of(_nearest(whole, learned), shrink))
                 if shrink == 1 and self._drawn:
                     drawn = network.map_of(features @ self._drawn["weights"] + self._drawn["offset"])
-        return PatchMaps(maps[0], maps[1] if len(maps) > 1 else None, drawn)
+        return Seen(PatchMaps(maps[0], maps[1] if len(maps) > 1 else None, drawn), tuple(signatures))
 
-    def with_banks(self, head: MemoryBanks) -> Distances:
+    def with_corrections(self, head: MemoryBanks) -> Distances:
         return _ToBanks(self._network, head)
 
 
-def _searched(network: _PatchFeatures, scale: NearestNeighbour) -> dict[str, torch.Tensor]:
-    """What a scale learned, its memory bank as signatures."""
+def _searched(network: _PatchFeatures, scale: NearestNeighbour, some: Corrections | None) -> dict[str, torch.Tensor]:
+    """What a scale learned, its memory bank and patches forgiven as signatures, and what is known to be bad."""
     signatures = scale.signatures()
     arrays = {name: array for name, array in vars(scale).items() if name != "memory_bank"}
+    if some is not None:
+        signatures = np.concatenate([signatures, some.good])
+        arrays |= vars(some.bad) if len(some.bad) else {}
     arrays |= {"signatures": signatures.astype(np.float32).T, "half_squares": half_squares(signatures)}
     return {name: network.tensor(array) for name, array in arrays.items()}
 
 
-def _nearest(patches: torch.Tensor, learned: dict[str, torch.Tensor]) -> torch.Tensor:
-    """As :class:`NearestNeighbour` says. The products are whole numbers below 2²⁴, which float32 holds exactly."""
+def _whole_steps(patches: torch.Tensor, learned: dict[str, torch.Tensor]) -> torch.Tensor:
+    """As :class:`NearestNeighbour` says: signatures."""
     if patches.shape[1] > DIRECTIONS + 1:
         patches = torch.cat((patches[:, :DIRECTIONS], patches[:, DIRECTIONS:].norm(dim=1, keepdim=True)), 1)
-    whole = (patches * (1 / learned["step"])).round().clamp(-LEVELS, LEVELS)
+    return (patches * (1 / learned["step"])).round().clamp(-LEVELS, LEVELS)
+
+
+def _nearest(whole: torch.Tensor, learned: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Distances of signatures. The products are whole numbers below 2²⁴, which float32 holds exactly."""
     nearest = (whole @ learned["signatures"] - learned["half_squares"]).amax(1)
-    return ((whole * whole).sum(1) - 2 * nearest).sqrt() * learned["step"]
+    lengths = (whole * whole).sum(1)
+    distances = (lengths - 2 * nearest).sqrt() * learned["step"]
+    if "towards" not in learned:
+        return distances
+    said = whole @ learned["towards"].T - lengths[:, None] * learned["square"] + learned["offset"]
+    return torch.maximum(distances, said.amax(1))
 
 
 class _PatchFeatures:

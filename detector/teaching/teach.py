@@ -24,12 +24,14 @@ from detector.light import (
     light_blind_projection,
     light_scatter,
 )
+from detector.registration import Choice as Register
 from detector.runtimes import Precision, runtime
 from detector.taught_model import TaughtModel
 from detector.teaching.folds import folds_of
 from detector.teaching.kept import MAX_FRAMES, Kept
 from detector.teaching.learner import Learner
 from detector.teaching.lessons import draw_lessons
+from detector.teaching.registering import chosen as chosen_way
 from detector.thresholds import calibrate
 
 Method = Literal["patchcore", "padim"]
@@ -72,6 +74,7 @@ class FitOptions(TypedDict, total=False):
     image_size: int | None
     coreset_size: int | None
     inspect: region.Choice
+    register: Register
     light_blind: bool
     backbone: AnyBackbone | None
     precision: Precision
@@ -86,6 +89,7 @@ def fit(
     image_size: int | None = None,
     coreset_size: int | None = None,
     inspect: region.Choice = "auto",
+    register: Register = "auto",
     light_blind: bool = False,
     backbone: AnyBackbone | None = None,
     precision: Precision = "float32",
@@ -111,6 +115,10 @@ def fit(
             ``fine`` no multiple of 48 or below 384.
         coreset_size: patches in the memory bank at the most; a third of it in that of the coarse scale.
         inspect: ``auto`` leaves out a plain background, :func:`detector.region.find_region`; ``full`` nothing.
+        register: ``on`` turns and shifts frames so that parts lie like a reference (:mod:`detector.registration`)
+            before anything else is done; ``off`` takes them as they lie. ``auto`` registers parts of which it is
+            measured that more is found then of what is drawn on them. It takes up to twice as long to teach where parts
+            do not lie the same way in all images, and no longer elsewhere. The manifest says why.
         light_blind: learn a second head that leaves out the directions in which light moves the features
             (:mod:`detector.light`), for frames whose light is new: mostly better there, and the same in the light that
             was taught. Takes twice as long to teach.
@@ -131,7 +139,8 @@ def fit(
         progress: called with a stage ("features", "memory bank") and 0..1 of the whole.
 
     Raises:
-        ModelError: too few images, all of one part, or a size, seed or category that cannot be.
+        ModelError: too few images, all of one part, a size, seed or category that cannot be, or parts that cannot be
+            registered as asked.
         ImageError: an image is not such an array.
     """
     network = backbone or load_backbone()
@@ -146,15 +155,16 @@ def fit(
     engine = runtime(runtime_name, workers=workers, precision=precision)
     sample, frames = _sampled(images)
     inputs = region.Inputs(image_size, multiple, network.grid_stride)
-    inspected = region.inspected(sample, inputs, inspect)
+    way = chosen_way(sample, inputs, inspect, register, network, engine, seed)
+    inspected = way.region
     size = inspected.input_size(network.grid_stride)
-    if precision == "int8" and (some := [inspected.to_input(image, size) for image in sample]):
+    if precision == "int8" and (some := [way.to_input(image, size) for image in sample]):
         network = quantise(network, some)
     del sample  # whole pictures, if they came from an iterator
     features = {scale: engine.features(network, size, scale) for scale in sorted({1, shrink})}
     kept = Kept(seed, padim.MAX_IMAGES if method == "padim" else MAX_FRAMES, list(features))
     for frame in frames:
-        small = inspected.to_input(frame, size)
+        small = way.to_input(frame, size)
         patches = {scale: look(small) for scale, look in features.items()}
         kept.add(small, patches, round(frame.shape[1] / frame.shape[0], 4))
         report("features", 0.4 * min(1.0, kept.seen / total) if total else 0.0)
@@ -194,6 +204,8 @@ def fit(
         threshold=threshold,
         fingerprint=fingerprint,
         shapes=kept.shapes,
+        reference=way.reference,
+        registration=way.why,
     )
     return TaughtModel(manifest, head, network, engine)
 

@@ -199,8 +199,13 @@ class Camera:
                 attempt.ended.wait(max(0.0, give_up_at - time.monotonic()))
             if first:
                 logger.info("camera %s: stopped", self.name)
+        return self.let_go
+
+    @property
+    def let_go(self) -> bool:
+        """Whether every capture has ended, once it was stopped."""
         with self._changed:
-            return not self._still_stuck() and (attempt is None or attempt.ended.is_set())
+            return not self._still_stuck() and (self._attempt is None or self._attempt.ended.is_set())
 
     def latest(self, after: int = 0) -> CapturedFrame | None:
         """The newest frame when its number is above ``after``, else None. Never waits."""

@@ -60,10 +60,13 @@ class Framing:
         self._check_crop(self.width or MAX_SIDE, self.height or MAX_SIDE)
 
     def of(self, image: Image) -> Image:
-        """A BGR uint8 H×W×3 image, sized and cropped. Raises ValueError when the crop reaches beyond it."""
+        """A BGR uint8 H×W×3 image, sized and cropped. Raises ValueError when the crop reaches beyond it, or a side
+        would become longer than :data:`MAX_SIDE`."""
         height, width = image.shape[:2]
         wanted = self._size(width, height)
         if wanted != (width, height):
+            if max(wanted) > MAX_SIDE:  # with a width alone, the height is up to the camera
+                raise ValueError(f"a picture of {width}×{height} would become {wanted[0]}×{wanted[1]}: ask for less")
             shrinks = wanted[0] * wanted[1] < width * height
             way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
             image = np.asarray(cv2.resize(image, wanted, interpolation=way), np.uint8)

@@ -4,6 +4,7 @@ what of strangers' doings is logged."""
 from server.ground import private_file
 from server.ground.data_directory import DataDirectoryError, data_directory
 from server.ground.file_descriptors import raise_limit
+from server.ground.kept_file import Form, KeptFile, NewerVersion, checksum
 from server.ground.network_address import (
     is_any_address,
     is_loopback,
@@ -21,9 +22,13 @@ from server.ground.refusals import Refusals
 
 __all__ = [
     "DataDirectoryError",
+    "Form",
+    "KeptFile",
+    "NewerVersion",
     "PublicURL",
     "Refusals",
     "canonical_origin",
+    "checksum",
     "data_directory",
     "host_and_port",
     "is_any_address",

@@ -13,7 +13,7 @@ from server.words import CameraInfo
 
 
 class CameraStream:
-    """Runs one camera of the ``CAMERAS`` setting, from now until it is stopped. Made on the event loop.
+    """Runs one camera of the ``CAMERAS`` setting or of the page, from now until it is stopped. Made on the event loop.
 
     Args:
         camera: which, and how.
@@ -46,6 +46,11 @@ class CameraStream:
         """Stop the camera, within a second; a stuck driver is left behind in its thread."""
         await asyncio.to_thread(self._camera.stop)
         self._opened.close()
+
+    @property
+    def let_go(self) -> bool:
+        """Whether nothing of it is left behind, once it was stopped."""
+        return self._camera.let_go
 
     def _captured(self, frame: CapturedFrame) -> None:
         with self._lock:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import logging
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from detector import PRESETS, ModelError, TaughtModel, fit, load_taught, model_folder
 from detector.backbones import CHECKPOINT_SHA256
+from detector.images import BGRImage
 from detector.runtimes import runtime
 from detector.teaching import DEFAULT_PRESET
 from server import simulated_line
@@ -24,6 +27,8 @@ NAME = "simulated-line"
 TRANSPORT: Transport = "simulated"
 FRAMES_PER_SECOND = 12.0
 TEACHING_FRAMES = 100
+GOODS = 30
+"""Of them, those that the cost of a correction is told by."""
 CATEGORY = "simulated flange"
 
 
@@ -43,6 +48,11 @@ async def run(streams: Streams) -> None:
             start += max(0.0, time.perf_counter() - due - 1.0)
     finally:
         opened.close()
+
+
+def goods(taught: str) -> Iterator[BGRImage]:
+    """Some of the good parts that the simulated line's model is taught on; no other model's pictures are known."""
+    yield from itertools.islice(good_frames(TEACHING_FRAMES), GOODS)
 
 
 class Teacher:

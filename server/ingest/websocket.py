@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable
 from functools import partial
 
@@ -10,17 +11,20 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from detector.images import decode
 from server.streams import OpenStream, Streams, Subscription
-from server.words import check_max_fps, check_name, encode
+from server.words import check_max_fps, check_name, encode, read_part
 
 UNREAD_S = 30.0
 """Seconds after which a peer that takes no message is gone. uvicorn's pings notice it too, but then wait until all that
 was written is sent, which may be never: a frozen page would stay a viewer, and cost a picture of each frame."""
 
+HEARTBEAT_S, SHORTEST_HEARTBEAT_S, LONGEST_HEARTBEAT_S = 5.0, 1.0, 60.0
+
 POLICY_VIOLATION, TAKEN_OVER = 1008, 4001
 
 
 class StreamSocket:
-    """``WS /ws/stream``: a client sends frames and gets a message for each that was inspected.
+    """``WS /ws/stream``: a client sends frames and gets a message for each that was inspected. Between them it may say
+    which part the next ones show, as text: ``{"part": ID}``.
 
     Frames of more than ``max_pixels`` fail: one stream's cost the others' time and memory.
     """
@@ -32,7 +36,8 @@ class StreamSocket:
         await socket.accept()
         try:
             max_fps = check_max_fps(socket.query_params.get("max_fps"))
-            opened = self._streams.open(socket.query_params.get("name"), "websocket", max_fps)
+            name, heatmap = socket.query_params.get("name"), _wants_heatmap(socket)
+            opened = self._streams.open(name, "websocket", max_fps, heatmap=heatmap)
         except ValueError as error:
             await socket.close(POLICY_VIOLATION, str(error))
             return
@@ -47,10 +52,14 @@ class StreamSocket:
             if message["type"] == "websocket.disconnect":
                 return
             data = message.get("bytes")
-            if data is None:
-                await socket.close(POLICY_VIOLATION, "send each frame as one binary message, not as text")
+            if data is not None:
+                opened.offer(partial(decode, data, max_pixels=self._max_pixels))
+                continue
+            try:
+                opened.say_part(read_part(message.get("text") or ""))
+            except ValueError as error:
+                await socket.close(POLICY_VIOLATION, str(error))
                 return
-            opened.offer(partial(decode, data, max_pixels=self._max_pixels))
 
     async def _answer(self, socket: WebSocket, opened: OpenStream) -> None:
         await _send(socket, opened.results())
@@ -59,7 +68,11 @@ class StreamSocket:
 
 
 class LiveSocket:
-    """``WS /ws/live/NAME``: a client listens."""
+    """``WS /ws/live/NAME``: a client listens.
+
+    It hears first how the stream is, then its last result once more, marked as repeated, then what comes, and between
+    that a heartbeat every few seconds, whatever the stream does.
+    """
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
@@ -68,16 +81,46 @@ class LiveSocket:
         await socket.accept()
         try:
             name = check_name(socket.path_params["name"])
+            every_s = _heartbeat_s(socket.query_params.get("heartbeat"))
         except ValueError as error:
             await socket.close(POLICY_VIOLATION, str(error))
             return
         hub = self._streams.hub
-        subscription = hub.subscribe(name, picture=socket.query_params.get("picture") == "1")
+        picture = socket.query_params.get("picture") == "1"
+        subscription = hub.subscribe(name, picture=picture, heatmap=_wants_heatmap(socket))
         subscription.push(encode(self._streams.status(name)))
+        self._streams.repeat_last(name, subscription)
+        beating = [self._beat(name, subscription, every_s)] if every_s else []
         try:
-            await _first(_ignore(socket), _send(socket, subscription))
+            await _first(_ignore(socket), _send(socket, subscription), *beating)
         finally:
             hub.unsubscribe(name, subscription)
+
+    async def _beat(self, name: str, subscription: Subscription, every_s: float) -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            subscription.push(encode(self._streams.heartbeat(name)))
+
+
+def _wants_heatmap(socket: WebSocket) -> bool:
+    return socket.query_params.get("heatmap") != "0"
+
+
+def _heartbeat_s(text: str | None) -> float:
+    """Seconds between heartbeats; 0 for none.
+
+    Raises:
+        ValueError: it cannot be that.
+    """
+    if not text:
+        return HEARTBEAT_S
+    try:
+        seconds = float(text) if len(text) < 10 else math.nan
+    except ValueError:
+        seconds = math.nan
+    if seconds != 0 and not SHORTEST_HEARTBEAT_S <= seconds <= LONGEST_HEARTBEAT_S:
+        raise ValueError(f"heartbeat is 0 (never), or {SHORTEST_HEARTBEAT_S:g} to {LONGEST_HEARTBEAT_S:g} seconds")
+    return seconds
 
 
 async def _send(socket: WebSocket, messages: Subscription) -> None:

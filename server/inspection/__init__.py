@@ -3,11 +3,23 @@
 from server.inspection.calibration_file import Change, StoredCalibration
 from server.inspection.calibrations import Calibrations, now
 from server.inspection.captured import Captured, Draft, Drafts
-from server.inspection.inspected import Inspected, Sample
+from server.inspection.inspected import NO_RECIPE, Inspected, KeptPicture, Sample
 from server.inspection.inspection import Changed, Inspection, ModelReplaced, NoModel
-from server.inspection.threshold import Threshold, described, other_transport, rule_info
+from server.inspection.regions import inspected_cells, within
+from server.inspection.threshold import (
+    GIVEN,
+    Threshold,
+    described,
+    given_recipe,
+    key_of,
+    other_transport,
+    rule_info,
+    taught_hash,
+)
 
 __all__ = [
+    "GIVEN",
+    "NO_RECIPE",
     "Calibrations",
     "Captured",
     "Change",
@@ -16,13 +28,19 @@ __all__ = [
     "Drafts",
     "Inspected",
     "Inspection",
+    "KeptPicture",
     "ModelReplaced",
     "NoModel",
     "Sample",
     "StoredCalibration",
     "Threshold",
     "described",
+    "given_recipe",
+    "inspected_cells",
+    "key_of",
     "now",
     "other_transport",
     "rule_info",
+    "taught_hash",
+    "within",
 ]

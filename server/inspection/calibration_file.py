@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Literal
 
 import msgspec
 
 from detector.thresholds import MIN_PARTS, Promise, fault
+from server.ground import NewerVersion, checksum
 from server.words import Way
 
 VERSION = 3
@@ -116,11 +116,7 @@ class _Version3(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def encode(contents: Contents) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(_Version3(VERSION, _checksum(contents), contents)), indent=1)
-
-
-class NewerVersion(ValueError):
-    """It was written by newer software."""
+    return msgspec.json.format(msgspec.json.encode(_Version3(VERSION, checksum(contents), contents)), indent=1)
 
 
 def decode(data: bytes) -> tuple[int, Contents]:
@@ -129,8 +125,6 @@ def decode(data: bytes) -> tuple[int, Contents]:
     Raises:
         msgspec.MsgspecError, ValueError, RecursionError: it is not such a file, or not what it says of itself.
     """
-    if len(data) > LARGEST_FILE:
-        raise ValueError(f"it is larger than {LARGEST_FILE // 1_000_000} MB")
     version = msgspec.json.decode(data, type=_Version).version
     if version == 1:
         contents = _upgraded(msgspec.json.decode(data, type=_Version1).calibrations)
@@ -192,9 +186,5 @@ def _stored(key: str, older: _Older) -> StoredCalibration:
 
 
 def _check(sha256: str, contents: object) -> None:
-    if sha256 != _checksum(contents):
+    if sha256 != checksum(contents):
         raise ValueError("its checksum is not that of its contents")
-
-
-def _checksum(contents: object) -> str:
-    return hashlib.sha256(msgspec.json.encode(contents)).hexdigest()

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from detector.files import read_at_most, set_aside, write_atomically
+from server.ground import Form, KeptFile
 from server.inspection.calibration_file import (
     LARGEST_FILE,
     VERSION,
     Action,
     Change,
     Contents,
-    NewerVersion,
     StoredCalibration,
     decode,
     encode,
 )
 from server.words import Way
 
-log = logging.getLogger("defectvision.calibration")
-
 FILE = "calibration.json"
 MOST = 1000
 """Calibrations kept: of more, those of models calibrated longest ago go. A megabyte, far below what is read."""
-LONGEST_REASON = 200
-"""Characters of what is wrong with a file."""
 MOST_STEPS = 100
 MOST_IN_STEPS = 2000
 """Calibrations kept in the history, so that a few that forget a thousand each fit into the file."""
@@ -49,18 +41,30 @@ class Step(msgspec.Struct, frozen=True):
     became: float | None
 
 
-class Calibrations:
-    """The calibrations of this data directory. Reads once, writes atomically.
+FORM: Form[Contents] = Form(
+    largest=LARGEST_FILE,
+    encode=encode,
+    decode=lambda data: _newest(*decode(data)),
+    empty=Contents(),
+    without="the model's default threshold is in force",
+    then="calibrate again",
+)
 
-    Attributes:
-        warning: what was wrong with the file at the start, for the operator; or nothing.
-    """
+
+class Calibrations:
+    """The calibrations of this data directory. Reads once, writes atomically."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
-        self.warning: str | None
-        self._unread: bool
-        self._contents = self._read()
+        self._file = KeptFile(folder / FILE, FORM)
+
+    @property
+    def warning(self) -> str | None:
+        """What was wrong with the file at the start, for the operator; or nothing."""
+        return self._file.warning
+
+    @property
+    def _contents(self) -> Contents:
+        return self._file.contents
 
     def recover(self) -> bool:
         """Read what could not be read at the start: whatever is written now would take its place.
@@ -71,13 +75,7 @@ class Calibrations:
         Raises:
             OSError: it still cannot be read; nothing may be changed until it can.
         """
-        if not self._unread:
-            return False
-        contents = self._read()
-        if self._unread:
-            raise OSError(errno.EIO, f"{FILE} is there and cannot be read")
-        self._contents = contents
-        return True
+        return self._file.recover()
 
     def of(self, model_hash: str, runtime: str) -> tuple[StoredCalibration, ...]:
         """Those of one model on one runtime, oldest first."""
@@ -128,44 +126,8 @@ class Calibrations:
             )
         others = (stored for stored in self._contents.calibrations if not _is_of(stored, model_hash, runtime))
         contents = Contents((*others, *after)[-MOST:], _bounded((*history, change)))
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._path, encode(contents))
-        self._contents = contents
-        self.warning = None  # the operator has acted on it
+        self._file.replace(contents)
         return change
-
-    def _read(self) -> Contents:
-        self._unread, self.warning = False, None
-        try:
-            data = read_at_most(self._path, LARGEST_FILE + 1)
-        except OSError as error:
-            if isinstance(error, FileNotFoundError) and not self._path.is_symlink():
-                return Contents()
-            self._unread = True
-            self.warning = (
-                f"{self._path} cannot be read ({error.strerror}): the model's default threshold is in force, and none "
-                "can be set until it can"
-            )
-            log.warning(self.warning)
-            return Contents()
-        try:
-            version, contents = decode(data)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            try:
-                then = f"it was set aside as {set_aside(self._path).name}"
-            except OSError as refusal:
-                then = f"it could not be set aside ({refusal.strerror})"
-            what = "is of a newer version" if isinstance(error, NewerVersion) else "was damaged"
-            self.warning = (
-                f"calibration.json {what} ({_short(error)}); {then} and the model's default threshold is in "
-                "force: calibrate again"
-            )
-            log.warning(self.warning)
-            return Contents()
-        if version != VERSION:
-            with contextlib.suppress(OSError):  # a read-only disk: the older file is as good, but for the checksum
-                write_atomically(self._path, encode(contents))
-        return contents
 
 
 def now() -> str:
@@ -173,10 +135,9 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _short(error: Exception) -> str:
-    """It may repeat what it found, up to all of the file."""
-    text = str(error)
-    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"
+def _newest(version: int, contents: Contents) -> tuple[Contents, bool]:
+    """As :class:`KeptFile` asks: the contents, and whether they are of an older version."""
+    return contents, version != VERSION
 
 
 def _is_of(one: StoredCalibration | Change, model_hash: str, runtime: str) -> bool:

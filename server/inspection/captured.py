@@ -23,7 +23,7 @@ class Captured:
     """Frames of one connection, or uploaded pictures, in the order they were taken.
 
     Attributes:
-        model: hash and runtime of the one that scored them.
+        model: hash and runtime of the one that scored them; ``recipe``: id of the recipe in which it did.
         scores: raw; ``looks`` and ``pictures`` (JPEG, up to 160 pixels) are of the same frames.
         known_defects: frames of simulated parts left out because the line says they are defective.
         recent: raw scores of the stream's latest results.
@@ -39,6 +39,7 @@ class Captured:
     known_defects: int = 0
     recent: tuple[float, ...] = ()
     defects: tuple[float, ...] = ()
+    recipe: str | None = None
 
     @property
     def size(self) -> int:

@@ -1,4 +1,4 @@
-"""What was found in one frame, and what is kept of one that a calibration is made from."""
+"""What was found in one frame, and what is kept of one for a calibration or a correction."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector import Detector, TaughtModel
-from detector.images import BGRImage, encode_jpeg
+from detector.images import BGRImage, encode_jpeg, encode_png
 from detector.near_copies import Look, look_of
+from detector.registration import Moved
 from detector.score import display_score, heat
 from server.inspection.threshold import Threshold
+from server.recipes import ModelVersion, Recipe
 from server.words import HEATMAP_AT_THRESHOLD, Verdict
 
 HEATMAP_SIDE = 64
@@ -30,9 +32,36 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class KeptPicture:
+    """What is kept of a frame that somebody may say of what it was.
+
+    Attributes:
+        input: PNG of what the model looked at, lossless; None where the model cannot be corrected.
+        taught: hash of the model as it was taught: for another one the input means nothing.
+        picture: JPEG of the frame, up to 640 pixels, with its width and height.
+        moved: how the part lies, where the model laid it on its reference (:meth:`detector.TaughtModel.moved`).
+    """
+
+    input: bytes | None
+    taught: str
+    picture: tuple[bytes, int, int]
+    moved: Moved | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes in memory, about."""
+        return len(self.input or b"") + len(self.picture[0])
+
+
+NO_RECIPE = Recipe("", "", 1, ModelVersion(""))
+"""Of what was inspected without one."""
+
+
+@dataclass(frozen=True)
 class Inspected:
     """What was found in one frame. ``heatmap``: h×w uint8, absolute scale; ``size``: of the frame, width and height in
-    pixels; ``model``: its hash and runtime; ``picture``: JPEG, width, height; ``sample``: if it was asked for."""
+    pixels; ``model``: its hash and runtime; ``picture``: JPEG, width, height; ``sample`` and ``kept``: if they were
+    asked for; ``recipe``: it was inspected with."""
 
     raw_score: float
     threshold: Threshold
@@ -41,6 +70,8 @@ class Inspected:
     model: tuple[str, str]
     picture: tuple[bytes, int, int] | None = None
     sample: Sample | None = None
+    kept: KeptPicture | None = None
+    recipe: Recipe = NO_RECIPE
 
     @property
     def score(self) -> float:
@@ -64,6 +95,13 @@ def sample_of(frame: BGRImage, model: Detector) -> Sample:
     else:
         seen = np.asarray(cv2.resize(frame, model.input_size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
     return Sample(look_of(seen), encode_jpeg(frame, quality=_SAMPLE_QUALITY, longest_side=SAMPLE_SIDE)[0])
+
+
+def kept_of(frame: BGRImage, model: Detector, picture: tuple[bytes, int, int], taught: str) -> KeptPicture:
+    """What is kept of a frame (H×W×3 uint8 BGR). For a worker thread; costs some milliseconds."""
+    if not isinstance(model, TaughtModel):
+        return KeptPicture(None, taught, picture)
+    return KeptPicture(encode_png(model.input_of(frame)), taught, picture, model.moved(frame))
 
 
 def heatmap_of(anomaly_map: NDArray[np.float32], threshold: Threshold) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,8 +15,10 @@ from detector.thresholds import Calibration, Rule, judge
 from server.inspection.calibration_file import Action, Change, StoredCalibration
 from server.inspection.calibrations import Calibrations, Step, now
 from server.inspection.captured import Captured, Draft, among_all
-from server.inspection.inspected import Inspected, heatmap_of, sample_of
-from server.inspection.threshold import InUse, Threshold, held_out_scores, typical_score
+from server.inspection.inspected import Inspected, heatmap_of, kept_of, sample_of
+from server.inspection.regions import within
+from server.inspection.threshold import InUse, Threshold, given_recipe, held_out_scores, key_of, typical_score
+from server.recipes import Recipe
 from server.words import Load, Way
 
 log = logging.getLogger("defectvision.inspection")
@@ -42,7 +44,7 @@ class Changed:
 
 
 class Inspection:
-    """The model in use and the thresholds in force. ``inspect`` may run in several threads at once.
+    """The recipes in use, their models, and the thresholds in force. ``inspect`` may run in several threads at once.
 
     Args:
         threshold: raw; stays in force whatever is calibrated.
@@ -61,54 +63,122 @@ class Inspection:
         self._environment_threshold = threshold
         self._category = category
         self._per_stream = per_stream
-        self._in_use: InUse | None = None
+        # Replaced as wholes, never changed: a worker reads them while the event loop or a thread puts others in place.
+        self._in_use: Mapping[str, InUse] = {}
+        self._chosen: Mapping[str, str] = {}
+        self._default: str | None = None
+        self._why_not: Mapping[str, str] = {}
         # What is in force must be what is on disk, also when two people calibrate at once.
         self._changing = threading.Lock()
         self.why_no_model = "the server is starting"
 
-    def use(self, model: Detector) -> None:
-        """Inspect with this model from now on."""
+    def use(self, model: Detector, recipe: Recipe | None = None) -> None:
+        """Inspect with this model from now on: the streams that a recipe was chosen for, or, without one, all that none
+        was chosen for."""
         with self._changing:
-            self._in_use = self._put_together(model, typical_score(model))
+            made = given_recipe(model, self._category or model.category) if recipe is None else recipe
+            in_use = self._put_together(made, model, typical_score(model))
+            self._in_use = {**self._in_use, made.id: in_use}
+            self._why_not = {name: why for name, why in self._why_not.items() if name != made.id}
+            if recipe is None or self._default is None:
+                self._default = made.id
+        threshold = in_use.newest()
         log.info(
-            "model in use category=%s hash=%s runtime=%s threshold=%.4g source=%s",
-            self.category,
+            "model in use recipe=%s version=%d category=%s hash=%s runtime=%s threshold=%.4g source=%s",
+            made.id,
+            made.version,
+            model.category,
             model.hash[:12],
             model.runtime,
-            self.threshold.value,
-            self.threshold.source,
+            threshold.value,
+            threshold.source,
         )
+
+    def drop(self, recipe: str, why: str) -> None:
+        """Inspect with this recipe no more; ``why`` is told on streams that it was chosen for."""
+        with self._changing:
+            self._in_use = {name: in_use for name, in_use in self._in_use.items() if name != recipe}
+            self._why_not = {**self._why_not, recipe: why}
+
+    def choose(self, chosen: Mapping[str, str], default: str) -> None:
+        """Inspect streams with these recipes from now on, by name, and all others with the default one."""
+        with self._changing:
+            self._chosen, self._default = dict(chosen), default
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """Those in use."""
+        return tuple(in_use.recipe for in_use in self._in_use.values())
+
+    @property
+    def default(self) -> str | None:
+        """Id of the recipe that streams are inspected with that none was chosen for."""
+        return self._default
+
+    def recipe_on(self, stream: str | None) -> Recipe:
+        """The recipe that a stream is inspected with, or pictures that come without one.
+
+        Raises:
+            NoModel: there is no model for it yet.
+        """
+        return self._on(stream).recipe
+
+    def model_of(self, recipe: str) -> Detector | None:
+        """The model of a recipe in use."""
+        in_use = self._in_use.get(recipe)
+        return in_use.model if in_use else None
+
+    def threshold_of(self, recipe: str) -> Threshold | None:
+        """What was calibrated last for a recipe in use, or what is in force there without."""
+        in_use = self._in_use.get(recipe)
+        return in_use.newest() if in_use else None
+
+    def calibrations_of(self, recipe: Recipe, runtime: str) -> tuple[Change, ...]:
+        """What was done to a recipe's calibrations, the newest first."""
+        return self._calibrations.history(key_of(recipe), runtime)
+
+    def why_not(self, recipe: str) -> str | None:
+        """Why a recipe is not in use, where it is known."""
+        return None if recipe in self._in_use else self._why_not.get(recipe, self.why_no_model)
+
+    def recipe_id_on(self, stream: str | None) -> str | None:
+        """Id of the recipe that is chosen for a stream, in use or not."""
+        return self._chosen.get(stream or "", self._default)
 
     @property
     def ready(self) -> bool:
-        return self._in_use is not None
+        return self._default in self._in_use
+
+    def is_ready_for(self, stream: str | None) -> bool:
+        """Whether there is a model for a stream."""
+        return self.recipe_id_on(stream) in self._in_use
 
     @property
     def model(self) -> Detector:
-        """The model in use.
+        """The model of the default recipe.
 
         Raises:
             NoModel: there is none yet.
         """
-        return self._now().model
+        return self._on(None).model
 
     @property
     def threshold(self) -> Threshold:
-        """The threshold that was calibrated last, or what is in force without one.
+        """The threshold that was calibrated last for the default recipe, or what is in force without one.
 
         Raises:
             NoModel: there is no model yet.
         """
-        return self._now().newest()
+        return self._on(None).newest()
 
     def threshold_on(self, stream: str | None, transport: Way) -> Threshold:
-        """The threshold in force on a stream, or for pictures: environment before calibration before the model's
-        default, if it has one.
+        """The threshold in force on a stream, or for pictures: environment before one put there by hand before
+        calibration before the model's default, if it has one.
 
         Raises:
             NoModel: there is no model yet.
         """
-        return self._now().on(stream, transport)
+        return self._on(stream).on(stream, transport)
 
     @property
     def category(self) -> str:
@@ -116,21 +186,27 @@ class Inspection:
 
     @property
     def calibration(self) -> StoredCalibration | None:
-        """The newest stored calibration of this model on this runtime, in force or not."""
-        calibrations = self._now().calibrations
+        """The newest stored calibration of the default recipe, in force or not."""
+        calibrations = self._on(None).calibrations
         return calibrations[-1] if calibrations else None
 
     @property
     def warning(self) -> str | None:
         """What the operator has to do before a verdict means anything; or nothing."""
-        if self._in_use is None or self.threshold.known:
+        unknown = [in_use.recipe.name for in_use in self._in_use.values() if not in_use.newest().known]
+        if not unknown:
             return None
-        return "not calibrated: the model brings no threshold, so every part is an ANOMALY; calibrate on good parts"
+        what = "" if len(self._in_use) == 1 else f" ({', '.join(unknown)})"
+        return (
+            f"not calibrated{what}: the model brings no threshold, so every part is an ANOMALY; calibrate on good parts"
+        )
 
-    @property
-    def taught_shapes(self) -> tuple[float, float] | None:
-        """Narrowest and widest shape (width to height) of the pictures the model was taught with, if it says so."""
-        model = self._in_use.model if self._in_use else None
+    def taught_shapes_on(self, stream: str | None) -> tuple[float, float] | None:
+        """Narrowest and widest shape (width to height) of the pictures a stream's model was taught with, if it says
+        so."""
+        if not self.is_ready_for(stream):
+            return None
+        model = self._on(stream).model
         return model.manifest.shapes if isinstance(model, TaughtModel) else None
 
     def inspect(
@@ -141,14 +217,16 @@ class Inspection:
         transport: Way = "pictures",
         picture: bool = False,
         sample: bool = False,
+        keep: Callable[[float, bool], bool] | None = None,
         progress: Callable[[], None] = lambda: None,
     ) -> Inspected:
         """Judge one frame. For a worker thread; ``progress`` is called after each of its steps.
 
         Args:
             load: makes the frame.
-            stream, transport: whose threshold it is judged by.
+            stream, transport: whose recipe and threshold it is judged by.
             picture: whether a JPEG of it is asked for; ``sample``: whether what a calibration keeps of it is.
+            keep: asked with its raw score and whether it is above the threshold: whether it is kept for a correction.
 
         Raises:
             ImageError: the frame cannot be decoded.
@@ -156,18 +234,22 @@ class Inspection:
         """
         frame = load()
         progress()
-        in_use = self._now()  # taken together: a new calibration or model never mixes into a frame
+        in_use = self._on(stream)  # taken together: a new calibration or model never mixes into a frame
         model, threshold = in_use.model, in_use.on(stream, transport)
-        detection = model.detect(frame)
+        detection = within(model.detect(frame), in_use.recipe.regions)
         progress()
+        kept = keep is not None and keep(detection.score, not threshold.known or detection.score > threshold.value)
+        jpeg = encode_jpeg(frame, quality=PICTURE_QUALITY, longest_side=PICTURE_SIDE) if picture or kept else None
         return Inspected(
             detection.score,
             threshold,
             heatmap_of(detection.anomaly_map, threshold),
             (frame.shape[1], frame.shape[0]),
             (model.hash, model.runtime),
-            encode_jpeg(frame, quality=PICTURE_QUALITY, longest_side=PICTURE_SIDE) if picture else None,
+            jpeg if picture else None,
             sample_of(frame, model) if sample else None,
+            kept_of(frame, model, jpeg, in_use.recipe.model.taught) if kept and jpeg is not None else None,
+            in_use.recipe,
         )
 
     def inspect_frame(
@@ -206,10 +288,10 @@ class Inspection:
             OSError: it cannot be stored; nothing changes.
         """
         captured = draft.captured
-        model_hash, runtime = captured.model
+        key, (_, runtime) = self._of(captured).key, captured.model
         promise = calibration.promise
         stored = StoredCalibration(
-            model_hash=model_hash,
+            model_hash=key,
             runtime=runtime,
             transport=captured.transport,
             stream=captured.stream,
@@ -227,33 +309,37 @@ class Inspection:
             who=who,
         )
         with self._change_begins():
-            self._of(captured)
-            kept = [older for older in self._stored() if older.place != stored.place]
-            done = self._change("set", [*kept, stored], who, why, captured.stream, captured.transport)
+            in_use = self._of(captured)
+            kept = [older for older in self._stored(in_use) if older.place != stored.place]
+            done = self._change(in_use, "set", [*kept, stored], who, why, captured.stream, captured.transport)
         log.info("calibrated threshold=%.4g images=%d by=%s", stored.threshold, stored.n_images, who)
         return done
 
     def others(self, captured: Captured) -> tuple[StoredCalibration, ...]:
         """Calibrations that hold in other places than one made from these frames."""
-        return tuple(stored for stored in self._stored() if stored.transport != captured.transport or stored.alone)
+        stored = self._stored(self._of(captured))
+        return tuple(one for one in stored if one.transport != captured.transport or one.alone)
 
-    def forget_calibration(self, *, who: str) -> None:
-        """Go back to the model's default threshold everywhere.
+    def forget_calibration(self, *, who: str, stream: str | None = None) -> None:
+        """Go back to the model's default threshold everywhere, in the recipe of a stream, or the default one.
 
         Raises:
             OSError: the file cannot be written; nothing changes.
         """
         with self._change_begins():
-            if stored := self._stored():
-                self._change("forget", [], who, "calibration forgotten", stored[-1].stream, stored[-1].transport)
-        log.info("calibration deleted threshold=%.4g source=%s", self.threshold.value, self.threshold.source)
+            in_use = self._on(stream)
+            if stored := self._stored(in_use):
+                last = stored[-1]
+                self._change(in_use, "forget", [], who, "calibration forgotten", last.stream, last.transport)
+        log.info("calibration deleted recipe=%s", in_use.recipe.id)
 
-    def undo(self, *, who: str, when: str | None = None) -> Changed | None:
-        """Take back the newest change of this model's calibrations that was not taken back yet, if there is one.
+    def undo(self, *, who: str, when: str | None = None, stream: str | None = None) -> Changed | None:
+        """Take back the newest change of a recipe's calibrations that was not taken back yet, if there is one.
 
         Args:
             when: that change was made; if it is another one, nothing is taken back: of two who press at once the
                 second would take back what neither of them saw.
+            stream: whose recipe; none: the default one.
 
         Returns:
             the change taken back.
@@ -262,20 +348,23 @@ class Inspection:
             OSError: the file cannot be written; nothing changes.
         """
         with self._change_begins():
-            model = self.model
-            change = self._calibrations.to_undo(model.hash, model.runtime)
+            in_use = self._on(stream)
+            change = self._calibrations.to_undo(in_use.key, in_use.model.runtime)
             if change is None or when not in (None, change.when):
                 return None
             back = {older.place for older in change.before}
-            kept = [one for one in self._stored() if one not in change.after and one.place not in back]
+            stored = self._stored(in_use)
+            kept = [one for one in stored if one not in change.after and one.place not in back]
             why = f"undone: {change.why}"
-            done = self._change("undo", [*kept, *change.before], who, why, change.stream, change.transport)
+            calibrations = [*kept, *change.before]
+            done = self._change(in_use, "undo", calibrations, who, why, change.stream, change.transport)
         log.info("calibration undone threshold=%.4g source=%s by=%s", done.became.value, done.became.source, who)
         return dataclasses.replace(done, change=change)
 
-    def history(self) -> tuple[Change, ...]:
-        """What was done to this model's calibrations, the newest first."""
-        return self._calibrations.history(self.model.hash, self.model.runtime)
+    def history(self, stream: str | None = None) -> tuple[Change, ...]:
+        """What was done to the calibrations of a stream's recipe, or the default one, the newest first."""
+        in_use = self._on(stream)
+        return self._calibrations.history(in_use.key, in_use.model.runtime)
 
     @contextmanager
     def _change_begins(self) -> Iterator[None]:
@@ -286,12 +375,12 @@ class Inspection:
         """
         with self._changing:
             if self._calibrations.recover():
-                in_use = self._now()
-                self._in_use = self._put_together(in_use.model, in_use.typical)
+                self._in_use = {name: self._again(in_use) for name, in_use in self._in_use.items()}
             yield
 
     def _change(
         self,
+        in_use: InUse,
         action: Action,
         calibrations: Iterable[StoredCalibration],
         who: str,
@@ -299,35 +388,42 @@ class Inspection:
         stream: str | None,
         transport: Way,
     ) -> Changed:
-        """Store this model's calibrations and put them in force; under the lock."""
-        in_use, calibrations = self._now(), tuple(calibrations)
+        """Store a recipe's calibrations and put them in force; under the lock."""
+        calibrations = tuple(calibrations)
         was = in_use.on(stream, transport)
         became = dataclasses.replace(in_use, calibrations=self._that_hold(calibrations)).on(stream, transport)
         step = Step(action, who, why, transport, stream, _value(was), _value(became))
-        change = self._calibrations.replace(in_use.model.hash, in_use.model.runtime, calibrations, step)
-        self._in_use = self._put_together(in_use.model, in_use.typical)
+        change = self._calibrations.replace(in_use.key, in_use.model.runtime, calibrations, step)
+        # Recipes of one key share their calibrations.
+        self._in_use = {name: self._again(one) if one.key == in_use.key else one for name, one in self._in_use.items()}
         return Changed(change, was, became)
 
-    def _put_together(self, model: Detector, typical: float) -> InUse:
-        stored = self._calibrations.of(model.hash, model.runtime)
-        return InUse(model, self._that_hold(stored), self._environment_threshold, typical)
+    def _again(self, in_use: InUse) -> InUse:
+        return self._put_together(in_use.recipe, in_use.model, in_use.typical)
+
+    def _put_together(self, recipe: Recipe, model: Detector, typical: float) -> InUse:
+        key = key_of(recipe)
+        stored = self._calibrations.of(key, model.runtime)
+        return InUse(recipe, model, key, self._that_hold(stored), self._environment_threshold, typical)
 
     def _that_hold(self, calibrations: tuple[StoredCalibration, ...]) -> tuple[StoredCalibration, ...]:
         return tuple(stored for stored in calibrations if self._per_stream or not stored.alone)
 
-    def _stored(self) -> tuple[StoredCalibration, ...]:
-        return self._calibrations.of(self.model.hash, self.model.runtime)
+    def _stored(self, in_use: InUse) -> tuple[StoredCalibration, ...]:
+        return self._calibrations.of(in_use.key, in_use.model.runtime)
 
     def _of(self, captured: Captured) -> InUse:
-        in_use = self._now()
-        if captured.model != (in_use.model.hash, in_use.model.runtime):
+        in_use = self._on(None) if captured.recipe is None else self._in_use.get(captured.recipe)
+        if in_use is None or captured.model != (in_use.model.hash, in_use.model.runtime):
             raise ModelReplaced("another model is in use since: capture again; nothing was changed")
         return in_use
 
-    def _now(self) -> InUse:
-        if self._in_use is None:
-            raise NoModel(self.why_no_model)
-        return self._in_use
+    def _on(self, stream: str | None) -> InUse:
+        recipe = self.recipe_id_on(stream)
+        in_use = self._in_use.get(recipe or "")
+        if in_use is None:
+            raise NoModel(self._why_not.get(recipe or "", self.why_no_model))
+        return in_use
 
 
 def _value(threshold: Threshold) -> float | None:

@@ -1,4 +1,4 @@
-"""Which threshold is in force where: the environment's before a calibration's before the model's default."""
+"""Which threshold is in force where: the environment's, one put there by hand, a calibration's, the model's own."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Literal
 
 from detector import Detector, TaughtModel
 from server.inspection.calibration_file import StoredCalibration
+from server.recipes import LONGEST_NAME, ModelVersion, Recipe
 from server.words import HOW, CalibrationInfo, RuleInfo, Way
 
-Source = Literal["environment", "calibration", "model", "uncalibrated"]
+Source = Literal["environment", "recipe", "calibration", "model", "uncalibrated"]
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,18 @@ class Threshold:
 
 @dataclass(frozen=True)
 class InUse:
-    """A model and what may be in force with it; never changed, so that a frame is judged by one and the same.
+    """A recipe, its model, and what may be in force with it; never changed, so that a frame is judged by one and the
+    same.
 
     Attributes:
-        calibrations: of this model on this runtime, oldest first.
+        key: whose the calibrations are, see :func:`key_of`.
+        calibrations: of this key on this runtime, oldest first.
         typical: mean of the scores of good pictures that were held out while it was taught; NaN where there were none.
     """
 
+    recipe: Recipe
     model: Detector
+    key: str
     calibrations: tuple[StoredCalibration, ...]
     environment: float | None
     typical: float
@@ -63,11 +68,34 @@ class InUse:
         typical = self.typical if stored is None else stored.mean
         if self.environment is not None:
             return Threshold(self.environment, "environment", typical)
+        if self.recipe.rule.raw is not None:
+            return Threshold(self.recipe.rule.raw, "recipe", typical)
         if stored is not None:
             return Threshold(stored.threshold, "calibration", typical, stored)
         if not 0 < self.model.threshold < math.inf:
             return Threshold(0.0, "uncalibrated")
         return Threshold(self.model.threshold, "model", typical)
+
+
+GIVEN = "given-"
+"""How the names of recipes begin whose model was given at the start (MODEL_PATH, the simulated line)."""
+
+
+def key_of(recipe: Recipe) -> str:
+    """Whose calibrations they are: those of a model as it was taught, whatever it was told since; and, but for a model
+    that was given at the start, of one recipe alone."""
+    return recipe.model.taught if recipe.id.startswith(GIVEN) else f"{recipe.model.taught}:{recipe.id}"
+
+
+def given_recipe(model: Detector, name: str) -> Recipe:
+    """The recipe of a model that was given at the start, before anybody changed it."""
+    taught = taught_hash(model)
+    return Recipe(f"{GIVEN}{taught[:12]}", " ".join(name.split())[:LONGEST_NAME] or "parts", 1, ModelVersion(taught))
+
+
+def taught_hash(model: Detector) -> str:
+    """Of the model as it was taught, whatever it was told since."""
+    return str(getattr(model, "taught_hash", model.hash))
 
 
 def held_out_scores(model: Detector) -> list[float]:

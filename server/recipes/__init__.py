@@ -1,6 +1,10 @@
 """What streams are inspected with: recipes, their versions and history."""
 
+from server.recipes.correction import Correction, Kind
+from server.recipes.model_keep import SUFFIXES, ModelKeep
 from server.recipes.recipe import (
+    LONGEST_NAME,
+    LONGEST_WHY,
     Action,
     Decision,
     ModelVersion,
@@ -17,14 +21,23 @@ from server.recipes.recipe import (
     check_polygon,
     check_regions,
 )
+from server.recipes.recipe_book import NotTheNewest, RecipeBook
 
 __all__ = [
+    "LONGEST_NAME",
+    "LONGEST_WHY",
+    "SUFFIXES",
     "Action",
+    "Correction",
     "Decision",
+    "Kind",
+    "ModelKeep",
     "ModelVersion",
+    "NotTheNewest",
     "Point",
     "Polygon",
     "Recipe",
+    "RecipeBook",
     "RecipeChange",
     "RecipeError",
     "Regions",

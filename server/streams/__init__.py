@@ -1,7 +1,8 @@
 """Slot, pool, hub: who waits, who computes, who hears."""
 
 from server.streams.hub import Hub, Subscription
-from server.streams.open_stream import OpenStream
+from server.streams.kept_frames import KeptFrame, KeptFrames
+from server.streams.open_stream import OpenStream, Watcher
 from server.streams.pool import Hung, InferencePool, PoolBusy, Progress
 from server.streams.stream_calibration import MAX_FRAMES, MAX_SECONDS, StreamWentAway
 from server.streams.streams import Streams
@@ -12,10 +13,13 @@ __all__ = [
     "Hub",
     "Hung",
     "InferencePool",
+    "KeptFrame",
+    "KeptFrames",
     "OpenStream",
     "PoolBusy",
     "Progress",
     "StreamWentAway",
     "Streams",
     "Subscription",
+    "Watcher",
 ]

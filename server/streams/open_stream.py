@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
+from detector.images import BGRImage
 from server.inspection import Captured
+from server.streams.decision import Decider
 from server.streams.hub import Subscription
+from server.streams.in_force import InForce
+from server.streams.parts import Parts
 from server.streams.pool import Job, Progress
 from server.streams.results_seen import ResultsSeen
-from server.streams.slot import Stream
+from server.streams.scene import Glimpse, glimpse
+from server.streams.slot import Frame, Stream
 from server.streams.stream_calibration import Capture
 from server.streams.turns import Account
-from server.words import CameraInfo, Load, Simulated
+from server.words import CameraInfo, Load, Result, Simulated, check_part
 
 if TYPE_CHECKING:
     from server.streams.streams import Streams
+
+
+class Watcher(Protocol):
+    """Who is shown a stream's frames instead of the inspection: a teaching."""
+
+    def look(self, frame: BGRImage) -> Any:
+        """Look at a frame (H×W×3 uint8 BGR), in a worker thread."""
+        ...
+
+    def seen(self, outcome: Any) -> None:
+        """On the event loop: what ``look`` returned, or the exception that it or the decoding raised."""
+        ...
+
+    def gone(self, why: str) -> None:
+        """On the event loop: the stream ended; one sentence. Nothing more is shown."""
+        ...
 
 
 class OpenStream:
@@ -24,16 +46,23 @@ class OpenStream:
 
     Attributes:
         name: of the stream.
+        streams: all of them.
         taken_over: set when another sender opened a stream of the same name.
         describe_camera: how the camera behind it is doing, where the server pulls it itself.
         account: what its frames cost.
         is_silent: whether no frame came for a while.
         warned: what was said of it in the log, once for each connection.
         captures: for calibrations, in work.
-        seen: the results of all its connections.
+        seen: the results of all its connections; ``parts``: the parts.
+        decider: of its verdicts, from the beginning with each connection, recipe and rule, and each part that is named.
+        in_force: what its listeners were told last; None while there is no model.
+        last: result that was given, without and with a picture, if one was made.
+        watcher: is shown its frames instead of the inspection.
     """
 
-    def __init__(self, streams: Streams, stream: Stream, results: Subscription, seen: ResultsSeen) -> None:
+    def __init__(
+        self, streams: Streams, stream: Stream, results: Subscription, seen: ResultsSeen, parts: Parts
+    ) -> None:
         self.name = stream.name
         self.taken_over = asyncio.Event()
         self.stream = stream
@@ -42,8 +71,13 @@ class OpenStream:
         self.is_silent = False
         self.warned: set[str] = set()
         self.captures: set[Capture] = set()
-        self.seen = seen
-        self._streams = streams
+        self.seen, self.parts = seen, parts
+        self.decider = Decider()
+        self.in_force: InForce | None = None
+        self.last: tuple[Result, Result | None] | None = None
+        self.watcher: Watcher | None = None
+        self._part: str | None = None
+        self.streams = streams
         self._results = results
         self._ended = False
         self._listening: asyncio.TimerHandle | None = None
@@ -57,8 +91,9 @@ class OpenStream:
         """
         if self._ended:
             return
-        if self.stream.put(load, simulated):
-            self._streams.pool.notify(self)
+        part = str(simulated.part) if simulated is not None and self._part is None else self._part
+        if self.stream.put(load, simulated, part):
+            self.streams.pool.notify(self)
         self._hear()
 
     def results(self) -> Subscription:
@@ -72,25 +107,69 @@ class OpenStream:
     def fail(self, words: str, frames: int = 1) -> None:
         """A frame arrived now, or some, of which the transport knows that they are damaged: count them, and say why."""
         if not self._ended:
-            self._streams.publish_failed(self, self.stream.put_damaged(frames), words)
+            self.streams.publish_failed(self, self.stream.put_damaged(frames), words)
             self._hear()
 
+    def say_part(self, part: str | None) -> None:
+        """The frames that arrive from now on show this part; None: nobody says it any more.
+
+        Raises:
+            ValueError: it cannot be a part's id.
+        """
+        self._part = check_part(part)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Show the frames to somebody instead of inspecting them, until it is told otherwise; they count as dropped.
+
+        Raises:
+            ValueError: somebody is shown them already, or the stream ended.
+        """
+        if self.watcher is not None or self._ended:
+            raise ValueError(f"{self.name} is taught already" if self.watcher else f"{self.name} went away")
+        self.watcher = watcher
+        self.streams.tell_state(self)
+        if self.stream.has_waiting:  # it may have waited for a model
+            self.streams.pool.notify(self)
+
+    def unwatch(self) -> None:
+        """Inspect the frames again. Harmless when said twice."""
+        if self.watcher is not None:
+            self.watcher = None
+            self.decider.begin()
+            self.streams.tell_state(self)
+
     def next_job(self) -> Job | None:
+        if self.watcher is None and not self.streams.can_inspect(self.name):
+            return None  # the newest frame waits on, and is asked for when there is a model
         frame = self.stream.take()
         if frame is None:
             return None
-        picture, progress = self._streams.hub.wants_picture(self.name), Progress()
+        return self._to_be_inspected(frame) if self.watcher is None else _to_be_seen(self, self.watcher, frame)
+
+    def _to_be_inspected(self, frame: Frame) -> Job:
+        hub, kept = self.streams.hub, self.streams.kept
+        picture, progress = hub.wants_picture(self.name), Progress()
         sample = any(capture.wants for capture in self.captures)
+        keep = kept.wanted(self.name, self.parts.expected(frame.part))
+        looks: list[Glimpse] = []
+
+        def load() -> BGRImage:
+            image = frame.load()
+            if frame.part is None:
+                looks.append(glimpse(image))
+            return image
+
         return Job(
-            lambda: self._streams.inspection.inspect(
-                frame.load,
+            lambda: self.streams.inspection.inspect(
+                load,
                 stream=self.name,
                 transport=self.stream.transport,
                 picture=picture,
                 sample=sample,
+                keep=keep,
                 progress=progress.made,
             ),
-            lambda outcome: self._streams.finish(self, frame, outcome),
+            lambda outcome: self.streams.finish(self, frame, outcome, looks[0] if looks else None),
             progress,
         )
 
@@ -112,7 +191,7 @@ class OpenStream:
 
     def listen(self) -> None:
         """Notice when no frame comes any more."""
-        patience = self._streams.silent_after_s
+        patience = self.streams.silent_after_s
         if patience is None or self._ended:
             return
         left = patience - self.stream.silent_s
@@ -120,7 +199,7 @@ class OpenStream:
             self._listening = asyncio.get_running_loop().call_later(left, self.listen)
             return
         self._say_silent(True)
-        self._streams.warn(self, "silent", f"no frame for {patience:g} s: check the camera or its program")
+        self.streams.warn(self, "silent", f"no frame for {patience:g} s: check the camera or its program")
 
     def _hear(self) -> None:
         if self.is_silent:
@@ -129,7 +208,7 @@ class OpenStream:
 
     def _say_silent(self, silent: bool) -> None:
         self.is_silent = silent
-        self._streams.tell_state(self)
+        self.streams.tell_state(self)
 
     def end(self) -> None:
         """The stream takes no more frames and its results end."""
@@ -137,13 +216,27 @@ class OpenStream:
         if self._listening is not None:
             self._listening.cancel()
         self.stream.discard_waiting()
-        self._streams.pool.withdraw(self)
+        self.streams.pool.withdraw(self)
         self._results.close()
         taken_over = self.taken_over.is_set()
         why = f"another camera took {self.name} over" if taken_over else f"the camera of {self.name} went away"
         for capture in self.captures:
             capture.end(why)
+        watcher, self.watcher = self.watcher, None
+        if watcher is not None:
+            watcher.gone(why)
 
     def close(self) -> None:
         """The sender is gone. Harmless when said twice."""
-        self._streams.close_stream(self)
+        self.streams.close_stream(self)
+
+
+def _to_be_seen(opened: OpenStream, watcher: Watcher, frame: Frame) -> Job:
+    progress = Progress()
+
+    def look() -> Any:
+        image = frame.load()
+        progress.made()
+        return watcher.look(image)
+
+    return Job(look, partial(opened.streams.finish_seen, opened, watcher, frame), progress)

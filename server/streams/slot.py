@@ -18,12 +18,14 @@ RATE_WINDOW_S = 5.0
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame that waits or is in work. ``arrived`` is on the stream's clock, seconds."""
+    """A frame that waits or is in work. ``arrived`` is on the stream's clock, seconds; ``part``: it shows, if somebody
+    said so."""
 
     seq: int
     arrived: float
     load: Load
     simulated: Simulated | None = None
+    part: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Stream:
     ``received == inspected + dropped + failed`` whenever neither is the case.
 
     Attributes:
-        last_verdict_at: when it was given, ISO 8601.
+        last_verdict: of the stream, by its decision rule, and so are ``anomalies``.
+        last_verdict_at: when it was given, ISO 8601 with milliseconds.
         is_late: whether the verdict on the last frame came too late to be one.
         shape: of its pictures.
     """
@@ -59,7 +62,7 @@ class Stream:
     ) -> None:
         self.name = name
         self.transport = transport
-        self.since = _now()
+        self.since = datetime.now(UTC).isoformat(timespec="seconds")
         self.received = self.inspected = self.dropped = self.failed = self.anomalies = 0
         self.last_verdict: Verdict | None = None
         self.last_verdict_at: str | None = None
@@ -67,15 +70,25 @@ class Stream:
         self.shape = Shape(transport)
         self._clock = clock
         self._heard = clock()
-        self._interval = 1 / max_fps if max_fps else 0.0
+        self._own_interval = self._interval = 1 / max_fps if max_fps else 0.0
         self._due = 0.0
         self._max_age_s = max_age_s
+        self._verdict_given: float | None = None
         self._waiting: Frame | None = None
         self._latencies: deque[float] = deque(maxlen=30)
         self._arrivals, self._inspections = _Rate(clock), _Rate(clock)
 
-    def put(self, load: Load, simulated: Simulated | None = None) -> bool:
+    def limit(self, max_fps: float | None) -> None:
+        """Inspect at most so many frames a second from now on, and no more than the sender asked for."""
+        interval = max(self._own_interval, 1 / max_fps if max_fps else 0.0)
+        if interval != self._interval:
+            self._interval, self._due = interval, 0.0  # what a slower rate would have waited for is not waited for
+
+    def put(self, load: Load, simulated: Simulated | None = None, part: str | None = None) -> bool:
         """Take a frame that arrived now. It replaces the one that waits; over ``max_fps`` it is dropped at once.
+
+        Args:
+            part: it shows, if somebody said so.
 
         Returns:
             whether a frame waits that did not before or is newer.
@@ -91,7 +104,7 @@ class Stream:
         # Counting on from the last due time, not from this arrival, keeps the average at the cap under jitter.
         self._due = max(self._due + self._interval, now + self._interval / 2) if self._interval else 0.0
         self.dropped += self._waiting is not None
-        self._waiting = Frame(seq, now, load, simulated)
+        self._waiting = Frame(seq, now, load, simulated, part)
         return True
 
     def put_damaged(self, frames: int = 1) -> int:
@@ -114,24 +127,33 @@ class Stream:
             return None
         return frame
 
-    def count_inspected(self, frame: Frame, verdict: Verdict) -> float | None:
-        """Count a frame for which a verdict was found, or drop it: a verdict that took too long is not of the part that
-        lies there now.
+    def drop_late(self, frame: Frame) -> bool:
+        """Drop a frame that was inspected if that took too long: it is not of the part that lies there now.
 
         Returns:
-            milliseconds since it arrived; nothing if it was dropped.
+            whether it was dropped.
         """
         self.is_late = self._is_too_old(frame)
-        if self.is_late:
-            self.dropped += 1
-            return None
+        self.dropped += self.is_late
+        return self.is_late
+
+    def count_inspected(self, frame: Frame, verdict: Verdict) -> float:
+        """Count a frame for which a verdict was found; ``verdict``: of the stream with it.
+
+        Returns:
+            milliseconds since it arrived.
+        """
         self.inspected += 1
         self.anomalies += verdict == "ANOMALY"
-        self.last_verdict, self.last_verdict_at = verdict, _now()
+        self.last_verdict, self.last_verdict_at, self._verdict_given = verdict, now(), self._clock()
         self._inspections.count()
         latency_ms = (self._clock() - frame.arrived) * 1000
         self._latencies.append(latency_ms)
         return latency_ms
+
+    def count_dropped(self) -> None:
+        """Count a frame that was taken, and is not going to be inspected."""
+        self.dropped += 1
 
     def count_failed(self) -> None:
         """Count a frame that could not be decoded or inspected."""
@@ -146,6 +168,11 @@ class Stream:
     def silent_s(self) -> float:
         """Seconds since the last frame arrived, or since the beginning."""
         return self._clock() - self._heard
+
+    @property
+    def verdict_age_s(self) -> float | None:
+        """Seconds since the last verdict; None before the first."""
+        return None if self._verdict_given is None else self._clock() - self._verdict_given
 
     @property
     def has_waiting(self) -> bool:
@@ -172,8 +199,9 @@ class Stream:
         return self._max_age_s is not None and self._clock() - frame.arrived > self._max_age_s
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def now() -> str:
+    """ISO 8601, with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class _Rate:

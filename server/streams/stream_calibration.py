@@ -34,6 +34,7 @@ class Capture:
         self._due = clock()
         self._taken: list[tuple[float, Sample]] = []
         self._model: tuple[str, str] | None = None
+        self._recipe: str | None = None
         self._known_defects = 0
         self._why_ended: str | None = None
         self._changed = asyncio.Event()
@@ -46,9 +47,10 @@ class Capture:
     def see(self, inspected: Inspected, simulated: Simulated | None) -> None:
         """Take a frame that was inspected, or let it pass."""
         self._changed.set()
-        self._model = self._model or inspected.model
-        if self._model != inspected.model:
-            self.end("another model came into use in the middle of it")
+        if self._model is None:
+            self._model, self._recipe = inspected.model, inspected.recipe.id
+        if (self._model, self._recipe) != (inspected.model, inspected.recipe.id):
+            self.end("another model or recipe came into use in the middle of it")
         elif self.wants and inspected.sample is not None:
             if simulated is not None and simulated.defect is not None:
                 self._known_defects += 1
@@ -99,4 +101,5 @@ class Capture:
             pictures=tuple(sample.picture for _, sample in self._taken),
             known_defects=self._known_defects,
             recent=recent(),
+            recipe=self._recipe,
         )

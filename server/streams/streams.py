@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Collection
+import time
+from collections.abc import Container
+from typing import Any
 
 import msgspec
 
 from detector import ImageError
-from server.inspection import Inspected, Inspection, Threshold, described, other_transport
-from server.streams.hub import Hub, Subscription
-from server.streams.open_stream import OpenStream
+from server.inspection import Inspected, Inspection, NoModel, Threshold, described, other_transport
+from server.streams.hub import Hub, Subscription, Wording
+from server.streams.in_force import InForce
+from server.streams.kept_frames import KeptFrames
+from server.streams.open_stream import OpenStream, Watcher
+from server.streams.parts import Parts
 from server.streams.pool import Hung, InferencePool
+from server.streams.remembered import Remembered
 from server.streams.results_seen import ResultsSeen
-from server.streams.slot import Frame, Stream
+from server.streams.scene import Glimpse
+from server.streams.slot import Frame, Stream, now
 from server.words import (
+    Change,
     Error,
+    Heartbeat,
     Heatmap,
     Picture,
     Result,
@@ -24,6 +33,7 @@ from server.words import (
     StreamInfo,
     StreamState,
     Transport,
+    Verdict,
     check_max_fps,
     check_name,
 )
@@ -31,11 +41,15 @@ from server.words import (
 log = logging.getLogger("defectvision.streams")
 
 MOST_REMEMBERED = 256
-"""Streams whose results are remembered while they are away, 8 kB each; a stream that runs keeps its own."""
+"""Streams whose results and parts are remembered while they are away, 10 kB each; a stream that runs keeps its own."""
 
 
 class Streams:
-    """The streams of a server, by name. A newer sender of a name takes it over from the older one."""
+    """The streams of a server, by name. A newer sender of a name takes it over from the older one.
+
+    Attributes:
+        kept: frames of which somebody may say what they were.
+    """
 
     def __init__(
         self,
@@ -45,23 +59,28 @@ class Streams:
         *,
         max_age_s: float | None = None,
         silent_after_s: float | None = None,
-        reserved: Collection[str] = (),
+        reserved: Container[str] = (),
     ) -> None:
         self.pool, self.hub, self.inspection = pool, hub, inspection
         self.silent_after_s = silent_after_s
         self._max_age_s = max_age_s
-        self._reserved = frozenset(reserved)
+        self._reserved = reserved  # may change: cameras are added and removed
         self._open: dict[str, OpenStream] = {}
-        self._seen: dict[tuple[str, Transport], ResultsSeen] = {}
+        self._seen: Remembered[tuple[str, Transport], ResultsSeen] = Remembered(ResultsSeen, MOST_REMEMBERED)
+        self._parts: Remembered[str, Parts] = Remembered(Parts, MOST_REMEMBERED)
+        self.kept = KeptFrames(time.monotonic)
         self._made_up = 0
 
-    def open(self, name: str | None, transport: Transport, max_fps: float | None = None) -> OpenStream:
+    def open(
+        self, name: str | None, transport: Transport, max_fps: float | None = None, *, heatmap: bool = True
+    ) -> OpenStream:
         """Open a stream.
 
         Args:
             name: 1 to 64 of A-Z a-z 0-9 . _ -; one is made up when there is none.
             transport: how its frames come.
             max_fps: inspect at most so many frames a second; the others are dropped.
+            heatmap: whether the sender wants heat maps.
 
         Raises:
             ValueError: a name or rate that cannot be, in one sentence.
@@ -72,8 +91,11 @@ class Streams:
         check_max_fps(None if max_fps is None else str(max_fps))
         older = self._open.get(name)
         stream = Stream(name, transport, max_fps=max_fps, max_age_s=self._max_age_s)
-        opened = OpenStream(self, stream, Subscription(), self._seen_of(name, transport))
+        seen, parts = self._seen.of((name, transport)), self._parts.of(name)
+        opened = OpenStream(self, stream, Subscription(heatmap=heatmap), seen, parts)
         self._open[name] = opened
+        self.kept.end(name)
+        self._take(opened, InForce.on(self.inspection, name, transport))
         if older is not None:
             older.taken_over.set()
             older.end()
@@ -108,23 +130,58 @@ class Streams:
     def status(self, name: str) -> Status:
         """What a new listener of a stream is told first."""
         opened = self._open.get(name)
+        said = Status(name, self._state(name))
+        try:
+            recipe = self.inspection.recipe_on(name)
+        except NoModel:
+            return said
+        said = msgspec.structs.replace(said, recipe=recipe.id, recipe_name=recipe.name, recipe_version=recipe.version)
+        threshold = self._threshold_on(opened) if opened is not None else None
+        if opened is None or threshold is None or threshold.calibration is None:
+            return said
+        since = opened.seen.since(threshold) or msgspec.UNSET
+        return msgspec.structs.replace(said, calibration=described(threshold.calibration), since_calibration=since)
+
+    def heartbeat(self, name: str) -> Heartbeat:
+        """What a listener of a stream is told every few seconds."""
+        opened = self._open.get(name)
         if opened is None:
-            return Status(name, "waiting")
-        threshold = self._threshold_on(opened)
-        if threshold is None or threshold.calibration is None:
-            return Status(name, _state(opened))
-        since = opened.seen.since(threshold)
-        return Status(name, _state(opened), described(threshold.calibration), since or msgspec.UNSET)
+            return Heartbeat(name, now(), "waiting", None, None, None)
+        stream, age = opened.stream, opened.stream.verdict_age_s
+        age_s = None if age is None else round(age, 3)
+        return Heartbeat(name, now(), self._state(name), stream.last_verdict, stream.last_verdict_at, age_s)
+
+    def repeat_last(self, name: str, listener: Subscription) -> None:
+        """Tell a new listener the last result of the stream, marked as repeated; nothing while it is taught."""
+        opened = self._open.get(name)
+        if opened is None or opened.last is None or opened.watcher is not None:
+            return
+        message, with_picture = opened.last
+        repeated = msgspec.structs.replace(message, repeated=True)
+        again = None if with_picture is None else msgspec.structs.replace(with_picture, repeated=True)
+        listener.push(Wording(repeated, again).for_(listener))
 
     def tell_state(self, opened: OpenStream) -> None:
-        """Tell the listeners that a stream fell silent, or is live again."""
+        """Tell the listeners that a stream fell silent, is taught, or is live again."""
         if self._open.get(opened.name) is opened:
             self.hub.publish(self.status(opened.name))
 
-    def tell_calibrated(self) -> None:
-        """Tell the listeners of all streams that another calibration may be in force."""
-        for name in self._open:
-            self.hub.publish(self.status(name))
+    def tell_changed(self, who: str | None = None) -> None:
+        """Tell the listeners of all streams what is in force now, where that is something else than before, and inspect
+        frames that waited for a model. To be called after every change of recipes, models and calibrations.
+
+        Args:
+            who: made the change, in words.
+        """
+        for opened in [*self._open.values()]:
+            self._take(opened, InForce.on(self.inspection, opened.name, opened.stream.transport), who)
+            self.hub.publish(self.status(opened.name))
+            if opened.stream.has_waiting:
+                self.pool.notify(opened)
+
+    def can_inspect(self, name: str) -> bool:
+        """Whether a frame of a stream is to be taken: once there is a model for it, or anything that says why not."""
+        return self.inspection.ready or self.inspection.is_ready_for(name)
 
     def warn(self, opened: OpenStream, kind: str, words: str) -> None:
         """Write a warning about a stream into the log, once for each kind while it is connected."""
@@ -136,18 +193,38 @@ class Streams:
         """What is streaming now, by name."""
         return [self._info(opened) for _, opened in sorted(self._open.items())]
 
-    def finish(self, opened: OpenStream, frame: Frame, outcome: Inspected | BaseException) -> None:
-        """Count a frame's outcome and tell everyone who listens."""
+    def info(self, opened: OpenStream) -> StreamInfo:
+        """One of them."""
+        return self._info(opened)
+
+    def finish(
+        self, opened: OpenStream, frame: Frame, outcome: Inspected | BaseException, look: Glimpse | None = None
+    ) -> None:
+        """Count a frame's outcome and tell everyone who listens.
+
+        Promises of calibrations are held against the frames' own verdicts (``seen``); counters, the last verdict, parts
+        and alarms go by the verdict that the recipe's decision rule makes of them.
+
+        Args:
+            look: at the frame, where nobody said which part it shows.
+        """
         if isinstance(outcome, BaseException):
             self._finish_failed(opened, frame, outcome)
             return
         stream = opened.stream
+        if opened.watcher is not None:  # it was in work when the teaching began
+            stream.count_dropped()
+            return
         stream.shape.see(outcome.size)
-        latency_ms = stream.count_inspected(frame, outcome.verdict)
+        is_late = stream.drop_late(frame)
         for kind, words in self._warnings(opened).items():
             self.warn(opened, kind, words)
-        if latency_ms is None:
+        if is_late:
             return
+        if opened.in_force is None or opened.in_force.changed_to(InForce.of(outcome)) is not None:
+            # Not what the frame was inspected with: it may have been in work while something newer came into force.
+            self._take(opened, InForce.on(self.inspection, stream.name, stream.transport))
+        verdict, latency_ms = self._decide(opened, frame, outcome, look)
         opened.seen.count(outcome)
         for capture in opened.captures:
             capture.see(outcome, frame.simulated)
@@ -161,26 +238,86 @@ class Streams:
             threshold=outcome.threshold.value,
             threshold_source=outcome.threshold.source,
             is_anomaly=outcome.is_anomaly,
-            verdict=outcome.verdict,
+            verdict=verdict,
             received=counted.received,
             inspected=counted.inspected,
             dropped=counted.dropped,
             failed=counted.failed,
             anomalies=stream.anomalies,
             latency_ms=round(latency_ms, 2),
+            at=stream.last_verdict_at or now(),
+            recipe=outcome.recipe.id,
+            recipe_version=outcome.recipe.version,
+            model=outcome.model[0],
             heatmap=Heatmap(width, height, base64.b64encode(outcome.heatmap.tobytes()).decode()),
             simulated=frame.simulated or msgspec.UNSET,
+            part=msgspec.UNSET if frame.part is None else frame.part,
         )
         with_picture = None
         if outcome.picture is not None:
             data, picture_width, picture_height = outcome.picture
             picture = Picture(picture_width, picture_height, base64.b64encode(data).decode())
             with_picture = msgspec.structs.replace(message, picture=picture)
+        opened.last = message, with_picture
         self._publish(opened, message, with_picture)
+
+    def finish_seen(self, opened: OpenStream, watcher: Watcher, frame: Frame, outcome: Any) -> None:
+        """Count a frame that was shown to a watcher, and say what came of it."""
+        if isinstance(outcome, BaseException):
+            self._finish_failed(opened, frame, outcome)
+        else:
+            opened.stream.count_dropped()
+        if opened.watcher is watcher:
+            watcher.seen(outcome)
+
+    def _decide(
+        self, opened: OpenStream, frame: Frame, outcome: Inspected, look: Glimpse | None
+    ) -> tuple[Verdict, float]:
+        """The verdict of the stream with this frame, which it is counted with, and how long the frame took, ms."""
+        if opened.parts.see(frame.part, look) and frame.part is not None:
+            opened.decider.begin()
+        opened.decider.is_of(outcome.recipe.id, outcome.recipe.decision)
+        verdict = opened.decider.decide(outcome.is_anomaly, outcome.raw_score, outcome.threshold.value)
+        latency_ms = opened.stream.count_inspected(frame, verdict)
+        opened.parts.count(verdict)
+        self.kept.see(
+            opened.name,
+            outcome,
+            verdict,
+            at=opened.stream.last_verdict_at or now(),
+            part=opened.parts.number,
+            told=frame.part,
+            window=opened.decider.window,
+        )
+        return verdict, latency_ms
+
+    def _take(self, opened: OpenStream, in_force: InForce | None, who: str | None = None) -> None:
+        """Note what is in force on a stream, and tell its listeners what changed."""
+        was, opened.in_force = opened.in_force, in_force
+        if in_force is None:
+            return
+        opened.stream.limit(in_force.recipe.options.max_fps)
+        what = was.changed_to(in_force) if was is not None else None
+        if what is None or self._open.get(opened.name) is not opened:
+            return
+        self.hub.publish(
+            Change(
+                stream=opened.name,
+                what=what,
+                at=now(),
+                recipe=in_force.recipe.id,
+                recipe_name=in_force.recipe.name,
+                recipe_version=in_force.recipe.version,
+                model=in_force.model,
+                threshold=in_force.threshold.value,
+                threshold_source=in_force.threshold.source,
+                who=who,
+            )
+        )
 
     def _finish_failed(self, opened: OpenStream, frame: Frame, error: BaseException) -> None:
         opened.stream.count_failed()
-        if isinstance(error, ImageError | Hung):
+        if isinstance(error, ImageError | Hung | NoModel):
             words = str(error)
         else:
             words = "the inspection failed; the server's log says why"
@@ -204,13 +341,14 @@ class Streams:
     def _publish(self, opened: OpenStream, message: Result | Error, with_picture: Result | None) -> None:
         # A frame of a sender that was replaced meanwhile still counts for it, but is not the stream's any more.
         if self._open.get(opened.name) is opened:
-            opened.push(self.hub.publish(message, with_picture))
+            self.hub.publish(message, with_picture, opened.results())
 
     def _info(self, opened: OpenStream) -> StreamInfo:
         stream = opened.stream
         counted = stream.counters
         threshold = self._threshold_on(opened)
         calibration = threshold.calibration if threshold else None
+        in_force = InForce.on(self.inspection, stream.name, stream.transport)
         return StreamInfo(
             name=stream.name,
             transport=stream.transport,
@@ -233,12 +371,20 @@ class Streams:
             threshold_source=threshold.source if threshold else None,
             calibration=described(calibration) if calibration else None,
             since_calibration=opened.seen.since(threshold) if threshold else None,
+            recipe=in_force.recipe.id if in_force else None,
+            recipe_name=in_force.recipe.name if in_force else None,
+            recipe_version=in_force.recipe.version if in_force else None,
+            is_taught=opened.watcher is not None,
+            parts=opened.parts.parts,
+            parts_rejected=opened.parts.rejected,
+            yield_=opened.parts.good_share,
+            parts_since=opened.parts.since,
             camera=opened.describe_camera() if opened.describe_camera else msgspec.UNSET,
         )
 
     def _warnings(self, opened: OpenStream) -> dict[str, str]:
         """What the operator should know of a stream, by kind."""
-        found = opened.stream.shape.warnings(self.inspection.taught_shapes)
+        found = opened.stream.shape.warnings(self.inspection.taught_shapes_on(opened.name))
         if opened.stream.is_late:
             found["late"] = (
                 f"results come more than {self._max_age_s:g} s after their frame and are dropped: send smaller frames, "
@@ -250,17 +396,9 @@ class Streams:
         return found
 
     def _threshold_on(self, opened: OpenStream) -> Threshold | None:
-        if not self.inspection.ready:
+        if not self.inspection.is_ready_for(opened.name):
             return None
         return self.inspection.threshold_on(opened.name, opened.stream.transport)
-
-    def _seen_of(self, name: str, transport: Transport) -> ResultsSeen:
-        """The results of a stream: those of the latest names are remembered while nobody sends them."""
-        seen = self._seen.pop((name, transport), None) or ResultsSeen()
-        self._seen[name, transport] = seen
-        for place in [*self._seen][: max(0, len(self._seen) - MOST_REMEMBERED)]:
-            del self._seen[place]
-        return seen
 
     def _free_name(self) -> str:
         while True:
@@ -269,6 +407,10 @@ class Streams:
             if name not in self._open:
                 return name
 
-
-def _state(opened: OpenStream) -> StreamState:
-    return "silent" if opened.is_silent else "live"
+    def _state(self, name: str) -> StreamState:
+        opened = self._open.get(name)
+        if opened is None:
+            return "waiting"
+        if opened.watcher is not None:
+            return "teaching"
+        return "silent" if opened.is_silent else "live"

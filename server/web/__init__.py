@@ -5,38 +5,52 @@ from server.web.bounded_http import BoundedHTTP
 from server.web.bounded_websocket import BoundedWebSocket
 from server.web.calibrate import Calibrate
 from server.web.calibration_drafts import CalibrationDrafts
+from server.web.camera_list import CameraList
 from server.web.connection_check import ConnectionCheck
 from server.web.connections import Connections
 from server.web.content_policy import content_policy
+from server.web.corrections import Corrections
 from server.web.door import Door
+from server.web.frames import Frames
 from server.web.health import Health
 from server.web.held import Held
 from server.web.kiosk import Kiosk
 from server.web.openapi import Documents
+from server.web.over_websocket import ApiSocket
 from server.web.pace import Turns
 from server.web.pages import Pages
 from server.web.phone import Phone, phone_url
 from server.web.predict import Predict
+from server.web.recipes import Recipes
+from server.web.settings_list import SettingsList
 from server.web.stream_list import StreamList
+from server.web.teach import Teach
 from server.web.uploads import uploads_held
 
 __all__ = [
     "ERRORS",
+    "ApiSocket",
     "BoundedHTTP",
     "BoundedWebSocket",
     "Calibrate",
     "CalibrationDrafts",
+    "CameraList",
     "ConnectionCheck",
     "Connections",
+    "Corrections",
     "Documents",
     "Door",
+    "Frames",
     "Health",
     "Held",
     "Kiosk",
     "Pages",
     "Phone",
     "Predict",
+    "Recipes",
+    "SettingsList",
     "StreamList",
+    "Teach",
     "Turns",
     "answer_error",
     "answer_http_error",

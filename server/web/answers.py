@@ -12,9 +12,11 @@ from msgspec import Struct
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from detector import ImageError
+from detector import ImageError, ModelError
 from server.inspection import Inspection, ModelReplaced, NoModel
+from server.recipes import NotTheNewest, RecipeError
 from server.streams import Hung, PoolBusy, StreamWentAway
+from server.teaching import FrameGone, InUseStill, NoRecipe, NotStored
 from server.web.uploads import BadUpload, Crowded, TooLarge
 from server.words import Reply
 
@@ -72,8 +74,14 @@ async def answer_error(request: Request, error: Exception) -> Response:
             status, words = 400, "the request did not come whole"  # nobody hears it
         case BadUpload() | ImageError():
             status, words = 422, str(error)
-        case StreamWentAway() | ModelReplaced():
+        case StreamWentAway() | ModelReplaced() | NotTheNewest() | InUseStill() | ModelError() | FrameGone():
             status, words = 409, str(error)
+        case NoRecipe():
+            status, words = 404, str(error)
+        case RecipeError():
+            status, words = 422, str(error)
+        case NotStored():
+            status, words = 507, str(error)
         case NoModel() | PoolBusy() | Hung() | Crowded():
             status, words = 503, str(error)
     headers = {"Retry-After": "1"} if status == 503 else {}
@@ -113,4 +121,10 @@ ERRORS = (
     Hung,
     StreamWentAway,
     ClientDisconnect,
+    RecipeError,
+    NoRecipe,
+    FrameGone,
+    InUseStill,
+    ModelError,
+    NotStored,
 )

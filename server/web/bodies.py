@@ -105,6 +105,13 @@ class StreamListBody(Struct, frozen=True):
     streams: Annotated[list[StreamInfo], Meta(description="by name")]
 
 
+class PartBody(Struct, frozen=True):
+    """Which part the frames of a stream show from now on."""
+
+    stream: Annotated[str, Meta(description="name of the stream")]
+    part: Annotated[str | None, Meta(description="its id; null: nobody says it")]
+
+
 class ConnectionBody(Struct, frozen=True):
     """What arrived of a page's request, and what keeps its WebSockets from coming through."""
 

@@ -199,6 +199,7 @@ class Calibrate:
             looks=tuple(sample.look for sample in samples),
             pictures=tuple(sample.picture for sample in samples),
             defects=tuple(inspected.raw_score for inspected in defects),
+            recipe=found[0].recipe.id,
         )
 
     async def judge(self, captured: Captured, rule: Rule, left_out: Sequence[int] = ()) -> Draft:
@@ -243,7 +244,7 @@ async def put_in_force(
         ModelReplaced, Refused: it cannot be; nothing was changed.
     """
     done = await changed(partial(inspection.set, draft, calibration, who=who, why=f"calibrated on {what}"))
-    streams.tell_calibrated()
+    streams.tell_changed(who)
     notes = _notes(draft, done.was, done.became, inspection.others(draft.captured))
     return calibrated_body(draft, calibration, done.became, notes=notes, when=done.change.when)
 

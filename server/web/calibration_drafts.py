@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -26,6 +25,7 @@ from server.web.calibration_bodies import (
     UndoneBody,
 )
 from server.web.calibration_query import who_asks
+from server.web.json_body import read_json
 from server.web.judgements import calibrated_body, history_entry, in_words, judgement_body
 from server.words import HOW, Content, Operation, Parameter, Reply, documented
 
@@ -157,7 +157,7 @@ class CalibrationDrafts:
             raise Refused(409, "the newest change is another one by now: look at the history; nothing was undone")
         if undone is None:
             raise Refused(409, "there is nothing to undo: no calibration of this model was made or forgotten here")
-        self.streams.tell_calibrated()
+        self.streams.tell_changed(who_asks(request))
         became = undone.became
         return answer(UndoneBody(undone.change.why, in_words(became), became.value, became.source))
 
@@ -170,7 +170,7 @@ class CalibrationDrafts:
     async def forget(self, request: Request) -> Response:
         need_model(self.inspection)
         await changed(partial(self.inspection.forget_calibration, who=who_asks(request)))
-        self.streams.tell_calibrated()
+        self.streams.tell_changed(who_asks(request))
         threshold = self.inspection.threshold
         return answer(ThresholdInForce(threshold.value, threshold.source))
 
@@ -182,15 +182,7 @@ class CalibrationDrafts:
 
 
 async def _left_out(request: Request, frames: int) -> list[int]:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise Refused(413, f"the body is larger than {MAX_BODY // 1024} kB: send a list of frame numbers")
-    try:
-        left_out = msgspec.json.decode(bytes(body), type=LeaveOut).leave_out
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise Refused(422, f'send {{"leave_out": [numbers of frames]}} as JSON: {error}') from error
-    if any(number >= frames for number in left_out):
+    wanted = await read_json(request, LeaveOut, MAX_BODY, '{"leave_out": [numbers of frames]}')
+    if any(number >= frames for number in wanted.leave_out):
         raise Refused(422, f"the draft has frames 0 to {frames - 1}")
-    return left_out
+    return wanted.leave_out

@@ -37,6 +37,7 @@ class ConnectionCheck:
             Route("/api/connection", self.check),
             Route("/ws/stream", self.refuse_http),
             Route("/ws/live/{name}", self.refuse_http),
+            Route("/ws/api", self.refuse_http),
         ]
 
     @documented(

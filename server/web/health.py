@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,10 +23,20 @@ from server.words import Content, Operation, Reply, documented
 VERSION = version("defectvision")
 
 
+class Warns(Protocol):
+    """What may have something to say to the operator."""
+
+    @property
+    def warning(self) -> str | None:
+        """One sentence, or nothing."""
+        ...
+
+
 @dataclass(frozen=True)
 class Health:
     """Attributes:
     failed: set when there will be no model until the operator does something.
+    others: whose warnings are told, too.
     """
 
     inspection: Inspection
@@ -34,6 +45,7 @@ class Health:
     teaching_progress: Callable[[], float] | None
     simulated_stream: str | None
     ice_servers: list[dict[str, str]] = field(default_factory=list)
+    others: Sequence[Warns] = ()
     failed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -61,7 +73,12 @@ class Health:
         inspection, ready = self.inspection, self.inspection.ready
         model = inspection.model if ready else None
         calibration = inspection.calibration if ready else None
-        given = (self.calibrations.warning, inspection.warning, self.pool.warning)
+        given = (
+            self.calibrations.warning,
+            inspection.warning,
+            self.pool.warning,
+            *(one.warning for one in self.others),
+        )
         warnings = [warning for warning in given if warning]
         hung = self.pool.trouble if ready else None
         # Loading counts as teaching without a measure: the page waits calmly either way.

@@ -45,7 +45,16 @@ EVERYWHERE = {
 TO_ALL = (403, 408, 414, 431, 500)
 """Those of the open ones."""
 
-IN_PATH = {"name": "name of a stream", "session": "of WHIP, from the answer's Location", "id": "of a draft"}
+IN_PATH = {
+    "name": "name of a stream",
+    "session": "of WHIP, from the answer's Location",
+    "id": "of a draft",
+    "recipe": "id of a recipe",
+    "correction": "id of a correction",
+    "frame": "id of a kept frame",
+    "teaching": "id of a teaching",
+    "number": "of a picture",
+}
 
 _CODE = Parameter("code", "query", "the access code, as in the QR code's address")
 _NEXT = Parameter("next", "query", "path on this server to go to then")
@@ -140,7 +149,8 @@ def describe(routes: Iterable[BaseRoute]) -> dict[str, Any]:
         "servers": [{"url": "./", "description": "where this document came from"}],
         "paths": paths,
         "components": {
-            "schemas": schemas.components(),
+            # Defaults may be Structs and tuples, which no JSON Schema knows.
+            "schemas": msgspec.json.decode(msgspec.json.encode(schemas.components())),
             "securitySchemes": {
                 "code": {"type": "http", "scheme": "bearer", "description": "the access code"},
                 "cookie": {"type": "apiKey", "in": "cookie", "name": "defectvision_access"},

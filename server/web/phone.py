@@ -17,15 +17,21 @@ from server.words import BYTES, HTML, Content, Operation, Reply, documented
 
 def phone_url(settings: Settings, port: int, code: str | None, *, secure: bool) -> str | None:
     """The address a phone on the same network can open, access code included; nothing on a loopback-only server."""
-    url = str(settings.public_url) if settings.public_url else _own_url(settings, port, secure=secure)
-    return f"{url}?{urlencode({'code': code})}" if code and url else url
-
-
-def _own_url(settings: Settings, port: int, *, secure: bool) -> str | None:
-    if is_loopback(settings.host):
+    addresses = page_addresses(settings, port, secure=secure)
+    if not addresses:
         return None
+    return f"{addresses[0]}?{urlencode({'code': code})}" if code else addresses[0]
+
+
+def page_addresses(settings: Settings, port: int, *, secure: bool) -> list[str]:
+    """The addresses at which others can open the page, the one a phone most likely needs first; none on a loopback-only
+    server."""
+    if settings.public_url:
+        return [str(settings.public_url)]
+    if is_loopback(settings.host):
+        return []
     names = [*(settings.server_names if is_any_address(settings.host) else ()), *reachable(settings.host)]
-    return page_url("https" if secure else "http", names[0], port) if names else None
+    return [page_url("https" if secure else "http", name, port) for name in dict.fromkeys(names)]
 
 
 class Phone:

@@ -86,6 +86,12 @@ class RecipeRestore(Struct, frozen=True, forbid_unknown_fields=True):
     to: Annotated[int, Meta(ge=1, description="version to go back to")]
 
 
+class Deleted(Struct, frozen=True):
+    """It is gone."""
+
+    deleted: Annotated[str, Meta(description="id")]
+
+
 class RecipeChoice(Struct, frozen=True, forbid_unknown_fields=True):
     """Which recipe; null: the default one."""
 

@@ -5,8 +5,11 @@ from server.words.calibration_words import CalibrationInfo, RuleInfo, SinceCalib
 from server.words.messages import (
     HEATMAP_AT_THRESHOLD,
     CameraInfo,
+    Change,
+    Changed,
     Error,
     Goodbye,
+    Heartbeat,
     Heatmap,
     Message,
     Picture,
@@ -20,6 +23,7 @@ from server.words.messages import (
 )
 from server.words.naming import HOW, Load, Transport, Way, check_max_fps, check_name
 from server.words.operations import BYTES, HTML, Content, Operation, Parameter, Reply, documented
+from server.words.part import PartSaid, check_part, read_part
 
 __all__ = [
     "BYTES",
@@ -28,14 +32,18 @@ __all__ = [
     "HTML",
     "CalibrationInfo",
     "CameraInfo",
+    "Change",
+    "Changed",
     "Content",
     "Error",
     "Goodbye",
+    "Heartbeat",
     "Heatmap",
     "Load",
     "Message",
     "Operation",
     "Parameter",
+    "PartSaid",
     "Picture",
     "Reply",
     "Result",
@@ -50,7 +58,9 @@ __all__ = [
     "Way",
     "check_max_fps",
     "check_name",
+    "check_part",
     "documented",
     "encode",
     "messages",
+    "read_part",
 ]

@@ -18,7 +18,8 @@ HEATMAP_AT_THRESHOLD = 128
 0 is distance 0, 128 the threshold, 255 twice the threshold and above."""
 
 Verdict = Literal["NORMAL", "ANOMALY"]
-StreamState = Literal["live", "silent", "waiting"]
+StreamState = Literal["live", "silent", "waiting", "teaching"]
+Changed = Literal["threshold", "recipe", "model"]
 Count = Annotated[int, Meta(ge=0)]
 
 
@@ -60,7 +61,7 @@ class CameraInfo(Struct, frozen=True):
     last_error: Annotated[str | None, Meta(description="why the last of them, or why there is no picture")]
 
 
-class StreamInfo(Struct, frozen=True):
+class StreamInfo(Struct, frozen=True, kw_only=True):
     """One running stream, as ``GET /api/streams`` lists it."""
 
     name: Annotated[str, Meta(description="of the stream")]
@@ -69,9 +70,13 @@ class StreamInfo(Struct, frozen=True):
     since: Annotated[str, Meta(description="when it was opened, ISO 8601")]
     received: Annotated[Count, Meta(description="frames that arrived on this connection")]
     inspected: Annotated[Count, Meta(description="frames that got a verdict")]
-    dropped: Annotated[Count, Meta(description="frames replaced by a newer one, too old, or over max_fps")]
+    dropped: Annotated[
+        Count, Meta(description="frames replaced by a newer one, too old, over max_fps, or shown to a teaching")
+    ]
     failed: Annotated[Count, Meta(description="frames that could not be decoded or inspected")]
-    anomalies: Annotated[Count, Meta(description="frames with the verdict ANOMALY")]
+    anomalies: Annotated[
+        Count, Meta(description="frames with which the verdict was ANOMALY, by the recipe's decision rule")
+    ]
     received_per_s: Annotated[float, Meta(description="over the last 5 seconds")]
     inspected_per_s: Annotated[float, Meta(description="over the last 5 seconds")]
     latency_ms: Annotated[float | None, Meta(description="median of the last 30 results; null before the first")]
@@ -79,7 +84,10 @@ class StreamInfo(Struct, frozen=True):
     state: Annotated[
         Literal["live", "silent"], Meta(description="silent: no frame for SILENT_AFTER_S seconds; live otherwise")
     ]
-    last_verdict: Annotated[Verdict | None, Meta(description="NORMAL, ANOMALY, or null before the first")]
+    last_verdict: Annotated[
+        Verdict | None,
+        Meta(description="NORMAL, ANOMALY, or null before the first on this connection; by the recipe's decision rule"),
+    ]
     last_verdict_at: Annotated[str | None, Meta(description="when that was, ISO 8601; null before the first")]
     warnings: Annotated[
         list[str],
@@ -90,12 +98,34 @@ class StreamInfo(Struct, frozen=True):
     ]
     threshold: Annotated[float | None, Meta(description="in force on this stream, raw; null without a model")]
     threshold_source: Annotated[
-        str | None, Meta(description="environment, calibration, model or uncalibrated; null without a model")
+        str | None,
+        Meta(
+            description="environment, recipe (put there by hand), calibration, model or uncalibrated; null without a "
+            "model"
+        ),
     ]
     calibration: Annotated[CalibrationInfo | None, Meta(description="the one in force on this stream, or null")]
     since_calibration: Annotated[
         SinceCalibration | None, Meta(description="what came true since; null where no calibration is in force")
     ]
+    recipe: Annotated[str | None, Meta(description="id of the recipe it is inspected with; null without a model")]
+    recipe_name: Annotated[str | None, Meta(description="what that is called")]
+    recipe_version: Annotated[int | None, Meta(description="of that")]
+    is_taught: Annotated[
+        bool, Meta(description="true while it is shown to a teaching: nothing is inspected, frames count as dropped")
+    ]
+    parts: Annotated[
+        Count,
+        Meta(
+            description="parts of which a frame was inspected since parts_since, over reconnects: by the ids that the "
+            "line says, else by another scene coming to rest in the picture"
+        ),
+    ]
+    parts_rejected: Annotated[Count, Meta(description="of them with an ANOMALY among their verdicts")]
+    yield_: Annotated[
+        float | None, Meta(description="share of the parts that were not rejected, 0..1; null before the first")
+    ] = msgspec.field(name="yield")
+    parts_since: Annotated[str, Meta(description="when that counting began, ISO 8601: a start, or a reset")]
     camera: Annotated[CameraInfo | UnsetType, Meta(description="only for a camera the server pulls: its state")] = UNSET
 
 
@@ -118,21 +148,47 @@ class Result(Struct, frozen=True, tag="result", tag_field="type"):
     ]
     threshold: Annotated[float, Meta(description="the threshold in force, on the scale of raw_score")]
     threshold_source: Annotated[
-        str, Meta(description="environment, calibration, model, or uncalibrated (none yet: every frame is an ANOMALY)")
+        str,
+        Meta(
+            description="environment, recipe (put there by hand), calibration, model, or uncalibrated (none yet: every "
+            "frame is an ANOMALY)"
+        ),
     ]
-    is_anomaly: Annotated[bool, Meta(description="raw_score > threshold")]
-    verdict: Annotated[Verdict, Meta(description="NORMAL or ANOMALY")]
+    is_anomaly: Annotated[bool, Meta(description="of this frame alone: raw_score > threshold")]
+    verdict: Annotated[
+        Verdict, Meta(description="of the stream with this frame, by the recipe's decision rule: NORMAL or ANOMALY")
+    ]
     received: Annotated[Count, Meta(description="frames that arrived on this connection")]
     inspected: Annotated[Count, Meta(description="frames that got a verdict, this one included")]
-    dropped: Annotated[Count, Meta(description="frames replaced by a newer one, too old, or over max_fps")]
+    dropped: Annotated[
+        Count, Meta(description="frames replaced by a newer one, too old, over max_fps, or shown to a teaching")
+    ]
     failed: Annotated[Count, Meta(description="frames that could not be decoded or inspected")]
-    anomalies: Annotated[Count, Meta(description="frames with the verdict ANOMALY, this one included")]
+    anomalies: Annotated[Count, Meta(description="frames with which the verdict was ANOMALY, this one included")]
     latency_ms: Annotated[float, Meta(description="from the frame's arrival to this result, milliseconds")]
-    heatmap: Annotated[Heatmap, Meta(description="where the frame deviates")]
+    at: Annotated[
+        str, Meta(description="when the verdict was given, ISO 8601 with milliseconds, by the server's clock")
+    ]
+    recipe: Annotated[str, Meta(description="id of the recipe it was inspected with")]
+    recipe_version: Annotated[int, Meta(description="of that")]
+    model: Annotated[str, Meta(description="sha256 that names the very model, corrections included")]
+    heatmap: Annotated[
+        Heatmap | UnsetType, Meta(description="where the frame deviates; absent where ?heatmap=0 was asked for")
+    ] = UNSET
     picture: Annotated[Picture | UnsetType, Meta(description="only with ?picture=1: a small JPEG of the frame")] = UNSET
     simulated: Annotated[Simulated | UnsetType, Meta(description="only on a simulated stream: what was simulated")] = (
         UNSET
     )
+    part: Annotated[
+        str | UnsetType, Meta(description="which part the frame shows; absent where the line did not say it")
+    ] = UNSET
+    repeated: Annotated[
+        bool | UnsetType,
+        Meta(
+            description="true on the stream's last result, sent again to a listener that has just connected: no new "
+            "verdict, `at` says how old it is; absent on all others"
+        ),
+    ] = UNSET
 
 
 class Error(Struct, frozen=True, tag="error", tag_field="type"):
@@ -148,12 +204,16 @@ class Error(Struct, frozen=True, tag="error", tag_field="type"):
 
 
 class Status(Struct, frozen=True, tag="status", tag_field="type"):
-    """Sent to live subscribers on connecting, when the camera comes, falls silent or goes, and after a calibration."""
+    """Sent to live subscribers on connecting, when the camera comes, falls silent or goes, when teaching begins and
+    ends, and after a change of calibration, recipe or model."""
 
     stream: Annotated[str, Meta(description="name of the stream")]
     state: Annotated[
         StreamState,
-        Meta(description="live: a camera is sending; silent: it is connected, but sends nothing; waiting: none is"),
+        Meta(
+            description="live: a camera is sending; silent: it is connected, but sends nothing; waiting: none is; "
+            "teaching: what it sends is shown to a teaching, and not inspected"
+        ),
     ]
     calibration: Annotated[
         CalibrationInfo | UnsetType, Meta(description="only while a camera sends: the one in force")
@@ -161,6 +221,47 @@ class Status(Struct, frozen=True, tag="status", tag_field="type"):
     since_calibration: Annotated[
         SinceCalibration | UnsetType, Meta(description="what came true since; only once frames were inspected with it")
     ] = UNSET
+    recipe: Annotated[
+        str | UnsetType, Meta(description="id of the recipe it is inspected with; absent without a model")
+    ] = UNSET
+    recipe_name: Annotated[str | UnsetType, Meta(description="what that is called")] = UNSET
+    recipe_version: Annotated[int | UnsetType, Meta(description="of that")] = UNSET
+
+
+class Heartbeat(Struct, frozen=True, tag="heartbeat", tag_field="type"):
+    """Sent to live subscribers every few seconds, whatever the stream does: who hears none has lost the server."""
+
+    stream: Annotated[str, Meta(description="name of the stream")]
+    at: Annotated[str, Meta(description="now, ISO 8601 with milliseconds, by the server's clock")]
+    state: Annotated[StreamState, Meta(description="as in a status")]
+    last_verdict: Annotated[
+        Verdict | None, Meta(description="the last one on the sender's connection; null before it, or without a sender")
+    ]
+    last_verdict_at: Annotated[str | None, Meta(description="when it was given, ISO 8601 with milliseconds")]
+    age_s: Annotated[
+        float | None, Meta(description="seconds since, by a clock that nobody sets; null where there is no verdict")
+    ]
+
+
+class Change(Struct, frozen=True, tag="change", tag_field="type"):
+    """Sent to live subscribers when something else comes into force on the stream, before the first result by it."""
+
+    stream: Annotated[str, Meta(description="name of the stream")]
+    what: Annotated[
+        Changed,
+        Meta(
+            description="recipe: another one, or another version of it with the same model; model: another model in "
+            "the same recipe; threshold: nothing but that"
+        ),
+    ]
+    at: Annotated[str, Meta(description="now, ISO 8601 with milliseconds, by the server's clock")]
+    recipe: Annotated[str, Meta(description="id of the recipe that is in force now")]
+    recipe_name: Annotated[str, Meta(description="what that is called")]
+    recipe_version: Annotated[int, Meta(description="of that")]
+    model: Annotated[str, Meta(description="sha256 of the model that is in use now")]
+    threshold: Annotated[float, Meta(description="in force now, raw; 0 where there is none")]
+    threshold_source: Annotated[str, Meta(description="as in a result")]
+    who: Annotated[str | None, Meta(description="made the change; null where it is not known")]
 
 
 class Goodbye(Struct, frozen=True, tag="goodbye", tag_field="type"):
@@ -171,7 +272,7 @@ class Goodbye(Struct, frozen=True, tag="goodbye", tag_field="type"):
     reason: Annotated[str, Meta(description="the same in words")]
 
 
-Message = Result | Error | Status | Goodbye
+Message = Result | Error | Status | Heartbeat | Change | Goodbye
 
 _encoder = msgspec.json.Encoder()
 
@@ -205,6 +306,8 @@ def reference() -> str:
             Result,
             Error,
             Status,
+            Heartbeat,
+            Change,
             Goodbye,
             Heatmap,
             Picture,
@@ -225,12 +328,12 @@ def _table(struct: type[Struct]) -> str:
     rows += [_row(field) for field in info.fields]
     head = ["| field | type | meaning |", "|---|---|---|"]
     title = f"`{info.tag}`" if info.tag else struct.__name__
-    return "\n".join([f"### {title}", "", (struct.__doc__ or "").strip(), "", *head, *rows])
+    return "\n".join([f"### {title}", "", " ".join((struct.__doc__ or "").split()), "", *head, *rows])
 
 
 def _row(field: inspect.Field) -> str:
     may_be_absent = "" if field.required else ", may be absent"
-    return f"| `{field.name}` | {_kind(field.type)}{may_be_absent} | {_description(field.type)} |"
+    return f"| `{field.encode_name}` | {_kind(field.type)}{may_be_absent} | {_description(field.type)} |"
 
 
 def _kind(kind: inspect.Type) -> str:

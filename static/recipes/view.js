@@ -1,6 +1,138 @@
-// The view Recipes.
+// The view Recipes: all of them, and one opened beside the list, or instead of it on a small screen.
 
-/** `station` is static/shell/station.js, `root` this view's place in the document, `go(view)` leads to another view. */
-export function enter({ station, root, go }) {}
+import { write } from "../shared/elements.js";
+import { showList } from "./list.js";
+import { OpenedRecipe } from "./opened.js";
+import * as requests from "./requests.js";
 
-export function leave() {}
+const LOOK_EVERY_MS = 3_000;
+const DONE_STAYS_MS = 8_000;
+const BESIDE = matchMedia("(min-width: 960px)");
+
+let view = null;
+
+/** `station` is static/shell/station.js, `root` this view's place in the document, `go(view, hash)` leads to another view. */
+export function enter({ station, root, go }) {
+  view ??= new Recipes(root, station, go);
+  view.enter();
+}
+
+export function leave() {
+  view?.leave();
+}
+
+class Recipes {
+  #root;
+  #station;
+  #opened;
+  #all = null; // null: not asked yet
+  #timer = 0;
+  #isAway = false;
+  #silence = 0;
+  #isShown = false;
+
+  constructor(root, station, go) {
+    this.#root = root;
+    this.#station = station;
+    this.#opened = new OpenedRecipe(this.#find("recipe-opened"), station, {
+      say: (...words) => this.#say(...words),
+      changed: () => this.#look(),
+      open: (id) => this.#open(id),
+      close: () => this.#close(),
+      teachMore: ({ id }) => go("teach", `more=${encodeURIComponent(id)}`),
+    });
+    this.#find("recipes-import").addEventListener("change", (event) => this.#import(event.target));
+    station.on("streams", () => this.#isShown && this.#opened.showStreams());
+    window.addEventListener("hashchange", () => this.#isShown && this.#show());
+    BESIDE.addEventListener("change", () => this.#isShown && this.#show());
+  }
+
+  async enter() {
+    this.#isShown = true;
+    this.#say("", "none");
+    clearTimeout(this.#timer);
+    await this.#look();
+    this.#repeat();
+  }
+
+  leave() {
+    this.#isShown = false;
+    clearTimeout(this.#timer);
+    this.#opened.rest();
+  }
+
+  #repeat() {
+    clearTimeout(this.#timer);
+    if (!this.#isShown) return;
+    this.#timer = setTimeout(async () => {
+      if (!document.hidden) await this.#look();
+      this.#repeat();
+    }, LOOK_EVERY_MS);
+  }
+
+  async #look() {
+    try {
+      this.#all = (await requests.recipes()).recipes;
+    } catch (error) {
+      if (this.#isShown) this.#say(error.message, "problem");
+      this.#isAway = true;
+      return;
+    }
+    if (this.#isAway) this.#say("", "none");
+    this.#isAway = false;
+    if (this.#isShown) this.#show();
+  }
+
+  #show() {
+    if (this.#all === null) return;
+    const wanted = decodeURIComponent(location.hash.slice(1));
+    const found = this.#all.find(({ id }) => id === wanted) ?? (BESIDE.matches ? (this.#all.find(({ is_default: isDefault }) => isDefault) ?? this.#all[0]) : undefined);
+    showList(this.#find("recipes-list"), this.#all, found?.id, (id) => this.#open(id));
+    this.#find("recipes-empty").hidden = this.#all.length > 0;
+    this.#find("recipes-panes").dataset.opened = String(Boolean(found));
+    if (found) this.#opened.show(found, this.#all);
+    else this.#opened.hide();
+  }
+
+  #open(id) {
+    history.pushState(null, "", `#${encodeURIComponent(id)}`);
+    this.#say("", "none");
+    this.#show();
+    if (!BESIDE.matches) window.scrollTo(0, 0);
+    this.#opened.focus();
+  }
+
+  #close() {
+    history.pushState(null, "", location.pathname + location.search);
+    this.#opened.hide();
+    this.#show();
+    this.#root.querySelector(".view-title").focus();
+  }
+
+  async #import(field) {
+    const [file] = field.files;
+    field.value = ""; // the same file may be chosen again
+    if (!file) return;
+    this.#say(`Bringing in ${file.name}…`, "none");
+    try {
+      const made = await requests.bringIn(file);
+      await this.#look();
+      this.#open(made.id);
+      this.#say(`${made.name} is here. Put it on a stream below.`, "done");
+    } catch (error) {
+      this.#say(error.message, "problem");
+    }
+  }
+
+  #say(words, kind) {
+    const told = this.#find("recipes-told");
+    told.dataset.kind = words ? kind : "none";
+    write(told, words);
+    clearTimeout(this.#silence);
+    if (kind === "done") this.#silence = setTimeout(() => this.#say("", "none"), DONE_STAYS_MS);
+  }
+
+  #find(id) {
+    return this.#root.querySelector(`#${id}`);
+  }
+}

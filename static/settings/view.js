@@ -1,6 +1,71 @@
-// The view Settings.
+// The view Settings: cameras, phones, this device, and how the server is set.
 
-/** `station` is static/shell/station.js, `root` this view's place in the document, `go(view)` leads to another view. */
-export function enter({ station, root, go }) {}
+import { write } from "../shared/elements.js";
+import { Cameras } from "./cameras.js";
+import { Device } from "./device.js";
+import { showAbout, showPhones, showSettings } from "./server_facts.js";
+import * as requests from "./requests.js";
 
-export function leave() {}
+const LOOK_EVERY_MS = 2_000;
+
+let view = null;
+
+/** `station` is static/shell/station.js, `root` this view's place in the document. */
+export function enter({ station, root }) {
+  view ??= new Settings(root, station);
+  view.enter();
+}
+
+export function leave() {
+  view?.leave();
+}
+
+class Settings {
+  #root;
+  #cameras;
+  #device;
+  #timer = 0;
+  #isShown = false;
+  #hasFacts = false;
+
+  constructor(root, station) {
+    this.#root = root;
+    this.#cameras = new Cameras(root);
+    this.#device = new Device(root, station);
+  }
+
+  enter() {
+    this.#isShown = true;
+    this.#hasFacts = false; // the server may have been started again
+    this.#device.show();
+    this.#repeat();
+  }
+
+  leave() {
+    this.#isShown = false;
+    clearTimeout(this.#timer);
+  }
+
+  async #repeat() {
+    clearTimeout(this.#timer);
+    if (!document.hidden) await this.#look();
+    if (this.#isShown) this.#timer = setTimeout(() => this.#repeat(), LOOK_EVERY_MS);
+  }
+
+  async #look() {
+    const told = this.#root.querySelector("#settings-told");
+    try {
+      if (!this.#hasFacts) {
+        const answer = await requests.settings();
+        for (const show of [showSettings, showAbout, showPhones]) show(this.#root, answer);
+        this.#hasFacts = true;
+      }
+      await this.#cameras.look();
+      told.dataset.kind = "none";
+      write(told, "");
+    } catch (error) {
+      told.dataset.kind = "problem";
+      write(told, error.message);
+    }
+  }
+}

@@ -34,7 +34,7 @@ async function ask(path, options = {}) {
   return { ok: response.ok, status: response.status, body };
 }
 
-/** The body of a good answer to `path`; any other answer is an Error in the server's words. */
+/** The body of a good answer to `path`; any other answer is a Refused in the server's words. */
 export async function demand(path, options) {
   const { ok, status, body } = await ask(path, options);
   if (status === 401 && !ownHeaders.Authorization) location.reload(); // the access code changed: the server then leads to its form

@@ -7,12 +7,16 @@ export function deviceName() {
   if (kept && /^[A-Za-z0-9._-]{1,64}$/.test(kept)) return kept;
   const number = crypto.getRandomValues(new Uint16Array(1))[0].toString(16).padStart(4, "0");
   const name = `${deviceKind()}-${number}`;
+  keepDeviceName(name);
+  return name;
+}
+
+export function keepDeviceName(name) {
   try {
     localStorage.setItem(KEY, name);
   } catch {
     // private windows may refuse: the name then lasts as long as the page
   }
-  return name;
 }
 
 function read() {

@@ -4,7 +4,7 @@
 import { CAMERA, defaultSource, streamIn } from "./sources.js";
 import { Camera, explain } from "./camera.js";
 import { Listeners } from "./listeners.js";
-import { deviceName } from "./device_name.js";
+import { deviceName, keepDeviceName } from "./device_name.js";
 import * as server from "../shared/server.js";
 import { openSender, openViewer } from "../shared/transport.js";
 import { WakeLock } from "../shared/wake_lock.js";
@@ -35,7 +35,7 @@ const SOURCE_KEY = "defectvision.source";
  *   recipe        of them, the one that what is watched is inspected with; undefined where that is not known
  *   frameError    why the last frame could not be inspected; "" once one could
  *
- * To do: `choose(source)`, `stopCamera()`, `retry()`, `lookAtHealth()`, `lookAtStreams()`, `lookAtRecipes()`.
+ * To do: `choose(source)`, `rename(name)`, `stopCamera()`, `retry()`, `lookAtHealth()`, `lookAtStreams()`, `lookAtRecipes()`.
  *
  * To hear: `on(kind, listener)`, which returns a function that ends it. Kinds:
  *   result   (result, at)   one inspected frame of what is watched; those of streams bring their picture
@@ -124,6 +124,17 @@ export class Station {
     this.#listeners.tell("source");
     if (name === null) this.camera.start();
     else this.#watch(name);
+    this.#changed();
+  }
+
+  /** Send this device's camera under another name, from now on. */
+  rename(name) {
+    keepDeviceName(name);
+    this.ownName = name;
+    if (this.watchesCamera && this.#connection) {
+      this.#connection.close();
+      this.#connection = this.#send(this.camera.stream);
+    }
     this.#changed();
   }
 

@@ -99,6 +99,27 @@ def calibration_file(data: bytes) -> None:
             assert fault(one.threshold, one.mean, one.std, one.n_images, one.k, one.one_in) is None
 
 
+def cameras_file(data: bytes) -> None:
+    """``cameras.json``: cameras that may be added, or a warning without secrets, and the file set aside."""
+    import logging
+    import tempfile
+    from pathlib import Path
+
+    from server.kept_cameras import KeptCameras, check_addable
+    from server.kept_cameras.kept_cameras import FILE
+
+    logging.disable()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / FILE).write_bytes(data)
+        cameras = KeptCameras(Path(folder))
+        if cameras.warning is not None:
+            assert cameras.warning.startswith("cameras.json ") and "\n" not in cameras.warning
+            assert "s3cret" not in cameras.warning and len(cameras.warning) < 300
+            assert not (Path(folder) / FILE).exists() and not cameras.all
+        for one in cameras.all:
+            check_addable(one)
+
+
 def manifest(data: bytes) -> None:
     """A model folder's ``manifest.json``, with no tensors beside it."""
     import tempfile

@@ -13,6 +13,8 @@ from detector import model_folder
 from server.access import load_code
 from server.https import ensure
 from server.inspection import Calibrations
+from server.kept_cameras.cameras_file import encode
+from server.settings import PulledCamera
 from tests.fuzz.fuzzing import fuzz
 from tests.server.inspection.test_calibrations import put, stored
 
@@ -30,6 +32,12 @@ def test_calibration_json(tmp_path: Path) -> None:
     first = b'{"version":1,"calibrations":{"a:torch":' + entry + b"}}"
     seeds = [(tmp_path / "calibration.json").read_bytes(), first, *NESTED]
     assert fuzz("tests.fuzz.targets:calibration_file", seeds, tokens=JSON, seconds=4) > 100
+
+
+def test_cameras_json() -> None:
+    cameras = (PulledCamera("press", "rtsp://operator:s3cret@camera/live", width=640), PulledCamera("side", "0"))
+    seeds = [encode(cameras), encode(()), *NESTED]
+    assert fuzz("tests.fuzz.targets:cameras_file", seeds, tokens=JSON, seconds=4) > 100
 
 
 def test_manifests(model_folder_with_a_manifest: bytes) -> None:

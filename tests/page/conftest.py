@@ -183,15 +183,23 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def show(browser: Browser, documents: str) -> Iterator[Show]:
-    """Open a page whose server is a scene: ``show(scene, path, width=…, height=…, dark=…)``."""
+    """Open a page whose server is a scene: ``show(scene, path, width=…, height=…, dark=…, touch=…)``."""
     with contextlib.ExitStack() as open_contexts:
         visits: list[Visit] = []
 
         def open_page(
-            scene: Scene, path: str = "/", *, width: int = 1440, height: int = 900, dark: bool = False
+            scene: Scene,
+            path: str = "/",
+            *,
+            width: int = 1440,
+            height: int = 900,
+            dark: bool = False,
+            touch: bool = False,
         ) -> Visit:
             scheme: Any = "dark" if dark else "light"
-            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+            context = browser.new_context(
+                viewport={"width": width, "height": height}, color_scheme=scheme, has_touch=touch
+            )
             open_contexts.callback(context.close)
             context.set_default_timeout(PATIENCE_MS)
             visited = Visit(context.new_page())

@@ -22,6 +22,7 @@ from playwright.sync_api import Page, Route
 THRESHOLD = 9.43
 AT = "2026-11-26T09:30:05.250+00:00"
 
+PICTURE = re.compile(r"/(picture|live|pictures/\d+)$")
 SOCKETS = (Path(__file__).parent / "scene.js").read_text()
 
 
@@ -202,7 +203,7 @@ class Scene:
         except ValueError:
             body = None  # an upload
         self.asked.append((request.method, path, body))
-        if path.endswith("/picture"):
+        if PICTURE.search(path) and request.method == "GET":
             route.fulfill(body=_jpeg(), content_type="image/jpeg")
         elif path.endswith("/heatmap"):
             route.fulfill(body=self._overlay, content_type="image/png")

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.page.scene import Scene, kept, stream
 from tests.page.visits import Show
+from tests.page.workshop import beside_live
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 FINDINGS = """async () => {
@@ -67,6 +68,18 @@ def test_axe_finds_nothing_serious(show: Show, state: str, dark: bool) -> None:
     path, scene, reach = STATES[state]
     page = show(scene, path, dark=dark).page
     reach(page)
+    page.evaluate(AXE)
+    assert page.evaluate(FINDINGS) == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("state", beside_live())
+def test_axe_finds_nothing_serious_while_one_teaches_and_sets_up(show: Show, state: str, dark: bool) -> None:
+    path, shop, there = beside_live()[state]
+    page = show(shop, path, dark=dark).page
+    expect(page.get_by_test_id(there).first).to_be_visible()
+    if state == "recipe":
+        page.get_by_test_id("regions-edit").click()
     page.evaluate(AXE)
     assert page.evaluate(FINDINGS) == []
 

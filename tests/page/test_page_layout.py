@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.page.scene import Scene, stream
 from tests.page.visits import Show
+from tests.page.workshop import beside_live
 
 SCREENS = {
     "400 % zoom": (320, 256),
@@ -47,6 +48,15 @@ def test_nothing_overlaps_or_scrolls_sideways_in_any_view(show: Show, screen: st
         page.locator(f'.nav a[data-view="{path[1:]}"]').click()
         expect(page.get_by_test_id(f"view-{path[1:]}")).to_be_visible()
         fits(page, f"{screen}, {path}")
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_nothing_overlaps_or_scrolls_sideways_beside_live(show: Show, screen: str) -> None:
+    width, height = SCREENS[screen]
+    for state, (path, shop, there) in beside_live().items():
+        page = show(shop, path, width=width, height=height).page
+        expect(page.get_by_test_id(there).first).to_be_visible()
+        fits(page, f"{screen}, {state}")
 
 
 def test_everything_on_a_panel_is_above_the_fold_or_scrolls_beside_the_verdict(show: Show) -> None:

@@ -25,7 +25,7 @@ from detector import Detection
 from detector.input_size import square
 from server.app import create_app
 from server.settings import Settings
-from server.words.messages import Heatmap, Message, Result, encode
+from server.words.messages import Heatmap, Message, Result, Status, StreamState, encode
 from tests.running import Running, running
 
 THRESHOLD = 100.0
@@ -115,9 +115,19 @@ RESULT = Result(
     failed=0,
     anomalies=0,
     latency_ms=1.0,
+    at="2026-11-26T10:00:00.000+00:00",
+    recipe="given-1",
+    recipe_version=1,
+    model="a" * 64,
     heatmap=Heatmap(1, 1, "gA=="),
 )
 """A result as a stream gives it."""
+
+
+def status(name: str, state: StreamState) -> Status:
+    """What listeners of a stream hear while the quick detector is in use, and nothing was calibrated."""
+    return Status(name, state, recipe="given-aaaaaaaaaaaa", recipe_name="fake part", recipe_version=1)
+
 
 GOOD, BAD = picture(50), picture(150)
 BROKEN = b"this is not a picture"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from detector import ModelError
 from detector.region import CHOICES
+from detector.registration import CHOICES as WAYS
 from detector.runtimes import PRECISIONS
 from detector.teaching import DEFAULT_PRESET, PRESETS
 from training.commands.arguments import add_strict, checked_data_set, natural, patches, positive, stages, stoppable
@@ -68,6 +69,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "(default: %(default)s)",
     )
     parser.add_argument(
+        "--register",
+        choices=WAYS,
+        default="auto",
+        help="on turns and shifts each part to lie as those taught did before it is inspected, auto does so where "
+        "parts lie freely on a plain background and it is measured to help, off never (default: %(default)s)",
+    )
+    parser.add_argument(
         "--light-blind",
         action="store_true",
         help="learn the parts a second time, blind to light, for pictures whose light is new: mostly better there, and "
@@ -111,6 +119,7 @@ def run_train(arguments: argparse.Namespace) -> int:
             image_size=arguments.image_size,
             coreset_size=arguments.coreset_size,
             inspect=arguments.region,
+            register=arguments.register,
             light_blind=arguments.light_blind,
             backbone=backbone,
             precision=arguments.precision,

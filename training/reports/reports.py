@@ -75,6 +75,7 @@ def training_report(training: Training, output: Path) -> str:
         *([("memory bank", f"{manifest.coreset_size} patches")] if manifest.coreset_size else []),
         *([("new light", NEW_LIGHT)] if isinstance(training.model.head, LightGated) else []),
         ("inspected", inspected_part(manifest.region)),
+        *([("reference", manifest.registration)] if manifest.registration else []),
         ("threshold", f"{training.model.threshold:.4f}, from {held_out} pictures held out in turn"),
         ("seconds", f"{training.seconds:.1f}"),
         ("written to", str(output)),

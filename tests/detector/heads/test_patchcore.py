@@ -2,9 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import reduce
 from itertools import islice
-from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 import detector
 from detector import ImageError, ModelError
 from detector.backbones.efficientnet_lite import CHANNELS, Layer, load_backbone
-from detector.heads import MemoryBanks, Patches, patchcore
+from detector.heads import MemoryBanks, patchcore
 from detector.heads.head import NearestNeighbour
 from detector.heads.projection import learn_projection
 from detector.runtimes.runtime import runtime
@@ -244,19 +242,6 @@ def test_the_first_dimensions_of_the_bank_hold_most(model: detector.TaughtModel)
     assert np.all(np.diff(lengths) <= 1e-3 * lengths[0])
 
 
-def test_patches_are_remembered_and_forgotten(model: detector.TaughtModel) -> None:
-    """What was flagged is normal once its patches are in the bank, and flagged again without them."""
-    defective = draw_part(50, defect=True)
-    before = model.detect(defective)
-    assert before.score > model.threshold
-    taught = model.remember(model.patches(defective))
-    assert taught.detect(defective).score < model.threshold
-    assert taught.hash != model.hash and taught.manifest.coreset_size == 200 + 256
-    assert model.detect(defective).score == before.score, "the model it was made of is as it was"
-    back = taught.forget(range(200, 456))
-    assert back.hash == model.hash and back.detect(defective).score == before.score
-
-
 @pytest.fixture(scope="module")
 def coarse() -> detector.TaughtModel:
     """With a coarse scale: 256² averaged down twofold."""
@@ -273,41 +258,9 @@ def test_a_coarse_scale_is_learned_beside_the_fine_one(coarse: detector.TaughtMo
     assert (len(patches.fine), len(patches.coarse)) == (32 * 32, 16 * 16)
 
 
-def test_both_scales_remember_and_forget(coarse: detector.TaughtModel) -> None:
-    defective = draw_part(50, defect=True, width=256, height=256)
-    before = coarse.detect(defective).score
-    taught = coarse.remember(coarse.patches(defective))
-    assert taught.detect(defective).score < 0.1 * before
-    assert taught.manifest.coreset_size == 400 + 1024 + 256
-    back = taught.forget(range(300, 300 + 1024), range(100, 100 + 256))
-    assert back.hash == coarse.hash and back.detect(defective).score == before
-
-
 def test_sizes_that_cannot_be_averaged_down_have_no_coarse_scale() -> None:
     for size in (128, 272):
         assert detector.fit(draw_parts(5), image_size=size, coreset_size=20).manifest.shrink == 1
-
-
-def test_a_bank_that_outgrows_its_room_is_compiled_anew(model: detector.TaughtModel) -> None:
-    patches = reduce(add, [model.patches(draw_part(number, defect=True)) for number in range(4)])
-    grown = model.remember(patches)
-    assert grown.detect(draw_part(2, defect=True)).score < 0.2
-
-
-@pytest.mark.parametrize("wrong", [np.zeros((1, 3), np.float32), np.full((1, 176), np.nan, np.float32)])
-def test_patches_that_do_not_fit_are_refused(wrong: NDArray[np.float32], model: detector.TaughtModel) -> None:
-    with pytest.raises(ModelError, match=r"patches of this model are K×\d+ finite numbers"):
-        model.remember(Patches(wrong, model.patches(draw_part(0)).coarse))
-    with pytest.raises(ModelError, match=r"patches of this model are K×\d+ finite numbers"):
-        model.remember(Patches(model.patches(draw_part(0)).fine, wrong))
-    with pytest.raises(ModelError, match="has no coarse scale"):
-        model.remember(Patches(model.patches(draw_part(0)).fine, model.patches(draw_part(0)).fine))
-
-
-@pytest.mark.parametrize("entries", [[-1], [200], list(range(200))])
-def test_entries_that_cannot_be_forgotten(entries: list[int], model: detector.TaughtModel) -> None:
-    with pytest.raises(ModelError, match=r"the memory bank has entries 0 to 199|cannot be empty"):
-        model.forget(entries)
 
 
 def test_progress_rises_to_1_through_every_stage() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +105,11 @@ def test_the_same_pictures_and_seed_give_the_same_model(gated: TaughtModel) -> N
     assert first.hash == again.hash != other.hash
 
 
-def test_it_neither_remembers_nor_forgets(gated: TaughtModel) -> None:
-    patches = gated.patches(draw_part(0))
-    with pytest.raises(ModelError, match="teach without --light-blind"):
-        gated.remember(patches)
-    with pytest.raises(ModelError, match="teach without --light-blind"):
-        gated.forget([0])
+def test_it_neither_forgives_nor_remembers(gated: TaughtModel) -> None:
+    small = gated.input_of(draw_part(0))
+    for correct in (gated.good_of, partial(gated.bad_of, threshold=1.0), lambda _: gated.corrected()):
+        with pytest.raises(ModelError, match="teach without --light-blind"):
+            correct(small)
 
 
 def without(name: str) -> Callable[[Tensors], Tensors]:

@@ -66,11 +66,13 @@ def test_the_same_images_give_the_same_int8_model_from_an_iterator_too(int8: Tau
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_frame_that_was_remembered_scores_0(precision: Precision) -> None:
+def test_models_of_each_precision_forgive_and_remember(precision: Precision) -> None:
     model, frame = teach(precision), draw_part(50, defect=True)
-    score = model.detect(frame).score
-    assert score > model.threshold
-    assert model.remember(model.patches(frame)).detect(frame).score < 0.03 * score
+    small = model.input_of(frame)
+    assert model.detect(frame).score > model.threshold
+    good, bad = model.good_of(small), model.bad_of(small, model.threshold)
+    assert model.corrected([good]).detect(frame).score < model.threshold
+    assert model.corrected([good], [bad]).detect(frame).score > 1.2 * model.threshold
 
 
 @pytest.mark.parametrize("method", ["patchcore", "padim"])

@@ -230,7 +230,18 @@ def test_a_refusal_over_http_says_why(http_camera: str, path: str, why: str) -> 
         next(grab(f"{http_camera}/{path}"))
 
 
-def test_a_playlist_cannot_lead_to_files_of_this_machine(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "playlist",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{0}\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{0}\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nconcat:{0}\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\ncrypto+file://{0}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile file://{0}\n",
+        "ffconcat version 1.0\nfile {0}\n",
+    ],
+)
+def test_a_playlist_cannot_lead_to_files_of_this_machine(tmp_path: Path, playlist: str) -> None:
     video = write_video(tmp_path / "secret.mp4", [20] * 5)
 
     class Playlist(_HttpCamera):
@@ -238,7 +249,7 @@ def test_a_playlist_cannot_lead_to_files_of_this_machine(tmp_path: Path) -> None
             self.send_response(200)
             self.send_header("Content-Type", "application/vnd.apple.mpegurl")
             self.end_headers()
-            self.wfile.write(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{video}\n#EXT-X-ENDLIST\n".encode())
+            self.wfile.write(playlist.format(video).encode())
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Playlist) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()

@@ -57,6 +57,11 @@ def test_a_crop_beyond_the_picture_names_both() -> None:
         Framing(width=50, crop=Crop(45, 0, 20, 10))
 
 
+def test_a_narrow_picture_that_would_become_absurdly_high_is_refused() -> None:
+    with pytest.raises(ValueError, match="64×4096 would become 4096×262144: ask for less"):
+        Framing(width=4096).of(np.zeros((4096, 64, 3), np.uint8))
+
+
 @pytest.mark.parametrize("side", [0, -1, 100_000])
 def test_an_absurd_size_is_refused(side: int) -> None:
     with pytest.raises(ValueError, match="width must be"):

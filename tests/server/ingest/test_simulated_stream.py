@@ -19,8 +19,8 @@ from server.inspection.inspection import Inspection
 from server.streams.hub import Hub
 from server.streams.pool import InferencePool
 from server.streams.streams import Streams
-from server.words.messages import Result, Status
-from tests.server.fakes import FakeModel, read, until
+from server.words.messages import Result
+from tests.server.fakes import FakeModel, read, status, until
 
 
 async def test_the_line_runs_until_it_is_cancelled(
@@ -41,7 +41,7 @@ async def test_the_line_runs_until_it_is_cancelled(
     pool.close()
     viewer.close()
     first, *results, last = [read(text) async for text in viewer]
-    assert (first, last) == (Status(NAME, "live"), Status(NAME, "waiting"))
+    assert (first, last) == (status(NAME, "live"), status(NAME, "waiting"))
     parts = []
     for result in results:
         assert isinstance(result, Result) and not isinstance(result.simulated, type(result.picture))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import httpx
+import msgspec
 import numpy as np
 import pytest
 from msgspec import UNSET
@@ -23,7 +24,7 @@ from websockets.exceptions import ConnectionClosed
 from server.ingest import websocket
 from server.logs import Collapse
 from server.streams.hub import Subscription
-from server.words.messages import Error, Picture, Result, Status
+from server.words.messages import Error, Heartbeat, Heatmap, Picture, Result
 from tests.running import Running
 from tests.server.fakes import (
     BAD,
@@ -41,6 +42,7 @@ from tests.server.fakes import (
     receive_result,
     send_all,
     serving,
+    status,
     stuck_listener,
 )
 
@@ -93,6 +95,7 @@ async def test_a_result_says_everything(server: Running) -> None:
     assert (bad.raw_score, bad.score) == (150, pytest.approx(0.9))
     assert (bad.threshold, bad.threshold_source) == (THRESHOLD, "model")
     assert 0 < bad.latency_ms < WAIT_S * 1000
+    assert isinstance(good.heatmap, Heatmap)
     heat = np.frombuffer(base64.b64decode(good.heatmap.data), np.uint8)
     assert heat.size == good.heatmap.width * good.heatmap.height == 64
     assert set(heat.tolist()) == {64}, "half the threshold is half of 128, whatever the rest of the picture holds"
@@ -130,11 +133,48 @@ async def test_a_fragmented_message_is_one_frame(server: Running) -> None:
         assert (await receive_result(socket)).raw_score == 150
 
 
-async def test_text_is_refused(server: Running) -> None:
+ABSURD = (
+    "hello",
+    "",
+    '{"part": 7}',
+    '{"parts": "A"}',
+    '{"part": "A", "and": 1}',
+    '{"part": ""}',
+    '{"part": "a\\nb"}',
+    "[" * 900,
+    '{"part": "%s"}' % ("x" * 129),
+    '{"part": "%s"}' % ("x" * 5_000_000),
+)
+
+
+@pytest.mark.parametrize("text", ABSURD, ids=lambda text: text[:16])
+async def test_other_text_than_a_part_is_refused(server: Running, text: str) -> None:
     async with connect(f"{server.ws}/ws/stream") as socket:
-        await socket.send("hello")
+        await socket.send(text)
         assert await close_code(socket) == 1008
-        assert socket.close_reason and "binary" in socket.close_reason
+        assert socket.close_reason and ("binary" in socket.close_reason or "characters" in socket.close_reason)
+
+
+async def test_a_flood_of_parts_is_closed_and_costs_others_nothing(server: Running) -> None:
+    async with connect(f"{server.ws}/ws/stream?name=calm") as calm:
+        async with connect(f"{server.ws}/ws/stream") as socket:
+            with contextlib.suppress(ConnectionClosed):
+                for number in range(3000):
+                    await socket.send(f'{{"part": "{number}"}}')
+            assert await close_code(socket) == 1008
+        await calm.send(GOOD)
+        assert (await receive_result(calm)).verdict == "NORMAL"
+
+
+async def test_frames_are_of_the_part_that_was_said_last(server: Running) -> None:
+    async with connect(f"{server.ws}/ws/stream?name=press-1") as socket:
+        parts = []
+        for text in (None, '{"part": "A-1"}', '{"part": "B \u00e9"}', '{"part": null}'):
+            if text is not None:
+                await socket.send(text)
+            await socket.send(GOOD)
+            parts.append((await receive_result(socket)).part)
+        assert parts == [UNSET, "A-1", "B é", UNSET]
 
 
 async def test_a_frame_over_the_limit_is_refused(model: FakeModel, tmp_path: Path) -> None:
@@ -243,16 +283,16 @@ async def test_a_stream_is_listed_while_it_is_open(server: Running) -> None:
 
 async def test_listeners_hear_the_camera_come_and_go(server: Running) -> None:
     async with connect(f"{server.ws}/ws/live/press-1") as viewer:
-        assert await receive(viewer) == Status("press-1", "waiting"), "an HMI may be there before the camera"
+        assert await receive(viewer) == status("press-1", "waiting"), "an HMI may be there before the camera"
         async with connect(f"{server.ws}/ws/stream?name=press-1") as sender:
-            assert await receive(viewer) == Status("press-1", "live")
+            assert await receive(viewer) == status("press-1", "live")
             await sender.send(BAD)
             assert await receive(viewer) == await receive(sender)
             await sender.send(BROKEN)
             assert await receive(viewer) == await receive(sender)
             async with connect(f"{server.ws}/ws/live/press-1") as late:
-                assert await receive(late) == Status("press-1", "live")
-        assert await receive(viewer) == Status("press-1", "waiting")
+                assert await receive(late) == status("press-1", "live")
+        assert await receive(viewer) == status("press-1", "waiting")
 
 
 async def test_listeners_hear_only_their_stream(server: Running) -> None:
@@ -285,6 +325,53 @@ async def test_a_picture_comes_only_to_those_who_ask(server: Running) -> None:
         image = cv2.imdecode(np.frombuffer(base64.b64decode(sent.data), np.uint8), cv2.IMREAD_COLOR)
         assert image is not None and image.shape == (320, 640, 3) == (sent.height, sent.width, 3)
         assert abs(float(image.mean()) - 90) < 3
+
+
+async def test_heat_maps_are_left_out_where_they_are_not_wanted(server: Running) -> None:
+    async with (
+        connect(f"{server.ws}/ws/live/press-1?heatmap=0") as bare,
+        connect(f"{server.ws}/ws/live/press-1") as plain,
+        connect(f"{server.ws}/ws/stream?name=press-1&heatmap=0") as sender,
+    ):
+        for viewer in (bare, plain):
+            await receive(viewer), await receive(viewer)
+        await sender.send(GOOD)
+        heard = [await receive_result(one) for one in (bare, plain, sender)]
+        assert [one.heatmap is UNSET for one in heard] == [True, False, True]
+        assert heard[0] == heard[2] == msgspec.structs.replace(heard[1], heatmap=UNSET)
+
+
+async def test_who_comes_late_hears_the_last_result_marked_as_repeated(server: Running) -> None:
+    async with connect(f"{server.ws}/ws/stream?name=press-1") as sender:
+        await sender.send(BAD)
+        result = await receive_result(sender)
+        async with connect(f"{server.ws}/ws/live/press-1") as late:
+            await receive(late)
+            assert await receive(late) == msgspec.structs.replace(result, repeated=True)
+    async with connect(f"{server.ws}/ws/live/press-1?heartbeat=1") as later:
+        assert await receive(later) == status("press-1", "waiting")
+        heartbeat = await receive(later)
+        assert isinstance(heartbeat, Heartbeat), "nothing is repeated of a sender that is gone"
+        assert (heartbeat.state, heartbeat.last_verdict, heartbeat.age_s) == ("waiting", None, None)
+
+
+async def test_a_heartbeat_says_how_old_the_last_verdict_is(server: Running) -> None:
+    async with connect(f"{server.ws}/ws/stream?name=press-1") as sender:
+        await sender.send(BAD)
+        result = await receive_result(sender)
+        async with connect(f"{server.ws}/ws/live/press-1?heartbeat=1") as viewer:
+            heard = [await receive(viewer) for _ in range(3)]
+    heartbeat = heard[-1]
+    assert isinstance(heartbeat, Heartbeat)
+    assert (heartbeat.state, heartbeat.last_verdict, heartbeat.last_verdict_at) == ("live", "ANOMALY", result.at)
+    assert heartbeat.age_s is not None and heartbeat.age_s > 0.5
+
+
+@pytest.mark.parametrize("seconds", ["0.5", "61", "-1", "nan", "often", "1" * 400])
+async def test_a_heartbeat_that_cannot_be_is_refused(server: Running, seconds: str) -> None:
+    async with connect(f"{server.ws}/ws/live/press-1?heartbeat={seconds}") as viewer:
+        assert await close_code(viewer) == 1008
+        assert viewer.close_reason and "heartbeat" in viewer.close_reason
 
 
 async def test_a_listener_with_a_bad_name_is_refused(server: Running) -> None:

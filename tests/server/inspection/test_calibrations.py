@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.thresholds import Promise
+from server.ground import kept_file
 from server.inspection import calibration_file, calibrations
 from server.inspection.calibration_file import LARGEST_FILE, Change, Contents, StoredCalibration
 from server.inspection.calibrations import FILE, Calibrations, Step
@@ -70,7 +71,7 @@ def test_it_belongs_to_one_model_on_one_runtime(tmp_path: Path) -> None:
 
 
 def test_the_history_and_all_calibrations_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrations, "write_atomically", lambda path, data: path.write_bytes(data))  # no disk waits
+    monkeypatch.setattr(kept_file, "write_atomically", lambda path, data, mode: path.write_bytes(data))  # no disk waits
     monkeypatch.setattr(calibrations, "MOST", 5)
     monkeypatch.setattr(calibrations, "MOST_IN_STEPS", 30)
     file = Calibrations(tmp_path)
@@ -136,10 +137,10 @@ def test_on_a_disk_that_cannot_be_written_an_older_file_is_in_force_as_it_is(
 ) -> None:
     (tmp_path / FILE).write_bytes(_file())
 
-    def read_only(path: Path, data: bytes) -> None:
+    def read_only(path: Path, data: bytes, *, mode: int) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(calibrations, "write_atomically", read_only)
+    monkeypatch.setattr(kept_file, "write_atomically", read_only)
     file = Calibrations(tmp_path)
     assert file.warning is None and file.of("hash", "openvino")
 
@@ -150,7 +151,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("data")
     file = Calibrations(folder)
     put(file, stored("b" * 64, "torch", k=None, one_in=100, promise=None, no_promise="too few", stream=None))
-    file._contents = msgspec.structs.replace(file._contents, history=())
+    file._file.contents = msgspec.structs.replace(file._contents, history=())
     put(file, stored("a" * 64))
     return (folder / FILE).read_bytes()
 
@@ -345,7 +346,7 @@ def test_a_damaged_file_that_cannot_be_set_aside_does_not_stop_the_start(
     def full(path: Path) -> Path:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(calibrations, "set_aside", full)
+    monkeypatch.setattr(kept_file, "set_aside", full)
     file = Calibrations(tmp_path)
     assert not file.of("hash", "openvino")
     assert file.warning is not None and "damaged" in file.warning
@@ -356,10 +357,10 @@ def test_what_cannot_be_stored_is_not_in_force(tmp_path: Path, monkeypatch: pyte
     put(file, stored())
     data = (tmp_path / FILE).read_bytes()
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, *, mode: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(calibrations, "write_atomically", full)
+    monkeypatch.setattr(kept_file, "write_atomically", full)
     with pytest.raises(OSError, match="No space"):
         put(file, stored(created="later"))
     with pytest.raises(OSError, match="No space"):

@@ -20,7 +20,7 @@ from detector.files import write_atomically
 from detector.images import decode
 from detector.near_copies import Look
 from detector.thresholds import KSigma
-from server.inspection import calibrations
+from server.ground import kept_file
 from server.inspection.calibrations import Calibrations
 from server.inspection.captured import Captured
 from server.inspection.inspected import Inspected
@@ -199,13 +199,13 @@ def test_of_two_who_calibrate_at_once_the_one_in_force_is_the_one_on_disk(
     wrote, overtaken = threading.Event(), threading.Event()
     write = write_atomically
 
-    def write_and_dawdle(path: Path, data: bytes) -> None:
-        write(path, data)
+    def write_and_dawdle(path: Path, data: bytes, *, mode: int) -> None:
+        write(path, data, mode=mode)
         if not wrote.is_set():
             wrote.set()
             overtaken.wait(0.2)  # the other one would come through here, were the two not kept apart
 
-    monkeypatch.setattr(calibrations, "write_atomically", write_and_dawdle)
+    monkeypatch.setattr(kept_file, "write_atomically", write_and_dawdle)
     with ThreadPoolExecutor(1) as thread:
         first = thread.submit(calibrate, made, [10, 12], 1)
         assert wrote.wait(WAIT_S)

@@ -63,7 +63,9 @@ async def test_pictures_go_only_to_those_who_asked() -> None:
     assert not hub.wants_picture("a")
     screen = hub.subscribe("a", picture=True)
     assert hub.wants_picture("a") and hub.listeners("a") == 2
-    assert hub.publish(RESULT, WITH_PICTURE) == encode(RESULT)
+    sender = Subscription(heatmap=False)
+    hub.publish(RESULT, WITH_PICTURE, sender)
+    assert await drain(sender) == [encode(msgspec.structs.replace(RESULT, heatmap=msgspec.UNSET))]
     assert await drain(plain) == [encode(RESULT)]
     assert await drain(screen) == [encode(WITH_PICTURE)]
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
 import detector
 from detector.images import decode
 from server.inspection.calibrations import Calibrations
 from server.inspection.inspection import Inspection
+from server.recipes import Decision, ModelVersion, Recipe, StreamOptions, ThresholdRule
 from server.streams.hub import Hub, Subscription
 from server.streams.pool import InferencePool
 from server.streams.slot import Counters
 from server.streams.streams import OpenStream, Streams
-from server.words.messages import Error, Message, Result, Simulated, Status
-from tests.server.fakes import BAD, BROKEN, GOOD, WAIT_S, FakeModel, picture, read, until
+from server.words.messages import Change, Error, Message, Result, Simulated, Status
+from tests.server.fakes import BAD, BROKEN, GOOD, WAIT_S, FakeModel, picture, read, status, until
 
 good, bad, broken = (partial(decode, data) for data in (GOOD, BAD, BROKEN))
 
@@ -99,7 +103,7 @@ async def test_a_frame_in_work_of_a_replaced_sender_is_counted_but_not_told(stre
     (result,) = await answers(new)
     assert isinstance(result, Result) and result.raw_score == 50
     listener.close()
-    assert [read(text) async for text in listener] == [Status("a", "live"), result]
+    assert [read(text) async for text in listener] == [status("a", "live"), result]
 
 
 async def test_the_late_end_of_a_replaced_sender_does_not_end_the_new_one(streams: Streams) -> None:
@@ -289,3 +293,254 @@ async def test_a_picture_of_another_shape_is_said_in_the_list_and_once_in_the_lo
     changed, taught = streams.list()[0].warnings
     assert "64×64, now 64×48" in changed and "taught were 1.00" in taught
     assert caplog.text.count("changed its shape") == caplog.text.count("taught were") == 1
+
+
+# --- decision rules, parts, changes, what is kept ---
+
+RECIPE = Recipe("r1", "bottle", 1, ModelVersion("a" * 64))
+
+
+def in_use(streams: Streams, model: FakeModel, recipe: Recipe) -> None:
+    streams.inspection.use(model, recipe)  # type: ignore[arg-type]
+    streams.inspection.choose({}, recipe.id)
+
+
+async def shown(streams: Streams, opened: OpenStream, *loads: Callable[[], Any]) -> None:
+    for load in loads:
+        opened.offer(load)
+        await until(lambda: settled(opened))
+
+
+async def test_the_verdict_is_the_decision_rule_s_and_the_frame_keeps_its_own(
+    streams: Streams, model: FakeModel
+) -> None:
+    in_use(streams, model, msgspec.structs.replace(RECIPE, decision=Decision("n_of_m", 2, 3)))
+    opened = streams.open("a", "websocket")
+    await shown(streams, opened, bad, good, bad, good, good)
+    (info,) = streams.list()
+    assert (info.anomalies, info.last_verdict) == (1, "NORMAL")
+    results = [message for message in await answers(opened) if isinstance(message, Result)]
+    assert [one.is_anomaly for one in results] == [True, False, True, False, False]
+    assert [one.verdict == "ANOMALY" for one in results] == [False, False, True, False, False]
+    assert {(one.recipe, one.recipe_version, one.model) for one in results} == {("r1", 1, "a" * 64)}
+
+
+async def test_parts_that_are_named_are_counted_over_reconnects_until_a_reset(streams: Streams) -> None:
+    opened = streams.open("a", "websocket")
+    for part, load in (("A", good), ("A", bad), ("B", good)):
+        opened.say_part(part)
+        await shown(streams, opened, load)
+    opened.close()
+    again = streams.open("a", "webrtc")
+    again.say_part("C")
+    await shown(streams, again, good)
+    (info,) = streams.list()
+    assert (info.parts, info.parts_rejected, info.yield_) == (3, 1, pytest.approx(2 / 3))
+    again.parts.reset()
+    await shown(streams, again, bad)
+    (info,) = streams.list()
+    assert (info.parts, info.parts_rejected, info.yield_) == (1, 1, 0)
+
+
+async def test_a_verdict_that_is_held_ends_with_the_part_that_is_named(streams: Streams, model: FakeModel) -> None:
+    in_use(streams, model, msgspec.structs.replace(RECIPE, decision=Decision("hysteresis", 1, 9, 0.9)))
+    opened = streams.open("a", "websocket")
+    for part, load in (("A", bad), ("A", good), ("B", good)):
+        opened.say_part(part)
+        await shown(streams, opened, load)
+    results = [message for message in await answers(opened) if isinstance(message, Result)]
+    assert [one.verdict for one in results] == ["ANOMALY", "ANOMALY", "NORMAL"]
+    assert [one.part for one in results] == ["A", "A", "B"]
+
+
+async def test_the_simulated_line_numbers_its_parts(streams: Streams) -> None:
+    opened = streams.open("a", "simulated")
+    opened.offer(good, Simulated(7, None))
+    await until(lambda: settled(opened))
+    (result,) = await answers(opened)
+    assert isinstance(result, Result) and result.part == "7"
+
+
+async def test_listeners_hear_what_changed_and_by_whom_before_the_first_result_by_it(
+    streams: Streams, model: FakeModel
+) -> None:
+    in_use(streams, model, RECIPE)
+    opened = streams.open("a", "websocket")
+    listener = streams.hub.subscribe("a")
+    await shown(streams, opened, good)
+    newer = msgspec.structs.replace(RECIPE, version=2)
+    in_use(streams, model, newer)
+    streams.tell_changed("somebody")
+    streams.tell_changed("nobody changed a thing")
+    await shown(streams, opened, good)
+    in_use(streams, FakeModel(hash="b" * 64), msgspec.structs.replace(newer, version=3))
+    await shown(streams, opened, good)  # nobody said it: the result brings it out
+    rule = ThresholdRule(raw=70.0)
+    in_use(streams, FakeModel(hash="b" * 64), msgspec.structs.replace(newer, version=3, rule=rule))
+    streams.tell_changed("x")
+    in_use(streams, model, msgspec.structs.replace(RECIPE, id="r2", name="other"))
+    streams.tell_changed("y")
+    heard_ = [one for one in await heard(listener) if isinstance(one, Change | Result)]
+    said = [
+        (one.what, one.recipe_version, one.who) if isinstance(one, Change) else one.recipe_version for one in heard_
+    ]
+    assert said == [
+        1,
+        ("recipe", 2, "somebody"),
+        2,
+        ("model", 3, None),
+        3,
+        ("threshold", 3, "x"),
+        ("recipe", 1, "y"),
+    ]
+    last = heard_[-1]
+    assert isinstance(last, Change) and (last.recipe, last.recipe_name, last.model) == ("r2", "other", "a" * 64)
+
+
+async def test_a_frame_that_was_in_work_while_something_newer_came_into_force_changes_nothing(
+    streams: Streams, model: FakeModel
+) -> None:
+    in_use(streams, model, RECIPE)
+    opened, listener = streams.open("a", "websocket"), streams.hub.subscribe("a")
+    model.gate.clear()
+    opened.offer(good)
+    await until(lambda: model.detected == 1)
+    in_use(streams, FakeModel(hash="b" * 64), msgspec.structs.replace(RECIPE, version=2))
+    streams.tell_changed("somebody")
+    model.gate.set()
+    await until(lambda: settled(opened))
+    changes = [one for one in await heard(listener) if isinstance(one, Change)]
+    assert [(one.what, one.who) for one in changes] == [("model", "somebody")]
+
+
+async def test_a_recipe_may_bound_the_rate(streams: Streams, model: FakeModel) -> None:
+    opened = streams.open("a", "websocket")
+    in_use(streams, model, msgspec.structs.replace(RECIPE, options=StreamOptions(max_fps=0.01)))
+    streams.tell_changed()
+    await shown(streams, opened, good, good, good)
+    assert opened.stream.counters == Counters(received=3, inspected=1, dropped=2, failed=0)
+
+
+async def test_alarms_and_the_latest_are_kept_by_name(streams: Streams) -> None:
+    opened = streams.open("a", "websocket")
+    await shown(streams, opened, bad)
+    opened.close()
+    (alarm,), (latest,) = streams.kept.list("a", "alarm"), streams.kept.list("a", "recent")
+    assert alarm.verdict == "ANOMALY" and alarm.inspected.recipe.name == "fake part"
+    assert decode(alarm.kept.picture[0]).shape == (48, 64, 3) and alarm.kept.input is None
+    assert latest.at == alarm.at and streams.kept.get(latest.id) is latest
+
+
+# --- frames shown to a teaching ---
+
+
+class Teaching:
+    """Sees the mean brightness of frames."""
+
+    def __init__(self) -> None:
+        self.saw: list[Any] = []
+        self.why: list[str] = []
+
+    def look(self, frame: Any) -> int:
+        return round(float(frame.mean()))
+
+    def seen(self, outcome: Any) -> None:
+        self.saw.append(outcome)
+
+    def gone(self, why: str) -> None:
+        self.why.append(why)
+
+
+async def test_a_stream_that_is_taught_is_not_inspected_and_says_so(streams: Streams, model: FakeModel) -> None:
+    opened, listener, teaching = streams.open("a", "websocket"), streams.hub.subscribe("a"), Teaching()
+    await shown(streams, opened, good)
+    opened.watch(teaching)
+    with pytest.raises(ValueError, match="already"):
+        opened.watch(Teaching())
+    await shown(streams, opened, bad, good, broken)
+    assert teaching.saw[:2] == [150, 50] and isinstance(teaching.saw[2], detector.ImageError)
+    assert opened.stream.counters == Counters(received=4, inspected=1, dropped=2, failed=1)
+    (info,) = streams.list()
+    beat = streams.heartbeat("a")
+    assert info.is_taught and beat.state == "teaching" and beat.last_verdict == "NORMAL"
+    late = streams.hub.subscribe("a")
+    streams.repeat_last("a", late)
+    assert await heard(late) == [], "what was found before is not repeated"
+    opened.unwatch()
+    opened.unwatch()
+    await shown(streams, opened, bad)
+    said = [one.state if isinstance(one, Status) else type(one).__name__ for one in await heard(listener)]
+    assert said == ["Result", "teaching", "Error", "live", "Result"]
+    assert model.detected == 2 and teaching.why == []
+
+
+async def test_a_frame_in_work_when_the_teaching_begins_gets_no_verdict(streams: Streams, model: FakeModel) -> None:
+    opened = streams.open("a", "websocket")
+    model.gate.clear()
+    opened.offer(bad)
+    await until(lambda: model.detected == 1)
+    opened.watch(Teaching())
+    model.gate.set()
+    await until(lambda: settled(opened))
+    assert opened.stream.counters == Counters(received=1, inspected=0, dropped=1, failed=0)
+    assert streams.kept.list("a", "alarm") == []
+
+
+async def test_a_teaching_hears_that_its_stream_ended(streams: Streams) -> None:
+    closed, replaced = Teaching(), Teaching()
+    streams.open("a", "websocket").watch(closed)
+    streams.get("a").close()  # type: ignore[union-attr]
+    old = streams.open("b", "websocket")
+    old.watch(replaced)
+    streams.open("b", "webrtc")
+    assert ("went away" in closed.why[0], "took b over" in replaced.why[0]) == (True, True)
+    assert len(closed.why) == len(replaced.why) == 1 and not streams.info(streams._open["b"]).is_taught
+    with pytest.raises(ValueError, match="went away"):
+        old.watch(Teaching())
+
+
+async def test_a_stream_can_be_taught_before_there_is_any_model(model: FakeModel, tmp_path: Path) -> None:
+    inspection, pool = Inspection(Calibrations(tmp_path)), InferencePool(1)
+    pool.start()
+    streams = Streams(pool, Hub(), inspection)
+    opened, other = streams.open("a", "websocket"), streams.open("b", "websocket")
+    listener = streams.hub.subscribe("b")
+    opened.offer(bad)
+    other.offer(bad)
+    await asyncio.sleep(0)
+    assert opened.stream.has_waiting and other.stream.has_waiting, "frames wait for a model"
+    teaching = Teaching()
+    opened.watch(teaching)
+    await until(lambda: teaching.saw == [150])
+    inspection.use(model)  # type: ignore[arg-type]
+    streams.tell_changed()
+    await until(lambda: other.stream.inspected == 1)
+    assert opened.stream.inspected == 0
+    said = [one.recipe for one in await heard(listener) if isinstance(one, Status | Result)]
+    assert said == ["given-aaaaaaaaaaaa"] * 2
+    assert not any(isinstance(one, Change) for one in await heard(listener))
+    pool.close()
+
+
+async def test_a_stream_whose_recipe_cannot_be_used_says_why(streams: Streams, model: FakeModel) -> None:
+    streams.inspection.use(model, RECIPE)  # type: ignore[arg-type]
+    streams.inspection.choose({"a": "r1"}, streams.inspection.default or "")
+    streams.inspection.drop("r1", "its model is damaged: choose another")
+    opened, other = streams.open("a", "websocket"), streams.open("b", "websocket")
+    await shown(streams, opened, good)
+    await shown(streams, other, good)
+    (error,) = await answers(opened)
+    assert isinstance(error, Error) and "damaged" in error.error
+    assert streams.list()[0].recipe is None and streams.list()[1].recipe is not None
+
+
+async def test_what_a_correction_needs_of_an_alarm_is_kept_without_loss(streams: Streams, model_folder: Path) -> None:
+    taught = detector.load(model_folder)
+    streams.inspection.use(taught)
+    opened = streams.open("a", "websocket")
+    frame = np.random.default_rng(7).integers(0, 255, (64, 64, 3), np.uint8)
+    await shown(streams, opened, lambda: frame)
+    (alarm,) = streams.kept.list("a", "alarm")
+    assert alarm.kept.taught == taught.hash and alarm.kept.input is not None
+    looked_at = decode(alarm.kept.input)
+    assert looked_at.shape == (*taught.input_size, 3) and np.array_equal(looked_at, frame)

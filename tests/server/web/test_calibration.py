@@ -240,14 +240,14 @@ async def test_a_draft_of_a_model_that_was_replaced_is_refused(tmp_path: Path, m
 
 
 async def test_a_disk_that_is_full_keeps_the_draft(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    from server.inspection import calibrations
+    from server.ground import kept_file
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, *, mode: int) -> None:
         raise OSError(28, "No space left on device")
 
     path = f"/api/calibration/drafts/{(await draft_of(client))['draft']}/apply"
     with monkeypatch.context() as patch:
-        patch.setattr(calibrations, "write_atomically", full)
+        patch.setattr(kept_file, "write_atomically", full)
         assert (await client.post(path)).status_code == 507
         assert (await client.post("/calibration/undo")).status_code == 409
         other = await client.post("/calibration/undo", params={"when": "2026-01-01T00:00:00.000+00:00"})

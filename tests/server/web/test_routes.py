@@ -20,6 +20,7 @@ from websockets.asyncio.client import connect
 
 import detector
 from server.app import create_app
+from server.ground import kept_file
 from server.inspection import calibrations
 from server.settings import Settings
 from server.streams.pool import MAX_REQUESTS
@@ -329,10 +330,10 @@ async def test_calibrations_at_once_leave_one_of_them_in_force(
 async def test_a_full_disk_changes_nothing_and_is_told(
     server: Running, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, *, mode: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(calibrations, "write_atomically", full)
+    monkeypatch.setattr(kept_file, "write_atomically", full)
     answer = await client.post("/calibrate", files=uploads(NORMAL))
     assert answer.status_code == 507 and "No space left" in answer.json()["error"]
     assert (await healthy(server))["threshold_source"] == "model"

@@ -1,0 +1,137 @@
+"""A small file of our own: read once, checked, replaced in one step, and never overwritten while it cannot be read."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from detector.files import read_at_most, set_aside, write_atomically
+
+T = TypeVar("T")
+
+log = logging.getLogger("defectvision.files")
+
+LONGEST_REASON = 200
+"""Characters of what is wrong with a file."""
+
+
+class NewerVersion(ValueError):
+    """It was written by newer software."""
+
+
+class Form(Generic[T]):
+    """How contents lie in a file, and what is read at the most.
+
+    Args:
+        largest: bytes that are read.
+        decode: the contents of a file, and whether it is of an older version; raises msgspec.MsgspecError, ValueError
+            (:class:`NewerVersion`) or RecursionError.
+        empty: where there is no file.
+        then: what is in force without it, and what to do, one clause.
+    """
+
+    def __init__(
+        self,
+        *,
+        largest: int,
+        encode: Callable[[T], bytes],
+        decode: Callable[[bytes], tuple[T, bool]],
+        empty: T,
+        without: str,
+        then: str,
+    ) -> None:
+        self.largest, self.encode, self.decode, self.empty = largest, encode, decode, empty
+        self.without, self.then = without, then
+
+
+class KeptFile(Generic[T]):
+    """One such file.
+
+    Attributes:
+        contents: what it says; never changed in place.
+        warning: what was wrong with it at the start, for the operator; or nothing.
+    """
+
+    def __init__(self, path: Path, form: Form[T], *, mode: int = 0o644) -> None:
+        self._path, self._form, self._mode = path, form, mode
+        self.warning: str | None
+        self._unread: bool
+        self.contents = self._read()
+
+    def recover(self) -> bool:
+        """Read what could not be read at the start: whatever is written now would take its place.
+
+        Returns:
+            whether there is more than before.
+
+        Raises:
+            OSError: it still cannot be read; nothing may be changed until it can.
+        """
+        if not self._unread:
+            return False
+        contents = self._read()
+        if self._unread:
+            raise OSError(errno.EIO, f"{self._path.name} is there and cannot be read")
+        self.contents = contents
+        return True
+
+    def replace(self, contents: T) -> None:
+        """Store other contents, on disk, then in memory: what is in force is always what a restart would find.
+
+        Raises:
+            OSError: it could not be written; nothing has changed then.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._path, self._form.encode(contents), mode=self._mode)
+        self.contents = contents
+        self.warning = None  # the operator has acted on it
+
+    def _read(self) -> T:
+        self._unread, self.warning = False, None
+        form = self._form
+        try:
+            data = read_at_most(self._path, form.largest + 1)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not self._path.is_symlink():
+                return form.empty
+            self._unread = True
+            self.warning = (
+                f"{self._path} cannot be read ({error.strerror}): {form.without}, and nothing can be set until it can"
+            )
+            log.warning(self.warning)
+            return form.empty
+        try:
+            if len(data) > form.largest:
+                raise ValueError(f"it is larger than {form.largest // 1_000_000} MB")
+            contents, is_older = form.decode(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            try:
+                then = f"it was set aside as {set_aside(self._path).name}"
+            except OSError as refusal:
+                then = f"it could not be set aside ({refusal.strerror})"
+            what = "is of a newer version" if isinstance(error, NewerVersion) else "was damaged"
+            self.warning = f"{self._path.name} {what} ({_short(error)}); {then} and {form.without}: {form.then}"
+            log.warning(self.warning)
+            return form.empty
+        if is_older:
+            with contextlib.suppress(OSError):  # a read-only disk: the older file is as good, but for the checksum
+                write_atomically(self._path, form.encode(contents), mode=self._mode)
+        return contents
+
+
+def checksum(contents: object) -> str:
+    """sha256 of contents as JSON, without a space."""
+    return hashlib.sha256(msgspec.json.encode(contents)).hexdigest()
+
+
+def _short(error: Exception) -> str:
+    """It may repeat what it found, up to all of the file."""
+    text = str(error)
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"

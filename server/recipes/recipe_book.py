@@ -1,0 +1,216 @@
+"""All recipes of this data directory, which streams they were chosen for, and their history: ``recipes.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from server.ground import Form, KeptFile, NewerVersion, checksum
+from server.recipes.recipe import Recipe, RecipeChange, RecipeError, check
+
+FILE = "recipes.json"
+VERSION = 1
+LARGEST_FILE = 20_000_000
+"""Bytes; a step of the history takes 1 kB, and up to 50 kB with many regions."""
+MOST_RECIPES = 100
+MOST_CHOSEN = 1000
+"""Streams that a recipe is remembered for; of more, those chosen longest ago go."""
+MOST_STEPS = 1000
+MOST_BYTES_OF_STEPS = 8_000_000
+
+
+class NotTheNewest(RecipeError):
+    """Somebody else changed the recipe since; says who."""
+
+
+class Contents(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the file says. ``chosen``: id of a recipe by the stream's name; ``history``: oldest first."""
+
+    recipes: tuple[Recipe, ...] = ()
+    default: str | None = None
+    chosen: dict[str, str] = {}
+    history: tuple[RecipeChange, ...] = ()
+
+
+class _File(Struct, frozen=True, forbid_unknown_fields=True):
+    """``sha256``: of the contents as JSON, without a space."""
+
+    version: int
+    sha256: str
+    contents: Contents
+
+
+class _Version(Struct):
+    version: int
+
+
+def encode(contents: Contents) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(_File(VERSION, checksum(contents), contents)), indent=1)
+
+
+def decode(data: bytes) -> tuple[Contents, bool]:
+    """What a file says, and whether it is of an older version.
+
+    Raises:
+        msgspec.MsgspecError, ValueError, RecursionError: it is not such a file, or not what it says of itself.
+    """
+    version = msgspec.json.decode(data, type=_Version).version
+    if version != VERSION:
+        kind = NewerVersion if version > VERSION else ValueError
+        raise kind(f"its version is {version}, this software reads {VERSION}")
+    file = msgspec.json.decode(data, type=_File)
+    if file.sha256 != checksum(file.contents):
+        raise ValueError("its checksum is not that of its contents")
+    contents = file.contents
+    for recipe in (*contents.recipes, *(change.after for change in contents.history)):
+        check(recipe)
+    if len({recipe.id for recipe in contents.recipes}) < len(contents.recipes):
+        raise ValueError("two recipes in it have the same id")
+    return contents, False
+
+
+FORM: Form[Contents] = Form(
+    largest=LARGEST_FILE,
+    encode=encode,
+    decode=decode,
+    empty=Contents(),
+    without="the recipes made here are not in use",
+    then="import them again, or put the file back and start again",
+)
+
+
+class RecipeBook:
+    """The recipes, as they lie on disk. Every change is one atomic write that holds the new version and its step of
+    the history, so that neither is without the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = KeptFile(folder / FILE, FORM)
+
+    @property
+    def warning(self) -> str | None:
+        """What was wrong with the file at the start, for the operator; or nothing."""
+        return self._file.warning
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """In the order they were made."""
+        return self._file.contents.recipes
+
+    @property
+    def default(self) -> str | None:
+        """Id of the recipe for streams that none was chosen for, if somebody chose one."""
+        return self._file.contents.default
+
+    @property
+    def chosen(self) -> Mapping[str, str]:
+        """Id of the recipe that was chosen for a stream, by its name."""
+        return self._file.contents.chosen
+
+    def get(self, recipe: str) -> Recipe | None:
+        """The newest version of a recipe."""
+        return next((one for one in self.recipes if one.id == recipe), None)
+
+    def history(self, recipe: str | None = None) -> tuple[RecipeChange, ...]:
+        """What was done to a recipe, or to all, newest first."""
+        steps = self._file.contents.history
+        return tuple(step for step in reversed(steps) if recipe in (None, step.after.id))
+
+    def version(self, recipe: str, version: int) -> Recipe | None:
+        """A recipe as it was, as long as the history remembers it."""
+        for step in self.history(recipe):
+            for one in (step.after, step.before):
+                if one is not None and one.version == version:
+                    return one
+        return next((one for one in self.recipes if (one.id, one.version) == (recipe, version)), None)
+
+    def change(self, change: RecipeChange, *, stream: str | None = None, as_default: bool = False) -> Recipe:
+        """Store a new version, or a new recipe where there was none before.
+
+        Args:
+            stream: for which it is chosen in the same step; ``as_default``: for all that none was chosen for.
+
+        Raises:
+            NotTheNewest: ``before`` is not the newest version any more.
+            RecipeError: it cannot be a recipe, or there are too many.
+            OSError: it cannot be stored; nothing changes.
+        """
+        self._file.recover()
+        recipe, contents = check(change.after), self._file.contents
+        newest = self.get(recipe.id)
+        if newest is not None and (change.before is None or newest.version != change.before.version):
+            raise NotTheNewest(
+                f"{newest.who or 'somebody'} changed {newest.name} since ({newest.why or 'no reason given'}): it is "
+                f"version {newest.version} now; look at it and change it again"
+            )
+        if newest is None and len(self.recipes) >= MOST_RECIPES:
+            raise RecipeError(f"there are {MOST_RECIPES} recipes already: delete one that is not needed")
+        places = [recipe if one.id == recipe.id else one for one in contents.recipes]
+        self._replace(
+            recipes=(*places, recipe) if newest is None else tuple(places),
+            default=recipe.id if as_default else contents.default,
+            chosen=contents.chosen if stream is None else self._with(stream, recipe.id),
+            history=_bounded((*contents.history, change)),
+        )
+        return recipe
+
+    def delete(self, recipe: str, version: int) -> None:
+        """Take a recipe out of the book; its history goes with it.
+
+        Raises:
+            NotTheNewest: somebody changed it since.
+            OSError: it cannot be stored; nothing changes.
+        """
+        self._file.recover()
+        contents, newest = self._file.contents, self.get(recipe)
+        if newest is not None and newest.version != version:
+            raise NotTheNewest(
+                f"{newest.name} was changed since: it is version {newest.version} now; nothing was deleted"
+            )
+        self._replace(
+            recipes=tuple(one for one in contents.recipes if one.id != recipe),
+            default=None if contents.default == recipe else contents.default,
+            chosen={stream: one for stream, one in contents.chosen.items() if one != recipe},
+            history=tuple(step for step in contents.history if step.after.id != recipe),
+        )
+
+    def choose(self, stream: str, recipe: str | None) -> None:
+        """Remember with which recipe a stream is inspected; None: with the default one.
+
+        Raises:
+            OSError: it cannot be stored; nothing changes.
+        """
+        self._file.recover()
+        self._replace(chosen=self._with(stream, recipe))
+
+    def choose_default(self, recipe: str | None) -> None:
+        """Remember with which recipe streams are inspected that none was chosen for.
+
+        Raises:
+            OSError: it cannot be stored; nothing changes.
+        """
+        self._file.recover()
+        self._replace(default=recipe)
+
+    def _with(self, stream: str, recipe: str | None) -> dict[str, str]:
+        chosen = {name: one for name, one in self.chosen.items() if name != stream}
+        if recipe is not None:
+            chosen[stream] = recipe
+        return dict([*chosen.items()][-MOST_CHOSEN:])
+
+    def _replace(self, **changes: object) -> None:
+        self._file.replace(msgspec.structs.replace(self._file.contents, **changes))
+
+
+def _bounded(history: tuple[RecipeChange, ...]) -> tuple[RecipeChange, ...]:
+    """The newest steps of a history, oldest first, as many as are kept."""
+    kept: list[RecipeChange] = []
+    size = 0
+    for step in reversed(history[-MOST_STEPS:]):
+        size += len(msgspec.json.encode(step))
+        if size > MOST_BYTES_OF_STEPS and kept:
+            break
+        kept.append(step)
+    return tuple(reversed(kept))

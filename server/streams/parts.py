@@ -1,0 +1,75 @@
+"""How many parts passed a stream, and how many of them were rejected. No I/O and no clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from server.streams.scene import Glimpse, Scene
+from server.words import Verdict
+
+
+class Parts:
+    """The parts of one stream since a reset, whichever connection brought them. The event loop owns it.
+
+    A part is told apart by what the line says it is, else by the picture (:mod:`server.streams.scene`, with its
+    limits). It counts from its first inspected frame on, and is rejected as soon as the stream's verdict on one of its
+    frames is ANOMALY: the worst verdict of its frames is the part's. A part that the line named and of which no frame
+    was inspected does not count; whoever named it has to notice that no result named it back.
+
+    Attributes:
+        since: when the counting began, ISO 8601.
+        parts: that came so far, the one that lies there now included.
+        rejected: of them.
+        number: of the part that lies there now, never twice the same, whatever is reset.
+    """
+
+    def __init__(self) -> None:
+        self._told: str | None = None
+        self._scene: Scene | None = None
+        self.number = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Count from the beginning; the part that lies there now counts with its next frame."""
+        self.since = datetime.now(UTC).isoformat(timespec="seconds")
+        self.parts = self.rejected = 0
+        self._counted = self._is_rejected = False
+
+    def expected(self, told: str | None) -> int | None:
+        """Number of the part that a frame will be of; None where that is not known before it is looked at."""
+        if told is None:
+            return None
+        return self.number if told == self._told else self.number + 1
+
+    def see(self, told: str | None, look: Glimpse | None) -> bool:
+        """A frame was inspected; says whether it is the first of a part.
+
+        Args:
+            told: what the line says which part it shows; None where it says nothing.
+            look: at the frame, where the line says nothing.
+        """
+        if told is not None:
+            begins, self._scene = told != self._told, None
+        else:
+            begins = self._told is not None or self._scene is None
+            self._scene = self._scene or Scene()
+            if look is not None:
+                begins |= self._scene.see(look)
+        self._told = told
+        if begins:
+            self.number += 1
+            self._counted = self._is_rejected = False
+        return begins
+
+    def count(self, verdict: Verdict) -> None:
+        """The stream's verdict with that frame."""
+        self.parts += not self._counted
+        self._counted = True
+        if verdict == "ANOMALY" and not self._is_rejected:
+            self._is_rejected = True
+            self.rejected += 1
+
+    @property
+    def good_share(self) -> float | None:
+        """Share of the parts that were not rejected, the yield; None before the first."""
+        return 1 - self.rejected / self.parts if self.parts else None

@@ -1,0 +1,136 @@
+"""The near side of the process that learns."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from server.teaching import words
+from server.teaching.words import Answer, Progress, Region, Request, Wanted
+
+log = logging.getLogger("defectvision.teaching")
+
+_PROGRAM = "server.teaching.far_side"
+_GOING_S = 1.0
+"""How long it may take from closing its answers to its end."""
+_ENDED_S = 5.0
+"""How long a process that was killed may take to be gone."""
+
+
+class LearnerGone(Exception):
+    """The process that learns cannot be started, or ended; one sentence."""
+
+
+class Learner(Protocol):
+    """Looks at pictures and learns from them; one request at a time, in order."""
+
+    async def ask(self, request: Request) -> Answer:
+        """Raises LearnerGone: it is not there, or went away."""
+        ...
+
+    async def close(self) -> None:
+        """End it, whatever it is doing."""
+        ...
+
+
+class LearnerProcess:
+    """A process that is started when it is first asked.
+
+    Args:
+        wanted: what is to be learned.
+        heard: called with what it says by itself.
+    """
+
+    def __init__(self, wanted: Wanted, heard: Callable[[Progress | Region], None]) -> None:
+        self._wanted, self._heard = wanted, heard
+        self._process: Process | None = None
+        self._turn = asyncio.Lock()
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, once it was started."""
+        return self._process.pid if self._process else None
+
+    async def ask(self, request: Request) -> Answer:
+        async with self._turn:
+            process = await self._started()
+            assert process.stdin and process.stdout
+            try:
+                process.stdin.write(words.line(request))
+                await process.stdin.drain()
+                while text := await process.stdout.readline():
+                    said = words.said_of(text)
+                    if not isinstance(said, Progress | Region):
+                        return said
+                    self._heard(said)
+            except asyncio.CancelledError:
+                process.kill()  # its answer would be taken for that to another question
+                raise
+            except (OSError, ValueError, msgspec.MsgspecError) as error:  # it died, or something else took it over
+                log.warning("the process that learns cannot be talked to reason=%s", error)
+            raise LearnerGone(await self._ending(process))
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._process is not None:
+            await _end(self._process)
+
+    async def _started(self) -> Process:
+        if self._closed:
+            raise LearnerGone("the teaching was ended")
+        if self._process is None:
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    _PROGRAM,
+                    msgspec.json.encode(self._wanted).decode(),
+                    stdin=PIPE,
+                    stdout=PIPE,
+                    env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+                    limit=words.LONGEST_LINE,
+                    start_new_session=True,  # Ctrl-C is for the server, which then ends this
+                )
+            except OSError as error:
+                words_ = f"the process that learns cannot be started ({error.strerror}): free memory, then try again"
+                raise LearnerGone(words_) from error
+            if self._closed:
+                await _end(self._process)
+        return self._process
+
+    async def _ending(self, process: Process) -> str:
+        if not await _waited(process, _GOING_S):  # sending a signal to what has ended loses how it ended
+            await _end(process)
+        if self._closed:
+            return "the teaching was ended"
+        status = process.returncode
+        how = f"by signal {-status}" if status is not None and status < 0 else f"with status {status}"
+        log.error("the process that learns ended %s", how)
+        return f"the process that learns was ended ({how}), as systems do where memory is short: try again"
+
+
+async def _end(process: Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await _waited(process, _ENDED_S)
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+async def _waited(process: Process, seconds: float) -> bool:
+    """Whether it ended within so many."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await process.wait()
+    return process.returncode is not None

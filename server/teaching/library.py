@@ -1,0 +1,543 @@
+"""Everything that is inspected with: recipes in force, and every change of them, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from detector import Detector, DetectorError, ModelError, TaughtModel
+from detector.files import temporary_beside
+from detector.images import BGRImage
+from detector.thresholds import calibrate
+from server.inspection import GIVEN, Inspection, given_recipe, inspected_cells, now, taught_hash
+from server.recipes import (
+    LONGEST_NAME,
+    Action,
+    Decision,
+    ModelKeep,
+    ModelVersion,
+    NotTheNewest,
+    Recipe,
+    RecipeBook,
+    RecipeChange,
+    RecipeError,
+    Regions,
+    StreamOptions,
+    ThresholdRule,
+    check,
+    check_name,
+)
+from server.streams import Streams
+from server.teaching.models import Models
+
+log = logging.getLogger("defectvision.recipes")
+
+T = TypeVar("T")
+
+NOT_LOADED = "its recipe is being loaded"
+
+
+class NoRecipe(RecipeError):
+    """There is no such recipe; the message says so."""
+
+
+class NotStored(OSError):
+    """The data directory cannot be written, and nothing was changed; the message says so."""
+
+
+class InUseStill(Exception):
+    """It cannot be deleted while something needs it; the message says what."""
+
+
+class Library:
+    """The recipes of this server. The event loop owns it; models are loaded and corrected in a thread of its own.
+
+    Args:
+        data_dir: where recipes and models lie.
+        own: recipes of streams of the server's own, which nobody chooses: the simulated line's.
+        goods_of: pictures of good parts of a model that was given, by its hash.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        inspection: Inspection,
+        streams: Streams,
+        *,
+        runtime: str,
+        workers: int,
+        simulated: str | None = None,
+        goods_of: Callable[[str], Iterable[BGRImage]] = lambda taught: (),
+    ) -> None:
+        self.book, self.keep = RecipeBook(data_dir), ModelKeep(data_dir)
+        self.models = Models(self.keep, runtime, workers, goods_of)
+        self._inspection, self._streams = inspection, streams
+        self._simulated = simulated
+        self._given: Recipe | None = None
+        self._changing = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, "library")
+
+    # ---- at the start and at the end --------------------------------------------------------------------------------
+
+    async def open(self, given: Detector | None, category: str | None) -> None:
+        """Put in force what this data directory says, beside the model that was given at the start, if there is one."""
+        async with self._changing:
+            await self.in_thread(self._tidy)
+            if given is not None:
+                self.models.give(given)
+                self._given = given_recipe(given, category or given.category)
+                await self._put_in_force(self.book.get(self._given.id) or self._given)
+            for recipe in reversed(self.book.recipes):
+                if self._given is None or recipe.id != self._given.id:
+                    await self._put_in_force(recipe)
+            self._choose()
+
+    def close(self) -> None:
+        """Take no more work."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Run what loads, corrects or stores models, one after the other.
+
+        Raises:
+            NotStored: a file could not be written or read.
+        """
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise NotStored(f"the data directory cannot be written ({why}); nothing was changed") from error
+
+    # ---- what there is ----------------------------------------------------------------------------------------------
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """The newest version of each, by name."""
+        found = {recipe.id: recipe for recipe in self.book.recipes if not self._is_elsewhere(recipe)}
+        if self._given is not None:
+            found.setdefault(self._given.id, self._given)
+        return sorted(found.values(), key=lambda recipe: (recipe.name.casefold(), recipe.id))
+
+    @property
+    def default(self) -> str:
+        """Id of the recipe for streams that none was chosen for; empty where there is none."""
+        return self._inspection.default or ""
+
+    def get(self, recipe: str) -> Recipe:
+        """The newest version of a recipe.
+
+        Raises:
+            NoRecipe: there is none of this id.
+        """
+        found = self.book.get(recipe)
+        if found is None and self._given is not None and self._given.id == recipe:
+            found = self._given
+        if found is None:
+            raise NoRecipe("there is no such recipe: /api/recipes lists those there are")
+        return found
+
+    def problem(self, recipe: Recipe) -> str | None:
+        """Why a recipe cannot be used; or nothing."""
+        return self._inspection.why_not(recipe.id)
+
+    def streams_of(self, recipe: str) -> list[str]:
+        """Running streams that are inspected with it."""
+        return [info.name for info in self._streams.list() if self._on(info.name) == recipe]
+
+    def is_given(self, recipe: str) -> bool:
+        return recipe.startswith(GIVEN)
+
+    # ---- changes ----------------------------------------------------------------------------------------------------
+
+    async def change(
+        self,
+        recipe: str,
+        version: int,
+        *,
+        who: str,
+        why: str = "",
+        name: str | None = None,
+        regions: Regions | None = None,
+        rule: ThresholdRule | None = None,
+        decision: Decision | None = None,
+        options: StreamOptions | None = None,
+    ) -> Recipe:
+        """Make a new version of a recipe, and put it in force.
+
+        Raises:
+            NoRecipe, NotTheNewest, RecipeError: it cannot be; nothing changes.
+            NotStored: it cannot be; nothing changes.
+        """
+        given = {"name": name, "regions": regions, "rule": rule, "decision": decision, "options": options}
+        fields = {key: value for key, value in given.items() if value is not None}
+        if not fields:
+            raise RecipeError("nothing is to be changed: send what is to be")
+        if name is not None:
+            fields["name"] = check_name(name)
+        actions: Mapping[str, Action] = {
+            "name": "renamed", "regions": "regions", "rule": "rule", "decision": "decision", "options": "options"
+        }  # fmt: skip
+        action = actions[next(iter(fields))]
+        async with self.changing(recipe, version) as before:
+            check(msgspec.structs.replace(before, **fields))
+            return await self.store(before, fields, action, who=who, why=why or _said(fields))
+
+    async def restore(self, recipe: str, version: int, to: int, *, who: str) -> Recipe:
+        """Go back to what a recipe was at an earlier version: a new version that says the same.
+
+        Raises:
+            NoRecipe, NotTheNewest, RecipeError, ModelError: it cannot be; nothing changes.
+            NotStored: it cannot be; nothing changes.
+        """
+        async with self.changing(recipe, version) as before:
+            old = self.book.version(recipe, to)
+            if old is None and to == 1 and self._given is not None and self._given.id == recipe:
+                old = self._given
+            if old is None:
+                raise RecipeError(f"version {to} is not remembered any more: the history says which are")
+            fields = {name: getattr(old, name) for name in ("name", "model", "regions", "rule", "decision", "options")}
+            return await self.store(before, fields, "restored", who=who, why=f"back to version {to}")
+
+    async def copy(self, recipe: str, name: str, *, who: str) -> Recipe:
+        """A new recipe that says the same.
+
+        Raises:
+            NoRecipe, RecipeError, ModelError: it cannot be; nothing changes.
+            NotStored: it cannot be; nothing changes.
+        """
+        async with self._changing:
+            like = self.get(recipe)
+            if self.models.is_given(like.model.taught) and not self.keep.model_folder(like.model.taught).is_dir():
+                await self.in_thread(partial(self.keep_given, like.model.taught))
+            made = msgspec.structs.replace(like, id=self.new_id(), name=check_name(name), version=1)
+            return await self.store(None, made, "copied", who=who, why=f"a copy of {like.name}")
+
+    async def delete(self, recipe: str, version: int) -> None:
+        """Delete a recipe that nothing needs.
+
+        Raises:
+            NoRecipe, NotTheNewest: it cannot be.
+            InUseStill: a running stream is inspected with it, or it is the default one, or was given at the start.
+            NotStored: it cannot be; nothing changes.
+        """
+        async with self.changing(recipe, version) as found:
+            if self.is_given(recipe):
+                raise InUseStill(
+                    "a recipe whose model was given at the start cannot be deleted: set another MODEL_PATH"
+                )
+            if recipe == self.default:
+                raise InUseStill(f"{found.name} is what streams are inspected with by default: choose another first")
+            if used := self.streams_of(recipe):
+                raise InUseStill(f"{found.name} is in use on {', '.join(used[:5])}: choose another recipe there first")
+            await self.in_thread(partial(self.book.delete, recipe, version))
+            self._inspection.drop(recipe, f"the recipe {found.name} was deleted: choose another one")
+            self._choose()
+            await self.in_thread(self._tidy)
+        log.info("recipe deleted recipe=%s name=%s", recipe, found.name)
+
+    async def choose(self, stream: str, recipe: str | None, *, who: str) -> tuple[Recipe, float]:
+        """Inspect a stream with a recipe from now on, or, with None, with the default one.
+
+        Returns:
+            the recipe, and how long it took, milliseconds.
+
+        Raises:
+            NoRecipe: there is none of this id.
+            ModelError: it cannot be used; nothing changes.
+            NotStored: it cannot be; nothing changes.
+        """
+        began = time.perf_counter()
+        async with self._changing:
+            found = self.get(recipe or self.default)
+            if stream == self._simulated and not self.is_given(found.id):
+                raise ModelError("the simulated line shows its own part, and is inspected with its own recipe")
+            if self._inspection.model_of(found.id) is None:
+                await self._put_in_force(found, strict=True)
+            await self.in_thread(partial(self.book.choose, stream, recipe))
+            self._choose()
+        took = (time.perf_counter() - began) * 1000
+        self._streams.tell_changed(who)
+        log.info("recipe chosen stream=%s recipe=%s name=%s ms=%.0f", stream, found.id, found.name, took)
+        return found, took
+
+    async def choose_default(self, recipe: str | None, *, who: str) -> None:
+        """Inspect all streams that none was chosen for with a recipe; None: with the one given at the start.
+
+        Raises:
+            NoRecipe: there is none of this id.
+            ModelError: it cannot be used; nothing changes.
+            NotStored: it cannot be; nothing changes.
+        """
+        async with self._changing:
+            if recipe is not None:
+                found = self.get(recipe)
+                if self._inspection.model_of(found.id) is None:
+                    await self._put_in_force(found, strict=True)
+            await self.in_thread(partial(self.book.choose_default, recipe))
+            self._choose()
+        self._streams.tell_changed(who)
+
+    async def add_taught(
+        self, name: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
+    ) -> tuple[str, str]:
+        """Make a recipe of a model that was just taught, chosen for the stream it was taught on. The first one here
+        becomes the default where nothing but the simulated line's was given.
+
+        Args:
+            folder, pictures: the model folder and its pictures, which are moved.
+            on: on which data, one clause.
+
+        Returns:
+            the recipe's id, and what its threshold promises, one sentence.
+
+        Raises:
+            ModelError, RecipeError: it cannot be used.
+            NotStored: it cannot be.
+        """
+        async with self._changing:
+            taught = await self.in_thread(partial(self.take_in, folder, pictures))
+            made = Recipe(self.new_id(), self.free_name(check_name(name)), 1, ModelVersion(taught))
+            first = self.book.default is None and (self._given is None or self._simulated is not None)
+            stored = await self.store(None, made, "taught", who=who, why=why, on=on, stream=stream, as_default=first)
+            return stored.id, await self._promised(stored)
+
+    async def taught_more(
+        self, recipe: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
+    ) -> tuple[str, str]:
+        """A recipe's model was taught again, on more pictures; otherwise as :meth:`add_taught`. Corrections of the
+        older one do not fit it: what was forgiven may be shown, what was remembered has to be remembered again.
+
+        Raises:
+            NoRecipe, ModelError, RecipeError: it cannot be used.
+            NotStored: it cannot be.
+        """
+        async with self._changing:
+            before = self.get(recipe)
+            taught = await self.in_thread(partial(self.take_in, folder, pictures))
+            fields = {"model": ModelVersion(taught)}
+            stored = await self.store(before, fields, "taught more", who=who, why=why, on=on, stream=stream)
+            return stored.id, await self._promised(stored)
+
+    def name_of(self, recipe: str) -> str:
+        """What a recipe is called.
+
+        Raises:
+            NoRecipe: there is none of this id.
+        """
+        return self.get(recipe).name
+
+    def pictures_of(self, recipe: str) -> list[Path]:
+        """The pictures a recipe's model was taught on.
+
+        Raises:
+            NoRecipe: there is none of this id.
+            RecipeError: they are not kept here.
+        """
+        found = self.get(recipe)
+        pictures = self.keep.pictures(found.model.taught)
+        if not pictures:
+            raise RecipeError(
+                f"the pictures that {found.name} was taught on are not kept here: teach a new part on them and more"
+            )
+        return pictures
+
+    async def _promised(self, recipe: Recipe) -> str:
+        model = await self.in_thread(partial(self.models.as_taught, recipe.model.taught))
+        if not isinstance(model, TaughtModel):
+            return "its threshold is the model's own"
+        made = calibrate(model.manifest.held_out_scores)
+        if made.promise is None:
+            return f"its threshold promises nothing yet: {made.no_promise}"
+        return f"{made.promise.sentence}; calibrate in place, where the camera stands"
+
+    # ---- steps of changes -------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def changing(self, recipe: str, version: int | None) -> AsyncIterator[Recipe]:
+        """The newest version of a recipe, while nobody else changes any.
+
+        Raises:
+            NoRecipe: there is none of this id.
+            NotTheNewest: ``version`` is not the newest.
+        """
+        async with self._changing:
+            found = self.get(recipe)
+            if version not in (None, found.version):
+                raise NotTheNewest(
+                    f"{found.who or 'somebody'} changed {found.name} since ({found.why or 'no reason given'}): it is "
+                    f"version {found.version} now; look at it and change it again"
+                )
+            yield found
+
+    @asynccontextmanager
+    async def changing_all(self) -> AsyncIterator[None]:
+        """While nobody else changes any recipe."""
+        async with self._changing:
+            yield
+
+    async def store(
+        self,
+        before: Recipe | None,
+        fields: Mapping[str, object] | Recipe,
+        action: Action,
+        *,
+        who: str,
+        why: str,
+        on: str = "",
+        stream: str | None = None,
+        as_default: bool = False,
+        model: TaughtModel | None = None,
+    ) -> Recipe:
+        """Store a version and put it in force; while :meth:`changing`.
+
+        Args:
+            fields: what is different from ``before``; or a whole recipe, where there is none before.
+            model: of the new version, where it was made already.
+        """
+        when = now()
+        said: dict[str, object] = {"changed": when, "who": who, "why": why[:200]}
+        if isinstance(fields, Recipe):
+            after = msgspec.structs.replace(fields, **said)
+        else:
+            assert before is not None
+            after = msgspec.structs.replace(before, version=before.version + 1, **said, **fields)
+        check(after)
+        if model is None:
+            model_ = await self.in_thread(partial(self.models.of, after))
+        else:
+            model_ = model
+        _require_something(after, model_)
+        change = RecipeChange(when, who, action, why[:200], on, before, after)
+        stored = await self.in_thread(partial(self.book.change, change, stream=stream, as_default=as_default))
+        self._inspection.use(model_, stored)
+        self._choose()
+        self._streams.tell_changed(who)
+        log.info("recipe changed recipe=%s version=%d action=%s by=%s", stored.id, stored.version, action, who)
+        return stored
+
+    def new_id(self) -> str:
+        """For a recipe or a correction."""
+        return secrets.token_hex(6)
+
+    def keep_given(self, taught: str) -> None:
+        """Store a model that was given at the start here too, so that a recipe outlives the setting that gave it."""
+        model = self.models.as_taught(taught)
+        if not isinstance(model, TaughtModel):
+            raise ModelError("a model that other software made cannot be kept here: set MODEL_PATH to it")
+        temporary = self.temporary()
+        try:
+            model.save(temporary / "model")
+            self.keep.put(taught, temporary / "model", None)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def temporary(self) -> Path:
+        """A new folder for the thread to use and remove; a restart removes what a crash left."""
+        folder = temporary_beside(self.keep.folder / "work")
+        folder.mkdir(parents=True)
+        return folder
+
+    def free_name(self, name: str) -> str:
+        """This name, or one like it that no recipe has yet."""
+        taken = {recipe.name for recipe in self.recipes}
+        tries = (name if number == 1 else f"{name[: LONGEST_NAME - 5]} ({number})" for number in itertools.count(1))
+        return next(one for one in tries if one not in taken)
+
+    def take_in(self, folder: Path, pictures: Path | None) -> str:
+        """Keep a model folder, and its pictures, which are moved here; its hash. For the library's thread.
+
+        Raises:
+            ModelError: it is no model.
+            NotStored: it cannot be.
+        """
+        model = self.models.load(folder)
+        taught = taught_hash(model)
+        self.keep.put(taught, folder, pictures)
+        return taught
+
+    async def _put_in_force(self, recipe: Recipe, *, strict: bool = False) -> None:
+        try:
+            model = await self.in_thread(partial(self.models.of, recipe))
+        except DetectorError as error:
+            self._inspection.drop(recipe.id, f"the recipe {recipe.name} cannot be used: {error}")
+            if not self._is_elsewhere(recipe):
+                log.warning("recipe not in use recipe=%s name=%s reason=%s", recipe.id, recipe.name, error)
+            if strict:
+                raise
+            return
+        self._inspection.use(model, recipe)
+
+    def _choose(self) -> None:
+        chosen = dict(self.book.chosen)
+        default = self.book.default or (self._given.id if self._given else None)
+        if default is None and self.book.recipes:
+            default = self.book.recipes[0].id
+        if self._simulated is not None and self._given is not None:
+            chosen[self._simulated] = self._given.id
+        if default is not None:
+            self._inspection.choose(chosen, default)
+
+    def _on(self, stream: str) -> str | None:
+        return self._inspection.recipe_id_on(stream)
+
+    def _is_elsewhere(self, recipe: Recipe) -> bool:
+        """Whether it is of a model that another MODEL_PATH gave."""
+        return self.is_given(recipe.id) and not self.models.is_given(recipe.model.taught)
+
+    def _tidy(self) -> None:
+        named = [(recipe.model.taught, recipe.model.corrections) for recipe in self.book.recipes]
+        for step in self.book.history():
+            named += [(one.model.taught, one.model.corrections) for one in (step.before, step.after) if one]
+        self.keep.tidy(named)
+
+
+def _said(fields: Mapping[str, object]) -> str:
+    match fields:
+        case {"regions": Regions() as regions}:
+            return f"{len(regions.include)} regions to inspect, {len(regions.ignore)} to ignore"
+        case {"rule": ThresholdRule(raw=float() as raw)}:
+            return f"threshold set to {raw:.4g} by hand"
+        case {"rule": ThresholdRule(one_in=int() as one_in)}:
+            return f"threshold by calibration: about 1 in {one_in} good parts rejected"
+        case {"rule": ThresholdRule(k=k)}:
+            return f"threshold by calibration: mean + {k:g} · std"
+        case {"decision": Decision(kind="frame")}:
+            return "verdict of each frame"
+        case {"decision": Decision(kind="n_of_m", n=n, m=m)}:
+            return f"ANOMALY from {n} of the last {m} frames on"
+        case {"decision": Decision(m=m, release=release)}:
+            return f"back to NORMAL after {m} frames below {release:g} of the threshold"
+        case {"name": name}:
+            return f"renamed to {name}"
+    return "options changed"
+
+
+def _require_something(recipe: Recipe, model: Detector) -> None:
+    """Check that something is left to inspect: what is inspected nowhere is always NORMAL.
+
+    Raises:
+        RecipeError: nothing is.
+    """
+    if not recipe.regions.include and not recipe.regions.ignore:
+        return
+    rows, columns = 64, 64
+    seen = inspected_cells(recipe.regions, rows, columns)
+    if isinstance(model, TaughtModel):
+        left, top, right, bottom = model.manifest.region.fractions
+        seen = seen[round(top * rows) : round(bottom * rows), round(left * columns) : round(right * columns)]
+    if not seen.any():
+        raise RecipeError(
+            "with these regions nothing of what the model looks at would be inspected: leave some of it in"
+        )

@@ -1,0 +1,86 @@
+"""What teaching needs of the rooms around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from detector.images import BGRImage
+
+
+class Watcher(Protocol):
+    """Is shown the frames of a stream instead of their being inspected."""
+
+    def look(self, frame: BGRImage) -> Any:
+        """Look at a frame (H×W×3 uint8 BGR), in a worker thread, one at a time."""
+        ...
+
+    def seen(self, outcome: Any) -> None:
+        """On the event loop: what :meth:`look` returned, or the exception that came of it or of decoding."""
+        ...
+
+    def gone(self, why: str) -> None:
+        """The stream ended."""
+        ...
+
+
+class Watched(Protocol):
+    """A stream that somebody sends."""
+
+    def watch(self, watcher: Watcher) -> None:
+        """Show it the frames instead of inspecting them.
+
+        Raises:
+            ValueError: somebody is shown them already, or the stream ended.
+        """
+        ...
+
+    def unwatch(self) -> None:
+        """Inspect the frames again."""
+        ...
+
+
+Find = Callable[[str], Watched | None]
+"""The stream that somebody sends under this name now."""
+
+
+class Shelf(Protocol):
+    """Where models go that were taught, and the recipes that use them; see :class:`server.teaching.Library`."""
+
+    async def add_taught(
+        self, name: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
+    ) -> tuple[str, str]:
+        """Make a recipe of a model folder, and inspect a stream with it at once. The folder and that of the pictures
+        are moved.
+
+        Args:
+            name: of the recipe.
+            on: on which data, one clause.
+
+        Returns:
+            the recipe's id, and what its threshold promises, one sentence.
+
+        Raises:
+            ModelError, RecipeError, NotStored: it cannot be, one sentence.
+        """
+        ...
+
+    async def taught_more(
+        self, recipe: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
+    ) -> tuple[str, str]:
+        """Replace a recipe's model by one that was taught on more pictures; otherwise as :meth:`add_taught`."""
+        ...
+
+    def name_of(self, recipe: str) -> str:
+        """Raises NoRecipe: there is no such recipe."""
+        ...
+
+    def pictures_of(self, recipe: str) -> list[Path]:
+        """The pictures its model was taught on.
+
+        Raises:
+            NoRecipe: there is no such recipe.
+            RecipeError: they are not kept here; one sentence.
+        """
+        ...

@@ -1,0 +1,205 @@
+"""Forgive and remember over HTTP: what a kept frame shows, and the corrections of a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from detector import ModelError
+from server.recipes import Kind
+from server.streams import KeptFrame, Streams
+from server.teaching import Correcting, Done, Library
+from server.web.answers import Refused, answer
+from server.web.calibration_query import who_asks
+from server.web.frames import NOT_KEPT, kept_frame_body
+from server.web.json_body import read_json
+from server.web.recipe_bodies import (
+    CorrectedBody,
+    CorrectionBody,
+    CorrectionsBody,
+    CostBody,
+    Disposition,
+    KeptFrameBody,
+    RecipeBody,
+)
+from server.web.recipes import CHANGED, NEWEST, NO_STORE, NO_SUCH, NOT_STORED, VERSION, Recipes, version_asked
+from server.words import BYTES, Content, Operation, Reply, documented
+
+DONE: dict[int, Reply | str] = {
+    200: Reply("what was done, or would be, and what it costs", Content(CorrectedBody)),
+    404: NOT_KEPT,
+    409: "the recipe or its model was changed since; nothing was changed",
+    413: "larger than 64 kB",
+    422: "a place that cannot be, a model that cannot learn, or no room; nothing was changed",
+    507: NOT_STORED,
+}
+
+
+@dataclass(frozen=True)
+class Corrections:
+    library: Library
+    correcting: Correcting
+    streams: Streams
+    recipes: Recipes
+
+    @property
+    def routes(self) -> list[Route]:
+        corrections = "/api/recipes/{recipe}/corrections"
+        return [
+            Route("/api/frames/{frame}/good", self.good, methods=["POST"]),
+            Route("/api/frames/{frame}/bad", self.bad, methods=["POST"]),
+            Route("/api/frames/{frame}/nothing", self.nothing, methods=["POST"]),
+            Route(corrections, self.list_corrections),
+            Route(f"{corrections}/{{correction}}", self.undo, methods=["DELETE"]),
+            Route(f"{corrections}/{{correction}}/picture", self.picture),
+        ]
+
+    @documented(
+        Operation(
+            "This part is good: forgive it, or the marked place of it",
+            DONE,
+            body=Content(Disposition),
+            description="The same part does not alarm again. Ask with `dry_run` first: it says what would pass too.",
+        )
+    )
+    async def good(self, request: Request) -> Response:
+        return await self._say(request, "good")
+
+    @documented(
+        Operation(
+            "This part is bad: remember it, so that it and its like alarm",
+            DONE,
+            body=Content(Disposition),
+            description="With `learn` false it is kept as a known defect and changes no score.",
+        )
+    )
+    async def bad(self, request: Request) -> Response:
+        return await self._say(request, "bad")
+
+    @documented(
+        Operation(
+            "Take back what was said of a frame, and its correction, if it made one",
+            {200: Reply("the frame", Content(KeptFrameBody)), 404: NOT_KEPT, 507: NOT_STORED},
+        )
+    )
+    async def nothing(self, request: Request) -> Response:
+        frame = self._frame(request)
+        if frame.correction is not None:
+            recipe = self.library.get(frame.inspected.recipe.id)
+            if frame.correction in recipe.model.corrections:
+                await self.correcting.undo(recipe.id, frame.correction, None, who=who_asks(request))
+        self.streams.kept.dispose(frame.id, None, None)
+        return answer(kept_frame_body(self._frame(request), self.correcting.inspection))
+
+    @documented(
+        Operation(
+            "What a recipe's model was told after it was taught",
+            {200: Reply("newest first", Content(CorrectionsBody)), 404: NO_SUCH},
+        )
+    )
+    async def list_corrections(self, request: Request) -> Response:
+        recipe = self.library.get(request.path_params["recipe"])
+        found = await self.library.in_thread(partial(self.library.models.corrections, recipe))
+        entries, most = await self.library.in_thread(partial(self.library.models.room, recipe))
+        bodies = [
+            CorrectionBody(
+                id=one.id,
+                kind=one.kind,
+                learned=one.learned,
+                at=one.at,
+                who=one.who,
+                why=one.why,
+                stream=one.stream,
+                place=one.place,
+                raw_score=one.raw_score,
+                patches=one.patches,
+                picture=f"api/recipes/{recipe.id}/corrections/{one.id}/picture",
+            )
+            for one in reversed(found)
+        ]
+        return answer(CorrectionsBody(bodies, entries, most), headers=NO_STORE)
+
+    @documented(
+        Operation(
+            "Take one correction back",
+            {200: NEWEST, 404: NO_SUCH, 409: CHANGED, 422: "there is no such correction", 507: NOT_STORED},
+            parameters=(VERSION,),
+            description="Scores are what they were without it, bit for bit.",
+        )
+    )
+    async def undo(self, request: Request) -> Response:
+        recipe, correction = request.path_params["recipe"], request.path_params["correction"]
+        stored = await self.correcting.undo(recipe, correction, version_asked(request), who=who_asks(request))
+        body: RecipeBody = self.recipes.body(stored)
+        return answer(body)
+
+    @documented(
+        Operation(
+            "The picture of a correction",
+            {
+                200: Reply("a JPEG of up to 640 pixels", Content(BYTES, "image/jpeg")),
+                404: "there is no such correction",
+            },
+        )
+    )
+    async def picture(self, request: Request) -> Response:
+        recipe, name = self.library.get(request.path_params["recipe"]), request.path_params["correction"]
+        read = partial(self.library.keep.correction_file, recipe.model.taught, name, ".jpg")
+        try:
+            data = await self.library.in_thread(read)
+        except ModelError as error:
+            raise Refused(404, str(error)) from error
+        return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+
+    async def _say(self, request: Request, kind: Kind) -> Response:
+        said = await read_json(request, Disposition)
+        frame = self._frame(request)
+        if frame.disposition is not None and not said.dry_run:
+            raise Refused(409, f"it was said to be {frame.disposition} already: take that back first")
+        done = await self.correcting.correct(
+            frame,
+            kind,
+            said.place,
+            learn=said.learn or kind == "good",
+            dry_run=said.dry_run,
+            version=said.version,
+            who=who_asks(request),
+            why=" ".join(said.why.split()),
+        )
+        if not said.dry_run:
+            self.streams.kept.dispose(frame.id, kind, done.correction)
+        return answer(_body(done))
+
+    def _frame(self, request: Request) -> KeptFrame:
+        frame = self.streams.kept.get(request.path_params["frame"])
+        if frame is None:
+            raise Refused(404, NOT_KEPT)
+        return frame
+
+
+def _body(done: Done) -> CorrectedBody:
+    cost = done.cost
+    return CorrectedBody(
+        applied=done.correction is not None,
+        correction=done.correction,
+        cost=CostBody(
+            goods=cost.goods,
+            goods_rejected=cost.rejected,
+            goods_rejected_then=cost.rejected_then,
+            goods_changed=cost.changed,
+            defects=cost.defects,
+            defects_passing=cost.passing,
+            defects_passing_then=cost.passing_then,
+            would_pass=list(cost.would_pass),
+            raw_score=cost.score,
+            raw_score_then=cost.score_then,
+            threshold=cost.threshold,
+            sentence=cost.sentence,
+        ),
+        recipe=done.recipe.id,
+        version=done.recipe.version,
+    )

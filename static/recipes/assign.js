@@ -1,0 +1,47 @@
+// Which of the running streams are inspected with a recipe.
+
+import { element, keep, write } from "../shared/elements.js";
+
+/** `choose(stream, isChosen)` puts the recipe on a stream, or the default one. */
+export class Assign {
+  #root;
+  #choose;
+
+  constructor(root, choose) {
+    this.#root = root;
+    this.#choose = choose;
+  }
+
+  show(recipe, recipes, streams) {
+    const nameOf = (stream) => recipes.find(({ streams: on }) => on.includes(stream))?.name;
+    keep(
+      this.#root.querySelector("#assign"),
+      streams,
+      ({ name }) => name,
+      ({ name }) => this.#row(name),
+      (row, { name, is_taught: isTaught }) => {
+        const isOn = recipe.streams.includes(name);
+        row.dataset.on = String(isOn);
+        const button = row.querySelector("button");
+        write(row.querySelector(".assign-now"), isTaught ? "is being taught" : isOn ? "✓ inspected with this recipe" : nameOf(name) ? `inspected with ${nameOf(name)}` : "not inspected");
+        write(button, isOn ? "Back to the default" : "Use this recipe");
+        button.disabled = Boolean(isTaught) || (isOn && recipe.is_default) || recipe.problem !== null;
+      },
+    );
+    this.#root.querySelector("#assign-none").hidden = streams.length > 0;
+  }
+
+  #row(name) {
+    const press = async (event) => {
+      const row = event.currentTarget.closest("li");
+      event.currentTarget.disabled = true;
+      await this.#choose(name, row.dataset.on !== "true");
+    };
+    return element(
+      "li",
+      { data: { testid: "assign-stream" } },
+      element("p", {}, element("strong", {}, name), " ", element("span", { className: "assign-now" })),
+      element("button", { type: "button", on: { click: press } }),
+    );
+  }
+}

@@ -1,0 +1,236 @@
+// One recipe, opened: what it is, and all that can be changed of it.
+
+import { question } from "../shared/question.js";
+import { write } from "../shared/elements.js";
+import { showChanges } from "../history/changes.js";
+import { Assign } from "./assign.js";
+import { Corrections } from "./corrections.js";
+import { RecipeEdit } from "./edit.js";
+import { decisionForm, optionsForm, ruleForm } from "./forms.js";
+import { showChips } from "./list.js";
+import { RegionsCard } from "./regions_card.js";
+import * as requests from "./requests.js";
+import { modelWords, thresholdWords } from "./words.js";
+
+const HISTORY_EVERY_MS = 8_000;
+
+export class OpenedRecipe {
+  #root;
+  #station;
+  #told;
+  #edit = null;
+  #recipes = [];
+  #regions;
+  #forms;
+  #corrections;
+  #assign;
+  #naming = null; // rename or copy, while its form is open
+  #historyOf = "";
+  #historyAt = 0;
+
+  /**
+   * `told` hears `say(words, kind)`, `changed()` after something that other recipes or the list show, `open(id)`, `close()` and
+   * `teachMore(recipe)`.
+   */
+  constructor(root, station, told) {
+    this.#root = root;
+    this.#station = station;
+    this.#told = told;
+    this.#regions = new RegionsCard(this.#find("regions"), station, (regions) => this.#save({ regions }, "your regions"));
+    this.#forms = {
+      rule: ruleForm(this.#find("rule-form"), (rule) => this.#save({ rule }, "your threshold rule", { rethrow: true })),
+      decision: decisionForm(this.#find("decision-form"), (decision) => this.#save({ decision }, "your decision", { rethrow: true })),
+      options: optionsForm(this.#find("options-form"), (options) => this.#save({ options }, "your options", { rethrow: true })),
+    };
+    this.#corrections = new Corrections(root, (correction) => this.#do(async () => {
+      this.#edit.take(await requests.undoCorrection(this.#edit.recipe, correction.id));
+      return "Undone: it scores as before.";
+    }));
+    this.#assign = new Assign(root, (stream, isChosen) => this.#do(async () => {
+      const { name, switched_ms: ms } = await requests.choose(stream, isChosen ? this.#edit.recipe.id : null);
+      return `${stream} is inspected with ${name} now (switched in ${Math.round(ms)} ms).`;
+    }));
+    this.#find("recipe-back").addEventListener("click", () => told.close());
+    this.#find("recipe-teach-more").addEventListener("click", () => told.teachMore(this.#edit.recipe));
+    this.#find("recipe-rename").addEventListener("click", () => this.#askName("rename"));
+    this.#find("recipe-copy").addEventListener("click", () => this.#askName("copy"));
+    this.#find("recipe-name-cancel").addEventListener("click", () => this.#askName(null));
+    this.#find("recipe-name-form").addEventListener("submit", (event) => this.#name(event));
+    this.#find("recipe-default").addEventListener("click", () => this.#do(async () => {
+      await requests.makeDefault(this.#edit.recipe.id);
+      return `Streams that no recipe was chosen for are inspected with ${this.#edit.recipe.name}.`;
+    }));
+    this.#find("recipe-delete").addEventListener("click", () => this.#delete());
+    this.#find("recipe-conflict-mine").addEventListener("click", () => this.#do(async () => {
+      if (await this.#edit.putKeptOnTop()) return "Yours is in force, as a version on top of theirs.";
+      return "";
+    }));
+    this.#find("recipe-conflict-theirs-stay").addEventListener("click", () => this.#edit.dropKept());
+  }
+
+  get id() {
+    return this.#edit?.recipe.id ?? null;
+  }
+
+  /** Show a recipe of these; what somebody is editing of it stays as they wrote it. */
+  show(recipe, recipes) {
+    this.#recipes = recipes;
+    if (this.id !== recipe.id) {
+      this.#edit = new RecipeEdit(recipe, () => this.#render());
+      this.#askName(null);
+      this.#historyOf = "";
+      this.#render({ over: true });
+      this.#root.hidden = false;
+    } else {
+      this.#edit.take(recipe);
+      this.#showStreams();
+    }
+    this.#lookAtHistory();
+  }
+
+  focus() {
+    this.#find("recipe-name").focus();
+  }
+
+  hide() {
+    this.#root.hidden = true;
+    this.#regions.rest();
+    this.#edit = null;
+  }
+
+  rest() {
+    this.#regions.rest();
+  }
+
+  showStreams() {
+    if (this.#edit) this.#showStreams();
+  }
+
+  #showStreams() {
+    this.#regions.offerStreams();
+    this.#assign.show(this.#edit.recipe, this.#recipes, this.#station.streams);
+  }
+
+  #render({ over = false } = {}) {
+    const { recipe, kept } = this.#edit;
+    write(this.#find("recipe-name"), recipe.name);
+    showChips(this.#find("recipe-chips"), recipe);
+    write(this.#find("recipe-model"), `${recipe.model ? `${recipe.model.category}: ` : ""}${modelWords(recipe)}`);
+    write(this.#find("recipe-threshold"), `Threshold ${thresholdWords(recipe)}`);
+    write(this.#find("recipe-problem"), recipe.problem ?? "");
+    this.#find("recipe-export").href = requests.fileAddress(recipe.id);
+    this.#find("recipe-teach-more").disabled = !recipe.model?.can_be_taught_more;
+    this.#find("recipe-teach-more").title = recipe.model?.can_be_taught_more ? "" : "Its teaching pictures are not kept here";
+    this.#find("recipe-default").hidden = recipe.is_default;
+    this.#find("recipe-delete").disabled = recipe.is_default || recipe.is_given || recipe.streams.length > 0;
+    this.#find("recipe-delete").title = whyNotDeleted(recipe);
+    const isConflict = kept !== null;
+    this.#regions.show(recipe, { over: over || isConflict });
+    for (const [field, form] of Object.entries(this.#forms)) form.take(recipe[field], { over: over || (isConflict && field in kept.what) });
+    this.#showStreams();
+    this.#showConflict(recipe, kept);
+  }
+
+  #showConflict({ version, who, why }, kept) {
+    this.#find("recipe-conflict").hidden = kept === null;
+    if (!kept) return;
+    write(this.#find("recipe-conflict-theirs"), `Version ${version}, by ${who}${why ? `: ${why}` : ""}. It is in force, and what is shown below.`);
+    write(this.#find("recipe-conflict-yours"), `Kept for you: ${kept.words}. Put it on top of theirs, or leave theirs as it is.`);
+    this.#find("recipe-conflict-mine").focus();
+  }
+
+  async #save(what, words, { rethrow = false } = {}) {
+    try {
+      const isSaved = await this.#edit.save(what, words);
+      if (isSaved) this.#told.say(`Saved as version ${this.#edit.recipe.version}.`, "done");
+      this.#told.changed();
+      this.#lookAtHistory();
+      return isSaved;
+    } catch (error) {
+      if (rethrow) throw error;
+      this.#told.say(error.message, "problem");
+      return false;
+    }
+  }
+
+  /** Do something and say what was done, or why not. */
+  async #do(step) {
+    try {
+      this.#told.say(await step(), "done");
+    } catch (error) {
+      this.#told.say(error.message, "problem");
+    }
+    this.#historyOf = "";
+    await this.#told.changed();
+  }
+
+  #askName(why) {
+    this.#naming = why;
+    this.#find("recipe-name-form").hidden = why === null;
+    if (why === null) return;
+    const field = this.#find("recipe-new-name");
+    write(this.#find("recipe-new-name-label"), why === "copy" ? "Name of the copy" : "New name");
+    write(this.#find("recipe-name-save"), why === "copy" ? "Make a copy" : "Rename");
+    field.value = why === "copy" ? `${this.#edit.recipe.name} copy`.slice(0, 60) : this.#edit.recipe.name;
+    field.select();
+    field.focus();
+  }
+
+  async #name(event) {
+    event.preventDefault();
+    const name = this.#find("recipe-new-name").value.trim();
+    if (!name) return;
+    if (this.#naming === "copy") {
+      await this.#do(async () => {
+        const made = await requests.copy(this.#edit.recipe.id, name);
+        await this.#told.changed();
+        this.#told.open(made.id);
+        return `Copied: ${made.name} has its own versions from here on.`;
+      });
+    } else await this.#save({ name }, `the name ${name}`);
+    this.#askName(null);
+    this.#find("recipe-name").focus();
+  }
+
+  async #delete() {
+    const { recipe } = this.#edit;
+    const sure = await question({ title: `Delete ${recipe.name}?`, text: "Its model, versions and corrections are gone for good. Export a file first if it may be wanted again.", yes: "Delete it", no: "Keep it" });
+    if (!sure) return;
+    await this.#do(async () => {
+      await requests.remove(recipe);
+      this.#told.close();
+      return `${recipe.name} is deleted.`;
+    });
+  }
+
+  // Corrections and changes: when something became another, and now and then for the calibrations.
+  async #lookAtHistory() {
+    const { id, version, model, threshold } = this.#edit.recipe;
+    const key = JSON.stringify([id, version, model?.hash, threshold]);
+    const now = performance.now();
+    if (key === this.#historyOf && now - this.#historyAt < HISTORY_EVERY_MS) return;
+    this.#historyOf = key;
+    this.#historyAt = now;
+    const [corrections, changes] = await Promise.allSettled([requests.corrections(id), requests.history(id)]);
+    if (this.id !== id) return;
+    if (corrections.status === "fulfilled") this.#corrections.show(corrections.value);
+    if (changes.status === "fulfilled") showChanges(this.#find("recipe-history"), changes.value, (change) => this.#goBack(change));
+  }
+
+  #goBack({ from_version: to }) {
+    return this.#do(async () => {
+      this.#edit.take(await requests.restore(this.#edit.recipe, to));
+      return `Back at what version ${to} was, as version ${this.#edit.recipe.version}.`;
+    });
+  }
+
+  #find(id) {
+    return this.#root.querySelector(`#${id}`);
+  }
+}
+
+function whyNotDeleted({ is_default: isDefault, is_given: isGiven, streams }) {
+  if (isGiven) return "Its model was given at the start";
+  if (isDefault) return "It is the default: make another one the default first";
+  return streams.length ? `In use by ${streams.join(", ")}` : "";
+}

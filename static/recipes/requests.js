@@ -1,0 +1,77 @@
+// What the page asks of the server about recipes and corrections, docs/protocol.md.
+
+import { address } from "../shared/address.js";
+import { demand, send } from "../shared/server.js";
+
+const UPLOAD_MS = 120_000;
+
+/** `{ recipes, default }`. */
+export function recipes() {
+  return demand("api/recipes");
+}
+
+export function recipe(id) {
+  return demand(pathOf(id));
+}
+
+/** Change what is given of a recipe; `version` is the one that was changed. */
+export function change(id, version, what, why = "") {
+  return send("PATCH", pathOf(id), { version, ...what, why });
+}
+
+export function remove({ id, version }) {
+  return demand(`${pathOf(id)}?version=${version}`, { method: "DELETE" });
+}
+
+export function copy(id, name) {
+  return send("POST", `${pathOf(id)}/copy`, { name });
+}
+
+/** Go back to what version `to` was. */
+export function restore({ id, version }, to) {
+  return send("POST", `${pathOf(id)}/restore`, { version, to });
+}
+
+/** Its changes, newest first. */
+export function history(id) {
+  return demand(`${pathOf(id)}/history`);
+}
+
+/** Where its file is fetched. */
+export function fileAddress(id) {
+  return address(`${pathOf(id)}/file`);
+}
+
+/** A recipe out of a file. */
+export function bringIn(file) {
+  const body = new FormData();
+  body.append("file", file);
+  return demand("api/recipes", { method: "POST", body, signal: AbortSignal.timeout(UPLOAD_MS) });
+}
+
+/** Inspect a stream with a recipe; null: the default one. */
+export function choose(stream, recipe) {
+  return send("POST", `api/streams/${encodeURIComponent(stream)}/recipe`, { recipe });
+}
+
+export function makeDefault(recipe) {
+  return send("POST", "api/recipes/default", { recipe });
+}
+
+/** `{ corrections, entries, most_entries }`. */
+export function corrections(id) {
+  return demand(`${pathOf(id)}/corrections`);
+}
+
+export function undoCorrection({ id, version }, correction) {
+  return demand(`${pathOf(id)}/corrections/${encodeURIComponent(correction)}?version=${version}`, { method: "DELETE" });
+}
+
+/** Kept frames of a stream, newest first; `kind` is alarm or recent. */
+export async function frames(stream, kind) {
+  return (await demand(`api/streams/${encodeURIComponent(stream)}/frames?kind=${kind}`)).frames;
+}
+
+function pathOf(id) {
+  return `api/recipes/${encodeURIComponent(id)}`;
+}

@@ -1,0 +1,43 @@
+// Recipes in words.
+
+import { count, distance } from "../live/calibration/words.js";
+
+/** What its model is, one line. */
+export function modelWords({ model, problem }) {
+  if (!model) return problem ?? "It cannot be used.";
+  const words = [`taught on ${count(model.pictures, "picture")}`];
+  if (model.forgiven) words.push(`${model.forgiven} forgiven`);
+  if (model.remembered) words.push(`${model.remembered} remembered`);
+  if (model.registration) words.push(`parts are laid onto the reference (${model.registration})`);
+  return words.join(" · ");
+}
+
+export function streamsWords({ streams, is_default: isDefault }) {
+  if (streams.length) return `on ${streams.join(", ")}`;
+  return isDefault ? "for streams that none was chosen for" : "on no stream now";
+}
+
+const SOURCES = {
+  environment: "set by THRESHOLD at the start",
+  recipe: "put there by hand",
+  calibration: "from a calibration",
+  model: "the model’s own",
+  uncalibrated: "not calibrated",
+};
+
+export function thresholdWords({ threshold, threshold_source: source }) {
+  return threshold === null ? "no threshold yet" : `${distance(threshold)}, ${SOURCES[source] ?? source}`;
+}
+
+/** How verdicts on frames become the stream's, one sentence. */
+export function decisionWords({ kind, n, m, release }) {
+  if (kind === "n_of_m") return `The stream is ANOMALY while at least ${n} of the last ${count(m, "frame")} ${n === 1 ? "is" : "are"}: a single odd frame ${n > 1 ? "raises no alarm" : "raises an alarm"}.`;
+  if (kind === "hysteresis") return `A frame above the threshold raises the alarm; it ends after ${count(m, "frame")} in a row below ${Math.round(release * 100)} % of the threshold, so the verdict does not flicker.`;
+  return "Each frame has its own verdict: the quickest, and it may flicker near the threshold.";
+}
+
+export function ruleWords({ one_in: oneIn, k, raw }) {
+  if (oneIn !== null && oneIn !== undefined) return `Calibrations place the threshold so that about 1 in ${oneIn} good parts is rejected.`;
+  if (k !== null && k !== undefined) return `Calibrations place the threshold at the mean of good parts plus ${k} times their standard deviation.`;
+  return `The threshold is ${raw}, put there by hand: calibrations do not move it.`;
+}

@@ -1,0 +1,134 @@
+// Cameras that the server fetches: listed with how they are doing, tried, added and removed.
+
+import { bytesOf } from "../shared/base64.js";
+import { element, keep, write } from "../shared/elements.js";
+import { question } from "../shared/question.js";
+import * as requests from "./requests.js";
+
+const STATES = {
+  connecting: "◌ connecting",
+  live: "● live",
+  stalled: "⚠ sends no picture",
+  retrying: "⚠ not reachable",
+  stopped: "○ stopped",
+};
+
+export class Cameras {
+  #root;
+  #preview = "";
+  #tests = 0;
+
+  constructor(root) {
+    this.#root = root;
+    this.#find("camera-test").addEventListener("click", () => this.#test());
+    this.#find("camera-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#add();
+    });
+  }
+
+  async look() {
+    const { cameras, room } = await requests.cameras();
+    keep(this.#find("cameras"), cameras, ({ name }) => name, (camera) => this.#row(camera), fill);
+    this.#find("cameras-none").hidden = cameras.length > 0;
+    this.#find("camera-add").disabled = room === 0;
+    write(this.#find("cameras-room"), room === 0 ? "No more can be added here" : "");
+  }
+
+  #row({ name, source, from }) {
+    const remove = element("button", { type: "button", data: { testid: "camera-remove" }, on: { click: () => this.#remove(name) } }, "Remove");
+    return element(
+      "li",
+      { className: "camera", data: { testid: "camera" } },
+      element("div", {}, element("p", { className: "camera-name" }, name, " ", element("span", { className: "chip" })), element("p", { className: "camera-source" }, source), element("p", { className: "camera-why" })),
+      from === "page" ? remove : element("p", { className: "card-lead" }, "from CAMERAS"),
+    );
+  }
+
+  async #remove(name) {
+    if (!(await question({ title: `Remove ${name}?`, text: "Its stream ends. It can be added again.", yes: "Remove it", no: "Keep it" }))) return;
+    try {
+      await requests.remove(name);
+      await this.look();
+    } catch (error) {
+      this.#say(error.message, "problem");
+    }
+  }
+
+  async #test() {
+    const turn = ++this.#tests;
+    const problem = this.#problem({ needsName: false });
+    if (problem) return this.#say(problem, "problem");
+    this.#find("camera-test").disabled = true;
+    this.#say("Connecting, up to 10 seconds…", "wait");
+    try {
+      const tried = await requests.tryOut({ ...this.#wanted(), name: this.#field("name") || "test" });
+      if (turn !== this.#tests) return;
+      if (tried.ok) {
+        this.#say(`✓ It works: ${tried.width} × ${tried.height}${tried.fps ? `, ${Math.round(tried.fps * 10) / 10} pictures a second` : ""}.`, "done");
+        this.#showPreview(tried.picture);
+      } else this.#say(tried.problem, "problem");
+    } catch (error) {
+      this.#say(error.message, "problem");
+    } finally {
+      this.#find("camera-test").disabled = false;
+    }
+  }
+
+  async #add() {
+    this.#tests += 1;
+    const problem = this.#problem({ needsName: true });
+    if (problem) return this.#say(problem, "problem");
+    try {
+      const { name } = await requests.add(this.#wanted());
+      this.#find("camera-form").reset();
+      this.#say(`✓ ${name} is added, and runs.`, "done");
+      await this.look();
+    } catch (error) {
+      this.#say(error.message, "problem");
+    }
+  }
+
+  #problem({ needsName }) {
+    if (needsName && !/^[A-Za-z0-9._-]{1,64}$/.test(this.#field("name"))) return "The name has 1 to 64 letters, digits, dots, dashes and underlines.";
+    return this.#field("source") ? "" : "Give the address of the camera, or the number of a device on the server’s machine.";
+  }
+
+  #wanted() {
+    const given = { name: this.#field("name"), source: this.#field("source") };
+    for (const name of ["width", "height", "fps"]) if (this.#field(name)) given[name] = Number(this.#field(name));
+    if (this.#field("crop")) given.crop = this.#field("crop");
+    return given;
+  }
+
+  #say(words, outcome) {
+    this.#find("camera-tried").dataset.outcome = outcome;
+    write(this.#find("camera-tried-words"), words);
+    this.#showPreview(null);
+  }
+
+  #showPreview(picture) {
+    const image = this.#find("camera-preview");
+    URL.revokeObjectURL(this.#preview);
+    this.#preview = picture ? URL.createObjectURL(new Blob([bytesOf(picture)], { type: "image/jpeg" })) : "";
+    image.hidden = !picture;
+    if (picture) image.src = this.#preview;
+    else image.removeAttribute("src");
+  }
+
+  #field(name) {
+    return this.#find(`camera-${name}`).value.trim();
+  }
+
+  #find(id) {
+    return this.#root.querySelector(`#${id}`);
+  }
+}
+
+function fill(row, { state, last_error: problem, retry_in_s: retryIn }) {
+  const chip = row.querySelector(".chip");
+  chip.dataset.state = state;
+  write(chip, STATES[state] ?? state);
+  const again = state === "retrying" && retryIn !== null ? ` Next try in ${Math.max(1, Math.ceil(retryIn))} s.` : "";
+  write(row.querySelector(".camera-why"), state === "live" || !problem ? "" : `${problem[0].toUpperCase()}${problem.slice(1).replace(/\.$/, "")}.${again}`);
+}

@@ -1,0 +1,32 @@
+// What the page asks of the server about settings and cameras, docs/protocol.md.
+
+import { demand, send } from "../shared/server.js";
+
+const TRIED_WITHIN_MS = 20_000;
+
+export function settings() {
+  return demand("api/settings");
+}
+
+/** `{ cameras, room }`. */
+export function cameras() {
+  return demand("api/cameras");
+}
+
+export function add(camera) {
+  return send("POST", "api/cameras", camera);
+}
+
+export function remove(name) {
+  return demand(`api/cameras/${encodeURIComponent(name)}`, { method: "DELETE" });
+}
+
+/** `{ ok, problem, picture, width, height, fps }`, within ten seconds or so. */
+export function tryOut(camera) {
+  return demand("api/cameras/test", {
+    method: "POST",
+    body: JSON.stringify(camera),
+    headers: { "Content-Type": "application/json" },
+    signal: AbortSignal.timeout(TRIED_WITHIN_MS),
+  });
+}

@@ -1,0 +1,56 @@
+// What was learned, and where to go from there.
+
+import { write } from "../shared/elements.js";
+import { sentence } from "../shared/sentence.js";
+import { CAMERA } from "./sources.js";
+import { showNotes } from "./notes.js";
+
+export class Result {
+  #root;
+  #body = null;
+
+  /** `again()` is called when another part is to be taught. */
+  constructor(root, station, { go, again }) {
+    this.#root = root;
+    const watch = () => {
+      const { stream } = this.#body;
+      if (stream && stream !== station.ownName) station.choose(`stream:${stream}`);
+      else if (stream && !station.watchesCamera) station.choose(CAMERA);
+      go("live");
+    };
+    this.#find("teach-watch").addEventListener("click", watch);
+    this.#find("teach-calibrate").addEventListener("click", () => {
+      watch();
+      document.getElementById("calibrate-button").scrollIntoView({ block: "center" });
+      document.getElementById("calibrate-rule").focus({ preventScroll: true });
+    });
+    this.#find("teach-recipe").addEventListener("click", () => go("recipes", encodeURIComponent(this.#body.recipe)));
+    this.#find("teach-again").addEventListener("click", again);
+  }
+
+  show(body) {
+    this.#body = body;
+    const { name, coverage, pictures, seconds, threshold, notes, stream, more_of: moreOf } = body;
+    this.#find("teach-result").hidden = false;
+    write(this.#find("teach-result-title"), moreOf ? `${name} has learned more` : `${name} is taught`);
+    write(this.#find("teach-result-parts"), String(coverage.parts));
+    write(this.#find("teach-result-pictures"), String(pictures.filter(({ used }) => used).length));
+    write(this.#find("teach-result-seconds"), seconds === null ? "–" : `${seconds.toFixed(1)} s`);
+    const promise = this.#find("teach-result-promise");
+    promise.hidden = !threshold;
+    write(promise, sentence(threshold));
+    showNotes(this.#find("teach-result-notes"), notes);
+    for (const id of ["teach-watch", "teach-calibrate"]) this.#find(id).hidden = stream === null;
+    this.#find("teach-recipe").classList.toggle("primary", stream === null);
+    write(this.#find("teach-result-next"), stream === null ? "Open its recipe to put it on a stream." : `${stream} is inspected with it now.`);
+    this.#find("teach-result-title").focus();
+  }
+
+  hide() {
+    this.#find("teach-result").hidden = true;
+  }
+
+  #find(id) {
+    return this.#root.querySelector(`#${id}`);
+  }
+}

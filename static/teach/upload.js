@@ -1,0 +1,119 @@
+// Pictures that were taken before: chosen, or dropped onto the page, and brought a few at a time.
+
+import { write } from "../shared/elements.js";
+
+const MOST_FILES = 8;
+const MOST_BYTES = 8e6;
+const IS_PICTURE = /\.(jpe?g|png|webp|tiff?|bmp)$/i;
+const IS_ZIP = /\.zip$/i;
+
+export class Upload {
+  #root;
+  #bring;
+  #queue = [];
+  #of = 0;
+  #isOn = false;
+  #isStopped = false;
+
+  /** `bring(files)` hands a few to the server and answers whether it took them. */
+  constructor(root, bring) {
+    this.#root = root;
+    this.#bring = bring;
+    const drop = this.#find("teach-drop");
+    for (const id of ["teach-files", "teach-folder"]) {
+      this.#find(id).addEventListener("change", ({ target }) => {
+        this.add([...target.files]);
+        target.value = ""; // the same may be chosen again
+      });
+    }
+    drop.addEventListener("dragover", (event) => {
+      event.preventDefault();
+      drop.dataset.over = "true";
+    });
+    drop.addEventListener("dragleave", () => (drop.dataset.over = "false"));
+    drop.addEventListener("drop", async (event) => {
+      event.preventDefault();
+      drop.dataset.over = "false";
+      this.add(await filesOf(event.dataTransfer));
+    });
+  }
+
+  /** Bring these; what is no picture and no ZIP is left out, and said. */
+  async add(files) {
+    const fit = files.filter(({ name, size }) => size > 0 && (IS_PICTURE.test(name) || IS_ZIP.test(name)));
+    if (fit.length === 0) return this.#say(files.length ? "None of these is a picture or a ZIP." : "");
+    this.#queue.push(...fit);
+    this.#of += fit.length;
+    this.#isStopped = false;
+    if (!this.#isOn) await this.#work(files.length - fit.length);
+  }
+
+  stop() {
+    this.#queue = [];
+    this.#of = 0;
+    this.#isStopped = true;
+    this.#say("");
+  }
+
+  async #work(leftOut) {
+    this.#isOn = true;
+    let isTaken = true;
+    while (this.#queue.length && isTaken) {
+      this.#show();
+      isTaken = await this.#bring(this.#next());
+    }
+    this.#isOn = false;
+    const brought = this.#of - this.#queue.length;
+    const rest = this.#queue.length;
+    this.#queue = [];
+    this.#of = 0;
+    this.#find("teach-upload").hidden = true;
+    if (this.#isStopped) return;
+    if (!isTaken) this.#say(rest ? `Stopped: ${rest} more were not sent.` : "");
+    else this.#say(`${brought} ${brought === 1 ? "file" : "files"} brought${leftOut ? `; ${leftOut} that are no pictures left out` : ""}.`);
+  }
+
+  // A ZIP by itself, pictures together up to a size that most proxies let through.
+  #next() {
+    const batch = [this.#queue.shift()];
+    let bytes = batch[0].size;
+    while (!IS_ZIP.test(batch[0].name) && this.#queue.length && batch.length < MOST_FILES && !IS_ZIP.test(this.#queue[0].name) && bytes + this.#queue[0].size <= MOST_BYTES) {
+      bytes += this.#queue[0].size;
+      batch.push(this.#queue.shift());
+    }
+    return batch;
+  }
+
+  #show() {
+    const progress = this.#find("teach-upload");
+    progress.hidden = false;
+    progress.value = (this.#of - this.#queue.length) / this.#of;
+    this.#say(`Sending ${this.#of - this.#queue.length} of ${this.#of}…`);
+  }
+
+  #say(words) {
+    write(this.#find("teach-upload-words"), words);
+  }
+
+  #find(id) {
+    return this.#root.querySelector(`#${id}`);
+  }
+}
+
+/** Of what was dropped, folders included. */
+async function filesOf(transfer) {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (entries.length === 0) return [...transfer.files];
+  return (await Promise.all(entries.map(filesIn))).flat();
+}
+
+async function filesIn(entry) {
+  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
+  const reader = entry.createReader();
+  const found = [];
+  for (;;) {
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // a hundred at a time
+    if (some.length === 0) return found;
+    found.push(...(await Promise.all(some.map(filesIn))).flat());
+  }
+}

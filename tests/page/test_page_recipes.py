@@ -1,0 +1,178 @@
+"""Recipes through the page: regions by finger, mouse and keyboard; rules; conflicts; going back. The REST is faked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page.scene import recipe
+from tests.page.visits import Show
+from tests.page.workshop import Body, Workshop, change, correction
+
+
+SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.fixture
+def shop() -> Workshop:
+    """With one recipe that has no regions and is used on one stream."""
+    decision = {"kind": "n_of_m", "n": 2, "m": 3, "release": 0.9}
+    bottle = recipe("bottle", "bottle", regions={"include": [], "ignore": []}, streams=["press"], decision=decision)
+    return Workshop(recipes=[bottle], history=[change("regions", 3, "none", "1 ignored"), change("taught", 1)])
+
+
+@pytest.fixture
+def page(show: Show, shop: Workshop) -> Page:
+    """The recipe, opened on a phone."""
+    page: Page = show(shop, "/recipes#bottle", width=390, height=844, touch=True).page
+    expect(page.get_by_test_id("recipe-name")).to_have_text("bottle")
+    return page
+
+
+def patched(shop: Workshop) -> Body:
+    """What was changed last."""
+    method, path, body = shop.changed[-1]
+    assert (method, path) == ("PATCH", "recipes/bottle")
+    found: Body = body
+    return found
+
+
+def box(page: Page) -> tuple[float, float, float, float]:
+    page.get_by_test_id("surface").evaluate("surface => surface.scrollIntoView({ block: 'center' })")
+    found = page.get_by_test_id("surface").bounding_box()
+    assert found
+    return found["x"], found["y"], found["width"], found["height"]
+
+
+def tap(page: Page, *places: tuple[float, float]) -> None:
+    left, top, width, height = box(page)
+    for x, y in places:
+        page.touchscreen.tap(left + x * width, top + y * height)
+
+
+def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    left, top, width, height = box(page)
+    page.mouse.move(left + start[0] * width, top + start[1] * height)
+    page.mouse.down()
+    for step in (0.3, 0.7, 1):
+        x, y = (a + (b - a) * step for a, b in zip(start, end, strict=True))
+        page.mouse.move(left + x * width, top + y * height)
+    page.mouse.up()
+
+
+def test_a_region_is_drawn_by_touch_and_saved(page: Page, shop: Workshop) -> None:
+    page.get_by_test_id("regions-edit").click()
+    page.get_by_test_id("add-ignore").click()
+    tap(page, (0.2, 0.2), (0.6, 0.2), (0.6, 0.7))
+    scrolled = page.evaluate("scrollY")
+    tap(page, (0.2, 0.2))  # the first corner again closes it
+    expect(page.get_by_test_id("regions-list").locator("li")).to_have_count(1)
+    assert page.evaluate("scrollY") == scrolled
+    page.get_by_test_id("regions-save").click()
+    expect(page.get_by_test_id("recipes-told")).to_have_text("Saved as version 4.")
+    body = patched(shop)
+    assert body["version"] == 3 and body["regions"]["include"] == []
+    [corners] = body["regions"]["ignore"]
+    expected = [(0.2, 0.2), (0.6, 0.2), (0.6, 0.7)]
+    assert [tuple(round(value, 1) for value in corner) for corner in corners] == expected
+    expect(page.get_by_test_id("regions-edit")).to_be_focused()
+
+
+def test_what_crosses_itself_is_put_back_with_the_reason(page: Page, shop: Workshop) -> None:
+    page.get_by_test_id("regions-edit").click()
+    page.get_by_test_id("add-include").click()
+    told = page.get_by_test_id("regions-told")
+    tap(page, (0.1, 0.1), (0.9, 0.1), (0.1, 0.9), (0.9, 0.9), (0.5, 0.02))
+    expect(told).to_contain_text("would cross each other. That corner was not set.")
+    page.get_by_test_id("put-down").click()
+    page.get_by_test_id("add-include").click()
+    drag(page, (0.2, 0.2), (0.8, 0.8))
+    expect(page.get_by_test_id("regions-list")).to_contain_text("Inspect only here 1")
+    corner = page.locator(".corner").first
+    before = corner.get_attribute("aria-label")
+    drag(page, (0.2, 0.2), (0.9, 0.5))  # over the opposite edge
+    expect(told).to_contain_text("Put back: the region’s edges would cross each other.")
+    expect(corner).to_have_attribute("aria-label", before or "")
+    drag(page, (0.2, 0.2), (-0.5, -0.5))  # beside the picture: as far as it reaches
+    expect(corner).to_have_attribute(
+        "aria-label", "Corner 1 of 4, Inspect only here 1, 0 % from the left, 0 % from the top"
+    )
+
+
+def test_regions_are_edited_with_the_keyboard_and_undone(page: Page, shop: Workshop) -> None:
+    page.get_by_test_id("regions-edit").focus()
+    page.keyboard.press("Enter")
+    page.get_by_test_id("add-ignore").focus()
+    page.keyboard.press("Enter")
+    page.get_by_test_id("place").focus()
+    page.keyboard.press("Enter")
+    corner = page.locator(".corner").first
+    expect(corner).to_be_focused()
+    expect(corner).to_have_attribute("aria-label", "Corner 1 of 4, Ignore 1, 35 % from the left, 35 % from the top")
+    for key in ("ArrowLeft", "ArrowUp", "ArrowUp"):
+        page.keyboard.press(key)
+    expect(corner).to_have_attribute("aria-label", "Corner 1 of 4, Ignore 1, 34 % from the left, 33 % from the top")
+    page.keyboard.press("+")
+    expect(page.locator(".corner")).to_have_count(5)
+    page.keyboard.press("Delete")
+    expect(page.locator(".corner")).to_have_count(4)
+    for _ in range(5):
+        page.keyboard.press("Control+z")
+    expect(corner).to_have_attribute("aria-label", "Corner 1 of 4, Ignore 1, 35 % from the left, 35 % from the top")
+    page.keyboard.press("Control+z")
+    expect(page.locator(".corner")).to_have_count(0)
+    page.keyboard.press("Control+Shift+Z")
+    expect(page.locator(".corner")).to_have_count(4)
+
+
+def test_a_conflict_shows_theirs_and_keeps_ones_own(page: Page, shop: Workshop) -> None:
+    refusal = {"error": "somebody else changed this recipe meanwhile"}
+    shop.answers["PATCH /api/recipes/bottle"] = lambda _: (409, refusal)
+    shop.recipes[0] |= {"version": 4, "decision": {"kind": "frame", "n": 1, "m": 1, "release": 0.9}, "who": "10.0.0.8"}
+    page.get_by_test_id("decision-hysteresis").check()
+    page.get_by_test_id("decision-calm").fill("4")
+    expect(page.get_by_test_id("decision-form")).to_contain_text("it ends after 4 frames in a row below 90 %")
+    page.get_by_test_id("decision-save").click()
+    conflict = page.get_by_test_id("recipe-conflict")
+    expect(conflict).to_contain_text("Version 4, by 10.0.0.8")
+    expect(page.get_by_test_id("decision-frame")).to_be_checked()  # theirs
+    del shop.answers["PATCH /api/recipes/bottle"]
+    page.get_by_test_id("recipe-conflict-mine").click()
+    expect(conflict).to_be_hidden()
+    mine = {"kind": "hysteresis", "n": 1, "m": 4, "release": 0.9}
+    assert patched(shop) == {"version": 4, "decision": mine, "why": ""}
+    expect(page.get_by_test_id("decision-hysteresis")).to_be_checked()
+
+
+def test_rules_are_checked_before_they_are_sent(page: Page, shop: Workshop) -> None:
+    page.get_by_test_id("decision-n").fill("7")
+    expect(page.get_by_test_id("decision-form")).to_contain_text("It cannot be more frames than are looked back on.")
+    page.get_by_test_id("rule-one-in").fill("100")
+    page.get_by_test_id("rule-save").click()
+    expect(page.get_by_test_id("recipes-told")).to_have_text("Saved as version 4.")
+    assert patched(shop)["rule"] == {"one_in": 100, "k": None, "raw": None}
+    expect(page.get_by_test_id("decision-n")).to_have_value("7")  # an edit elsewhere stays
+
+
+def test_a_correction_is_undone_and_a_version_gone_back_to_by_one_press(show: Show, shop: Workshop) -> None:
+    shop.corrections = [correction("c1")]
+    page = show(shop, "/recipes#bottle").page
+    page.get_by_test_id("recipe-correction-undo").click()
+    expect(page.get_by_test_id("recipe-correction")).to_have_count(0)
+    page.get_by_test_id("go-back").click()
+    expect(page.get_by_test_id("recipes-told")).to_contain_text("Back at what version 2 was")
+    undone, restored = shop.changed
+    assert undone[:2] == ("DELETE", "recipes/bottle/corrections/c1")
+    assert restored == ("POST", "recipes/bottle/restore", {"version": 4, "to": 2})
+
+
+@pytest.mark.parametrize("width", [320, 390, 800, 1024, 1440])
+def test_an_opened_recipe_does_not_scroll_sideways(show: Show, width: int) -> None:
+    names: dict[str, Any] = {"name": "a-name-that-has-no-blank-in-it-" * 2, "streams": ["press"]}
+    shop = Workshop(recipes=[recipe("bottle", **names)], corrections=[correction("c1", place=[[0, 0], [1, 0], [1, 1]])])
+    page = show(shop, "/recipes#bottle", width=width, height=700).page
+    page.get_by_test_id("regions-edit").click()
+    expect(page.locator(".corner")).to_have_count(4)
+    assert page.evaluate(SIDEWAYS) == 0

@@ -1,0 +1,177 @@
+"""Teaching through the page. Faked REST for what is hard to provoke; and all of it with a server that does it."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from server.simulated_line import good_frames
+from tests.page.scene import recipe, stream
+from tests.page.visits import Open, Show
+from tests.page.workshop import Body, Workshop, shown, teaching
+
+COUNT_HEIGHT = "count => count.getBoundingClientRect().height / innerHeight"
+
+
+def opened(show: Show, body: Body) -> tuple[Page, Workshop]:
+    """A teaching, on a phone."""
+    shop = Workshop(teachings=[body])
+    page = show(shop, "/teach#t1", width=390, height=844, touch=True).page
+    expect(page.get_by_test_id("teach-showing")).to_be_visible()
+    return page, shop
+
+
+def test_a_teaching_begins_with_a_name_and_a_stream(show: Show) -> None:
+    shop = Workshop(streams=[stream("press"), stream("line", is_taught=True)])
+    page = show(shop, "/teach", width=390, height=844).page
+    page.get_by_text("press", exact=True).click()
+    expect(page.get_by_role("radio", name="line is being taught already")).to_be_disabled()
+    page.get_by_test_id("teach-start").click()
+    expect(page.get_by_test_id("teach-form-problem")).to_contain_text("Give the part a name first")
+    expect(page.get_by_test_id("teach-name")).to_be_focused()
+    page.get_by_test_id("teach-name").fill("bracket 12")
+    shop.told = lambda *_: shop.teachings.append(teaching())
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("teach-last")).to_contain_text("Show a good part")
+    wanted = {"name": "bracket 12", "stream": "press", "more_of": None, "auto": True, "preset": "balanced"}
+    assert shop.changed == [("POST", "teaching", wanted)]
+
+
+def test_more_is_taught_from_the_recipe(show: Show) -> None:
+    shop = Workshop(recipes=[recipe("bottle", "Bottle", streams=["press"])])
+    page = show(shop, "/recipes#bottle").page
+    page.get_by_test_id("recipe-teach-more").click()
+    expect(page.get_by_test_id("teach-more")).to_be_checked()
+    expect(page.get_by_role("radio", name="press 30 pictures a second")).to_be_checked()
+    shop.told = lambda *_: shop.teachings.append(teaching(more_of="bottle"))
+    page.get_by_test_id("teach-start").click()
+    expect(page.locator("#teach-kicker")).to_have_text("Teaching more of")
+    wanted = {"name": None, "stream": "press", "more_of": "bottle", "auto": True, "preset": "balanced"}
+    assert shop.changed == [("POST", "teaching", wanted)]
+
+
+def test_parts_are_counted_and_what_became_of_the_last_frame_is_said(show: Show) -> None:
+    page, shop = opened(
+        show, shown(4, last={"taken": False, "why": "this is the same part, lying still: show another"})
+    )
+    last = page.get_by_test_id("teach-last")
+    expect(page.get_by_test_id("teach-parts")).to_have_text("4")
+    assert page.get_by_test_id("teach-parts").evaluate(COUNT_HEIGHT) > 0.07  # to be read from an arm's length
+    expect(last).to_contain_text("Show another")
+    expect(page.get_by_test_id("teach-done")).to_be_disabled()
+    expect(page.locator("#teach-marks i[data-new=true]")).to_have_count(2)
+    expect(page.get_by_test_id("teach-coverage")).to_contain_text("Of the last 4, 2 were new. About 1 in 10")
+    shop.teachings = [shown(5, last={"taken": False, "why": "the picture is blurred: focus the camera, hold it still"})]
+    expect(last).to_have_attribute("data-tone", "taken")  # for a moment, whatever the next frame is
+    expect(last).to_contain_text("Hold still")
+    expect(page.get_by_test_id("teach-done")).to_be_enabled()
+    page.get_by_test_id("teach-shutter").click()
+    page.get_by_test_id("teach-auto").click()
+    assert [path for _, path, _ in shop.changed] == ["teaching/t1/take", "teaching/t1"]
+    assert shop.changed[-1][2] == {"auto": False}
+
+
+def test_an_outlier_is_struck_out_until_somebody_decides_and_any_picture_is_left_out(show: Show) -> None:
+    body = shown(8)
+    body["pictures"][3] |= {"outlier": True, "used": False, "why": "it differs from the others three times as much"}
+    page, shop = opened(show, body)
+    page.get_by_test_id("teach-look-at-asked").click()
+    outlier = page.get_by_test_id("outlier")
+    expect(outlier).to_contain_text("It differs from the others three times as much.")
+    expect(page.get_by_test_id("shown-picture")).to_have_count(7)
+    page.get_by_test_id("outlier-out").click()
+    expect(outlier).to_have_count(0)
+    expect(page.get_by_test_id("shown-picture")).to_have_count(8)
+    page.get_by_role("button", name="Use picture 3 again").click()
+    page.get_by_role("button", name="Leave out picture 7").click()
+    said = [(path.rpartition("/")[2], body["keep"]) for _, path, body in shop.changed]
+    assert said == [("3", False), ("3", True), ("7", False)]
+
+
+def test_cancel_asks_once_and_leaves_nothing(show: Show) -> None:
+    page, shop = opened(show, shown(4))
+    page.get_by_test_id("teach-cancel").click()
+    page.get_by_test_id("question-no").click()
+    assert shop.changed == []
+    page.get_by_test_id("teach-cancel").click()
+    page.get_by_test_id("question-yes").click()
+    expect(page.get_by_test_id("teach-form")).to_be_visible()
+    assert shop.changed == [("DELETE", "teaching/t1", None)]
+    expect(page).to_have_url(re.compile(r"/teach$"))
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (
+            shown(6, state="failed", error="the data directory cannot be written (disk full): make room"),
+            "make room. Show",
+        ),
+        (shown(6) | {"stream": "elsewhere"}, "The stream elsewhere went away. What was shown is kept"),
+    ],
+)
+def test_what_goes_wrong_is_said_and_nothing_is_lost(show: Show, body: Body, words: str) -> None:
+    page, _ = opened(show, body)
+    expect(page.get_by_test_id("teach-banner")).to_contain_text(words)
+    expect(page.get_by_test_id("teach-parts")).to_have_text("6")
+
+
+def test_a_press_that_is_refused_and_a_server_that_is_away_are_said(show: Show) -> None:
+    page, shop = opened(show, shown(6))
+    shop.answers["POST /api/teaching/t1/done"] = lambda _: (
+        422,
+        {"error": "show at least 8 different good parts first"},
+    )
+    page.get_by_test_id("teach-done").click()
+    banner = page.get_by_test_id("teach-banner")
+    expect(banner).to_have_text("Show at least 8 different good parts first.")
+    away = "**/api/teaching/**"
+    page.route(away, lambda route: route.abort())
+    expect(banner).to_contain_text("The server does not answer. What was shown is kept there")
+    expect(page.get_by_test_id("teach-done")).to_be_disabled()
+    page.unroute(away)
+    expect(banner).to_be_hidden()
+
+
+def test_what_was_learned_is_said_in_words(show: Show) -> None:
+    page, shop = opened(show, shown(30, state="learning", progress=0.4))
+    expect(page.get_by_test_id("teach-learning")).to_contain_text("Learning from 30 parts")
+    expect(page.get_by_test_id("teach-shutter")).to_be_hidden()
+    done = {"state": "done", "recipe": "bottle", "seconds": 3.42, "threshold": "about 1 in 30 good parts is rejected"}
+    shop.teachings = [shown(30) | done]
+    result = page.get_by_test_id("teach-result")
+    expect(result).to_contain_text("bracket 12 is taught")
+    expect(result).to_contain_text("About 1 in 30 good parts is rejected.")
+    expect(page.get_by_test_id("teach-result-seconds")).to_have_text("3.4 s")
+    page.get_by_test_id("teach-watch").click()
+    expect(page).to_have_title("Live – DefectVision")
+
+
+def test_from_pictures_to_a_recipe_that_streams_are_inspected_with(
+    visit: Open, browser: Browser, inspection: str, tmp_path: Path
+) -> None:
+    """With the real server: pictures are brought, one defect is not asked about, Done, and the recipe is put to use."""
+    files = []
+    for number, frame in enumerate(good_frames(24, seed=3)):
+        files.append(tmp_path / f"{number}.png")
+        cv2.imwrite(str(files[-1]), frame)
+    name = f"flange {time.time_ns() % 1_000_000}"
+    page = visit(browser, f"{inspection}/teach", width=1024, height=768).page
+    page.get_by_test_id("teach-name").fill(name)
+    page.get_by_text("Pictures or a ZIP", exact=True).click()
+    page.get_by_test_id("teach-start").click()
+    page.get_by_test_id("teach-files").set_input_files(files)
+    expect(page.get_by_test_id("teach-upload")).to_contain_text("24 files brought", timeout=120_000)
+    page.reload()  # it lives in the server
+    expect(page.get_by_test_id("teach-shown-name")).to_have_text(name)
+    expect(page.get_by_test_id("teach-done")).to_be_enabled()
+    page.get_by_test_id("teach-done").click()
+    expect(page.get_by_test_id("teach-result")).to_contain_text(f"{name} is taught", timeout=120_000)
+    page.get_by_test_id("teach-recipe").click()
+    expect(page.get_by_test_id("recipe-name")).to_have_text(name)
+    expect(page.get_by_test_id("recipe-history")).to_contain_text("Taught")

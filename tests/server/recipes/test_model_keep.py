@@ -1,0 +1,87 @@
+"""Models on disk, named by what they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detector import ModelError
+from server.recipes import Correction, ModelKeep
+
+TAUGHT, OTHER = "a" * 64, "b" * 64
+
+
+def made(folder: Path) -> tuple[Path, Path]:
+    """A model folder and one of pictures, as teaching leaves them."""
+    model, pictures = folder / "model", folder / "pictures"
+    for each in (model, pictures):
+        each.mkdir(parents=True)
+    (model / "manifest.json").write_text("{}")
+    for number in (2, 10, 1):
+        (pictures / f"{number}.png").write_bytes(b"png")
+    (pictures / "notes.txt").write_text("not a picture")
+    return model, pictures
+
+
+def correction(name: str) -> Correction:
+    return Correction(name, "good", True, "now", "me", "", "press", None, 9.0, 8.0, 1)
+
+
+def test_a_model_moves_in_with_its_pictures(tmp_path: Path) -> None:
+    keep = ModelKeep(tmp_path)
+    keep.put(TAUGHT, *made(tmp_path / "work"))
+    assert (keep.model_folder(TAUGHT) / "manifest.json").exists()
+    assert [path.name for path in keep.pictures(TAUGHT)] == ["1.png", "2.png", "10.png"]
+    assert keep.pictures(OTHER) == []
+    keep.put(TAUGHT, *made(tmp_path / "again"))  # the same pictures make the same model
+    assert not (tmp_path / "again" / "model").exists()
+
+
+def test_corrections_are_written_and_read(tmp_path: Path) -> None:
+    keep = ModelKeep(tmp_path)
+    keep.keep_correction(TAUGHT, correction("0123456789ab"), {"fine": np.ones((2, 3), np.int8)}, b"jpeg", b"png")
+    assert keep.correction(TAUGHT, "0123456789ab") == correction("0123456789ab")
+    assert keep.patches(TAUGHT, "0123456789ab")["fine"].shape == (2, 3)
+    assert keep.correction_file(TAUGHT, "0123456789ab", ".jpg") == b"jpeg"
+    keep.put(TAUGHT, *made(tmp_path / "work"))  # of a model that was given before
+    assert keep.correction(TAUGHT, "0123456789ab").kind == "good" and keep.pictures(TAUGHT)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "0123456789AB", "", "0123456789abc", "0123456789ab/.."])
+def test_a_name_that_climbs_out_of_the_folder_is_none(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no correction"):
+        ModelKeep(tmp_path).correction_file(TAUGHT, name, ".jpg")
+    with pytest.raises(ModelError, match="no model's hash"):
+        ModelKeep(tmp_path).model_folder(f"../{TAUGHT}")
+
+
+def test_damage_is_one_sentence(tmp_path: Path) -> None:
+    keep = ModelKeep(tmp_path)
+    keep.keep_correction(TAUGHT, correction("0123456789ab"), {}, b"jpeg", b"png")
+    folder = tmp_path / "models" / TAUGHT / "corrections"
+    for suffix in (".json", ".safetensors"):
+        (folder / f"0123456789ab{suffix}").write_bytes(b"{" * 1000)
+    with pytest.raises(ModelError, match="damaged"):
+        keep.correction(TAUGHT, "0123456789ab")
+    with pytest.raises(ModelError, match="damaged"):
+        keep.patches(TAUGHT, "0123456789ab")
+    with pytest.raises(ModelError, match="cannot be read"):
+        keep.correction(TAUGHT, "0" * 12)
+
+
+def test_what_no_recipe_names_is_removed(tmp_path: Path) -> None:
+    keep = ModelKeep(tmp_path)
+    keep.put(TAUGHT, *made(tmp_path / "one"))
+    keep.put(OTHER, *made(tmp_path / "two"))
+    for name in ("0" * 12, "1" * 12):
+        keep.keep_correction(TAUGHT, correction(name), {}, b"jpeg", b"png")
+    (tmp_path / "models" / ".work.0123abcd.tmp").mkdir()
+    (tmp_path / "models" / "somebody's notes").mkdir()
+    keep.tidy([(TAUGHT, ["0" * 12])])
+    assert keep.pictures(TAUGHT) and not keep.model_folder(OTHER).exists()
+    assert keep.correction(TAUGHT, "0" * 12)
+    with pytest.raises(ModelError):
+        keep.correction(TAUGHT, "1" * 12)
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == [TAUGHT, "somebody's notes"]

@@ -1,0 +1,161 @@
+"""recipes.json: versions, who came first, what a crash and a damaged disk leave."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from server.ground import kept_file
+from server.recipes import NotTheNewest, Recipe, RecipeBook, RecipeChange, RecipeError, recipe_book
+from server.recipes.recipe_book import FILE, Contents
+from tests.server.recipes.test_recipe import RECIPE, SQUARE
+
+
+def changed(before: Recipe | None, **fields: Any) -> RecipeChange:
+    after = msgspec.structs.replace(before or RECIPE, version=before.version + 1 if before else 1, **fields)
+    return RecipeChange("2026-11-26T10:00:00.000+00:00", "me", "regions", "a test", "", before, after)
+
+
+def test_what_is_stored_is_there_after_a_restart_with_its_history(tmp_path: Path) -> None:
+    book = RecipeBook(tmp_path / "new")
+    first = book.change(changed(None), stream="press", as_default=True)
+    second = book.change(changed(first, name="big bottle"))
+    for one in (book, RecipeBook(tmp_path / "new")):
+        assert one.recipes == (second,) and one.warning is None
+        assert (one.default, dict(one.chosen)) == ("1", {"press": "1"})
+        assert [step.after.version for step in one.history("1")] == [2, 1]
+        assert one.version("1", 1) == first and one.version("1", 3) is None
+
+
+def test_of_two_who_change_a_version_the_second_is_told(tmp_path: Path) -> None:
+    book = RecipeBook(tmp_path)
+    first = book.change(changed(None))
+    book.change(changed(first, name="one", who="Ann", why="a reason"))
+    with pytest.raises(NotTheNewest, match=r"Ann changed one since \(a reason\): it is version 2 now"):
+        book.change(changed(first, name="other"))
+    with pytest.raises(NotTheNewest, match="nothing was deleted"):
+        book.delete("1", 1)
+    with pytest.raises(NotTheNewest):
+        book.change(changed(None))
+    assert book.get("1") is not None and book.get("1").name == "one"  # type: ignore[union-attr]
+
+
+def test_what_goes_takes_along_where_it_was_chosen(tmp_path: Path) -> None:
+    book = RecipeBook(tmp_path)
+    book.change(changed(None), stream="press", as_default=True)
+    book.delete("1", 1)
+    assert (book.recipes, book.default, dict(book.chosen), book.history()) == ((), None, {}, ())
+
+
+def test_the_book_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_file, "write_atomically", lambda path, data, mode: path.write_bytes(data))  # no disk waits
+    monkeypatch.setattr(recipe_book, "MOST_RECIPES", 3)
+    monkeypatch.setattr(recipe_book, "MOST_CHOSEN", 5)
+    monkeypatch.setattr(recipe_book, "MOST_STEPS", 10)
+    book = RecipeBook(tmp_path)
+    for number in range(3):
+        book.change(changed(None, id=str(number)), stream=f"s{number}")
+    with pytest.raises(RecipeError, match="3 recipes already"):
+        book.change(changed(None, id="4"))
+    for number in range(9):
+        book.choose(f"s{number}", "1")
+    assert [*book.chosen] == ["s4", "s5", "s6", "s7", "s8"]
+    book.choose("s4", None)
+    assert "s4" not in book.chosen
+    for _ in range(20):
+        book.change(changed(book.get("1"), regions=msgspec.structs.replace(RECIPE.regions, ignore=(SQUARE,))))
+    assert len(book.history()) == 10 and RecipeBook(tmp_path).history() == book.history()
+
+
+def test_what_cannot_be_stored_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes, *, mode: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    book = RecipeBook(tmp_path)
+    first = book.change(changed(None))
+    monkeypatch.setattr(kept_file, "write_atomically", full)
+    for change in (lambda: book.change(changed(first, name="x")), lambda: book.choose("press", "1")):
+        with pytest.raises(OSError, match="No space"):
+            change()
+    assert book.recipes == (first,) and not book.chosen and len(book.history()) == 1
+
+
+@pytest.mark.parametrize("damage", [b"{", b"[" * 100_000, b'{"version":1,"sha256":"","contents":{}}', b"\xff"])
+def test_a_damaged_file_is_set_aside_with_a_warning(damage: bytes, tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(damage)
+    book = RecipeBook(tmp_path)
+    assert book.warning is not None and "recipes.json was damaged" in book.warning and not book.recipes
+    assert (tmp_path / f"{FILE}.damaged-1").read_bytes() == damage
+    book.change(changed(None))
+    assert book.warning is None
+
+
+def test_a_newer_file_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b'{"version":99}')
+    warning = RecipeBook(tmp_path).warning
+    assert warning is not None and "of a newer version" in warning
+
+
+def test_what_cannot_be_a_recipe_is_damage_even_with_a_true_checksum(tmp_path: Path) -> None:
+    bad = msgspec.structs.replace(RECIPE, name="")
+    for contents in (Contents((bad,)), Contents((RECIPE, RECIPE)), Contents((), None, {}, (changed(None, name=""),))):
+        (tmp_path / FILE).write_bytes(recipe_book.encode(contents))
+        assert "damaged" in str(RecipeBook(tmp_path).warning)
+
+
+def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
+    book = RecipeBook(tmp_path)
+    book.change(changed(None), stream="press")
+    whole = (tmp_path / FILE).read_bytes()
+    meant = recipe_book.decode(whole)
+    for position in range(len(whole)):
+        data = bytearray(whole)
+        data[position] ^= 1 << position % 8
+        with contextlib.suppress(msgspec.MsgspecError, ValueError):
+            assert recipe_book.decode(bytes(data)) == meant, position
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from server.recipes import RecipeBook
+from tests.server.recipes.test_recipe_book import changed
+book = RecipeBook(Path(sys.argv[1]))
+print("ready", flush=True)
+while True:
+    book.change(changed(book.get("1"), name=f"name {len(book.history())}"))
+"""
+
+
+def test_killed_at_any_moment_it_is_the_old_version_or_the_new_and_the_history_agrees(tmp_path: Path) -> None:
+    """The other 190 of 200 kills, while a server teaches and corrects: benchmarks/kills.py."""
+    book = RecipeBook(tmp_path)
+    book.change(changed(None))
+    for number in range(10):
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
+        )
+        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        file = tmp_path / FILE
+        was = file.stat().st_mtime_ns
+        while file.stat().st_mtime_ns == was:
+            os.sched_yield()
+        for _ in range(number * 1000):
+            pass  # another moment each time
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        after = RecipeBook(tmp_path)
+        assert after.warning is None
+        (recipe,) = after.recipes
+        versions = [step.after.version for step in after.history("1")]
+        assert recipe == after.history("1")[0].after
+        assert versions == [*range(recipe.version, recipe.version - len(versions), -1)]

@@ -1,0 +1,122 @@
+"""Parts and yield, by what the line says and by the picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.images import BGRImage, decode
+from server.streams.parts import Parts
+from server.streams.scene import SIDE, Glimpse, glimpse
+from server.words import Verdict
+
+DATA = Path(__file__).parents[4] / "shared" / "data"
+RANDOM = np.random.default_rng(3)
+
+told = st.lists(st.tuples(st.sampled_from(["A", "B", "C"]), st.sampled_from(["NORMAL", "ANOMALY"])), max_size=60)
+
+
+@given(told)
+def test_a_part_is_a_run_of_frames_of_one_id_and_as_bad_as_the_worst(frames: list[tuple[str, Verdict]]) -> None:
+    parts, runs = Parts(), list[tuple[str, set[Verdict]]]()
+    for part, verdict in frames:
+        begins = parts.see(part, None)
+        assert begins == (not runs or runs[-1][0] != part)
+        if begins:
+            runs.append((part, set()))
+        runs[-1][1].add(verdict)
+        parts.count(verdict)
+    rejected = sum("ANOMALY" in verdicts for _, verdicts in runs)
+    assert (parts.parts, parts.rejected) == (len(runs), rejected)
+    assert parts.good_share == (1 - rejected / len(runs) if runs else None)
+
+
+@given(told, told)
+def test_a_reset_counts_from_the_beginning(before: list[tuple[str, Verdict]], after: list[tuple[str, Verdict]]) -> None:
+    parts, fresh = Parts(), Parts()
+    for part, verdict in before:
+        parts.see(part, None)
+        parts.count(verdict)
+    number = parts.number
+    parts.reset()
+    assert (parts.parts, parts.rejected, parts.good_share) == (0, 0, None)
+    for one in (parts, fresh):
+        for part, verdict in after:
+            one.see(part, None)
+            one.count(verdict)
+    assert (parts.parts, parts.rejected) == (fresh.parts, fresh.rejected)
+    assert parts.number >= number, "a number is never given twice"
+
+
+@given(st.lists(st.none() | st.sampled_from(["A", "B"]), max_size=40))
+def test_whether_somebody_says_it_may_change_at_any_time(said: list[str | None]) -> None:
+    look = glimpse(picture(1))
+    parts, last = Parts(), object()
+    for one in said:
+        expected = parts.expected(one)
+        begins = parts.see(one, look if one is None else None)
+        assert begins == (one != last)
+        assert expected in (None, parts.number)
+        parts.count("NORMAL")
+        last = one
+
+
+def picture(seed: int, light: float = 1.0, noise: float = 2.0) -> BGRImage:
+    """Blocks of grey, lit and noisy; 120×160."""
+    blocks = np.kron(np.random.default_rng(seed).integers(40, 160, (6, 8)), np.ones((20, 20)))
+    noisy = blocks[..., None] * light + RANDOM.normal(0, noise, (120, 160, 3))
+    return noisy.clip(0, 255).astype(np.uint8)
+
+
+def counted(frames: list[BGRImage]) -> int:
+    parts = Parts()
+    for frame in frames:
+        parts.see(None, glimpse(frame))
+        parts.count("NORMAL")
+    return parts.parts
+
+
+def test_a_part_that_lies_still_is_one_whatever_the_light_does() -> None:
+    assert counted([picture(1, 1 + 0.2 * np.sin(number)) for number in range(100)]) == 1
+
+
+def test_each_scene_that_comes_to_rest_is_one() -> None:
+    assert counted([picture(seed) for seed in range(10) for _ in range(4)]) == 10
+
+
+def test_what_never_lies_still_is_no_new_part() -> None:
+    assert counted([picture(seed) for seed in range(30)]) == 1
+
+
+def test_something_that_passes_through_is_none() -> None:
+    still = [picture(1) for _ in range(10)]
+    assert counted([*still, picture(2), *still, picture(3), *still]) == 1
+
+
+def test_a_scene_that_drifts_slowly_is_the_same() -> None:
+    one, other = picture(1, noise=0), picture(2, noise=0)
+    steps = [(one * (1 - share) + other * share).astype(np.uint8) for share in np.linspace(0, 1, 2000)]
+    assert counted(steps) == 1
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 900), (1080, 1920), (3000, 40)])
+def test_a_look_is_small_whatever_the_frame(shape: tuple[int, int]) -> None:
+    look: Glimpse = glimpse(np.zeros((*shape, 3), np.uint8))
+    assert look.shape == (SIDE, SIDE) and look.dtype == np.float32 and np.isfinite(look).all()
+
+
+@pytest.mark.parametrize("name", ["bottle", "cookie"])
+def test_real_parts_are_told_apart(name: str) -> None:
+    files = sorted((DATA / name / "train" / "good").glob("*"))[:8]
+    if not files:
+        pytest.skip(f"no pictures of {name} in ../shared/data")
+    frames = []
+    for file in files:
+        image = decode(file.read_bytes())[::2, ::2].astype(np.float32)
+        for _ in range(3):
+            frames.append((image + RANDOM.normal(0, 3, image.shape)).clip(0, 255).astype(np.uint8))
+    assert counted(frames) == len(files)

@@ -1,0 +1,265 @@
+"""Recipes and corrections over HTTP, with a model that was really taught."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+import detector
+from server.app import create_app
+from server.settings import Settings
+from server.words import Result
+from tests.detector.parts import draw_part, draw_parts
+from tests.running import Running, running
+from tests.server.fakes import healthy, http, receive_result
+
+GONE = "f" * 12
+
+
+@pytest.fixture(scope="module")
+def disc_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model taught on twelve drawn discs."""
+    folder = tmp_path_factory.mktemp("models") / "disc"
+    detector.fit(draw_parts(12), image_size=128, coreset_size=200, category="disc").save(folder)
+    return folder
+
+
+@contextlib.asynccontextmanager
+async def inspecting(model: Path, data: Path) -> AsyncIterator[tuple[Running, httpx.AsyncClient]]:
+    settings = Settings(data_dir=data, model_path=model, max_frame_age_ms=1e6, max_upload_mb=20)
+    async with running(create_app(settings), settings) as server, http(server) as client:
+        await healthy(server)
+        yield server, client
+
+
+def png(frame: np.ndarray[Any, Any]) -> bytes:
+    return bytes(cv2.imencode(".png", frame)[1].tobytes())
+
+
+async def score(connection: ClientConnection, frame: np.ndarray[Any, Any]) -> Result:
+    await connection.send(png(frame))
+    return await receive_result(connection)
+
+
+async def the_alarm(client: httpx.AsyncClient, stream: str = "press") -> dict[str, Any]:
+    frames = (await client.get(f"/api/streams/{stream}/frames", params={"kind": "alarm"})).json()["frames"]
+    return dict(frames[0])
+
+
+async def only(client: httpx.AsyncClient) -> dict[str, Any]:
+    (recipe,) = (await client.get("/api/recipes")).json()["recipes"]
+    return dict(recipe)
+
+
+async def test_what_was_forgiven_passes_and_undone_scores_are_the_same_bit_for_bit(
+    disc_folder: Path, tmp_path: Path
+) -> None:
+    odd, other = draw_part(50, defect=True), draw_part(51, defect=True)[:, ::-1].copy()
+    async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
+        before = [await score(c, frame) for frame in (odd, draw_part(60), other)]
+        assert [result.verdict for result in before] == ["ANOMALY", "NORMAL", "ANOMALY"]
+        frames = (await client.get("/api/streams/press/frames", params={"kind": "alarm"})).json()["frames"]
+        good, bad = f"/api/frames/{frames[1]['id']}", f"/api/frames/{frames[0]['id']}"
+        known = await client.post(f"{bad}/bad", json={"learn": False})
+        assert known.status_code == 200 and known.json()["applied"]
+
+        told = (await client.post(f"{good}/good", json={"dry_run": True})).json()
+        assert not told["applied"] and told["cost"]["raw_score_then"] <= told["cost"]["threshold"]
+        assert told["cost"]["defects"] == 1 and "this part passes then" in told["cost"]["sentence"]
+        done = (await client.post(f"{good}/good", json={"version": told["version"], "why": "a label"})).json()
+        assert done["applied"] and done["cost"] == told["cost"]
+        after = [await score(c, frame) for frame in (odd, draw_part(60), other)]
+        assert after[0].verdict == "NORMAL" and after[0].recipe_version == done["version"]
+        assert after[0].model != before[0].model and after[2].verdict == "ANOMALY"
+        assert (await client.post(f"{good}/good", json={})).status_code == 409  # it was said already
+
+        recipe = await only(client)
+        assert (recipe["model"]["forgiven"], recipe["model"]["remembered"]) == (1, 1)
+        corrections = (await client.get(f"/api/recipes/{recipe['id']}/corrections")).json()
+        assert [one["kind"] for one in corrections["corrections"]] == ["good", "bad"]
+        picture = await client.get(f"/{corrections['corrections'][0]['picture']}")
+        assert picture.headers["content-type"] == "image/jpeg" and picture.content[:2] == b"\xff\xd8"
+        one = f"/api/recipes/{recipe['id']}/corrections/{done['correction']}"
+        assert (await client.delete(one, params={"version": recipe["version"] - 1})).status_code == 409
+        undone = await client.delete(one, params={"version": recipe["version"]})
+        assert undone.status_code == 200
+        again = [await score(c, frame) for frame in (odd, draw_part(60), other)]
+        assert [result.raw_score for result in again] == [result.raw_score for result in before]
+        assert (await client.delete(one, params={"version": undone.json()["version"]})).status_code == 422
+
+        history = (await client.get(f"/api/recipes/{recipe['id']}/history")).json()
+        assert [step["action"] for step in history] == ["correction undone", "forgiven", "remembered"]
+        assert history[1]["why"] == "a label" and "a frame of press" in history[1]["on"] and history[1]["can_restore"]
+        back = await client.post(
+            f"/api/recipes/{recipe['id']}/restore", json={"version": history[0]["to_version"], "to": done["version"]}
+        )
+        assert back.status_code == 200 and (await score(c, odd)).raw_score == after[0].raw_score
+
+    async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
+        assert (await score(c, odd)).raw_score == after[0].raw_score  # after a restart too
+
+
+async def test_an_escape_that_is_remembered_alarms(disc_folder: Path, tmp_path: Path) -> None:
+    escape = draw_part(70, defect=True)
+    async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
+        recipe = await only(client)
+        raised = await client.patch(
+            f"/api/recipes/{recipe['id']}", json={"version": recipe["version"], "rule": {"raw": 1000.0}}
+        )
+        assert raised.json()["threshold_source"] == "recipe"
+        assert (await score(c, escape)).verdict == "NORMAL"
+        (frame,) = (await client.get("/api/streams/press/frames", params={"kind": "recent"})).json()["frames"]
+        place = [[0.5, 0.25], [0.75, 0.25], [0.75, 0.5], [0.5, 0.5]]
+        told = (await client.post(f"/api/frames/{frame['id']}/bad", json={"place": place, "dry_run": True})).json()
+        assert told["cost"]["raw_score_then"] > 1000 and "this part alarms then" in told["cost"]["sentence"]
+        done = await client.post(f"/api/frames/{frame['id']}/bad", json={"place": place, "version": told["version"]})
+        assert done.status_code == 200
+        assert (await score(c, escape)).verdict == "ANOMALY" and (await score(c, draw_part(71))).verdict == "NORMAL"
+        taken_back = await client.post(f"/api/frames/{frame['id']}/nothing")
+        assert taken_back.json()["disposition"] is None
+        assert (await score(c, escape)).verdict == "NORMAL"
+
+
+async def test_what_cannot_be_said_of_a_frame_is_refused(disc_folder: Path, tmp_path: Path) -> None:
+    async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
+        await score(c, draw_part(50, defect=True))
+        frame = await the_alarm(client)
+        good = f"/api/frames/{frame['id']}/good"
+        for place, why in (
+            ([], "3 to 64 corners"),
+            ([[0, 0], [1, 1], [1, 0], [0, 1]], "cross each other"),
+            ([[0, 0], [2, 0], [1, 1]], "lies on the frame"),
+        ):
+            refused = await client.post(good, json={"place": place})
+            assert refused.status_code == 422 and why in refused.json()["error"]
+        assert (await client.post(good, json={"version": 99})).status_code == 409
+        assert (await client.post(f"/api/frames/{GONE}/good", json={})).status_code == 404
+        assert (await client.post(good, content=b"{")).status_code == 422
+        assert (await client.post(good, content=b"[" * 70_000)).status_code == 413
+        recipe = await only(client)
+        assert recipe["version"] == 1 and recipe["model"]["forgiven"] == 0
+
+
+async def test_regions_rules_and_two_who_change_at_once(disc_folder: Path, tmp_path: Path) -> None:
+    odd = draw_part(50, defect=True)
+    async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
+        assert (await score(c, odd)).verdict == "ANOMALY"
+        recipe = await only(client)
+        path = f"/api/recipes/{recipe['id']}"
+        place = [[0.2, 0.0], [1.0, 0.0], [1.0, 0.8], [0.2, 0.8]]  # what deviates is seen some patches around it
+        ignoring = await client.patch(path, json={"version": 1, "regions": {"ignore": [place]}, "why": "a label"})
+        assert ignoring.status_code == 200 and ignoring.json()["version"] == 2
+        result = await score(c, odd)
+        assert result.verdict == "NORMAL" and (result.recipe, result.recipe_version) == (recipe["id"], 2)
+        late = await client.patch(path, json={"version": 1, "name": "mine"})
+        assert late.status_code == 409 and "a label" in late.json()["error"]
+        everything = [[0, 0], [1, 0], [1, 1], [0, 1]]
+        nothing = await client.patch(path, json={"version": 2, "regions": {"ignore": [everything]}})
+        assert nothing.status_code == 422 and "nothing of what the model looks at" in nothing.json()["error"]
+        for bad in (
+            {},
+            {"name": ""},
+            {"rule": {}},
+            {"decision": {"kind": "other"}},
+            {"regions": {"include": [[[0, 0]]]}},
+        ):
+            assert (await client.patch(path, json={"version": 2, **bad})).status_code == 422
+        window = await client.patch(path, json={"version": 2, "decision": {"kind": "n_of_m", "n": 2, "m": 2}})
+        assert window.status_code == 200
+        back = await client.post(f"{path}/restore", json={"version": 3, "to": 1})
+        assert back.json()["regions"] == {"include": [], "ignore": []} and back.json()["version"] == 4
+        assert (await score(c, odd)).verdict == "ANOMALY"
+
+
+async def test_a_recipe_file_goes_from_one_server_to_another(disc_folder: Path, tmp_path: Path) -> None:
+    odd, good = draw_part(50, defect=True), draw_part(60)
+    async with inspecting(disc_folder, tmp_path / "a") as (server, client):
+        async with connect(f"{server.ws}/ws/stream?name=press") as c:
+            await score(c, odd)
+            frame = await the_alarm(client)
+            done = await client.post(f"/api/frames/{frame['id']}/good", json={})
+            assert done.status_code == 200
+            here = [(await score(c, one)).raw_score for one in (odd, good)]
+        recipe = await only(client)
+        file = await client.get(f"/api/recipes/{recipe['id']}/file")
+        assert file.headers["content-type"] == "application/zip"
+        copy = await client.post(f"/api/recipes/{recipe['id']}/copy", json={"name": "a copy"})
+        assert copy.status_code == 201 and copy.json()["model"]["forgiven"] == 1
+        version = copy.json()["version"]
+        assert (
+            await client.delete(f"/api/recipes/{copy.json()['id']}", params={"version": version})
+        ).status_code == 200
+
+    other = tmp_path / "other"
+    detector.fit(draw_parts(8), image_size=128, coreset_size=50, category="another").save(other)
+    async with inspecting(other, tmp_path / "b") as (server, client):
+        taken = await client.post("/api/recipes", files={"file": ("disc.zip", file.content)})
+        assert taken.status_code == 201, taken.text
+        new = taken.json()
+        assert new["model"]["hash"] == recipe["model"]["hash"] and not new["is_default"]
+        chosen = await client.post("/api/streams/press/recipe", json={"recipe": new["id"]})
+        assert chosen.status_code == 200
+        async with (
+            connect(f"{server.ws}/ws/stream?name=press") as c,
+            connect(f"{server.ws}/ws/stream?name=belt") as beside,
+        ):
+            there = [await score(c, one) for one in (odd, good)]
+            assert [result.raw_score for result in there] == here
+            assert (await score(beside, good)).recipe != new["id"] == there[0].recipe
+            used = await client.delete(f"/api/recipes/{new['id']}", params={"version": 1})
+            assert used.status_code == 409 and "in use on press" in used.json()["error"]
+            switched = await client.post("/api/streams/press/recipe", json={"recipe": None})
+            assert switched.status_code == 200
+            assert (await score(c, good)).recipe != new["id"]  # the stream went on
+
+
+def repacked(data: bytes, **changed: bytes | None) -> bytes:
+    """A recipe file with other entries (None: without one)."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            if name not in changed:
+                new.writestr(name, old.read(name))
+        for name, content in changed.items():
+            if content is not None:
+                new.writestr(name, content)
+    return out.getvalue()
+
+
+async def test_recipe_files_that_are_none_are_refused_and_leave_nothing(disc_folder: Path, tmp_path: Path) -> None:
+    async with inspecting(disc_folder, tmp_path) as (_, client):
+        recipe = await only(client)
+        whole = (await client.get(f"/api/recipes/{recipe['id']}/file")).content
+        with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+            about = archive.read("recipe.json")
+        bomb = io.BytesIO()
+        with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("model/manifest.json", b"0" * 30_000_000)
+        files = {
+            "not a ZIP": b"hello",
+            "cut off": whole[: len(whole) // 2],
+            "climbs out": repacked(whole, **{"../../evil": b"x"}),
+            "hidden": repacked(whole, **{"model/.hidden": b"x"}),
+            "absolute": repacked(whole, **{"/etc/passwd": b"x"}),
+            "another file": repacked(whole, **{"model/more.bin": b"x"}),
+            "without what it says": repacked(whole, **{"recipe.json": None}),
+            "of another version": repacked(whole, **{"recipe.json": about.replace(b'"version": 1', b'"version": 9')}),
+            "changed": repacked(whole, **{"model/manifest.json": b"{}"}),
+            "missing": repacked(whole, **{"model/manifest.json": None}),
+            "a bomb": bomb.getvalue(),
+        }
+        for what, data in files.items():
+            refused = await client.post("/api/recipes", files={"file": ("x.zip", data)})
+            assert refused.status_code == 422, (what, refused.text)
+        assert len((await client.get("/api/recipes")).json()["recipes"]) == 1
+        assert not [path for path in (tmp_path / "models").rglob("*") if path.is_file()]
