@@ -19,13 +19,14 @@ export class Assign {
       streams,
       ({ name }) => name,
       ({ name }) => this.#row(name),
-      (row, { name, is_taught: isTaught }) => {
+      (row, { name, simulated, is_taught: isTaught }) => {
         const isOn = recipe.streams.includes(name);
         row.dataset.on = String(isOn);
         const button = row.querySelector("button");
         write(row.querySelector(".assign-now"), isTaught ? "is being taught" : isOn ? "✓ inspected with this recipe" : nameOf(name) ? `inspected with ${nameOf(name)}` : "not inspected");
         write(button, isOn ? "Back to the default" : "Use this recipe");
-        button.disabled = Boolean(isTaught) || (isOn && recipe.is_default) || recipe.problem !== null;
+        const keepsItsOwn = simulated && !recipe.is_given; // the server refuses another one
+        button.disabled = Boolean(isTaught) || keepsItsOwn || (isOn && recipe.is_default) || recipe.problem !== null;
       },
     );
     this.#root.querySelector("#assign-none").hidden = streams.length > 0;

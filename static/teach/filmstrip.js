@@ -33,10 +33,11 @@ export class Filmstrip {
     for (const id of ["teach-asked", "teach-pictures"]) this.#list(id).replaceChildren();
   }
 
-  show({ pictures }) {
+  /** `isOver`: nothing can be decided any more. */
+  show({ pictures }, isOver = false) {
     const isAsked = ({ number, outlier, used }) => outlier && !used && !this.#decided.has(number);
-    const asked = pictures.filter(isAsked).toReversed();
-    const others = pictures.filter((picture) => !isAsked(picture)).toReversed();
+    const asked = isOver ? [] : pictures.filter(isAsked).toReversed();
+    const others = pictures.filter((picture) => isOver || !isAsked(picture)).toReversed();
     keep(this.#list("teach-asked"), asked, byNumber, (picture) => this.#asked(picture));
     keep(this.#list("teach-pictures"), others, byNumber, (picture) => this.#picture(picture), show);
     this.#list("teach-asked-part").hidden = asked.length === 0;

@@ -7,11 +7,13 @@ import { showNotes } from "./notes.js";
 
 export class Result {
   #root;
+  #station;
   #body = null;
 
   /** `again()` is called when another part is to be taught. */
   constructor(root, station, { go, again }) {
     this.#root = root;
+    this.#station = station;
     const watch = () => {
       const { stream } = this.#body;
       if (stream && stream !== station.ownName) station.choose(`stream:${stream}`);
@@ -40,9 +42,13 @@ export class Result {
     promise.hidden = !threshold;
     write(promise, sentence(threshold));
     showNotes(this.#find("teach-result-notes"), notes);
-    for (const id of ["teach-watch", "teach-calibrate"]) this.#find(id).hidden = stream === null;
-    this.#find("teach-recipe").classList.toggle("primary", stream === null);
-    write(this.#find("teach-result-next"), stream === null ? "Open its recipe to put it on a stream." : `${stream} is inspected with it now.`);
+    promise.dataset.kind = /nothing|too few/.test(threshold ?? "") ? "none" : "made";
+    const isSimulated = Boolean(this.#station.streams.find(({ name: other }) => other === stream)?.simulated);
+    const isUsed = stream !== null && !isSimulated;
+    for (const id of ["teach-watch", "teach-calibrate"]) this.#find(id).hidden = !isUsed;
+    this.#find("teach-recipe").classList.toggle("primary", !isUsed);
+    const own = isSimulated ? "The simulated line keeps its own recipe. " : "";
+    write(this.#find("teach-result-next"), isUsed ? `${stream} is inspected with it now.` : `${own}Open its recipe to put it on a stream.`);
     this.#find("teach-result-title").focus();
   }
 

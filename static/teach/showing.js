@@ -80,7 +80,7 @@ export class Showing {
     this.#showLast(body, now);
     showCoverage(this.#root, body);
     showNotes(this.#find("teach-notes"), body.notes);
-    this.#strip.show(body);
+    this.#strip.show(body, isLearning);
     this.#showActions(body, isUpload, isLearning);
   }
 

@@ -111,6 +111,7 @@ class Teach {
     this.#phase("result");
     this.#result.show(body);
     this.#station.lookAtStreams();
+    this.#station.lookAtRecipes();
   }
 
   #restart(problem = "") {
