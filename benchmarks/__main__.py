@@ -32,6 +32,7 @@ SECTIONS: dict[str, list[str]] = {
     "presets": ["-m", "server.cli", "benchmark"],
     "accuracy": ["-m", "benchmarks.accuracy", f"{PICTURES}"],
     "few_shot": ["-m", "benchmarks.few_shot", f"{PICTURES}"],
+    "showing": ["-m", "benchmarks.showing", f"{PICTURES}"],
     "promises": ["-m", "benchmarks.promises", f"{PICTURES}"],
     "memory": ["-m", "benchmarks.memory", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "frame_time": ["-m", "benchmarks.frame_time", f"{PICTURES / 'bottle' / 'train' / 'good'}", *OLDER],
