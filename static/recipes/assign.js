@@ -23,10 +23,10 @@ export class Assign {
         const isOn = recipe.streams.includes(name);
         row.dataset.on = String(isOn);
         const button = row.querySelector("button");
-        write(row.querySelector(".assign-now"), isTaught ? "is being taught" : isOn ? "✓ inspected with this recipe" : nameOf(name) ? `inspected with ${nameOf(name)}` : "not inspected");
+        write(row.querySelector(".assign-now"), stateOf({ isTaught, isOn, simulated, other: nameOf(name) }));
         write(button, isOn ? "Back to the default" : "Use this recipe");
-        const keepsItsOwn = simulated && !recipe.is_given; // the server refuses another one
-        button.disabled = Boolean(isTaught) || keepsItsOwn || (isOn && recipe.is_default) || recipe.problem !== null;
+        button.disabled = Boolean(isTaught) || simulated || (isOn && recipe.is_default) || recipe.problem !== null;
+        button.hidden = simulated; // it keeps its own recipe: the server refuses another one
       },
     );
     this.#root.querySelector("#assign-none").hidden = streams.length > 0;
@@ -45,4 +45,11 @@ export class Assign {
       element("button", { type: "button", on: { click: press } }),
     );
   }
+}
+
+function stateOf({ isTaught, isOn, simulated, other }) {
+  if (isTaught) return "is being taught";
+  if (isOn) return simulated ? "✓ inspected with this recipe, its own" : "✓ inspected with this recipe";
+  if (simulated) return "keeps its own recipe";
+  return other ? `inspected with ${other}` : "not inspected";
 }

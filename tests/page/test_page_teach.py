@@ -153,25 +153,26 @@ def test_what_was_learned_is_said_in_words(show: Show) -> None:
 
 
 def test_from_pictures_to_a_recipe_that_streams_are_inspected_with(
-    visit: Open, browser: Browser, inspection: str, tmp_path: Path
+    visit: Open, browser: Browser, documents: str, tmp_path: Path
 ) -> None:
-    """With the real server: pictures are brought, one defect is not asked about, Done, and the recipe is put to use."""
-    files = []
-    for number, frame in enumerate(good_frames(24, seed=3)):
-        files.append(tmp_path / f"{number}.png")
-        cv2.imwrite(str(files[-1]), frame)
+    """With the real server: pictures are brought, learned from, and there is a recipe."""
+    files = [tmp_path / f"{number}.png" for number in range(10)]
+    for file, frame in zip(files, good_frames(len(files), seed=3), strict=True):
+        cv2.imwrite(str(file), cv2.resize(frame, (320, 240)))
     name = f"flange {time.time_ns() % 1_000_000}"
-    page = visit(browser, f"{inspection}/teach", width=1024, height=768).page
+    page = visit(browser, f"{documents}/teach", width=1024, height=768).page
     page.get_by_test_id("teach-name").fill(name)
     page.get_by_text("Pictures or a ZIP", exact=True).click()
+    page.get_by_text("Speed and detail").click()
+    page.get_by_test_id("teach-preset").select_option("fast")
     page.get_by_test_id("teach-start").click()
     page.get_by_test_id("teach-files").set_input_files(files)
-    expect(page.get_by_test_id("teach-upload")).to_contain_text("24 files brought", timeout=120_000)
+    expect(page.get_by_test_id("teach-upload")).to_contain_text("10 files brought", timeout=60_000)
     page.reload()  # it lives in the server
     expect(page.get_by_test_id("teach-shown-name")).to_have_text(name)
     expect(page.get_by_test_id("teach-done")).to_be_enabled()
     page.get_by_test_id("teach-done").click()
-    expect(page.get_by_test_id("teach-result")).to_contain_text(f"{name} is taught", timeout=120_000)
+    expect(page.get_by_test_id("teach-result")).to_contain_text(f"{name} is taught", timeout=60_000)
     page.get_by_test_id("teach-recipe").click()
     expect(page.get_by_test_id("recipe-name")).to_have_text(name)
     expect(page.get_by_test_id("recipe-history")).to_contain_text("Taught")
