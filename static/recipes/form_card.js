@@ -2,6 +2,7 @@
 // save or drop it.
 
 import { write } from "../shared/elements.js";
+import { sentence } from "../shared/sentence.js";
 
 /**
  * `read()` gives the form's value, `show(value)` writes one into it, `words(value)` says it, and `save(value)` makes it
@@ -63,7 +64,7 @@ export class FormCard {
         throw error;
       }
     } catch (error) {
-      this.#say(error.message);
+      this.#say(sentence(error.message));
     }
     this.#render();
   }

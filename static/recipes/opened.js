@@ -1,6 +1,7 @@
 // One recipe, opened: what it is, and all that can be changed of it.
 
 import { question } from "../shared/question.js";
+import { sentence } from "../shared/sentence.js";
 import { write } from "../shared/elements.js";
 import { showChanges } from "../history/changes.js";
 import { Assign } from "./assign.js";
@@ -148,7 +149,7 @@ export class OpenedRecipe {
       return isSaved;
     } catch (error) {
       if (rethrow) throw error;
-      this.#told.say(error.message, "problem");
+      this.#told.say(sentence(error.message), "problem");
       return false;
     }
   }
@@ -158,7 +159,7 @@ export class OpenedRecipe {
     try {
       this.#told.say(await step(), "done");
     } catch (error) {
-      this.#told.say(error.message, "problem");
+      this.#told.say(sentence(error.message), "problem");
     }
     this.#historyOf = "";
     await this.#told.changed();

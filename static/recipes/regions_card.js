@@ -57,7 +57,7 @@ export class RegionsCard {
     if (!this.#recipe) return;
     const running = this.#station.streams.map(({ name }) => name);
     const own = this.#recipe.streams.filter((name) => running.includes(name));
-    if (this.#chosen === null || (this.#chosen !== NONE && !running.includes(this.#chosen) && own.length)) this.#choose(own[0] ?? NONE);
+    if (this.#chosen === null || (this.#chosen !== NONE && !running.includes(this.#chosen) && own.length)) this.#choose(own[0] ?? running[0] ?? NONE);
     const names = [...own, ...running.filter((name) => !own.includes(name))];
     const key = JSON.stringify(names);
     const select = this.#find("regions-source");

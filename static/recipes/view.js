@@ -1,6 +1,7 @@
 // The view Recipes: all of them, and one opened beside the list, or instead of it on a small screen.
 
 import { write } from "../shared/elements.js";
+import { sentence } from "../shared/sentence.js";
 import { showList } from "./list.js";
 import { OpenedRecipe } from "./opened.js";
 import * as requests from "./requests.js";
@@ -74,7 +75,7 @@ class Recipes {
     try {
       this.#all = (await requests.recipes()).recipes;
     } catch (error) {
-      if (this.#isShown) this.#say(error.message, "problem");
+      if (this.#isShown) this.#say(sentence(error.message), "problem");
       this.#isAway = true;
       return;
     }
@@ -120,7 +121,7 @@ class Recipes {
       this.#open(made.id);
       this.#say(`${made.name} is here. Put it on a stream below.`, "done");
     } catch (error) {
-      this.#say(error.message, "problem");
+      this.#say(sentence(error.message), "problem");
     }
   }
 

@@ -3,6 +3,7 @@
 import { bytesOf } from "../shared/base64.js";
 import { element, keep, write } from "../shared/elements.js";
 import { question } from "../shared/question.js";
+import { sentence } from "../shared/sentence.js";
 import * as requests from "./requests.js";
 
 const STATES = {
@@ -51,7 +52,7 @@ export class Cameras {
       await requests.remove(name);
       await this.look();
     } catch (error) {
-      this.#say(error.message, "problem");
+      this.#say(sentence(error.message), "problem");
     }
   }
 
@@ -67,9 +68,9 @@ export class Cameras {
       if (tried.ok) {
         this.#say(`✓ It works: ${tried.width} × ${tried.height}${tried.fps ? `, ${Math.round(tried.fps * 10) / 10} pictures a second` : ""}.`, "done");
         this.#showPreview(tried.picture);
-      } else this.#say(tried.problem, "problem");
+      } else this.#say(sentence(tried.problem), "problem");
     } catch (error) {
-      this.#say(error.message, "problem");
+      this.#say(sentence(error.message), "problem");
     } finally {
       this.#find("camera-test").disabled = false;
     }
@@ -85,7 +86,7 @@ export class Cameras {
       this.#say(`✓ ${name} is added, and runs.`, "done");
       await this.look();
     } catch (error) {
-      this.#say(error.message, "problem");
+      this.#say(sentence(error.message), "problem");
     }
   }
 
@@ -130,5 +131,5 @@ function fill(row, { state, last_error: problem, retry_in_s: retryIn }) {
   chip.dataset.state = state;
   write(chip, STATES[state] ?? state);
   const again = state === "retrying" && retryIn !== null ? ` Next try in ${Math.max(1, Math.ceil(retryIn))} s.` : "";
-  write(row.querySelector(".camera-why"), state === "live" || !problem ? "" : `${problem[0].toUpperCase()}${problem.slice(1).replace(/\.$/, "")}.${again}`);
+  write(row.querySelector(".camera-why"), state === "live" ? "" : `${sentence(problem)}${again}`);
 }

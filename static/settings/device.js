@@ -7,12 +7,14 @@ const IS_NAME = /^[A-Za-z0-9._-]{1,64}$/;
 export class Device {
   #field;
   #told;
+  #button;
   #station;
 
   constructor(root, station) {
     this.#station = station;
     this.#field = root.querySelector("#device-name");
     this.#told = root.querySelector("#device-told");
+    this.#button = root.querySelector("#device-save");
     root.querySelector("#device-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#save();
@@ -21,6 +23,7 @@ export class Device {
 
   show() {
     this.#field.value = this.#station.ownName;
+    this.#button.disabled = false; // before this, nobody would hear it
     this.#say("", "none");
   }
 

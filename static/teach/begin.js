@@ -4,6 +4,7 @@ import { element, keep, write } from "../shared/elements.js";
 import { CAMERA, PICTURES, chooseSource, chosenSource, offerSources } from "./sources.js";
 import { recipes } from "../recipes/requests.js";
 import { Refused } from "../shared/server.js";
+import { sentence } from "../shared/sentence.js";
 import * as requests from "./requests.js";
 
 const CONNECTS_WITHIN_MS = 20_000;
@@ -35,6 +36,7 @@ export class Begin {
     this.#say("");
     this.offer();
     this.#find("teach-more-choice").hidden = true;
+    this.#render();
     const { recipes: all } = await recipes().catch(() => ({ recipes: [] }));
     const fit = all.filter(({ model }) => model?.can_be_taught_more);
     const select = this.#find("teach-more-of");
@@ -82,7 +84,7 @@ export class Begin {
       this.#begun(await this.#ask({ name: isMore ? null : name, stream, more_of: moreOf, auto: true, preset: this.#find("teach-preset").value }));
       this.#find("teach-name").value = "";
     } catch (error) {
-      this.#say(error.message, error.steps);
+      this.#say(sentence(error.message), error.steps);
     }
     this.#isStarting = false;
     this.#render();

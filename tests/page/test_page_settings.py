@@ -1,0 +1,71 @@
+"""Settings and History through the page: cameras are tried before they are added, and nothing is a dead end."""
+
+from __future__ import annotations
+
+import base64
+
+import cv2
+import numpy as np
+from playwright.sync_api import expect
+
+from tests.page.scene import kept
+from tests.page.visits import Show
+from tests.page.workshop import Workshop, camera
+
+PIXEL = base64.b64encode(cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()).decode()
+
+
+def test_a_camera_is_tried_added_and_removed(show: Show) -> None:
+    shop = Workshop(cameras=[camera("press", origin="CAMERAS")])
+    page = show(shop, "/settings").page
+    tried = page.get_by_test_id("camera-tried")
+    page.get_by_test_id("camera-test").click()
+    expect(tried).to_contain_text("Give the address of the camera")
+    page.get_by_test_id("camera-source").fill("rtsp://10.0.0.7/lid")
+    shop.tried = {"ok": False, "problem": "it refused the connection", "picture": None}
+    page.get_by_test_id("camera-test").click()
+    expect(tried).to_have_text("It refused the connection.")
+    shop.tried = {"ok": True, "problem": None, "picture": PIXEL, "width": 1280, "height": 720, "fps": 24.8}
+    page.get_by_test_id("camera-test").click()
+    expect(tried).to_contain_text("1280 × 720, 24.8 pictures a second")
+    expect(page.get_by_test_id("camera-preview")).to_be_visible()
+    page.get_by_test_id("camera-add").click()
+    expect(tried).to_contain_text("The name has 1 to 64 letters")
+    page.get_by_test_id("camera-name").fill("lid")
+    shop.told = lambda *_: shop.cameras.append(camera("lid", "connecting"))
+    page.get_by_test_id("camera-add").click()
+    expect(page.get_by_test_id("camera")).to_have_count(2)
+    assert shop.changed[-1] == ("POST", "cameras", {"name": "lid", "source": "rtsp://10.0.0.7/lid"})
+    shop.told = lambda *_: shop.cameras.pop()
+    page.get_by_test_id("camera-remove").click()  # those of CAMERAS have no such button
+    page.get_by_test_id("question-yes").click()
+    expect(page.get_by_test_id("camera")).to_have_count(1)
+
+
+def test_this_device_gets_another_name_and_keeps_it(show: Show) -> None:
+    page = show(Workshop(), "/settings").page
+    page.get_by_test_id("device-name").fill("gate 7")
+    page.get_by_test_id("device-save").click()
+    assert page.get_by_test_id("device-name").evaluate("field => field.validity.patternMismatch")
+    page.get_by_test_id("device-name").fill("gate-7")
+    page.get_by_test_id("device-save").click()
+    expect(page.get_by_test_id("device-told")).to_contain_text("sent as gate-7")
+    page.reload()
+    expect(page.get_by_test_id("device-name")).to_have_value("gate-7")
+
+
+def test_settings_say_where_they_come_from_and_no_secret(show: Show) -> None:
+    page = show(Workshop(), "/settings").page
+    table = page.get_by_test_id("settings-table")
+    expect(table.get_by_role("row", name="ACCESS_CODE")).to_contain_text("•••.env file")
+    expect(table.get_by_role("row", name="MODEL_PATH")).to_contain_text("not setdefault")
+    expect(page.get_by_test_id("about")).to_contain_text("an access code is asked for")
+
+
+def test_history_shows_alarms_and_changes_and_what_is_kept(show: Show) -> None:
+    shop = Workshop(alarms=[kept(2, disposition="good"), kept(1)])
+    page = show(shop, "/history").page
+    expect(page.get_by_test_id("history-kept")).to_contain_text("until the server is started again")
+    expect(page.get_by_test_id("alarm-kept")).to_have_count(4)  # of two streams
+    expect(page.get_by_test_id("alarm-kept").first).to_contain_text("was good")
+    expect(page.get_by_test_id("change").first).to_contain_text("Bottle, brown · Regionsversion 2 → 3")
