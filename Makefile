@@ -8,6 +8,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Modules of tests side by side: most of them wait for sockets, browsers and clocks.
+TWO := -n 2 --dist loadfile
 SHELL := /bin/bash
 
 .PHONY: run phone test quick check lowest bench clean
@@ -20,10 +22,10 @@ phone: .venv/base
 
 test: .venv/all
 	@$(BIN)/python -m tests.equipment
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TWO)
 
 quick: .venv/quick
-	$(BIN)/python -m pytest --quick
+	$(BIN)/python -m pytest --quick $(TWO)
 
 check: .venv/all
 	$(BIN)/ruff check

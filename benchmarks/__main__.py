@@ -36,6 +36,7 @@ SECTIONS: dict[str, list[str]] = {
     "accuracy": ["-m", "benchmarks.accuracy", f"{PICTURES}"],
     "few_shot": ["-m", "benchmarks.few_shot", f"{PICTURES}"],
     "registration": ["-m", "benchmarks.registration", *(f"{PICTURES / name}" for name in FREELY)],
+    "showing": ["-m", "benchmarks.showing", f"{PICTURES}"],
     "promises": ["-m", "benchmarks.promises", f"{PICTURES}"],
     "memory": ["-m", "benchmarks.memory", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "frame_time": ["-m", "benchmarks.frame_time", f"{PICTURES / 'bottle' / 'train' / 'good'}", *OLDER],

@@ -27,7 +27,7 @@ from benchmarks.rows import measurable
 from detector import TaughtModel
 from detector.registration import Choice, lay
 from server.simulated_line import camera, flange, surface
-from server.simulated_line.defects import KINDS, spoiled
+from server.simulated_line.defects import KINDS, Kind, spoiled
 from training.data import datasets
 from training.reports.markdown import table
 
@@ -93,7 +93,8 @@ def flanges() -> Measured:
     """The simulated line's, lit as there, at any turn, without rails and hoods."""
     random = np.random.default_rng(0)
     learn, good, bad = FLANGES
-    kinds = [None] * good + [KINDS[number % len(KINDS)] for number in range(bad)]
+    kinds: list[Kind | None] = [None] * good
+    kinds += [KINDS[number % len(KINDS)] for number in range(bad)]
     return Measured(
         "flange (simulated)",
         [_flange(random, None) for _ in range(learn)],
@@ -102,8 +103,8 @@ def flanges() -> Measured:
     )
 
 
-def _flange(random: np.random.Generator, kind: str | None) -> Picture:
-    part = spoiled(kind, random)[0] if kind else flange.flawless()  # type: ignore[arg-type]
+def _flange(random: np.random.Generator, kind: Kind | None) -> Picture:
+    part = spoiled(kind, random)[0] if kind else flange.flawless()
     sprite = surface.render(part.turned(float(random.uniform(-180, 180))))
     picture = camera._belt_at(float(random.uniform(0, 2500))).copy()
     across, down = random.uniform(-SHIFT, SHIFT, 2) * (camera.WIDTH, camera.HEIGHT)

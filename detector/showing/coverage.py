@@ -16,7 +16,7 @@ from detector.showing.patches import Eye, Signatures, Smoothing, Units, between,
 from detector.showing.unlike import Nearness, struck_out
 
 MOST = 300
-"""Pictures at the most: 80 MB by then, most of it distances between pictures, which grow with their square."""
+"""Pictures at the most: 90 MB by then, most of it distances between pictures, which grow with their square."""
 LAST = 20
 """Parts that are looked back on."""
 CONFIDENCE = 0.95
@@ -196,7 +196,7 @@ class Coverage:
                 of = state.copy_of[picture.number]
                 shown.append(Shown(picture.number, False, False, "the same part again, lying still", 0.0, of))
             else:
-                why = "it is less like the others than they are like each other" if part in out else None
+                why = "it is among the least like the others: is it a good part?" if part in out else None
                 shown.append(Shown(picture.number, state.new[part], part in out, why, float(scores[part])))
         return shown
 

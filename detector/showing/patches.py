@@ -19,14 +19,15 @@ from detector.backbones import Layer, load_backbone
 from detector.images import BGRImage
 from detector.input_size import InputSize, shaped
 from detector.runtimes import runtime
-from detector.score import smoothed
 
 SIDE = 160
 """Of the square input, or of one with as many pixels where frames are far from square."""
 DIMENSIONS = 64
 """Features are projected to so many at random: 64 bytes a patch."""
-_WEIGHTS = (0.5, 1.0, 0.8)
-"""Of the backbone's layers, from the finest."""
+_WEIGHTS = (0.7, 1.0, 0.3)
+"""Of the backbone's layers, from the finest. In a small input a defect is small too: the coarse layer hides it."""
+_SIGMA = 0.7
+"""Of the Gaussian over a map of distances, in patches."""
 _LEVELS = 127
 _STEP = 1 / 16
 """Of a projected feature; a typical patch is 1 long in each direction."""
@@ -82,7 +83,8 @@ class Smoothing:
 
     def __init__(self, grid: tuple[int, int]) -> None:
         count = grid[0] * grid[1]
-        spread = [smoothed(one.reshape(grid)).ravel() for one in np.eye(count, dtype=np.float32)]
+        points = np.eye(count, dtype=np.float32).reshape(count, *grid)
+        spread = [cv2.GaussianBlur(one, (0, 0), _SIGMA, borderType=cv2.BORDER_REFLECT_101).ravel() for one in points]
         self._matrix = np.rint(np.stack(spread).astype(np.float64) * (1 << _GAUSSIAN_BITS))
 
     def largest(self, maps: Units) -> NDArray[np.float64]:

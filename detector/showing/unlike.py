@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -12,11 +11,11 @@ from detector.showing.patches import Smoothing, Units
 
 FEWEST = 8
 """Different parts below which none is struck out: among fewer, each is unlike the others."""
-_ONE_IN = 15
-"""Parts for one that may be struck out: 2 of 30."""
-_FAR = 1.5
-"""Robust standard deviations, in logarithms of scores, from the median to a part that may be struck out."""
-_LEAST_SPREAD = 0.01
+ONE_IN = 10
+"""Parts for one that is struck out: 3 of 30. With 2 of 30 fewer good ones are, and more defects stay
+(docs/benchmarks.md)."""
+MOST_OUT = 12
+"""Parts struck out at a time, whatever their number: a person looks at each."""
 
 
 class Nearness:
@@ -55,10 +54,11 @@ class Nearness:
 
 
 def struck_out(scores: Sequence[float], kept: Collection[int]) -> list[int]:
-    """Places of the parts that are to be decided on by a person, the most unlike the others first.
+    """Places of the parts that are to be decided on by a person, the most unlike the others first: the tenth that is
+    farthest from all others, always.
 
-    The few farthest from all others, if they stand apart at all: good parts differ among themselves by as much as a
-    small defect makes, so a limit that all good parts stay below would let most defects pass.
+    Good parts differ among themselves by as much as a small defect does: whatever limit was tried on the distance
+    itself, it struck out more good ones for the same defects.
 
     Args:
         scores: of different parts.
@@ -66,8 +66,6 @@ def struck_out(scores: Sequence[float], kept: Collection[int]) -> list[int]:
     """
     if len(scores) < FEWEST:
         return []
-    logs = np.log(np.maximum(np.asarray(scores, np.float64), 1e-9))
-    middle = np.median(logs)
-    spread = max(1.4826 * float(np.median(np.abs(logs - middle))), _LEAST_SPREAD)
-    order = np.argsort(-logs, kind="stable")[: math.ceil(len(scores) / _ONE_IN)]
-    return [place for place in order.tolist() if place not in kept and logs[place] > middle + _FAR * spread]
+    count = min((len(scores) + ONE_IN // 2) // ONE_IN, MOST_OUT)
+    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")[:count]
+    return [place for place in order.tolist() if place not in kept]

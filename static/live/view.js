@@ -49,6 +49,7 @@ class Live {
   #recipeSelect;
   #alarms;
   #tiles;
+  #recipeSeen = null; // of the last result
   #isShown = false;
   #showsAll = false;
 
@@ -123,6 +124,7 @@ class Live {
   }
 
   #takeResult(result, at) {
+    this.#noteRecipe(result, at);
     this.#counters.add(result, at);
     this.#chart.add(result, at);
     this.#alarms.noteResult(result);
@@ -133,7 +135,17 @@ class Live {
     this.#showCaption();
   }
 
+  // This device's own camera hears of no change, only results of another recipe.
+  #noteRecipe({ recipe, recipe_version: version }, at) {
+    const before = this.#recipeSeen;
+    this.#recipeSeen = recipe ? { recipe, version } : null;
+    if (!before || !recipe || (before.recipe === recipe && before.version === version)) return;
+    const name = this.#station.recipes?.find(({ id }) => id === recipe)?.name ?? "Another recipe";
+    this.#chart.noteChange({ what: "recipe", recipe_name: name, recipe_version: version }, at);
+  }
+
   #clear() {
+    this.#recipeSeen = null;
     this.#counters.clear();
     this.#chart.clear();
     this.#grip.clear();

@@ -57,7 +57,7 @@ def draw_bracket(
     matrix = cv2.getRotationMatrix2D((x, y), -turn, 1)
     matrix[:, 2] += np.array(shift) * width
     moved = cv2.warpAffine(flat, matrix, (width, height), flags=cv2.INTER_AREA, borderValue=(40, 40, 40))
-    return np.clip(moved + random.normal(0, 3, moved.shape), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(moved + random.normal(0, 3, moved.shape), 0, 255), np.uint8)
 
 
 def draw_lying_freely(count: int, *, most_turn: float = 180.0, seed: int = 0) -> list[NDArray[np.uint8]]:

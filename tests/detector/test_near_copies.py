@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import detector
 from detector import ModelError
-from detector.near_copies import groups, look_of, show_one_part
+from detector.near_copies import Album, groups, look_of, show_one_part
 from detector.teaching.folds import folds_of
 from tests.detector.test_region import small_part
 from tests.running import DATA
@@ -67,6 +67,19 @@ def test_frames_of_a_part_belong_together_and_so_do_those_not_chosen() -> None:
     by_part = [[number for number in range(18) if number % 3 == one] for one in range(3)]
     assert found(pictures) == by_part
     assert found(pictures, [0, 4, 5]) == by_part
+
+
+def test_an_album_knows_a_part_that_was_there_before() -> None:
+    album = Album()
+    assert not album.copies_of(look_of(part(0)))
+    for number in (0, 1, 2, 1):
+        album.add(look_of(frame(part(number), number)))
+    assert album.copies_of(look_of(frame(part(1), 50))) == [1, 3]
+    assert not album.copies_of(look_of(part(5)))
+    album.remove(1)
+    assert len(album) == 3
+    assert album.copies_of(look_of(frame(part(1), 50))) == [2]
+    assert album.copies_of(look_of(frame(part(2), 51))) == [1]
 
 
 def test_parts_in_a_precise_fixture_are_no_copies_however_near() -> None:

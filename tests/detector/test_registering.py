@@ -23,7 +23,7 @@ Picture = NDArray[np.uint8]
 @pytest.fixture(scope="module")
 def registered() -> TaughtModel:
     """Taught on brackets that lie freely, left to itself."""
-    return detector.fit(draw_lying_freely(16), image_size=128, coreset_size=200)
+    return detector.fit(draw_lying_freely(16), image_size=64, coreset_size=100)
 
 
 def test_parts_that_lie_freely_are_registered_where_it_helps(registered: TaughtModel) -> None:
@@ -31,7 +31,7 @@ def test_parts_that_lie_freely_are_registered_where_it_helps(registered: TaughtM
     assert manifest.reference is not None and manifest.reference.is_turning
     assert manifest.registration.startswith("registered: the parts lie turned up to 1")
     assert "of drawn defects stand out against normal pictures" in manifest.registration
-    plain = detector.fit(draw_lying_freely(16), image_size=128, coreset_size=200, register="off")
+    plain = detector.fit(draw_lying_freely(16), image_size=64, coreset_size=100, register="off")
     assert plain.manifest.reference is None and plain.manifest.registration == ""
     assert np.mean(manifest.held_out_scores) < 0.8 * np.mean(plain.manifest.held_out_scores)
 
@@ -47,8 +47,8 @@ def test_a_defect_is_found_at_any_turn_and_a_good_part_passes(registered: Taught
 def test_the_defect_is_shown_where_the_camera_saw_it(registered: TaughtModel) -> None:
     found = registered.detect(draw_bracket(81, turn=180, shift=(0.05, 0), defect=True)).anomaly_map
     row, column = np.unravel_index(found.argmax(), found.shape)
-    assert column / found.shape[1] == pytest.approx((160 + 45 + 16) / 320, abs=0.06)
-    assert row / found.shape[0] == pytest.approx((120 + 15) / 240, abs=0.06)
+    assert column / found.shape[1] == pytest.approx((160 + 45 + 16) / 320, abs=0.08)
+    assert row / found.shape[0] == pytest.approx((120 + 15) / 240, abs=0.08)
 
 
 @pytest.mark.parametrize(

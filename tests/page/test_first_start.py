@@ -15,7 +15,7 @@ def test_the_page_teaches_and_then_shows_the_simulated_line(visit: Open, browser
     verdict = page.get_by_test_id("verdict")
     expect(verdict).to_have_attribute("data-verdict", "TEACHING")
     expect(page.get_by_role("progressbar", name="Teaching progress")).to_be_visible()
-    expect(page.get_by_role("heading", name="Learning what a good part looks like")).to_be_visible()
+    expect(page.get_by_role("heading", name="Learning the simulated part")).to_be_visible()
     starting_line.wait()
     expect(page.get_by_test_id("simulated-label")).to_be_visible()
     expect(verdict).to_have_attribute("data-verdict", "NORMAL")

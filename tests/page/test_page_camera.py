@@ -55,7 +55,7 @@ def test_a_forbidden_camera_says_how_to_allow_it(visit: Open, forbidden_camera: 
     help_text = page.get_by_test_id("camera-help")
     expect(help_text).to_contain_text("The camera is not allowed here")
     expect(help_text).to_contain_text("Set Camera to Allow")
-    expect(page.get_by_test_id("verdict")).to_contain_text("NO CAMERA")
+    expect(page.get_by_test_id("verdict")).to_contain_text("NOT INSPECTING")
 
 
 def test_a_second_page_of_the_same_name_takes_over(visit: Open, good_camera: Browser, inspection: str) -> None:

@@ -83,6 +83,7 @@ def test_a_frozen_sender_is_silent_and_its_last_verdict_is_not_shown(
         for panel in panels:
             expect(panel).to_have_attribute("data-verdict", "SILENT")
             expect(panel).to_contain_text("press sends no picture")
+            expect(panel).to_contain_text("NOT INSPECTING")
             expect(panel).not_to_contain_text("ANOMALY")
         option = pages[0].get_by_test_id("source-select").locator("option[value='stream:press']")
         expect(option).to_have_text("press (silent)")

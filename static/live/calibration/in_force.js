@@ -5,6 +5,7 @@ import { count, distance, sentence, transportName, when } from "./words.js";
 
 const SOURCES = {
   environment: "from the environment (THRESHOLD)",
+  recipe: "put by hand",
   calibration: "from calibration",
   model: "model default",
   uncalibrated: "none yet: everything is an ANOMALY until you calibrate",

@@ -339,6 +339,9 @@ async def test_listeners_hear_of_a_calibration(client: httpx.AsyncClient, server
         for _ in range(2):
             assert "calibration" not in json.loads(await viewer.recv())
         await post(client, GOOD)
+        change = json.loads(await viewer.recv())
+        assert (change["type"], change["what"], change["who"]) == ("change", "threshold", "127.0.0.1")
+        assert change["threshold_source"] == "calibration"
         told = json.loads(await viewer.recv())
         assert (told["type"], told["state"]) == ("status", "live")
         assert told["calibration"]["rule"] == {"k": 3.0} and "since_calibration" not in told
@@ -347,6 +350,7 @@ async def test_listeners_hear_of_a_calibration(client: httpx.AsyncClient, server
         async with connect(f"{server.ws}/ws/live/press") as late:
             assert json.loads(await late.recv())["since_calibration"]["accepted"] == 1
         await client.post("/calibration/undo")
+        assert json.loads(await viewer.recv())["threshold_source"] == "model"
         assert "calibration" not in json.loads(await viewer.recv())
 
 
