@@ -171,6 +171,14 @@ class Inspection:
         """
         return self._on(None).newest()
 
+    def newest_on(self, stream: str | None) -> Threshold:
+        """What was calibrated last for a stream's recipe, or the default one, or what is in force there without.
+
+        Raises:
+            NoModel: there is no model yet.
+        """
+        return self._on(stream).newest()
+
     def threshold_on(self, stream: str | None, transport: Way) -> Threshold:
         """The threshold in force on a stream, or for pictures: environment before one put there by hand before
         calibration before the model's default, if it has one.

@@ -465,6 +465,7 @@ class Library:
         model = self.models.load(folder)
         taught = taught_hash(model)
         self.keep.put(taught, folder, pictures)
+        self.models.took_in(taught, model)
         return taught
 
     async def _put_in_force(self, recipe: Recipe, *, strict: bool = False) -> None:

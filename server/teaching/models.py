@@ -59,6 +59,11 @@ class Models:
         """A model that lies somewhere else than here, for as long as the server runs."""
         self._given[model.taught_hash if isinstance(model, TaughtModel) else model.hash] = model
 
+    def took_in(self, taught: str, model: Detector) -> None:
+        """A model was loaded from a folder that lies here now: it need not be loaded again."""
+        if taught not in self._given:
+            self._taught.setdefault(taught, model)
+
     def is_given(self, taught: str) -> bool:
         """Whether a model was handed over at the start."""
         return taught in self._given

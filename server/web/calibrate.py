@@ -160,8 +160,9 @@ class Calibrate:
         )
     )
     async def calibrate_stream(self, request: Request) -> Response:
-        need_model(self.inspection)
         name, query = request.path_params["name"], request.query_params
+        if not self.inspection.is_ready_for(name):
+            need_model(self.inspection)
         wanted = Wanted.read(query, beside=("n", "seconds"))
         n = whole_number(query.get("n", "20"), "n", 2, MAX_FRAMES)
         seconds = number(query.get("seconds", "10"), "seconds", 0, MAX_SECONDS)
@@ -256,6 +257,11 @@ def _notes(draft: Draft, was: Threshold, became: Threshold, others: Sequence[Sto
         notes.append(f"what was calibrated on streams stays in force there: {kept}; calibrate there, or forget it")
     if became.source == "environment":
         notes.append("the calibration is stored, but THRESHOLD in the environment stays in force until it is removed")
+    if became.source == "recipe":
+        notes.append(
+            "the calibration is stored, but the threshold that was put there by hand stays in force: change the "
+            "recipe's rule to let the calibration count"
+        )
     if was != draft.judged_against:
         notes.append(
             f"it replaced another threshold than the one it was judged against: until now, {in_words(was)}; undo goes "

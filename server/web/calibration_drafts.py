@@ -31,6 +31,7 @@ from server.words import HOW, Content, Operation, Parameter, Reply, documented
 
 MAX_BODY = 16 * 1024
 NO_SUCH = "there is no such draft: drafts are kept for ten minutes, a few at a time, until they are applied"
+OF_STREAM = Parameter("stream", "query", "whose recipe is meant; without it the default one")
 REPLACED = "another model is in use since; nothing was changed"
 
 
@@ -121,13 +122,14 @@ class CalibrationDrafts:
 
     @documented(
         Operation(
-            "What was done to the calibrations of the model in use",
+            "What was done to the calibrations of a recipe",
             {200: Reply("the newest first, 100 at the most", Content(list[HistoryEntry])), 503: "no model yet"},
+            parameters=(OF_STREAM,),
         )
     )
     async def history(self, request: Request) -> Response:
-        need_model(self.inspection)
-        entries = [history_entry(change) for change in self.inspection.history()]
+        stream = self._stream(request)
+        entries = [history_entry(change) for change in self.inspection.history(stream)]
         return answer(entries, headers={"Cache-Control": "no-store"})
 
     @documented(
@@ -146,13 +148,13 @@ class CalibrationDrafts:
                     "more. Without it the newest is taken back, whoever made it",
                     {"type": "string"},
                 ),
+                OF_STREAM,
             ),
         )
     )
     async def undo(self, request: Request) -> Response:
-        need_model(self.inspection)
-        when = request.query_params.get("when")
-        undone = await changed(partial(self.inspection.undo, who=who_asks(request), when=when))
+        stream, when = self._stream(request), request.query_params.get("when")
+        undone = await changed(partial(self.inspection.undo, who=who_asks(request), when=when, stream=stream))
         if undone is None and when is not None:
             raise Refused(409, "the newest change is another one by now: look at the history; nothing was undone")
         if undone is None:
@@ -163,16 +165,24 @@ class CalibrationDrafts:
 
     @documented(
         Operation(
-            "Forget this model's calibrations",
+            "Forget a recipe's calibrations",
             NOT_STORED | {200: Reply("what is in force now", Content(ThresholdInForce))},
+            parameters=(OF_STREAM,),
         )
     )
     async def forget(self, request: Request) -> Response:
-        need_model(self.inspection)
-        await changed(partial(self.inspection.forget_calibration, who=who_asks(request)))
+        stream = self._stream(request)
+        await changed(partial(self.inspection.forget_calibration, who=who_asks(request), stream=stream))
         self.streams.tell_changed(who_asks(request))
-        threshold = self.inspection.threshold
+        threshold = self.inspection.newest_on(stream)
         return answer(ThresholdInForce(threshold.value, threshold.source))
+
+    def _stream(self, request: Request) -> str | None:
+        """The stream whose recipe is meant; none: the default one."""
+        stream = request.query_params.get("stream")
+        if not self.inspection.is_ready_for(stream):
+            need_model(self.inspection)
+        return stream
 
     def _draft(self, name: str) -> Draft:
         draft = self.drafts.get(name)

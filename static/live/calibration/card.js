@@ -37,7 +37,7 @@ export class CalibrationCard {
       postponed: () => this.#say("waits", "Captured and judged, not applied."),
       again: () => this.#capture(),
     });
-    this.#history = new HistoryDialog(this.#find("history"), (words) => this.#changed(words));
+    this.#history = new HistoryDialog(this.#find("history"), streamName, (words) => this.#changed(words));
     for (const id of ["calibrate-n", "calibrate-spacing"]) {
       this.#find(id).addEventListener("input", () => {
         this.#label();
@@ -127,7 +127,7 @@ export class CalibrationCard {
 
   async #undo() {
     try {
-      this.#changed(await undo(this.#appliedWhen));
+      this.#changed(await undo(this.#streamName(), this.#appliedWhen));
     } catch (error) {
       this.#say("error", error.message);
     }

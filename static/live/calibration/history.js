@@ -9,12 +9,15 @@ export class HistoryDialog {
   #changed;
   #newest = null; // the change that would be taken back: somebody else may make another meanwhile
 
-  /** `changed(words)` is called with what was done after the threshold changed. */
-  constructor(dialog, changed) {
+  #streamName;
+
+  /** `changed(words)` is called with what was done after the threshold changed; `streamName()` says whose recipe is meant. */
+  constructor(dialog, streamName, changed) {
     this.#dialog = dialog;
+    this.#streamName = streamName;
     this.#changed = changed;
-    this.#find("history-undo").addEventListener("click", () => this.#change(() => undo(this.#newest)));
-    this.#find("history-reset").addEventListener("click", () => this.#change(reset));
+    this.#find("history-undo").addEventListener("click", () => this.#change(() => undo(streamName(), this.#newest)));
+    this.#find("history-reset").addEventListener("click", () => this.#change(() => reset(streamName())));
     this.#find("history-close").addEventListener("click", () => dialog.close());
   }
 
@@ -25,7 +28,7 @@ export class HistoryDialog {
     this.#dialog.showModal();
     this.#find("history-title").focus();
     try {
-      const entries = await requests.history();
+      const entries = await requests.history(this.#streamName());
       this.#find("history-list").replaceChildren(...entries.map(entry));
       this.#newest = entries.find(({ action, undone }) => action !== "undo" && !undone)?.when ?? null;
       this.#find("history-undo").disabled = this.#newest === null;
@@ -60,12 +63,12 @@ export class HistoryDialog {
 }
 
 /** Take back the change that was made `when`, if it is still the newest; says what is in force then. */
-export async function undo(when) {
-  return `Undone: ${again(await requests.undo(when))}`;
+export async function undo(stream, when) {
+  return `Undone: ${again(await requests.undo(stream, when))}`;
 }
 
-async function reset() {
-  return `Calibration forgotten: ${again(await requests.forget())}`;
+async function reset(stream) {
+  return `Calibration forgotten: ${again(await requests.forget(stream))}`;
 }
 
 function again({ threshold, threshold_source: source }) {

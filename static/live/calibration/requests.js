@@ -26,17 +26,18 @@ export function discardDraft(draft) {
   return demand(draftPath(draft), { method: "DELETE" });
 }
 
-export function undo(when) {
-  return demand(`calibration/undo?${new URLSearchParams({ when })}`, { method: "POST" });
+/** Of the recipe that `stream` is inspected with. */
+export function undo(stream, when) {
+  return demand(`calibration/undo?${new URLSearchParams({ stream, when })}`, { method: "POST" });
 }
 
-export function forget() {
-  return demand("calibration", { method: "DELETE" });
+export function forget(stream) {
+  return demand(`calibration?${new URLSearchParams({ stream })}`, { method: "DELETE" });
 }
 
 /** Newest first. */
-export function history() {
-  return demand("api/calibration/history");
+export function history(stream) {
+  return demand(`api/calibration/history?${new URLSearchParams({ stream })}`);
 }
 
 function draftPath(draft) {
