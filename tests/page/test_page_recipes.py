@@ -11,7 +11,6 @@ from tests.page.scene import recipe
 from tests.page.visits import Show
 from tests.page.workshop import Body, Workshop, change, correction
 
-
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
