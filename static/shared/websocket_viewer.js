@@ -12,7 +12,7 @@ export class WebSocketViewer {
     this.#socket = new ReconnectingSocket(socketAddress(`ws/live/${encodeURIComponent(name)}?${query}`), {
       onstate: (state) => onstate({ ...state, transport: "WebSocket" }),
       onmessage: (message) => {
-        if (message.type === "result") onresult(message);
+        if (message.type === "result") onresult(message); // also one that was sent again: `repeated`, it says nothing of now
         else if (message.type === "error") onerror(message);
         else if (message.type === "status") onstatus(message);
         else if (message.type === "change") onchange(message);

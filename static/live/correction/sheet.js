@@ -141,13 +141,13 @@ export class CorrectionSheet {
       this.#frame = { ...this.#frame, disposition: was, correction };
       this.#showSaid(was, correction && `Its score went from ${distance(cost.raw_score)} to ${distance(cost.raw_score_then)}, the threshold is ${distance(cost.threshold)}.`);
       this.#onchanged();
-      this.#find("correction-undo").focus();
     } catch (error) {
       this.#say("correction-error", error.message);
       if (error.status === 409) this.#askAgain(error.message);
     } finally {
       this.#work(false);
     }
+    if (this.#frame.disposition) this.#find("correction-undo").focus(); // which can be pressed only now
   }
 
   // The recipe was changed meanwhile: what it costs is another thing now.
