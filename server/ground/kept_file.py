@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import logging
 from collections.abc import Callable
@@ -65,6 +66,13 @@ class KeptFile(Generic[T]):
         self._unread: bool
         self.contents = self._read()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether what is known is all there is: not while the file is not there, cannot be read, or one like it was
+        set aside, which somebody may put back."""
+        aside = self._path.parent.glob(f"{glob.escape(self._path.name)}.damaged-*")
+        return not self._unread and self._path.is_file() and next(aside, None) is None
+
     def recover(self) -> bool:
         """Read what could not be read at the start: whatever is written now would take its place.
 
@@ -88,8 +96,11 @@ class KeptFile(Generic[T]):
         Raises:
             OSError: it could not be written; nothing has changed then.
         """
+        data = self._form.encode(contents)
+        if len(data) > self._form.largest:  # the next start would call it damaged
+            raise OSError(errno.EFBIG, f"{self._path.name} would be over {self._form.largest // 1_000_000} MB")
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._path, self._form.encode(contents), mode=self._mode)
+        write_atomically(self._path, data, mode=self._mode)
         self.contents = contents
         self.warning = None  # the operator has acted on it
 

@@ -8,6 +8,7 @@ removes.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 from collections.abc import Collection, Iterable, Mapping
@@ -57,6 +58,12 @@ class ModelKeep:
             return sorted(files, key=lambda path: (int(path.stem), path.suffix))
         return []
 
+    def has_pictures(self, taught: str) -> bool:
+        """Whether pictures that it was taught on are kept here."""
+        with contextlib.suppress(OSError), os.scandir(self._of(taught) / PICTURES) as entries:
+            return any(_PICTURE.fullmatch(entry.name) for entry in entries)
+        return False
+
     def put(self, taught: str, model: Path, pictures: Path | None) -> None:
         """Take in a model folder, and the folder of its pictures, which are moved here. In one step: what was begun and
         not finished is no model.
@@ -101,15 +108,20 @@ class ModelKeep:
         self.put_correction(taught, correction.id, files)
 
     def put_correction(self, taught: str, name: str, files: Mapping[str, bytes]) -> None:
-        """Store a correction's files, by their suffixes.
+        """Store a correction's files, by their suffixes. Those that are there stay: recipes name them.
 
         Raises:
+            ModelError: another correction has this name here; nothing is stored.
             OSError: they cannot be stored.
         """
         folder = self._of(taught) / CORRECTIONS
         folder.mkdir(parents=True, exist_ok=True)
+        there = {suffix for suffix in SUFFIXES if (folder / f"{name}{suffix}").exists()}
+        if any(self.correction_file(taught, name, suffix) != files[suffix] for suffix in there):
+            raise ModelError(f"there is another correction {name} of this model here: one of the two was changed")
         for suffix in reversed(SUFFIXES):  # what was said of it last
-            write_atomically(folder / f"{name}{suffix}", files[suffix])
+            if suffix not in there:
+                write_atomically(folder / f"{name}{suffix}", files[suffix])
 
     def correction(self, taught: str, name: str) -> Correction:
         """What was said.
@@ -149,13 +161,15 @@ class ModelKeep:
             raise ModelError(f"the correction {name} is damaged: undo it, and make it again")
         return data
 
-    def tidy(self, named: Iterable[tuple[str, Collection[str]]]) -> None:
+    def tidy(self, named: Iterable[tuple[str, Collection[str]]] | None) -> None:
         """Remove models and corrections that nothing names (hash of the model, ids of its corrections), and what a
-        crash left."""
+        crash left; where it is not known what is named (None), only that."""
+        remove_leftovers(self._folder, older_than_s=0)
+        if named is None:
+            return
         wanted: dict[str, set[str]] = {}
         for taught, corrections in named:
             wanted.setdefault(taught, set()).update(corrections)
-        remove_leftovers(self._folder, older_than_s=0)
         with contextlib.suppress(OSError):
             for place in [*self._folder.iterdir()]:
                 if not _HASH.fullmatch(place.name):

@@ -6,11 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 Point = tuple[float, float]
 Polygon = tuple[Point, ...]
 """Corners, x and y from 0 to 1 of the whole frame, from its left top."""
+
+Points = NDArray[np.float64]
 
 MOST_POLYGONS, MOST_CORNERS = 16, 64
 """Of a recipe's regions, and of one of them."""
@@ -158,8 +162,7 @@ def check_polygon(polygon: Sequence[Point]) -> None:
         raise RecipeError("a region lies on the frame: corners are from 0 to 1 of its width and height")
     if any(here == there for here, there in _edges(polygon)):
         raise RecipeError("a region has the same corner twice in a row")
-    edges = list(_edges(polygon))
-    if any(_cross(*edges[i], *edges[j]) for i in range(len(edges)) for j in range(i + 2, len(edges) - (i == 0))):
+    if _crosses_itself(polygon):
         raise RecipeError("a region's edges cross each other: draw it without crossing")
     if abs(area(polygon)) < SMALLEST_AREA:
         raise RecipeError("a region is too small to show anything")
@@ -174,20 +177,31 @@ def _edges(polygon: Sequence[Point]) -> list[tuple[Point, Point]]:
     return list(zip(polygon, (*polygon[1:], polygon[0]), strict=True))
 
 
-def _cross(a: Point, b: Point, c: Point, d: Point) -> bool:
-    """Whether two edges without a common corner touch."""
-
-    def side(p: Point, q: Point, r: Point) -> float:
-        return (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
-
-    def on(p: Point, q: Point, r: Point) -> bool:
-        return min(p[0], q[0]) <= r[0] <= max(p[0], q[0]) and min(p[1], q[1]) <= r[1] <= max(p[1], q[1])
-
-    sides = side(a, b, c), side(a, b, d), side(c, d, a), side(c, d, b)
-    if sides[0] * sides[1] < 0 and sides[2] * sides[3] < 0:
-        return True
+def _crosses_itself(polygon: Sequence[Point]) -> bool:
+    """Whether two edges without a common corner touch. All at once: of 16 regions there are 30,000 pairs, and a recipe
+    is looked at where streams wait."""
+    starts = np.array(polygon, np.float64)
+    ends = np.roll(starts, -1, axis=0)
+    first, second = np.triu_indices(len(starts), 2)
+    apart = (first > 0) | (second < len(starts) - 1)
+    first, second = first[apart], second[apart]
+    a, b, c, d = starts[first], ends[first], starts[second], ends[second]
     touching = ((a, b, c), (a, b, d), (c, d, a), (c, d, b))
-    return any(s == 0 and on(*points) for s, points in zip(sides, touching, strict=True))
+    sides = [_side(*points) for points in touching]
+    crossed = (sides[0] * sides[1] < 0) & (sides[2] * sides[3] < 0)
+    return bool(
+        any([crossed.any(), *(((s == 0) & _on(*points)).any() for s, points in zip(sides, touching, strict=True))])
+    )
+
+
+def _side(p: Points, q: Points, r: Points) -> NDArray[np.float64]:
+    """On which side of the lines from p to q the points r lie (each N×2)."""
+    return np.asarray((q[:, 0] - p[:, 0]) * (r[:, 1] - p[:, 1]) - (q[:, 1] - p[:, 1]) * (r[:, 0] - p[:, 0]))
+
+
+def _on(p: Points, q: Points, r: Points) -> NDArray[np.bool_]:
+    """Whether points r of the lines from p to q lie between these."""
+    return np.asarray(((np.minimum(p, q) <= r) & (r <= np.maximum(p, q))).all(axis=1))
 
 
 def _check_rule(rule: ThresholdRule) -> None:

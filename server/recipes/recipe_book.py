@@ -15,9 +15,11 @@ FILE = "recipes.json"
 VERSION = 1
 LARGEST_FILE = 20_000_000
 """Bytes; a step of the history takes 1 kB, and up to 50 kB with many regions."""
+LARGEST_IN_LINES = 2_000_000
+"""Bytes up to which it is written for people to read."""
 MOST_RECIPES = 100
 MOST_CHOSEN = 1000
-"""Streams that a recipe is remembered for; of more, those chosen longest ago go."""
+"""Streams that a recipe is chosen for."""
 MOST_STEPS = 1000
 MOST_BYTES_OF_STEPS = 8_000_000
 
@@ -48,7 +50,9 @@ class _Version(Struct):
 
 
 def encode(contents: Contents) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(_File(VERSION, checksum(contents), contents)), indent=1)
+    data = msgspec.json.encode(_File(VERSION, checksum(contents), contents))
+    # In lines it takes up to six times as much, and all that there may be must fit into the largest file.
+    return msgspec.json.format(data, indent=1) if len(data) <= LARGEST_IN_LINES else data
 
 
 def decode(data: bytes) -> tuple[Contents, bool]:
@@ -93,6 +97,12 @@ class RecipeBook:
     def warning(self) -> str | None:
         """What was wrong with the file at the start, for the operator; or nothing."""
         return self._file.warning
+
+    @property
+    def names_all(self) -> bool:
+        """Whether nothing else is in use than what is named here: not while a damaged, newer or missing file may come
+        back."""
+        return self._file.is_whole
 
     @property
     def recipes(self) -> tuple[Recipe, ...]:
@@ -180,6 +190,7 @@ class RecipeBook:
         """Remember with which recipe a stream is inspected; None: with the default one.
 
         Raises:
+            RecipeError: one is chosen for too many streams already; nothing changes.
             OSError: it cannot be stored; nothing changes.
         """
         self._file.recover()
@@ -197,8 +208,14 @@ class RecipeBook:
     def _with(self, stream: str, recipe: str | None) -> dict[str, str]:
         chosen = {name: one for name, one in self.chosen.items() if name != stream}
         if recipe is not None:
+            # Whichever made room would be inspected with another recipe from now on, and nobody would notice.
+            if len(chosen) >= MOST_CHOSEN:
+                raise RecipeError(
+                    f"a recipe is chosen for {MOST_CHOSEN} streams already: choose the default one for a stream that "
+                    f"is gone, as {next(iter(chosen))} may be, whose was chosen longest ago"
+                )
             chosen[stream] = recipe
-        return dict([*chosen.items()][-MOST_CHOSEN:])
+        return chosen
 
     def _replace(self, **changes: object) -> None:
         self._file.replace(msgspec.structs.replace(self._file.contents, **changes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -26,6 +27,11 @@ _TAKEN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 """Flags: encrypted, strongly, or with an encrypted list of entries."""
 _ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst")
+UNREADABLE = (
+    zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OverflowError, ValueError, OSError, zlib.error,
+    struct.error,
+)  # fmt: skip
+"""What reading a ZIP raises where it is damaged: by its lists, its names, or what is packed in it."""
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 """With and without entries."""
 
@@ -65,7 +71,7 @@ def pictures_in(data: bytes, *, most: int, most_each: int) -> Iterator[Packed]:
         archive = zipfile.ZipFile(_Bounded(data))
     except ArchiveError:
         raise
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError) as error:
+    except UNREADABLE as error:
         raise ArchiveError(_damaged(error)) from error
     entries = _judged(archive, most, most_each)
     if not entries:
@@ -122,7 +128,7 @@ def _check_places(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> N
 
 def _is_picture(entry: zipfile.ZipInfo) -> bool:
     path = PurePosixPath(entry.filename)
-    return not entry.is_dir() and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return not entry.filename.endswith("/") and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> bytes:
@@ -133,7 +139,9 @@ def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> by
                 data += chunk
                 if len(data) > most:
                     raise ArchiveError(f"{_name(entry)} in the ZIP is larger than its list says: it is damaged")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, OSError) as error:
+    except ArchiveError:
+        raise
+    except UNREADABLE as error:
         raise ArchiveError(_damaged(error)) from error
     return bytes(data)
 

@@ -471,9 +471,13 @@ class Library:
     async def _put_in_force(self, recipe: Recipe, *, strict: bool = False) -> None:
         try:
             model = await self.in_thread(partial(self.models.of, recipe))
-        except DetectorError as error:
-            self._inspection.drop(recipe.id, f"the recipe {recipe.name} cannot be used: {error}")
-            if not self._is_elsewhere(recipe):
+        except Exception as error:  # whatever is wrong with one, the others are put in force
+            known = isinstance(error, DetectorError | NotStored)
+            words = str(error) if known else "its model cannot be loaded; the server's log says why"
+            self._inspection.drop(recipe.id, f"the recipe {recipe.name} cannot be used: {words}")
+            if not known:
+                log.exception("recipe not in use recipe=%s name=%s", recipe.id, recipe.name)
+            elif not self._is_elsewhere(recipe):
                 log.warning("recipe not in use recipe=%s name=%s reason=%s", recipe.id, recipe.name, error)
             if strict:
                 raise
@@ -498,6 +502,10 @@ class Library:
         return self.is_given(recipe.id) and not self.models.is_given(recipe.model.taught)
 
     def _tidy(self) -> None:
+        if not self.book.names_all:
+            log.info("models are kept that no recipe names, until recipes.json is whole and none is set aside")
+            self.keep.tidy(None)
+            return
         named = [(recipe.model.taught, recipe.model.corrections) for recipe in self.book.recipes]
         for step in self.book.history():
             named += [(one.model.taught, one.model.corrections) for one in (step.before, step.after) if one]

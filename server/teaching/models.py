@@ -20,6 +20,8 @@ MOST_LOADED = 8
 MOST_GOODS = 40
 """Stored good parts that a correction's cost is told by: 12 MB, and a second of inspecting."""
 MOST_SCORED = 8
+MOST_SAID = 30_000
+"""Corrections held, what was said of each: all that 100 recipes may have."""
 
 
 _KINDS: dict[Kind, type[GoodPatches | BadPatches]] = {"good": GoodPatches, "bad": BadPatches}
@@ -54,6 +56,8 @@ class Models:
     _scores: dict[tuple[str, Regions, tuple[str, ...]], tuple[list[float], dict[str, float]]] = field(
         default_factory=dict
     )
+
+    _said: dict[tuple[str, str], Correction] = field(default_factory=dict)
 
     def give(self, model: Detector) -> None:
         """A model that lies somewhere else than here, for as long as the server runs."""
@@ -128,10 +132,19 @@ class Models:
         found = []
         for name in recipe.model.corrections:
             try:
-                found.append(self.keep.correction(recipe.model.taught, name))
+                found.append(self._correction(recipe.model.taught, name))
             except ModelError:
                 continue
         return found
+
+    def _correction(self, taught: str, name: str) -> Correction:
+        """What was said, read once: lists of recipes tell of all of them, on the event loop."""
+        said = self._said.get((taught, name))
+        if said is None:
+            said = self._said[taught, name] = self.keep.correction(taught, name)
+            while len(self._said) > MOST_SAID:
+                self._said.pop(next(iter(self._said)), None)
+        return said
 
     def room(self, recipe: Recipe) -> tuple[int, int]:
         """Patches that a recipe's corrections keep, and that all may keep together."""

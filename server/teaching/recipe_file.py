@@ -31,6 +31,7 @@ from server.recipes import (
     check,
     check_name,
 )
+from server.teaching.archive import UNREADABLE
 from server.teaching.library import Library
 
 VERSION = 1
@@ -130,9 +131,9 @@ def _read(data: bytes) -> tuple[About, dict[str, bytes]]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _read_archive(archive)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OverflowError) as error:
-        if isinstance(error, RecipeError):
-            raise
+    except RecipeError:
+        raise
+    except UNREADABLE as error:
         raise RecipeError(f"{_NOT_ONE} ({str(error)[:100]})") from error
 
 
@@ -178,7 +179,8 @@ def _about(data: bytes) -> About:
     try:
         version = msgspec.json.decode(data, type=_Version).version
         if version != VERSION:
-            raise RecipeError(f"the recipe file is of version {version}, this software reads {VERSION}: update it")
+            words = f"the recipe file is of version {str(version)[:20]}, this software reads {VERSION}: update it"
+            raise RecipeError(words)
         about = msgspec.json.decode(data, type=About)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise RecipeError(f"{_NOT_ONE} ({str(error)[:100]})") from error
@@ -196,7 +198,11 @@ def _take_in(library: Library, about: About, files: Mapping[str, bytes]) -> None
         for name, data in files.items():
             if (match := _MODEL.fullmatch(name)) is not None:
                 _write(temporary / "model", match[1], data)
-        taught = library.take_in(temporary / "model", None)
+        try:
+            taught = library.take_in(temporary / "model", None)
+        except ModelError as error:
+            words = str(error).replace(f"{temporary}/", "")
+            raise RecipeError(f"the recipe file cannot be used: {words}") from error
         if taught != about.model.taught:
             raise RecipeError("the recipe file is damaged: its model is another one than it names")
     finally:
@@ -208,7 +214,10 @@ def _take_in(library: Library, about: About, files: Mapping[str, bytes]) -> None
             raise RecipeError(f"the recipe file is damaged: the correction {name} cannot be read") from error
         if correction.id != name:
             raise RecipeError(f"the recipe file is damaged: the correction {name} is another one")
-        library.keep.put_correction(taught, name, {s: files[f"corrections/{name}{s}"] for s in SUFFIXES})
+        try:
+            library.keep.put_correction(taught, name, {s: files[f"corrections/{name}{s}"] for s in SUFFIXES})
+        except ModelError as error:
+            raise RecipeError(f"the recipe file cannot be used: {error}") from error
 
 
 def _write(folder: Path, name: str, data: bytes) -> None:

@@ -462,6 +462,8 @@ class Teaching:
                 await self._let_go()
                 self.state, self.progress = "done", 1.0
                 self.touch()
+            finally:
+                self._putting_in_force = False
         self._tell_changed()
 
     async def _learn_and_use(self) -> None:
@@ -477,20 +479,17 @@ class Teaching:
         self._require_not_ended()
         wanted = self.wanted
         where = f"of {wanted.stream}" if wanted.stream else "that were uploaded"
-        self._putting_in_force = True
-        try:
-            add = self._shelf.add_taught if wanted.more_of is None else self._shelf.taught_more
-            self.recipe, self.threshold = await add(
-                wanted.more_of or wanted.name,
-                model,
-                pictures,
-                stream=wanted.stream,
-                who=wanted.who,
-                why="",
-                on=f"{len(paths)} pictures {where}",
-            )
-        finally:
-            self._putting_in_force = False
+        self._putting_in_force = True  # until it is done: a cancel that came late would be told that nothing is left
+        add = self._shelf.add_taught if wanted.more_of is None else self._shelf.taught_more
+        self.recipe, self.threshold = await add(
+            wanted.more_of or wanted.name,
+            model,
+            pictures,
+            stream=wanted.stream,
+            who=wanted.who,
+            why="",
+            on=f"{len(paths)} pictures {where}",
+        )
 
     def _fail(self, why: str) -> None:
         if not self._ended:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 
 from starlette.requests import Request
@@ -12,7 +14,7 @@ from starlette.routing import Route
 from detector import ModelError
 from server.recipes import Kind
 from server.streams import KeptFrame, Streams
-from server.teaching import Correcting, Done, Library
+from server.teaching import Correcting, Done, Library, NoRecipe
 from server.web.answers import Refused, answer
 from server.web.calibration_query import who_asks
 from server.web.frames import NOT_KEPT, kept_frame_body
@@ -26,7 +28,7 @@ from server.web.recipe_bodies import (
     KeptFrameBody,
     RecipeBody,
 )
-from server.web.recipes import CHANGED, NEWEST, NO_STORE, NO_SUCH, NOT_STORED, VERSION, Recipes, version_asked
+from server.web.recipes import CHANGED, NEWEST, NO_STORE, NO_SUCH, NOT_STORED, VERSION, Recipes, clause, version_asked
 from server.words import BYTES, Content, Operation, Reply, documented
 
 DONE: dict[int, Reply | str] = {
@@ -45,6 +47,8 @@ class Corrections:
     correcting: Correcting
     streams: Streams
     recipes: Recipes
+    spoken_of: set[str] = field(default_factory=set)
+    """Frames of which somebody is saying something this moment."""
 
     @property
     def routes(self) -> list[Route]:
@@ -83,16 +87,22 @@ class Corrections:
     @documented(
         Operation(
             "Take back what was said of a frame, and its correction, if it made one",
-            {200: Reply("the frame", Content(KeptFrameBody)), 404: NOT_KEPT, 507: NOT_STORED},
+            {
+                200: Reply("the frame", Content(KeptFrameBody)),
+                404: NOT_KEPT,
+                409: "somebody says something else of it this moment",
+                507: NOT_STORED,
+            },
         )
     )
     async def nothing(self, request: Request) -> Response:
-        frame = self._frame(request)
-        if frame.correction is not None:
-            recipe = self.library.get(frame.inspected.recipe.id)
-            if frame.correction in recipe.model.corrections:
-                await self.correcting.undo(recipe.id, frame.correction, None, who=who_asks(request))
-        self.streams.kept.dispose(frame.id, None, None)
+        with self._speaking_of(self._frame(request).id):
+            frame = self._frame(request)
+            with contextlib.suppress(NoRecipe):  # deleted since, and its corrections with it
+                if frame.correction in self.library.get(frame.inspected.recipe.id).model.corrections:
+                    recipe, correction = frame.inspected.recipe.id, str(frame.correction)
+                    await self.correcting.undo(recipe, correction, None, who=who_asks(request))
+            self.streams.kept.dispose(frame.id, None, None)
         return answer(kept_frame_body(self._frame(request), self.correcting.inspection))
 
     @documented(
@@ -160,19 +170,31 @@ class Corrections:
         frame = self._frame(request)
         if frame.disposition is not None and not said.dry_run:
             raise Refused(409, f"it was said to be {frame.disposition} already: take that back first")
-        done = await self.correcting.correct(
-            frame,
-            kind,
-            said.place,
-            learn=said.learn or kind == "good",
-            dry_run=said.dry_run,
-            version=said.version,
-            who=who_asks(request),
-            why=" ".join(said.why.split()),
-        )
-        if not said.dry_run:
-            self.streams.kept.dispose(frame.id, kind, done.correction)
+        with contextlib.nullcontext() if said.dry_run else self._speaking_of(frame.id):
+            done = await self.correcting.correct(
+                frame,
+                kind,
+                said.place,
+                learn=said.learn or kind == "good",
+                dry_run=said.dry_run,
+                version=said.version,
+                who=who_asks(request),
+                why=clause(said.why),
+            )
+            if not said.dry_run:
+                self.streams.kept.dispose(frame.id, kind, done.correction)
         return answer(_body(done))
+
+    @contextlib.contextmanager
+    def _speaking_of(self, frame: str) -> Iterator[None]:
+        """Of two who say something of a frame at once the second is told: both would be in force otherwise."""
+        if frame in self.spoken_of:
+            raise Refused(409, "somebody says something of this frame this moment: look again in a second")
+        self.spoken_of.add(frame)
+        try:
+            yield
+        finally:
+            self.spoken_of.discard(frame)
 
     def _frame(self, request: Request) -> KeptFrame:
         frame = self.streams.kept.get(request.path_params["frame"])

@@ -98,7 +98,7 @@ class Recipes:
             if (value := getattr(patch, name)) is not UNSET
         }
         recipe = request.path_params["recipe"]
-        made = await self.library.change(recipe, patch.version, who=who_asks(request), why=patch.why, **fields)
+        made = await self.library.change(recipe, patch.version, who=who_asks(request), why=clause(patch.why), **fields)
         return answer(self.body(made))
 
     @documented(
@@ -166,7 +166,7 @@ class Recipes:
     )
     async def history(self, request: Request) -> Response:
         recipe = self.library.get(request.path_params["recipe"])
-        entries = [_step(change, self._is_remembered(change)) for change in self.library.book.history(recipe.id)]
+        entries = [_step(change) for change in self.library.book.history(recipe.id)]
         model = self.inspection.model_of(recipe.id)
         for done in self.inspection.calibrations_of(recipe, model.runtime if model else ""):
             where = f" on {done.stream}" if done.stream else ""
@@ -323,15 +323,11 @@ class Recipes:
             region=model.manifest.region.fractions if isinstance(model, TaughtModel) else (0.0, 0.0, 1.0, 1.0),
             registration=_registration(model),
             can_be_corrected=taught,
-            can_be_taught_more=bool(self.library.keep.pictures(recipe.model.taught)),
+            can_be_taught_more=self.library.keep.has_pictures(recipe.model.taught),
         )
 
     def _all(self) -> RecipesBody:
         return RecipesBody([self.body(recipe) for recipe in self.library.recipes], self.library.default)
-
-    def _is_remembered(self, change: RecipeChange) -> bool:
-        before = change.before
-        return before is not None and self.library.book.version(before.id, before.version) is not None
 
 
 def _registration(model: Detector) -> str | None:
@@ -346,7 +342,12 @@ def version_asked(request: Request) -> int:
     return whole_number(request.query_params.get("version", ""), "version", 1, 999_999_999)
 
 
-def _step(change: RecipeChange, can_restore: bool) -> RecipeChangeBody:
+def clause(why: str) -> str:
+    """What somebody wrote, as it may stand in a sentence and on every page: without what cannot be printed."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in why).split())
+
+
+def _step(change: RecipeChange) -> RecipeChangeBody:
     before, after = change.before, change.after
     return RecipeChangeBody(
         when=change.when,
@@ -358,7 +359,7 @@ def _step(change: RecipeChange, can_restore: bool) -> RecipeChangeBody:
         to_version=after.version,
         was=_in_words(before, after) if before else "",
         became=_in_words(after, before),
-        can_restore=can_restore,
+        can_restore=before is not None,  # what a step holds is remembered
     )
 
 

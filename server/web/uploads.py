@@ -21,6 +21,10 @@ OVERHEAD = 64 * 1024
 """Bytes allowed for multipart headers and small fields beside the files."""
 
 
+LONGEST_NAME = 200
+"""Characters of a file's name; the rest is cut off."""
+
+
 class TooLarge(Exception):
     """The upload is over the limit; the message says which."""
 
@@ -128,7 +132,7 @@ async def read_form(
         for file in itertools.chain(*found.values()):
             if (file.size or 0) > max_file:
                 raise TooLarge(
-                    f"{file.filename} is over {max_file / 1e6:g} MB: send a smaller one, or raise MAX_UPLOAD_MB"
+                    f"{_name(file, 'a file')} is over {max_file / 1e6:g} MB: send a smaller one, or raise MAX_UPLOAD_MB"
                 )
         if not found[field]:
             raise BadUpload(f"there is no file under the field {field!r}")
@@ -143,10 +147,15 @@ async def _taken(files: Sequence[UploadFile]) -> tuple[Upload, ...]:
     """One after the other, each let go of at once: a copy of 200 MB would hold up the event loop."""
     taken = []
     for number, file in enumerate(files, 1):
-        taken.append(Upload(file.filename or f"picture {number}", await file.read()))
+        taken.append(Upload(_name(file, f"picture {number}"), await file.read()))
         await file.close()
         await asyncio.sleep(0)
     return tuple(taken)
+
+
+def _name(file: UploadFile, otherwise: str) -> str:
+    """A name of somebody's, as it may be told and stored: by some charsets it holds what no UTF-8 can."""
+    return "".join(sign for sign in file.filename or "" if sign.isprintable())[:LONGEST_NAME] or otherwise
 
 
 class _InMemoryParser(MultiPartParser):

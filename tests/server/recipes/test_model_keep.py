@@ -49,6 +49,28 @@ def test_corrections_are_written_and_read(tmp_path: Path) -> None:
     assert keep.correction(TAUGHT, "0123456789ab").kind == "good" and keep.pictures(TAUGHT)
 
 
+def test_a_correction_that_is_there_is_never_replaced(tmp_path: Path) -> None:
+    keep, name = ModelKeep(tmp_path), "0123456789ab"
+    files = {".json": b"{}", ".safetensors": b"what it keeps", ".jpg": b"jpeg", ".png": b"png"}
+    keep.put_correction(TAUGHT, name, files)
+    for suffix in files:
+        with pytest.raises(ModelError, match="another correction 0123456789ab"):
+            keep.put_correction(TAUGHT, name, files | {suffix: b"another"})
+    keep.put_correction(TAUGHT, name, files)  # as when a recipe file is taken in twice
+    (tmp_path / "models" / TAUGHT / "corrections" / f"{name}.json").unlink()  # as a crash leaves it
+    keep.put_correction(TAUGHT, name, files)
+    assert {suffix: keep.correction_file(TAUGHT, name, suffix) for suffix in files} == files
+
+
+def test_where_it_is_not_known_what_is_named_models_stay(tmp_path: Path) -> None:
+    keep = ModelKeep(tmp_path)
+    keep.put(TAUGHT, *made(tmp_path / "one"))
+    (tmp_path / "models" / ".work.0123abcd.tmp").mkdir()
+    keep.tidy(None)
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [TAUGHT] and keep.has_pictures(TAUGHT)
+    assert not keep.has_pictures(OTHER)
+
+
 @pytest.mark.parametrize("name", ["../../etc/passwd", "0123456789AB", "", "0123456789abc", "0123456789ab/.."])
 def test_a_name_that_climbs_out_of_the_folder_is_none(name: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no correction"):

@@ -26,6 +26,32 @@ SQUARE = ((0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9))
 RECIPE = Recipe("1", "bottle", 1, ModelVersion("a" * 64))
 
 
+def ring(corners: int) -> tuple[tuple[float, float], ...]:
+    """A polygon of so many corners, with as many digits as numbers have."""
+    angles = [2 * math.pi * number / corners for number in range(corners)]
+    return tuple((0.5 + 0.4 * math.cos(angle), 0.5 + 0.4 * math.sin(angle)) for angle in angles)
+
+
+def crosses(polygon: list[tuple[float, float]]) -> bool:
+    """Whether edges without a common corner touch, one pair after the other."""
+    edges = list(zip(polygon, [*polygon[1:], polygon[0]], strict=True))
+
+    def side(p: tuple[float, float], q: tuple[float, float], r: tuple[float, float]) -> float:
+        return (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
+
+    def on(p: tuple[float, float], q: tuple[float, float], r: tuple[float, float]) -> bool:
+        return all(min(p[i], q[i]) <= r[i] <= max(p[i], q[i]) for i in (0, 1))
+
+    for i in range(len(edges)):
+        for j in range(i + 2, len(edges) - (i == 0)):
+            (a, b), (c, d) = edges[i], edges[j]
+            if side(a, b, c) * side(a, b, d) < 0 and side(c, d, a) * side(c, d, b) < 0:
+                return True
+            if any(side(*three) == 0 and on(*three) for three in ((a, b, c), (a, b, d), (c, d, a), (c, d, b))):
+                return True
+    return False
+
+
 @pytest.mark.parametrize(
     ("polygon", "why"),
     [
@@ -76,6 +102,17 @@ def test_of_all_orders_of_six_corners_those_without_crossings_are_taken(order: l
     else:
         with pytest.raises(RecipeError):
             check_polygon(corners)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 5).map(lambda fifths: fifths / 5)] * 2), min_size=3, max_size=8))
+def test_all_pairs_of_edges_are_looked_at(corners: list[tuple[float, float]]) -> None:
+    try:
+        check_polygon(corners)
+        refused = ""
+    except RecipeError as error:
+        refused = str(error)
+    if "twice" not in refused:
+        assert ("cross" in refused) == crosses(corners)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ import msgspec
 import pytest
 
 from server.ground import kept_file
-from server.recipes import NotTheNewest, Recipe, RecipeBook, RecipeChange, RecipeError, recipe_book
+from server.recipes import NotTheNewest, Recipe, RecipeBook, RecipeChange, RecipeError, Regions, recipe_book
+from server.recipes.recipe import MOST_CORNERS, MOST_POLYGONS
 from server.recipes.recipe_book import FILE, Contents
-from tests.server.recipes.test_recipe import RECIPE, SQUARE
+from tests.server.recipes.test_recipe import RECIPE, SQUARE, ring
 
 
 def changed(before: Recipe | None, **fields: Any) -> RecipeChange:
@@ -65,14 +66,69 @@ def test_the_book_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         book.change(changed(None, id=str(number)), stream=f"s{number}")
     with pytest.raises(RecipeError, match="3 recipes already"):
         book.change(changed(None, id="4"))
-    for number in range(9):
+    for number in range(5):
         book.choose(f"s{number}", "1")
-    assert [*book.chosen] == ["s4", "s5", "s6", "s7", "s8"]
-    book.choose("s4", None)
-    assert "s4" not in book.chosen
+    with pytest.raises(RecipeError, match="as s0 may be, whose was chosen longest ago"):
+        book.choose("s5", "1")  # none of the others is inspected with another recipe because of it
+    assert [*book.chosen] == ["s0", "s1", "s2", "s3", "s4"]
+    book.choose("s0", None)
+    book.choose("s5", "1")
+    book.choose("s5", "0")
+    assert "s0" not in book.chosen and book.chosen["s5"] == "0"
     for _ in range(20):
         book.change(changed(book.get("1"), regions=msgspec.structs.replace(RECIPE.regions, ignore=(SQUARE,))))
     assert len(book.history()) == 10 and RecipeBook(tmp_path).history() == book.history()
+
+
+def test_the_largest_recipes_there_may_be_are_there_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corners = ring(MOST_CORNERS)
+    regions = Regions((corners,) * MOST_POLYGONS)
+    many = tuple(
+        msgspec.structs.replace(RECIPE, id=str(number), regions=regions) for number in range(recipe_book.MOST_RECIPES)
+    )
+    step = RecipeChange("now", "me", "regions", "", "", many[0], many[0])
+    size = len(msgspec.json.encode(step))
+    steps = (step,) * (recipe_book.MOST_BYTES_OF_STEPS // size)
+    chosen = {f"{number:064}": "1" for number in range(recipe_book.MOST_CHOSEN)}
+    assert len(recipe_book.encode(Contents(many, "1", chosen, steps))) < recipe_book.LARGEST_FILE - 1_000_000
+
+
+def test_what_would_not_be_read_again_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = RecipeBook(tmp_path)
+    first = book.change(changed(None))
+    monkeypatch.setattr(recipe_book.FORM, "largest", 1000)
+    with pytest.raises(OSError, match="would be over"):
+        book.change(changed(first, name="x"))
+    assert book.recipes == (first,)
+
+
+def test_it_is_known_whether_all_recipes_are(tmp_path: Path) -> None:
+    file = tmp_path / FILE
+    assert not RecipeBook(tmp_path).names_all  # somebody may be putting a backup back
+    book = RecipeBook(tmp_path)
+    book.change(changed(None))
+    assert book.names_all and RecipeBook(tmp_path).names_all
+    whole = file.read_bytes()
+    for damage in (b"{", b'{"version":99}', b""):
+        file.write_bytes(damage)
+        damaged = RecipeBook(tmp_path)
+        assert not damaged.names_all
+        damaged.change(changed(None))
+        assert not damaged.names_all and not RecipeBook(tmp_path).names_all  # as long as it may be put back
+        for aside in tmp_path.glob(f"{FILE}.damaged-*"):
+            aside.unlink()
+        assert RecipeBook(tmp_path).names_all
+    file.unlink()
+    file.mkdir()
+    assert not RecipeBook(tmp_path).names_all
+    file.rmdir()
+    os.mkfifo(file)
+    assert not RecipeBook(tmp_path).names_all
+    file.unlink()
+    file.write_bytes(whole)
+    assert RecipeBook(tmp_path).names_all
 
 
 def test_what_cannot_be_stored_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

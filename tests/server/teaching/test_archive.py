@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import stat
 import struct
@@ -49,6 +50,17 @@ def test_the_pictures_of_a_folder_come_in_order_and_what_is_none_is_passed_over(
     )
     assert is_archive(data)
     assert unpacked(data) == [Packed("b.PNG", PICTURE), Packed("a.jpg", PICTURE[:9])]
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
+def test_every_byte_that_is_another_is_damage_or_none(compression: int) -> None:
+    whole = packed({"a-picture-é.png": PICTURE, "b.png": PICTURE}, compression=compression)
+    for position in range(len(whole)):
+        for other in (0xFF, 0x00, whole[position] ^ 1 << position % 8):
+            data = bytearray(whole)
+            data[position] = other
+            with contextlib.suppress(ArchiveError):
+                unpacked(bytes(data))
 
 
 @pytest.mark.parametrize("name", ["../../etc/a.png", "/etc/a.png", "C:\\windows\\a.png", "a/../../a.png"])

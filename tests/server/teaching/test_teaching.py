@@ -286,6 +286,27 @@ async def test_cancelling_leaves_nothing(room: Room, state: str) -> None:
         await teaching.upload(packed(9), nobody_left)
 
 
+async def test_what_is_in_force_cannot_be_cancelled(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor in the moments until its teaching is done: it would be said that nothing is left."""
+    teaching = await shown(room, 1, 2, 3, 4, 5)
+    closing, may_close = asyncio.Event(), asyncio.Event()
+
+    async def close() -> None:
+        closing.set()
+        await may_close.wait()
+
+    monkeypatch.setattr(room.learners[0], "close", close)
+    teaching.done()
+    await closing.wait()
+    assert room.library.made and teaching.state == "learning"
+    with pytest.raises(CannotNow, match="this very moment"):
+        await room.teachings.end(teaching.id)
+    may_close.set()
+    await until(lambda: teaching.state == "done")
+    assert teaching.recipe == "recipe-1" and not room.files()
+    await room.teachings.end(teaching.id)
+
+
 async def test_what_a_crash_left_is_removed_at_the_start(tmp_path: Path) -> None:
     left = tmp_path / "data" / "teaching" / "abc" / "pictures"
     left.mkdir(parents=True)
