@@ -39,7 +39,7 @@ from server.recipes import (
     check,
     check_name,
 )
-from server.streams import Streams
+from server.streams import PoolBusy, Streams
 from server.teaching.models import Models
 
 log = logging.getLogger("defectvision.recipes")
@@ -47,6 +47,8 @@ log = logging.getLogger("defectvision.recipes")
 T = TypeVar("T")
 
 NOT_LOADED = "its recipe is being loaded"
+MOST_WAITING = 32
+"""Changes, and questions that are answered from the disk, that wait or are in work; more are refused, not queued."""
 
 
 class NoRecipe(RecipeError):
@@ -87,6 +89,7 @@ class Library:
         self._simulated = simulated
         self._given: Recipe | None = None
         self._changing = asyncio.Lock()
+        self._waiting = 0
         self._thread = ThreadPoolExecutor(1, "library")
 
     # ---- at the start and at the end --------------------------------------------------------------------------------
@@ -119,6 +122,16 @@ class Library:
         except OSError as error:
             why = error.strerror or str(error)
             raise NotStored(f"the data directory cannot be written ({why}); nothing was changed") from error
+
+    async def ask(self, work: Callable[[], T]) -> T:
+        """Run what only reads, for somebody who asks; otherwise as :meth:`in_thread`.
+
+        Raises:
+            PoolBusy: so many ask already.
+            NotStored: a file could not be read.
+        """
+        async with self._asked():
+            return await self.in_thread(work)
 
     # ---- what there is ----------------------------------------------------------------------------------------------
 
@@ -217,7 +230,7 @@ class Library:
             NoRecipe, RecipeError, ModelError: it cannot be; nothing changes.
             NotStored: it cannot be; nothing changes.
         """
-        async with self._changing:
+        async with self._asked(), self._changing:
             like = self.get(recipe)
             if self.models.is_given(like.model.taught) and not self.keep.model_folder(like.model.taught).is_dir():
                 await self.in_thread(partial(self.keep_given, like.model.taught))
@@ -259,7 +272,7 @@ class Library:
             NotStored: it cannot be; nothing changes.
         """
         began = time.perf_counter()
-        async with self._changing:
+        async with self._asked(), self._changing:
             found = self.get(recipe or self.default)
             if stream == self._simulated and not self.is_given(found.id):
                 raise ModelError("the simulated line shows its own part, and is inspected with its own recipe")
@@ -280,7 +293,7 @@ class Library:
             ModelError: it cannot be used; nothing changes.
             NotStored: it cannot be; nothing changes.
         """
-        async with self._changing:
+        async with self._asked(), self._changing:
             if recipe is not None:
                 found = self.get(recipe)
                 if self._inspection.model_of(found.id) is None:
@@ -372,7 +385,7 @@ class Library:
             NoRecipe: there is none of this id.
             NotTheNewest: ``version`` is not the newest.
         """
-        async with self._changing:
+        async with self._asked(), self._changing:
             found = self.get(recipe)
             if version not in (None, found.version):
                 raise NotTheNewest(
@@ -384,8 +397,23 @@ class Library:
     @asynccontextmanager
     async def changing_all(self) -> AsyncIterator[None]:
         """While nobody else changes any recipe."""
-        async with self._changing:
+        async with self._asked(), self._changing:
             yield
+
+    @asynccontextmanager
+    async def _asked(self) -> AsyncIterator[None]:
+        """Somebody asks for something that takes its time.
+
+        Raises:
+            PoolBusy: so many do already.
+        """
+        if self._waiting >= MOST_WAITING:
+            raise PoolBusy("too many changes and questions about recipes are waiting: try again in a moment")
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
     async def store(
         self,

@@ -111,7 +111,7 @@ async def unpack(library: Library, data: bytes, *, who: str, on: str) -> Recipe:
         RecipeError, ModelError: it is none, or damaged, or of another version; nothing changes.
         OSError: it cannot be stored; nothing changes.
     """
-    about, files = await library.in_thread(partial(_read, data))
+    about, files = await library.ask(partial(_read, data))
     async with library.changing_all():
         await library.in_thread(partial(_take_in, library, about, files))
         made = Recipe(

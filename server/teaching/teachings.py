@@ -89,7 +89,7 @@ class Teachings:
         """
         if wanted.stream is not None:
             if self._find(wanted.stream) is None:
-                raise NotThere(f"there is no stream {wanted.stream} now: start its camera first")
+                raise NotThere(f"there is no stream {wanted.stream[:64]} now: start its camera first")
             if any(one.is_open and one.wanted.stream == wanted.stream for one in self.all):
                 raise CannotNow(f"{wanted.stream} is taught already: go on there, or cancel it first")
         if sum(one.is_open for one in self.all) >= MOST_OPEN:
@@ -135,7 +135,10 @@ class Teachings:
         """Wait for streams that went away, learn ahead, and end what nobody wants any more, until cancelled."""
         while True:
             await asyncio.sleep(TICK_S)
-            await self.tick()
+            try:
+                await self.tick()
+            except Exception:  # of one teaching; the others, and the next second, go on
+                log.exception("teachings cannot be looked after")
 
     async def tick(self) -> None:
         """What :meth:`run` does every second."""

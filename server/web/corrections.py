@@ -28,7 +28,18 @@ from server.web.recipe_bodies import (
     KeptFrameBody,
     RecipeBody,
 )
-from server.web.recipes import CHANGED, NEWEST, NO_STORE, NO_SUCH, NOT_STORED, VERSION, Recipes, clause, version_asked
+from server.web.recipes import (
+    BUSY,
+    CHANGED,
+    NEWEST,
+    NO_STORE,
+    NO_SUCH,
+    NOT_STORED,
+    VERSION,
+    Recipes,
+    clause,
+    version_asked,
+)
 from server.words import BYTES, Content, Operation, Reply, documented
 
 DONE: dict[int, Reply | str] = {
@@ -37,6 +48,7 @@ DONE: dict[int, Reply | str] = {
     409: "the recipe or its model was changed since; nothing was changed",
     413: "larger than 64 kB",
     422: "a place that cannot be, a model that cannot learn, or no room; nothing was changed",
+    503: BUSY,
     507: NOT_STORED,
 }
 
@@ -91,6 +103,7 @@ class Corrections:
                 200: Reply("the frame", Content(KeptFrameBody)),
                 404: NOT_KEPT,
                 409: "somebody says something else of it this moment",
+                503: BUSY,
                 507: NOT_STORED,
             },
         )
@@ -108,13 +121,13 @@ class Corrections:
     @documented(
         Operation(
             "What a recipe's model was told after it was taught",
-            {200: Reply("newest first", Content(CorrectionsBody)), 404: NO_SUCH},
+            {200: Reply("newest first", Content(CorrectionsBody)), 404: NO_SUCH, 503: BUSY},
         )
     )
     async def list_corrections(self, request: Request) -> Response:
         recipe = self.library.get(request.path_params["recipe"])
-        found = await self.library.in_thread(partial(self.library.models.corrections, recipe))
-        entries, most = await self.library.in_thread(partial(self.library.models.room, recipe))
+        found = await self.library.ask(partial(self.library.models.corrections, recipe))
+        entries, most = await self.library.ask(partial(self.library.models.room, recipe))
         bodies = [
             CorrectionBody(
                 id=one.id,
@@ -136,7 +149,7 @@ class Corrections:
     @documented(
         Operation(
             "Take one correction back",
-            {200: NEWEST, 404: NO_SUCH, 409: CHANGED, 422: "there is no such correction", 507: NOT_STORED},
+            {200: NEWEST, 404: NO_SUCH, 409: CHANGED, 422: "there is no such correction", 503: BUSY, 507: NOT_STORED},
             parameters=(VERSION,),
             description="Scores are what they were without it, bit for bit.",
         )
@@ -153,6 +166,7 @@ class Corrections:
             {
                 200: Reply("a JPEG of up to 640 pixels", Content(BYTES, "image/jpeg")),
                 404: "there is no such correction",
+                503: BUSY,
             },
         )
     )
@@ -160,7 +174,7 @@ class Corrections:
         recipe, name = self.library.get(request.path_params["recipe"]), request.path_params["correction"]
         read = partial(self.library.keep.correction_file, recipe.model.taught, name, ".jpg")
         try:
-            data = await self.library.in_thread(read)
+            data = await self.library.ask(read)
         except ModelError as error:
             raise Refused(404, str(error)) from error
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})

@@ -38,6 +38,7 @@ from server.words import BYTES, Content, Operation, Parameter, Reply, check_name
 NO_SUCH = "there is no such recipe"
 CHANGED = "somebody changed it since: look at the newest version; nothing was changed"
 NOT_STORED = "the data directory cannot be written; nothing was changed"
+BUSY = "too many changes wait already: try again in a moment"
 NEWEST = Reply("the newest version", Content(RecipeBody))
 VERSION = Parameter("version", "query", "that was looked at: 409 if it is not the newest any more", {"type": "integer"})
 NO_STORE = {"Cache-Control": "no-store"}
@@ -85,6 +86,7 @@ class Recipes:
                 409: CHANGED,
                 413: "larger than 64 kB",
                 422: "not such a change, or one that cannot be; nothing was changed",
+                503: BUSY,
                 507: NOT_STORED,
             },
             body=Content(RecipePatch),
@@ -109,6 +111,7 @@ class Recipes:
                 404: NO_SUCH,
                 409: "somebody changed it since, or it is in use; nothing was changed",
                 422: "no version was sent",
+                503: BUSY,
                 507: NOT_STORED,
             },
             parameters=(VERSION,),
@@ -128,6 +131,7 @@ class Recipes:
                 409: "its model cannot be kept here",
                 413: "larger than 64 kB",
                 422: "a name that cannot be, or too many recipes",
+                503: BUSY,
                 507: NOT_STORED,
             },
             body=Content(RecipeCopy),
@@ -147,6 +151,7 @@ class Recipes:
                 409: CHANGED,
                 413: "larger than 64 kB",
                 422: "a version that is not remembered",
+                503: BUSY,
                 507: NOT_STORED,
             },
             body=Content(RecipeRestore),
@@ -196,6 +201,7 @@ class Recipes:
                 200: Reply("a ZIP file", Content(BYTES, "application/zip")),
                 404: NO_SUCH,
                 409: "its model cannot be used, or was made by other software",
+                503: BUSY,
                 507: NOT_STORED,
             },
             description="Without calibrations, which belong to the place where a camera stands, and without the "
@@ -204,7 +210,7 @@ class Recipes:
     )
     async def export_file(self, request: Request) -> Response:
         recipe = self.library.get(request.path_params["recipe"])
-        data = await self.library.in_thread(partial(pack, self.library, recipe))
+        data = await self.library.ask(partial(pack, self.library, recipe))
         name = "".join(c if c.isascii() and c.isalnum() else "-" for c in recipe.name).strip("-") or "recipe"
         headers = {"Content-Disposition": f'attachment; filename="{name}.recipe.zip"', **NO_STORE}
         return Response(data, media_type="application/zip", headers=headers)
@@ -217,6 +223,7 @@ class Recipes:
                 201: Reply("the new recipe", Content(RecipeBody)),
                 413: "larger than MAX_UPLOAD_MB, and than a recipe file can be",
                 422: "not a recipe file, damaged, or of another version; nothing was changed",
+                503: BUSY,
                 507: NOT_STORED,
             },
             body=Content(
@@ -240,6 +247,7 @@ class Recipes:
                 409: "the recipe cannot be used; nothing was changed",
                 413: "larger than 64 kB",
                 422: "a name that no stream can have, or no such choice",
+                503: BUSY,
                 507: NOT_STORED,
             },
             body=Content(RecipeChoice),
@@ -274,6 +282,7 @@ class Recipes:
                 409: "the recipe cannot be used; nothing was changed",
                 413: "larger than 64 kB",
                 422: "no such choice",
+                503: BUSY,
                 507: NOT_STORED,
             },
             body=Content(RecipeChoice),

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import hashlib
 import io
+import json
+import os
+import shutil
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +23,7 @@ from websockets.asyncio.client import ClientConnection, connect
 import detector
 from server.app import create_app
 from server.settings import Settings
+from server.teaching import library
 from server.words import Result
 from tests.detector.parts import draw_part, draw_parts
 from tests.running import Running, running
@@ -31,6 +37,14 @@ def disc_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model taught on twelve drawn discs."""
     folder = tmp_path_factory.mktemp("models") / "disc"
     detector.fit(draw_parts(12), image_size=128, coreset_size=200, category="disc").save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def other_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another one, smaller."""
+    folder = tmp_path_factory.mktemp("models") / "other"
+    detector.fit(draw_parts(8), image_size=128, coreset_size=50, category="another").save(folder)
     return folder
 
 
@@ -54,6 +68,15 @@ async def score(connection: ClientConnection, frame: np.ndarray[Any, Any]) -> Re
 async def the_alarm(client: httpx.AsyncClient, stream: str = "press") -> dict[str, Any]:
     frames = (await client.get(f"/api/streams/{stream}/frames", params={"kind": "alarm"})).json()["frames"]
     return dict(frames[0])
+
+
+async def loaded(client: httpx.AsyncClient, recipe: str) -> dict[str, Any]:
+    """A recipe once it is known whether it can be used."""
+    while True:
+        found = dict((await client.get(f"/api/recipes/{recipe}")).json())
+        if found["problem"] != "the model is being loaded":
+            return found
+        await asyncio.sleep(0.02)
 
 
 async def only(client: httpx.AsyncClient) -> dict[str, Any]:
@@ -181,7 +204,9 @@ async def test_regions_rules_and_two_who_change_at_once(disc_folder: Path, tmp_p
         assert (await score(c, odd)).verdict == "ANOMALY"
 
 
-async def test_a_recipe_file_goes_from_one_server_to_another(disc_folder: Path, tmp_path: Path) -> None:
+async def test_a_recipe_file_goes_from_one_server_to_another(
+    disc_folder: Path, other_folder: Path, tmp_path: Path
+) -> None:
     odd, good = draw_part(50, defect=True), draw_part(60)
     async with inspecting(disc_folder, tmp_path / "a") as (server, client):
         async with connect(f"{server.ws}/ws/stream?name=press") as c:
@@ -200,9 +225,7 @@ async def test_a_recipe_file_goes_from_one_server_to_another(disc_folder: Path, 
             await client.delete(f"/api/recipes/{copy.json()['id']}", params={"version": version})
         ).status_code == 200
 
-    other = tmp_path / "other"
-    detector.fit(draw_parts(8), image_size=128, coreset_size=50, category="another").save(other)
-    async with inspecting(other, tmp_path / "b") as (server, client):
+    async with inspecting(other_folder, tmp_path / "b") as (server, client):
         taken = await client.post("/api/recipes", files={"file": ("disc.zip", file.content)})
         assert taken.status_code == 201, taken.text
         new = taken.json()
@@ -263,3 +286,113 @@ async def test_recipe_files_that_are_none_are_refused_and_leave_nothing(disc_fol
             assert refused.status_code == 422, (what, refused.text)
         assert len((await client.get("/api/recipes")).json()["recipes"]) == 1
         assert not [path for path in (tmp_path / "models").rglob("*") if path.is_file()]
+
+
+async def test_of_two_who_say_something_of_a_frame_at_once_one_is_told(disc_folder: Path, tmp_path: Path) -> None:
+    async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
+        await score(c, draw_part(50, defect=True))
+        frame = f"/api/frames/{(await the_alarm(client))['id']}"
+        said = await asyncio.gather(*(client.post(f"{frame}/{kind}", json={}) for kind in ("good", "bad", "good")))
+        assert sorted(answer.status_code for answer in said) == [200, 409, 409]
+        (done,) = (answer.json() for answer in said if answer.status_code == 200)
+        recipe = await only(client)
+        corrections = (await client.get(f"/api/recipes/{recipe['id']}/corrections")).json()["corrections"]
+        assert [one["id"] for one in corrections] == [done["correction"]] and recipe["version"] == done["version"]
+        taken_back = await asyncio.gather(*(client.post(f"{frame}/nothing") for _ in range(3)))
+        assert 200 in (codes := {answer.status_code for answer in taken_back}) and codes <= {200, 409}
+        assert (await only(client))["model"]["forgiven"] + (await only(client))["model"]["remembered"] == 0
+
+
+async def test_a_changed_recipe_file_changes_nothing_that_is_here(disc_folder: Path, tmp_path: Path) -> None:
+    """Of a model and a correction that are here already: what recipes name by them is never another."""
+    odd = draw_part(50, defect=True)
+    async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
+        await score(c, odd)
+        done = (await client.post(f"/api/frames/{(await the_alarm(client))['id']}/good", json={})).json()
+        forgiven = (await score(c, odd)).raw_score
+        whole = (await client.get(f"/api/recipes/{(await only(client))['id']}/file")).content
+        with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+            about = json.loads(archive.read("recipe.json"))
+            name = f"corrections/{done['correction']}.safetensors"
+            said = archive.read(name)
+        changed = said[:-1] + bytes([said[-1] ^ 1])
+        about["files"][name] = hashlib.sha256(changed).hexdigest()
+        evil = repacked(whole, **{name: changed, "recipe.json": json.dumps(about).encode()})
+        refused = await client.post("/api/recipes", files={"file": ("x.zip", evil)})
+        assert refused.status_code == 422 and "there is another correction" in refused.json()["error"]
+        again = await client.post("/api/recipes", files={"file": ("\u202ea\x1b.zip", whole)})
+        assert again.status_code == 201 and again.json()["why"] == "from the file a.zip"
+    async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
+        assert (await score(c, odd)).raw_score == forgiven
+
+
+async def test_models_outlive_a_damaged_recipes_json(disc_folder: Path, other_folder: Path, tmp_path: Path) -> None:
+    book = tmp_path / "recipes.json"
+    async with inspecting(disc_folder, tmp_path) as (_, client):
+        recipe = await only(client)
+        copied = await client.post(f"/api/recipes/{recipe['id']}/copy", json={"name": "a copy"})
+        assert copied.status_code == 201
+    whole = book.read_bytes()
+    book.write_bytes(whole[: len(whole) // 2])
+    async with inspecting(disc_folder, tmp_path) as (_, client):
+        assert len((await client.get("/api/recipes")).json()["recipes"]) == 1
+        other = (await client.post(f"/api/recipes/{recipe['id']}/copy", json={"name": "another"})).json()
+        gone = await client.delete(f"/api/recipes/{other['id']}", params={"version": 1})
+        assert gone.status_code == 200
+    book.write_bytes(whole)  # "put the file back and start again"
+    (tmp_path / "recipes.json.damaged-1").unlink()
+    async with inspecting(other_folder, tmp_path) as (_, client):
+        found = await loaded(client, copied.json()["id"])
+        assert found["problem"] is None and found["model"]["hash"] == recipe["model"]["hash"]
+
+
+@pytest.mark.parametrize("damage", ["a folder", "a pipe", "gone"])
+async def test_of_a_damaged_model_the_stream_says_why_and_others_are_inspected(
+    damage: str, disc_folder: Path, other_folder: Path, tmp_path: Path
+) -> None:
+    async with inspecting(disc_folder, tmp_path) as (_, client):
+        recipe = await only(client)
+        copies = [(await client.post(f"/api/recipes/{recipe['id']}/copy", json={"name": name})).json() for name in "ab"]
+        assert (await client.post("/api/streams/press/recipe", json={"recipe": copies[0]["id"]})).status_code == 200
+    (manifest,) = (tmp_path / "models").rglob("manifest.json")
+    manifest.unlink()
+    match damage:
+        case "a folder":
+            manifest.mkdir()
+        case "a pipe":
+            os.mkfifo(manifest)
+        case "gone":
+            shutil.rmtree(manifest.parents[1])
+    async with inspecting(other_folder, tmp_path) as (server, client):
+        for copy in copies:
+            found = await loaded(client, copy["id"])
+            assert f"{copy['name']} cannot be used" in found["problem"] and found["model"] is None
+        async with connect(f"{server.ws}/ws/live/press") as listener, connect(f"{server.ws}/ws/stream?name=press") as c:
+            await c.send(png(draw_part(60)))
+            assert "result" not in [json.loads(await listener.recv())["type"] for _ in range(2)]
+        async with connect(f"{server.ws}/ws/stream?name=belt") as beside:
+            assert (await score(beside, draw_part(60))).recipe not in [copy["id"] for copy in copies]
+
+
+async def test_reasons_are_told_without_what_cannot_be_printed(disc_folder: Path, tmp_path: Path) -> None:
+    async with inspecting(disc_folder, tmp_path) as (_, client):
+        path = f"/api/recipes/{(await only(client))['id']}"
+        changed = await client.patch(path, json={"version": 1, "name": "x", "why": " a\x00\x1b[31m\n\u202eb "})
+        assert changed.json()["why"] == "a [31m b"
+        late = await client.patch(path, json={"version": 1, "name": "y"})
+        assert late.status_code == 409 and late.json()["error"].isprintable()
+
+
+async def test_who_changes_too_much_at_once_is_told_and_everything_else_goes_on(
+    disc_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "MOST_WAITING", 3)
+    async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
+        await score(c, draw_part(50, defect=True))
+        frame, recipe = (await the_alarm(client))["id"], await only(client)
+        answers = await asyncio.gather(
+            *(client.post(f"/api/frames/{frame}/good", json={"dry_run": True}) for _ in range(12)),
+            *(client.get(f"/api/recipes/{recipe['id']}/file") for _ in range(12)),
+        )
+        assert {answer.status_code for answer in answers} == {200, 503}
+        assert (await client.patch(f"/api/recipes/{recipe['id']}", json={"version": 1, "name": "x"})).is_success

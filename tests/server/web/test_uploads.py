@@ -130,6 +130,21 @@ def test_any_charset_is_a_form_or_a_bad_upload(charset: str) -> None:
             assert form.files[0].data == b"a"
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("\\ud800.png", ".png"), ("\\x1b[31m\\u202ea", "[31ma"), ("a" * 999, "a" * 200), ("\\x00", "picture 1")],
+)
+def test_a_name_can_be_told_and_stored_whatever_the_charset_makes_of_it(name: str, told: str) -> None:
+    kind = {"Content-Type": "multipart/form-data; boundary=b; charset=unicode_escape"}
+    # The parser reads one backslash more away.
+    body = part(b"a", f'form-data; name="file"; filename="{name}"'.replace("\\", "\\\\")) + b"--b--\r\n"
+    form, _ = read([body], kind)
+    assert form.files[0].filename == told
+    with pytest.raises(TooLarge) as refusal:
+        read([body.replace(b"\r\n\r\na", b"\r\n\r\n" + bytes(LIMIT + 1))], kind)
+    assert str(refusal.value).encode()
+
+
 def test_a_media_type_is_taken_in_any_case() -> None:
     form, _ = read([part(b"a") + b"--b--\r\n"], {"Content-Type": "Multipart/Form-Data; boundary=b"})
     assert form.files[0].data == b"a"
