@@ -48,8 +48,13 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     sync_folder(path.parent)
 
 
+def read_whole(path: Path) -> bytes:
+    """A file that lies where anything may lie; otherwise as :func:`read_at_most`."""
+    return read_at_most(path, -1)
+
+
 def read_at_most(path: Path, most: int) -> bytes:
-    """The first bytes of a file.
+    """The first bytes of a file; all of them, if ``most`` is negative.
 
     Raises:
         OSError: it cannot be read, or is something else: a pipe would be waited for, for ever.

@@ -33,7 +33,7 @@ from detector.backbones import (
     patch_grid,
 )
 from detector.errors import ModelError
-from detector.files import in_turn, remove_leftovers, sync_folder, temporary_beside, write_atomically
+from detector.files import in_turn, read_whole, remove_leftovers, sync_folder, temporary_beside, write_atomically
 from detector.heads import COARSE_SIDE, METHODS, SHRINKS, MemoryBanks
 from detector.input_size import InputSize
 from detector.light import AnyHead, head_from, ordinary, tensors_of
@@ -388,7 +388,7 @@ def _read_file(folder: Path, name: str) -> bytes:
     if not folder.is_dir():
         raise ModelError(f"there is no folder {folder}: check the path, or make a model with defectvision train")
     try:
-        return (folder / name).read_bytes()
+        return read_whole(folder / name)
     except FileNotFoundError as error:
         raise ModelError(
             f"{folder} is not a complete model folder: it has no {name}; copy it again, or make one with "

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.errors import ImageError
+from detector.files import read_whole
 from detector.images.jpeg import decode_jpeg, walk
 from detector.images.orientation import orientation
 from detector.images.pixels import MAX_PIXELS, BGRImage
@@ -81,7 +82,7 @@ def stored_orientation(path: Path) -> int:
         ImageError: it cannot be read.
     """
     try:
-        data = path.read_bytes()
+        data = read_whole(path)
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
     try:
@@ -110,7 +111,7 @@ def _exif(data: bytes) -> bytes:
 
 def _read(path: Path, *, values: bool) -> NDArray[Any]:
     try:
-        return _decode(path.read_bytes(), FILE_FORMATS, MAX_PIXELS, values=values)
+        return _decode(read_whole(path), FILE_FORMATS, MAX_PIXELS, values=values)
     except OSError as error:
         if error.errno == errno.ENOMEM:
             raise MemoryError from error  # nothing is wrong with the file

@@ -10,6 +10,7 @@ import numpy as np
 
 from detector import Detector, ImageError, ModelError, TaughtModel, load
 from detector.corrections import MOST_BAD, MOST_GOOD, BadPatches, GoodPatches
+from detector.files import read_whole
 from detector.images import BGRImage, decode
 from detector.region import Spread
 from server.inspection import within
@@ -204,7 +205,7 @@ class Models:
             return
         for path in Spread(pictures, MOST_GOODS):
             try:
-                yield np.ascontiguousarray(model.input_of(decode(path.read_bytes())))
+                yield np.ascontiguousarray(model.input_of(decode(read_whole(path))))
             except (OSError, ImageError):
                 continue
 

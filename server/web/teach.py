@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgspec import UNSET, Struct
 from starlette.requests import Request
@@ -52,6 +52,8 @@ from server.web.uploads import MAX_CALIBRATION, Upload, read_form, source_of_req
 from server.words import BYTES, Content, Operation, Reply, documented
 
 LIVE_SIDE = 640
+MAX_DRAWING = 2
+"""Live pictures that are made at once; more wait: however many ask, streams are inspected meanwhile."""
 NO_PICTURE = "there is no such picture, or not any more"
 NO_SUCH = "there is no such teaching, or not any more"
 NOT_NOW = "it is learning, done, or was ended"
@@ -64,6 +66,7 @@ class Teach:
     teachings: Teachings
     shelf: Shelf
     held: Held
+    drawing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_DRAWING))
 
     @property
     def routes(self) -> list[Route]:
@@ -238,11 +241,12 @@ class Teach:
         )
     )
     async def live(self, request: Request) -> Response:
-        frame = self._get(request).latest
         headers = {"Cache-Control": "no-store"}
-        if frame is None:
-            return Response(status_code=204, headers=headers)
-        jpeg, _, _ = await asyncio.to_thread(encode_jpeg, frame, quality=80, longest_side=LIVE_SIDE)
+        async with self.drawing:
+            frame = self._get(request).latest
+            if frame is None:
+                return Response(status_code=204, headers=headers)
+            jpeg, _, _ = await asyncio.to_thread(encode_jpeg, frame, quality=80, longest_side=LIVE_SIDE)
         return Response(jpeg, media_type="image/jpeg", headers=headers)
 
     @documented(

@@ -432,6 +432,19 @@ def test_whatever_stands_in_a_manifest_is_one_sentence(folder: Path, data: bytes
     assert str(folder) in str(raised.value) and "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_not_waited_for(put: Callable[[Path], None], folder: Path) -> None:
+    for name in sorted(path.name for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".xml")):
+        aside = folder.parent / name
+        (folder / name).rename(aside)
+        put(folder / name)
+        with pytest.raises(ModelError):
+            model_folder.read(folder)
+        shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
+        aside.rename(folder / name)
+    model_folder.read(folder)
+
+
 def test_a_file_is_not_a_model_folder(tmp_path: Path) -> None:
     (tmp_path / "bottle").write_text("hello")
     with pytest.raises(ModelError, match=r"there is no folder"):

@@ -16,10 +16,10 @@ import pytest
 from jsonschema import Draft202012Validator
 from starlette.applications import Starlette
 
-from detector.images import decode
+from detector.images import decode, encode_jpeg
 from server.settings import Settings
 from server.teaching import Teachings, files
-from server.web import ERRORS, Teach, answer_error, openapi, uploads_held
+from server.web import ERRORS, Teach, answer_error, openapi, teach, uploads_held
 from tests.server.teaching.fakes import BLACK, FakeLearner, FakeLibrary, FakeStream, part, picture
 
 JPEG = "image/jpeg"
@@ -160,6 +160,26 @@ async def test_the_newest_frame_is_seen_taken_or_not(teacher: Teacher) -> None:
     await teacher.stream.show(BLACK)
     assert decode(await teacher.ask("GET", f"{path}/live")).max() < 20
     await teacher.ask("GET", "/x/live", 404)
+
+
+async def test_however_many_ask_for_the_live_picture_few_are_made_at_once(
+    teacher: Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = most = 0
+
+    def encode(*arguments: Any, **options: Any) -> tuple[bytes, int, int]:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        made = encode_jpeg(*arguments, **options)
+        at_once -= 1
+        return made
+
+    monkeypatch.setattr(teach, "encode_jpeg", encode)
+    path = await teacher.begin(stream="line")
+    await teacher.stream.show(part(1))
+    await asyncio.gather(*(teacher.ask("GET", f"{path}/live") for _ in range(30)))
+    assert 1 <= most <= teach.MAX_DRAWING
     teaching = teacher.teachings.get(path[1:])
     await teacher.ask("DELETE", path)
     assert teaching.latest is None  # nothing is left
