@@ -130,6 +130,7 @@ def create_app(
         goods_of=simulated_stream.goods if simulated else (lambda taught: ()),
     )
     teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
+    streams.on_open = teachings.opened
     held = uploads_held(settings.max_upload_bytes)
     calibrate = Calibrate(settings, inspection, pool, streams, held, Drafts())
 

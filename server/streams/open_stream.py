@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -58,6 +59,7 @@ class OpenStream:
         in_force: what its listeners were told last; None while there is no model.
         last: result that was given, without and with a picture, if one was made.
         watcher: is shown its frames instead of the inspection.
+        told_at: when the sender heard a heartbeat, monotonic seconds.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class OpenStream:
         self.in_force: InForce | None = None
         self.last: tuple[Result, Result | None] | None = None
         self.watcher: Watcher | None = None
+        self.told_at = -math.inf
         self._part: str | None = None
         self.streams = streams
         self._results = results

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Any
 
 import msgspec
@@ -36,10 +36,13 @@ from server.words import (
     Verdict,
     check_max_fps,
     check_name,
+    encode,
 )
 
 log = logging.getLogger("defectvision.streams")
 
+HEARD_EVERY_S = 2.0
+"""Seconds between heartbeats to a sender whose stream is taught."""
 MOST_REMEMBERED = 256
 """Streams whose results and parts are remembered while they are away, 10 kB each; a stream that runs keeps its own."""
 
@@ -49,6 +52,7 @@ class Streams:
 
     Attributes:
         kept: frames of which somebody may say what they were.
+        on_open: called with every connection before its first frame: what is taught is not inspected in between.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Streams:
         self._seen: Remembered[tuple[str, Transport], ResultsSeen] = Remembered(ResultsSeen, MOST_REMEMBERED)
         self._parts: Remembered[str, Parts] = Remembered(Parts, MOST_REMEMBERED)
         self.kept = KeptFrames(time.monotonic)
+        self.on_open: Callable[[OpenStream], None] = lambda opened: None
         self._made_up = 0
 
     def open(
@@ -102,6 +107,7 @@ class Streams:
             log.info("stream taken over stream=%s by=%s", name, transport)
         else:
             log.info("stream opened stream=%s transport=%s", name, transport)
+        self.on_open(opened)
         self.hub.publish(self.status(name))
         opened.listen()
         return opened
@@ -269,6 +275,10 @@ class Streams:
             opened.stream.count_dropped()
         if opened.watcher is watcher:
             watcher.seen(outcome)
+        # A sender that hears nothing for long takes its connection for dead: there are no results meanwhile.
+        if time.monotonic() - opened.told_at >= HEARD_EVERY_S:
+            opened.told_at = time.monotonic()
+            opened.push(encode(self.heartbeat(opened.name)))
 
     def _decide(
         self, opened: OpenStream, frame: Frame, outcome: Inspected, look: Glimpse | None

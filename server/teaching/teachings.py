@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from server.streams import OpenStream
 from server.teaching import words
 from server.teaching.files import FOLDER, Files, remove_stale
 from server.teaching.learner import Learner, LearnerProcess
@@ -130,6 +131,13 @@ class Teachings:
         await teaching.end()
         self._teachings.pop(id, None)
         log.info("teaching ended teaching=%s state=%s", id, teaching.state)
+
+    def opened(self, stream: OpenStream) -> None:
+        """A stream is sent (again): if it is taught, it is shown its frames from the first one on."""
+        for teaching in self.all:
+            if teaching.wanted.stream == stream.name:
+                with contextlib.suppress(CannotNow):
+                    teaching.attach()
 
     async def run(self) -> None:
         """Wait for streams that went away, learn ahead, and end what nobody wants any more, until cancelled."""

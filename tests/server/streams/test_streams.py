@@ -23,7 +23,7 @@ from server.streams.hub import Hub, Subscription
 from server.streams.pool import InferencePool
 from server.streams.slot import Counters
 from server.streams.streams import OpenStream, Streams
-from server.words.messages import Change, Error, Message, Result, Simulated, Status
+from server.words.messages import Change, Error, Heartbeat, Message, Result, Simulated, Status
 from tests.server.fakes import BAD, BROKEN, GOOD, WAIT_S, FakeModel, picture, read, status, until
 
 good, bad, broken = (partial(decode, data) for data in (GOOD, BAD, BROKEN))
@@ -544,3 +544,35 @@ async def test_what_a_correction_needs_of_an_alarm_is_kept_without_loss(streams:
     assert alarm.kept.taught == taught.hash and alarm.kept.input is not None
     looked_at = decode(alarm.kept.input)
     assert looked_at.shape == (*taught.input_size, 3) and np.array_equal(looked_at, frame)
+
+
+class Watching:
+    """Is shown the frames of a stream."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[object] = []
+
+    def look(self, frame: object) -> str:
+        return "looked at"
+
+    def seen(self, outcome: object) -> None:
+        self.outcomes.append(outcome)
+
+    def gone(self, why: str) -> None:
+        self.outcomes.append(why)
+
+
+async def test_what_is_taught_is_not_inspected_when_it_comes_back_either_and_its_sender_hears_something(
+    streams: Streams,
+) -> None:
+    """A frame of each new connection was judged by whatever recipe was in force; and pages that heard nothing for eight
+    seconds opened another one."""
+    watching = Watching()
+    streams.on_open = lambda opened: opened.watch(watching)
+    older = streams.open("a", "websocket")
+    newer = streams.open("a", "websocket")
+    assert older.taken_over.is_set() and watching.outcomes == ["another camera took a over"]
+    newer.offer(good)
+    await until(lambda: watching.outcomes[1:] == ["looked at"])
+    (beat,) = await answers(newer)
+    assert isinstance(beat, Heartbeat) and beat.state == "teaching" and newer.stream.counters.inspected == 0
