@@ -70,6 +70,11 @@ class Album:
         return [kept for kept in self._kept.values() if kept.used]
 
     @property
+    def undecided(self) -> list[Kept]:
+        """Those that look unlike the others and of which nobody said whether they are good."""
+        return [kept for kept in self._kept.values() if kept.seen.outlier and kept.decision is None]
+
+    @property
     def to_cover(self) -> list[Kept]:
         """Those that count in the coverage: all but those that a person left out, and copies."""
         return [kept for kept in self._kept.values() if kept.decision is not False and not kept.seen.copy]

@@ -165,6 +165,7 @@ class Teaching:
         self._rehearsed: list[str] = []
         self._away: str | None = None
         self._report: list[str] = []
+        self._left_out = 0
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -180,7 +181,11 @@ class Teaching:
     @property
     def notes(self) -> list[str]:
         """What the person should know, sentences."""
-        return [*([self._away] if self._away and self.is_open else []), *self._report]
+        found = [*([self._away] if self._away and self.is_open else []), *self._report]
+        if self._left_out:
+            what = "1 picture that looks" if self._left_out == 1 else f"{self._left_out} pictures that look"
+            found.append(f"{what} unlike the others and that nobody called good: not learned from")
+        return found
 
     def touch(self) -> None:
         """Somebody is interested in it."""
@@ -475,6 +480,7 @@ class Teaching:
             raise CannotBe(answer.why)
         if isinstance(answer, Learned) and answer.registration:
             self._report = [f"registration: {answer.registration}"]
+        self._left_out = len(self.album.undecided)
         pictures = await asyncio.to_thread(self._files.to_hand_over, paths)
         self._require_not_ended()
         wanted = self.wanted
