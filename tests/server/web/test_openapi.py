@@ -22,6 +22,7 @@ from server.ground import kept_file, private_file
 from server.settings import PulledCamera, Settings
 from server.streams import stream_calibration
 from server.streams.pool import MAX_REQUESTS
+from server.teaching import library
 from server.web import openapi
 from tests.running import Running, running
 from tests.server.fakes import BAD, BROKEN, GOOD, WAIT_S, FakeModel, healthy, http, part, serving, write_parts
@@ -214,8 +215,8 @@ NOT_PROVOKED = {
     ("/whip/{name}", "post", 201),  # test_whip.py
     ("/whip/{name}", "post", 503),
     ("/whip/{name}/{session}", "delete", 200),
-    *((f"/api/frames/{{frame}}/{said}", "post", status) for said in ("good", "bad") for status in (200, 507)),
-    ("/api/frames/{frame}/nothing", "post", 507),
+    *((f"/api/frames/{{frame}}/{said}", "post", status) for said in ("good", "bad") for status in (200, 503, 507)),
+    *(("/api/frames/{frame}/nothing", "post", status) for status in (409, 503, 507)),  # test_recipes.py
     ("/api/recipes/{recipe}/corrections/{correction}", "delete", 200),
     ("/api/recipes/{recipe}/corrections/{correction}", "delete", 507),
     ("/api/recipes/{recipe}/corrections/{correction}/picture", "get", 200),
@@ -326,6 +327,18 @@ async def _recipes(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for those that take a model that was taught: test_recipes.py."""
     (recipe,) = (await ask("GET", "/api/recipes")).json()["recipes"]
     one, version = f"/api/recipes/{recipe['id']}", recipe["version"]
+    with monkeypatch.context() as patch:
+        patch.setattr(library, "MOST_WAITING", 0)
+        await ask("PATCH", one, json={"version": version, "name": "another name"})
+        await ask("DELETE", one, params={"version": version})
+        await ask("POST", f"{one}/copy", json={"name": "a copy"})
+        await ask("POST", f"{one}/restore", json={"version": version, "to": 1})
+        await ask("GET", f"{one}/file")
+        await ask("GET", f"{one}/corrections")
+        await ask("DELETE", f"{one}/corrections/{'0' * 12}", params={"version": version})
+        await ask("GET", f"{one}/corrections/{'0' * 12}/picture")
+        for choice in ("/api/streams/press/recipe", "/api/recipes/default"):
+            await ask("POST", choice, json={"recipe": None})
     await ask("GET", one)
     await ask("PATCH", one, json={"version": version, "name": "another name"})
     await ask("PATCH", one, json={"version": version, "name": "a third one"})
