@@ -6,7 +6,7 @@ const NAMES = ["live", "teach", "recipes", "history", "settings"]; // as server/
 const FIRST = "live"; // which is at the root
 
 /**
- * Each view is `static/NAME/view.js`, fetched when it is first entered, with `enter({ root, go, ...given })`, told each time it is
+ * Each view is `static/NAME/view.js`, the first one loaded with the page, the others when they are first entered, with `enter({ root, go, ...given })`, told each time it is
  * shown, and `leave()`. `root` is its section of the document, `go(name)` leads to another view.
  */
 export class Navigation {
@@ -54,7 +54,9 @@ export class Navigation {
     if (before) (await this.#module(before)).leave();
     const module = await this.#module(name);
     if (name !== this.#shown) return; // somebody walks on quickly
-    module.enter({ ...this.#given, root: document.getElementById(`view-${name}`), go: (...where) => this.go(...where) });
+    const root = document.getElementById(`view-${name}`);
+    module.enter({ ...this.#given, root, go: (...where) => this.go(...where) });
+    root.inert = false; // a press before it was entered would be lost
   }
 
   #module(name) {
