@@ -8,11 +8,11 @@ from tests.page.visits import Open
 
 CONTROLS = {"button", "link", "combobox", "slider", "spinbutton", "textbox", "checkbox", "progressbar", "image"}
 ALL_FOCUSABLE = """() => [...document.querySelectorAll("a[href], button, select, input")]
-  .filter((e) => e.checkVisibility() && !e.disabled).map((e) => e.id || e.className)"""
+  .filter((e) => e.checkVisibility() && !e.disabled).map((e) => e.id || e.className || e.textContent.trim())"""
 FOCUSED = """() => {
-  const { id, className } = document.activeElement;
+  const { id, className, textContent } = document.activeElement;
   const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
-  return { name: id || className, outlined: outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 };
+  return { name: id || className || textContent.trim(), outlined: outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 };
 }"""
 
 
