@@ -45,7 +45,7 @@ export class Filmstrip {
     const used = pictures.filter(({ used: isUsed }) => isUsed).length;
     write(this.#list("teach-strip-title"), `Pictures (${used}${used < pictures.length ? ` of ${pictures.length} used` : ""})`);
     this.#list("teach-look-at-asked").hidden = asked.length === 0;
-    write(this.#list("teach-look-at-asked"), asked.length === 1 ? "⚠ Is one of them a good part? Look" : `⚠ Are ${asked.length} of them good parts? Look`);
+    write(this.#list("teach-look-at-asked"), asked.length === 1 ? "⚠ Is it a good part? Look" : `⚠ Are ${asked.length} of them good parts? Look`);
     write(this.#list("teach-asked-title"), asked.length === 1 ? "Is this a good part?" : `Are these ${asked.length} good parts?`);
   }
 
