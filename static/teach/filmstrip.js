@@ -18,7 +18,7 @@ export class Filmstrip {
       use(number, isUsed);
     };
     this.#list("teach-look-at-asked").addEventListener("click", () => {
-      this.#list("teach-asked-part").scrollIntoView({ block: "center" });
+      this.#list("teach-asked-part").scrollIntoView({ block: "start" }); // its heading first: on a phone the part is higher than the screen
       this.#list("teach-asked").querySelector("button")?.focus({ preventScroll: true });
     });
     this.#list("teach-pictures").addEventListener("click", (event) => {
@@ -35,6 +35,7 @@ export class Filmstrip {
 
   /** `isOver`: nothing can be decided any more. */
   show({ pictures }, isOver = false) {
+    this.#list("teach-pictures").dataset.over = String(isOver);
     const isAsked = ({ number, outlier, used }) => outlier && !used && !this.#decided.has(number);
     const asked = isOver ? [] : pictures.filter(isAsked).toReversed();
     const others = pictures.filter((picture) => isOver || !isAsked(picture)).toReversed();
