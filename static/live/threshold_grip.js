@@ -14,6 +14,7 @@ export class ThresholdGrip {
   #grip;
   #value = null; // raw, while it is not applied
   #dragging = false;
+  #top = 0; // of the chart when the drag began: what is said meanwhile may move the chart under the pointer
   #before = null; // the rule before the last change that was made here: { recipe, rule }
   #busy = false;
 
@@ -62,13 +63,13 @@ export class ThresholdGrip {
   #take(event) {
     if (event.button !== 0) return;
     this.#grip.setPointerCapture(event.pointerId);
+    this.#top = this.#find("chart").getBoundingClientRect().top;
     this.#dragging = true;
   }
 
   #drag(event) {
     if (!this.#dragging) return;
-    const { top } = this.#find("chart").getBoundingClientRect();
-    this.#propose(this.#chart.rawAt(event.clientY - top));
+    this.#propose(this.#chart.rawAt(event.clientY - this.#top));
   }
 
   #release() {
@@ -170,7 +171,7 @@ export class ThresholdGrip {
     if (!byHand) return;
     const { raw } = this.#ruleBefore();
     this.#write("threshold-hand-words", `Put by hand at ${distance(recipe.rule.raw)}.`);
-    this.#write("threshold-back", raw == null ? "Back to the calibrated one" : `Back to ${distance(raw)}`);
+    this.#write("threshold-back", raw == null ? "Back to the model's own" : `Back to ${distance(raw)}`);
   }
 
   #words(words) {

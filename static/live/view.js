@@ -200,8 +200,8 @@ class Live {
   }
 
   #knowsOnlySimulated() {
-    const { health, recipe } = this.#station;
-    return Boolean(health?.simulated) && (recipe?.is_given ?? true);
+    const { health, recipe, stream } = this.#station;
+    return Boolean(health?.simulated) && (recipe ? recipe.is_given : !stream?.recipe); // not yet looked up, but it has one: not said
   }
 
   /** What is wrong with the camera behind the watched stream, where the server pulls it; null while results come. */

@@ -83,7 +83,7 @@ export class Cameras {
     try {
       const { name } = await requests.add(this.#wanted());
       this.#find("camera-form").reset();
-      this.#say(`✓ ${name} is added, and runs.`, "done");
+      this.#say(`✓ ${name} is added.`, "done");
       await this.look();
     } catch (error) {
       this.#say(sentence(error.message), "problem");

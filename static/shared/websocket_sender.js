@@ -24,7 +24,7 @@ export class WebSocketSender {
   constructor({ name, stream, video, onresult, onerror, onstate, onchange = () => {}, onheartbeat = () => {}, onstatus = () => {} }) {
     this.#video = video;
     this.#frames = new FrameEncoder(stream, video);
-    this.#socket = new ReconnectingSocket(socketAddress(`ws/stream?name=${encodeURIComponent(name)}`), {
+    this.#socket = new ReconnectingSocket(socketAddress(`ws/stream?name=${encodeURIComponent(name)}&heartbeat=5`), {
       onstate: (state) => {
         if (state.phase === "open") this.#restart();
         onstate({ ...state, transport: "WebSocket" });

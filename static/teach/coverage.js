@@ -12,7 +12,7 @@ export function showCoverage(root, { coverage, pictures }) {
   const told = last.length === coverage.of_last && last.filter(Boolean).length === coverage.new_of_last;
   const isNew = told ? last : Array.from({ length: coverage.of_last }, (_, i) => i < coverage.new_of_last);
   [...marks.children].forEach((mark, i) => (mark.dataset.new = i < isNew.length ? String(isNew[i]) : "none"));
-  marks.setAttribute("aria-label", `Of the last ${coverage.of_last} pictures, ${coverage.new_of_last} brought something new`);
+  marks.setAttribute("aria-label", `Of the last ${coverage.of_last} ${coverage.of_last === 1 ? "picture" : "pictures"}, ${coverage.new_of_last} brought something new`);
   const numbers = coverage.of_last ? `Of the last ${coverage.of_last}, ${coverage.new_of_last} ${coverage.new_of_last === 1 ? "was" : "were"} new.` : "Nothing was shown yet.";
   write(root.querySelector("#teach-new-of-last"), coverage.enough ? `✓ Enough. ${numbers}` : numbers);
   write(root.querySelector("#teach-bounds"), coverage.of_last ? sentence(coverage.sentence) : "");

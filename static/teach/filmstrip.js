@@ -18,7 +18,7 @@ export class Filmstrip {
       use(number, isUsed);
     };
     this.#list("teach-look-at-asked").addEventListener("click", () => {
-      this.#list("teach-asked-part").scrollIntoView({ block: "center" });
+      this.#list("teach-asked-part").scrollIntoView({ block: "start" }); // its heading first: on a phone the part is higher than the screen
       this.#list("teach-asked").querySelector("button")?.focus({ preventScroll: true });
     });
     this.#list("teach-pictures").addEventListener("click", (event) => {
@@ -35,6 +35,7 @@ export class Filmstrip {
 
   /** `isOver`: nothing can be decided any more. */
   show({ pictures }, isOver = false) {
+    this.#list("teach-pictures").dataset.over = String(isOver);
     const isAsked = ({ number, outlier, used }) => outlier && !used && !this.#decided.has(number);
     const asked = isOver ? [] : pictures.filter(isAsked).toReversed();
     const others = pictures.filter((picture) => isOver || !isAsked(picture)).toReversed();
@@ -45,7 +46,7 @@ export class Filmstrip {
     const used = pictures.filter(({ used: isUsed }) => isUsed).length;
     write(this.#list("teach-strip-title"), `Pictures (${used}${used < pictures.length ? ` of ${pictures.length} used` : ""})`);
     this.#list("teach-look-at-asked").hidden = asked.length === 0;
-    write(this.#list("teach-look-at-asked"), asked.length === 1 ? "⚠ Is one of them a good part? Look" : `⚠ Are ${asked.length} of them good parts? Look`);
+    write(this.#list("teach-look-at-asked"), asked.length === 1 ? "⚠ Is it a good part? Look" : `⚠ Are ${asked.length} of them good parts? Look`);
     write(this.#list("teach-asked-title"), asked.length === 1 ? "Is this a good part?" : `Are these ${asked.length} good parts?`);
   }
 

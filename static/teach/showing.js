@@ -111,7 +111,7 @@ export class Showing {
     done.disabled = !body.can_finish || this.#teaching.isAway;
     write(this.#find("teach-done-hint"), doneHint(body));
     if (!isLearning) return;
-    write(this.#find("teach-learning-title"), `Learning from ${body.coverage.parts} parts…`);
+    write(this.#find("teach-learning-title"), `Learning from ${body.coverage.parts} ${body.coverage.parts === 1 ? "part" : "parts"}…`);
     const progress = this.#find("teach-progress");
     if (body.progress === null) progress.removeAttribute("value");
     else progress.value = body.progress;

@@ -174,7 +174,7 @@ def test_the_threshold_is_put_by_keys_and_goes_back(show: Show) -> None:
     expect(page.get_by_test_id("would")).to_be_hidden()
     (put,) = scene.said("PATCH", "/api/recipes/bottle")
     assert put["version"] == 3 and 6 < put["rule"]["raw"] < THRESHOLD
-    expect(page.get_by_test_id("threshold-back")).to_have_text("Back to the calibrated one")
+    expect(page.get_by_test_id("threshold-back")).to_have_text("Back to the model's own")
     page.get_by_test_id("threshold-back").click()
     expect(page.get_by_test_id("threshold-back")).to_be_hidden()
     assert scene.said("PATCH", "/api/recipes/bottle")[-1]["rule"] == {"one_in": 30, "k": None, "raw": None}

@@ -5,6 +5,7 @@ import { address } from "../../shared/address.js";
 import { clock, dispose, takeBack } from "../kept_frames.js";
 import { distance, sentence } from "../calibration/words.js";
 
+const COST_MS = 120_000; // a small or busy computer takes long
 const ASK_AFTER_MS = 150; // a rectangle that is being moved asks once, not at each key
 const CANNOT = "It cannot be forgiven any more: the model was taught anew since, or it is of a kind that cannot learn.";
 
@@ -119,7 +120,7 @@ export class CorrectionSheet {
 
   async #ask(asked) {
     try {
-      const { cost, version } = await dispose(this.#frame.id, this.#was, { ...this.#disposition, dry_run: true });
+      const { cost, version } = await dispose(this.#frame.id, this.#was, { ...this.#disposition, dry_run: true }, { signal: AbortSignal.timeout(COST_MS) });
       if (asked !== this.#asked) return;
       this.#version = version;
       const costs = cost.would_pass.length > 0 || cost.goods_rejected_then > cost.goods_rejected;
