@@ -26,6 +26,8 @@ export class Parts {
     this.#write("parts-count", whole.format(stream.parts));
     this.#write("parts-rejected", whole.format(stream.parts_rejected));
     this.#write("parts-yield", yieldWords(stream.yield));
+    const isGuess = this.#station.last !== null && this.#station.last.result.part == null; // nobody says where a part begins
+    this.#find("parts-yield").title = isGuess ? "About: the parts are told apart by the picture" : "";
     if (!this.#asking) this.#write("parts-since", stream.parts_since ? `since ${when(stream.parts_since)}` : "");
   }
 

@@ -26,7 +26,7 @@ export class FrameWords {
 
   of({ last, auto, stream, pictures }, now) {
     const wasTaken = now - this.#takenAt < TAKEN_STAYS_MS;
-    if (wasTaken || last?.taken) return { tone: "taken", icon: "normal", word: "Taken", detail: "Now show another good part." };
+    if (wasTaken || last?.taken) return { tone: "taken", icon: "normal", word: "Taken", detail: `${this.#parts} ${this.#parts === 1 ? "part" : "parts"}. Now show another good part.` };
     if (last) {
       const [, known] = REASONS.find(([pattern]) => pattern.test(last.why)) ?? [null, { tone: "wait", icon: "waiting", word: "Not taken" }];
       return { ...known, detail: sentence(last.why) };
