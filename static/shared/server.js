@@ -27,7 +27,7 @@ async function ask(path, options = {}) {
   try {
     response = await fetch(address(path), { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options, headers: { ...options.headers, ...ownHeaders } });
   } catch (error) {
-    if (error.name === "TimeoutError") throw new Unreachable("The server takes long to answer. Try again.");
+    if (options.signal?.aborted && error.name === "TimeoutError") throw new Error("The server takes long to answer. Try again.");
     if (options.signal?.aborted) throw options.signal.reason; // given up here, whether the server answers or not
     throw new Unreachable("The server does not answer. Check that it runs and that this device is on its network.");
   }

@@ -12,7 +12,8 @@ ALL_FOCUSABLE = """() => [...document.querySelectorAll("a[href], button, select,
 FOCUSED = """() => {
   const { id, className, textContent } = document.activeElement;
   const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
-  return { name: id || className || textContent.trim(), outlined: outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 };
+  const outlined = outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
+  return { name: id || className || textContent.trim(), outlined };
 }"""
 
 
