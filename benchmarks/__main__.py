@@ -37,6 +37,7 @@ SECTIONS: dict[str, list[str]] = {
     "few_shot": ["-m", "benchmarks.few_shot", f"{PICTURES}"],
     "registration": ["-m", "benchmarks.registration", *(f"{PICTURES / name}" for name in FREELY)],
     "showing": ["-m", "benchmarks.showing", f"{PICTURES}"],
+    "whole_job": ["-m", "benchmarks.whole_job", f"{PICTURES / 'bottle'}", "--pictures", "60"],
     "promises": ["-m", "benchmarks.promises", f"{PICTURES}"],
     "memory": ["-m", "benchmarks.memory", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "frame_time": ["-m", "benchmarks.frame_time", f"{PICTURES / 'bottle' / 'train' / 'good'}", *OLDER],
