@@ -449,7 +449,7 @@ async def test_the_page_and_all_it_loads_come_from_here(client: httpx.AsyncClien
     assert page.status_code == 200 and page.headers["Content-Type"].startswith("text/html")
     static = Path(__file__).parents[3] / "static"
     names = [str(path.relative_to(static)) for path in static.rglob("*") if path.is_file()]
-    assert "live/app.js" in names
+    assert {"shell/app.js", "live/view.js", "teach/view.js"} <= {*names}
     for answer in [page, *[await client.get(f"/static/{name}") for name in names]]:
         assert answer.status_code == 200
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
