@@ -170,7 +170,7 @@ def test_from_pictures_to_a_recipe_that_streams_are_inspected_with(
     expect(page.get_by_test_id("teach-upload")).to_contain_text("10 files brought", timeout=60_000)
     page.reload()  # it lives in the server
     expect(page.get_by_test_id("teach-shown-name")).to_have_text(name)
-    expect(page.get_by_test_id("teach-done")).to_be_enabled()
+    expect(page.get_by_test_id("teach-done")).to_be_enabled(timeout=60_000)
     page.get_by_test_id("teach-done").click()
     expect(page.get_by_test_id("teach-result")).to_contain_text(f"{name} is taught", timeout=60_000)
     page.get_by_test_id("teach-recipe").click()

@@ -110,7 +110,6 @@ def test_more_entries_than_are_compared_at_once(engine: Runtime) -> None:
     ):
         with_more = MemoryBanks(dataclasses.replace(head, memory_bank=entries))
         assert np.array_equal(engine.distances(load_backbone(), square(SIZE), with_more)(frame).distances, alone)
-        assert np.array_equal(distances.with_banks(with_more)(frame).distances, alone)
 
 
 def test_without_8_bit_arithmetic_the_distances_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,10 @@ def result(
         failed=0,
         anomalies=anomalies,
         latency_ms=1.0,
+        at="2026-11-26T10:00:00.000+00:00",
+        recipe="given",
+        recipe_version=1,
+        model="a" * 64,
         heatmap=messages.Heatmap(1, 1, "AA=="),
     )
 
