@@ -77,6 +77,10 @@ class GoodPatches:
     fine: NDArray[np.int8]
     coarse: NDArray[np.int8]
 
+    def __len__(self) -> int:
+        """Patches at both scales."""
+        return len(self.fine) + len(self.coarse)
+
     def tensors(self) -> dict[str, NDArray[np.int8]]:
         """Its arrays by name, 80 kB at the most."""
         return dict(vars(self))
@@ -102,6 +106,10 @@ class BadPatches:
     """What is kept of a known defect: conditions on the fine scale's patches."""
 
     known: KnownBad
+
+    def __len__(self) -> int:
+        """Conditions."""
+        return len(self.known)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Its arrays by name, 6 kB at the most."""

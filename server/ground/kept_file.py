@@ -8,12 +8,14 @@ import glob
 import hashlib
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
 
 from detector.files import read_at_most, set_aside, write_atomically
+from server.ground import private_file
 
 T = TypeVar("T")
 
@@ -27,29 +29,27 @@ class NewerVersion(ValueError):
     """It was written by newer software."""
 
 
+@dataclass(frozen=True)
 class Form(Generic[T]):
     """How contents lie in a file, and what is read at the most.
 
-    Args:
+    Attributes:
         largest: bytes that are read.
+        encode: contents as the bytes of a file.
         decode: the contents of a file, and whether it is of an older version; raises msgspec.MsgspecError, ValueError
             (:class:`NewerVersion`) or RecursionError.
         empty: where there is no file.
-        then: what is in force without it, and what to do, one clause.
+        without: what is in force without it; ``then``: what to do once it was damaged; one clause each.
+        mode: rights of the file; where others have none, they are taken from a file that is found.
     """
 
-    def __init__(
-        self,
-        *,
-        largest: int,
-        encode: Callable[[T], bytes],
-        decode: Callable[[bytes], tuple[T, bool]],
-        empty: T,
-        without: str,
-        then: str,
-    ) -> None:
-        self.largest, self.encode, self.decode, self.empty = largest, encode, decode, empty
-        self.without, self.then = without, then
+    largest: int
+    encode: Callable[[T], bytes]
+    decode: Callable[[bytes], tuple[T, bool]]
+    empty: T
+    without: str
+    then: str
+    mode: int = 0o644
 
 
 class KeptFile(Generic[T]):
@@ -60,8 +60,8 @@ class KeptFile(Generic[T]):
         warning: what was wrong with it at the start, for the operator; or nothing.
     """
 
-    def __init__(self, path: Path, form: Form[T], *, mode: int = 0o644) -> None:
-        self._path, self._form, self._mode = path, form, mode
+    def __init__(self, path: Path, form: Form[T]) -> None:
+        self._path, self._form = path, form
         self.warning: str | None
         self._unread: bool
         self.contents = self._read()
@@ -100,7 +100,7 @@ class KeptFile(Generic[T]):
         if len(data) > self._form.largest:  # the next start would call it damaged
             raise OSError(errno.EFBIG, f"{self._path.name} would be over {self._form.largest // 1_000_000} MB")
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._path, data, mode=self._mode)
+        write_atomically(self._path, data, mode=self._form.mode)
         self.contents = contents
         self.warning = None  # the operator has acted on it
 
@@ -118,6 +118,9 @@ class KeptFile(Generic[T]):
             )
             log.warning(self.warning)
             return form.empty
+        if not form.mode & 0o077:
+            with contextlib.suppress(OSError):  # a read-only disk
+                private_file.close_to_others(self._path)
         try:
             if len(data) > form.largest:
                 raise ValueError(f"it is larger than {form.largest // 1_000_000} MB")
@@ -126,6 +129,7 @@ class KeptFile(Generic[T]):
             try:
                 then = f"it was set aside as {set_aside(self._path).name}"
             except OSError as refusal:
+                self._unread = True  # nothing takes its place
                 then = f"it could not be set aside ({refusal.strerror})"
             what = "is of a newer version" if isinstance(error, NewerVersion) else "was damaged"
             self.warning = f"{self._path.name} {what} ({_short(error)}); {then} and {form.without}: {form.then}"
@@ -133,7 +137,7 @@ class KeptFile(Generic[T]):
             return form.empty
         if is_older:
             with contextlib.suppress(OSError):  # a read-only disk: the older file is as good, but for the checksum
-                write_atomically(self._path, form.encode(contents), mode=self._mode)
+                write_atomically(self._path, form.encode(contents), mode=form.mode)
         return contents
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 import msgspec
 
 from server.cameras import check_source, is_address
+from server.ground import Form, NewerVersion, checksum
 from server.settings import PulledCamera, check_camera
 
 VERSION = 1
@@ -20,10 +20,6 @@ LARGEST_SIDE = 4096
 """Pixels of a width or height that pictures are made to have: whoever has the page must not have memory filled."""
 MOST_DEVICES = 64
 """OpenCV takes a number of 100 and above for another library, one that opens files among them."""
-
-
-class NewerVersion(ValueError):
-    """It was written by newer software."""
 
 
 class _Version(msgspec.Struct):
@@ -60,7 +56,7 @@ def _is_device_number(source: str) -> bool:
 
 
 def encode(cameras: tuple[PulledCamera, ...]) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(_File(VERSION, _checksum(cameras), cameras)), indent=1)
+    return msgspec.json.format(msgspec.json.encode(_File(VERSION, checksum(cameras), cameras)), indent=1)
 
 
 def decode(data: bytes) -> tuple[PulledCamera, ...]:
@@ -70,8 +66,6 @@ def decode(data: bytes) -> tuple[PulledCamera, ...]:
         ValueError: it is not such a file, or not what it says of itself. The sentence repeats nothing of the file: a
             damaged one may have a password anywhere.
     """
-    if len(data) > LARGEST_FILE:
-        raise ValueError(f"it is larger than {LARGEST_FILE // 1_000_000} MB")
     try:
         version = msgspec.json.decode(data, type=_Version).version
         if version > VERSION:
@@ -81,7 +75,7 @@ def decode(data: bytes) -> tuple[PulledCamera, ...]:
         raise ValueError("it is no list of cameras as this software writes it") from error
     if version != VERSION:
         raise ValueError(f"its version is {version}, this software reads {VERSION}")
-    if file.sha256 != _checksum(file.cameras):
+    if file.sha256 != checksum(file.cameras):
         raise ValueError("its checksum is not that of its contents")
     if len(file.cameras) > MOST or len({camera.name for camera in file.cameras}) < len(file.cameras):
         raise ValueError(f"there are more than {MOST} cameras in it, or two of the same name")
@@ -93,5 +87,12 @@ def decode(data: bytes) -> tuple[PulledCamera, ...]:
     return file.cameras
 
 
-def _checksum(cameras: tuple[PulledCamera, ...]) -> str:
-    return hashlib.sha256(msgspec.json.encode(cameras)).hexdigest()
+FORM: Form[tuple[PulledCamera, ...]] = Form(
+    largest=LARGEST_FILE,
+    encode=encode,
+    decode=lambda data: (decode(data), False),
+    empty=(),
+    without="the cameras of the page do not run",
+    then="add them again",
+    mode=0o600,  # addresses hold credentials
+)

@@ -21,7 +21,7 @@ from server.recipes.recipe import (
     check_polygon,
     check_regions,
 )
-from server.recipes.recipe_book import NotTheNewest, RecipeBook
+from server.recipes.recipe_book import NotTheNewest, RecipeBook, require_newest
 
 __all__ = [
     "LONGEST_NAME",
@@ -47,4 +47,5 @@ __all__ = [
     "check_name",
     "check_polygon",
     "check_regions",
+    "require_newest",
 ]

@@ -28,6 +28,19 @@ class NotTheNewest(RecipeError):
     """Somebody else changed the recipe since; says who."""
 
 
+def require_newest(newest: Recipe, version: int | None) -> None:
+    """Check that a version is the newest one of its recipe.
+
+    Raises:
+        NotTheNewest: it is not.
+    """
+    if newest.version != version:
+        raise NotTheNewest(
+            f"{newest.who or 'somebody'} changed {newest.name} since ({newest.why or 'no reason given'}): it is "
+            f"version {newest.version} now; look at it and change it again"
+        )
+
+
 class Contents(Struct, frozen=True, forbid_unknown_fields=True):
     """What the file says. ``chosen``: id of a recipe by the stream's name; ``history``: oldest first."""
 
@@ -150,11 +163,8 @@ class RecipeBook:
         self._file.recover()
         recipe, contents = check(change.after), self._file.contents
         newest = self.get(recipe.id)
-        if newest is not None and (change.before is None or newest.version != change.before.version):
-            raise NotTheNewest(
-                f"{newest.who or 'somebody'} changed {newest.name} since ({newest.why or 'no reason given'}): it is "
-                f"version {newest.version} now; look at it and change it again"
-            )
+        if newest is not None:
+            require_newest(newest, change.before.version if change.before else None)
         if newest is None and len(self.recipes) >= MOST_RECIPES:
             raise RecipeError(f"there are {MOST_RECIPES} recipes already: delete one that is not needed")
         places = [recipe if one.id == recipe.id else one for one in contents.recipes]

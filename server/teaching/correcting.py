@@ -124,7 +124,7 @@ class Correcting:
                 place=place,
                 raw_score=frame.inspected.raw_score,
                 threshold=prepared.cost.threshold,
-                patches=_count(prepared.patches),
+                patches=0 if prepared.patches is None else len(prepared.patches),
             )
             await self._library.in_thread(partial(self._write_down, recipe, correction, prepared, frame.kept))
             model = ModelVersion(recipe.model.taught, (*recipe.model.corrections, correction.id))
@@ -184,7 +184,7 @@ class Correcting:
             kind,
             known,
             models.scores(model, recipe, known),
-            models.scores(then, recipe, known) if patches is not None else models.scores(model, recipe, known),
+            models.scores(then, recipe, known),
             (score, score_then),
             threshold.value,
         )
@@ -207,16 +207,6 @@ def _on_reference(place: Polygon, moved: Moved | None) -> Polygon:
     back = np.linalg.inv([*moved, (0, 0, 1)])
     corners = [back @ (x, y, 1) for x, y in place]
     return tuple((min(max(float(x), 0.0), 1.0), min(max(float(y), 0.0), 1.0)) for x, y, _ in corners)
-
-
-def _count(patches: GoodPatches | BadPatches | None) -> int:
-    if patches is None:
-        return 0
-    return (
-        sum(len(array) for array in patches.tensors().values())
-        if isinstance(patches, GoodPatches)
-        else len(patches.known)
-    )
 
 
 def _cost(

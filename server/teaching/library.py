@@ -28,7 +28,6 @@ from server.recipes import (
     Decision,
     ModelKeep,
     ModelVersion,
-    NotTheNewest,
     Recipe,
     RecipeBook,
     RecipeChange,
@@ -38,6 +37,7 @@ from server.recipes import (
     ThresholdRule,
     check,
     check_name,
+    require_newest,
 )
 from server.streams import PoolBusy, Streams
 from server.teaching.models import Models
@@ -387,11 +387,8 @@ class Library:
         """
         async with self._asked(), self._changing:
             found = self.get(recipe)
-            if version not in (None, found.version):
-                raise NotTheNewest(
-                    f"{found.who or 'somebody'} changed {found.name} since ({found.why or 'no reason given'}): it is "
-                    f"version {found.version} now; look at it and change it again"
-                )
+            if version is not None:
+                require_newest(found, version)
             yield found
 
     @asynccontextmanager
@@ -442,14 +439,11 @@ class Library:
             assert before is not None
             after = msgspec.structs.replace(before, version=before.version + 1, **said, **fields)
         check(after)
-        if model is None:
-            model_ = await self.in_thread(partial(self.models.of, after))
-        else:
-            model_ = model
-        _require_something(after, model_)
+        inspects = await self.in_thread(partial(self.models.of, after)) if model is None else model
+        _require_something(after, inspects)
         change = RecipeChange(when, who, action, why[:200], on, before, after)
         stored = await self.in_thread(partial(self.book.change, change, stream=stream, as_default=as_default))
-        self._inspection.use(model_, stored)
+        self._inspection.use(inspects, stored)
         self._choose()
         self._streams.tell_changed(who)
         log.info("recipe changed recipe=%s version=%d action=%s by=%s", stored.id, stored.version, action, who)

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from server.ground import KeptFile, NewerVersion
 from server.kept_cameras.cameras_file import (
+    FORM,
     LARGEST_FILE,
     LONGEST_SOURCE,
     MOST,
-    NewerVersion,
     check_addable,
     decode,
     encode,
@@ -172,7 +173,6 @@ def test_what_else_cannot_be(changes: dict[str, Any], words: str) -> None:
         (written([{"name": "a", "source": "0", "unknown": 1}]), "no list of cameras"),
         (written((PRESS, PRESS)), "two of the same name"),
         (written(tuple(PulledCamera(str(number), "0") for number in range(MOST + 1))), "more than 32"),
-        (encode(CAMERAS) + b" " * LARGEST_FILE, "larger than 1 MB"),
         (b'{"cameras":' + b"[" * 200_000, "no list of cameras"),
         (b'{"version":1,"cameras":' + b'{"a":' * 150_000, "no list of cameras"),
     ],
@@ -180,6 +180,12 @@ def test_what_else_cannot_be(changes: dict[str, Any], words: str) -> None:
 def test_what_is_no_such_file_is_said(data: bytes, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         decode(data)
+
+
+def test_one_that_is_too_large_is_said(tmp_path: Path) -> None:
+    (tmp_path / "cameras.json").write_bytes(encode(CAMERAS) + b" " * LARGEST_FILE)
+    file = KeptFile(tmp_path / "cameras.json", FORM)
+    assert file.contents == () and "larger than 1 MB" in str(file.warning)
 
 
 def test_a_newer_one_is_told_apart_from_a_damaged_one() -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.ground import private_file
-from server.kept_cameras import kept_cameras as module
+from server.ground import kept_file
 from server.kept_cameras.cameras_file import MOST, encode
 from server.kept_cameras.kept_cameras import FILE, MOST_STUCK, CannotAdd, KeptCameras, Stuck
 from server.settings import PulledCamera
@@ -139,11 +138,11 @@ async def test_on_a_full_disk_nothing_changes(tmp_path: Path, monkeypatch: pytes
     page = Page(tmp_path)
     await page.add(camera("press"), ME)
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, *, mode: int) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(private_file, "write", full)
+        patch.setattr(kept_file, "write_atomically", full)
         with pytest.raises(OSError, match="No space"):
             await page.add(camera("side"), ME)
         with pytest.raises(OSError, match="No space"):
@@ -204,7 +203,7 @@ async def test_nothing_is_written_over_one_that_cannot_be_set_aside(
         raise OSError(30, "Read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "set_aside", refuse)
+        patch.setattr(kept_file, "set_aside", refuse)
         page = Page(tmp_path)
         assert page.warning and "could not be set aside (Read-only file system)" in page.warning
         with pytest.raises(OSError, match="cannot be read"):
