@@ -1,13 +1,15 @@
 // Dims what of a picture is not inspected: what the model does not look at, what a recipe leaves out.
 
-const SVG = "http://www.w3.org/2000/svg";
+import { inspectedMask } from "./inspected_mask.js";
+import { shape } from "./svg.js";
+
 const WHOLE = [0, 0, 1, 1];
 
 let made = 0; // for masks of their own on one page
 
 export class Dimmed {
   #svg;
-  #mask = element("mask", { id: `inspected-${(made += 1)}`, maskUnits: "userSpaceOnUse" });
+  #id = `not-inspected-${(made += 1)}`;
   #size = { width: 4, height: 3 };
   #inspected = {};
 
@@ -43,29 +45,14 @@ export class Dimmed {
       this.#svg.replaceChildren();
       return;
     }
-    const frame = { x: 0, y: 0, width, height };
     const [left, top, right, bottom] = [region[0] * width, region[1] * height, region[2] * width, region[3] * height];
-    const looked = { x: left, y: top, width: right - left, height: bottom - top };
-    const points = (polygon) => polygon.map(([x, y]) => `${x * width},${y * height}`).join(" ");
-    // White is dimmed: all, but for what is included, again for what is ignored and what lies outside of the model's rectangle.
-    this.#mask.replaceChildren(
-      element("rect", { ...frame, fill: "white" }),
-      ...(include.length === 0 ? [element("rect", { ...frame, fill: "black" })] : include.map((polygon) => element("polygon", { points: points(polygon), fill: "black" }))),
-      ...ignore.map((polygon) => element("polygon", { points: points(polygon), fill: "white" })),
-      element("path", { d: `M0 0H${width}V${height}H0ZM${left} ${top}V${bottom}H${right}V${top}Z`, fill: "white" }),
-    );
+    const edge = (polygon) => shape("polygon", { points: polygon.map(([x, y]) => `${x * width},${y * height}`).join(" "), class: "dimmed-edge" });
     this.#svg.replaceChildren(
-      this.#mask,
-      element("rect", { ...frame, class: "dimmed-shade", mask: `url(#${this.#mask.id})` }),
-      element("rect", { ...looked, class: "dimmed-edge" }),
-      ...include.map((polygon) => element("polygon", { points: points(polygon), class: "dimmed-edge" })),
-      ...ignore.map((polygon) => element("polygon", { points: points(polygon), class: "dimmed-edge" })),
+      inspectedMask(this.#id, this.#size, { region, include, ignore }),
+      shape("rect", { x: 0, y: 0, width, height, class: "dimmed-shade", mask: `url(#${this.#id})` }),
+      shape("rect", { x: left, y: top, width: right - left, height: bottom - top, class: "dimmed-edge" }),
+      ...include.map(edge),
+      ...ignore.map(edge),
     );
   }
-}
-
-function element(name, attributes) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
 }

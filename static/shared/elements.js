@@ -1,5 +1,7 @@
 // Elements of the page, made without markup: text stays text.
 
+import { shape } from "./svg.js";
+
 /**
  * An element with `children` (elements or texts; null and false are left out). In `about`: `on` listeners, `data` attributes,
  * names with a dash and `role` as attributes, everything else as properties.
@@ -20,12 +22,8 @@ export function element(tag, about = {}, ...children) {
 
 /** One of the page's icons (templates/icons.html). */
 export function icon(name) {
-  const SVG = "http://www.w3.org/2000/svg";
-  const made = document.createElementNS(SVG, "svg");
-  made.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `#icon-${name}`);
-  made.append(use);
+  const made = shape("svg", { "aria-hidden": "true" });
+  made.append(shape("use", { href: `#icon-${name}` }));
   return made;
 }
 

@@ -1,9 +1,9 @@
 // Raw scores captured against those that teaching knew, with the thresholds as lines. Bars and an outline, solid and dashed:
 // the shapes tell them apart, not the colours.
 
+import { shape } from "../../shared/svg.js";
 import { count, distance } from "./words.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 212;
 const PLOT = { left: 8, right: 8, top: 60, bottom: 30 };
 const LABEL_ROW = 17;
@@ -41,7 +41,7 @@ export class Histogram {
       ...ticks(low, high).flatMap((raw) => tick(x(raw), floor, raw)),
       ...bars(edges, captured, x, floor),
       outline(edges, taught, x, floor),
-      element("path", { class: "histogram-axis", d: `M${PLOT.left} ${floor + 0.5}H${width - PLOT.right}` }),
+      shape("path", { class: "histogram-axis", d: `M${PLOT.left} ${floor + 0.5}H${width - PLOT.right}` }),
       ...suspects.map(({ raw_score: raw, leftOut }) => suspectMark(x(raw), floor, leftOut)),
       ...lines.map(({ at, kind }, row) => thresholdLine(x(at), kind, row, floor)),
       ...lines.map(({ at, name, kind }, row) => thresholdLabel(`${name} ${distance(at)}`, x(at), kind, row, width)),
@@ -96,35 +96,35 @@ function bars(edges, counts, x, floor) {
   return heights(counts, floor).flatMap((height, bin) => {
     if (height === 0) return [];
     const [from, to] = [x(edges[bin]), x(edges[bin + 1])];
-    return [element("rect", { class: "histogram-captured", x: from + 0.5, y: floor - height, width: Math.max(to - from - 1, 1), height })];
+    return [shape("rect", { class: "histogram-captured", x: from + 0.5, y: floor - height, width: Math.max(to - from - 1, 1), height })];
   });
 }
 
 function outline(edges, counts, x, floor) {
-  if (sum(counts) === 0) return element("path", {});
+  if (sum(counts) === 0) return shape("path", {});
   const steps = heights(counts, floor).map((height, bin) => `V${floor - height}H${x(edges[bin + 1])}`);
-  return element("path", { class: "histogram-taught", d: `M${x(edges[0])} ${floor}${steps.join("")}V${floor}` });
+  return shape("path", { class: "histogram-taught", d: `M${x(edges[0])} ${floor}${steps.join("")}V${floor}` });
 }
 
 function thresholdLine(x, kind, row, floor) {
-  return element("path", { class: `histogram-line ${kind}`, d: `M${x} ${3 + row * LABEL_ROW}V${floor}` });
+  return shape("path", { class: `histogram-line ${kind}`, d: `M${x} ${3 + row * LABEL_ROW}V${floor}` });
 }
 
 function thresholdLabel(words, x, kind, row, width) {
   const leftwards = x + 6 + words.length * CHARACTER_PX > width - PLOT.right;
-  const label = element("text", { class: `histogram-label ${kind}`, x: x + (leftwards ? -6 : 6), y: 14 + row * LABEL_ROW, "text-anchor": leftwards ? "end" : "start" });
+  const label = shape("text", { class: `histogram-label ${kind}`, x: x + (leftwards ? -6 : 6), y: 14 + row * LABEL_ROW, "text-anchor": leftwards ? "end" : "start" });
   label.textContent = words;
   return label;
 }
 
 function suspectMark(x, floor, leftOut) {
-  return element("path", { class: leftOut ? "histogram-suspect out" : "histogram-suspect", d: `M${x} ${floor - 9}l5 8h-10z` });
+  return shape("path", { class: leftOut ? "histogram-suspect out" : "histogram-suspect", d: `M${x} ${floor - 9}l5 8h-10z` });
 }
 
 function tick(x, floor, raw) {
-  const label = element("text", { class: "histogram-tick", x, y: floor + 17, "text-anchor": "middle" });
+  const label = shape("text", { class: "histogram-tick", x, y: floor + 17, "text-anchor": "middle" });
   label.textContent = String(Number(raw.toPrecision(4)));
-  return [label, element("path", { class: "histogram-axis", d: `M${Math.round(x) + 0.5} ${floor}v4` })];
+  return [label, shape("path", { class: "histogram-axis", d: `M${Math.round(x) + 0.5} ${floor}v4` })];
 }
 
 function ticks(low, high) {
@@ -134,10 +134,4 @@ function ticks(low, high) {
   const found = [];
   for (let n = Math.ceil(low / step); n * step <= high; n += 1) found.push(n * step);
   return found;
-}
-
-function element(name, attributes) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
 }

@@ -1,15 +1,15 @@
 // Marks a place on a picture: drawn around with a finger or the mouse, or a rectangle that the keys move.
 
+import { shape } from "../../shared/svg.js";
 import { area, polygonOf } from "./polygon.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 const STEP = 0.02;
 const SMALLEST_SIDE = 0.04;
 
 export class PlaceMark {
   #svg;
   #onchange;
-  #shape = document.createElementNS(SVG, "polygon");
+  #shape = shape("polygon");
   #line = null; // while it is drawn
   #rectangle = null; // { left, top, right, bottom }
   #on = false;
