@@ -18,7 +18,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from websockets.asyncio.client import connect
 
 from server.app import create_app
-from server.ground import kept_file, private_file
+from server.ground import kept_file
 from server.settings import PulledCamera, Settings
 from server.streams import stream_calibration
 from server.streams.pool import MAX_REQUESTS
@@ -276,9 +276,6 @@ async def _predict(ask: Ask, client: httpx.AsyncClient) -> None:
 async def _cameras(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = {"name": "side", "source": "http://127.0.0.1:1/"}
 
-    def full(path: Path, data: bytes) -> None:
-        raise OSError(28, "No space left on device")
-
     for path in ("/api/cameras", "/api/cameras/test"):
         await ask("POST", path, json=wanted | {"source": "/etc/passwd"})
         await ask("POST", path, content=b"x" * 20_000)
@@ -287,7 +284,7 @@ async def _cameras(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     await ask("POST", "/api/cameras", json=wanted)
     await ask("GET", "/api/cameras")
     with monkeypatch.context() as patch:
-        patch.setattr(private_file, "write", full)
+        patch.setattr(kept_file, "write_atomically", _full)
         await ask("POST", "/api/cameras", json=wanted | {"name": "other"})
         await ask("DELETE", "/api/cameras/side")
     for name in ("press", "side", "side"):
