@@ -102,16 +102,18 @@ class TaughtModel:
         Raises:
             ImageError: not a frame.
         """
-        return np.array(self._input(lay(frame, self.manifest.reference)))
+        return self.looked_at(frame)[0]
 
-    def moved(self, frame: BGRImage) -> Moved | None:
-        """How the part in a frame lies, where the model lays frames on a reference and is sure of this one: 2×3 numbers
-        that take a place on the reference to its place in the frame, both 0..1 of width and height.
+    def looked_at(self, frame: BGRImage) -> tuple[BGRImage, Moved | None]:
+        """:meth:`input_of` a frame, and how the part lies, where the model lays frames on a reference and is sure of
+        this one: 2×3 numbers that take a place on the reference to its place in the frame, both 0..1 of width and
+        height.
 
         Raises:
             ImageError: not a frame.
         """
-        return lay(frame, self.manifest.reference).moved
+        laid = lay(frame, self.manifest.reference)
+        return np.array(self._input(laid)), laid.moved
 
     def detect_input(self, small: BGRImage) -> Detection:
         """:meth:`detect` of the frame of which this is the input, the score bit for bit. Where the model has a

@@ -39,7 +39,7 @@ class KeptPicture:
         input: PNG of what the model looked at, lossless; None where the model cannot be corrected.
         taught: hash of the model as it was taught: for another one the input means nothing.
         picture: JPEG of the frame, up to 640 pixels, with its width and height.
-        moved: how the part lies, where the model laid it on its reference (:meth:`detector.TaughtModel.moved`).
+        moved: how the part lies, where the model laid it on its reference (:meth:`detector.TaughtModel.looked_at`).
     """
 
     input: bytes | None
@@ -101,7 +101,8 @@ def kept_of(frame: BGRImage, model: Detector, picture: tuple[bytes, int, int], t
     """What is kept of a frame (H×W×3 uint8 BGR). For a worker thread; costs some milliseconds."""
     if not isinstance(model, TaughtModel):
         return KeptPicture(None, taught, picture)
-    return KeptPicture(encode_png(model.input_of(frame)), taught, picture, model.moved(frame))
+    seen, moved = model.looked_at(frame)
+    return KeptPicture(encode_png(seen), taught, picture, moved)
 
 
 def heatmap_of(anomaly_map: NDArray[np.float32], threshold: Threshold) -> NDArray[np.uint8]:

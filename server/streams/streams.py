@@ -195,13 +195,14 @@ class Streams:
             opened.warned.add(kind)
             log.warning("stream=%s %s", opened.name, words)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the streams that somebody sends now, in order."""
+        return tuple(sorted(self._open))
+
     def list(self) -> list[StreamInfo]:
         """What is streaming now, by name."""
-        return [self._info(opened) for _, opened in sorted(self._open.items())]
-
-    def info(self, opened: OpenStream) -> StreamInfo:
-        """One of them."""
-        return self._info(opened)
+        return [self.info(self._open[name]) for name in self.names]
 
     def finish(
         self, opened: OpenStream, frame: Frame, outcome: Inspected | BaseException, look: Glimpse | None = None
@@ -353,7 +354,8 @@ class Streams:
         if self._open.get(opened.name) is opened:
             self.hub.publish(message, with_picture, opened.results())
 
-    def _info(self, opened: OpenStream) -> StreamInfo:
+    def info(self, opened: OpenStream) -> StreamInfo:
+        """What is told of a stream."""
         stream = opened.stream
         counted = stream.counters
         threshold = self._threshold_on(opened)

@@ -167,7 +167,7 @@ class Library:
 
     def streams_of(self, recipe: str) -> list[str]:
         """Running streams that are inspected with it."""
-        return [info.name for info in self._streams.list() if self._on(info.name) == recipe]
+        return [name for name in self._streams.names if self._on(name) == recipe]
 
     def is_given(self, recipe: str) -> bool:
         return recipe.startswith(GIVEN)

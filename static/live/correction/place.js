@@ -1,7 +1,8 @@
 // Marks a place on a picture: drawn around with a finger or the mouse, or a rectangle that the keys move.
 
+import { area } from "../../shared/polygon.js";
 import { shape } from "../../shared/svg.js";
-import { area, polygonOf } from "./polygon.js";
+import { polygonOf } from "./drawn_line.js";
 
 const STEP = 0.02;
 const SMALLEST_SIDE = 0.04;
@@ -94,7 +95,7 @@ export class PlaceMark {
     const percent = (share) => Math.round(share * 100);
     this.#svg.setAttribute(
       "aria-label",
-      `Marked place, ${percent(left)} to ${percent(right)} % from the left, ${percent(top)} to ${percent(bottom)} % from the top, ${percent(area(corners))} % of the picture. Arrow keys move it, with Shift they size it.`,
+      `Marked place, ${percent(left)} to ${percent(right)} % from the left, ${percent(top)} to ${percent(bottom)} % from the top, ${percent(Math.abs(area(corners)))} % of the picture. Arrow keys move it, with Shift they size it.`,
     );
     this.#show(corners);
     this.#onchange(corners);

@@ -1,6 +1,6 @@
 // Regions while they are drawn: what they are, the way back, and the way forth again. No DOM.
 
-import { MOST_POLYGONS, problemOf } from "./polygon.js";
+import { MOST_POLYGONS, problemOf } from "../../shared/polygon.js";
 
 const MOST_STEPS = 200;
 

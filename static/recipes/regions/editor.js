@@ -4,7 +4,7 @@ import { InspectedArea } from "../../shared/inspected_area.js";
 import { element, write } from "../../shared/elements.js";
 import { Drawing } from "./drawing.js";
 import { Handles } from "./handles.js";
-import { isInside, middle, moved, onFrame, openProblemOf, problemOf } from "./polygon.js";
+import { isInside, middle, moved, onFrame, openProblemOf, problemOf } from "../../shared/polygon.js";
 
 const NAMES = { include: "Inspect only here", ignore: "Ignore" };
 const CLOSES_WITHIN_PX = 24;

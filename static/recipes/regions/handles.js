@@ -1,7 +1,7 @@
 // What is taken hold of: a button for each corner of the chosen region, and one in the middle of each edge that adds a corner.
 
 import { element } from "../../shared/elements.js";
-import { middle } from "./polygon.js";
+import { middle } from "../../shared/polygon.js";
 
 const STEP = 0.01;
 const SMALL_STEP = 0.002;

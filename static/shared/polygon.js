@@ -1,8 +1,8 @@
-// What may be a region, by the server's own rules (server/recipes/recipe.py). Corners are [x, y], 0 to 1 of the frame.
+// What may be a region or a marked place, by the server's own rules (server/recipes/recipe.py). Corners are [x, y], 0 to 1 of the frame.
 
 export const MOST_POLYGONS = 16;
 export const MOST_CORNERS = 64;
-const SMALLEST_AREA = 1e-4;
+export const SMALLEST_AREA = 1e-4;
 
 /** Why the corners are no region, one sentence; or "" when they are one. */
 export function problemOf(corners) {
@@ -11,7 +11,7 @@ export function problemOf(corners) {
   if (!corners.every(([x, y]) => x >= 0 && x <= 1 && y >= 0 && y <= 1)) return "A region lies on the picture, not beside it.";
   const edges = edgesOf(corners);
   if (edges.some(([here, there]) => same(here, there))) return "Two corners lie on the same spot.";
-  if (crosses(edges)) return "The region’s edges would cross each other.";
+  if (crosses(corners)) return "The region’s edges would cross each other.";
   if (Math.abs(area(corners)) < SMALLEST_AREA) return "The region is too small to show anything.";
   return "";
 }
@@ -25,7 +25,7 @@ export function openProblemOf(corners) {
   return corners.length > MOST_CORNERS ? `A region has ${MOST_CORNERS} corners at the most.` : "";
 }
 
-/** Share of the frame. */
+/** Share of the frame; its sign says which way the corners run. */
 export function area(corners) {
   return edgesOf(corners).reduce((sum, [[x1, y1], [x2, y2]]) => sum + x1 * y2 - x2 * y1, 0) / 2;
 }
@@ -55,11 +55,13 @@ export function moved(corners, [dx, dy]) {
   return corners.map(([x, y]) => onFrame([x + across, y + down]));
 }
 
-export function edgesOf(corners) {
+function edgesOf(corners) {
   return corners.map((corner, i) => [corner, corners[(i + 1) % corners.length]]);
 }
 
-function crosses(edges) {
+/** Whether any two edges that have no corner in common touch. */
+export function crosses(corners) {
+  const edges = edgesOf(corners);
   return edges.some((edge, i) => edges.some((other, j) => j >= i + 2 && !(i === 0 && j === edges.length - 1) && touch(edge, other)));
 }
 
@@ -69,7 +71,8 @@ function touch([a, b], [c, d]) {
   return [[a, b, c], [a, b, d], [c, d, a], [c, d, b]].some((points, i) => sides[i] === 0 && isBetween(...points));
 }
 
-function side(p, q, r) {
+/** Above 0 where r lies on one side of the line from p to q, below 0 on the other. */
+export function side(p, q, r) {
   return (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0]);
 }
 

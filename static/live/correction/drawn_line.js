@@ -1,31 +1,15 @@
-// Polygons of a finger or a mouse, corners from 0 to 1 of the picture, as a recipe or a correction takes them.
+// A line drawn by a finger or a mouse as a polygon, corners from 0 to 1 of the picture.
+
+import { SMALLEST_AREA, area, crosses, side } from "../../shared/polygon.js";
 
 const MOST_CORNERS = 40;
-const SMALLEST_AREA = 1e-4;
 
 /** A drawn line as a polygon the server takes: few corners, none crossing; null where it encloses nothing. */
 export function polygonOf(line) {
   let corners = line.filter(([x, y], i) => i === 0 || x !== line[i - 1][0] || y !== line[i - 1][1]);
   for (let tolerance = 0.003; corners.length > MOST_CORNERS; tolerance *= 1.6) corners = simplified(corners, tolerance);
   if (corners.length >= 3 && crosses(corners)) corners = hull(corners);
-  return corners.length < 3 || area(corners) < SMALLEST_AREA ? null : corners;
-}
-
-export function area(corners) {
-  return Math.abs(edges(corners).reduce((sum, [[x1, y1], [x2, y2]]) => sum + x1 * y2 - x2 * y1, 0)) / 2;
-}
-
-function edges(corners) {
-  return corners.map((corner, i) => [corner, corners[(i + 1) % corners.length]]);
-}
-
-function crosses(corners) {
-  const all = edges(corners);
-  return all.some(([a, b], i) => all.slice(i + 2, i === 0 ? -1 : undefined).some(([c, d]) => side(a, b, c) * side(a, b, d) <= 0 && side(c, d, a) * side(c, d, b) <= 0));
-}
-
-function side([ax, ay], [bx, by], [cx, cy]) {
-  return (bx - ax) * (cy - ay) - (by - ay) * (cx - ax);
+  return corners.length < 3 || Math.abs(area(corners)) < SMALLEST_AREA ? null : corners;
 }
 
 // Ramer, Douglas and Peucker.
