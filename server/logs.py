@@ -20,6 +20,9 @@ event, not thousands."""
 
 MAX_REMEMBERED = 256
 
+QUIETER = ("aiortc", "aioice", "libav", "python_multipart", "websockets", "uvicorn.access")
+"""A client that sends garbage is not news: these loggers would say it once per packet or connection."""
+
 
 class Collapse(logging.Filter):
     """Lets the same message (of one logger and level) through once a minute, and few different ones of one source line.
@@ -90,6 +93,5 @@ def set_up() -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("defectvision").setLevel(logging.INFO)
-    # A client that sends garbage is not news: aiortc and uvicorn say it once per packet or connection.
-    for name in ("aiortc", "aioice", "libav", "python_multipart", "websockets", "uvicorn.access"):
+    for name in QUIETER:
         logging.getLogger(name).setLevel(logging.ERROR)

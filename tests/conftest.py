@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from server.logs import QUIETER
 
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")  # how busy the machine is says nothing of the code
@@ -51,6 +55,22 @@ LEFT_OUT = {
     ),
 }
 """What a whole folder or module of tests needs."""
+
+
+LOGGERS = ("defectvision", *QUIETER)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """A command that a test ran in this process has set up the logs to its standard error, which is closed by now: what
+    the next test's threads log would be a page of *I/O operation on closed file*."""
+    root = logging.getLogger()
+    levels = {name: logging.getLogger(name).level for name in (None, *LOGGERS)}
+    handlers = root.handlers[:]
+    yield
+    root.handlers[:] = [kept for kept in root.handlers if kept in handlers or type(kept) is not logging.StreamHandler]
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 class _NotInstalled(MetaPathFinder):

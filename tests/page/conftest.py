@@ -27,7 +27,7 @@ from tests.page.visits import LOOPBACK_SERVER, Line, Open, Serve, Show, Visit
 from tests.running import command, free_port, running, wait_healthy
 from tests.server.fakes import FakeModel
 
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
 
 

@@ -58,4 +58,4 @@ def test_every_control_has_a_name(visit: Open, good_camera: Browser, inspection:
 
 def test_a_verdict_that_holds_is_spoken(visit: Open, browser: Browser, line: str) -> None:
     page = visit(browser, line).page
-    expect(page.locator("#spoken")).to_have_text("ANOMALY", timeout=90_000)  # a part in seven
+    expect(page.locator("#spoken")).to_have_text("ANOMALY")  # a part in seven

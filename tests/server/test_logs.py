@@ -89,20 +89,15 @@ def test_memory_is_bounded(clock: Clock) -> None:
 
 
 def test_the_set_up(capsys: pytest.CaptureFixture[str]) -> None:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in ("defectvision", "server", "aiortc", "aioice", "libav", "websockets", "uvicorn.access")}  # fmt: skip  # noqa: E501
-    try:
-        logs.set_up()
-        logging.getLogger("defectvision.streams").info("stream opened stream=a")
-        logging.getLogger("defectvision.streams").debug("not told")
-        logging.getLogger("uvicorn.error").info("not told")
-        logging.getLogger("websockets").warning("not told")
-        (line,) = capsys.readouterr().err.splitlines()
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        for name, old in levels.items():
-            logging.getLogger(name).setLevel(old)
+    logs.set_up()
+    logging.getLogger("defectvision.streams").info("stream opened stream=a")
+    logging.getLogger("defectvision.streams").debug("not told")
+    logging.getLogger("uvicorn.error").info("not told")
+    logging.getLogger("websockets").warning("not told")
+    (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("INFO defectvision.streams: stream opened stream=a")
     assert line[10] == "T" and line[19] == "Z"
+
+
+def test_no_test_inherits_the_set_up_of_another() -> None:
+    assert all(type(handler) is not logging.StreamHandler for handler in logging.getLogger().handlers)
