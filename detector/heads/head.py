@@ -25,6 +25,8 @@ _HEADROOM = 1.1
 LARGEST = 1e10
 """Of the numbers in a model: projections divide by 1e-6 at the least, and patch features are some hundreds, so that
 what a memory bank remembers is below 1e9. With numbers beyond every order, sums overflow."""
+_TOGETHER = 256
+"""Patches compared with a memory bank at once: their products stay in a processor core's cache."""
 _FINEST, _COARSEST = 1e-6, 1e6
 """Steps of a quantisation. The fourth powers of the distances that the coarsest can say are float32 yet."""
 
@@ -50,6 +52,19 @@ class NearestNeighbour:
     def signatures(self) -> NDArray[np.int8]:
         """M×128 (M×D where D is no more): the memory bank as it is compared."""
         return quantised(self.memory_bank, self.step).astype(np.int8)
+
+    def distances_of(self, features: Array) -> Array:
+        """Patch features (N×C) → N: how far each is from the memory bank. As every runtime computes it, but for the
+        last bits of the projection."""
+        patches = quantised(np.asarray((features - self.mean) @ self.projection, np.float32), self.step)
+        signatures = self.signatures()
+        bank, halves = np.ascontiguousarray(signatures.T, np.float32), half_squares(signatures)
+        closest = np.empty(len(patches), np.float32)
+        for start in range(0, len(patches), _TOGETHER):
+            some = slice(start, start + _TOGETHER)
+            closest[some] = (patches[some] @ bank - halves).max(1)
+        squared = np.einsum("nd,nd->n", patches, patches) - 2 * closest
+        return np.asarray(np.sqrt(squared) * self.step, np.float32)
 
 
 def signature(patches: Array) -> Array:

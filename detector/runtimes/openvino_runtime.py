@@ -51,6 +51,7 @@ class OpenVINORuntime:
         if precision == "bfloat16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ModelError("this processor does not compute in bfloat16: use a float32 model")
         self._precision = precision
+        self.is_exact = precision != "bfloat16"
         self._configuration = {
             "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
             "NUM_STREAMS": str(workers),
@@ -89,7 +90,7 @@ class OpenVINORuntime:
         banks = [_bank_inputs(one, scale, correctable) for one, (_, scale) in zip(patches, head.scales, strict=True)]
         inputs = [node for bank in banks for node in bank.inputs]
         more = patches if correctable else []
-        if self._precision != "bfloat16":
+        if self.is_exact:
             distances = _to_banks(patches, banks, head, backbone, size, exact_int8())
             results = [*distances, *drawn]
             return _InOne(
@@ -112,7 +113,7 @@ class OpenVINORuntime:
         frame = _frame(size)
         # Where it will run is not known here, and not every processor sums 8-bit products exactly. Those with bfloat16
         # do, and would round float32 to it. (As constants of 8 bits they would be multiplied with rounded patches.)
-        int8 = self._precision == "bfloat16"
+        int8 = not self.is_exact
         patches, drawn = _seen(backbone, size, head, frame)
         banks = [
             _Bank(*(ops.constant(one if int8 else one.astype(np.float32)) for one in arrays.inputs))

@@ -56,9 +56,14 @@ class Distances(Protocol):
 
 
 class Runtime(Protocol):
-    """Compiles the detector for some engine. What it returns may be called from several threads at once."""
+    """Compiles the detector for some engine. What it returns may be called from several threads at once.
+
+    Attributes:
+        is_exact: distances follow from the features it gives, but for the last bits; bfloat16 rounds on the way.
+    """
 
     name: str
+    is_exact: bool
 
     def features(self, backbone: AnyBackbone, size: InputSize, shrink: int = 1) -> Features:
         """Patch features: each layer averaged over its neighbourhood (locally aware pooling) and brought to the patch

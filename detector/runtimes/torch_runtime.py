@@ -21,6 +21,7 @@ class TorchRuntime:
     """torch, float32, on the first GPU where there is one, else on the CPU."""
 
     name = "torch"
+    is_exact = True
 
     def __init__(self, workers: int = 1) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

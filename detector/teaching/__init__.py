@@ -1,6 +1,7 @@
 """Teaching: from normal images to a model."""
 
 from detector.teaching.folds import HELD_OUT_ENOUGH
+from detector.teaching.remembered import Remembered
 from detector.teaching.teach import (
     DEFAULT_PRESET,
     HOLDOUT,
@@ -22,6 +23,7 @@ __all__ = [
     "Method",
     "Preset",
     "PresetName",
+    "Remembered",
     "coarse_size",
     "fit",
 ]

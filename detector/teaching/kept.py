@@ -85,9 +85,21 @@ class Kept:
         chosen = sorted(self.frames)
         return near_copies.groups(self._looks, chosen)
 
+    def looked_at(self, number: int) -> dict[int, NDArray[np.float32]] | None:
+        """All patches (N×C) of an image at each scale, in the order of the grid; None where not all were kept."""
+        found = dict[int, NDArray[np.float32]]()
+        for shrink, kept in self._patches.items():
+            if (own := kept.all_of(number)) is None:
+                return None
+            found[shrink] = own
+        return found
+
     def patches(self, without: set[int], shrink: int = 1) -> NDArray[np.float32]:
         """The patches kept at a scale (N×C), but for those of some images."""
         return self._patches[shrink].but(without)
+
+
+_ALL = 1 << 30
 
 
 class _Patches:
@@ -96,7 +108,7 @@ class _Patches:
     def __init__(self, random: np.random.Generator, at_most: int) -> None:
         self._random, self._at_most = random, at_most
         self._of: list[NDArray[np.float32]] = []
-        self._share = 1 << 30
+        self._share = _ALL
         self._count = 0
 
     def add(self, patches: NDArray[np.float32]) -> None:
@@ -107,6 +119,9 @@ class _Patches:
             self._share = max(1, at_most * 9 // 10 // len(self._of))
             self._of = [self._some(own) for own in self._of]
             self._count = sum(map(len, self._of))
+
+    def all_of(self, number: int) -> NDArray[np.float32] | None:
+        return self._of[number] if self._share == _ALL else None
 
     def but(self, without: set[int]) -> NDArray[np.float32]:
         return np.concatenate([own for number, own in enumerate(self._of) if number not in without])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -50,6 +50,7 @@ def draw_lessons(
     features: Features,
     grid: tuple[int, int],
     seed: int,
+    progress: Callable[[float], None],
 ) -> Lessons:
     """Draw on frames at input size (by their number), and look at them with the backbone.
 
@@ -60,12 +61,14 @@ def draw_lessons(
         features: at input size.
         grid: rows and columns of patches.
         seed: of what is drawn, and where.
+        progress: called with 0..1 for each picture.
     """
     random = np.random.default_rng([seed, 2])
     left = set(frames).difference(*together)
     groups = [sorted(group & set(frames)) for group in (*together, left) if group & set(frames)]
     parts: list[tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, int]]] = []
-    for number in range(max(PICTURES, len(groups))):
+    count = max(PICTURES, len(groups))
+    for number in range(count):
         group = groups[number % len(groups)]
         own, other = (group[int(random.integers(len(group)))] for _ in range(2))
         drawn = draw(frames[own], frames[other], random)
@@ -74,6 +77,7 @@ def draw_lessons(
         apart = np.nonzero(cv2.dilate(share, _BESIDE).ravel() <= 0)[0]
         apart = np.sort(random.choice(apart, min(_NORMAL_EACH, len(apart)), replace=False))
         parts.append((patches[apart], patches[share.ravel() > DEFECTIVE], (own, other)))
+        progress((number + 1) / count)
     return Lessons(
         np.concatenate([normal for normal, _, _ in parts]),
         np.repeat([of for _, _, of in parts], [len(normal) for normal, _, _ in parts], axis=0),

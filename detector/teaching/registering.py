@@ -193,11 +193,12 @@ def _above(seen: _Seen, size: InputSize, network: AnyBackbone, engine: Runtime, 
     normal, defective = list[float](), list[float]()
     for fold in range(_FOLDS):
         held_out = set(range(fold, len(seen.normal), _FOLDS))
-        distances = engine.distances(network, size, learner.learn(held_out, lambda _: None))
+        head = learner.learn(held_out, lambda _: None)
+        inspecting = learner.inspecting(head, engine, size)
         for number in sorted(held_out):
-            normal.append(to_detection(*distances(kept.frames[number])).score)
+            normal.append(to_detection(*inspecting(kept.frames[number], kept.looked_at(number))).score)
             if (drawn := seen.drawn[number]) is not None:
-                defective.append(to_detection(*distances(drawn)).score)
+                defective.append(to_detection(*inspecting(drawn)).score)
     return np.array([(np.array(normal) < score).mean() for score in defective])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypedDict
@@ -30,8 +30,9 @@ from detector.taught_model import TaughtModel
 from detector.teaching.folds import folds_of
 from detector.teaching.kept import MAX_FRAMES, Kept
 from detector.teaching.learner import Learner
-from detector.teaching.lessons import draw_lessons
+from detector.teaching.lessons import Lessons, draw_lessons
 from detector.teaching.registering import chosen as chosen_way
+from detector.teaching.remembered import Remembered
 from detector.thresholds import calibrate
 
 Method = Literal["patchcore", "padim"]
@@ -101,6 +102,7 @@ def fit(
     runtime_name: str = "openvino",
     workers: int = 1,
     progress: Progress | None = None,
+    memory: Remembered | None = None,
 ) -> TaughtModel:
     """Teach a detector on normal images.
 
@@ -136,7 +138,10 @@ def fit(
         total: number of images, for the progress of an iterator.
         runtime_name: ``openvino`` or ``torch``.
         workers: threads that will call ``detect`` at once.
-        progress: called with a stage ("features", "memory bank") and 0..1 of the whole.
+        progress: called with a stage ("features", "memory bank") and 0..1 of the whole, from several threads, one at a
+            time. What it raises ends teaching.
+        memory: of teaching before with some of these images; what is found in new ones is added. The model is the same
+            without.
 
     Raises:
         ModelError: too few images, all of one part, a size, seed or category that cannot be, or parts that cannot be
@@ -161,7 +166,8 @@ def fit(
     if precision == "int8" and (some := [way.to_input(image, size) for image in sample]):
         network = quantise(network, some)
     del sample  # whole pictures, if they came from an iterator
-    features = {scale: engine.features(network, size, scale) for scale in sorted({1, shrink})}
+    eyes = memory or Remembered(0)
+    features = {scale: eyes.features(engine, network, size, scale) for scale in sorted({1, shrink})}
     kept = Kept(seed, padim.MAX_IMAGES if method == "padim" else MAX_FRAMES, list(features))
     for frame in frames:
         small = way.to_input(frame, size)
@@ -173,21 +179,23 @@ def fit(
     random = np.random.default_rng(seed)
     whole = [kept.frames[number] for number in sorted(kept.frames)]
     folds = folds_of(kept.copies(), sorted(kept.frames), kept.seen, holdout, random)
-    coresets, lessons = dict[int, int](), None
+    coresets: dict[int, int] = {}
+    lessons: Callable[[Callable[[float], None]], Lessons] | None = None
     if method == "patchcore":
         coresets = {scale: coreset if scale == 1 else coarse_size(coreset) for scale in features}
         grid = size.grid(network.grid_stride)
-        lessons = draw_lessons(kept.frames, [fold.without for fold in folds], features[1], grid, seed)
+        apart = [fold.without for fold in folds]
+        lessons = partial(draw_lessons, kept.frames, apart, eyes.compiled(engine, network, size), grid, seed)
     report("memory bank", 0.5)
     learner = Learner(kept, network, features, coresets, lessons, seed)
-    steps = _steps(report, (len(folds) + 1) * (2 if light_blind else 1))
+    first, *second = _halves(report, 2 if light_blind else 1)
     head: AnyHead
-    head, scores = learner.validated(folds, engine, size, steps)
+    head, scores = learner.validated(folds, engine, size, first)
     threshold = _threshold_of(scores)
     if light_blind:
         blinded = partial(light_blind_projection, light_scatter(whole, features[1], seed=seed))
         # What drawn defects taught are directions in the light that was taught.
-        blind, others = replace(learner, directions=blinded, lessons=None).validated(folds, engine, size, steps)
+        blind, others = replace(learner, directions=blinded, lessons=None).validated(folds, engine, size, *second)
         ratio = np.array([blind_ratio(scores, others)], np.float32)
         head = LightGated(head, blind, known_light.learn(whole), ratio)
     manifest = model_folder.describe(
@@ -268,10 +276,10 @@ def _sampled(images: Iterable[BGRImage]) -> tuple[Iterable[BGRImage], Iterable[B
     return sample, itertools.chain(sample, rest)
 
 
-def _steps(report: Progress, count: int) -> Iterator[Callable[[float], None]]:
-    """Progress of one memory bank after another, within the second half of the whole."""
+def _halves(report: Progress, count: int) -> list[Callable[[float], None]]:
+    """Progress of one or two kinds of head, one after the other, within the second half of the whole."""
 
-    def step(number: int) -> Callable[[float], None]:
+    def part(number: int) -> Callable[[float], None]:
         return lambda fraction: report("memory bank", 0.5 + 0.5 * (number + fraction) / count)
 
-    return map(step, range(count))
+    return [part(number) for number in range(count)]

@@ -23,6 +23,7 @@ from detector.errors import OUT_OF_MEMORY, out_of_memory
 from detector.images import BGRImage, read
 from detector.region import SAMPLE, Inputs, Spread, inspected
 from detector.showing import Coverage, Shown
+from detector.teaching import Remembered
 from server.teaching import words
 from server.teaching.rehearsal import Rehearsal
 from server.teaching.words import (
@@ -103,6 +104,7 @@ class Pupil:
     def __init__(self, wanted: words.Wanted, say: Callable[[Said], None]) -> None:
         self._wanted, self._say = wanted, say
         self._coverage = Coverage(wanted.runtime, 1)
+        self._memory = Remembered()
         self._cache = Cache()
         self._paths: dict[int, str] = {}
         self._theirs: dict[int, int] = {}
@@ -197,6 +199,7 @@ class Pupil:
             category=category,
             runtime_name=self._wanted.runtime,
             progress=lambda _, fraction: progress(fraction),
+            memory=self._memory,
         )
 
     def _say_progress(self, fraction: float) -> None:

@@ -48,8 +48,9 @@ State = Literal["showing", "learning", "done", "failed"]
 PRESS_S = 12.0
 """How long a press is waited for: a part is held still, and what was taken is looked at."""
 REHEARSED = 10
-"""Pictures from which on it is learned ahead, while nothing changed for so many seconds:"""
-PAUSE_S = 2.0
+"""Pictures from which on it is learned ahead, while nothing changed for so many seconds. What was learned is thrown away
+when another picture comes, but not what was seen in those there were (:class:`detector.teaching.Remembered`)."""
+PAUSE_S = 0.5
 REASONS = 5
 """Pictures of an upload of which it is told one by one why they were not taken."""
 
