@@ -133,6 +133,15 @@ class Inspection:
         in_use = self._in_use.get(recipe)
         return in_use.newest() if in_use else None
 
+    def threshold_by(self, recipe: str, rule: ThresholdRule) -> tuple[Threshold, bool] | None:
+        """What would be in force for a recipe in use with another rule, and whether that may be another on each
+        stream."""
+        in_use = self._in_use.get(recipe)
+        if in_use is None:
+            return None
+        threshold = in_use.with_rule(rule).newest()
+        return threshold, threshold.source == "calibration" and in_use.calibrated_apart
+
     def calibrations_of(self, recipe: Recipe, runtime: str) -> tuple[Change, ...]:
         """What was done to a recipe's calibrations, the newest first."""
         return self._calibrations.history(key_of(recipe), runtime)

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from detector import Detector, TaughtModel
 from server.inspection import Inspection, taught_hash
-from server.recipes import Recipe, RecipeChange
+from server.recipes import Recipe, RecipeChange, way_back
 from server.settings import Settings
 from server.streams import Streams
 from server.teaching import Library, pack, unpack
@@ -21,6 +21,7 @@ from server.web.calibration_query import who_asks
 from server.web.held import Held
 from server.web.json_body import read_json
 from server.web.recipe_bodies import (
+    ByHandBody,
     Deleted,
     ModelBody,
     RecipeBody,
@@ -307,6 +308,7 @@ class Recipes:
             options=recipe.options,
             threshold=threshold.value if threshold and threshold.known else None,
             threshold_source=threshold.source if threshold else None,
+            by_hand=self._by_hand(recipe),
             streams=self.library.streams_of(recipe.id),
             is_default=recipe.id == self.library.default,
             is_given=self.library.is_given(recipe.id),
@@ -314,6 +316,16 @@ class Recipes:
             changed=recipe.changed,
             who=recipe.who,
             why=recipe.why,
+        )
+
+    def _by_hand(self, recipe: Recipe) -> ByHandBody | None:
+        back = way_back(recipe, self.library.book.history(recipe.id))
+        if back is None:
+            return None
+        then, is_apart = self.inspection.threshold_by(recipe.id, back.rule) or (None, False)
+        known = then is not None and then.known and not is_apart
+        return ByHandBody(
+            back.version, back.rule, then.value if then and known else None, then.source if then else None
         )
 
     def _model(self, recipe: Recipe) -> ModelBody | None:

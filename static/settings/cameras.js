@@ -1,6 +1,7 @@
 // Cameras that the server fetches: listed with how they are doing, tried, added and removed.
 
 import { bytesOf } from "../shared/base64.js";
+import { count } from "../shared/count.js";
 import { element, keep, write } from "../shared/elements.js";
 import { question } from "../shared/question.js";
 import { sentence } from "../shared/sentence.js";
@@ -66,7 +67,7 @@ export class Cameras {
       const tried = await requests.tryOut({ ...this.#wanted(), name: this.#field("name") || "test" });
       if (turn !== this.#tests) return;
       if (tried.ok) {
-        this.#say(`✓ It works: ${tried.width} × ${tried.height}${tried.fps ? `, ${Math.round(tried.fps * 10) / 10} pictures a second` : ""}.`, "done");
+        this.#say(`✓ It works: ${tried.width} × ${tried.height}${tried.fps ? `, ${count(Math.round(tried.fps * 10) / 10, "picture")} a second` : ""}.`, "done");
         this.#showPreview(tried.picture);
       } else this.#say(sentence(tried.problem), "problem");
     } catch (error) {

@@ -75,6 +75,7 @@ def stream(name: str, **changes: Any) -> dict[str, Any]:
         "parts": 1204,
         "parts_rejected": 11,
         "yield": 1193 / 1204,
+        "parts_guessed": False,
         "parts_since": AT,
     } | changes
 
@@ -103,6 +104,7 @@ def recipe(id: str, name: str, **changes: Any) -> dict[str, Any]:
         "options": {"max_fps": None},
         "threshold": THRESHOLD,
         "threshold_source": "calibration",
+        "by_hand": None,
         "streams": ["press", "gate"],
         "is_default": True,
         "is_given": False,
