@@ -18,7 +18,7 @@ from server.inspection.captured import Captured, Draft, among_all
 from server.inspection.inspected import Inspected, heatmap_of, kept_of, sample_of
 from server.inspection.regions import within
 from server.inspection.threshold import InUse, Threshold, given_recipe, held_out_scores, key_of, typical_score
-from server.recipes import Recipe
+from server.recipes import Recipe, ThresholdRule
 from server.words import Load, Way
 
 log = logging.getLogger("defectvision.inspection")

@@ -36,8 +36,8 @@ class ByHandBody(Struct, frozen=True):
     version: Annotated[
         int | None,
         Meta(
-            description="to go back to (…/restore): that takes the threshold back and nothing else; null where something "
-            "else was changed since: change the rule"
+            description="to go back to (…/restore): that takes the threshold back and nothing else; null where "
+            "something else was changed since: change the rule"
         ),
     ]
     rule: Annotated[ThresholdRule, Meta(description="that of then")]

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from detector import Detector, TaughtModel
+from detector.counted import counted
 from server.inspection import Inspection, taught_hash
 from server.recipes import Recipe, RecipeChange, way_back
 from server.settings import Settings
@@ -184,7 +185,9 @@ class Recipes:
                         done.action
                     ],
                     why=done.why,
-                    on="" if done.action != "set" else f"{done.after[0].n_images if done.after else 0} frames{where}",
+                    on=""
+                    if done.action != "set"
+                    else f"{counted(done.after[0].n_images if done.after else 0, 'frame')}{where}",
                     from_version=None,
                     to_version=None,
                     was=_threshold(done.was),
@@ -323,10 +326,8 @@ class Recipes:
         if back is None:
             return None
         then, is_apart = self.inspection.threshold_by(recipe.id, back.rule) or (None, False)
-        known = then is not None and then.known and not is_apart
-        return ByHandBody(
-            back.version, back.rule, then.value if then and known else None, then.source if then else None
-        )
+        raw = then.value if then and then.known and not is_apart else None
+        return ByHandBody(back.version, back.rule, raw, then.source if then else None)
 
     def _model(self, recipe: Recipe) -> ModelBody | None:
         model = self.inspection.model_of(recipe.id)
@@ -389,11 +390,12 @@ def _in_words(recipe: Recipe, other: Recipe | None) -> str:
     said = []
     if other is None or recipe.model != other.model:
         told = len(recipe.model.corrections)
-        said.append(f"model {recipe.model.taught[:8]}" + (f" with {told} corrections" if told else ""))
+        said.append(f"model {recipe.model.taught[:8]}" + (f" with {counted(told, 'correction')}" if told else ""))
     if other is not None and recipe.name != other.name:
         said.append(recipe.name)
     if other is not None and recipe.regions != other.regions:
-        said.append(f"{len(recipe.regions.include)} regions to inspect, {len(recipe.regions.ignore)} to ignore")
+        include, ignore = len(recipe.regions.include), len(recipe.regions.ignore)
+        said.append(f"{counted(include, 'region')} to inspect, {ignore} to ignore")
     if other is not None and recipe.rule != other.rule:
         rule = recipe.rule
         by_hand = None if rule.raw is None else f"threshold {rule.raw:.4g} by hand"
@@ -401,7 +403,9 @@ def _in_words(recipe: Recipe, other: Recipe | None) -> str:
     if other is not None and recipe.decision != other.decision:
         decision = recipe.decision
         said.append(
-            {"frame": "each frame", "n_of_m": f"{decision.n} of {decision.m} frames"}.get(decision.kind, decision.kind)
+            {"frame": "each frame", "n_of_m": f"{decision.n} of {counted(decision.m, 'frame')}"}.get(
+                decision.kind, decision.kind
+            )
         )
     if other is not None and recipe.options != other.options:
         fps = recipe.options.max_fps

@@ -1,6 +1,6 @@
 // Pictures that were taken before: chosen, or dropped onto the page, and brought a few at a time.
 
-import { count } from "../shared/count.js";
+import { count, noun } from "../shared/count.js";
 import { write } from "../shared/elements.js";
 
 const MOST_FILES = 8;
@@ -71,7 +71,7 @@ export class Upload {
     this.#find("teach-upload").hidden = true;
     if (this.#isStopped) return;
     if (!isTaken) this.#say(rest ? `Stopped: ${count(rest, "file")} not sent.` : "");
-    else this.#say(`${count(brought, "file")} brought${leftOut ? `; ${count(leftOut, "other")} left out: no ${leftOut === 1 ? "picture" : "pictures"}` : ""}.`);
+    else this.#say(`${count(brought, "file")} brought${leftOut ? `; ${count(leftOut, "other")} left out: no ${noun(leftOut, "picture")}` : ""}.`);
   }
 
   // A ZIP by itself, pictures together up to a size that most proxies let through.

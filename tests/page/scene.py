@@ -22,7 +22,7 @@ from playwright.sync_api import Page, Route
 THRESHOLD = 9.43
 AT = "2026-11-26T09:30:05.250+00:00"
 
-PICTURE = re.compile(r"/(picture|live|pictures/\d+)$")
+PICTURE = re.compile(r"/(picture|live|pictures/\d+(/large)?)$")
 SOCKETS = (Path(__file__).parent / "scene.js").read_text()
 
 
