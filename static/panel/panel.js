@@ -62,7 +62,6 @@ function showFacts() {
   write("recipe", stream?.recipe_name ? `${stream.recipe_name}, version ${stream.recipe_version}` : "");
   $("parts").hidden = stream?.parts === undefined;
   if (stream?.parts === undefined) return;
-  write("parts-name", stream.parts_guessed ? "Parts, about" : "Parts");
   write("yield-name", stream.parts_guessed ? "Yield, about" : "Yield");
   write("parts-count", whole.format(stream.parts));
   write("parts-rejected", whole.format(stream.parts_rejected));

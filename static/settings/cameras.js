@@ -102,8 +102,7 @@ export class Cameras {
   #sayAdded(camera) {
     if (!camera) return;
     const { name, state, last_error: problem } = camera;
-    const away = `away. ${sentence(problem)} It is tried again by itself; see its line above.`;
-    const words = { live: `✓ ${name} is added and live.`, connecting: `✓ ${name} is added, and connecting…`, stopped: `${name} is added, and stopped.` }[state] ?? `${name} is added, but ${away}`;
+    const words = { live: `✓ ${name} is added and live.`, connecting: `✓ ${name} is added, and connecting…`, stopped: `${name} is added, and stopped.` }[state] ?? `${name} is added, but away. ${sentence(problem)}`;
     this.#say(words, { live: "done", connecting: "wait" }[state] ?? "problem");
   }
 
