@@ -45,7 +45,7 @@ class Picture(Struct, frozen=True):
 class Simulated(Struct, frozen=True):
     """What the simulated line put in front of its simulated camera."""
 
-    part: Annotated[Count, Meta(description="number of the part, from 0")]
+    part: Annotated[Count, Meta(description="number of the part, from 1")]
     defect: Annotated[str | None, Meta(description="scratch, dent, contamination, incomplete, or null for a good part")]
 
 

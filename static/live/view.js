@@ -216,7 +216,7 @@ class Live {
     const part = last?.result.simulated;
     this.#find("simulated-label").hidden = !simulated;
     write("caption-source", simulated || !source ? "" : watchesCamera ? `This device’s camera, sent as ${ownName}` : streamName);
-    write("caption-part", part ? `Part ${part.part + 1}` : ""); // counted from 0 on the wire
+    write("caption-part", part ? `Part ${part.part}` : "");
     write("caption-defect", part ? (part.defect ?? "good part") : "");
   }
 
