@@ -95,7 +95,7 @@ class Smoothing:
         return np.asarray((maps.astype(np.float64) @ self._matrix).max(1) * (_STEP / UNITS / (1 << _GAUSSIAN_BITS)))
 
     def places(self, maps: Units) -> list[Place]:
-        """Where each of K maps (K×N) is largest: all around that is above half of what it stands out by."""
+        """Where each of K maps (K×N) is largest: all around that stands out by two thirds as much, or more."""
         smooth = (maps.astype(np.float64) @ self._matrix).reshape(len(maps), *self._grid)
         return [_place(one) for one in smooth]
 
@@ -122,7 +122,7 @@ def _place(smooth: NDArray[np.float64]) -> Place:
     """Of a map (rows × columns), with half a patch around it."""
     rows, columns = smooth.shape
     row, column = np.unravel_index(int(smooth.argmax()), smooth.shape)
-    above = smooth >= (float(np.median(smooth)) + float(smooth[row, column])) / 2
+    above = smooth >= (float(np.median(smooth)) + 2 * float(smooth[row, column])) / 3
     _, labels, boxes, _ = cv2.connectedComponentsWithStats(above.astype(np.uint8))
     left, top, width, height = (int(value) for value in boxes[labels[row, column], :4])
     return (
