@@ -61,7 +61,7 @@ export class Filmstrip {
     write(this.#list("teach-look-at-asked"), asked.length === 1 ? "⚠ Is it a good part? Look" : `⚠ Are ${asked.length} of them good parts? Look`);
     write(this.#list("teach-asked-title"), asked.length === 1 ? "Is this a good part?" : `Are these ${asked.length} good parts?`);
     this.#list("teach-asked-all").hidden = asked.length < 2;
-    write(this.#list("teach-asked-all"), `All ${asked.length} of these are good`);
+    write(this.#list("teach-asked-all"), `All of these are good (${asked.length})`);
   }
 
   #isAsked({ number, outlier, used }) {

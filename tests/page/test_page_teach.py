@@ -126,7 +126,7 @@ def test_all_that_are_struck_out_are_good_by_one_press_and_any_is_looked_at_larg
     enlarged.get_by_test_id("enlarged-good").click()
     expect(page.get_by_test_id("outlier")).to_have_count(2)
     expect(page.get_by_test_id("outlier").first.get_by_test_id("picture-open")).to_be_focused()
-    page.get_by_role("button", name="All 2 of these are good").click()
+    page.get_by_role("button", name="All of these are good (2)").click()
     expect(page.get_by_test_id("outlier")).to_have_count(0)
     assert [(path.rpartition("/")[2], body["keep"]) for _, path, body in shop.changed] == [
         ("9", True),
