@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
+from detector.counted import counted
 from detector.errors import ImageError, ModelError
 from detector.images import BGRImage
 from detector.near_copies import Album, look_of
-from detector.showing.patches import Eye, Signatures, Smoothing, Units, between, eye
+from detector.showing.patches import Eye, Place, Signatures, Smoothing, Units, between, eye
 from detector.showing.unlike import Nearness, struck_out
 
 MOST = 300
@@ -34,6 +35,7 @@ class Shown:
         score: how far it is from the nearest patches of all other parts, in feature distances; 0 for a copy, and for a
             part without others.
         copy_of: number of an earlier picture of the same part lying still, if there is one; it counts with that.
+        place: where it is least like all other parts; None for a copy, and for a part without others.
     """
 
     number: int
@@ -42,6 +44,7 @@ class Shown:
     why: str | None
     score: float
     copy_of: int | None = None
+    place: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,10 @@ class Coverage:
             return []
         scores = state.nearness.scores if len(state.parts) > 1 else np.zeros(len(state.parts))
         out = self._struck_out(scores)
+        places: list[Place] = []
+        if len(state.parts) > 1:
+            with self._blas.limit(limits=1, user_api="blas"):
+                places = state.nearness.places
         part_at = {place: part for part, place in enumerate(state.parts)}
         shown = []
         for place, picture in enumerate(self._pictures):
@@ -197,7 +204,8 @@ class Coverage:
                 shown.append(Shown(picture.number, False, False, "the same part again, lying still", 0.0, of))
             else:
                 why = "it is among the least like the others: is it a good part?" if part in out else None
-                shown.append(Shown(picture.number, state.new[part], part in out, why, float(scores[part])))
+                score, where = float(scores[part]), places[part] if places else None
+                shown.append(Shown(picture.number, state.new[part], part in out, why, score, place=where))
         return shown
 
     def summary(self) -> CoverageSummary:
@@ -252,13 +260,12 @@ def unseen_at_most(none_of: int) -> float:
 def _sentence(parts: int, of_last: int, found: int, enough: bool) -> str:
     if not parts:
         return "no part shown yet: show a good one"
-    shown = f"{parts} part{'s' if parts > 1 else ''} shown"
     if parts <= LAST:
-        return f"{shown}, {found} of them brought something new: show more, 30 or so are good to begin with"
+        return f"{found} of {counted(parts, 'part')} brought something new: show more, 30 or so are good to begin with"
     if not enough:
-        return f"{shown}; of the last {of_last}, {found} brought something new: show more"
+        return f"of the last {counted(of_last, 'part')}, {found} brought something new: show more"
     return (
-        f"{shown}; of the last {of_last}, none brought anything new: enough. At most "
+        f"of the last {counted(of_last, 'part')}, none brought anything new: enough. At most "
         f"{100 * unseen_at_most(of_last):.0f} % of parts to come are unlike these (95 % confidence)"
     )
 

@@ -41,6 +41,8 @@ _GAUSSIAN_BITS = 12
 Signatures = NDArray[np.int8]
 """N×64: the patches of a picture."""
 Units = NDArray[np.uint16]
+Place = tuple[float, float, float, float]
+"""Left, top, right, bottom, 0..1 of the frame."""
 
 
 def eye(runtime_name: str, workers: int, shape: float) -> Eye:
@@ -82,6 +84,7 @@ class Smoothing:
     """The Gaussian of an anomaly map as a matrix of whole numbers, and the largest value after it."""
 
     def __init__(self, grid: tuple[int, int]) -> None:
+        self._grid = grid
         count = grid[0] * grid[1]
         points = np.eye(count, dtype=np.float32).reshape(count, *grid)
         spread = [cv2.GaussianBlur(one, (0, 0), _SIGMA, borderType=cv2.BORDER_REFLECT_101).ravel() for one in points]
@@ -90,6 +93,11 @@ class Smoothing:
     def largest(self, maps: Units) -> NDArray[np.float64]:
         """Of each of K maps (K×N), in steps of a feature's own units."""
         return np.asarray((maps.astype(np.float64) @ self._matrix).max(1) * (_STEP / UNITS / (1 << _GAUSSIAN_BITS)))
+
+    def places(self, maps: Units) -> list[Place]:
+        """Where each of K maps (K×N) is largest: all around that stands out by two thirds as much, or more."""
+        smooth = (maps.astype(np.float64) @ self._matrix).reshape(len(maps), *self._grid)
+        return [_place(one) for one in smooth]
 
 
 def between(one: Signatures, others: Sequence[Signatures]) -> tuple[Units, Units]:
@@ -108,6 +116,21 @@ def between(one: Signatures, others: Sequence[Signatures]) -> tuple[Units, Units
         squared += own_squares
         back[start:end] = _units(squared.min(2))
     return there, back
+
+
+def _place(smooth: NDArray[np.float64]) -> Place:
+    """Of a map (rows × columns), with half a patch around it."""
+    rows, columns = smooth.shape
+    row, column = np.unravel_index(int(smooth.argmax()), smooth.shape)
+    above = smooth >= (float(np.median(smooth)) + 2 * float(smooth[row, column])) / 3
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(above.astype(np.uint8))
+    left, top, width, height = (int(value) for value in boxes[labels[row, column], :4])
+    return (
+        max(0.0, (left - 0.5) / columns),
+        max(0.0, (top - 0.5) / rows),
+        min(1.0, (left + width + 0.5) / columns),
+        min(1.0, (top + height + 0.5) / rows),
+    )
 
 
 def _units(squared: NDArray[np.float32]) -> Units:

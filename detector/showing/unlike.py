@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.showing.patches import Smoothing, Units
+from detector.showing.patches import Place, Smoothing, Units
 
 FEWEST = 8
 """Different parts below which none is struck out: among fewer, each is unlike the others."""
@@ -26,6 +26,8 @@ class Nearness:
         self._near = np.full((most, patches), np.iinfo(np.uint16).max, np.uint16)
         self._scores = np.full(most, np.inf)
         self._count = 0
+        self._places: dict[int, Place] = {}
+        """As far as they were asked for, and hold still."""
 
     def add(self, there: Units, back: Units) -> bool:
         """One more: its patches' distances to each picture so far (K×N), and theirs to it (K×N).
@@ -44,8 +46,18 @@ class Nearness:
         before[:] = nearer
         self._near[count] = there.min(0)
         changed = np.append(changed, count)
+        for place in changed.tolist():
+            self._places.pop(place, None)
         self._scores[changed] = self._smoothing.largest(self._near[changed])
         return count < 2 or bool(self._scores[count] > self._scores[:count].max())
+
+    @property
+    def places(self) -> list[Place]:
+        """Of each picture so far, where it is farthest from all others; of two or more."""
+        missing = [number for number in range(self._count) if number not in self._places]
+        if missing:
+            self._places |= zip(missing, self._smoothing.places(self._near[missing]), strict=True)
+        return [self._places[number] for number in range(self._count)]
 
     @property
     def scores(self) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector import near_copies
+from detector.counted import counted
 from detector.errors import ModelError
 from detector.images import BGRImage
 from detector.region import Spread
@@ -71,7 +72,7 @@ class Kept:
         """
         if self.seen < MIN_IMAGES:
             raise ModelError(
-                f"{self.seen} normal {'image is' if self.seen == 1 else 'images are'} too few to teach from: take at "
+                f"{counted(self.seen, 'normal image is', 'normal images are')} too few to teach from: take at "
                 f"least {MIN_IMAGES}, "
                 "30 or more are better"
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector import near_copies
+from detector.counted import counted
 from detector.thresholds.independence import independent_parts
 from detector.thresholds.promises import MIN_PARTS
 from detector.thresholds.rules import Calibration, OneIn, Rule, calibrate, checked, in_parts
@@ -154,7 +155,7 @@ def _refusal(
     """Why the frames cannot make a threshold; ``clear``: the scores without suspects, for defects that come one after
     the other make frames look alike that are not; ``worth``: independent parts among the different ones of these."""
     if len(scores) < 2:
-        return f"{len(scores)} frames are too few: take at least 2, 20 or more are better"
+        return f"{counted(len(scores), 'frame is', 'frames are')} too few: take at least 2, 20 or more are better"
     if looks is not None and float(np.median([look.contrast for look in looks])) < _BLANK_GREY_LEVELS:
         return "the frames show nothing: uncover the lens, check light and camera, then capture again"
     spread = float(np.std(scores, ddof=1))
@@ -223,8 +224,8 @@ def _few(frames: int, different: int) -> tuple[str, ...]:
     if different == frames or different >= MIN_PARTS:
         return ()
     return (
-        f"the {frames} frames show only {different} different parts: let more of them pass, or the threshold fits to "
-        "these alone",
+        f"the {frames} frames show only {counted(different, 'different part')}: let more of them pass, or the "
+        "threshold fits to these alone",
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from detector.counted import counted
 from detector.score import LARGEST
 from detector.thresholds.independence import independent_parts
 from detector.thresholds.promises import MIN_PARTS, Numbers, Outlook, Promise, promise
@@ -87,7 +88,7 @@ def calibrate(
     """
     rule = checked(rule if isinstance(rule, KSigma | OneIn) else KSigma(rule))
     if len(scores) < 2:
-        few = "1 normal image is" if len(scores) == 1 else f"{len(scores)} normal images are"
+        few = counted(len(scores), "normal image is", "normal images are")
         raise ValueError(f"{few} too few: at least 2 are needed, 20 or more are better")
     values = np.asarray(scores, np.float64)
     if not (np.isfinite(values).all() and np.isfinite(np.asarray(defects, np.float64)).all()):
@@ -152,7 +153,7 @@ def _between(good: float, defect: float) -> float:
 def _why_not(parts: int, independent: float) -> str:
     more = math.ceil((MIN_PARTS - independent) * parts / independent)
     if independent > parts - 0.5:
-        return f"{parts} good parts are too few for a promise: take {max(1, more)} more"
+        return f"{counted(parts, 'good part is', 'good parts are')} too few for a promise: take {max(1, more)} more"
     return (
         f"the {parts} frames are alike one after the other, worth about {in_parts(independent)}, too few for a "
         f"promise: take {max(1, more)} more of as many different parts as there are"
@@ -161,7 +162,7 @@ def _why_not(parts: int, independent: float) -> str:
 
 def in_parts(worth: float) -> str:
     """So many parts, rounded."""
-    return "1 part" if round(worth) == 1 else f"{worth:.0f} parts"
+    return counted(round(worth), "part")
 
 
 def fault(
@@ -177,7 +178,7 @@ def fault(
     if not all(math.isfinite(number) for number in (threshold, mean, std, k, lowest_defect) if number is not None):
         return "a number in it is not finite"
     if n_images < 2:
-        return f"a calibration on {n_images} {'image' if n_images == 1 else 'images'} cannot be"
+        return f"a calibration on {counted(n_images, 'image')} cannot be"
     if (k is None) == (one_in is None):
         return "it must say either k or one_in"
     if std < 0 or not 0 < threshold < LARGEST or (k is not None and not 0 <= k <= _STORED_K):

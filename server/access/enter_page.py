@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, quote
 import jinja2
 from starlette.responses import HTMLResponse, RedirectResponse
 
+from detector.counted import counted
 from server.ground import page_folder
 
 _LONGEST_TARGET = 2000
@@ -38,7 +39,7 @@ def refuse_wrong(target: str, root: str) -> HTMLResponse:
 
 def refuse_for(target: str, root: str, wait_s: int) -> HTMLResponse:
     """The form again, after too many wrong codes (429)."""
-    wait = f"{wait_s} seconds" if wait_s < 120 else f"{math.ceil(wait_s / 60)} minutes"
+    wait = counted(wait_s, "second") if wait_s < 120 else counted(math.ceil(wait_s / 60), "minute")
     page = _page(target, root, f"Too many wrong codes. Wait {wait}, then try again.", 429)
     page.headers["Retry-After"] = str(wait_s)
     return page

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from detector.counted import counted
 from server.access.code import canonical
 from server.ground import source_of
 
@@ -108,8 +109,7 @@ class WrongCodes:
                 self._all_whole_at = max(self._all_whole_at, now) + _IN_ALL_S
         self._unlogged += 1
         if now >= self._next_line_at:
-            plural = "s" if self._unlogged > 1 else ""
-            _log.warning("%d wrong access code%s, the last one from %s", self._unlogged, plural, name)
+            _log.warning("%s, the last one from %s", counted(self._unlogged, "wrong access code"), name)
             self._unlogged, self._next_line_at = 0, now + _LOG_EVERY_S
 
     def count_right(self, address: str) -> None:

@@ -43,7 +43,7 @@ async def run(streams: Streams) -> None:
             due = start + seconds
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             frame = await asyncio.to_thread(line.frame_at, seconds)
-            opened.offer(partial(lambda image: image, frame.image), Simulated(frame.part, frame.defect))
+            opened.offer(partial(lambda image: image, frame.image), Simulated(frame.part + 1, frame.defect))
             # A computer that was asleep or overloaded goes on from now instead of hurrying after lost time.
             start += max(0.0, time.perf_counter() - due - 1.0)
     finally:

@@ -18,7 +18,7 @@ from server.inspection.captured import Captured, Draft, among_all
 from server.inspection.inspected import Inspected, heatmap_of, kept_of, sample_of
 from server.inspection.regions import within
 from server.inspection.threshold import InUse, Threshold, given_recipe, held_out_scores, key_of, typical_score
-from server.recipes import Recipe
+from server.recipes import Recipe, ThresholdRule
 from server.words import Load, Way
 
 log = logging.getLogger("defectvision.inspection")
@@ -132,6 +132,15 @@ class Inspection:
         """What was calibrated last for a recipe in use, or what is in force there without."""
         in_use = self._in_use.get(recipe)
         return in_use.newest() if in_use else None
+
+    def threshold_by(self, recipe: str, rule: ThresholdRule) -> tuple[Threshold, bool] | None:
+        """What would be in force for a recipe in use with another rule, and whether that may be another on each
+        stream."""
+        in_use = self._in_use.get(recipe)
+        if in_use is None:
+            return None
+        threshold = in_use.with_rule(rule).newest()
+        return threshold, threshold.source == "calibration" and in_use.calibrated_apart
 
     def calibrations_of(self, recipe: Recipe, runtime: str) -> tuple[Change, ...]:
         """What was done to a recipe's calibrations, the newest first."""

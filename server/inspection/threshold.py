@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Literal
 
+import msgspec
+
 from detector import Detector, TaughtModel
 from server.inspection.calibration_file import StoredCalibration
-from server.recipes import LONGEST_NAME, ModelVersion, Recipe
+from server.recipes import LONGEST_NAME, ModelVersion, Recipe, ThresholdRule
 from server.words import HOW, CalibrationInfo, RuleInfo, Way
 
 Source = Literal["environment", "recipe", "calibration", "model", "uncalibrated"]
@@ -59,6 +61,15 @@ class InUse:
     def on(self, stream: str | None, transport: Way) -> Threshold:
         """What is in force on a stream, or for pictures that come without one."""
         return self._of(in_force(self.calibrations, stream, transport))
+
+    def with_rule(self, rule: ThresholdRule) -> InUse:
+        """The same with another rule."""
+        return replace(self, recipe=msgspec.structs.replace(self.recipe, rule=rule))
+
+    @property
+    def calibrated_apart(self) -> bool:
+        """Whether streams of this recipe may have calibrations of their own in force."""
+        return any(one.alone for one in self.calibrations) or len({one.transport for one in self.calibrations}) > 1
 
     def newest(self) -> Threshold:
         """What was calibrated last; for who does not ask about one stream."""

@@ -1,5 +1,6 @@
 """What streams are inspected with: recipes, their versions and history."""
 
+from server.recipes.by_hand import WayBack, way_back
 from server.recipes.correction import Correction, Kind
 from server.recipes.model_keep import SUFFIXES, ModelKeep
 from server.recipes.recipe import (
@@ -43,9 +44,11 @@ __all__ = [
     "Regions",
     "StreamOptions",
     "ThresholdRule",
+    "WayBack",
     "check",
     "check_name",
     "check_polygon",
     "check_regions",
     "require_newest",
+    "way_back",
 ]

@@ -20,6 +20,7 @@ class Parts:
         since: when the counting began, ISO 8601.
         parts: that came so far, the one that lies there now included.
         rejected: of them.
+        guessed: whether one of them was told apart by the picture alone.
         number: of the part that lies there now, never twice the same, whatever is reset.
     """
 
@@ -33,7 +34,7 @@ class Parts:
         """Count from the beginning; the part that lies there now counts with its next frame."""
         self.since = datetime.now(UTC).isoformat(timespec="seconds")
         self.parts = self.rejected = 0
-        self._counted = self._is_rejected = False
+        self._counted = self._is_rejected = self.guessed = False
 
     def expected(self, told: str | None) -> int | None:
         """Number of the part that a frame will be of; None where that is not known before it is looked at."""
@@ -64,6 +65,7 @@ class Parts:
     def count(self, verdict: Verdict) -> None:
         """The stream's verdict with that frame."""
         self.parts += not self._counted
+        self.guessed |= self._told is None
         self._counted = True
         if verdict == "ANOMALY" and not self._is_rejected:
             self._is_rejected = True

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from detector.counted import counted
 from detector.images import telling
 from server.streams.turns import SLOW_S, Account, Turns
 
@@ -202,8 +203,8 @@ class InferencePool:
         """That threads still hang though others took over; or nothing."""
         if not self._hanging:
             return None
-        count = "1 worker hangs" if len(self._hanging) == 1 else f"{len(self._hanging)} workers hang"
-        return f"{count} and cannot be ended, others took over: restart the server when the line allows it"
+        hang = counted(len(self._hanging), "worker hangs", "workers hang")
+        return f"{hang} and cannot be ended, others took over: restart the server when the line allows it"
 
     def _is_barred(self, account: Account) -> bool:
         return sum(one.source.account is account for one in self._hanging) >= MAX_HANGING_EACH

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from datetime import UTC, datetime
 
+from detector.counted import counted
 from detector.thresholds import MIN_PARTS, in_parts, independent_parts, kept
 from server.inspection import Inspected, Threshold
 from server.words import SinceCalibration
@@ -53,7 +54,7 @@ class ResultsSeen:
         if stored is None or threshold != self._threshold:
             return None
         seen = self._accepted + self._rejected
-        share = f"{self._rejected} of {seen} frames rejected since ({100 * self._rejected / seen:.1f} %)"
+        share = f"{self._rejected} of {counted(seen, 'frame')} rejected since ({100 * self._rejected / seen:.1f} %)"
         promise = stored.promise
         if promise is None:
             return SinceCalibration(self._since, self._accepted, self._rejected, None, None, f"{share}; no promise")

@@ -390,6 +390,7 @@ class Streams:
             parts=opened.parts.parts,
             parts_rejected=opened.parts.rejected,
             yield_=opened.parts.good_share,
+            parts_guessed=opened.parts.guessed,
             parts_since=opened.parts.since,
             camera=opened.describe_camera() if opened.describe_camera else msgspec.UNSET,
         )

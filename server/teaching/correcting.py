@@ -12,6 +12,7 @@ import numpy as np
 
 from detector import TaughtModel
 from detector.corrections import BadPatches, GoodPatches
+from detector.counted import counted
 from detector.images import decode
 from detector.registration import Moved
 from server.inspection import Inspection, KeptPicture, now
@@ -273,8 +274,8 @@ def _sentence(kind: Kind, cost: Cost) -> str:
 
 
 def _goods(number: int) -> str:
-    return "1 stored good part" if number == 1 else f"{number} stored good parts"
+    return counted(number, "stored good part")
 
 
 def _defects(number: int) -> str:
-    return "1 remembered defect" if number == 1 else f"{number} remembered defects"
+    return counted(number, "remembered defect")

@@ -212,7 +212,12 @@ class Pupil:
 
 
 def _seen(shown: Shown) -> Seen:
-    return Seen(shown.new, False, shown.outlier, shown.why)
+    return Seen(shown.new, False, shown.outlier, shown.why, _rounded(shown.place) if shown.place else None)
+
+
+def _rounded(place: Box) -> Box:
+    left, top, right, bottom = place
+    return round(left, 3), round(top, 3), round(right, 3), round(bottom, 3)
 
 
 def _region(pictures: Spread[BGRImage], wanted: words.Wanted) -> Box:

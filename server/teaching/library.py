@@ -18,6 +18,7 @@ from typing import TypeVar
 import msgspec
 
 from detector import Detector, DetectorError, ModelError, TaughtModel
+from detector.counted import counted
 from detector.files import temporary_beside
 from detector.images import BGRImage
 from detector.thresholds import calibrate
@@ -537,7 +538,7 @@ class Library:
 def _said(fields: Mapping[str, object]) -> str:
     match fields:
         case {"regions": Regions() as regions}:
-            return f"{len(regions.include)} regions to inspect, {len(regions.ignore)} to ignore"
+            return f"{counted(len(regions.include), 'region')} to inspect, {len(regions.ignore)} to ignore"
         case {"rule": ThresholdRule(raw=float() as raw)}:
             return f"threshold set to {raw:.4g} by hand"
         case {"rule": ThresholdRule(one_in=int() as one_in)}:
@@ -547,9 +548,9 @@ def _said(fields: Mapping[str, object]) -> str:
         case {"decision": Decision(kind="frame")}:
             return "verdict of each frame"
         case {"decision": Decision(kind="n_of_m", n=n, m=m)}:
-            return f"ANOMALY from {n} of the last {m} frames on"
+            return f"ANOMALY from {n} of the last {counted(m, 'frame')} on"
         case {"decision": Decision(m=m, release=release)}:
-            return f"back to NORMAL after {m} frames below {release:g} of the threshold"
+            return f"back to NORMAL after {counted(m, 'frame')} below {release:g} of the threshold"
         case {"name": name}:
             return f"renamed to {name}"
     return "options changed"

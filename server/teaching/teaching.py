@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from detector import DetectorError, ImageError
+from detector.counted import counted
 from detector.images import FILE_FORMATS, BGRImage, decode
 from detector.showing import Quality, Stillness, fault_of, quality_of
 from detector.teaching import PresetName
@@ -108,11 +109,11 @@ class Report:
     def sentences(self) -> list[str]:
         found = []
         if self.copies:
-            show = "picture shows a part that was shown" if self.copies == 1 else "pictures show parts that were shown"
-            found.append(f"{self.copies} {show} already, lying still: they count once")
+            show = counted(self.copies, "picture shows a part that was", "pictures show parts that were")
+            found.append(f"{show} shown already, lying still: they count once")
         found += self.not_taken[:REASONS]
         if (more := len(self.not_taken) - REASONS) > 0:
-            found.append(f"and {more} more pictures were not taken")
+            found.append(f"and {counted(more, 'more picture was', 'more pictures were')} not taken")
         return found
 
 
@@ -162,7 +163,7 @@ class Teaching:
         self._watched: Watched | None = None
         self._stillness = Stillness()
         self._qualities: dict[int, Quality] = {}
-        self._changed_at = self.touched
+        self._changed_at = self._begun = self.touched
         self._rehearsed: list[str] = []
         self._away: str | None = None
         self._report: list[str] = []
@@ -175,6 +176,11 @@ class Teaching:
             self._spawn(self._show_earlier(earlier))
 
     @property
+    def learning_s(self) -> float | None:
+        """Seconds since Done, while learning."""
+        return round(self._clock() - self._begun, 1) if self.state == "learning" else None
+
+    @property
     def is_open(self) -> bool:
         """Whether it still holds its stream, or its pictures."""
         return self.state != "done" and not self._ended
@@ -184,7 +190,7 @@ class Teaching:
         """What the person should know, sentences."""
         found = [*([self._away] if self._away and self.is_open else []), *self._report]
         if self._left_out:
-            what = "1 picture that looks" if self._left_out == 1 else f"{self._left_out} pictures that look"
+            what = counted(self._left_out, "picture that looks", "pictures that look")
             found.append(f"{what} unlike the others and that nobody called good: not learned from")
         return found
 
@@ -421,7 +427,9 @@ class Teaching:
                     log.warning("a picture of the recipe is not there any more teaching=%s reason=%s", self.id, error)
                     lost += 1
         if lost:
-            self._report = [f"{lost} of {len(earlier)} pictures that it was taught on before are not there any more"]
+            self._report = [
+                f"not there any more: {lost} of {counted(len(earlier), 'picture')} that it was taught on before"
+            ]
 
     # Learning.
 
@@ -439,7 +447,8 @@ class Teaching:
         if self.showing.is_pressed and not self.showing.in_work:
             self.showing.give_up("it is learning already")
         self._tell_changed()
-        self._spawn(self._learn(self._clock()))
+        self._begun = self._clock()
+        self._spawn(self._learn(self._begun))
 
     async def rehearse(self) -> None:
         """Have it learned ahead, if it is likely that nothing more is shown; to be called now and then."""
@@ -495,7 +504,7 @@ class Teaching:
             stream=wanted.stream,
             who=wanted.who,
             why="",
-            on=f"{len(paths)} pictures {where}",
+            on=f"{counted(len(paths), 'picture')} {where}",
         )
 
     def _fail(self, why: str) -> None:

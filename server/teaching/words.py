@@ -8,7 +8,7 @@ from msgspec import Struct
 from detector.teaching import PresetName
 
 LONGEST_LINE = 1 << 20
-"""Bytes. 300 pictures are 60 kB."""
+"""Bytes. 300 pictures are 75 kB."""
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, 0..1 of the frame."""
@@ -22,12 +22,13 @@ class Wanted(Struct, frozen=True):
 
 
 class Seen(Struct, frozen=True):
-    """What one picture brought. ``why``: it is an outlier, one clause."""
+    """What one picture brought. ``why``: it is an outlier, one clause; ``place``: where it is least like the others."""
 
     new: bool = False
     copy: bool = False
     outlier: bool = False
     why: str | None = None
+    place: Box | None = None
 
 
 class Coverage(Struct, frozen=True):

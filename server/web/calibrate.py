@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from detector import ImageError
+from detector.counted import counted
 from detector.images import decode
 from detector.thresholds import Calibration, Rule
 from server.inspection import (
@@ -122,7 +123,7 @@ class Calibrate:
                 raise Refused(422, words)
             async with self.calibrating:
                 captured = await self._scored(form, request)
-            what = f"{len(captured.scores)} pictures"
+            what = counted(len(captured.scores), "picture")
             if captured.defects:
                 what += f", {len(captured.defects)} more of known defects"
             return await self._judged(captured, wanted, request, what)
@@ -173,7 +174,9 @@ class Calibrate:
             raise Refused(503, "too many calibrations are captured at once: try again when one is done")
         async with self.capturing:
             captured = await opened.capture(n, seconds, gone=request.is_disconnected)
-        return await self._judged(captured, wanted, request, f"{n} frames of {name} {HOW[captured.transport]}")
+        return await self._judged(
+            captured, wanted, request, f"{counted(n, 'frame')} of {name} {HOW[captured.transport]}"
+        )
 
     async def _read(self, request: Request, share: Share) -> Form:
         limit, files = self.settings.max_upload_bytes, MAX_CALIBRATION_IMAGES
@@ -221,7 +224,7 @@ class Calibrate:
                 words = "without the frames that look like defects too few are left: capture again; nothing was changed"
                 return answer(NotCalibrated(words, judgement_body(draft)), 422)
             draft = await self.judge(captured, wanted.rule, left_out)
-            what += f", {len(left_out)} left out that looked like {'a defect' if len(left_out) == 1 else 'defects'}"
+            what += f", {counted(len(left_out), 'frame')} left out that looked like a defect"
         judgement = draft.judgement
         if wanted.dry_run:
             name = None if judgement.refused else self.drafts.keep(draft)

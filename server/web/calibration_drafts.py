@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from detector.counted import counted
 from detector.thresholds import Rule
 from server.inspection import Captured, Draft, Drafts, Inspection
 from server.streams import Streams
@@ -100,7 +101,7 @@ class CalibrationDrafts:
         if judgement.refused or judgement.calibration is None:
             return answer(NotCalibrated(f"{judgement.refused}; nothing was changed", judgement_body(draft), name), 422)
         self.drafts.take(name)  # once only, also when two press at once
-        what = f"{len(captured.scores) - len(draft.left_out)} of {len(captured.scores)} frames"
+        what = f"{len(captured.scores) - len(draft.left_out)} of {counted(len(captured.scores), 'frame')}"
         if captured.stream is not None:
             what += f" of {captured.stream} {HOW[captured.transport]}"
         try:

@@ -30,6 +30,23 @@ class ModelBody(Struct, frozen=True):
     can_be_taught_more: Annotated[bool, Meta(description="whether its teaching pictures are kept here")]
 
 
+class ByHandBody(Struct, frozen=True):
+    """The way back from a threshold that was put there by hand."""
+
+    version: Annotated[
+        int | None,
+        Meta(
+            description="to go back to (…/restore): that takes the threshold back and nothing else; null where "
+            "something else was changed since: change the rule"
+        ),
+    ]
+    rule: Annotated[ThresholdRule, Meta(description="that of then")]
+    threshold: Annotated[
+        float | None, Meta(description="raw, in force then; null where there is none, or each stream has its own")
+    ]
+    threshold_source: Annotated[str | None, Meta(description="of that, as below")]
+
+
 class RecipeBody(Struct, frozen=True):
     """What streams are inspected with: one version of it."""
 
@@ -44,6 +61,9 @@ class RecipeBody(Struct, frozen=True):
     threshold: Annotated[float | None, Meta(description="raw, in force for it; null where there is none")]
     threshold_source: Annotated[
         str | None, Meta(description="environment, recipe (put there by hand), calibration, model or uncalibrated")
+    ]
+    by_hand: Annotated[
+        ByHandBody | None, Meta(description="the way back, where the threshold was put there by hand; else null")
     ]
     streams: Annotated[list[str], Meta(description="running streams that are inspected with it")]
     is_default: Annotated[bool, Meta(description="whether streams nobody chose a recipe for are")]

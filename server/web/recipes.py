@@ -11,8 +11,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from detector import Detector, TaughtModel
+from detector.counted import counted
 from server.inspection import Inspection, taught_hash
-from server.recipes import Recipe, RecipeChange
+from server.recipes import Recipe, RecipeChange, way_back
 from server.settings import Settings
 from server.streams import Streams
 from server.teaching import Library, pack, unpack
@@ -21,6 +22,7 @@ from server.web.calibration_query import who_asks
 from server.web.held import Held
 from server.web.json_body import read_json
 from server.web.recipe_bodies import (
+    ByHandBody,
     Deleted,
     ModelBody,
     RecipeBody,
@@ -183,7 +185,9 @@ class Recipes:
                         done.action
                     ],
                     why=done.why,
-                    on="" if done.action != "set" else f"{done.after[0].n_images if done.after else 0} frames{where}",
+                    on=""
+                    if done.action != "set"
+                    else f"{counted(done.after[0].n_images if done.after else 0, 'frame')}{where}",
                     from_version=None,
                     to_version=None,
                     was=_threshold(done.was),
@@ -307,6 +311,7 @@ class Recipes:
             options=recipe.options,
             threshold=threshold.value if threshold and threshold.known else None,
             threshold_source=threshold.source if threshold else None,
+            by_hand=self._by_hand(recipe),
             streams=self.library.streams_of(recipe.id),
             is_default=recipe.id == self.library.default,
             is_given=self.library.is_given(recipe.id),
@@ -315,6 +320,14 @@ class Recipes:
             who=recipe.who,
             why=recipe.why,
         )
+
+    def _by_hand(self, recipe: Recipe) -> ByHandBody | None:
+        back = way_back(recipe, self.library.book.history(recipe.id))
+        if back is None:
+            return None
+        then, is_apart = self.inspection.threshold_by(recipe.id, back.rule) or (None, False)
+        raw = then.value if then and then.known and not is_apart else None
+        return ByHandBody(back.version, back.rule, raw, then.source if then else None)
 
     def _model(self, recipe: Recipe) -> ModelBody | None:
         model = self.inspection.model_of(recipe.id)
@@ -377,11 +390,12 @@ def _in_words(recipe: Recipe, other: Recipe | None) -> str:
     said = []
     if other is None or recipe.model != other.model:
         told = len(recipe.model.corrections)
-        said.append(f"model {recipe.model.taught[:8]}" + (f" with {told} corrections" if told else ""))
+        said.append(f"model {recipe.model.taught[:8]}" + (f" with {counted(told, 'correction')}" if told else ""))
     if other is not None and recipe.name != other.name:
         said.append(recipe.name)
     if other is not None and recipe.regions != other.regions:
-        said.append(f"{len(recipe.regions.include)} regions to inspect, {len(recipe.regions.ignore)} to ignore")
+        include, ignore = len(recipe.regions.include), len(recipe.regions.ignore)
+        said.append(f"{counted(include, 'region')} to inspect, {ignore} to ignore")
     if other is not None and recipe.rule != other.rule:
         rule = recipe.rule
         by_hand = None if rule.raw is None else f"threshold {rule.raw:.4g} by hand"
@@ -389,7 +403,9 @@ def _in_words(recipe: Recipe, other: Recipe | None) -> str:
     if other is not None and recipe.decision != other.decision:
         decision = recipe.decision
         said.append(
-            {"frame": "each frame", "n_of_m": f"{decision.n} of {decision.m} frames"}.get(decision.kind, decision.kind)
+            {"frame": "each frame", "n_of_m": f"{decision.n} of {counted(decision.m, 'frame')}"}.get(
+                decision.kind, decision.kind
+            )
         )
     if other is not None and recipe.options != other.options:
         fps = recipe.options.max_fps

@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from msgspec import UNSET, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from detector.images import encode_jpeg
+from detector import ImageError
+from detector.images import encode_jpeg, read
 from server.recipes import RecipeError, check_name
 from server.settings import Settings
 from server.teaching import (
@@ -51,9 +53,11 @@ from server.web.teaching_bodies import (
 from server.web.uploads import MAX_CALIBRATION, Upload, read_form, source_of_request
 from server.words import BYTES, Content, Operation, Reply, documented
 
-LIVE_SIDE = 640
+LIVE_SIDE, LARGE_SIDE = 640, 1280
 MAX_DRAWING = 2
-"""Live pictures that are made at once; more wait: however many ask, streams are inspected meanwhile."""
+"""Pictures that are made at once; more wait: however many ask, streams are inspected meanwhile."""
+KEPT = {"Cache-Control": "private, max-age=3600"}
+"""A number is never given twice, and its picture never changes."""
 NO_PICTURE = "there is no such picture, or not any more"
 NO_SUCH = "there is no such teaching, or not any more"
 NOT_NOW = "it is learning, done, or was ended"
@@ -83,6 +87,7 @@ class Teach:
             Route(f"{one}/live", self.live),
             Route(f"{one}/pictures", self.upload, methods=["POST"]),
             Route(picture, self.picture),
+            Route(f"{picture}/large", self.large),
             Route(picture, self.keep, methods=["POST"]),
             Route(picture, self.remove, methods=["DELETE"]),
         ]
@@ -226,7 +231,24 @@ class Teach:
         kept = self._get(request).album.get(_number(request))
         if kept is None:
             raise Refused(404, NO_PICTURE)
-        return Response(kept.thumbnail, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+        return Response(kept.thumbnail, media_type="image/jpeg", headers=KEPT)
+
+    @documented(
+        Operation(
+            "A picture that was taken, to look at closely",
+            {
+                200: Reply("at most 1280 pixels long", Content(BYTES, "image/jpeg")),
+                404: "there is no such teaching or picture, or its file is not here any more",
+            },
+        )
+    )
+    async def large(self, request: Request) -> Response:
+        async with self.drawing:
+            kept = self._get(request).album.get(_number(request))
+            jpeg = await asyncio.to_thread(_large, kept.path) if kept else None
+        if jpeg is None:
+            raise Refused(404, NO_PICTURE)
+        return Response(jpeg, media_type="image/jpeg", headers=KEPT)
 
     @documented(
         Operation(
@@ -325,6 +347,7 @@ def body_of(teaching: Teaching) -> TeachingBody:
         last=TakenBody(last.taken, last.why) if last is not None else None,
         can_finish=album.can_finish,
         progress=teaching.progress if teaching.state == "learning" else None,
+        learning_s=teaching.learning_s,
         error=teaching.error,
         recipe=teaching.recipe,
         seconds=teaching.seconds,
@@ -342,8 +365,17 @@ def _shown(teaching: Teaching, kept: Kept) -> ShownPicture:
         outlier=kept.seen.outlier,
         used=kept.used,
         why=kept.seen.why,
+        place=kept.seen.place,
         picture=f"api/teaching/{teaching.id}/pictures/{kept.number}",
     )
+
+
+def _large(path: Path) -> bytes | None:
+    """A JPEG of a picture's file; nothing where that is not there any more."""
+    try:
+        return encode_jpeg(read(path), quality=85, longest_side=LARGE_SIDE)[0]
+    except (ImageError, OSError):
+        return None
 
 
 def _pictures(files: tuple[Upload, ...], limit: int) -> Iterator[Packed]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 Count = Annotated[int, Meta(ge=0)]
-Corner = tuple[float, float]
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class TeachingWanted(Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +43,16 @@ class ShownPicture(Struct, frozen=True):
     outlier: Annotated[bool, Meta(description="looks unlike the others: is it a good part?")]
     used: Annotated[bool, Meta(description="false: left out, by a person or because it is an outlier nobody kept")]
     why: Annotated[str | None, Meta(description="why it is an outlier, one clause")]
-    picture: Annotated[str, Meta(description="address of a JPEG of up to 320 pixels, relative to the server's root")]
+    place: Annotated[
+        tuple[Share, Share, Share, Share] | None,
+        Meta(description="where it is least like the others: left, top, right, bottom, 0 to 1 of it; null: not known"),
+    ]
+    picture: Annotated[
+        str,
+        Meta(
+            description="address of a JPEG of up to 320 pixels, relative to the server's root; …/large: of up to 1280"
+        ),
+    ]
 
 
 class CoverageBody(Struct, frozen=True):
@@ -86,6 +95,7 @@ class TeachingBody(Struct, frozen=True):
     last: Annotated[TakenBody | None, Meta(description="of the latest frame; null before the first")]
     can_finish: Annotated[bool, Meta(description="whether there is enough to learn from")]
     progress: Annotated[float | None, Meta(description="0..1 while learning")]
+    learning_s: Annotated[float | None, Meta(description="seconds since Done, while learning")]
     error: str | None
     recipe: Annotated[str | None, Meta(description="id, once done")]
     seconds: Annotated[float | None, Meta(description="from Done to the first verdict it could give, once done")]

@@ -45,7 +45,7 @@ class Picture(Struct, frozen=True):
 class Simulated(Struct, frozen=True):
     """What the simulated line put in front of its simulated camera."""
 
-    part: Annotated[Count, Meta(description="number of the part, from 0")]
+    part: Annotated[Count, Meta(description="number of the part, from 1")]
     defect: Annotated[str | None, Meta(description="scratch, dent, contamination, incomplete, or null for a good part")]
 
 
@@ -125,6 +125,10 @@ class StreamInfo(Struct, frozen=True, kw_only=True):
     yield_: Annotated[
         float | None, Meta(description="share of the parts that were not rejected, 0..1; null before the first")
     ] = msgspec.field(name="yield")
+    parts_guessed: Annotated[
+        bool,
+        Meta(description="whether a part among them was told apart by the picture alone: the counts are about right"),
+    ]
     parts_since: Annotated[str, Meta(description="when that counting began, ISO 8601: a start, or a reset")]
     camera: Annotated[CameraInfo | UnsetType, Meta(description="only for a camera the server pulls: its state")] = UNSET
 

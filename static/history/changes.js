@@ -1,5 +1,6 @@
 // Changes of recipes as a list: when, what, from, to, why, on which data, who.
 
+import { count } from "../shared/count.js";
 import { element } from "../shared/elements.js";
 import { sentence } from "../shared/sentence.js";
 import { timeElement } from "../shared/moments.js";
@@ -22,7 +23,7 @@ export function showChanges(list, changes, goBack = null) {
     list.dataset.shown = shown + 100;
     showChanges(list, changes, goBack);
   };
-  list.append(element("li", {}, element("button", { type: "button", className: "quiet", on: { click: more } }, `Show ${changes.length - shown} older ones`)));
+  list.append(element("li", {}, element("button", { type: "button", className: "quiet", on: { click: more } }, `Show ${count(changes.length - shown, "older change")}`)));
 }
 
 function item(change, goBack) {

@@ -2,6 +2,7 @@
 // each moment. Anomalies are triangles above a stem, so shape tells them apart too. Where threshold, recipe or model changed there
 // is a mark.
 
+import { count } from "../shared/count.js";
 import { distance } from "./calibration/words.js";
 import { shownScore } from "../shared/verdict.js";
 
@@ -100,15 +101,15 @@ export class ScoreChart {
 
   /** What the chart shows, in words. */
   describe() {
-    const count = this.#points.length;
-    if (count === 0) return "Chart of the scores; nothing inspected yet";
+    const results = this.#points.length;
+    if (results === 0) return "Chart of the scores; nothing inspected yet";
     const anomalies = this.#points.filter(({ isAnomaly }) => isAnomaly).length;
-    const { shown, raw } = this.#points[count - 1];
+    const { shown, raw } = this.#points[results - 1];
     const thresholds = this.#changes.filter(({ kind }) => kind === "threshold").length;
     const others = this.#changes.filter(({ kind }) => kind !== "threshold").map(({ words }) => words);
     const changed = thresholds === 0 ? "" : `; the threshold changed ${thresholds === 1 ? "once" : `${thresholds} times`}`;
     const also = others.length === 0 ? "" : `; changed to ${others.join(", ")}`;
-    return `Chart of the scores of the last 3 minutes: ${count} results, ${anomalies} above the threshold, the latest ${shown}, raw ${distance(raw)}, threshold ${distance(this.#threshold)}${changed}${also}`;
+    return `Chart of the scores of the last 3 minutes: ${count(results, "result")}, ${anomalies} above the threshold, the latest ${shown}, raw ${distance(raw)}, threshold ${distance(this.#threshold)}${changed}${also}`;
   }
 
   draw(now) {

@@ -26,9 +26,11 @@ export class Parts {
     this.#write("parts-count", whole.format(stream.parts));
     this.#write("parts-rejected", whole.format(stream.parts_rejected));
     this.#write("parts-yield", yieldWords(stream.yield));
-    const isGuess = this.#station.last !== null && this.#station.last.result.part == null; // nobody says where a part begins
-    this.#find("parts-yield").title = isGuess ? "About: the parts are told apart by the picture" : "";
-    if (!this.#asking) this.#write("parts-since", stream.parts_since ? `since ${when(stream.parts_since)}` : "");
+    const isGuess = Boolean(stream.parts_guessed);
+    this.#write("parts-name", isGuess ? "Parts, about" : "Parts");
+    this.#write("yield-name", isGuess ? "Yield, about" : "Yield");
+    const since = stream.parts_since ? `since ${when(stream.parts_since)}` : "";
+    if (!this.#asking) this.#write("parts-since", isGuess ? `${since}; parts are told apart by the picture` : since);
   }
 
   // Counts that are gone do not come back: one press more.

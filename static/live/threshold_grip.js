@@ -1,11 +1,12 @@
 // The threshold on the trend, to be dragged: what would flip is said meanwhile, and nothing changes before Apply. To a screen reader
 // and a keyboard it is a slider.
 
+import { count } from "../shared/count.js";
 import { distance } from "./calibration/words.js";
-import { send } from "../shared/server.js";
+import { backWords } from "../recipes/words.js";
+import { change, takeHandAway } from "../recipes/requests.js";
 
 const STEPS = 100; // of the axis, by arrow keys
-const CALIBRATED = { one_in: 30 }; // the rule to go back to where no other is known
 
 export class ThresholdGrip {
   #root;
@@ -14,8 +15,6 @@ export class ThresholdGrip {
   #grip;
   #value = null; // raw, while it is not applied
   #dragging = false;
-  #top = 0; // of the chart when the drag began: what is said meanwhile may move the chart under the pointer
-  #before = null; // the rule before the last change that was made here: { recipe, rule }
   #busy = false;
 
   constructor(root, chart, station) {
@@ -35,7 +34,6 @@ export class ThresholdGrip {
   /** Another stream is watched. */
   clear() {
     this.#propose(null);
-    this.#before = null;
   }
 
   /** Put it where it belongs; the caller decides how often. */
@@ -63,13 +61,12 @@ export class ThresholdGrip {
   #take(event) {
     if (event.button !== 0) return;
     this.#grip.setPointerCapture(event.pointerId);
-    this.#top = this.#find("chart").getBoundingClientRect().top;
     this.#dragging = true;
   }
 
   #drag(event) {
     if (!this.#dragging) return;
-    this.#propose(this.#chart.rawAt(event.clientY - this.#top));
+    this.#propose(this.#chart.rawAt(event.clientY - this.#find("chart").getBoundingClientRect().top));
   }
 
   #release() {
@@ -108,16 +105,17 @@ export class ThresholdGrip {
 
   #ask() {
     const { recipe } = this.#station;
-    const others = recipe.streams.length > 1 ? `, on ${recipe.streams.length} streams` : "";
+    const others = recipe.streams.length > 1 ? `, on ${count(recipe.streams.length, "stream")}` : "";
     this.#find("would-apply").hidden = this.#find("would-cancel").hidden = false;
     this.#words(`Put the threshold of ${recipe.name}${others} at ${distance(this.#value)}? ${this.#flips()}`);
+    this.#find("would").scrollIntoView({ block: "nearest" }); // it lies over what is above the chart
   }
 
   #flips() {
     const { of, toNormal, toAnomaly } = this.#chart.flips(this.#value);
-    if (toNormal + toAnomaly === 0) return `None of the last ${of} results would be another.`;
+    if (toNormal + toAnomaly === 0) return `None of the last ${count(of, "result")} would be another.`;
     const parts = [toNormal && `${toNormal} would be NORMAL`, toAnomaly && `${toAnomaly} would be ANOMALY`].filter(Boolean);
-    return `Of the last ${of} results ${parts.join(", ")} instead.`;
+    return `Of the last ${count(of, "result")} ${parts.join(", ")} instead.`;
   }
 
   #cancel() {
@@ -127,28 +125,26 @@ export class ThresholdGrip {
 
   async #apply() {
     const { recipe } = this.#station;
-    const raw = this.#value;
-    if (await this.#put({ raw }, "put by hand on the trend")) {
-      this.#before = { recipe: recipe.id, rule: recipe.rule };
+    const rule = { raw: this.#value };
+    if (await this.#tell(() => change(recipe.id, recipe.version, { rule }, "put by hand on the trend"))) {
       this.#propose(null);
       this.#grip.focus();
     }
   }
 
   async #back() {
-    const rule = this.#ruleBefore();
-    if (await this.#put(rule, "back from a threshold put by hand")) this.#before = null;
+    if (await this.#tell(() => takeHandAway(this.#station.recipe))) this.#grip.focus(); // the button is gone, or says another thing
   }
 
-  async #put(rule, why) {
+  /** Whether the server did it; if not, the question says why. */
+  async #tell(step) {
     if (this.#busy) return false;
     this.#busy = true;
-    const { recipe } = this.#station;
     try {
-      await send("PATCH", `api/recipes/${encodeURIComponent(recipe.id)}`, { version: recipe.version, rule, why });
+      await step();
       return true;
     } catch (error) {
-      this.#find("would").hidden = false;
+      this.#find("would").hidden = this.#find("would-cancel").hidden = false;
       this.#find("would-apply").hidden = true;
       this.#words(error.message);
       return false;
@@ -158,20 +154,13 @@ export class ThresholdGrip {
     }
   }
 
-  #ruleBefore() {
-    const { recipe } = this.#station;
-    const before = this.#before?.recipe === recipe.id ? this.#before.rule : null;
-    return before ?? CALIBRATED;
-  }
-
   #showBack() {
     const { recipe } = this.#station;
-    const byHand = recipe?.rule?.raw != null;
+    const byHand = recipe?.by_hand ?? null;
     this.#find("threshold-hand").hidden = !byHand;
     if (!byHand) return;
-    const { raw } = this.#ruleBefore();
     this.#write("threshold-hand-words", `Put by hand at ${distance(recipe.rule.raw)}.`);
-    this.#write("threshold-back", raw == null ? "Back to the model's own" : `Back to ${distance(raw)}`);
+    this.#write("threshold-back", backWords(byHand));
   }
 
   #words(words) {

@@ -62,6 +62,7 @@ function showFacts() {
   write("recipe", stream?.recipe_name ? `${stream.recipe_name}, version ${stream.recipe_version}` : "");
   $("parts").hidden = stream?.parts === undefined;
   if (stream?.parts === undefined) return;
+  write("yield-name", stream.parts_guessed ? "Yield, about" : "Yield");
   write("parts-count", whole.format(stream.parts));
   write("parts-rejected", whole.format(stream.parts_rejected));
   write("parts-yield", yieldWords(stream.yield));

@@ -1,6 +1,7 @@
 // What a recipe's model was told about single parts, each undone by one press.
 
 import { address } from "../shared/address.js";
+import { count } from "../shared/count.js";
 import { element, keep, write } from "../shared/elements.js";
 import { timeElement } from "../shared/moments.js";
 
@@ -19,7 +20,7 @@ export class Corrections {
   show({ corrections, entries, most_entries: most }) {
     keep(this.#root.querySelector("#corrections"), corrections, ({ id }) => id, (correction) => this.#item(correction));
     this.#root.querySelector("#corrections-none").hidden = corrections.length > 0;
-    write(this.#root.querySelector("#corrections-room"), corrections.length ? `${entries} of at most ${most} patches${entries >= most ? ": teach again before more are made" : ""}` : "");
+    write(this.#root.querySelector("#corrections-room"), corrections.length ? `${entries} of at most ${count(most, "patch", "patches")}${entries >= most ? ": teach again before more are made" : ""}` : "");
   }
 
   #item(correction) {

@@ -11,7 +11,7 @@ import { decisionForm, optionsForm, ruleForm } from "./forms.js";
 import { showChips } from "./list.js";
 import { RegionsCard } from "./regions_card.js";
 import * as requests from "./requests.js";
-import { modelWords, thresholdWords } from "./words.js";
+import { backWords, modelWords, thresholdWords } from "./words.js";
 
 const HISTORY_EVERY_MS = 8_000;
 
@@ -50,6 +50,10 @@ export class OpenedRecipe {
     this.#assign = new Assign(root, (stream, isChosen) => this.#do(async () => {
       const { name, switched_ms: ms } = await requests.choose(stream, isChosen ? this.#edit.recipe.id : null);
       return `${stream} is inspected with ${name} now (switched in ${Math.round(ms)} ms).`;
+    }));
+    this.#find("recipe-by-hand-back").addEventListener("click", () => this.#do(async () => {
+      this.#edit.take(await requests.takeHandAway(this.#edit.recipe));
+      return `The threshold is ${thresholdWords(this.#edit.recipe)}, as version ${this.#edit.recipe.version}.`;
     }));
     this.#find("recipe-back").addEventListener("click", () => told.close());
     this.#find("recipe-teach-more").addEventListener("click", () => told.teachMore(this.#edit.recipe));
@@ -118,6 +122,8 @@ export class OpenedRecipe {
     showChips(this.#find("recipe-chips"), recipe);
     write(this.#find("recipe-model"), `${recipe.model ? `${recipe.model.category}: ` : ""}${modelWords(recipe)}`);
     write(this.#find("recipe-threshold"), `Threshold ${thresholdWords(recipe)}`);
+    this.#find("recipe-by-hand").hidden = !recipe.by_hand;
+    if (recipe.by_hand) write(this.#find("recipe-by-hand-back"), backWords(recipe.by_hand));
     write(this.#find("recipe-problem"), recipe.problem ?? "");
     this.#find("recipe-export").href = requests.fileAddress(recipe.id);
     this.#find("recipe-teach-more").disabled = !recipe.model?.can_be_taught_more;

@@ -32,6 +32,12 @@ export function restore({ id, version }, to) {
   return send("POST", `${pathOf(id)}/restore`, { version, to });
 }
 
+/** Take back a threshold that was put by hand, and nothing else. */
+export function takeHandAway(recipe) {
+  const { version, rule } = recipe.by_hand;
+  return version === null ? change(recipe.id, recipe.version, { rule }, "back from a threshold put by hand") : restore(recipe, version);
+}
+
 /** Its changes, newest first. */
 export function history(id) {
   return demand(`${pathOf(id)}/history`);

@@ -1,6 +1,7 @@
 // Recipes in words.
 
-import { count, distance } from "../live/calibration/words.js";
+import { count } from "../shared/count.js";
+import { distance } from "../live/calibration/words.js";
 
 /** What its model is, one line. */
 export function modelWords({ model, problem }) {
@@ -27,6 +28,12 @@ const SOURCES = {
 
 export function thresholdWords({ threshold, threshold_source: source }) {
   return threshold === null ? "no threshold yet" : `${distance(threshold)}, ${SOURCES[source] ?? source}`;
+}
+
+/** What a threshold that was put by hand goes back to, as a button says it; `byHand` is the ByHandBody of docs/protocol.md. */
+export function backWords({ version, threshold, threshold_source: source }) {
+  const where = threshold !== null ? `${distance(threshold)}, ${SOURCES[source] ?? source}` : source === "calibration" ? "the calibration of each stream" : "no threshold";
+  return version === null ? `Back to ${where}` : `Back to version ${version}: ${where}`;
 }
 
 /** How verdicts on frames become the stream's, one sentence. */

@@ -1,6 +1,7 @@
 // Cameras that the server fetches: listed with how they are doing, tried, added and removed.
 
 import { bytesOf } from "../shared/base64.js";
+import { count } from "../shared/count.js";
 import { element, keep, write } from "../shared/elements.js";
 import { question } from "../shared/question.js";
 import { sentence } from "../shared/sentence.js";
@@ -16,11 +17,13 @@ const STATES = {
 
 export class Cameras {
   #root;
+  #added = null; // the name of the camera that was added last: how it does is said where that was said
   #preview = "";
   #tests = 0;
 
   constructor(root) {
     this.#root = root;
+    this.#find("camera-form").addEventListener("input", () => this.#added && this.#forgetAdded()); // another one is on its way
     this.#find("camera-test").addEventListener("click", () => this.#test());
     this.#find("camera-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -31,6 +34,7 @@ export class Cameras {
   async look() {
     const { cameras, room } = await requests.cameras();
     keep(this.#find("cameras"), cameras, ({ name }) => name, (camera) => this.#row(camera), fill);
+    this.#sayAdded(cameras.find(({ name }) => name === this.#added));
     this.#find("cameras-none").hidden = cameras.length > 0;
     this.#find("camera-add").disabled = room === 0;
     write(this.#find("cameras-room"), room === 0 ? "No more can be added here" : "");
@@ -50,6 +54,7 @@ export class Cameras {
     if (!(await question({ title: `Remove ${name}?`, text: "Its stream ends. It can be added again.", yes: "Remove it", no: "Keep it" }))) return;
     try {
       await requests.remove(name);
+      if (name === this.#added) this.#forgetAdded();
       await this.look();
     } catch (error) {
       this.#say(sentence(error.message), "problem");
@@ -57,6 +62,7 @@ export class Cameras {
   }
 
   async #test() {
+    this.#added = null;
     const turn = ++this.#tests;
     const problem = this.#problem({ needsName: false });
     if (problem) return this.#say(problem, "problem");
@@ -66,7 +72,7 @@ export class Cameras {
       const tried = await requests.tryOut({ ...this.#wanted(), name: this.#field("name") || "test" });
       if (turn !== this.#tests) return;
       if (tried.ok) {
-        this.#say(`✓ It works: ${tried.width} × ${tried.height}${tried.fps ? `, ${Math.round(tried.fps * 10) / 10} pictures a second` : ""}.`, "done");
+        this.#say(`✓ It works: ${tried.width} × ${tried.height}${tried.fps ? `, ${count(Math.round(tried.fps * 10) / 10, "picture")} a second` : ""}.`, "done");
         this.#showPreview(tried.picture);
       } else this.#say(sentence(tried.problem), "problem");
     } catch (error) {
@@ -77,6 +83,7 @@ export class Cameras {
   }
 
   async #add() {
+    this.#added = null;
     this.#tests += 1;
     const problem = this.#problem({ needsName: true });
     if (problem) return this.#say(problem, "problem");
@@ -84,10 +91,19 @@ export class Cameras {
       const { name } = await requests.add(this.#wanted());
       this.#find("camera-form").reset();
       this.#say(`✓ ${name} is added.`, "done");
+      this.#added = name;
       await this.look();
     } catch (error) {
       this.#say(sentence(error.message), "problem");
     }
+  }
+
+  // Without the seconds to the next try: this is spoken at each change.
+  #sayAdded(camera) {
+    if (!camera) return;
+    const { name, state, last_error: problem } = camera;
+    const words = { live: `✓ ${name} is added and live.`, connecting: `✓ ${name} is added, and connecting…`, stopped: `${name} is added, and stopped.` }[state] ?? `${name} is added, but away. ${sentence(problem)}`;
+    this.#say(words, { live: "done", connecting: "wait" }[state] ?? "problem");
   }
 
   #problem({ needsName }) {
@@ -100,6 +116,11 @@ export class Cameras {
     for (const name of ["width", "height", "fps"]) if (this.#field(name)) given[name] = Number(this.#field(name));
     if (this.#field("crop")) given.crop = this.#field("crop");
     return given;
+  }
+
+  #forgetAdded() {
+    this.#added = null;
+    this.#say("", "none");
   }
 
   #say(words, outcome) {

@@ -1,5 +1,6 @@
 // How a teaching begins: what is taught, and where the parts are seen.
 
+import { count } from "../shared/count.js";
 import { element, keep, write } from "../shared/elements.js";
 import { CAMERA, PICTURES, chooseSource, chosenSource, offerSources } from "./sources.js";
 import { recipes } from "../recipes/requests.js";
@@ -60,7 +61,7 @@ export class Begin {
       teachings,
       ({ id }) => id,
       (teaching) => element("li", {}, element("p", {}, element("strong", {}, teaching.name), " ", element("span", { className: "assign-now" })), element("button", { type: "button", className: "primary", data: { testid: "teach-go-on" }, on: { click: () => this.#begun(teaching) } }, "Go on")),
-      (made, { stream, coverage, state }) => write(made.querySelector(".assign-now"), `${stream ? `on ${stream}` : "from pictures"}, ${coverage.parts} parts${state === "learning" ? ", learning" : ""}`),
+      (made, { stream, coverage, state }) => write(made.querySelector(".assign-now"), `${stream ? `on ${stream}` : "from pictures"}, ${count(coverage.parts, "part")}${state === "learning" ? ", learning" : ""}`),
     );
   }
 

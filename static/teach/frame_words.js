@@ -1,5 +1,6 @@
 // What became of the last frame: a shape, a word to read from an arm's length, and what to do next.
 
+import { count } from "../shared/count.js";
 import { sentence } from "../shared/sentence.js";
 
 const TAKEN_STAYS_MS = 1_200;
@@ -26,7 +27,7 @@ export class FrameWords {
 
   of({ last, auto, stream, pictures }, now) {
     const wasTaken = now - this.#takenAt < TAKEN_STAYS_MS;
-    if (wasTaken || last?.taken) return { tone: "taken", icon: "normal", word: "Taken", detail: `${this.#parts} ${this.#parts === 1 ? "part" : "parts"}. Now show another good part.` };
+    if (wasTaken || last?.taken) return { tone: "taken", icon: "normal", word: "Taken", detail: `${count(this.#parts, "part")}. Now show another good part.` };
     if (last) {
       const [, known] = REASONS.find(([pattern]) => pattern.test(last.why)) ?? [null, { tone: "wait", icon: "waiting", word: "Not taken" }];
       return { ...known, detail: sentence(last.why) };

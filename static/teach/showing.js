@@ -1,5 +1,6 @@
 // While parts are shown, and while they are learned.
 
+import { count, noun } from "../shared/count.js";
 import { question } from "../shared/question.js";
 import { write } from "../shared/elements.js";
 import { sentence } from "../shared/sentence.js";
@@ -12,6 +13,7 @@ import { Signals } from "./signals.js";
 import { Upload } from "./upload.js";
 
 const FLASH_MS = 450;
+const LONG_S = 10; // of learning, from which on it is said how far it is
 
 export class Showing {
   #root;
@@ -30,7 +32,7 @@ export class Showing {
     this.#told = told;
     this.#seen = new Seen(root, station);
     this.#signals = new Signals(this.#find("teach-signal"));
-    this.#strip = new Filmstrip(root, (number, isUsed) => this.#teaching?.use(number, isUsed));
+    this.#strip = new Filmstrip(root, (number, isUsed) => this.#teaching?.use(number, isUsed) ?? false);
     this.#upload = new Upload(root, (files) => this.#teaching?.bring(files) ?? false);
     this.#find("teach-shutter").addEventListener("click", () => this.#teaching?.take());
     this.#find("teach-auto").addEventListener("click", () => this.#teaching?.setAuto(!this.#teaching.body.auto));
@@ -76,7 +78,7 @@ export class Showing {
     this.#find("teach-drop").hidden = !isUpload || isLearning;
     this.#seen.show(body);
     write(this.#find("teach-parts"), String(body.coverage.parts));
-    write(this.#find("teach-unit"), body.coverage.parts === 1 ? "part" : "parts");
+    write(this.#find("teach-unit"), noun(body.coverage.parts, "part"));
     this.#showLast(body, now);
     showCoverage(this.#root, body);
     showNotes(this.#find("teach-notes"), body.notes);
@@ -111,10 +113,11 @@ export class Showing {
     done.disabled = !body.can_finish || this.#teaching.isAway;
     write(this.#find("teach-done-hint"), doneHint(body));
     if (!isLearning) return;
-    write(this.#find("teach-learning-title"), `Learning from ${body.coverage.parts} ${body.coverage.parts === 1 ? "part" : "parts"}…`);
+    write(this.#find("teach-learning-title"), `Learning from ${count(body.coverage.parts, "part")}…`);
     const progress = this.#find("teach-progress");
     if (body.progress === null) progress.removeAttribute("value");
     else progress.value = body.progress;
+    write(this.#find("teach-learning-far"), howFar(body));
   }
 
   #showTaken(isUpload) {
@@ -128,7 +131,7 @@ export class Showing {
   async #cancel() {
     const teaching = this.#teaching;
     const { coverage, pictures } = teaching.body;
-    const sure = pictures.length === 0 || (await question({ title: "Stop teaching?", text: `The ${coverage.parts === 1 ? "part" : `${coverage.parts} parts`} shown so far ${coverage.parts === 1 ? "is" : "are"} thrown away. Nothing else changes.`, yes: "Throw away", no: "Go on teaching" }));
+    const sure = pictures.length === 0 || (await question({ title: "Stop teaching?", text: `${count(coverage.parts, "part")} shown so far ${coverage.parts === 1 ? "is" : "are"} thrown away. Nothing else changes.`, yes: "Throw away", no: "Go on teaching" }));
     if (!sure || teaching !== this.#teaching) return;
     try {
       await teaching.cancel();
@@ -141,6 +144,12 @@ export class Showing {
   #find(id) {
     return this.#root.querySelector(`#${id}`);
   }
+}
+
+function howFar({ learning_s: since, progress }) {
+  if (since === null || since < LONG_S) return "";
+  const share = progress === null ? "" : `${Math.round(progress * 100)} %, `;
+  return `${share}${Math.floor(since)} s since Done`;
 }
 
 function doneHint({ can_finish: canFinish, coverage }) {

@@ -1,5 +1,6 @@
 // Where the parts are seen: this device's camera, a running stream, or pictures.
 
+import { count } from "../shared/count.js";
 import { element, keep, write } from "../shared/elements.js";
 import { cameraWord } from "../shared/pulled_camera.js";
 
@@ -42,5 +43,5 @@ function choice({ value, name }) {
 function about({ is_taught: isTaught, simulated, state, camera, received_per_s: perSecond }) {
   if (isTaught) return "is being taught already";
   if (simulated) return "rendered parts, to try it out";
-  return cameraWord(camera) || (state === "silent" ? "silent" : `${Math.round(perSecond)} pictures a second`);
+  return cameraWord(camera) || (state === "silent" ? "silent" : `${count(Math.round(perSecond), "picture")} a second`);
 }

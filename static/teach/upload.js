@@ -1,5 +1,6 @@
 // Pictures that were taken before: chosen, or dropped onto the page, and brought a few at a time.
 
+import { count, noun } from "../shared/count.js";
 import { write } from "../shared/elements.js";
 
 const MOST_FILES = 8;
@@ -69,8 +70,8 @@ export class Upload {
     this.#of = 0;
     this.#find("teach-upload").hidden = true;
     if (this.#isStopped) return;
-    if (!isTaken) this.#say(rest ? `Stopped: ${rest} more were not sent.` : "");
-    else this.#say(`${brought} ${brought === 1 ? "file" : "files"} brought${leftOut ? `; ${leftOut} that are no pictures left out` : ""}.`);
+    if (!isTaken) this.#say(rest ? `Stopped: ${count(rest, "file")} not sent.` : "");
+    else this.#say(`${count(brought, "file")} brought${leftOut ? `; ${count(leftOut, "other")} left out: no ${noun(leftOut, "picture")}` : ""}.`);
   }
 
   // A ZIP by itself, pictures together up to a size that most proxies let through.

@@ -13,7 +13,7 @@ var overlapping = () => {
     }
     return { left, top, right, bottom };
   };
-  const over = (e) => e.closest(".nav") || getComputedStyle(e.closest(".verdict, .teach-actions, .told") ?? e).position === "sticky";
+  const over = (e) => e.closest(".nav, .shown-picture-do") || getComputedStyle(e.closest(".verdict, .teach-actions, .told") ?? e).position === "sticky";
   const boxes = shown.map((e) => [e, clipped(e)]).filter(([e, b]) => b.right - b.left > 2 && b.bottom - b.top > 2 && !over(e));
   const found = [];
   boxes.forEach(([a, one], i) => boxes.slice(i + 1).forEach(([b, other]) => {

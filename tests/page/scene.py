@@ -22,7 +22,7 @@ from playwright.sync_api import Page, Route
 THRESHOLD = 9.43
 AT = "2026-11-26T09:30:05.250+00:00"
 
-PICTURE = re.compile(r"/(picture|live|pictures/\d+)$")
+PICTURE = re.compile(r"/(picture|live|pictures/\d+(/large)?)$")
 SOCKETS = (Path(__file__).parent / "scene.js").read_text()
 
 
@@ -75,6 +75,7 @@ def stream(name: str, **changes: Any) -> dict[str, Any]:
         "parts": 1204,
         "parts_rejected": 11,
         "yield": 1193 / 1204,
+        "parts_guessed": False,
         "parts_since": AT,
     } | changes
 
@@ -103,6 +104,7 @@ def recipe(id: str, name: str, **changes: Any) -> dict[str, Any]:
         "options": {"max_fps": None},
         "threshold": THRESHOLD,
         "threshold_source": "calibration",
+        "by_hand": None,
         "streams": ["press", "gate"],
         "is_default": True,
         "is_given": False,

@@ -43,6 +43,13 @@ def nothing(page: Page) -> None:
     expect(page.get_by_test_id("connection")).not_to_have_text("Connecting")
 
 
+def threshold(page: Page) -> None:
+    grip = page.get_by_test_id("threshold-grip")
+    expect(grip).to_be_visible()
+    grip.press("PageDown")
+    expect(page.get_by_test_id("would-apply")).to_be_visible()
+
+
 STATES: dict[str, tuple[str, Scene, Callable[[Page], None]]] = {
     "live": ("/", Scene(), nothing),
     "alarm": ("/", Scene(raws=[12.5], alarms=[kept(2, disposition="good"), kept(1, disposition="bad")]), nothing),
@@ -54,6 +61,7 @@ STATES: dict[str, tuple[str, Scene, Callable[[Page], None]]] = {
     ),
     "correction": ("/", Scene(), correction),
     "recent": ("/", Scene(), recent),
+    "threshold": ("/", Scene(streams=[stream("press", parts_guessed=True)]), threshold),
     "teach": ("/teach", Scene(), nothing),
     "recipes": ("/recipes", Scene(), nothing),
     "history": ("/history", Scene(), nothing),
@@ -82,6 +90,10 @@ def test_axe_finds_nothing_serious_while_one_teaches_and_sets_up(show: Show, sta
         page.get_by_test_id("regions-edit").click()
     page.evaluate(AXE)
     assert page.evaluate(FINDINGS) == []
+    if state == "showing":
+        page.get_by_test_id("picture-open").first.click()
+        expect(page.get_by_test_id("enlarged")).to_be_visible()
+        assert page.evaluate(FINDINGS) == []
 
 
 @pytest.mark.parametrize("path", ["/phone", "/enter"])

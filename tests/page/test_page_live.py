@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,13 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.page.scene import AT, COST, THRESHOLD, Scene, kept, recipe, stream
 from tests.page.visits import Show
+
+LAYOUT = (Path(__file__).parent / "layout.js").read_text()
+
+
+def boxes(page: Page) -> Any:
+    """Where everything stands, as in test_page_layout.py."""
+    return page.evaluate(f"{LAYOUT}\nscrollTo(0, 0); boxes()")
 
 
 def open_alarm(page: Page) -> Locator:
@@ -145,19 +153,31 @@ def test_what_is_not_inspected_is_dimmed(show: Show) -> None:
     other = show(Scene(recipes=[whole])).page
     expect(other.get_by_test_id("recipe-select")).to_be_visible()
     expect(other.get_by_test_id("dimmed")).to_have_attribute("data-dims", "false")
+    panel = show(Scene(), "/panel/press").page
+    for shown in (page, panel):  # one look of it, on every page
+        expect(shown.locator(".dimmed-shade")).to_have_css("fill-opacity", "0.66")
 
 
-def test_the_threshold_is_put_by_keys_and_goes_back(show: Show) -> None:
+@pytest.mark.parametrize("screen", [(1440, 900), (390, 844)], ids=["desk", "phone"])
+def test_the_threshold_is_put_by_keys_and_goes_back(show: Show, screen: tuple[int, int]) -> None:
     scene = Scene(raws=[6.0, 9.0])
 
     def patched(body: Any) -> tuple[int, Any]:
-        scene.recipes[0] |= {"rule": body["rule"], "version": body["version"] + 1}
+        back = {"version": 3, "rule": {"one_in": 30}, "threshold": THRESHOLD, "threshold_source": "calibration"}
+        scene.recipes[0] |= {"rule": body["rule"], "version": body["version"] + 1, "by_hand": back}
+        return 200, scene.recipes[0]
+
+    def restored(body: Any) -> tuple[int, Any]:
+        scene.recipes[0] |= {"rule": {"one_in": 30}, "version": body["version"] + 1, "by_hand": None}
         return 200, scene.recipes[0]
 
     scene.answers["PATCH /api/recipes/bottle"] = patched
-    page = show(scene).page
+    scene.answers["POST /api/recipes/bottle/restore"] = restored
+    page = show(scene, width=screen[0], height=screen[1]).page
     grip = page.get_by_role("slider", name="Threshold")
     expect(grip).to_have_attribute("aria-valuetext", "9.430, in force")
+    expect(page.get_by_test_id("alarms-list").locator("li")).to_have_count(12)
+    before = boxes(page)
     grip.focus()
     for _ in range(2):
         page.keyboard.press("PageDown")
@@ -167,6 +187,7 @@ def test_the_threshold_is_put_by_keys_and_goes_back(show: Show) -> None:
     expect(page.get_by_test_id("would")).to_contain_text(
         re.compile(r"Put the threshold of Bottle, brown, on 2 streams at")
     )
+    assert boxes(page) == before
     assert scene.said("PATCH", "/api/recipes/bottle") == [], "nothing is changed before Apply"
     page.keyboard.press("Enter")
     expect(page.get_by_test_id("would-apply")).to_be_focused()
@@ -174,10 +195,12 @@ def test_the_threshold_is_put_by_keys_and_goes_back(show: Show) -> None:
     expect(page.get_by_test_id("would")).to_be_hidden()
     (put,) = scene.said("PATCH", "/api/recipes/bottle")
     assert put["version"] == 3 and 6 < put["rule"]["raw"] < THRESHOLD
-    expect(page.get_by_test_id("threshold-back")).to_have_text("Back to the model's own")
+    expect(page.get_by_test_id("threshold-back")).to_have_text("Back to version 3: 9.430, from a calibration")
+    assert boxes(page) == before, "nothing moves: neither for the question nor for the way back"
     page.get_by_test_id("threshold-back").click()
     expect(page.get_by_test_id("threshold-back")).to_be_hidden()
-    assert scene.said("PATCH", "/api/recipes/bottle")[-1]["rule"] == {"one_in": 30, "k": None, "raw": None}
+    assert scene.said("POST", "/api/recipes/bottle/restore") == [{"version": 4, "to": 3}]
+    expect(grip).to_be_focused()
 
 
 def test_the_threshold_is_dragged_and_left_where_it_was(show: Show) -> None:
@@ -231,6 +254,15 @@ def test_parts_and_yield_are_the_server_s_and_begin_anew_after_a_second_press(sh
     page.get_by_role("button", name="Begin anew").click()
     expect(page.get_by_test_id("parts-count")).to_have_text("0")
     expect(page.get_by_test_id("parts-yield")).to_have_text("–")
+
+
+def test_a_yield_that_is_guessed_says_so(show: Show) -> None:
+    scene = Scene(streams=[stream("press", parts_guessed=True)])
+    page = show(scene).page
+    parts = page.get_by_test_id("parts")
+    expect(parts.get_by_test_id("yield-name")).to_have_text("Yield, about")
+    expect(parts.get_by_test_id("parts-since")).to_contain_text("parts are told apart by the picture")
+    expect(show(scene, "/panel/press").page.get_by_test_id("yield-name")).to_have_text("Yield, about")
 
 
 def test_another_recipe_is_chosen_for_the_stream(show: Show) -> None:

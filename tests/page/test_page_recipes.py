@@ -79,6 +79,20 @@ def test_a_region_is_drawn_by_touch_and_saved(page: Page, shop: Workshop) -> Non
     expect(page.get_by_test_id("regions-edit")).to_be_focused()
 
 
+def test_a_threshold_put_by_hand_says_where_it_goes_back_to(page: Page, shop: Workshop) -> None:
+    back = {"version": 2, "rule": {"k": 3.0}, "threshold": 9.43, "threshold_source": "calibration"}
+    by_hand = {"rule": {"one_in": None, "k": None, "raw": 8.2}, "threshold_source": "recipe"}
+    shop.recipes[0] |= by_hand | {"threshold": 8.2, "by_hand": back}
+    button = page.get_by_test_id("recipe-by-hand-back")
+    expect(button).to_have_text("Back to version 2: 9.430, from a calibration")
+    shop.recipes[0] |= {"by_hand": back | {"version": None, "threshold": None}}  # something else was changed since
+    expect(button).to_have_text("Back to the calibration of each stream")
+    shop.told = lambda *_: shop.recipes[0].update(by_hand=None)
+    button.click()
+    expect(button).to_be_hidden()
+    assert patched(shop)["rule"] == {"k": 3.0}
+
+
 def test_what_crosses_itself_is_put_back_with_the_reason(page: Page, shop: Workshop) -> None:
     page.get_by_test_id("regions-edit").click()
     page.get_by_test_id("add-include").click()

@@ -36,6 +36,13 @@ def test_a_camera_is_tried_added_and_removed(show: Show) -> None:
     page.get_by_test_id("camera-add").click()
     expect(page.get_by_test_id("camera")).to_have_count(2)
     assert shop.changed[-1] == ("POST", "cameras", {"name": "lid", "source": "rtsp://10.0.0.7/lid"})
+    expect(tried).to_have_text("✓ lid is added, and connecting…")
+    shop.cameras[1] |= camera("lid", "retrying", problem="it refused the connection")
+    expect(tried).to_contain_text("lid is added, but away. It refused the connection.")
+    shop.cameras[1] |= camera("lid")
+    expect(tried).to_have_text("✓ lid is added and live.")
+    page.get_by_test_id("camera-name").fill("n")
+    expect(tried).to_be_hidden()
     shop.told = lambda *_: shop.cameras.pop()
     page.get_by_test_id("camera-remove").click()  # those of CAMERAS have no such button
     page.get_by_test_id("question-yes").click()

@@ -68,7 +68,9 @@ def test_parts_are_counted_and_what_became_of_the_last_frame_is_said(show: Show)
     expect(last).to_contain_text("Show another")
     expect(page.get_by_test_id("teach-done")).to_be_disabled()
     expect(page.locator("#teach-marks i[data-new=true]")).to_have_count(2)
-    expect(page.get_by_test_id("teach-coverage")).to_contain_text("Of the last 4, 2 were new. About 1 in 10")
+    expect(page.get_by_test_id("teach-coverage")).to_have_text(
+        "2 of 4 parts brought something new: show more, 30 or so are good to begin with."
+    )
     shop.teachings = [shown(5, last={"taken": False, "why": "the picture is blurred: focus the camera, hold it still"})]
     expect(last).to_have_attribute("data-tone", "taken")  # for a moment, whatever the next frame is
     expect(last).to_contain_text("Hold still")
@@ -94,6 +96,46 @@ def test_an_outlier_is_struck_out_until_somebody_decides_and_any_picture_is_left
     page.get_by_role("button", name="Leave out picture 7").click()
     said = [(path.rpartition("/")[2], body["keep"]) for _, path, body in shop.changed]
     assert said == [("3", False), ("3", True), ("7", False)]
+
+
+def test_all_that_are_struck_out_are_good_by_one_press_and_any_is_looked_at_large(show: Show) -> None:
+    body = shown(12)
+    for number in (3, 7, 9):
+        body["pictures"][number] |= {"outlier": True, "used": False, "why": "it differs from the others"}
+    page, shop = opened(show, body)
+    enlarged = page.get_by_test_id("enlarged")
+    last = page.get_by_test_id("outlier").first.get_by_test_id("picture-open")
+    last.focus()
+    page.keyboard.press("Enter")
+    expect(enlarged).to_contain_text("It differs from the others. Marked: where it is least like the others.")
+    expect(enlarged.get_by_test_id("enlarged-close")).to_be_focused()
+    picture, mark = (enlarged.locator(one).bounding_box() for one in ("img", "[data-testid=mark]"))
+    assert picture and mark and mark["x"] == pytest.approx(picture["x"] + 0.58 * picture["width"], abs=3)
+    page.keyboard.press("Enter")
+    expect(enlarged).to_be_hidden()
+    expect(last).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    expect(last).to_be_focused()
+
+    def decided(_: str, path: str, body_: Body) -> None:
+        body["pictures"][int(path.rpartition("/")[2])]["used"] = body_["keep"]
+
+    shop.told = decided
+    page.keyboard.press("Enter")
+    enlarged.get_by_test_id("enlarged-good").click()
+    expect(page.get_by_test_id("outlier")).to_have_count(2)
+    expect(page.get_by_test_id("outlier").first.get_by_test_id("picture-open")).to_be_focused()
+    page.get_by_role("button", name="All of these are good (2)").click()
+    expect(page.get_by_test_id("outlier")).to_have_count(0)
+    assert [(path.rpartition("/")[2], body["keep"]) for _, path, body in shop.changed] == [
+        ("9", True),
+        ("3", True),
+        ("7", True),
+    ]
+    page.get_by_role("button", name="Look at picture 7").click()  # any of them, with the way back
+    enlarged.get_by_test_id("enlarged-out").click()
+    assert shop.changed[-1][2] == {"keep": False}
 
 
 def test_cancel_asks_once_and_leaves_nothing(show: Show) -> None:
@@ -145,6 +187,12 @@ def test_what_was_learned_is_said_in_words(show: Show) -> None:
     page, shop = opened(show, shown(30, state="learning", progress=0.4))
     expect(page.get_by_test_id("teach-learning")).to_contain_text("Learning from 30 parts")
     expect(page.get_by_test_id("teach-shutter")).to_be_hidden()
+    before = page.get_by_test_id("teach-learning").bounding_box()
+    far = page.get_by_test_id("teach-learning-far")
+    expect(far).to_have_text("")
+    shop.teachings = [shown(30, state="learning", progress=0.6, learning_s=12.7)]
+    expect(far).to_have_text("60 %, 12 s since Done")
+    assert page.get_by_test_id("teach-learning").bounding_box() == before, "nothing moves"
     done = {"state": "done", "recipe": "bottle", "seconds": 3.42, "threshold": "about 1 in 30 good parts is rejected"}
     shop.teachings = [shown(30) | done]
     result = page.get_by_test_id("teach-result")

@@ -60,6 +60,7 @@ def teaching(**more: Any) -> Body:
         "last": None,
         "can_finish": False,
         "progress": None,
+        "learning_s": None,
         "error": None,
         "recipe": None,
         "seconds": None,
@@ -78,6 +79,7 @@ def taken(number: int, **more: Any) -> Body:
         "outlier": False,
         "used": True,
         "why": None,
+        "place": [0.58, 0.22, 0.72, 0.42],
         "picture": f"api/teaching/t1/pictures/{number}",
     } | more
 
@@ -89,7 +91,9 @@ def shown(parts: int, **more: Any) -> Body:
         "of_last": min(parts, 20),
         "new_of_last": 2,
         "enough": False,
-        "sentence": "about 1 in 10 of the parts to come looks like none of these yet",
+        "sentence": "of the last 20 parts, 2 brought something new: show more"
+        if parts > 20
+        else f"2 of {parts} parts brought something new: show more, 30 or so are good to begin with",
     }
     pictures = [taken(number, new=number < 2) for number in range(parts)]
     return teaching(**{"pictures": pictures, "coverage": coverage, "can_finish": parts >= 5} | more)
@@ -215,7 +219,11 @@ def beside_live() -> dict[str, tuple[str, Workshop, str]]:
         "showing": ("/teach#t1", Workshop(teachings=[struck_out]), "outlier"),
         "failed": ("/teach#t1", Workshop(teachings=[shown(6, state="failed", error="no room")]), "teach-banner"),
         "uploading": ("/teach#t1", Workshop(teachings=[teaching(stream=None)]), "teach-drop"),
-        "learning": ("/teach#t1", Workshop(teachings=[shown(30, state="learning", progress=0.4)]), "teach-learning"),
+        "learning": (
+            "/teach#t1",
+            Workshop(teachings=[shown(30, state="learning", progress=0.4, learning_s=12.3)]),
+            "teach-learning",
+        ),
         "taught": ("/teach#t1", Workshop(teachings=[shown(30) | done]), "teach-result"),
         "recipe": ("/recipes#bottle", Workshop(recipes=recipes, corrections=corrections), "recipe-correction"),
         "history": ("/history", Workshop(), "change"),

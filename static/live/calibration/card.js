@@ -5,7 +5,8 @@ import { HistoryDialog, undo } from "./history.js";
 import { InForce } from "./in_force.js";
 import { JudgementDialog } from "./judgement.js";
 import { K_MAX, K_MIN, RuleChoice } from "./rules.js";
-import { count, distance, sentence } from "./words.js";
+import { count } from "../../shared/count.js";
+import { distance, sentence } from "./words.js";
 import { capture } from "./requests.js";
 
 const [N_MIN, N_MAX] = [2, 200];

@@ -2,7 +2,8 @@
 // the shapes tell them apart, not the colours.
 
 import { shape } from "../../shared/svg.js";
-import { count, distance } from "./words.js";
+import { count } from "../../shared/count.js";
+import { distance } from "./words.js";
 
 const HEIGHT = 212;
 const PLOT = { left: 8, right: 8, top: 60, bottom: 30 };

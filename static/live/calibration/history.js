@@ -1,7 +1,8 @@
 // The thresholds that were in force, newest first, and the way back.
 
 import { ruleWords } from "./rules.js";
-import { count, distance, sentence, when } from "./words.js";
+import { count } from "../../shared/count.js";
+import { distance, sentence, when } from "./words.js";
 import * as requests from "./requests.js";
 
 export class HistoryDialog {

@@ -1,7 +1,8 @@
 // The threshold in force on the card: how it was made, what it promises, and what came true since.
 
 import { ruleWords } from "./rules.js";
-import { count, distance, sentence, transportName, when } from "./words.js";
+import { count } from "../../shared/count.js";
+import { distance, sentence, transportName, when } from "./words.js";
 
 const SOURCES = {
   environment: "from the environment (THRESHOLD)",

@@ -3,7 +3,8 @@
 import { Histogram } from "./histogram.js";
 import { ruleWords } from "./rules.js";
 import { Suspects } from "./suspects.js";
-import { count, distance, sentence } from "./words.js";
+import { count } from "../../shared/count.js";
+import { distance, sentence } from "./words.js";
 import * as requests from "./requests.js";
 
 export class JudgementDialog {

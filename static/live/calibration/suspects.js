@@ -1,6 +1,7 @@
 // Frames of a capture as pictures, to be left out by one press: those that look like defects, and the highest of the others.
 
-import { count, distance, sentence } from "./words.js";
+import { count } from "../../shared/count.js";
+import { distance, sentence } from "./words.js";
 
 export class Suspects {
   #root;

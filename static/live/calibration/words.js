@@ -22,8 +22,3 @@ export function when(iso) {
 export function transportName(transport) {
   return TRANSPORTS[transport] ?? transport;
 }
-
-/** `1 frame`, `2 frames`. */
-export function count(n, one, many = `${one}s`) {
-  return `${n} ${n === 1 ? one : many}`;
-}

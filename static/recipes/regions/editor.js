@@ -1,6 +1,7 @@
 // Regions drawn and edited on a picture: by finger, mouse and keyboard. Nothing is kept before `save` is pressed.
 
 import { InspectedArea } from "../../shared/inspected_area.js";
+import { count } from "../../shared/count.js";
 import { element, write } from "../../shared/elements.js";
 import { Drawing } from "./drawing.js";
 import { Handles } from "./handles.js";
@@ -317,7 +318,7 @@ export class RegionsEditor {
             "button",
             { type: "button", className: "region-name", "aria-pressed": String(this.#editing && i === this.#chosen), disabled: !this.#editing, data: { kind, focus: `choose ${i}` }, on: { click: () => this.#choose(i) } },
             `${this.#nameOf(i)} `,
-            element("small", {}, `${corners.length} corners`),
+            element("small", {}, count(corners.length, "corner")),
           ),
           this.#editing && element("button", { type: "button", className: "quiet", data: { focus: `turn ${i}` }, on: { click: () => this.#do(() => this.#drawing.setKind(i, other(kind))) } }, kind === "ignore" ? "Inspect it instead" : "Ignore it instead"),
           this.#editing && element("button", { type: "button", className: "quiet", "aria-label": `Delete ${this.#nameOf(i)}`, data: { focus: `delete ${i}` }, on: { click: () => this.#delete(i) } }, "Delete"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -29,8 +31,8 @@ def again(picture: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
     return np.clip(picture * random.uniform(0.98, 1.02) + random.normal(0, 3, picture.shape), 0, 255).astype(np.uint8)
 
 
-def without_numbers(pictures: list[Shown]) -> list[tuple[bool, bool, str | None, float, bool]]:
-    return [(one.new, one.outlier, one.why, one.score, one.copy_of is None) for one in pictures]
+def without_numbers(pictures: list[Shown]) -> list[object]:
+    return [(one.new, one.outlier, one.why, one.score, one.copy_of is None, one.place) for one in pictures]
 
 
 def test_a_hundred_copies_count_once_and_change_nothing() -> None:
@@ -55,10 +57,12 @@ def test_the_defect_among_good_ones_is_struck_out_and_removing_it_leaves_no_trac
             never.add(part(number))
     assert [one.number for one in shown.pictures() if one.outlier] == [5]
     assert shown.summary().outliers == 1
+    left, top, right, bottom = shown.pictures()[5].place or (1, 1, 0, 0)
+    assert 0.2 < left < 40 / SIDE < 56 / SIDE < right < 0.8 and 0.2 < top < 40 / SIDE < 56 / SIDE < bottom < 0.8
     shown.remove(5)
     assert without_numbers(list(shown.pictures())) == without_numbers(list(never.pictures()))
     assert shown.summary() == never.summary()
-    assert shown.add(part(5)) == Shown(12, *without_numbers([never.add(part(5))])[0][:4])
+    assert shown.add(part(5)) == replace(never.add(part(5)), number=12)
     with pytest.raises(KeyError):
         shown.remove(5)
 
@@ -87,7 +91,8 @@ def test_nothing_was_shown_yet() -> None:
     assert not shown.pictures()
     assert not shown.is_copy(part(0))
     assert shown.summary().sentence == "no part shown yet: show a good one"
-    shown.add(part(0))
+    assert shown.add(part(0)).place is None  # it is unlike nothing
+    assert shown.summary().sentence.startswith("1 of 1 part brought something new")
     shown.remove(0)
     assert not shown.pictures()
     assert shown.summary().parts == 0
@@ -97,11 +102,11 @@ def test_enough_is_said_after_twenty_that_brought_nothing_new() -> None:
     said = [coverage._summary([True] * few + [False] * LAST, 0) for few in (0, 1, 11)]
     assert [one.enough for one in said] == [False, True, True]
     assert said[2].sentence == (
-        "31 parts shown; of the last 20, none brought anything new: enough. At most 14 % of parts to come are unlike "
-        "these (95 % confidence)"
+        "of the last 20 parts, none brought anything new: enough. At most 14 % of parts to come are unlike these (95 % "
+        "confidence)"
     )
     more = coverage._summary([True] * 11 + [False] * 18 + [True, True], 0)
-    assert more.sentence == "31 parts shown; of the last 20, 2 brought something new: show more"
+    assert more.sentence == "of the last 20 parts, 2 brought something new: show more"
     assert more.at_most == 1
 
 

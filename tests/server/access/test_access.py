@@ -594,7 +594,7 @@ def test_the_memory_of_wrong_codes_and_the_log_are_bounded(caplog: pytest.LogCap
     codes.count_wrong("10.0.0.1", "mistyped")
     assert [record.getMessage() for record in caplog.records] == [
         "1 wrong access code, the last one from 10.1.0.0",
-        "5100 wrong access codes, the last one from 10.0.0.1",
+        "5,100 wrong access codes, the last one from 10.0.0.1",
     ]
 
 

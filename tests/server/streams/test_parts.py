@@ -33,6 +33,7 @@ def test_a_part_is_a_run_of_frames_of_one_id_and_as_bad_as_the_worst(frames: lis
     rejected = sum("ANOMALY" in verdicts for _, verdicts in runs)
     assert (parts.parts, parts.rejected) == (len(runs), rejected)
     assert parts.good_share == (1 - rejected / len(runs) if runs else None)
+    assert not parts.guessed
 
 
 @given(told, told)
@@ -63,6 +64,9 @@ def test_whether_somebody_says_it_may_change_at_any_time(said: list[str | None])
         assert expected in (None, parts.number)
         parts.count("NORMAL")
         last = one
+    assert parts.guessed == (None in said)
+    parts.reset()
+    assert not parts.guessed
 
 
 def picture(seed: int, light: float = 1.0, noise: float = 2.0) -> BGRImage:

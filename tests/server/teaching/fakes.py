@@ -154,7 +154,8 @@ class FakeLearner:
 
     def _seen(self, frame: BGRImage) -> words.Seen:
         outlier = bool((frame[..., 2] > 240).sum() > 100)  # the defect that parts.py draws
-        return words.Seen(True, False, outlier, "it looks unlike the others" if outlier else None)
+        why, place = ("it looks unlike the others", (0.4, 0.3, 0.6, 0.5)) if outlier else (None, None)
+        return words.Seen(True, False, outlier, why, place)
 
     async def close(self) -> None:
         self.is_closed = True

@@ -140,6 +140,9 @@ async def test_an_escape_that_is_remembered_alarms(disc_folder: Path, tmp_path: 
             f"/api/recipes/{recipe['id']}", json={"version": recipe["version"], "rule": {"raw": 1000.0}}
         )
         assert raised.json()["threshold_source"] == "recipe"
+        back = raised.json()["by_hand"]
+        assert back["version"] == recipe["version"] and back["threshold"] == recipe["threshold"]
+        assert (back["threshold_source"], recipe["by_hand"]) == ("model", None)
         assert (await score(c, escape)).verdict == "NORMAL"
         (frame,) = (await client.get("/api/streams/press/frames", params={"kind": "recent"})).json()["frames"]
         place = [[0.5, 0.25], [0.75, 0.25], [0.75, 0.5], [0.5, 0.5]]

@@ -16,13 +16,14 @@ import pytest
 from jsonschema import Draft202012Validator
 from starlette.applications import Starlette
 
-from detector.images import decode, encode_jpeg
+from detector.images import decode, encode_jpeg, encode_png
 from server.settings import Settings
 from server.teaching import Teachings, files
 from server.web import ERRORS, Teach, answer_error, openapi, teach, uploads_held
 from tests.server.teaching.fakes import BLACK, FakeLearner, FakeLibrary, FakeStream, part, picture
 
 JPEG = "image/jpeg"
+STEPS = ("take", "done", "live", "pictures", "large")
 
 
 class Teacher:
@@ -47,7 +48,7 @@ class Teacher:
         answer = await self.client.request(method, f"/api/teaching{path}", **options)
         assert answer.status_code == status, answer.text
         template = "/api/teaching" + "".join(
-            f"/{step if step in ('take', 'done', 'live', 'pictures') else '{number}' if place else '{teaching}'}"
+            f"/{step if step in STEPS else '{number}' if place else '{teaching}'}"
             for place, step in enumerate(path.split("/")[1:])
         )
         described = self.document["paths"][template][method.lower()]["responses"][str(status)]
@@ -94,7 +95,7 @@ async def test_from_uploaded_pictures_to_a_recipe(teacher: Teacher) -> None:
     small = await teacher.ask("GET", f"{path}/pictures/2")
     assert decode(small).shape == part(1).shape
     body = await teacher.ask("POST", f"{path}/done")
-    assert body["state"] == "learning"
+    assert body["state"] == "learning" and body["learning_s"] >= 0
     while body["state"] == "learning":
         await asyncio.sleep(0.005)  # a client in the same process never waits by itself
         body = await teacher.ask("GET", path)
@@ -162,8 +163,23 @@ async def test_the_newest_frame_is_seen_taken_or_not(teacher: Teacher) -> None:
     await teacher.ask("GET", "/x/live", 404)
 
 
-async def test_however_many_ask_for_the_live_picture_few_are_made_at_once(
-    teacher: Teacher, monkeypatch: pytest.MonkeyPatch
+async def test_a_picture_is_seen_large_with_the_place_that_is_unlike_the_others(teacher: Teacher) -> None:
+    path = await teacher.begin()
+    odd = part(9)
+    odd[30:60, 40:70, 2] = 255
+    body = await teacher.upload(path, picture(1), encode_png(odd))
+    assert [shown["place"] for shown in body["pictures"]] == [None, [0.4, 0.3, 0.6, 0.5]]
+    assert decode(await teacher.ask("GET", f"{path}/pictures/2/large")).shape == odd.shape
+    kept = teacher.teachings.get(path[1:]).album.get(2)
+    assert kept is not None
+    kept.path.unlink()
+    for number in ("2", "99", "x"):
+        await teacher.ask("GET", f"{path}/pictures/{number}/large", 404)
+
+
+@pytest.mark.parametrize("which", ["live", "pictures/1/large"])
+async def test_however_many_ask_for_a_picture_few_are_made_at_once(
+    teacher: Teacher, monkeypatch: pytest.MonkeyPatch, which: str
 ) -> None:
     at_once = most = 0
 
@@ -178,7 +194,8 @@ async def test_however_many_ask_for_the_live_picture_few_are_made_at_once(
     monkeypatch.setattr(teach, "encode_jpeg", encode)
     path = await teacher.begin(stream="line")
     await teacher.stream.show(part(1))
-    await asyncio.gather(*(teacher.ask("GET", f"{path}/live") for _ in range(30)))
+    await teacher.upload(path, picture(1))
+    await asyncio.gather(*(teacher.ask("GET", f"{path}/{which}") for _ in range(30)))
     assert 1 <= most <= teach.MAX_DRAWING
     teaching = teacher.teachings.get(path[1:])
     await teacher.ask("DELETE", path)
