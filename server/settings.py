@@ -34,6 +34,10 @@ MAX_UPLOAD_MB = 10_000
 """No picture is larger, and so many bytes at once have to fit into memory."""
 
 
+MAX_MODELS_GB = 100_000
+"""More than any disk here has: a slip of the finger."""
+
+
 class SettingsError(Exception):
     """A setting that cannot be used; the message names it and says what is taken."""
 
@@ -71,6 +75,7 @@ class Settings:
     data_dir: Path = Path("data")
     max_upload_mb: float = 10.0
     max_frame_megapixels: float = 16.0
+    max_models_gb: float = 20.0
     max_connections: int = 1000
     max_connections_per_address: int = 256
     workers: int = 1
@@ -103,6 +108,10 @@ class Settings:
     @property
     def max_upload_bytes(self) -> int:
         return int(self.max_upload_mb * 1_000_000)
+
+    @property
+    def max_models_bytes(self) -> int:
+        return int(self.max_models_gb * 1e9)
 
     @property
     def max_frame_pixels(self) -> int:
@@ -152,6 +161,7 @@ def read_settings(
         data_dir=setting("DATA_DIR", _path, default.data_dir),
         max_upload_mb=setting("MAX_UPLOAD_MB", _megabytes, default.max_upload_mb),
         max_frame_megapixels=setting("MAX_FRAME_MEGAPIXELS", _megapixels, default.max_frame_megapixels),
+        max_models_gb=setting("MAX_MODELS_GB", _gigabytes, default.max_models_gb),
         max_connections=setting("MAX_CONNECTIONS", _whole(16, 60_000), default.max_connections),
         max_connections_per_address=setting(
             "MAX_CONNECTIONS_PER_ADDRESS", _whole(8, 60_000), default.max_connections_per_address
@@ -186,6 +196,12 @@ def _config(environment: Mapping[str, str], env_file: Path) -> Config:
 def _megabytes(text: str) -> float:
     if (value := _positive(text)) > MAX_UPLOAD_MB:
         raise ValueError(f"it must be at most {MAX_UPLOAD_MB:g}")
+    return value
+
+
+def _gigabytes(text: str) -> float:
+    if (value := _positive(text)) > MAX_MODELS_GB:
+        raise ValueError(f"it must be at most {MAX_MODELS_GB:g}")
     return value
 
 

@@ -1,7 +1,7 @@
 """What streams are inspected with: recipes, their versions and history."""
 
 from server.recipes.correction import Correction, Kind
-from server.recipes.model_keep import SUFFIXES, ModelKeep
+from server.recipes.model_keep import LARGEST_MODEL, MOST_BYTES, SUFFIXES, ModelKeep, NoRoom
 from server.recipes.recipe import (
     LONGEST_NAME,
     LONGEST_WHY,
@@ -21,11 +21,15 @@ from server.recipes.recipe import (
     check_polygon,
     check_regions,
 )
-from server.recipes.recipe_book import NotTheNewest, RecipeBook, require_newest
+from server.recipes.recipe_book import MOST_EARLIER, MOST_RECIPES, NotTheNewest, RecipeBook, require_newest
 
 __all__ = [
+    "LARGEST_MODEL",
     "LONGEST_NAME",
     "LONGEST_WHY",
+    "MOST_BYTES",
+    "MOST_EARLIER",
+    "MOST_RECIPES",
     "SUFFIXES",
     "Action",
     "Correction",
@@ -33,6 +37,7 @@ __all__ = [
     "Kind",
     "ModelKeep",
     "ModelVersion",
+    "NoRoom",
     "NotTheNewest",
     "Point",
     "Polygon",

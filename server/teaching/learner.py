@@ -19,9 +19,9 @@ from server.teaching.words import Answer, Progress, Region, Request, Step, Wante
 log = logging.getLogger("defectvision.teaching")
 
 _PROGRAM = "server.teaching.far_side"
-QUIET_S = 120.0
-"""How long it may give no sign of going on: a picture looked at, a step of learning. The longest step takes seconds, and
-ten times as long where other programs leave it little of the processor."""
+QUIET_S = 180.0
+"""How long it may give no sign of going on: a picture looked at, a step of learning. The longest took 12 s (209
+pictures, preset fine, 2 cores that others kept busy); where other programs leave it less of the processor, longer."""
 _GOING_S = 1.0
 """How long it may take from closing its answers to its end."""
 _ENDED_S = 5.0

@@ -472,7 +472,9 @@ class Teaching:
         self._tell_changed()
 
     async def _learn_and_use(self) -> None:
-        paths = [kept.path for kept in self.album.to_learn]
+        used = self.album.to_learn
+        paths = [kept.path for kept in used]
+        await self._shelf.require_room(sum(kept.size for kept in used))
         await asyncio.to_thread(self._files.forget_model)
         model = self._files.model
         answer = await self._ask(Learn([str(path) for path in paths], str(model), self.wanted.name))

@@ -10,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from detector import Detector, TaughtModel
-from server.inspection import Inspection, taught_hash
+from detector import TaughtModel
+from detector.model_folder import Manifest
+from server.inspection import Inspection, Resting
 from server.recipes import Recipe, RecipeChange
 from server.settings import Settings
 from server.streams import Streams
@@ -120,7 +121,7 @@ class Recipes:
     async def delete(self, request: Request) -> Response:
         recipe = request.path_params["recipe"]
         await self.library.delete(recipe, version_asked(request))
-        return answer(Deleted(recipe))
+        return answer(Deleted(recipe, self.library.away(recipe)))
 
     @documented(
         Operation(
@@ -171,9 +172,10 @@ class Recipes:
     )
     async def history(self, request: Request) -> Response:
         recipe = self.library.get(request.path_params["recipe"])
-        entries = [_step(change) for change in self.library.book.history(recipe.id)]
+        entries = [_step(change, self.library) for change in self.library.book.history(recipe.id)]
         model = self.inspection.model_of(recipe.id)
-        for done in self.inspection.calibrations_of(recipe, model.runtime if model else ""):
+        runtime = model.runtime if model else self.library.models.runtime
+        for done in self.inspection.calibrations_of(recipe, runtime):
             where = f" on {done.stream}" if done.stream else ""
             entries.append(
                 RecipeChangeBody(
@@ -310,6 +312,7 @@ class Recipes:
             streams=self.library.streams_of(recipe.id),
             is_default=recipe.id == self.library.default,
             is_given=self.library.is_given(recipe.id),
+            is_loaded=self.inspection.model_of(recipe.id) is not None,
             problem=self.library.problem(recipe),
             changed=recipe.changed,
             who=recipe.who,
@@ -317,21 +320,21 @@ class Recipes:
         )
 
     def _model(self, recipe: Recipe) -> ModelBody | None:
-        model = self.inspection.model_of(recipe.id)
+        model = self.inspection.known_model(recipe.id)
         if model is None:
             return None
-        taught = isinstance(model, TaughtModel)
+        manifest = model.manifest if isinstance(model, TaughtModel | Resting) else None
         kinds = [one.kind for one in self.library.models.corrections(recipe)]
         return ModelBody(
             category=model.category,
-            hash=model.hash,
-            taught=taught_hash(model),
-            pictures=model.manifest.n_images if isinstance(model, TaughtModel) else 0,
+            hash=model.hash or None,
+            taught=recipe.model.taught,
+            pictures=manifest.n_images if manifest else 0,
             forgiven=kinds.count("good"),
             remembered=kinds.count("bad"),
-            region=model.manifest.region.fractions if isinstance(model, TaughtModel) else (0.0, 0.0, 1.0, 1.0),
-            registration=_registration(model),
-            can_be_corrected=taught,
+            region=manifest.region.fractions if manifest else (0.0, 0.0, 1.0, 1.0),
+            registration=_registration(manifest),
+            can_be_corrected=manifest is not None,
             can_be_taught_more=self.library.keep.has_pictures(recipe.model.taught),
         )
 
@@ -339,11 +342,11 @@ class Recipes:
         return RecipesBody([self.body(recipe) for recipe in self.library.recipes], self.library.default)
 
 
-def _registration(model: Detector) -> str | None:
+def _registration(manifest: Manifest | None) -> str | None:
     """How parts are laid on a reference, in words; None where they are not."""
-    if not isinstance(model, TaughtModel) or model.manifest.reference is None:
+    if manifest is None or manifest.reference is None:
         return None
-    return model.manifest.registration or "parts are laid on a reference"
+    return manifest.registration or "parts are laid on a reference"
 
 
 def version_asked(request: Request) -> int:
@@ -356,7 +359,7 @@ def clause(why: str) -> str:
     return " ".join("".join(sign if sign.isprintable() else " " for sign in why).split())
 
 
-def _step(change: RecipeChange) -> RecipeChangeBody:
+def _step(change: RecipeChange, library: Library) -> RecipeChangeBody:
     before, after = change.before, change.after
     return RecipeChangeBody(
         when=change.when,
@@ -368,7 +371,7 @@ def _step(change: RecipeChange) -> RecipeChangeBody:
         to_version=after.version,
         was=_in_words(before, after) if before else "",
         became=_in_words(after, before),
-        can_restore=before is not None,  # what a step holds is remembered
+        can_restore=before is not None and library.is_kept(before),
     )
 
 

@@ -23,6 +23,7 @@ from server.teaching import (
     CannotNow,
     Kept,
     NoRecipe,
+    NotStored,
     NotThere,
     Packed,
     Shelf,
@@ -57,7 +58,7 @@ MAX_DRAWING = 2
 NO_PICTURE = "there is no such picture, or not any more"
 NO_SUCH = "there is no such teaching, or not any more"
 NOT_NOW = "it is learning, done, or was ended"
-NOT_WRITTEN = "the data directory cannot be written; nothing was changed"
+NOT_WRITTEN = "the data directory cannot be written, or has no room for another model; nothing was changed"
 
 
 @dataclass(frozen=True)
@@ -374,6 +375,8 @@ def _refusals() -> Iterator[None]:
         raise Refused(422, str(error)) from error
     except TooMany as error:
         raise Refused(503, str(error)) from error
+    except NotStored as error:
+        raise Refused(507, str(error)) from error
     except OSError as error:
         raise Refused(507, cannot_write(error)) from error
 
