@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import secrets
@@ -45,7 +46,7 @@ from server.recipes import (
     require_newest,
 )
 from server.streams import OpenStream, PoolBusy, Streams
-from server.teaching.loading import staying
+from server.teaching.loading import MOST_IDLE, staying
 from server.teaching.models import Models
 
 log = logging.getLogger("defectvision.recipes")
@@ -134,7 +135,7 @@ class Library:
         others = [recipe for recipe in newest_first if self._given is None or recipe.id != self._given.id]
         others.sort(key=lambda recipe: by_need.index(recipe.id))
         taught = {recipe.id: recipe.model.taught for recipe in others if not self._is_elsewhere(recipe)}
-        stay = staying(taught, self._needed(), by_need)
+        stay = staying(taught, self._needed(), by_need, MOST_IDLE)
         await self.in_thread(partial(self.models.keep_loaded, stay))
         for recipe in others:
             self._inspection.expect(recipe.id)  # frames wait until it is known what becomes of it
@@ -302,7 +303,7 @@ class Library:
         """Let go of models that no stream needs, but for those used last."""
         loaded = [recipe for recipe in self._inspection.recipes if not self._inspection.rests(recipe.id)]
         by_use = [*reversed(self._recent), *(recipe.id for recipe in loaded)]
-        stay = staying({recipe.id: recipe.model.taught for recipe in loaded}, self._needed(), by_use)
+        stay = staying({recipe.id: recipe.model.taught for recipe in loaded}, self._needed(), by_use, MOST_IDLE)
         for recipe in loaded:
             model = self._inspection.model_of(recipe.id)
             if recipe.model.taught not in stay and isinstance(model, TaughtModel):
@@ -393,7 +394,7 @@ class Library:
             NoRecipe, RecipeError, ModelError: it cannot be; nothing changes.
             NotStored: it cannot be; nothing changes.
         """
-        async with self._asked(), self._changing:
+        async with self._asked(), self._changing, self.taking_in():
             like = self.get(recipe)
             if self.models.is_given(like.model.taught) and not self.keep.model_folder(like.model.taught).is_dir():
                 await self.in_thread(partial(self.keep_given, like.model.taught))
@@ -496,7 +497,7 @@ class Library:
             ModelError, RecipeError: it cannot be used.
             NotStored: it cannot be.
         """
-        async with self._changing:
+        async with self._changing, self.taking_in():
             taught = await self.in_thread(partial(self.take_in, folder, pictures))
             made = Recipe(self.new_id(), self.free_name(check_name(name)), 1, ModelVersion(taught))
             first = self.book.default is None and (self._given is None or self._simulated is not None)
@@ -513,7 +514,7 @@ class Library:
             NoRecipe, ModelError, RecipeError: it cannot be used.
             NotStored: it cannot be.
         """
-        async with self._changing:
+        async with self._changing, self.taking_in():
             before = self.get(recipe)
             taught = await self.in_thread(partial(self.take_in, folder, pictures))
             fields = {"model": ModelVersion(taught)}
@@ -574,6 +575,16 @@ class Library:
         """While nobody else changes any recipe."""
         async with self._asked(), self._changing:
             yield
+
+    @asynccontextmanager
+    async def taking_in(self) -> AsyncIterator[None]:
+        """Files are put where recipes will name them, while :meth:`changing`; if it comes to nothing, they go again."""
+        try:
+            yield
+        except Exception:
+            with contextlib.suppress(NotStored):
+                await self.in_thread(self._tidy)
+            raise
 
     @asynccontextmanager
     async def _asked(self) -> AsyncIterator[None]:

@@ -10,7 +10,7 @@ preset, 80 MB once corrected."""
 
 
 def staying(
-    taught: Mapping[str, str], needed: Collection[str], used_last_first: Iterable[str], most: int = MOST_IDLE
+    taught: Mapping[str, str], needed: Collection[str], used_last_first: Iterable[str], most: int
 ) -> frozenset[str]:
     """The models that stay loaded, by their hashes.
 
@@ -18,6 +18,7 @@ def staying(
         taught: hash of the model by the recipe's id, of all that may stay. Recipes may have the same one.
         needed: ids of recipes that have to stay.
         used_last_first: ids of recipes, in the order in which the others stay.
+        most: of these, models that nobody needs.
     """
     kept, idle = {taught[id] for id in needed if id in taught}, 0
     for id in used_last_first:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+import asyncio
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from msgspec import UNSET
 from starlette.requests import Request
@@ -33,9 +35,12 @@ from server.web.recipe_bodies import (
     RecipeRestore,
     RecipesBody,
 )
+from server.web.temporary_file import TemporaryFile
 from server.web.uploads import MAX_CALIBRATION, read_form, source_of_request
 from server.words import BYTES, Content, Operation, Parameter, Reply, check_name, documented
 
+MOST_EXPORTS = 4
+"""Recipe files that are put together and sent at once: each lies in the data directory meanwhile."""
 NO_SUCH = "there is no such recipe"
 CHANGED = "somebody changed it since: look at the newest version; nothing was changed"
 NOT_STORED = "the data directory cannot be written; nothing was changed"
@@ -52,6 +57,8 @@ class Recipes:
     inspection: Inspection
     streams: Streams
     held: Held
+    exporting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_EXPORTS))
+    importing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     @property
     def routes(self) -> list[Route]:
@@ -212,10 +219,25 @@ class Recipes:
     )
     async def export_file(self, request: Request) -> Response:
         recipe = self.library.get(request.path_params["recipe"])
-        data = await self.library.ask(partial(pack, self.library, recipe))
+        if self.exporting.locked():
+            raise Refused(503, "so many recipe files are sent already: try again when one is done")
+        await self.exporting.acquire()
+        folder: Path | None = None
+
+        def done() -> None:
+            self.exporting.release()
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)  # a single file
+
+        try:
+            folder = await self.library.ask(self.library.temporary)
+            file = await pack(self.library, recipe, folder)
+        except BaseException:
+            done()
+            raise
         name = "".join(c if c.isascii() and c.isalnum() else "-" for c in recipe.name).strip("-") or "recipe"
         headers = {"Content-Disposition": f'attachment; filename="{name}.recipe.zip"', **NO_STORE}
-        return Response(data, media_type="application/zip", headers=headers)
+        return TemporaryFile(file, done, headers, "application/zip")
 
     @documented(
         Operation(
@@ -237,7 +259,9 @@ class Recipes:
         limit = MAX_CALIBRATION * self.settings.max_upload_bytes
         with self.held.share(source_of_request(request)) as share:
             form = await read_form(request, "file", share=share, max_file=limit, max_total=limit, max_files=1)
-            made = await unpack(self.library, form.files[0].data, who=who_asks(request), on=form.files[0].filename[:80])
+            (file,) = form.files
+            async with self.importing:
+                made = await unpack(self.library, file.data, who=who_asks(request), on=file.filename[:80])
         return answer(self.body(made), 201)
 
     @documented(

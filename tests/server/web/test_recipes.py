@@ -27,7 +27,7 @@ from server.teaching import library
 from server.words import Result
 from tests.detector.parts import draw_part, draw_parts
 from tests.running import Running, running
-from tests.server.fakes import healthy, http, receive_result
+from tests.server.fakes import WAIT_S, healthy, http, receive_result
 
 GONE = "f" * 12
 
@@ -49,10 +49,18 @@ def other_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def inspecting(model: Path, data: Path) -> AsyncIterator[tuple[Running, httpx.AsyncClient]]:
-    settings = Settings(data_dir=data, model_path=model, max_frame_age_ms=1e6, max_upload_mb=20)
+async def inspecting(
+    model: Path, data: Path, *, status: int = 200, **more: Any
+) -> AsyncIterator[tuple[Running, httpx.AsyncClient]]:
+    """A server with a model, once its health says so."""
+    settings = Settings(data_dir=data, model_path=model, max_frame_age_ms=1e6, max_upload_mb=20, **more)
     async with running(create_app(settings), settings) as server, http(server) as client:
-        await healthy(server)
+        if status == 200:
+            await healthy(server)
+        else:
+            async with asyncio.timeout(WAIT_S):
+                while (await healthy(server, status))["status"] != "error":  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
         yield server, client
 
 
