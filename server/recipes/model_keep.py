@@ -235,6 +235,13 @@ class ModelKeep:
             return frozenset(entry.name for entry in entries if _HASH.fullmatch(entry.name))
         return frozenset()
 
+    def remove(self, models: Collection[str]) -> None:
+        """Remove models that nothing names, by their hashes."""
+        for taught in models:
+            shutil.rmtree(self._of(taught), ignore_errors=True)
+        if models:
+            self._size = self._looked_up()
+
     def tidy(self, named: Iterable[tuple[str, Collection[str]]]) -> None:
         """Remove models and corrections that nothing names (hash of the model, ids of its corrections)."""
         wanted: dict[str, set[str]] = {}

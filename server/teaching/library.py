@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import secrets
@@ -578,12 +577,12 @@ class Library:
 
     @asynccontextmanager
     async def taking_in(self) -> AsyncIterator[None]:
-        """Files are put where recipes will name them, while :meth:`changing`; if it comes to nothing, they go again."""
+        """A model is put where a recipe will name it, while :meth:`changing`; if it comes to nothing, it goes again."""
+        before = await self.in_thread(self.keep.there)
         try:
             yield
         except Exception:
-            with contextlib.suppress(NotStored):
-                await self.in_thread(self._tidy)
+            await self.in_thread(lambda: self.keep.remove(self.keep.there() - before))
             raise
 
     @asynccontextmanager

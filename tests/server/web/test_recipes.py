@@ -73,9 +73,12 @@ async def score(connection: ClientConnection, frame: np.ndarray[Any, Any]) -> Re
     return await receive_result(connection)
 
 
-async def the_alarm(client: httpx.AsyncClient, stream: str = "press") -> dict[str, Any]:
-    frames = (await client.get(f"/api/streams/{stream}/frames", params={"kind": "alarm"})).json()["frames"]
-    return dict(frames[0])
+async def alarms(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+    return list((await client.get("/api/streams/press/frames", params={"kind": "alarm"})).json()["frames"])
+
+
+async def the_alarm(client: httpx.AsyncClient) -> dict[str, Any]:
+    return (await alarms(client))[0]
 
 
 async def loaded(client: httpx.AsyncClient, recipe: str) -> dict[str, Any]:
@@ -124,6 +127,8 @@ async def test_what_was_forgiven_passes_and_undone_scores_are_the_same_bit_for_b
         assert (await client.delete(one, params={"version": recipe["version"] - 1})).status_code == 409
         undone = await client.delete(one, params={"version": recipe["version"]})
         assert undone.status_code == 200
+        said = {frame["id"]: frame["disposition"] for frame in await alarms(client)}
+        assert (said[frames[0]["id"]], said[frames[1]["id"]]) == ("bad", None), "undone, it is undecided again"
         again = [await score(c, frame) for frame in (odd, draw_part(60), other)]
         assert [result.raw_score for result in again] == [result.raw_score for result in before]
         assert (await client.delete(one, params={"version": undone.json()["version"]})).status_code == 422
@@ -135,6 +140,7 @@ async def test_what_was_forgiven_passes_and_undone_scores_are_the_same_bit_for_b
             f"/api/recipes/{recipe['id']}/restore", json={"version": history[0]["to_version"], "to": done["version"]}
         )
         assert back.status_code == 200 and (await score(c, odd)).raw_score == after[0].raw_score
+        assert frames[1]["id"] in [frame["id"] for frame in await alarms(client) if frame["disposition"] == "good"]
 
     async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
         assert (await score(c, odd)).raw_score == after[0].raw_score  # after a restart too
