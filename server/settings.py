@@ -14,6 +14,7 @@ from starlette.config import Config
 
 from detector.images import MAX_PIXELS
 from detector.runtimes import RUNTIMES
+from detector.score import LARGEST
 from server.cameras import Crop, Framing, Patience, Throttle, check_source
 from server.ground import PublicURL, canonical_origin, is_loopback
 from server.words import check_name
@@ -156,7 +157,7 @@ def read_settings(
         model_category=setting("MODEL_CATEGORY", str, default.model_category),
         runtime=setting("RUNTIME", _runtime, default.runtime),
         image_size=setting("IMAGE_SIZE", _whole(64, 2048, multiple=16), default.image_size),
-        threshold=setting("THRESHOLD", _positive, default.threshold),
+        threshold=setting("THRESHOLD", _threshold, default.threshold),
         calibrate_per=setting("CALIBRATE_PER", _calibrate_per, default.calibrate_per),
         data_dir=setting("DATA_DIR", _path, default.data_dir),
         max_upload_mb=setting("MAX_UPLOAD_MB", _megabytes, default.max_upload_mb),
@@ -284,6 +285,12 @@ def _positive(text: str) -> float:
         value = math.nan
     if not math.isfinite(value) or value <= 0:
         raise ValueError("it must be a number greater than 0")
+    return value
+
+
+def _threshold(text: str) -> float:
+    if (value := _positive(text)) >= LARGEST:
+        raise ValueError("it must be one that scores can exceed")
     return value
 
 

@@ -112,8 +112,8 @@ class ModelKeep:
         free, needed = shutil.disk_usage(place).free, (more if writes is None else writes) + KEPT_FREE
         if free < needed:
             raise NoRoom(
-                f"the disk with the data directory has {free // 1_000_000} MB left, and {needed // 1_000_000} MB are "
-                "needed: make room on it, then try again; nothing was changed"
+                f"the disk with the data directory has {free // 1_000_000} MB left, and {-(-needed // 1_000_000)} MB "
+                "are needed: make room on it, then try again; nothing was changed"
             )
 
     def put(self, taught: str, model: Path, pictures: Path | None) -> None:

@@ -27,6 +27,7 @@ from detector.images import BGRImage, read
 from detector.region import SAMPLE, Inputs, Spread, inspected
 from detector.showing import Coverage, Shown
 from server.teaching import words
+from server.teaching.files import write_model
 from server.teaching.rehearsal import Rehearsal
 from server.teaching.words import (
     Answer,
@@ -201,9 +202,10 @@ class Pupil:
     def _learn(self, request: Learn) -> Answer:
         model = self._learned(request)
         try:
-            model.save(Path(request.folder))
+            write_model(model, Path(request.folder))
         except OSError as error:
-            raise ModelError(f"the model cannot be written: {error.strerror}") from error
+            words = f"the model cannot be written ({error.strerror}): make room in the data directory, then try again"
+            raise ModelError(words) from error
         return Learned(model.manifest.registration)
 
     def _learned(self, request: Learn) -> TaughtModel:

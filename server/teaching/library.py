@@ -45,6 +45,7 @@ from server.recipes import (
     require_newest,
 )
 from server.streams import OpenStream, PoolBusy, Streams
+from server.teaching.files import write_model
 from server.teaching.loading import MOST_IDLE, staying
 from server.teaching.models import Models
 
@@ -650,7 +651,7 @@ class Library:
             raise ModelError("a model that other software made cannot be kept here: set MODEL_PATH to it")
         temporary = self.temporary()
         try:
-            model.save(temporary / "model")
+            write_model(model, temporary / "model")
             self.keep.put(taught, temporary / "model", None)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

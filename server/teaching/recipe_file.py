@@ -37,6 +37,7 @@ from server.recipes import (
     check_name,
 )
 from server.teaching.archive import MOST_RATIO, UNREADABLE, Bounded
+from server.teaching.files import write_model
 from server.teaching.library import Library, NotStored
 
 VERSION = 1
@@ -94,7 +95,7 @@ async def pack(library: Library, recipe: Recipe, folder: Path) -> Path:
 
 
 def _pack(keep: ModelKeep, recipe: Recipe, model: TaughtModel, folder: Path) -> Path:
-    model.save(folder / "model")
+    write_model(model, folder / "model")
     files: dict[str, str] = {}
     with zipfile.ZipFile(folder / "recipe.zip", "w", zipfile.ZIP_STORED) as archive:
         for path in sorted((folder / "model").iterdir()):

@@ -234,6 +234,18 @@ def test_where_memory_runs_out_it_says_so_and_goes_on(tmp_path: Path, monkeypatc
     assert isinstance(said[-1], Region) and isinstance(pupil.answer(Show(2, paths[1])), Shown)
 
 
+def test_where_the_disk_takes_nothing_it_says_so(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_taught(model_folder)
+    monkeypatch.setattr(far_side, "fit", lambda *_, **__: model)
+    (tmp_path / "file").write_text("no folder")
+    pupil = far_side.Pupil(HOW, lambda said: None)
+    answer = pupil.answer(Learn([], str(tmp_path / "file" / "model"), ""))
+    assert isinstance(answer, Refused) and "(Not a directory): make room in the data directory" in answer.why
+    assert str(tmp_path) not in answer.why
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="as Linux does it")
 async def test_it_is_the_first_to_go_where_memory_runs_out(learner: LearnerProcess) -> None:
     await learner.ask(LeaveOut(1))
