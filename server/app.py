@@ -110,16 +110,6 @@ def create_app(
     templates = Jinja2Templates(page_folder("templates"))
     origins = Origins(settings.public_url, frozenset(settings.allowed_origins))
     phone = Phone(settings, code, certificates, templates)
-    health = Health(
-        inspection=inspection,
-        pool=pool,
-        calibrations=calibrations,
-        teaching_progress=(lambda: teacher.progress) if simulated else None,
-        simulated_stream=simulated_stream.NAME if simulated else None,
-        ice_servers=webrtc.ice_servers,
-        others=(kept_cameras,),
-    )
-
     library = Library(
         settings.data_dir,
         inspection,
@@ -130,6 +120,16 @@ def create_app(
         most_bytes=settings.max_models_bytes,
         goods_of=simulated_stream.goods if simulated else (lambda taught: ()),
     )
+    health = Health(
+        inspection=inspection,
+        pool=pool,
+        calibrations=calibrations,
+        teaching_progress=(lambda: teacher.progress) if simulated else None,
+        simulated_stream=simulated_stream.NAME if simulated else None,
+        ice_servers=webrtc.ice_servers,
+        others=(library.book, kept_cameras),
+    )
+
     teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
 
     def opened(stream: OpenStream) -> None:

@@ -194,6 +194,10 @@ class Inspection:
         """Whether there is a model for a stream."""
         return self.recipe_id_on(stream) in self._in_use
 
+    def says_why_not(self, stream: str | None) -> bool:
+        """Whether it is known why there is no model for a stream, and will be none before somebody does something."""
+        return not self.is_coming_for(stream) and self.recipe_id_on(stream) in self._why_not
+
     def is_coming_for(self, stream: str | None) -> bool:
         """Whether the model for a stream is being loaded."""
         return self.recipe_id_on(stream) in self._coming and not self.is_ready_for(stream)

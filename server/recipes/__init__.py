@@ -21,7 +21,7 @@ from server.recipes.recipe import (
     check_polygon,
     check_regions,
 )
-from server.recipes.recipe_book import MOST_EARLIER, MOST_RECIPES, NotTheNewest, RecipeBook, require_newest
+from server.recipes.recipe_book import MOST_EARLIER, MOST_RECIPES, NOT_KNOWN, NotTheNewest, RecipeBook, require_newest
 
 __all__ = [
     "LARGEST_MODEL",
@@ -30,6 +30,7 @@ __all__ = [
     "MOST_BYTES",
     "MOST_EARLIER",
     "MOST_RECIPES",
+    "NOT_KNOWN",
     "SUFFIXES",
     "Action",
     "Correction",

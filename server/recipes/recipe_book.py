@@ -27,6 +27,10 @@ MOST_EARLIER = 3
 a gigabyte."""
 
 
+NOT_KNOWN = "not-known"
+"""Stands for the default recipe where the file could not be read: no recipe has this id."""
+
+
 class NotTheNewest(RecipeError):
     """Somebody else changed the recipe since; says who."""
 
@@ -97,8 +101,8 @@ FORM: Form[Contents] = Form(
     encode=encode,
     decode=decode,
     empty=Contents(),
-    without="the recipes made here are not in use",
-    then="import them again, or put the file back and start again",
+    without="it is not known which recipe streams are inspected with, so none is inspected",
+    then="put the file back and start again, or choose a default recipe",
 )
 
 
@@ -108,6 +112,10 @@ class RecipeBook:
 
     def __init__(self, folder: Path) -> None:
         self._file = KeptFile(folder / FILE, FORM)
+        if self._file.warning is not None:
+            # Which recipe a stream had is not known: with the one that happens to be left it would be judged as another
+            # product. That stays so, over restarts, until somebody chooses.
+            self._file.contents = Contents(default=NOT_KNOWN)
 
     @property
     def warning(self) -> str | None:

@@ -190,9 +190,10 @@ class Streams:
 
     def can_inspect(self, name: str) -> bool:
         """Whether a frame of a stream is to be taken: once there is a model for it, or anything that says why not."""
-        if self.inspection.is_coming_for(name):
+        inspection = self.inspection
+        if inspection.is_coming_for(name):
             return False
-        return self.inspection.ready or self.inspection.is_ready_for(name)
+        return inspection.ready or inspection.is_ready_for(name) or inspection.says_why_not(name)
 
     def warn(self, opened: OpenStream, kind: str, words: str) -> None:
         """Write a warning about a stream into the log, once for each kind while it is connected."""

@@ -28,6 +28,7 @@ from server.recipes import (
     MOST_BYTES,
     MOST_EARLIER,
     MOST_RECIPES,
+    NOT_KNOWN,
     Action,
     Decision,
     ModelKeep,
@@ -55,6 +56,13 @@ T = TypeVar("T")
 
 MOST_WAITING = 32
 """Changes, and questions that are answered from the disk, that wait or are in work; more are refused, not queued."""
+
+
+_WHY_GONE = "the recipe that was chosen is not here any more: choose another one"
+_WHY_NOT_KNOWN = (
+    "recipes.json could not be read, so it is not known which recipe streams are inspected with: put it back and start "
+    "again, or choose a default recipe"
+)
 
 
 class NoRecipe(RecipeError):
@@ -723,10 +731,10 @@ class Library:
             names = [name for name, one in chosen.items() if one == id]
             who = f"streams={','.join(names[:5])}" if names else "streams that none was chosen for"
             log.warning("a recipe that was chosen is not here any more recipe=%s %s: choose another one", id, who)
-            self._inspection.drop(id, "the recipe that was chosen is not here any more: choose another one")
+            self._inspection.drop(id, _WHY_NOT_KNOWN if id == NOT_KNOWN else _WHY_GONE)
         self._missing = frozenset(missing)
         if default in missing:
-            self._inspection.why_no_model = "the default recipe is not here any more: choose another one"
+            self._inspection.why_no_model = _WHY_NOT_KNOWN if default == NOT_KNOWN else f"by default {_WHY_GONE}"
 
     def _on(self, stream: str) -> str | None:
         return self._inspection.recipe_id_on(stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from detector import load_taught, model_folder
+from detector import model_folder as model_folder_files
 from detector.images import encode_png
 from server.teaching import far_side, words
 from server.teaching import learner as near_side
@@ -237,12 +239,15 @@ def test_where_memory_runs_out_it_says_so_and_goes_on(tmp_path: Path, monkeypatc
 def test_where_the_disk_takes_nothing_it_says_so(
     model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     model = load_taught(model_folder)
     monkeypatch.setattr(far_side, "fit", lambda *_, **__: model)
-    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(model_folder_files, "write_atomically", full)
     pupil = far_side.Pupil(HOW, lambda said: None)
-    answer = pupil.answer(Learn([], str(tmp_path / "file" / "model"), ""))
-    assert isinstance(answer, Refused) and "(Not a directory): make room in the data directory" in answer.why
+    answer = pupil.answer(Learn([], str(tmp_path / "model"), ""))
+    assert isinstance(answer, Refused) and "(No space left on device): make room in the data directory" in answer.why
     assert str(tmp_path) not in answer.why
 
 

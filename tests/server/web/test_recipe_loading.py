@@ -159,7 +159,9 @@ async def test_a_stream_whose_recipe_is_not_here_is_not_inspected_with_another(
     async with settings_up as (server, client), connect(f"{server.ws}/ws/stream?name=press") as press:
         if who == "all":
             health = (await client.get("/health")).json()
-            assert health["status"] == "error" and "the default recipe is not here any more" in health["reason"]
+            assert health["status"] == "error" and "is not here any more" in health["reason"]
+            await press.send(FRAME)
+            assert "not here any more: choose another one" in str(await press.recv())
             given = (await client.get("/api/recipes")).json()["recipes"][0]["id"]
             assert (await client.post("/api/recipes/default", json={"recipe": given})).status_code == 200
         else:
@@ -195,3 +197,29 @@ async def test_a_stream_that_is_away_while_its_recipe_is_deleted_comes_back_unin
                 async with connect(f"{server.ws}/ws/stream?name=press") as press:
                     await press.send(FRAME)
                     assert (await receive_result(press)).recipe.startswith("given-")
+
+
+async def test_where_recipes_json_is_damaged_no_stream_is_inspected_until_somebody_chooses(
+    model_folder: Path, files: list[bytes], tmp_path: Path
+) -> None:
+    """Edited by hand, or by a disk: which product lies on which line is not known any more."""
+    async with inspecting(model_folder, tmp_path) as (_, client):
+        (a,) = await taken_in(client, files[:1])
+        await choose(client, "press", a)
+    (tmp_path / "recipes.json").write_bytes((tmp_path / "recipes.json").read_bytes().replace(b'"press"', b'"saw"'))
+    for is_first in (True, False):  # after a change and a restart it is no other
+        async with inspecting(model_folder, tmp_path, status=503) as (server, client):
+            health = (await client.get("/health")).json()
+            assert "not known which recipe" in health["reason"]
+            assert any("put the file back" in words for words in health["warnings"]) is is_first
+            async with connect(f"{server.ws}/ws/live/press") as live, connect(f"{server.ws}/ws/stream?name=press") as c:
+                await c.send(FRAME)
+                assert "not known which recipe" in str(await c.recv())
+                assert '"result"' not in str(await live.recv()) + str(await live.recv())
+                (given,) = [one for one in (await client.get("/api/recipes")).json()["recipes"] if one["is_given"]]
+                if is_first:
+                    await client.patch(f"/api/recipes/{given['id']}", json={"version": 1, "name": "renamed"})
+                    continue
+                assert (await client.post("/api/recipes/default", json={"recipe": given["id"]})).status_code == 200
+                await c.send(FRAME)
+                assert (await receive_result(c)).recipe == given["id"]

@@ -348,7 +348,7 @@ async def test_models_outlive_a_damaged_recipes_json(disc_folder: Path, other_fo
         assert copied.status_code == 201
     whole = book.read_bytes()
     book.write_bytes(whole[: len(whole) // 2])
-    async with inspecting(disc_folder, tmp_path) as (_, client):
+    async with inspecting(disc_folder, tmp_path, status=503) as (_, client):
         assert len((await client.get("/api/recipes")).json()["recipes"]) == 1
         other = (await client.post(f"/api/recipes/{recipe['id']}/copy", json={"name": "another"})).json()
         gone = await client.delete(f"/api/recipes/{other['id']}", params={"version": 1})
