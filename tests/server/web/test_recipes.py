@@ -410,3 +410,67 @@ async def test_who_changes_too_much_at_once_is_told_and_everything_else_goes_on(
         )
         assert {answer.status_code for answer in answers} == {200, 503}
         assert (await client.patch(f"/api/recipes/{recipe['id']}", json={"version": 1, "name": "x"})).is_success
+
+
+NUMBERS = ["NaN", "Infinity", "1e308", "1e309", "1" + "0" * 5000, "-1e-300", '"0.5"', "null", "true", "[0]"]
+
+
+async def test_numbers_that_are_none_change_nothing(disc_folder: Path, tmp_path: Path) -> None:
+    async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
+        await score(c, draw_part(50, defect=True))
+        recipe, frame = await only(client), (await the_alarm(client))["id"]
+        path = f"/api/recipes/{recipe['id']}"
+        for number in NUMBERS:
+            corners = f"[[{number},0],[1,0],[1,1]]"
+            for address, body in (
+                (path, f'{{"version":1,"regions":{{"ignore":[{corners}]}}}}'),
+                (path, f'{{"version":1,"rule":{{"one_in":{number}}}}}'),
+                (path, f'{{"version":{number},"name":"x"}}'),
+                (f"/api/frames/{frame}/good", f'{{"place":{corners}}}'),
+            ):
+                method = "PATCH" if address == path else "POST"
+                refused = await client.request(method, address, content=body.encode())
+                assert refused.status_code == 422 and len(refused.text) < 500, (address, number, refused.text)
+        for many in (b"[0,1]," * 9000, b"[[0,1]]," * 7000):
+            body = b'{"version":1,"regions":{"ignore":[[' + many + b"[0,0]]]}}"
+            assert (await client.patch(path, content=body)).status_code == 422
+        assert (await client.patch(path, content=b"[" * 60_000)).status_code == 422
+        assert await only(client) == recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("a\r\nSet-Cookie: b", "a Set-Cookie: b"), ("\u202ea", None), ("\x00", None), ("x" * 60_000, None), (" ", None),
+     ("../../etc", "../../etc"), ("\U0001f600", "\U0001f600"), ("<script>", "<script>")],
+)  # fmt: skip
+async def test_names_are_printed_in_one_line_and_name_no_file(
+    name: str, kept: str | None, disc_folder: Path, tmp_path: Path
+) -> None:
+    async with inspecting(disc_folder, tmp_path) as (_, client):
+        path = f"/api/recipes/{(await only(client))['id']}"
+        changed = await client.patch(path, json={"version": 1, "name": name})
+        begun = await client.post("/api/teaching", json={"name": name})
+        assert (changed.status_code, begun.status_code) == ((200, 201) if kept else (422, 422))
+        if kept is not None:
+            assert changed.json()["name"] == begun.json()["name"] == kept
+            said = (await client.get(f"{path}/file")).headers["content-disposition"]
+            assert said.isascii() and said.count('"') == 2 and "/" not in said and ".." not in said.split('"')[1][:3]
+
+
+async def test_of_many_who_change_a_version_over_http_and_websocket_one_does(disc_folder: Path, tmp_path: Path) -> None:
+    async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/api") as socket:
+        path = f"/api/recipes/{(await only(client))['id']}"
+
+        async def over_websocket(number: int) -> None:
+            body = {"version": 1, "name": f"over WebSocket {number}"}
+            await socket.send(json.dumps({"id": number, "method": "PATCH", "path": path, "body": body}))
+
+        async def over_http(number: int) -> int:
+            return (await client.patch(path, json={"version": 1, "name": f"over HTTP {number}"})).status_code
+
+        sent = asyncio.gather(*(over_websocket(number) for number in range(5)))
+        codes = await asyncio.gather(*(over_http(number) for number in range(5)))
+        await sent
+        codes += [json.loads(await socket.recv())["status"] for _ in range(5)]
+        assert sorted(codes) == [200] + [409] * 9
+        assert len((await client.get(f"{path}/history")).json()) == 1 and (await only(client))["version"] == 2
