@@ -168,7 +168,9 @@ def cells(place: Polygon, region: Region, grid: Grid) -> Mask:
     left, top, right, bottom = region.fractions
     rows, columns = grid
     fine = 8  # of a patch's side: small places, and the ends of thin ones, touch something as well
-    inside = (corners - (left, top)) / (right - left, bottom - top) * (columns * fine, rows * fine)
+    ends = np.array([columns * fine, rows * fine])
+    inside = (corners - (left, top)) / (right - left, bottom - top) * ends
+    inside = np.where(inside == ends, ends - 1, inside)  # what lies on the region's edge is in its last patch
     points = np.asarray(np.clip(np.floor(inside), -(2**14), 2**14), np.int32)
     drawn = np.zeros((rows * fine, columns * fine), np.uint8)
     cv2.fillPoly(drawn, [points], 1)

@@ -28,7 +28,7 @@ from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, 
 from server.inspection import Calibrations, Drafts, Inspection
 from server.kept_cameras import KeptCameras, Trials
 from server.settings import PulledCamera, Settings, SettingsError
-from server.streams import Hub, InferencePool, Streams
+from server.streams import Hub, InferencePool, OpenStream, Streams
 from server.teaching import Correcting, Library, Teachings
 from server.web import (
     ERRORS,
@@ -110,16 +110,6 @@ def create_app(
     templates = Jinja2Templates(page_folder("templates"))
     origins = Origins(settings.public_url, frozenset(settings.allowed_origins))
     phone = Phone(settings, code, certificates, templates)
-    health = Health(
-        inspection=inspection,
-        pool=pool,
-        calibrations=calibrations,
-        teaching_progress=(lambda: teacher.progress) if simulated else None,
-        simulated_stream=simulated_stream.NAME if simulated else None,
-        ice_servers=webrtc.ice_servers,
-        others=(kept_cameras,),
-    )
-
     library = Library(
         settings.data_dir,
         inspection,
@@ -127,10 +117,26 @@ def create_app(
         runtime=settings.runtime,
         workers=settings.workers,
         simulated=simulated_stream.NAME if simulated else None,
+        most_bytes=settings.max_models_bytes,
         goods_of=simulated_stream.goods if simulated else (lambda taught: ()),
     )
+    health = Health(
+        inspection=inspection,
+        pool=pool,
+        calibrations=calibrations,
+        teaching_progress=(lambda: teacher.progress) if simulated else None,
+        simulated_stream=simulated_stream.NAME if simulated else None,
+        ice_servers=webrtc.ice_servers,
+        others=(library.book, kept_cameras),
+    )
+
     teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
-    streams.on_open = teachings.opened
+
+    def opened(stream: OpenStream) -> None:
+        teachings.opened(stream)
+        library.opened(stream)
+
+    streams.on_open, streams.on_close = opened, library.closed
     held = uploads_held(settings.max_upload_bytes)
     calibrate = Calibrate(settings, inspection, pool, streams, held, Drafts())
 

@@ -14,6 +14,7 @@ from starlette.config import Config
 
 from detector.images import MAX_PIXELS
 from detector.runtimes import RUNTIMES
+from detector.score import LARGEST
 from server.cameras import Crop, Framing, Patience, Throttle, check_source
 from server.ground import PublicURL, canonical_origin, is_loopback
 from server.words import check_name
@@ -32,6 +33,10 @@ Origin = Literal["default", ".env", "environment", "command line"]
 
 MAX_UPLOAD_MB = 10_000
 """No picture is larger, and so many bytes at once have to fit into memory."""
+
+
+MAX_MODELS_GB = 100_000
+"""More than any disk here has: a slip of the finger."""
 
 
 class SettingsError(Exception):
@@ -71,6 +76,7 @@ class Settings:
     data_dir: Path = Path("data")
     max_upload_mb: float = 10.0
     max_frame_megapixels: float = 16.0
+    max_models_gb: float = 20.0
     max_connections: int = 1000
     max_connections_per_address: int = 256
     workers: int = 1
@@ -103,6 +109,10 @@ class Settings:
     @property
     def max_upload_bytes(self) -> int:
         return int(self.max_upload_mb * 1_000_000)
+
+    @property
+    def max_models_bytes(self) -> int:
+        return int(self.max_models_gb * 1e9)
 
     @property
     def max_frame_pixels(self) -> int:
@@ -147,11 +157,12 @@ def read_settings(
         model_category=setting("MODEL_CATEGORY", str, default.model_category),
         runtime=setting("RUNTIME", _runtime, default.runtime),
         image_size=setting("IMAGE_SIZE", _whole(64, 2048, multiple=16), default.image_size),
-        threshold=setting("THRESHOLD", _positive, default.threshold),
+        threshold=setting("THRESHOLD", _threshold, default.threshold),
         calibrate_per=setting("CALIBRATE_PER", _calibrate_per, default.calibrate_per),
         data_dir=setting("DATA_DIR", _path, default.data_dir),
         max_upload_mb=setting("MAX_UPLOAD_MB", _megabytes, default.max_upload_mb),
         max_frame_megapixels=setting("MAX_FRAME_MEGAPIXELS", _megapixels, default.max_frame_megapixels),
+        max_models_gb=setting("MAX_MODELS_GB", _gigabytes, default.max_models_gb),
         max_connections=setting("MAX_CONNECTIONS", _whole(16, 60_000), default.max_connections),
         max_connections_per_address=setting(
             "MAX_CONNECTIONS_PER_ADDRESS", _whole(8, 60_000), default.max_connections_per_address
@@ -186,6 +197,12 @@ def _config(environment: Mapping[str, str], env_file: Path) -> Config:
 def _megabytes(text: str) -> float:
     if (value := _positive(text)) > MAX_UPLOAD_MB:
         raise ValueError(f"it must be at most {MAX_UPLOAD_MB:g}")
+    return value
+
+
+def _gigabytes(text: str) -> float:
+    if (value := _positive(text)) > MAX_MODELS_GB:
+        raise ValueError(f"it must be at most {MAX_MODELS_GB:g}")
     return value
 
 
@@ -268,6 +285,12 @@ def _positive(text: str) -> float:
         value = math.nan
     if not math.isfinite(value) or value <= 0:
         raise ValueError("it must be a number greater than 0")
+    return value
+
+
+def _threshold(text: str) -> float:
+    if (value := _positive(text)) >= LARGEST:
+        raise ValueError("it must be one that scores can exceed")
     return value
 
 

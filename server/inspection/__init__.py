@@ -6,6 +6,7 @@ from server.inspection.captured import Captured, Draft, Drafts
 from server.inspection.inspected import NO_RECIPE, Inspected, KeptPicture, Sample
 from server.inspection.inspection import Changed, Inspection, ModelReplaced, NoModel
 from server.inspection.regions import inspected_cells, within
+from server.inspection.resting import Resting
 from server.inspection.threshold import (
     GIVEN,
     Threshold,
@@ -31,6 +32,7 @@ __all__ = [
     "KeptPicture",
     "ModelReplaced",
     "NoModel",
+    "Resting",
     "Sample",
     "StoredCalibration",
     "Threshold",

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from detector import Detector, TaughtModel
 from detector.images import BGRImage, encode_jpeg
@@ -17,11 +18,14 @@ from server.inspection.calibrations import Calibrations, Step, now
 from server.inspection.captured import Captured, Draft, among_all
 from server.inspection.inspected import Inspected, heatmap_of, kept_of, sample_of
 from server.inspection.regions import within
+from server.inspection.resting import Resting
 from server.inspection.threshold import InUse, Threshold, given_recipe, held_out_scores, key_of, typical_score
 from server.recipes import Recipe, ThresholdRule
 from server.words import Load, Way
 
 log = logging.getLogger("defectvision.inspection")
+
+T = TypeVar("T")
 
 PICTURE_SIDE, PICTURE_QUALITY = 640, 80
 
@@ -65,6 +69,8 @@ class Inspection:
         self._per_stream = per_stream
         # Replaced as wholes, never changed: a worker reads them while the event loop or a thread puts others in place.
         self._in_use: Mapping[str, InUse] = {}
+        self._resting: Mapping[str, InUse] = {}
+        self._coming: frozenset[str] = frozenset()
         self._chosen: Mapping[str, str] = {}
         self._default: str | None = None
         self._why_not: Mapping[str, str] = {}
@@ -78,8 +84,8 @@ class Inspection:
         with self._changing:
             made = given_recipe(model, self._category or model.category) if recipe is None else recipe
             in_use = self._put_together(made, model, typical_score(model))
+            self._forget(made.id)
             self._in_use = {**self._in_use, made.id: in_use}
-            self._why_not = {name: why for name, why in self._why_not.items() if name != made.id}
             if recipe is None or self._default is None:
                 self._default = made.id
         threshold = in_use.newest()
@@ -97,8 +103,29 @@ class Inspection:
     def drop(self, recipe: str, why: str) -> None:
         """Inspect with this recipe no more; ``why`` is told on streams that it was chosen for."""
         with self._changing:
-            self._in_use = {name: in_use for name, in_use in self._in_use.items() if name != recipe}
+            self._forget(recipe)
+            self._in_use = _without(self._in_use, recipe)
             self._why_not = {**self._why_not, recipe: why}
+
+    def rest(self, recipe: Recipe, model: Resting) -> None:
+        """Let go of the model of a recipe that no stream needs now; :meth:`use` it again before one does."""
+        with self._changing:
+            in_use = self._put_together(recipe, model, model.typical)
+            self._forget(recipe.id)
+            self._resting = {**self._resting, recipe.id: in_use}
+            self._why_not = {**self._why_not, recipe.id: f"the model of the recipe {recipe.name} is not loaded yet"}
+            self._in_use = _without(self._in_use, recipe.id)
+
+    def expect(self, recipe: str) -> None:
+        """A model is being loaded: frames that need it wait, until it is there or it is said why not."""
+        with self._changing:
+            self._coming |= {recipe}
+
+    def _forget(self, recipe: str) -> None:
+        """What was known of a recipe, but for what streams are inspected with this moment."""
+        self._coming -= {recipe}
+        self._resting = _without(self._resting, recipe)
+        self._why_not = _without(self._why_not, recipe)
 
     def choose(self, chosen: Mapping[str, str], default: str) -> None:
         """Inspect streams with these recipes from now on, by name, and all others with the default one."""
@@ -107,8 +134,13 @@ class Inspection:
 
     @property
     def recipes(self) -> tuple[Recipe, ...]:
-        """Those in use."""
-        return tuple(in_use.recipe for in_use in self._in_use.values())
+        """Those in use, and those whose models rest."""
+        return tuple(one.recipe for one in (*self._in_use.values(), *self._resting.values()))
+
+    def recipe(self, id: str) -> Recipe | None:
+        """One of them."""
+        known = self._known(id)
+        return known.recipe if known else None
 
     @property
     def default(self) -> str | None:
@@ -128,10 +160,19 @@ class Inspection:
         in_use = self._in_use.get(recipe)
         return in_use.model if in_use else None
 
+    def known_model(self, recipe: str) -> Detector | None:
+        """The model of a recipe, or, where it is not loaded, a :class:`Resting` one; None where it cannot be used."""
+        known = self._known(recipe)
+        return known.model if known else None
+
+    def rests(self, recipe: str) -> bool:
+        """Whether a recipe can be used, but its model is not loaded."""
+        return recipe in self._resting
+
     def threshold_of(self, recipe: str) -> Threshold | None:
-        """What was calibrated last for a recipe in use, or what is in force there without."""
-        in_use = self._in_use.get(recipe)
-        return in_use.newest() if in_use else None
+        """What was calibrated last for a recipe that can be used, or what is in force there without."""
+        known = self._known(recipe)
+        return known.newest() if known else None
 
     def threshold_by(self, recipe: str, rule: ThresholdRule) -> tuple[Threshold, bool] | None:
         """What would be in force for a recipe in use with another rule, and whether that may be another on each
@@ -147,8 +188,8 @@ class Inspection:
         return self._calibrations.history(key_of(recipe), runtime)
 
     def why_not(self, recipe: str) -> str | None:
-        """Why a recipe is not in use, where it is known."""
-        return None if recipe in self._in_use else self._why_not.get(recipe, self.why_no_model)
+        """Why a recipe cannot be used, where it is known."""
+        return None if self._known(recipe) is not None else self._why_not.get(recipe, self.why_no_model)
 
     def recipe_id_on(self, stream: str | None) -> str | None:
         """Id of the recipe that is chosen for a stream, in use or not."""
@@ -161,6 +202,14 @@ class Inspection:
     def is_ready_for(self, stream: str | None) -> bool:
         """Whether there is a model for a stream."""
         return self.recipe_id_on(stream) in self._in_use
+
+    def says_why_not(self, stream: str | None) -> bool:
+        """Whether it is known why there is no model for a stream, and will be none before somebody does something."""
+        return not self.is_coming_for(stream) and self.recipe_id_on(stream) in self._why_not
+
+    def is_coming_for(self, stream: str | None) -> bool:
+        """Whether the model for a stream is being loaded."""
+        return self.recipe_id_on(stream) in self._coming and not self.is_ready_for(stream)
 
     @property
     def model(self) -> Detector:
@@ -344,7 +393,7 @@ class Inspection:
             OSError: the file cannot be written; nothing changes.
         """
         with self._change_begins():
-            in_use = self._on(stream)
+            in_use = self._on(stream, resting=True)
             if stored := self._stored(in_use):
                 last = stored[-1]
                 self._change(in_use, "forget", [], who, "calibration forgotten", last.stream, last.transport)
@@ -365,7 +414,7 @@ class Inspection:
             OSError: the file cannot be written; nothing changes.
         """
         with self._change_begins():
-            in_use = self._on(stream)
+            in_use = self._on(stream, resting=True)
             change = self._calibrations.to_undo(in_use.key, in_use.model.runtime)
             if change is None or when not in (None, change.when):
                 return None
@@ -380,7 +429,7 @@ class Inspection:
 
     def history(self, stream: str | None = None) -> tuple[Change, ...]:
         """What was done to the calibrations of a stream's recipe, or the default one, the newest first."""
-        in_use = self._on(stream)
+        in_use = self._on(stream, resting=True)
         return self._calibrations.history(in_use.key, in_use.model.runtime)
 
     @contextmanager
@@ -393,6 +442,7 @@ class Inspection:
         with self._changing:
             if self._calibrations.recover():
                 self._in_use = {name: self._again(in_use) for name, in_use in self._in_use.items()}
+                self._resting = {name: self._again(resting) for name, resting in self._resting.items()}
             yield
 
     def _change(
@@ -412,7 +462,10 @@ class Inspection:
         step = Step(action, who, why, transport, stream, _value(was), _value(became))
         change = self._calibrations.replace(in_use.key, in_use.model.runtime, calibrations, step)
         # Recipes of one key share their calibrations.
-        self._in_use = {name: self._again(one) if one.key == in_use.key else one for name, one in self._in_use.items()}
+        self._in_use, self._resting = (
+            {name: self._again(one) if one.key == in_use.key else one for name, one in some.items()}
+            for some in (self._in_use, self._resting)
+        )
         return Changed(change, was, became)
 
     def _again(self, in_use: InUse) -> InUse:
@@ -435,12 +488,20 @@ class Inspection:
             raise ModelReplaced("another model is in use since: capture again; nothing was changed")
         return in_use
 
-    def _on(self, stream: str | None) -> InUse:
+    def _known(self, recipe: str) -> InUse | None:
+        return self._in_use.get(recipe) or self._resting.get(recipe)
+
+    def _on(self, stream: str | None, *, resting: bool = False) -> InUse:
+        """What is in use on a stream; or, where that may rest, would be."""
         recipe = self.recipe_id_on(stream)
-        in_use = self._in_use.get(recipe or "")
+        in_use = self._known(recipe or "") if resting else self._in_use.get(recipe or "")
         if in_use is None:
             raise NoModel(self._why_not.get(recipe or "", self.why_no_model))
         return in_use
+
+
+def _without(some: Mapping[str, T], name: str) -> dict[str, T]:
+    return {other: one for other, one in some.items() if other != name}
 
 
 def _value(threshold: Threshold) -> float | None:

@@ -2,7 +2,7 @@
 
 from server.recipes.by_hand import WayBack, way_back
 from server.recipes.correction import Correction, Kind
-from server.recipes.model_keep import SUFFIXES, ModelKeep
+from server.recipes.model_keep import LARGEST_MODEL, MOST_BYTES, SUFFIXES, ModelKeep, NoRoom
 from server.recipes.recipe import (
     LONGEST_NAME,
     LONGEST_WHY,
@@ -22,11 +22,16 @@ from server.recipes.recipe import (
     check_polygon,
     check_regions,
 )
-from server.recipes.recipe_book import NotTheNewest, RecipeBook, require_newest
+from server.recipes.recipe_book import MOST_EARLIER, MOST_RECIPES, NOT_KNOWN, NotTheNewest, RecipeBook, require_newest
 
 __all__ = [
+    "LARGEST_MODEL",
     "LONGEST_NAME",
     "LONGEST_WHY",
+    "MOST_BYTES",
+    "MOST_EARLIER",
+    "MOST_RECIPES",
+    "NOT_KNOWN",
     "SUFFIXES",
     "Action",
     "Correction",
@@ -34,6 +39,7 @@ __all__ = [
     "Kind",
     "ModelKeep",
     "ModelVersion",
+    "NoRoom",
     "NotTheNewest",
     "Point",
     "Polygon",

@@ -36,11 +36,29 @@ _ID = re.compile(r"[0-9a-f]{12}")
 _PICTURE = re.compile(r"[0-9]{1,6}\.(png|jpg|webp)")
 
 
-class ModelKeep:
-    """The models of a data directory."""
+MOST_BYTES = 20_000_000_000
+"""Of all models with their pictures and corrections, where nothing else is set."""
+KEPT_FREE = 200_000_000
+"""Bytes of the disk that models leave free: for the small files that everything else needs to be written."""
+LARGEST_MODEL = 20_000_000
+"""Bytes of a model itself, about, before it is known: 2 MB with the usual backbone."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self._folder = data_dir / FOLDER
+
+class NoRoom(OSError):
+    """There is no room for another model; one sentence that says what to do. Nothing was written."""
+
+
+class ModelKeep:
+    """The models of a data directory.
+
+    Args:
+        most_bytes: of all of them together, pictures and corrections included.
+    """
+
+    def __init__(self, data_dir: Path, most_bytes: int = MOST_BYTES) -> None:
+        self._data_dir, self._folder = data_dir, data_dir / FOLDER
+        self._most_bytes = most_bytes
+        self._size: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -64,22 +82,63 @@ class ModelKeep:
             return any(_PICTURE.fullmatch(entry.name) for entry in entries)
         return False
 
+    @property
+    def size(self) -> int:
+        """Bytes of all that lies here. Looked up once, then counted."""
+        if self._size is None:
+            self._size = self._looked_up()
+        return self._size
+
+    def _looked_up(self) -> int:
+        return sum(_size_of(self._folder / taught) for taught in self.there())
+
+    def require_room(self, more: int, *, writes: int | None = None) -> None:
+        """Check that there is room, before anything is written.
+
+        Args:
+            more: bytes that are to come here, about.
+            writes: how many of them are not on this disk yet; without it, all.
+
+        Raises:
+            NoRoom: there is none; says what to do.
+        """
+        if self.size + more > self._most_bytes:
+            raise NoRoom(
+                f"models with their pictures take {_gigabytes(self.size)} of {_gigabytes(self._most_bytes)} GB here, "
+                f"and {_gigabytes(more)} GB more are needed: delete recipes that are not used any more, or set "
+                "MAX_MODELS_GB higher; nothing was changed"
+            )
+        place = next(place for place in (self._folder, self._data_dir, Path()) if place.exists())
+        free, needed = shutil.disk_usage(place).free, (more if writes is None else writes) + KEPT_FREE
+        if free < needed:
+            raise NoRoom(
+                f"the disk with the data directory has {free // 1_000_000} MB left, and {-(-needed // 1_000_000)} MB "
+                "are needed: make room on it, then try again; nothing was changed"
+            )
+
     def put(self, taught: str, model: Path, pictures: Path | None) -> None:
         """Take in a model folder, and the folder of its pictures, which are moved here. In one step: what was begun and
         not finished is no model.
 
         Raises:
+            NoRoom: there would be too much of them.
             OSError: it cannot be stored.
         """
         place = self._of(taught)
-        if (place / MODEL).is_dir():
+        new = [] if (place / MODEL).is_dir() else [model]
+        new += [pictures] if pictures is not None and not (place / PICTURES).exists() else []
+        size = sum(map(_size_of, new))
+        if new:
+            self.require_room(size, writes=0)  # they lie on this disk
+        self._size = self.size + size
+        if model not in new:
             shutil.rmtree(model, ignore_errors=True)  # the same pictures and seed make the same model
-            if pictures is not None and not (place / PICTURES).exists():
+            if pictures is not None and pictures in new:
                 pictures.rename(place / PICTURES)
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         if place.is_dir():  # corrections of a model that was given at the start: it is ours now as well
-            if pictures is not None:
+            if pictures is not None and pictures in new:
                 pictures.rename(place / PICTURES)
             model.rename(place / MODEL)
         else:
@@ -112,8 +171,12 @@ class ModelKeep:
 
         Raises:
             ModelError: another correction has this name here; nothing is stored.
+            NoRoom: there would be too much of all models.
             OSError: they cannot be stored.
         """
+        size = sum(map(len, files.values()))
+        if self.size + size > self._most_bytes:
+            self.require_room(size)
         folder = self._of(taught) / CORRECTIONS
         folder.mkdir(parents=True, exist_ok=True)
         there = {suffix for suffix in SUFFIXES if (folder / f"{name}{suffix}").exists()}
@@ -122,6 +185,7 @@ class ModelKeep:
         for suffix in reversed(SUFFIXES):  # what was said of it last
             if suffix not in there:
                 write_atomically(folder / f"{name}{suffix}", files[suffix])
+        self._size = self.size + size
 
     def correction(self, taught: str, name: str) -> Correction:
         """What was said.
@@ -161,12 +225,25 @@ class ModelKeep:
             raise ModelError(f"the correction {name} is damaged: undo it, and make it again")
         return data
 
-    def tidy(self, named: Iterable[tuple[str, Collection[str]]] | None) -> None:
-        """Remove models and corrections that nothing names (hash of the model, ids of its corrections), and what a
-        crash left; where it is not known what is named (None), only that."""
+    def remove_unfinished(self) -> None:
+        """Remove what a crash left; for the start, before anything is written."""
         remove_leftovers(self._folder, older_than_s=0)
-        if named is None:
-            return
+
+    def there(self) -> frozenset[str]:
+        """Hashes of the models that lie here."""
+        with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
+            return frozenset(entry.name for entry in entries if _HASH.fullmatch(entry.name))
+        return frozenset()
+
+    def remove(self, models: Collection[str]) -> None:
+        """Remove models that nothing names, by their hashes."""
+        for taught in models:
+            shutil.rmtree(self._of(taught), ignore_errors=True)
+        if models:
+            self._size = self._looked_up()
+
+    def tidy(self, named: Iterable[tuple[str, Collection[str]]]) -> None:
+        """Remove models and corrections that nothing names (hash of the model, ids of its corrections)."""
         wanted: dict[str, set[str]] = {}
         for taught, corrections in named:
             wanted.setdefault(taught, set()).update(corrections)
@@ -180,8 +257,27 @@ class ModelKeep:
                 for file in (place / CORRECTIONS).glob("*.*"):
                     if _ID.fullmatch(file.stem) and file.stem not in wanted[place.name]:
                         file.unlink(missing_ok=True)
+        self._size = self._looked_up()  # now, where nobody waits for it
 
     def _of(self, taught: str) -> Path:
         if not _HASH.fullmatch(taught):
             raise ModelError(f"{taught[:20]!r} is no model's hash")
         return self._folder / taught
+
+
+def _size_of(folder: Path) -> int:
+    """Bytes of all files below a folder; of what goes meanwhile nothing."""
+    size, left = 0, [str(folder)]
+    while left:
+        with contextlib.suppress(OSError), os.scandir(left.pop()) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        left.append(entry.path)
+                    else:
+                        size += entry.stat(follow_symlinks=False).st_size
+    return size
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.3g}" if size >= 10_000_000 else f"{size / 1e9:.2g}"

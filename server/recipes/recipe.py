@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
+
+from detector.score import LARGEST
 
 Point = tuple[float, float]
 Polygon = tuple[Point, ...]
@@ -212,8 +213,8 @@ def _check_rule(rule: ThresholdRule) -> None:
         raise RecipeError("one_in is from 5 to 100,000 good parts")
     if rule.k is not None and not 1 <= rule.k <= 10:
         raise RecipeError("k is from 1 to 10 standard deviations")
-    if rule.raw is not None and not 0 < rule.raw < math.inf:
-        raise RecipeError("a threshold is a number above 0")
+    if rule.raw is not None and not 0 < rule.raw < LARGEST:  # above it not even a frame without a score would alarm
+        raise RecipeError("a threshold is a number above 0 that scores can exceed")
 
 
 def _check_decision(decision: Decision) -> None:

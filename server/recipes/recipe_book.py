@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from server.ground import Form, KeptFile, NewerVersion, checksum
-from server.recipes.recipe import Recipe, RecipeChange, RecipeError, check
+from server.recipes.recipe import ModelVersion, Recipe, RecipeChange, RecipeError, check
 
 FILE = "recipes.json"
 VERSION = 1
@@ -22,6 +22,13 @@ MOST_CHOSEN = 1000
 """Streams that a recipe is chosen for."""
 MOST_STEPS = 1000
 MOST_BYTES_OF_STEPS = 8_000_000
+MOST_EARLIER = 3
+"""Models that a recipe had before, which are kept so that one can go back to them: with its pictures each may take half
+a gigabyte."""
+
+
+NOT_KNOWN = "not-known"
+"""Stands for the default recipe where the file could not be read: no recipe has this id."""
 
 
 class NotTheNewest(RecipeError):
@@ -94,8 +101,8 @@ FORM: Form[Contents] = Form(
     encode=encode,
     decode=decode,
     empty=Contents(),
-    without="the recipes made here are not in use",
-    then="import them again, or put the file back and start again",
+    without="it is not known which recipe streams are inspected with, so none is inspected",
+    then="put the file back and start again, or choose a default recipe",
 )
 
 
@@ -105,6 +112,10 @@ class RecipeBook:
 
     def __init__(self, folder: Path) -> None:
         self._file = KeptFile(folder / FILE, FORM)
+        if self._file.warning is not None:
+            # Which recipe a stream had is not known: with the one that happens to be left it would be judged as another
+            # product. That stays so, over restarts, until somebody chooses.
+            self._file.contents = Contents(default=NOT_KNOWN)
 
     @property
     def warning(self) -> str | None:
@@ -149,6 +160,22 @@ class RecipeBook:
                     return one
         return next((one for one in self.recipes if (one.id, one.version) == (recipe, version)), None)
 
+    def named(self) -> list[ModelVersion]:
+        """What is to be kept: the model of each recipe, and of those that it had before the newest few, each with all
+        corrections that its history names."""
+        found = [recipe.model for recipe in self.recipes]
+        kept = {recipe.id: {recipe.model.taught} for recipe in self.recipes}
+        for step in self.history():
+            of = kept.setdefault(step.after.id, set())
+            for one in (step.after, step.before):
+                if one is None:
+                    continue
+                if one.model.taught not in of and len(of) <= MOST_EARLIER:
+                    of.add(one.model.taught)
+                if one.model.taught in of:
+                    found.append(one.model)
+        return found
+
     def change(self, change: RecipeChange, *, stream: str | None = None, as_default: bool = False) -> Recipe:
         """Store a new version, or a new recipe where there was none before.
 
@@ -177,7 +204,8 @@ class RecipeBook:
         return recipe
 
     def delete(self, recipe: str, version: int) -> None:
-        """Take a recipe out of the book; its history goes with it.
+        """Take a recipe out of the book; its history goes with it. Streams that it was chosen for keep that choice:
+        with another recipe they would be judged as another product, and nobody would have said so.
 
         Raises:
             NotTheNewest: somebody changed it since.
@@ -192,7 +220,6 @@ class RecipeBook:
         self._replace(
             recipes=tuple(one for one in contents.recipes if one.id != recipe),
             default=None if contents.default == recipe else contents.default,
-            chosen={stream: one for stream, one in contents.chosen.items() if one != recipe},
             history=tuple(step for step in contents.history if step.after.id != recipe),
         )
 

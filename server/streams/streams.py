@@ -53,6 +53,7 @@ class Streams:
     Attributes:
         kept: frames of which somebody may say what they were.
         on_open: called with every connection before its first frame: what is taught is not inspected in between.
+        on_close: called when nobody sends a stream any more.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Streams:
         self._parts: Remembered[str, Parts] = Remembered(Parts, MOST_REMEMBERED)
         self.kept = KeptFrames(time.monotonic)
         self.on_open: Callable[[OpenStream], None] = lambda opened: None
+        self.on_close: Callable[[], None] = lambda: None
         self._made_up = 0
 
     def open(
@@ -117,6 +119,7 @@ class Streams:
         opened.end()
         if self._open.get(opened.name) is opened:
             del self._open[opened.name]
+            self.on_close()
             self.hub.publish(self.status(opened.name))
             counted = opened.stream.counters
             log.info(
@@ -187,7 +190,10 @@ class Streams:
 
     def can_inspect(self, name: str) -> bool:
         """Whether a frame of a stream is to be taken: once there is a model for it, or anything that says why not."""
-        return self.inspection.ready or self.inspection.is_ready_for(name)
+        inspection = self.inspection
+        if inspection.is_coming_for(name):
+            return False
+        return inspection.ready or inspection.is_ready_for(name) or inspection.says_why_not(name)
 
     def warn(self, opened: OpenStream, kind: str, words: str) -> None:
         """Write a warning about a stream into the log, once for each kind while it is connected."""

@@ -68,7 +68,7 @@ def pictures_in(data: bytes, *, most: int, most_each: int) -> Iterator[Packed]:
             pictures or too large ones; all but damage is known before anything is unpacked.
     """
     try:
-        archive = zipfile.ZipFile(_Bounded(data))
+        archive = zipfile.ZipFile(Bounded(data, "pack the pictures alone"))
     except ArchiveError:
         raise
     except UNREADABLE as error:
@@ -79,13 +79,21 @@ def pictures_in(data: bytes, *, most: int, most_each: int) -> Iterator[Packed]:
     return (Packed(_name(entry), _unpacked(archive, entry, most_each)) for entry in entries)
 
 
-class _Bounded(io.BytesIO):
-    """What zipfile reads the list of entries from, all at once: as much as it says, before anything of it is known."""
+class Bounded(io.BytesIO):
+    """What zipfile reads the list of entries from, all at once: as much as it says, before anything of it is known.
+
+    Raises:
+        ArchiveError: the list is longer than :data:`MOST_DIRECTORY`; says ``then``.
+    """
+
+    def __init__(self, data: bytes, then: str) -> None:
+        super().__init__(data)
+        self._then = then
 
     def read(self, size: int | None = -1) -> bytes:
         rest = max(0, self.getbuffer().nbytes - self.tell())
         if (rest if size is None or size < 0 else min(size, rest)) > MOST_DIRECTORY:
-            raise ArchiveError("the ZIP's list of entries is too long: pack the pictures alone")
+            raise ArchiveError(f"the ZIP's list of entries is too long: {self._then}")
         return super().read(size)
 
 

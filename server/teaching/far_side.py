@@ -7,10 +7,13 @@ memory goes with it. It ends when its input does: with its server, however that 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import queue
+import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, overload
@@ -25,6 +28,7 @@ from detector.region import SAMPLE, Inputs, Spread, inspected
 from detector.showing import Coverage, Shown
 from detector.teaching import Remembered
 from server.teaching import words
+from server.teaching.files import write_model
 from server.teaching.rehearsal import Rehearsal
 from server.teaching.words import (
     Answer,
@@ -50,16 +54,30 @@ TELL_S = 0.1
 """How often it is told how far learning is that had begun ahead."""
 
 
-class Cache:
-    """Decoded pictures by path, for several threads; what does not fit any more is read each time it is asked for."""
+_SET_PARENT_DEATH_SIGNAL = 1
+"""``PR_SET_PDEATHSIG`` of Linux' prctl."""
+STEP_S = 1.0
+"""How often it is told at the most that another picture was looked at."""
+FIRST_TO_GO = 500
+"""Of 1000: where memory runs out, the system ends this, and not the server that inspects."""
 
-    def __init__(self, most: int = CACHED_BYTES) -> None:
-        self._most, self._size = most, 0
+
+class Cache:
+    """Decoded pictures by path, for several threads; what does not fit any more is read each time it is asked for.
+
+    Args:
+        most: bytes that are held.
+        looked: called for each picture that is asked for.
+    """
+
+    def __init__(self, most: int = CACHED_BYTES, looked: Callable[[], None] = lambda: None) -> None:
+        self._most, self._size, self._looked = most, 0, looked
         self._held: dict[str, BGRImage] = {}
         self._lock = threading.Lock()
 
     def read(self, path: str) -> BGRImage:
         """Raises ImageError: it cannot be read."""
+        self._looked()
         held = self._held.get(path)
         if held is None:
             held = read(Path(path))
@@ -105,7 +123,8 @@ class Pupil:
         self._wanted, self._say = wanted, say
         self._coverage = Coverage(wanted.runtime, 1)
         self._memory = Remembered()
-        self._cache = Cache()
+        self._cache = Cache(looked=self._say_step)
+        self._stepped = time.monotonic()
         self._paths: dict[int, str] = {}
         self._theirs: dict[int, int] = {}
         """The coverage's own numbers of pictures."""
@@ -140,10 +159,19 @@ class Pupil:
         return self._since_region >= (1 if first_ones else REGION_EVERY)
 
     def look_for_region(self) -> None:
+        """Say what would be inspected, as far as it can be known now: what is wrong with a picture is told when it is
+        shown, and where memory is short, when it is learned from."""
         self._since_region = 0
-        if self._paths:
-            some = Spread(Pictures(self._cache, [*self._paths.values()]), SAMPLE)
+        if not self._paths:
+            return
+        some = Spread(Pictures(self._cache, [*self._paths.values()]), SAMPLE)
+        try:
             self._say(words.Region(_region(some, self._wanted)))
+        except DetectorError:
+            return
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
 
     def _show(self, request: Show) -> Answer:
         self._stop_rehearsal()
@@ -176,9 +204,10 @@ class Pupil:
     def _learn(self, request: Learn) -> Answer:
         model = self._learned(request)
         try:
-            model.save(Path(request.folder))
+            write_model(model, Path(request.folder))
         except OSError as error:
-            raise ModelError(f"the model cannot be written: {error.strerror}") from error
+            words = f"the model cannot be written ({error.strerror}): make room in the data directory, then try again"
+            raise ModelError(words) from error
         return Learned(model.manifest.registration)
 
     def _learned(self, request: Learn) -> TaughtModel:
@@ -204,6 +233,11 @@ class Pupil:
 
     def _say_progress(self, fraction: float) -> None:
         self._say(words.Progress(fraction))
+
+    def _say_step(self) -> None:
+        if (now := time.monotonic()) - self._stepped >= STEP_S:
+            self._stepped = now
+            self._say(words.Step())
 
     def _stop_rehearsal(self) -> None:
         if self._rehearsal is not None:
@@ -231,27 +265,43 @@ def serve(requests: BinaryIO, answers: BinaryIO, wanted: words.Wanted) -> None:
     """Answer one request after another; ends the process where they end."""
 
     def say(said: Said) -> None:
-        answers.write(words.line(said))
-        answers.flush()
+        with saying:  # what is learned ahead says that it goes on from a thread of its own
+            answers.write(words.line(said))
+            answers.flush()
 
     def hear() -> None:
-        while text := requests.readline():
-            waiting.put(words.request_of(text))
-        os._exit(0)  # the server is gone, or wants this to be; whatever is learned now is for nobody
+        try:
+            while text := requests.readline():
+                waiting.put(words.request_of(text))
+        finally:
+            os._exit(0)  # the server is gone, or wants this to be; whatever is learned now is for nobody
 
+    saying = threading.Lock()
     waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
     pupil = Pupil(wanted, say)
     threading.Thread(target=hear, name="requests", daemon=True).start()
     while True:
         if pupil.wants_region and waiting.empty():
-            with contextlib.suppress(DetectorError):  # a picture that cannot be read is told of when it is shown
-                pupil.look_for_region()
+            pupil.look_for_region()
         say(pupil.answer(waiting.get()))
 
 
-def main() -> None:
+def step_back() -> None:
+    """Let the server go first in everything: the processor, memory, and the end, as far as the system knows such."""
     if hasattr(os, "nice"):
         os.nice(NICE)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(FIRST_TO_GO))
+    if sys.platform == "linux":
+        server = os.getppid()
+        # Also while this is stopped, or in the middle of a long computation, and does not hear that its input ended.
+        ctypes.CDLL(None, use_errno=True).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != server:  # it ended a moment before
+            os._exit(0)
+
+
+def main() -> None:
+    step_back()
     # What libraries print must not get between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

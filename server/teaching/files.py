@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from detector import ModelError, TaughtModel
 from detector.files import write_atomically
 from detector.images import SUFFIXES, BGRImage, encode_jpeg, encode_png, read
 
@@ -107,6 +108,21 @@ class Files:
 def remove_stale(root: Path) -> None:
     """Remove the folder of all teachings; for the start, while none is open."""
     shutil.rmtree(root, ignore_errors=True)
+
+
+def write_model(model: TaughtModel, folder: Path) -> None:
+    """Write a model folder.
+
+    Raises:
+        OSError: the disk takes nothing.
+        ModelError: the model cannot be written.
+    """
+    try:
+        model.save(folder)
+    except ModelError as error:
+        if isinstance(error.__cause__, OSError):  # which names the folder, and is nothing of the model's
+            raise error.__cause__ from error
+        raise
 
 
 def discard(path: Path) -> None:

@@ -14,11 +14,14 @@ from typing import Protocol
 import msgspec
 
 from server.teaching import words
-from server.teaching.words import Answer, Progress, Region, Request, Wanted
+from server.teaching.words import Answer, Progress, Region, Request, Step, Wanted
 
 log = logging.getLogger("defectvision.teaching")
 
 _PROGRAM = "server.teaching.far_side"
+QUIET_S = 180.0
+"""How long it may give no sign of going on: a picture looked at, a step of learning. The longest took 12 s (209
+pictures, preset fine, 2 cores that others kept busy); where other programs leave it less of the processor, longer."""
 _GOING_S = 1.0
 """How long it may take from closing its answers to its end."""
 _ENDED_S = 5.0
@@ -47,10 +50,13 @@ class LearnerProcess:
     Args:
         wanted: what is to be learned.
         heard: called with what it says by itself.
+
+    Attributes:
+        quiet_s: seconds without a sign of going on after which it is ended.
     """
 
-    def __init__(self, wanted: Wanted, heard: Callable[[Progress | Region], None]) -> None:
-        self._wanted, self._heard = wanted, heard
+    def __init__(self, wanted: Wanted, heard: Callable[[Progress | Region], None], quiet_s: float = QUIET_S) -> None:
+        self._wanted, self._heard, self.quiet_s = wanted, heard, quiet_s
         self._process: Process | None = None
         self._turn = asyncio.Lock()
         self._closed = False
@@ -63,21 +69,43 @@ class LearnerProcess:
     async def ask(self, request: Request) -> Answer:
         async with self._turn:
             process = await self._started()
-            assert process.stdin and process.stdout
             try:
-                process.stdin.write(words.line(request))
-                await process.stdin.drain()
-                while text := await process.stdout.readline():
-                    said = words.said_of(text)
-                    if not isinstance(said, Progress | Region):
-                        return said
-                    self._heard(said)
+                async with asyncio.timeout(self.quiet_s) as quiet:
+                    answer = await self._answer(process, request, quiet)
+                if answer is not None:
+                    return answer
             except asyncio.CancelledError:
                 process.kill()  # its answer would be taken for that to another question
                 raise
+            except TimeoutError as error:
+                await _end(process)
+                log.error("the process that learns gave no sign of going on for %g s and was ended", self.quiet_s)
+                raise LearnerGone(
+                    f"the process that learns made no progress for {self.quiet_s:g} s and was ended: stop other "
+                    "programs on this computer, then try again; the pictures are still here"
+                ) from error
             except (OSError, ValueError, msgspec.MsgspecError) as error:  # it died, or something else took it over
                 log.warning("the process that learns cannot be talked to reason=%s", error)
             raise LearnerGone(await self._ending(process))
+
+    async def _answer(self, process: Process, request: Request, quiet: asyncio.Timeout) -> Answer | None:
+        """What it answers; None where it went away. Every sign that it goes on gives it time anew: that it says the
+        same progress once more is none."""
+        assert process.stdin and process.stdout
+        process.stdin.write(words.line(request))
+        await process.stdin.drain()
+        furthest = -1.0
+        while text := await process.stdout.readline():
+            said = words.said_of(text)
+            if not isinstance(said, Progress | Step | Region):
+                return said
+            if not isinstance(said, Progress) or said.fraction > furthest:
+                quiet.reschedule(asyncio.get_running_loop().time() + self.quiet_s)
+            if isinstance(said, Progress):
+                furthest = max(furthest, said.fraction)
+            if not isinstance(said, Step):
+                self._heard(said)
+        return None
 
     async def close(self) -> None:
         self._closed = True

@@ -8,12 +8,12 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -22,13 +22,19 @@ from detector.counted import counted
 from detector.files import temporary_beside
 from detector.images import BGRImage
 from detector.thresholds import calibrate
-from server.inspection import GIVEN, Inspection, given_recipe, inspected_cells, now, taught_hash
+from server.inspection import GIVEN, Inspection, Resting, given_recipe, inspected_cells, now, taught_hash
 from server.recipes import (
+    LARGEST_MODEL,
     LONGEST_NAME,
+    MOST_BYTES,
+    MOST_EARLIER,
+    MOST_RECIPES,
+    NOT_KNOWN,
     Action,
     Decision,
     ModelKeep,
     ModelVersion,
+    NoRoom,
     Recipe,
     RecipeBook,
     RecipeChange,
@@ -40,16 +46,24 @@ from server.recipes import (
     check_name,
     require_newest,
 )
-from server.streams import PoolBusy, Streams
+from server.streams import OpenStream, PoolBusy, Streams
+from server.teaching.files import write_model
+from server.teaching.loading import MOST_IDLE, staying
 from server.teaching.models import Models
 
 log = logging.getLogger("defectvision.recipes")
 
 T = TypeVar("T")
 
-NOT_LOADED = "its recipe is being loaded"
 MOST_WAITING = 32
 """Changes, and questions that are answered from the disk, that wait or are in work; more are refused, not queued."""
+
+
+_WHY_GONE = "the recipe that was chosen is not here any more: choose another one"
+_WHY_NOT_KNOWN = (
+    "recipes.json could not be read, so it is not known which recipe streams are inspected with: put it back and start "
+    "again, or choose a default recipe"
+)
 
 
 class NoRecipe(RecipeError):
@@ -69,7 +83,8 @@ class Library:
 
     Args:
         data_dir: where recipes and models lie.
-        own: recipes of streams of the server's own, which nobody chooses: the simulated line's.
+        simulated: name of the simulated line, which is inspected with the model given at the start.
+        most_bytes: that all models may take on disk, their pictures included.
         goods_of: pictures of good parts of a model that was given, by its hash.
     """
 
@@ -82,35 +97,71 @@ class Library:
         runtime: str,
         workers: int,
         simulated: str | None = None,
+        most_bytes: int = MOST_BYTES,
         goods_of: Callable[[str], Iterable[BGRImage]] = lambda taught: (),
     ) -> None:
-        self.book, self.keep = RecipeBook(data_dir), ModelKeep(data_dir)
+        self.book, self.keep = RecipeBook(data_dir), ModelKeep(data_dir, most_bytes)
         self.models = Models(self.keep, runtime, workers, goods_of)
         self._inspection, self._streams = inspection, streams
         self._simulated = simulated
         self._given: Recipe | None = None
         self._changing = asyncio.Lock()
         self._waiting = 0
+        self._recent: dict[str, None] = {}
+        """Ids of recipes, the one used last at the end."""
+        self._missing: frozenset[str] = frozenset()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = self._rests_soon = False
         self._thread = ThreadPoolExecutor(1, "library")
+        self._loader = ThreadPoolExecutor(1, "models")  # its own: a switch does not wait for what is being loaded
 
     # ---- at the start and at the end --------------------------------------------------------------------------------
 
     async def open(self, given: Detector | None, category: str | None) -> None:
         """Put in force what this data directory says, beside the model that was given at the start, if there is one."""
         async with self._changing:
+            await self.in_thread(self.keep.remove_unfinished)
             await self.in_thread(self._tidy)
             if given is not None:
                 self.models.give(given)
                 self._given = given_recipe(given, category or given.category)
+            self._choose()  # before anything is in force: no stream is ever inspected with what is merely there first
+            if self._given is not None:
                 await self._put_in_force(self.book.get(self._given.id) or self._given)
-            for recipe in reversed(self.book.recipes):
-                if self._given is None or recipe.id != self._given.id:
-                    await self._put_in_force(recipe)
-            self._choose()
+            await self._load_some()
+            await self._rest_others()
+        for name in self._streams.names:  # that came meanwhile
+            if (stream := self._streams.get(name)) is not None:
+                self.opened(stream)
+
+    async def _load_some(self) -> None:
+        """At the start: the default recipe, those of streams, and of the others as many as stay loaded."""
+        running = [id for name in self._streams.names if (id := self._on(name)) is not None]
+        newest_first = sorted(self.book.recipes, key=lambda recipe: recipe.changed, reverse=True)
+        by_need = [self.default, *running, *[*self.book.chosen.values()][::-1], *(recipe.id for recipe in newest_first)]
+        by_need = [*dict.fromkeys(by_need)]
+        self._recent = dict.fromkeys(reversed(by_need))
+        others = [recipe for recipe in newest_first if self._given is None or recipe.id != self._given.id]
+        others.sort(key=lambda recipe: by_need.index(recipe.id))
+        taught = {recipe.id: recipe.model.taught for recipe in others if not self._is_elsewhere(recipe)}
+        stay = staying(taught, self._needed(), by_need, MOST_IDLE)
+        await self.in_thread(partial(self.models.keep_loaded, stay))
+        for recipe in others:
+            self._inspection.expect(recipe.id)  # frames wait until it is known what becomes of it
+        to_rest = [recipe for recipe in others if recipe.model.taught not in stay]
+        to_load = [recipe for recipe in others if recipe.model.taught in stay]
+        for recipe in to_rest:
+            await self._let_rest(recipe)
+        for recipe in to_load:
+            await self._put_in_force(recipe)
 
     def close(self) -> None:
         """Take no more work."""
+        self._is_closed = True
+        for task in self._tasks:
+            task.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
+        self._loader.shutdown(wait=False, cancel_futures=True)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run what loads, corrects or stores models, one after the other.
@@ -120,6 +171,8 @@ class Library:
         """
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except NoRoom as error:
+            raise NotStored(str(error)) from error
         except OSError as error:
             why = error.strerror or str(error)
             raise NotStored(f"the data directory cannot be written ({why}); nothing was changed") from error
@@ -173,6 +226,120 @@ class Library:
     def is_given(self, recipe: str) -> bool:
         return recipe.startswith(GIVEN)
 
+    def is_kept(self, version: Recipe) -> bool:
+        """Whether the model of a version is still here: what it says can be gone back to then."""
+        return self.models.is_given(version.model.taught) or self.keep.model_folder(version.model.taught).is_dir()
+
+    def away(self, recipe: str) -> list[str]:
+        """Streams that it was chosen for and that nobody sends now."""
+        return sorted(
+            name for name, one in self.book.chosen.items() if one == recipe and self._streams.get(name) is None
+        )
+
+    async def require_room(self, more: int = 0) -> None:
+        """Check that there is room for another model, before anybody works for it.
+
+        Args:
+            more: bytes of its pictures.
+
+        Raises:
+            NotStored: there is none; says what to do.
+        """
+        await self.in_thread(partial(self.keep.require_room, more + LARGEST_MODEL, writes=LARGEST_MODEL))
+
+    # ---- what is loaded ---------------------------------------------------------------------------------------------
+
+    def opened(self, stream: OpenStream) -> None:
+        """A stream is sent: what it is inspected with is loaded, where it is not; its frames wait until then."""
+        recipe = self._on(stream.name)
+        if recipe is None:
+            return
+        self._used(recipe)
+        if self._inspection.rests(recipe) and not self._inspection.is_coming_for(stream.name):
+            self._inspection.expect(recipe)
+            self._spawn(self._bring(recipe))
+
+    def closed(self) -> None:
+        """A stream went away: what it needed may be one too many now."""
+        if not self._rests_soon:
+            self._rests_soon = True
+            self._spawn(self._rest_when_nobody_changes())
+
+    async def _bring(self, recipe: str) -> None:
+        """Load the model of a recipe that a stream needs."""
+        try:
+            await self._preload(self.get(recipe))
+            async with self._changing:
+                if self._inspection.rests(recipe):
+                    await self._put_in_force(self.get(recipe))
+                await self._rest_others()
+        except NoRecipe:
+            return  # deleted meanwhile, which was said
+        except Exception:
+            log.exception("recipe not in use recipe=%s", recipe)
+            self._inspection.drop(recipe, "its model cannot be loaded; the server's log says why")
+        self._streams.tell_changed()
+
+    async def _preload(self, recipe: Recipe) -> None:
+        """Load a model without keeping anybody who changes something waiting; what is wrong with it is said where it is
+        put in force."""
+        taught = recipe.model.taught
+        if self.models.is_loaded(taught):
+            return
+        try:
+            model = await asyncio.get_running_loop().run_in_executor(self._loader, partial(self.models.fetch, taught))
+        except (DetectorError, OSError, MemoryError):
+            return
+        await self.in_thread(partial(self.models.took_in, taught, model))
+
+    async def _rest_when_nobody_changes(self) -> None:
+        async with self._changing:
+            self._rests_soon = False
+            await self._rest_others()
+
+    def _needed(self) -> set[str]:
+        """Ids of the recipes that have to stay loaded: of streams that run, the default one and the one given."""
+        needed = {self._on(name) for name in self._streams.names} | {self.default}
+        return {id for id in needed if id} | ({self._given.id} if self._given is not None else set())
+
+    def _used(self, recipe: str) -> None:
+        self._recent.pop(recipe, None)
+        self._recent[recipe] = None
+        while len(self._recent) > MOST_RECIPES:
+            del self._recent[next(iter(self._recent))]
+
+    async def _rest_others(self) -> None:
+        """Let go of models that no stream needs, but for those used last."""
+        loaded = [recipe for recipe in self._inspection.recipes if not self._inspection.rests(recipe.id)]
+        by_use = [*reversed(self._recent), *(recipe.id for recipe in loaded)]
+        stay = staying({recipe.id: recipe.model.taught for recipe in loaded}, self._needed(), by_use, MOST_IDLE)
+        for recipe in loaded:
+            model = self._inspection.model_of(recipe.id)
+            if recipe.model.taught not in stay and isinstance(model, TaughtModel):
+                self._inspection.rest(recipe, Resting.of(model))
+                log.info("model let go of recipe=%s name=%s", recipe.id, recipe.name)
+        if stay != self.models.in_force:
+            await self.in_thread(partial(self.models.keep_loaded, stay))
+
+    async def _let_rest(self, recipe: Recipe) -> None:
+        """Know a recipe without loading its model."""
+        taught = recipe.model.taught
+        try:
+            manifest = await self.in_thread(partial(self.models.about, taught))
+        except (DetectorError, NotStored) as error:
+            self._cannot_be_used(recipe, error)
+            return
+        hash = "" if recipe.model.corrections else taught
+        self._inspection.rest(recipe, Resting(manifest, hash, self.models.runtime))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._is_closed:
+            work.close()
+            return
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     # ---- changes ----------------------------------------------------------------------------------------------------
 
     async def change(
@@ -221,6 +388,11 @@ class Library:
                 old = self._given
             if old is None:
                 raise RecipeError(f"version {to} is not remembered any more: the history says which are")
+            if not self.is_kept(old):
+                raise RecipeError(
+                    f"the model of version {to} is not kept any more: of those that a recipe had before, the newest "
+                    f"{MOST_EARLIER} are"
+                )
             fields = {name: getattr(old, name) for name in ("name", "model", "regions", "rule", "decision", "options")}
             return await self.store(before, fields, "restored", who=who, why=f"back to version {to}")
 
@@ -231,7 +403,7 @@ class Library:
             NoRecipe, RecipeError, ModelError: it cannot be; nothing changes.
             NotStored: it cannot be; nothing changes.
         """
-        async with self._asked(), self._changing:
+        async with self._asked(), self._changing, self.taking_in():
             like = self.get(recipe)
             if self.models.is_given(like.model.taught) and not self.keep.model_folder(like.model.taught).is_dir():
                 await self.in_thread(partial(self.keep_given, like.model.taught))
@@ -257,6 +429,8 @@ class Library:
                 raise InUseStill(f"{found.name} is in use on {', '.join(used[:5])}: choose another recipe there first")
             await self.in_thread(partial(self.book.delete, recipe, version))
             self._inspection.drop(recipe, f"the recipe {found.name} was deleted: choose another one")
+            self._recent.pop(recipe, None)
+            self._missing |= {recipe}  # which was just said
             self._choose()
             await self.in_thread(self._tidy)
         log.info("recipe deleted recipe=%s name=%s", recipe, found.name)
@@ -273,14 +447,12 @@ class Library:
             NotStored: it cannot be; nothing changes.
         """
         began = time.perf_counter()
-        async with self._asked(), self._changing:
-            found = self.get(recipe or self.default)
+        async with self._choosing(recipe or self.default) as found:
             if stream == self._simulated and not self.is_given(found.id):
                 raise ModelError("the simulated line shows its own part, and is inspected with its own recipe")
-            if self._inspection.model_of(found.id) is None:
-                await self._put_in_force(found, strict=True)
             await self.in_thread(partial(self.book.choose, stream, recipe))
             self._choose()
+            await self._rest_others()
         took = (time.perf_counter() - began) * 1000
         self._streams.tell_changed(who)
         log.info("recipe chosen stream=%s recipe=%s name=%s ms=%.0f", stream, found.id, found.name, took)
@@ -294,14 +466,28 @@ class Library:
             ModelError: it cannot be used; nothing changes.
             NotStored: it cannot be; nothing changes.
         """
-        async with self._asked(), self._changing:
-            if recipe is not None:
+        async with self._choosing(recipe or self._default_of(None) or ""):
+            await self.in_thread(partial(self.book.choose_default, recipe))
+            self._choose()
+            await self._rest_others()
+        self._streams.tell_changed(who)
+
+    @asynccontextmanager
+    async def _choosing(self, recipe: str) -> AsyncIterator[Recipe]:
+        """A recipe, loaded, while nobody changes any. Streams go on with what they have until then.
+
+        Raises:
+            NoRecipe: there is none of this id.
+            ModelError: it cannot be used.
+        """
+        async with self._asked():
+            await self._preload(self.get(recipe))
+            async with self._changing:
                 found = self.get(recipe)
                 if self._inspection.model_of(found.id) is None:
                     await self._put_in_force(found, strict=True)
-            await self.in_thread(partial(self.book.choose_default, recipe))
-            self._choose()
-        self._streams.tell_changed(who)
+                self._used(found.id)
+                yield found
 
     async def add_taught(
         self, name: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
@@ -320,7 +506,7 @@ class Library:
             ModelError, RecipeError: it cannot be used.
             NotStored: it cannot be.
         """
-        async with self._changing:
+        async with self._changing, self.taking_in():
             taught = await self.in_thread(partial(self.take_in, folder, pictures))
             made = Recipe(self.new_id(), self.free_name(check_name(name)), 1, ModelVersion(taught))
             first = self.book.default is None and (self._given is None or self._simulated is not None)
@@ -337,11 +523,12 @@ class Library:
             NoRecipe, ModelError, RecipeError: it cannot be used.
             NotStored: it cannot be.
         """
-        async with self._changing:
+        async with self._changing, self.taking_in():
             before = self.get(recipe)
             taught = await self.in_thread(partial(self.take_in, folder, pictures))
             fields = {"model": ModelVersion(taught)}
             stored = await self.store(before, fields, "taught more", who=who, why=why, on=on, stream=stream)
+            await self.in_thread(self._tidy)  # of the models it had before, the newest few are kept
             return stored.id, await self._promised(stored)
 
     def name_of(self, recipe: str) -> str:
@@ -399,6 +586,16 @@ class Library:
             yield
 
     @asynccontextmanager
+    async def taking_in(self) -> AsyncIterator[None]:
+        """A model is put where a recipe will name it, while :meth:`changing`; if it comes to nothing, it goes again."""
+        before = await self.in_thread(self.keep.there)
+        try:
+            yield
+        except Exception:
+            await self.in_thread(lambda: self.keep.remove(self.keep.there() - before))
+            raise
+
+    @asynccontextmanager
     async def _asked(self) -> AsyncIterator[None]:
         """Somebody asks for something that takes its time.
 
@@ -445,7 +642,9 @@ class Library:
         change = RecipeChange(when, who, action, why[:200], on, before, after)
         stored = await self.in_thread(partial(self.book.change, change, stream=stream, as_default=as_default))
         self._inspection.use(inspects, stored)
+        self._used(stored.id)
         self._choose()
+        await self._rest_others()
         self._streams.tell_changed(who)
         log.info("recipe changed recipe=%s version=%d action=%s by=%s", stored.id, stored.version, action, who)
         return stored
@@ -461,7 +660,7 @@ class Library:
             raise ModelError("a model that other software made cannot be kept here: set MODEL_PATH to it")
         temporary = self.temporary()
         try:
-            model.save(temporary / "model")
+            write_model(model, temporary / "model")
             self.keep.put(taught, temporary / "model", None)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -495,27 +694,48 @@ class Library:
         try:
             model = await self.in_thread(partial(self.models.of, recipe))
         except Exception as error:  # whatever is wrong with one, the others are put in force
-            known = isinstance(error, DetectorError | NotStored)
-            words = str(error) if known else "its model cannot be loaded; the server's log says why"
-            self._inspection.drop(recipe.id, f"the recipe {recipe.name} cannot be used: {words}")
-            if not known:
-                log.exception("recipe not in use recipe=%s name=%s", recipe.id, recipe.name)
-            elif not self._is_elsewhere(recipe):
-                log.warning("recipe not in use recipe=%s name=%s reason=%s", recipe.id, recipe.name, error)
+            self._cannot_be_used(recipe, error)
             if strict:
                 raise
             return
         self._inspection.use(model, recipe)
 
+    def _cannot_be_used(self, recipe: Recipe, error: Exception) -> None:
+        known = isinstance(error, DetectorError | NotStored)
+        words = str(error) if known else "its model cannot be loaded; the server's log says why"
+        self._inspection.drop(recipe.id, f"the recipe {recipe.name} cannot be used: {words}")
+        if not known:
+            log.error("recipe not in use recipe=%s name=%s", recipe.id, recipe.name, exc_info=error)
+        elif not self._is_elsewhere(recipe):
+            log.warning("recipe not in use recipe=%s name=%s reason=%s", recipe.id, recipe.name, error)
+
+    def _default_of(self, wanted: str | None) -> str | None:
+        """Id of the default recipe, where somebody wanted this one, or none."""
+        if wanted is not None or self._given is not None:
+            return wanted or (self._given.id if self._given else None)
+        return self.book.recipes[0].id if self.book.recipes else None
+
     def _choose(self) -> None:
-        chosen = dict(self.book.chosen)
-        default = self.book.default or (self._given.id if self._given else None)
-        if default is None and self.book.recipes:
-            default = self.book.recipes[0].id
+        chosen, default = dict(self.book.chosen), self._default_of(self.book.default)
         if self._simulated is not None and self._given is not None:
             chosen[self._simulated] = self._given.id
+        self._tell_missing(chosen, default)
         if default is not None:
             self._inspection.choose(chosen, default)
+
+    def _tell_missing(self, chosen: Mapping[str, str], default: str | None) -> None:
+        """Say of streams whose recipe is not here (deleted while they were away, or a recipes.json that was edited)
+        that they are not inspected: with the default one they would be judged as another product."""
+        there = {recipe.id for recipe in self.book.recipes} | ({self._given.id} if self._given else set())
+        missing = {id for id in (*chosen.values(), default) if id is not None and id not in there}
+        for id in sorted(missing - self._missing):
+            names = [name for name, one in chosen.items() if one == id]
+            who = f"streams={','.join(names[:5])}" if names else "streams that none was chosen for"
+            log.warning("a recipe that was chosen is not here any more recipe=%s %s: choose another one", id, who)
+            self._inspection.drop(id, _WHY_NOT_KNOWN if id == NOT_KNOWN else _WHY_GONE)
+        self._missing = frozenset(missing)
+        if default in missing:
+            self._inspection.why_no_model = _WHY_NOT_KNOWN if default == NOT_KNOWN else f"by default {_WHY_GONE}"
 
     def _on(self, stream: str) -> str | None:
         return self._inspection.recipe_id_on(stream)
@@ -527,12 +747,8 @@ class Library:
     def _tidy(self) -> None:
         if not self.book.names_all:
             log.info("models are kept that no recipe names, until recipes.json is whole and none is set aside")
-            self.keep.tidy(None)
             return
-        named = [(recipe.model.taught, recipe.model.corrections) for recipe in self.book.recipes]
-        for step in self.book.history():
-            named += [(one.model.taught, one.model.corrections) for one in (step.before, step.after) if one]
-        self.keep.tidy(named)
+        self.keep.tidy([(model.taught, model.corrections) for model in self.book.named()])
 
 
 def _said(fields: Mapping[str, object]) -> str:

@@ -12,12 +12,13 @@ from detector import Detector, ImageError, ModelError, TaughtModel, load
 from detector.corrections import MOST_BAD, MOST_GOOD, BadPatches, GoodPatches
 from detector.files import read_whole
 from detector.images import BGRImage, decode
+from detector.model_folder import Manifest, read_manifest
 from detector.region import Spread
 from server.inspection import within
 from server.recipes import Correction, Kind, ModelKeep, Recipe, Regions
 
-MOST_LOADED = 8
-"""Models as they were taught, in memory at once; of more, the one unused for longest goes."""
+MOST_SPARE = 1
+"""Models as they were taught, in memory at once beside those in force: one that is exported, or was just corrected."""
 MOST_GOODS = 40
 """Stored good parts that a correction's cost is told by: 12 MB, and a second of inspecting."""
 MOST_SCORED = 8
@@ -45,12 +46,14 @@ class Known:
 class Models:
     """Attributes:
     goods_of: pictures of good parts of a model that was given at the start, if there are any.
+    in_force: hashes of the models that streams may be inspected with this moment; they stay loaded.
     """
 
     keep: ModelKeep
     runtime: str
     workers: int
     goods_of: Callable[[str], Iterable[BGRImage]] = lambda taught: ()
+    in_force: frozenset[str] = frozenset()
     _taught: dict[str, Detector] = field(default_factory=dict)
     _given: dict[str, Detector] = field(default_factory=dict)
     _goods: dict[str, tuple[BGRImage, ...]] = field(default_factory=dict)
@@ -68,6 +71,27 @@ class Models:
         """A model was loaded from a folder that lies here now: it need not be loaded again."""
         if taught not in self._given:
             self._taught.setdefault(taught, model)
+            self._let_go()
+
+    def keep_loaded(self, taught: frozenset[str]) -> None:
+        """These are in force from now on; of all others no more than one stays."""
+        self.in_force = taught
+        self._let_go()
+
+    def is_loaded(self, taught: str) -> bool:
+        """Whether a model need not be loaded to be used; from any thread."""
+        return taught in self._given or taught in self._taught
+
+    def about(self, taught: str) -> Manifest:
+        """What a model that lies here says of itself, without its being loaded.
+
+        Raises:
+            ModelError: it is not here, or not readable, or another one.
+        """
+        manifest = read_manifest(self._folder(taught))
+        if manifest.hash != taught:
+            raise ModelError(f"the model in {self._folder(taught)} is another one than the recipe names")
+        return manifest
 
     def is_given(self, taught: str) -> bool:
         """Whether a model was handed over at the start."""
@@ -81,19 +105,36 @@ class Models:
         """
         model = self._given.get(taught) or self._taught.pop(taught, None)
         if model is None:
-            folder = self.keep.model_folder(taught)
-            if not folder.is_dir():
-                raise ModelError(
-                    "its model is not here: MODEL_PATH gave it and names another one now, or its folder is gone"
-                )
-            model = self.load(folder)
-            if model.hash != taught:
-                raise ModelError(f"the model in {folder} is another one than the recipe names")
+            model = self.fetch(taught)
         if taught not in self._given:
             self._taught[taught] = model
-            while len(self._taught) > MOST_LOADED:
-                del self._taught[next(iter(self._taught))]
+            self._let_go()
         return model
+
+    def fetch(self, taught: str) -> Detector:
+        """Load a model that lies here; nothing else comes of it, so any thread may.
+
+        Raises:
+            ModelError: it is not here, or damaged.
+        """
+        folder = self._folder(taught)
+        model = self.load(folder)
+        if model.hash != taught:
+            raise ModelError(f"the model in {folder} is another one than the recipe names")
+        return model
+
+    def _folder(self, taught: str) -> Path:
+        folder = self.keep.model_folder(taught)
+        if not folder.is_dir():
+            raise ModelError(
+                "its model is not here: MODEL_PATH gave it and names another one now, or its folder is gone"
+            )
+        return folder
+
+    def _let_go(self) -> None:
+        spare = [taught for taught in self._taught if taught not in self.in_force]
+        for taught in spare[: max(0, len(spare) - MOST_SPARE)]:
+            del self._taught[taught]
 
     def load(self, folder: Path) -> Detector:
         """A model folder, wherever it lies.

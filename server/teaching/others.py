@@ -72,6 +72,14 @@ class Shelf(Protocol):
         """Replace a recipe's model by one that was taught on more pictures; otherwise as :meth:`add_taught`."""
         ...
 
+    async def require_room(self, more: int = 0) -> None:
+        """Check that there is room for another model and so many bytes of its pictures.
+
+        Raises:
+            NotStored: there is none, one sentence.
+        """
+        ...
+
     def name_of(self, recipe: str) -> str:
         """Raises NoRecipe: there is no such recipe."""
         ...

@@ -49,8 +49,8 @@ State = Literal["showing", "learning", "done", "failed"]
 PRESS_S = 12.0
 """How long a press is waited for: a part is held still, and what was taken is looked at."""
 REHEARSED = 10
-"""Pictures from which on it is learned ahead, while nothing changed for so many seconds. What was learned is thrown away
-when another picture comes, but not what was seen in those there were (:class:`detector.teaching.Remembered`)."""
+"""Pictures from which on it is learned ahead, while nothing changed for so many seconds. What was learned is thrown
+away when another picture comes, but not what was seen in those there were (:class:`detector.teaching.Remembered`)."""
 PAUSE_S = 0.5
 REASONS = 5
 """Pictures of an upload of which it is told one by one why they were not taken."""
@@ -482,7 +482,9 @@ class Teaching:
         self._tell_changed()
 
     async def _learn_and_use(self) -> None:
-        paths = [kept.path for kept in self.album.to_learn]
+        used = self.album.to_learn
+        paths = [kept.path for kept in used]
+        await self._shelf.require_room(sum(kept.size for kept in used))
         await asyncio.to_thread(self._files.forget_model)
         model = self._files.model
         answer = await self._ask(Learn([str(path) for path in paths], str(model), self.wanted.name))

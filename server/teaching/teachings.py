@@ -86,6 +86,7 @@ class Teachings:
             CannotNow: the stream is taught already.
             TooMany: two are open.
             NoRecipe, RecipeError: its model cannot be taught more.
+            NotStored: there is no room for another model.
             OSError: the data directory cannot be written.
         """
         if wanted.stream is not None:
@@ -95,6 +96,7 @@ class Teachings:
                 raise CannotNow(f"{wanted.stream} is taught already: go on there, or cancel it first")
         if sum(one.is_open for one in self.all) >= MOST_OPEN:
             raise TooMany(f"{MOST_OPEN} parts are taught already: finish one, or cancel it")
+        await self._shelf.require_room()  # before anybody shows thirty parts
         earlier = self._shelf.pictures_of(wanted.more_of) if wanted.more_of is not None else []
         id = secrets.token_hex(6)
         how = words.Wanted(wanted.preset, self._runtime)

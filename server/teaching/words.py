@@ -102,6 +102,10 @@ class Progress(Struct, frozen=True, tag="progress"):
     fraction: float
 
 
+class Step(Struct, frozen=True, tag="step"):
+    """It goes on: another picture was looked at. No answer, more will come."""
+
+
 class Region(Struct, frozen=True, tag="region"):
     """What a model would inspect; comes by itself."""
 
@@ -109,7 +113,7 @@ class Region(Struct, frozen=True, tag="region"):
 
 
 Answer = Shown | IsCopy | Learned | Refused
-Said = Answer | Progress | Region
+Said = Answer | Progress | Step | Region
 
 _encoder = msgspec.json.Encoder()
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)

@@ -17,7 +17,7 @@ from server.streams import KeptFrame, Streams
 from server.teaching import Correcting, Done, Library, NoRecipe
 from server.web.answers import Refused, answer
 from server.web.calibration_query import who_asks
-from server.web.frames import NOT_KEPT, kept_frame_body
+from server.web.frames import NOT_KEPT, as_it_counts, kept_frame_body
 from server.web.json_body import read_json
 from server.web.recipe_bodies import (
     CorrectedBody,
@@ -181,7 +181,7 @@ class Corrections:
 
     async def _say(self, request: Request, kind: Kind) -> Response:
         said = await read_json(request, Disposition)
-        frame = self._frame(request)
+        frame = as_it_counts(self._frame(request), self.correcting.inspection)
         if frame.disposition is not None and not said.dry_run:
             raise Refused(409, f"it was said to be {frame.disposition} already: take that back first")
         with contextlib.nullcontext() if said.dry_run else self._speaking_of(frame.id):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -95,6 +95,7 @@ class Frames:
 
 def kept_frame_body(frame: KeptFrame, inspection: Inspection) -> KeptFrameBody:
     """A kept frame, field by field."""
+    frame = as_it_counts(frame, inspection)
     found = frame.inspected
     return KeptFrameBody(
         id=frame.id,
@@ -116,11 +117,20 @@ def kept_frame_body(frame: KeptFrame, inspection: Inspection) -> KeptFrameBody:
     )
 
 
+def as_it_counts(frame: KeptFrame, inspection: Inspection) -> KeptFrame:
+    """A kept frame with what was said of it, as long as that counts: not once its correction was undone, under Recipes
+    too, or by going back to an older version. What was said to an older model stays said."""
+    recipe = inspection.recipe(frame.inspected.recipe.id)
+    if frame.correction is None or recipe is None or recipe.model.taught != frame.kept.taught:
+        return frame
+    return frame if frame.correction in recipe.model.corrections else replace(frame, disposition=None, correction=None)
+
+
 def _is_taught_the_same(frame: KeptFrame, inspection: Inspection) -> bool:
     """Whether the recipe it was inspected with still has the model as it was taught then, whatever it was told since:
     for another one what is kept of the frame means nothing."""
-    id, taught = frame.inspected.recipe.id, frame.kept.taught
-    return any(recipe.id == id and recipe.model.taught == taught for recipe in inspection.recipes)
+    recipe = inspection.recipe(frame.inspected.recipe.id)
+    return recipe is not None and recipe.model.taught == frame.kept.taught
 
 
 def _drawn(frame: KeptFrame) -> bytes:

@@ -16,7 +16,10 @@ class ModelBody(Struct, frozen=True):
     """The model of a recipe."""
 
     category: Annotated[str, Meta(description="what the parts are called")]
-    hash: Annotated[str, Meta(description="sha256 that names this very model, corrections included")]
+    hash: Annotated[
+        str | None,
+        Meta(description="sha256 that names this very model, corrections included; null before it was ever loaded"),
+    ]
     taught: Annotated[str, Meta(description="sha256 of the model as it was taught")]
     pictures: Annotated[Count, Meta(description="good pictures it was taught on")]
     forgiven: Annotated[Count, Meta(description="corrections: parts that it was told are good")]
@@ -68,6 +71,7 @@ class RecipeBody(Struct, frozen=True):
     streams: Annotated[list[str], Meta(description="running streams that are inspected with it")]
     is_default: Annotated[bool, Meta(description="whether streams nobody chose a recipe for are")]
     is_given: Annotated[bool, Meta(description="whether its model was given at the start (MODEL_PATH, simulated line)")]
+    is_loaded: Annotated[bool, Meta(description="whether a stream is switched to it at once; else it is loaded first")]
     problem: Annotated[str | None, Meta(description="why it cannot be used; or null")]
     changed: Annotated[str, Meta(description="when this version was made, ISO 8601")]
     who: Annotated[str, Meta(description="made it")]
@@ -110,6 +114,10 @@ class Deleted(Struct, frozen=True):
     """It is gone."""
 
     deleted: Annotated[str, Meta(description="id")]
+    streams: Annotated[
+        list[str],
+        Meta(description="that it was chosen for, away now: not inspected when they come, until another is chosen"),
+    ]
 
 
 class RecipeChoice(Struct, frozen=True, forbid_unknown_fields=True):

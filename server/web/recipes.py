@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+import asyncio
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from detector import Detector, TaughtModel
+from detector import TaughtModel
 from detector.counted import counted
-from server.inspection import Inspection, taught_hash
+from detector.model_folder import Manifest
+from server.inspection import Inspection, Resting
 from server.recipes import Recipe, RecipeChange, way_back
 from server.settings import Settings
 from server.streams import Streams
@@ -34,9 +37,12 @@ from server.web.recipe_bodies import (
     RecipeRestore,
     RecipesBody,
 )
+from server.web.temporary_file import TemporaryFile
 from server.web.uploads import MAX_CALIBRATION, read_form, source_of_request
 from server.words import BYTES, Content, Operation, Parameter, Reply, check_name, documented
 
+MOST_EXPORTS = 4
+"""Recipe files that are put together and sent at once: each lies in the data directory meanwhile."""
 NO_SUCH = "there is no such recipe"
 CHANGED = "somebody changed it since: look at the newest version; nothing was changed"
 NOT_STORED = "the data directory cannot be written; nothing was changed"
@@ -53,6 +59,8 @@ class Recipes:
     inspection: Inspection
     streams: Streams
     held: Held
+    exporting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_EXPORTS))
+    importing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     @property
     def routes(self) -> list[Route]:
@@ -122,7 +130,7 @@ class Recipes:
     async def delete(self, request: Request) -> Response:
         recipe = request.path_params["recipe"]
         await self.library.delete(recipe, version_asked(request))
-        return answer(Deleted(recipe))
+        return answer(Deleted(recipe, self.library.away(recipe)))
 
     @documented(
         Operation(
@@ -173,9 +181,10 @@ class Recipes:
     )
     async def history(self, request: Request) -> Response:
         recipe = self.library.get(request.path_params["recipe"])
-        entries = [_step(change) for change in self.library.book.history(recipe.id)]
+        entries = [_step(change, self.library) for change in self.library.book.history(recipe.id)]
         model = self.inspection.model_of(recipe.id)
-        for done in self.inspection.calibrations_of(recipe, model.runtime if model else ""):
+        runtime = model.runtime if model else self.library.models.runtime
+        for done in self.inspection.calibrations_of(recipe, runtime):
             where = f" on {done.stream}" if done.stream else ""
             entries.append(
                 RecipeChangeBody(
@@ -214,10 +223,25 @@ class Recipes:
     )
     async def export_file(self, request: Request) -> Response:
         recipe = self.library.get(request.path_params["recipe"])
-        data = await self.library.ask(partial(pack, self.library, recipe))
+        if self.exporting.locked():
+            raise Refused(503, "so many recipe files are sent already: try again when one is done")
+        await self.exporting.acquire()
+        folder: Path | None = None
+
+        def done() -> None:
+            self.exporting.release()
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)  # a single file
+
+        try:
+            folder = await self.library.ask(self.library.temporary)
+            file = await pack(self.library, recipe, folder)
+        except BaseException:
+            done()
+            raise
         name = "".join(c if c.isascii() and c.isalnum() else "-" for c in recipe.name).strip("-") or "recipe"
         headers = {"Content-Disposition": f'attachment; filename="{name}.recipe.zip"', **NO_STORE}
-        return Response(data, media_type="application/zip", headers=headers)
+        return TemporaryFile(file, done, headers, "application/zip")
 
     @documented(
         Operation(
@@ -239,7 +263,9 @@ class Recipes:
         limit = MAX_CALIBRATION * self.settings.max_upload_bytes
         with self.held.share(source_of_request(request)) as share:
             form = await read_form(request, "file", share=share, max_file=limit, max_total=limit, max_files=1)
-            made = await unpack(self.library, form.files[0].data, who=who_asks(request), on=form.files[0].filename[:80])
+            (file,) = form.files
+            async with self.importing:
+                made = await unpack(self.library, file.data, who=who_asks(request), on=file.filename[:80])
         return answer(self.body(made), 201)
 
     @documented(
@@ -315,6 +341,7 @@ class Recipes:
             streams=self.library.streams_of(recipe.id),
             is_default=recipe.id == self.library.default,
             is_given=self.library.is_given(recipe.id),
+            is_loaded=self.inspection.model_of(recipe.id) is not None,
             problem=self.library.problem(recipe),
             changed=recipe.changed,
             who=recipe.who,
@@ -330,21 +357,21 @@ class Recipes:
         return ByHandBody(back.version, back.rule, raw, then.source if then else None)
 
     def _model(self, recipe: Recipe) -> ModelBody | None:
-        model = self.inspection.model_of(recipe.id)
+        model = self.inspection.known_model(recipe.id)
         if model is None:
             return None
-        taught = isinstance(model, TaughtModel)
+        manifest = model.manifest if isinstance(model, TaughtModel | Resting) else None
         kinds = [one.kind for one in self.library.models.corrections(recipe)]
         return ModelBody(
             category=model.category,
-            hash=model.hash,
-            taught=taught_hash(model),
-            pictures=model.manifest.n_images if isinstance(model, TaughtModel) else 0,
+            hash=model.hash or None,
+            taught=recipe.model.taught,
+            pictures=manifest.n_images if manifest else 0,
             forgiven=kinds.count("good"),
             remembered=kinds.count("bad"),
-            region=model.manifest.region.fractions if isinstance(model, TaughtModel) else (0.0, 0.0, 1.0, 1.0),
-            registration=_registration(model),
-            can_be_corrected=taught,
+            region=manifest.region.fractions if manifest else (0.0, 0.0, 1.0, 1.0),
+            registration=_registration(manifest),
+            can_be_corrected=manifest is not None,
             can_be_taught_more=self.library.keep.has_pictures(recipe.model.taught),
         )
 
@@ -352,11 +379,11 @@ class Recipes:
         return RecipesBody([self.body(recipe) for recipe in self.library.recipes], self.library.default)
 
 
-def _registration(model: Detector) -> str | None:
+def _registration(manifest: Manifest | None) -> str | None:
     """How parts are laid on a reference, in words; None where they are not."""
-    if not isinstance(model, TaughtModel) or model.manifest.reference is None:
+    if manifest is None or manifest.reference is None:
         return None
-    return model.manifest.registration or "parts are laid on a reference"
+    return manifest.registration or "parts are laid on a reference"
 
 
 def version_asked(request: Request) -> int:
@@ -369,7 +396,7 @@ def clause(why: str) -> str:
     return " ".join("".join(sign if sign.isprintable() else " " for sign in why).split())
 
 
-def _step(change: RecipeChange) -> RecipeChangeBody:
+def _step(change: RecipeChange, library: Library) -> RecipeChangeBody:
     before, after = change.before, change.after
     return RecipeChangeBody(
         when=change.when,
@@ -381,7 +408,7 @@ def _step(change: RecipeChange) -> RecipeChangeBody:
         to_version=after.version,
         was=_in_words(before, after) if before else "",
         became=_in_words(after, before),
-        can_restore=before is not None,  # what a step holds is remembered
+        can_restore=before is not None and library.is_kept(before),
     )
 
 

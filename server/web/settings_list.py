@@ -34,6 +34,7 @@ ABOUT: Mapping[str, str] = {
     "DATA_DIR": "The folder of everything that the server writes.",
     "MAX_UPLOAD_MB": "How large a picture or frame may be, in megabytes.",
     "MAX_FRAME_MEGAPIXELS": "How many megapixels a frame of a stream may have.",
+    "MAX_MODELS_GB": "How many gigabytes all models may take on disk, their pictures included.",
     "MAX_CONNECTIONS": "How many connections there may be at once.",
     "MAX_CONNECTIONS_PER_ADDRESS": "How many of them may come from one address.",
     "WORKERS": "How many frames are inspected at once.",

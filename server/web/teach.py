@@ -25,6 +25,7 @@ from server.teaching import (
     CannotNow,
     Kept,
     NoRecipe,
+    NotStored,
     NotThere,
     Packed,
     Shelf,
@@ -61,7 +62,7 @@ KEPT = {"Cache-Control": "private, max-age=3600"}
 NO_PICTURE = "there is no such picture, or not any more"
 NO_SUCH = "there is no such teaching, or not any more"
 NOT_NOW = "it is learning, done, or was ended"
-NOT_WRITTEN = "the data directory cannot be written; nothing was changed"
+NOT_WRITTEN = "the data directory cannot be written, or has no room for another model; nothing was changed"
 
 
 @dataclass(frozen=True)
@@ -406,6 +407,8 @@ def _refusals() -> Iterator[None]:
         raise Refused(422, str(error)) from error
     except TooMany as error:
         raise Refused(503, str(error)) from error
+    except NotStored as error:
+        raise Refused(507, str(error)) from error
     except OSError as error:
         raise Refused(507, cannot_write(error)) from error
 

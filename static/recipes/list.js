@@ -34,12 +34,13 @@ function fill(made, recipe, isOpened) {
   showChips(button.querySelector(".chips"), recipe);
 }
 
-/** Version, default, given, cannot be used. */
+/** Version, default, given, cannot be used, not loaded. */
 export function showChips(place, recipe) {
   const words = [`version ${recipe.version}`];
   if (recipe.is_default) words.push("default");
   if (recipe.is_given) words.push("given at the start");
   if (recipe.problem) words.push("⚠ cannot be used");
+  else if (!recipe.is_loaded) words.push("loaded when it is needed");
   if (place.dataset.told === words.join()) return;
   place.dataset.told = words.join();
   place.replaceChildren(...words.map((word) => element("span", { className: "chip" }, word)));

@@ -204,9 +204,9 @@ export class OpenedRecipe {
     const sure = await question({ title: `Delete ${recipe.name}?`, text: "Its model, versions and corrections are gone for good. Export a file first if it may be wanted again.", yes: "Delete it", no: "Keep it" });
     if (!sure) return;
     await this.#do(async () => {
-      await requests.remove(recipe);
+      const { streams } = await requests.remove(recipe);
       this.#told.close();
-      return `${recipe.name} is deleted.`;
+      return `${recipe.name} is deleted.${streams.length ? ` ${streams.join(", ")}, away now, will not be inspected until another recipe is chosen there.` : ""}`;
     });
   }
 

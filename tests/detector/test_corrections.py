@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -313,6 +313,7 @@ corner = st.tuples(st.floats(0, 1), st.floats(0, 1))
 
 
 @given(st.lists(corner, min_size=3, max_size=12))
+@example([(0.0, 1.0)] * 3)  # on the very edge
 def test_any_polygon_within_the_frame_touches_something(place: list[tuple[float, float]]) -> None:
     """Crossing itself, of no area, at the very edge."""
     assert cells(place, Region(20, 20, 0, 0, 20, 20), (20, 20)).any()

@@ -168,6 +168,14 @@ def test_origins_are_taken_as_browsers_say_them() -> None:
     assert origins == ("https://hmi.plant", "http://10.0.0.9:8080")
 
 
+@pytest.mark.parametrize(
+    ("name", "text"), [("THRESHOLD", "1e39"), ("THRESHOLD", "nan"), ("MAX_MODELS_GB", "0"), ("MAX_MODELS_GB", "1e9")]
+)
+def test_numbers_that_mean_nothing_are_refused(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        read_settings({name: text}, NOWHERE)
+
+
 def test_errors_repeat_no_credentials() -> None:
     with pytest.raises(SettingsError) as raised:
         read_settings({"CAMERAS": "rtsp//operator:s3cret@10.0.0.9"}, NOWHERE)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from detector import ModelError
-from server.recipes import Correction, ModelKeep
+from server.recipes import SUFFIXES, Correction, ModelKeep, NoRoom, model_keep
 
 TAUGHT, OTHER = "a" * 64, "b" * 64
 
@@ -62,11 +63,12 @@ def test_a_correction_that_is_there_is_never_replaced(tmp_path: Path) -> None:
     assert {suffix: keep.correction_file(TAUGHT, name, suffix) for suffix in files} == files
 
 
-def test_where_it_is_not_known_what_is_named_models_stay(tmp_path: Path) -> None:
+def test_what_a_crash_left_is_removed_and_models_stay(tmp_path: Path) -> None:
     keep = ModelKeep(tmp_path)
+    keep.remove_unfinished()  # nothing is there yet
     keep.put(TAUGHT, *made(tmp_path / "one"))
     (tmp_path / "models" / ".work.0123abcd.tmp").mkdir()
-    keep.tidy(None)
+    keep.remove_unfinished()
     assert [path.name for path in (tmp_path / "models").iterdir()] == [TAUGHT] and keep.has_pictures(TAUGHT)
     assert not keep.has_pictures(OTHER)
 
@@ -99,7 +101,6 @@ def test_what_no_recipe_names_is_removed(tmp_path: Path) -> None:
     keep.put(OTHER, *made(tmp_path / "two"))
     for name in ("0" * 12, "1" * 12):
         keep.keep_correction(TAUGHT, correction(name), {}, b"jpeg", b"png")
-    (tmp_path / "models" / ".work.0123abcd.tmp").mkdir()
     (tmp_path / "models" / "somebody's notes").mkdir()
     keep.tidy([(TAUGHT, ["0" * 12])])
     assert keep.pictures(TAUGHT) and not keep.model_folder(OTHER).exists()
@@ -107,3 +108,36 @@ def test_what_no_recipe_names_is_removed(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         keep.correction(TAUGHT, "1" * 12)
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == [TAUGHT, "somebody's notes"]
+
+
+def test_what_would_be_too_much_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    keep = ModelKeep(tmp_path, 300)
+    keep.put(TAUGHT, *made(tmp_path / "one"))
+    assert keep.size == len("{}") + 3 * len(b"png") + len("not a picture") == ModelKeep(tmp_path).size
+    (tmp_path / "large" / "model").mkdir(parents=True)
+    (tmp_path / "large" / "model" / "bank").write_bytes(bytes(280))
+    with pytest.raises(NoRoom, match="delete recipes that are not used any more, or set MAX_MODELS_GB higher"):
+        keep.put(OTHER, tmp_path / "large" / "model", None)
+    assert (tmp_path / "large" / "model" / "bank").exists() and keep.there() == {TAUGHT}
+    for name, size in (("0" * 12, 20), ("1" * 12, 60)):
+        files = {suffix: bytes(size) for suffix in SUFFIXES}
+        if size == 20:
+            keep.put_correction(TAUGHT, name, files)
+        else:
+            with pytest.raises(NoRoom):
+                keep.put_correction(TAUGHT, name, files)
+    assert keep.size == 24 + 80 == ModelKeep(tmp_path).size
+    keep.tidy([(TAUGHT, [])])
+    assert keep.size == 24
+    keep.put(TAUGHT, *made(tmp_path / "again"))  # which is here: it takes nothing more
+    assert ModelKeep(tmp_path).size == 24
+
+
+def test_where_the_disk_is_full_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = shutil.disk_usage(tmp_path)._replace(free=model_keep.KEPT_FREE + 50_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: free)
+    keep = ModelKeep(tmp_path)
+    keep.require_room(40_000_000)
+    keep.require_room(400_000_000, writes=40_000_000)
+    with pytest.raises(NoRoom, match="has 250 MB left, and 260 MB are needed: make room on it"):
+        keep.require_room(60_000_000)

@@ -127,6 +127,7 @@ def test_all_pairs_of_edges_are_looked_at(corners: list[tuple[float, float]]) ->
         ({"rule": ThresholdRule(k=0.5)}, "from 1 to 10"),
         ({"rule": ThresholdRule(raw=0.0)}, "above 0"),
         ({"rule": ThresholdRule(raw=math.nan)}, "above 0"),
+        ({"rule": ThresholdRule(raw=1e300)}, "that scores can exceed"),
         ({"decision": Decision("n_of_m", 4, 3)}, "1 ≤ n ≤ m"),
         ({"decision": Decision("n_of_m", 1, 51)}, "1 ≤ n ≤ m"),
         ({"decision": Decision("hysteresis", release=1.5)}, "release"),

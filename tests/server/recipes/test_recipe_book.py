@@ -15,7 +15,16 @@ import msgspec
 import pytest
 
 from server.ground import kept_file
-from server.recipes import NotTheNewest, Recipe, RecipeBook, RecipeChange, RecipeError, Regions, recipe_book
+from server.recipes import (
+    ModelVersion,
+    NotTheNewest,
+    Recipe,
+    RecipeBook,
+    RecipeChange,
+    RecipeError,
+    Regions,
+    recipe_book,
+)
 from server.recipes.recipe import MOST_CORNERS, MOST_POLYGONS
 from server.recipes.recipe_book import FILE, Contents
 from tests.server.recipes.test_recipe import RECIPE, SQUARE, ring
@@ -50,11 +59,25 @@ def test_of_two_who_change_a_version_the_second_is_told(tmp_path: Path) -> None:
     assert book.get("1") is not None and book.get("1").name == "one"  # type: ignore[union-attr]
 
 
-def test_what_goes_takes_along_where_it_was_chosen(tmp_path: Path) -> None:
+def test_what_goes_leaves_where_it_was_chosen(tmp_path: Path) -> None:
+    """Such a stream is not inspected until another recipe is chosen: the default one is of another product."""
     book = RecipeBook(tmp_path)
     book.change(changed(None), stream="press", as_default=True)
     book.delete("1", 1)
-    assert (book.recipes, book.default, dict(book.chosen), book.history()) == ((), None, {}, ())
+    for there in (book, RecipeBook(tmp_path)):
+        assert (there.recipes, there.default, dict(there.chosen), there.history()) == ((), None, {"press": "1"}, ())
+
+
+def test_of_the_models_a_recipe_had_the_newest_few_are_kept(tmp_path: Path) -> None:
+    book, before = RecipeBook(tmp_path), None
+    for number in range(6):
+        after = msgspec.structs.replace(
+            RECIPE, version=number + 1, model=ModelVersion(f"{number:064}", (f"{number:012}",))
+        )
+        book.change(RecipeChange("now", "me", "taught more", "", "", before, after))
+        before = after
+    kept = {f"{number:064}" for number in range(5 - recipe_book.MOST_EARLIER, 6)}
+    assert {model.taught for model in book.named()} == kept and len(book.history()) == 6
 
 
 def test_the_book_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from detector.images import BGRImage, encode_png, read
 from server.recipes import RecipeError
-from server.teaching import NoRecipe, words
+from server.teaching import NoRecipe, NotStored, words
 from server.teaching.learner import LearnerGone
 from server.teaching.others import Watcher
 from server.teaching.words import Answer, Progress, Region, Request
@@ -67,10 +67,12 @@ class FakeLibrary:
     Attributes:
         made: what it was given, by recipe.
         fails: raised instead.
+        full: raised where room is asked for.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.full: NotStored | None = None
         self.made: dict[str, dict[str, object]] = {}
         self.fails: Exception | None = None
 
@@ -90,6 +92,10 @@ class FakeLibrary:
         self, recipe: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
     ) -> tuple[str, str]:
         return await self.add_taught(self.name_of(recipe), folder, pictures, stream=stream, who=who, why=why, on=on)
+
+    async def require_room(self, more: int = 0) -> None:
+        if self.full is not None:
+            raise self.full
 
     def name_of(self, recipe: str) -> str:
         if recipe not in self.made:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -12,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from detector import load_taught, model_folder
+from detector import model_folder as model_folder_files
 from detector.images import encode_png
+from server.teaching import far_side, words
+from server.teaching import learner as near_side
 from server.teaching.learner import LearnerGone, LearnerProcess
 from server.teaching.words import (
     IsCopy,
@@ -71,6 +75,11 @@ def runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def first_to_go(pid: int | None) -> str:
+    """How early a process is ended where memory runs out, of 1000."""
+    return Path(f"/proc/{pid}/oom_score_adj").read_text()
 
 
 async def test_drawn_parts_become_a_model(learner: LearnerProcess, heard: Heard, tmp_path: Path) -> None:
@@ -134,7 +143,8 @@ async def test_closing_ends_it_whatever_it_does(learner: LearnerProcess, heard: 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-async def test_it_ends_with_its_server_however_that_ends() -> None:
+@pytest.mark.parametrize("is_stopped", [False, True])
+async def test_it_ends_with_its_server_however_that_ends(is_stopped: bool) -> None:
     code = (
         "import asyncio, sys\n"
         "from server.teaching.learner import LearnerProcess\n"
@@ -150,9 +160,101 @@ async def test_it_ends_with_its_server_however_that_ends() -> None:
     assert server.stdout is not None
     pid = int(await server.stdout.readline())
     assert runs(pid) and os.getpriority(os.PRIO_PROCESS, pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+    if is_stopped:
+        os.kill(pid, signal.SIGSTOP)
     server.kill()
     await server.wait()
     await until(lambda: not runs(pid))
+
+
+async def test_stopped_it_is_waited_for_no_longer_than_it_may_be_quiet(learner: LearnerProcess, tmp_path: Path) -> None:
+    paths = write(tmp_path, range(8))
+    await learner.ask(Show(1, str(paths[0])))
+    assert learner.pid is not None
+    os.kill(learner.pid, signal.SIGSTOP)
+    learner.quiet_s = 0.2
+    with pytest.raises(LearnerGone, match=r"no progress for 0\.2 s and was ended: stop other programs"):
+        await learner.ask(Learn([str(path) for path in paths], str(tmp_path / "model"), ""))
+    assert not runs(learner.pid) and not (tmp_path / "model").exists()
+
+
+FAR_SIDE = """
+import sys, time
+sys.stdin.readline()
+for number in range({times}):
+    print('{{"type": "progress", "fraction": %s}}' % ({fraction}), flush=True)
+    time.sleep({pause})
+print('{{"type": "learned"}}', flush=True)
+"""
+
+
+@pytest.mark.parametrize(("fraction", "goes_on"), [("number / 100", True), ("0.5", False)])
+async def test_only_who_gets_on_is_waited_for(
+    fraction: str, goes_on: bool, heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times, pause = (20, 0.1) if goes_on else (100_000, 0.01)
+    (tmp_path / "a_far_side.py").write_text(FAR_SIDE.format(fraction=fraction, times=times, pause=pause))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(near_side, "_PROGRAM", "a_far_side")
+    learner = LearnerProcess(HOW, heard.append, quiet_s=1.5)  # which is less than 20 times 0.1 s
+    try:
+        if goes_on:
+            assert isinstance(await learner.ask(LeaveOut(1)), Learned) and len(heard) == 20
+        else:
+            with pytest.raises(LearnerGone, match="no progress"):
+                await learner.ask(LeaveOut(1))
+    finally:
+        await learner.close()
+
+
+def test_looking_at_pictures_is_a_sign_of_going_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(far_side, "STEP_S", 0.0)
+    said: list[words.Said] = []
+    pupil = far_side.Pupil(HOW, said.append)
+    for number, path in enumerate(write(tmp_path, range(3))):
+        pupil.answer(Show(number, str(path)))
+    steps = said.count(words.Step())
+    pupil.look_for_region()
+    assert steps >= 3 and said.count(words.Step()) > steps and isinstance(said[-1], Region)
+
+
+def test_where_memory_runs_out_it_says_so_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def runs_out(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    said: list[words.Said] = []
+    pupil = far_side.Pupil(HOW, said.append)
+    paths = [str(path) for path in write(tmp_path, range(3))]
+    assert isinstance(pupil.answer(Show(1, paths[0])), Shown)
+    with monkeypatch.context() as short:
+        for name in ("fit", "_region"):
+            short.setattr(far_side, name, runs_out)
+        pupil.look_for_region()
+        learned = pupil.answer(Learn(paths, str(tmp_path / "model"), ""))
+        assert isinstance(learned, Refused) and "not enough memory" in learned.why
+    pupil.look_for_region()
+    assert isinstance(said[-1], Region) and isinstance(pupil.answer(Show(2, paths[1])), Shown)
+
+
+def test_where_the_disk_takes_nothing_it_says_so(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    model = load_taught(model_folder)
+    monkeypatch.setattr(far_side, "fit", lambda *_, **__: model)
+    monkeypatch.setattr(model_folder_files, "write_atomically", full)
+    pupil = far_side.Pupil(HOW, lambda said: None)
+    answer = pupil.answer(Learn([], str(tmp_path / "model"), ""))
+    assert isinstance(answer, Refused) and "(No space left on device): make room in the data directory" in answer.why
+    assert str(tmp_path) not in answer.why
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="as Linux does it")
+async def test_it_is_the_first_to_go_where_memory_runs_out(learner: LearnerProcess) -> None:
+    await learner.ask(LeaveOut(1))
+    assert int(first_to_go(learner.pid)) >= far_side.FIRST_TO_GO
 
 
 async def test_where_it_cannot_be_started_that_is_said(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import shutil
 import zipfile
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -29,15 +31,22 @@ def packed(compression: int) -> bytes:
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
-def test_whatever_byte_is_another_the_file_is_refused_or_the_same(compression: int) -> None:
+def test_whatever_byte_is_another_the_file_is_refused_or_the_same(compression: int, tmp_path: Path) -> None:
+    def read(data: bytes) -> tuple[About, dict[str, bytes]]:
+        shutil.rmtree(tmp_path / "there", ignore_errors=True)
+        (tmp_path / "there").mkdir()
+        about = _read(data, tmp_path / "there", lambda size: None)
+        return about, {path.name: path.read_bytes() for path in (tmp_path / "there" / "model").iterdir()}
+
     whole = packed(compression)
-    meant = _read(whole)
+    meant = read(whole)
+    assert meant[1] == {"manifest.json": MANIFEST}
     for position in range(len(whole)):
         for other in (0xFF, whole[position] ^ 1 << position % 8):
             data = bytearray(whole)
             data[position] = other
             with contextlib.suppress(RecipeError):
-                assert _read(bytes(data)) == meant, position
+                assert read(bytes(data)) == meant, position
     for length in range(len(whole)):
         with pytest.raises(RecipeError):
-            _read(whole[:length])
+            read(whole[:length])

@@ -27,7 +27,7 @@ from server.teaching import library
 from server.words import Result
 from tests.detector.parts import draw_part, draw_parts
 from tests.running import Running, running
-from tests.server.fakes import healthy, http, receive_result
+from tests.server.fakes import WAIT_S, healthy, http, receive_result
 
 GONE = "f" * 12
 
@@ -49,10 +49,18 @@ def other_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def inspecting(model: Path, data: Path) -> AsyncIterator[tuple[Running, httpx.AsyncClient]]:
-    settings = Settings(data_dir=data, model_path=model, max_frame_age_ms=1e6, max_upload_mb=20)
+async def inspecting(
+    model: Path, data: Path, *, status: int = 200, **more: Any
+) -> AsyncIterator[tuple[Running, httpx.AsyncClient]]:
+    """A server with a model, once its health says so."""
+    settings = Settings(data_dir=data, model_path=model, max_frame_age_ms=1e6, max_upload_mb=20, **more)
     async with running(create_app(settings), settings) as server, http(server) as client:
-        await healthy(server)
+        if status == 200:
+            await healthy(server)
+        else:
+            async with asyncio.timeout(WAIT_S):
+                while (await healthy(server, status))["status"] != "error":  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
         yield server, client
 
 
@@ -65,9 +73,12 @@ async def score(connection: ClientConnection, frame: np.ndarray[Any, Any]) -> Re
     return await receive_result(connection)
 
 
-async def the_alarm(client: httpx.AsyncClient, stream: str = "press") -> dict[str, Any]:
-    frames = (await client.get(f"/api/streams/{stream}/frames", params={"kind": "alarm"})).json()["frames"]
-    return dict(frames[0])
+async def alarms(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+    return list((await client.get("/api/streams/press/frames", params={"kind": "alarm"})).json()["frames"])
+
+
+async def the_alarm(client: httpx.AsyncClient) -> dict[str, Any]:
+    return (await alarms(client))[0]
 
 
 async def loaded(client: httpx.AsyncClient, recipe: str) -> dict[str, Any]:
@@ -116,6 +127,8 @@ async def test_what_was_forgiven_passes_and_undone_scores_are_the_same_bit_for_b
         assert (await client.delete(one, params={"version": recipe["version"] - 1})).status_code == 409
         undone = await client.delete(one, params={"version": recipe["version"]})
         assert undone.status_code == 200
+        said = {frame["id"]: frame["disposition"] for frame in await alarms(client)}
+        assert (said[frames[0]["id"]], said[frames[1]["id"]]) == ("bad", None), "undone, it is undecided again"
         again = [await score(c, frame) for frame in (odd, draw_part(60), other)]
         assert [result.raw_score for result in again] == [result.raw_score for result in before]
         assert (await client.delete(one, params={"version": undone.json()["version"]})).status_code == 422
@@ -127,6 +140,7 @@ async def test_what_was_forgiven_passes_and_undone_scores_are_the_same_bit_for_b
             f"/api/recipes/{recipe['id']}/restore", json={"version": history[0]["to_version"], "to": done["version"]}
         )
         assert back.status_code == 200 and (await score(c, odd)).raw_score == after[0].raw_score
+        assert frames[1]["id"] in [frame["id"] for frame in await alarms(client) if frame["disposition"] == "good"]
 
     async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
         assert (await score(c, odd)).raw_score == after[0].raw_score  # after a restart too
@@ -337,7 +351,7 @@ async def test_models_outlive_a_damaged_recipes_json(disc_folder: Path, other_fo
         assert copied.status_code == 201
     whole = book.read_bytes()
     book.write_bytes(whole[: len(whole) // 2])
-    async with inspecting(disc_folder, tmp_path) as (_, client):
+    async with inspecting(disc_folder, tmp_path, status=503) as (_, client):
         assert len((await client.get("/api/recipes")).json()["recipes"]) == 1
         other = (await client.post(f"/api/recipes/{recipe['id']}/copy", json={"name": "another"})).json()
         gone = await client.delete(f"/api/recipes/{other['id']}", params={"version": 1})
@@ -399,3 +413,67 @@ async def test_who_changes_too_much_at_once_is_told_and_everything_else_goes_on(
         )
         assert {answer.status_code for answer in answers} == {200, 503}
         assert (await client.patch(f"/api/recipes/{recipe['id']}", json={"version": 1, "name": "x"})).is_success
+
+
+NUMBERS = ["NaN", "Infinity", "1e308", "1e309", "1" + "0" * 5000, "-1e-300", '"0.5"', "null", "true", "[0]"]
+
+
+async def test_numbers_that_are_none_change_nothing(disc_folder: Path, tmp_path: Path) -> None:
+    async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
+        await score(c, draw_part(50, defect=True))
+        recipe, frame = await only(client), (await the_alarm(client))["id"]
+        path = f"/api/recipes/{recipe['id']}"
+        for number in NUMBERS:
+            corners = f"[[{number},0],[1,0],[1,1]]"
+            for address, body in (
+                (path, f'{{"version":1,"regions":{{"ignore":[{corners}]}}}}'),
+                (path, f'{{"version":1,"rule":{{"one_in":{number}}}}}'),
+                (path, f'{{"version":{number},"name":"x"}}'),
+                (f"/api/frames/{frame}/good", f'{{"place":{corners}}}'),
+            ):
+                method = "PATCH" if address == path else "POST"
+                refused = await client.request(method, address, content=body.encode())
+                assert refused.status_code == 422 and len(refused.text) < 500, (address, number, refused.text)
+        for many in (b"[0,1]," * 9000, b"[[0,1]]," * 7000):
+            body = b'{"version":1,"regions":{"ignore":[[' + many + b"[0,0]]]}}"
+            assert (await client.patch(path, content=body)).status_code == 422
+        assert (await client.patch(path, content=b"[" * 60_000)).status_code == 422
+        assert await only(client) == recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("a\r\nSet-Cookie: b", "a Set-Cookie: b"), ("\u202ea", None), ("\x00", None), ("x" * 60_000, None), (" ", None),
+     ("../../etc", "../../etc"), ("\U0001f600", "\U0001f600"), ("<script>", "<script>")],
+)  # fmt: skip
+async def test_names_are_printed_in_one_line_and_name_no_file(
+    name: str, kept: str | None, disc_folder: Path, tmp_path: Path
+) -> None:
+    async with inspecting(disc_folder, tmp_path) as (_, client):
+        path = f"/api/recipes/{(await only(client))['id']}"
+        changed = await client.patch(path, json={"version": 1, "name": name})
+        begun = await client.post("/api/teaching", json={"name": name})
+        assert (changed.status_code, begun.status_code) == ((200, 201) if kept else (422, 422))
+        if kept is not None:
+            assert changed.json()["name"] == begun.json()["name"] == kept
+            said = (await client.get(f"{path}/file")).headers["content-disposition"]
+            assert said.isascii() and said.count('"') == 2 and "/" not in said and ".." not in said.split('"')[1][:3]
+
+
+async def test_of_many_who_change_a_version_over_http_and_websocket_one_does(disc_folder: Path, tmp_path: Path) -> None:
+    async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/api") as socket:
+        path = f"/api/recipes/{(await only(client))['id']}"
+
+        async def over_websocket(number: int) -> None:
+            body = {"version": 1, "name": f"over WebSocket {number}"}
+            await socket.send(json.dumps({"id": number, "method": "PATCH", "path": path, "body": body}))
+
+        async def over_http(number: int) -> int:
+            return (await client.patch(path, json={"version": 1, "name": f"over HTTP {number}"})).status_code
+
+        sent = asyncio.gather(*(over_websocket(number) for number in range(5)))
+        codes = await asyncio.gather(*(over_http(number) for number in range(5)))
+        await sent
+        codes += [json.loads(await socket.recv())["status"] for _ in range(5)]
+        assert sorted(codes) == [200] + [409] * 9
+        assert len((await client.get(f"{path}/history")).json()) == 1 and (await only(client))["version"] == 2

@@ -1,0 +1,27 @@
+"""A file that is made for one answer, sent piece by piece, and gone afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from starlette.responses import FileResponse
+from starlette.types import Receive, Scope, Send
+
+
+class TemporaryFile(FileResponse):
+    """Sends a file.
+
+    Args:
+        done: called when it was sent, or whoever asked went away, or anything went wrong.
+    """
+
+    def __init__(self, path: Path, done: Callable[[], None], headers: dict[str, str], media_type: str) -> None:
+        super().__init__(path, headers=headers, media_type=media_type)
+        self._done = done
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._done()
