@@ -305,11 +305,11 @@ class Operator:
         page = self.page
         self.open_recipe(recipe)
         page.get_by_test_id("regions-source").select_option(self.stream)
-        page.get_by_test_id("regions-edit").tap()
-        page.get_by_test_id("add-ignore").tap()
+        page.get_by_test_id("regions-edit").click()
+        page.get_by_test_id("add-ignore").click()
         self._swipe(page.get_by_test_id("surface"), start, end)
         expect(page.get_by_test_id("regions-list").locator("li")).to_have_count(1)
-        page.get_by_test_id("regions-save").tap()
+        page.get_by_test_id("regions-save").click()  # on a busy machine a tap becomes a long press
         expect(page.get_by_test_id("recipes-told")).to_contain_text("Saved as version")
 
     def _swipe(self, where: Locator, start: Point, end: Point) -> None:
