@@ -52,7 +52,7 @@ def test_every_view_has_an_address_of_its_own(visit: Open, browser: Browser, ins
 def test_a_view_takes_no_press_before_it_hears_it(show: Show) -> None:
     page = show(Scene()).page
     held: list[Route] = []
-    page.route("**/static/settings/view.js", held.append)
+    page.route("**/static/settings/view.js", lambda route: held.append(route))
     page.get_by_test_id("navigation").get_by_role("link", name="Settings", exact=True).click()
     settings = page.get_by_test_id("view-settings")
     expect(settings).to_be_visible()
