@@ -38,6 +38,7 @@ SECTIONS: dict[str, list[str]] = {
     "registration": ["-m", "benchmarks.registration", *(f"{PICTURES / name}" for name in FREELY)],
     "showing": ["-m", "benchmarks.showing", f"{PICTURES}"],
     "whole_job": ["-m", "benchmarks.whole_job", f"{PICTURES / 'bottle'}", "--pictures", "60"],
+    "whole_job_page": ["-m", "benchmarks.whole_job", f"{PICTURES / 'bottle'}", "--pictures", "60", "--page"],
     "promises": ["-m", "benchmarks.promises", f"{PICTURES}"],
     "memory": ["-m", "benchmarks.memory", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "frame_time": ["-m", "benchmarks.frame_time", f"{PICTURES / 'bottle' / 'train' / 'good'}", *OLDER],

@@ -19,9 +19,10 @@ from server.words import Verdict
 Kind = Literal["alarm", "recent"]
 Disposition = Literal["good", "bad"]
 
-MOST_ALARMS, MOST_RECENT, MOST_REPLACED = 300, 8, 4
-"""Of one stream. *Replaced*: shown as the worst frame of an alarm, until a worse one came; somebody may be pressing a
-button below it, and what an id names must not become another picture. Counted among the latest."""
+MOST_ALARMS, MOST_RECENT, MOST_HELD = 300, 8, 16
+"""Of one stream. *Held*: they were listed as the latest, or as the worst frame of an alarm, and newer or worse ones
+took their place; somebody may be looking at them and pressing a button below, and what an id names must not become
+another picture. Counted among the latest; the one that was asked for longest ago goes first."""
 RECENT_EVERY_S = 0.5
 MOST_BYTES, MOST_RECENT_BYTES = 64 << 20, 16 << 20
 """Of all streams together, and of these for the latest."""
@@ -77,7 +78,9 @@ class _Run:
 class _OfStream:
     alarms: deque[str] = field(default_factory=deque)
     recent: deque[str] = field(default_factory=deque)
-    replaced: deque[str] = field(default_factory=deque)
+    held: deque[str] = field(default_factory=deque)
+    listed: set[str] = field(default_factory=set)
+    """Of the latest, those that somebody was told of."""
     run: _Run | None = None
     forgotten: int = 0
     due: float = 0.0
@@ -163,6 +166,8 @@ class KeptFrames:
         """The kept frames of a stream, newest first."""
         of = self._streams.get(stream)
         ids = (of.alarms if kind == "alarm" else of.recent) if of else ()
+        if of and kind == "recent":
+            of.listed.update(ids)
         return [self._frames[id] for id in reversed(ids)]
 
     def forgotten(self, stream: str) -> int:
@@ -171,8 +176,12 @@ class KeptFrames:
         return of.forgotten if of else 0
 
     def get(self, id: str) -> KeptFrame | None:
-        """A kept frame, as long as it is kept."""
-        return self._frames.get(id)
+        """A kept frame, as long as it is kept; one that is held is held on."""
+        frame = self._frames.get(id)
+        if frame is not None and id in (held := self._streams[frame.stream].held):
+            held.remove(id)
+            held.append(id)
+        return frame
 
     def dispose(self, id: str, disposition: Disposition | None, correction: str | None = None) -> KeptFrame | None:
         """Note what a kept frame was said to be, or take it back; nothing if it is not kept any more."""
@@ -198,7 +207,7 @@ class KeptFrames:
         self._streams[stream] = of
         while len(self._streams) > MOST_STREAMS:
             gone = self._streams[next(iter(self._streams))]
-            for ids in (gone.alarms, gone.recent, gone.replaced):
+            for ids in (gone.alarms, gone.recent, gone.held):
                 while ids:
                     self._drop(gone, ids)
             del self._streams[next(iter(self._streams))]
@@ -216,9 +225,7 @@ class KeptFrames:
         self._frames[older.id] = replace(said, kind="recent")
         self._count(of, "alarm", -said.size)
         self._count(of, "recent", said.size)
-        of.replaced.append(older.id)
-        while len(of.replaced) > MOST_REPLACED:
-            self._drop(of, of.replaced)
+        self._hold(of, older.id)
         of.alarms[of.alarms.index(older.id)] = frame.id
         run.frame = self._frames[frame.id] = replace(frame, verdict="ANOMALY")
         self._count(of, "alarm", frame.size)
@@ -228,19 +235,29 @@ class KeptFrames:
         ids.append(frame.id)
         self._count(of, frame.kind, frame.size)
         while len(ids) > most:
-            self._drop(of, ids)
+            if ids[0] in of.listed:
+                of.listed.remove(ids[0])
+                self._hold(of, ids.popleft())
+            else:
+                self._drop(of, ids)
+
+    def _hold(self, of: _OfStream, id: str) -> None:
+        of.held.append(id)
+        while len(of.held) > MOST_HELD:
+            self._drop(of, of.held)
 
     def _make_room(self) -> None:
         """The oldest goes of the stream that holds the most: one that raises alarms all day takes nobody else's."""
         while self.recent_size > self._most_recent_bytes:
-            of = max(self._streams.values(), key=lambda of: len(of.recent) + len(of.replaced))
-            self._drop(of, of.replaced or of.recent)
+            of = max(self._streams.values(), key=lambda of: len(of.recent) + len(of.held))
+            self._drop(of, of.held or of.recent)
         while self.size > self._most_bytes:
             of = max(self._streams.values(), key=lambda of: of.size)
-            self._drop(of, of.alarms or of.replaced or of.recent)
+            self._drop(of, of.alarms or of.held or of.recent)
 
     def _drop(self, of: _OfStream, ids: deque[str]) -> None:
         frame = self._frames.pop(ids.popleft())
+        of.listed.discard(frame.id)
         self._count(of, frame.kind, -frame.size)
         of.forgotten += frame.kind == "alarm"
 

@@ -7,6 +7,7 @@ import { socketAddress } from "./address.js";
 const MAX_UNANSWERED = 2; // one in inspection, one waiting: more would only be dropped by the server
 const MAX_BUFFERED_BYTES = 64 * 1024;
 const ANSWER_LOST_MS = 1_000; // frames that the server dropped are never answered
+const SHOWN_EVERY_MS = 100; // to a teaching, which answers no frame and has to see what moves
 const SILENCE_MS = 8_000;
 const LOOK_AGAIN_MS = 20;
 
@@ -19,6 +20,7 @@ export class WebSocketSender {
   #answered = 0;
   #lastSent = 0;
   #lastHeard = 0;
+  #isTaught = false;
   #closed = false;
 
   constructor({ name, stream, video, onresult, onerror, onstate, onchange = () => {}, onheartbeat = () => {}, onstatus = () => {} }) {
@@ -31,6 +33,8 @@ export class WebSocketSender {
       },
       onmessage: (message) => {
         this.#lastHeard = performance.now();
+        if (message.type === "result") this.#isTaught = false;
+        else if (message.state !== undefined) this.#isTaught = message.state === "teaching";
         if (message.seq !== undefined) this.#answered = Math.max(this.#answered, message.seq + 1); // dropped frames before it are settled too
         if (message.type === "result") onresult(message);
         else if (message.type === "error") onerror(message);
@@ -60,6 +64,7 @@ export class WebSocketSender {
   #restart() {
     this.#sent = this.#answered = 0;
     this.#lastSent = this.#lastHeard = performance.now();
+    this.#isTaught = false;
   }
 
   #mayTakeNext() {
@@ -67,7 +72,8 @@ export class WebSocketSender {
     const now = performance.now();
     if (this.#sent - this.#answered >= MAX_UNANSWERED && now - this.#lastSent > ANSWER_LOST_MS) this.#answered = this.#sent;
     if (this.#lastSent > this.#lastHeard && now - this.#lastHeard > SILENCE_MS) this.#socket.retry(); // nobody is listening
-    return this.#socket.isOpen && this.#sent - this.#answered < MAX_UNANSWERED;
+    if (!this.#socket.isOpen) return false;
+    return this.#isTaught ? now - this.#lastSent >= SHOWN_EVERY_MS : this.#sent - this.#answered < MAX_UNANSWERED;
   }
 
   // A frame is taken only when it can be sent at once, so nothing ever queues here.

@@ -21,11 +21,11 @@ export class Navigation {
     this.#show(document.body.dataset.view, { focus: false });
   }
 
-  /** Lead to a view; `hash` says where in it, without the #. */
+  /** Lead to a view; `hash` says where in it, without the #. Resolves once it can be pressed. */
   go(name, hash = "") {
     const url = address(name === FIRST ? "./" : name) + (hash && `#${hash}`);
     if (url !== location.href) history.pushState(null, "", url);
-    this.#show(name, { focus: true });
+    return this.#show(name, { focus: true });
   }
 
   #clicked(event) {
@@ -49,14 +49,17 @@ export class Navigation {
     document.title = `${title.textContent} – DefectVision`;
     if (focus) {
       window.scrollTo(0, 0);
-      title.focus({ preventScroll: true });
+      title.focus({ preventScroll: true }); // in vain in a view that was never entered
     }
     if (before) (await this.#module(before)).leave();
     const module = await this.#module(name);
     if (name !== this.#shown) return; // somebody walks on quickly
     const root = document.getElementById(`view-${name}`);
+    if (root.inert) {
+      root.inert = false; // a press before it was entered for the first time would be lost
+      if (focus) title.focus({ preventScroll: true });
+    }
     module.enter({ ...this.#given, root, go: (...where) => this.go(...where) });
-    root.inert = false; // a press before it was entered would be lost
   }
 
   #module(name) {

@@ -18,11 +18,11 @@ export class Result {
       const { stream } = this.#body;
       if (stream && stream !== station.ownName) station.choose(`stream:${stream}`);
       else if (stream && !station.watchesCamera) station.choose(CAMERA);
-      go("live");
+      return go("live");
     };
     this.#find("teach-watch").addEventListener("click", watch);
-    this.#find("teach-calibrate").addEventListener("click", () => {
-      watch();
+    this.#find("teach-calibrate").addEventListener("click", async () => {
+      await watch();
       document.getElementById("calibrate-button").scrollIntoView({ block: "center" });
       document.getElementById("calibrate-rule").focus({ preventScroll: true });
     });

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector import fit
+from detector.images import decode, encode_jpeg
 from server.simulated_line import SimulatedLine
 from server.simulated_line.line import CYCLE_SECONDS
 from tests.running import DATA
@@ -23,6 +24,7 @@ BOTTLE = DATA / "bottle"
 KIND = "bottle" if BOTTLE.is_dir() else "rendered"
 WIDTH, HEIGHT = 640, 480
 TAUGHT, SHOWN = 40, 8
+FOR_TEACHING, FOR_CALIBRATING, TESTED, OTHERS = 13, 8, 6, 6
 FRAMES_EACH = 10
 """Three parts are seen in a second, so that a calibration of a few frames sees several."""
 
@@ -36,6 +38,49 @@ class Parts:
     defective: Path
     good_jpegs: tuple[bytes, ...]
     defective_jpeg: bytes
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Parts for somebody who does the whole job, as encoded pictures of one size.
+
+    ``taught`` and ``calibrated`` are good; so are ``good``, which are tested, with ``defects`` of one kind. ``others``:
+    good parts of another product.
+    """
+
+    taught: tuple[bytes, ...]
+    calibrated: tuple[bytes, ...]
+    good: tuple[bytes, ...]
+    defects: tuple[bytes, ...]
+    others: tuple[bytes, ...]
+
+
+def shelf() -> Shelf:
+    """Real bottles, or rendered flanges."""
+    taught, calibrated, good, defects = _bottles_of_the_shelf() if KIND == "bottle" else _flanges_of_the_shelf()
+    return Shelf(taught, calibrated, good, defects, tuple(map(_of_another_colour, taught[:OTHERS])))
+
+
+def _bottles_of_the_shelf() -> tuple[tuple[bytes, ...], ...]:
+    def pictures(folder: str, count: int) -> tuple[bytes, ...]:
+        return tuple(path.read_bytes() for path in sorted((BOTTLE / folder).iterdir())[:count])
+
+    train = pictures("train/good", FOR_TEACHING + FOR_CALIBRATING)
+    tested = pictures("test/good", TESTED), pictures("test/contamination", TESTED)
+    return train[:FOR_TEACHING], train[FOR_TEACHING:], *tested
+
+
+def _flanges_of_the_shelf() -> tuple[tuple[bytes, ...], ...]:
+    flawless, spoiled = SimulatedLine(seed=2, defect_rate=0), SimulatedLine(seed=2, defect_rate=1)
+    count = FOR_TEACHING + FOR_CALIBRATING + TESTED
+    good = [_jpeg(flawless.frame_at(number * CYCLE_SECONDS + 0.6).image) for number in range(count)]
+    defects = [_jpeg(spoiled.frame_at(number * CYCLE_SECONDS + 0.6).image) for number in range(TESTED)]
+    tested = FOR_TEACHING + FOR_CALIBRATING
+    return tuple(good[:FOR_TEACHING]), tuple(good[FOR_TEACHING:tested]), tuple(good[tested:]), tuple(defects)
+
+
+def _of_another_colour(jpeg: bytes) -> bytes:
+    return encode_jpeg(np.ascontiguousarray(decode(jpeg)[..., ::-1]), quality=95)[0]
 
 
 def prepare(folder: Path) -> Parts:

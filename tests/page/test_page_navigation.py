@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
-from tests.page.visits import Open
+from tests.page.scene import Scene
+from tests.page.visits import Open, Show
 
 VIEWS = {"live": "Live", "teach": "Teach", "recipes": "Recipes", "history": "History", "settings": "Settings"}
 
@@ -46,3 +47,16 @@ def test_every_view_has_an_address_of_its_own(visit: Open, browser: Browser, ins
     expect(opened.page.locator("main .view:not([hidden])")).to_have_count(1)
     expect(opened.page.get_by_test_id("connection")).to_have_text("Server ready, camera off")
     assert opened.complaints == []
+
+
+def test_a_view_takes_no_press_before_it_hears_it(show: Show) -> None:
+    page = show(Scene()).page
+    held: list[Route] = []
+    page.route("**/static/settings/view.js", lambda route: held.append(route))
+    page.get_by_test_id("navigation").get_by_role("link", name="Settings", exact=True).click()
+    settings = page.get_by_test_id("view-settings")
+    expect(settings).to_be_visible()
+    expect(settings).to_have_js_property("inert", True)
+    held[0].continue_()
+    expect(settings).to_have_js_property("inert", False)
+    expect(page.locator("#title-settings")).to_be_focused()

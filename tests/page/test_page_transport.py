@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import urllib.request
 from typing import Any
 
@@ -13,6 +14,9 @@ from tests.page.test_page_camera import TEN_OR_MORE
 from tests.page.visits import Open, Serve
 
 OFFER = "**/webrtc/offer"
+PATIENCE_S = 60.0
+ENOUGH_TO_SEE_MOTION = 4.0
+"""Frames a second. Where they are rarer each counts as still: server/teaching/showing.py."""
 
 
 def inspects(page: Page, transport: str) -> None:
@@ -62,6 +66,24 @@ def test_where_no_packet_comes_through_the_websocket_takes_over_and_the_page_rem
     page.get_by_role("button", name="Start camera").click()
     inspects(page, "WebSocket")
     assert len([asked for asked in opened.requests if "/webrtc/offer" in asked]) == 1
+
+
+def test_a_teaching_sees_what_moves_over_a_websocket_too(visit: Open, good_camera: Browser, inspection: str) -> None:
+    page = visit(good_camera, inspection).page
+    page.route(OFFER, lambda route: route.fulfill(status=503, json={"error": "no network address"}))
+    page.get_by_test_id("start-camera").click()
+    inspects(page, "WebSocket")
+    (stream,) = _streams(inspection)
+    wanted = json.dumps({"name": "film", "stream": stream["name"], "auto": False}).encode()
+    begin = urllib.request.Request(f"{inspection}/api/teaching", wanted, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(begin) as answer:
+        taught = f"{inspection}/api/teaching/{json.load(answer)['id']}"
+    deadline = time.monotonic() + PATIENCE_S
+    while (stream := _streams(inspection)[0])["received_per_s"] < ENOUGH_TO_SEE_MOTION or not stream["is_taught"]:
+        assert time.monotonic() < deadline, f"no frame is answered, and few are sent: {stream}"
+        page.wait_for_timeout(100)
+    urllib.request.urlopen(urllib.request.Request(taught, method="DELETE")).close()
+    inspects(page, "WebSocket")
 
 
 def test_webrtc_comes_back_after_the_server_was_restarted(visit: Open, good_camera: Browser, serve: Serve) -> None:

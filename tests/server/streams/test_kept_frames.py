@@ -11,8 +11,8 @@ from server.recipes import Decision
 from server.streams.decision import Decider
 from server.streams.kept_frames import (
     MOST_ALARMS,
+    MOST_HELD,
     MOST_RECENT,
-    MOST_REPLACED,
     MOST_STREAMS,
     OVERHEAD,
     KeptFrame,
@@ -144,7 +144,7 @@ def test_memory_is_bounded_whatever_comes(frames: list[tuple[str, int, int, int]
         assert kept.recent_size == sum(frame.size for frame in kept if frame.kind == "recent") <= 60_000
         listed = {frame.id for name in "abc" for kind in ("alarm", "recent") for frame in kept.list(name, kind)}  # type: ignore[arg-type]
         assert listed <= {frame.id for frame in kept}
-        assert len(kept) <= len(listed) + 3 * MOST_REPLACED
+        assert len(kept) <= len(listed) + 3 * MOST_HELD
 
 
 def test_one_that_alarms_all_day_takes_nobody_else_s_alarms() -> None:
@@ -176,10 +176,30 @@ def test_what_an_id_names_never_changes_and_can_be_said_of_for_a_while() -> None
     assert newer.id != shown.id and newer.inspected.raw_score == 15
     still = line.kept.get(shown.id)
     assert still is not None and still.inspected.raw_score == 12
-    for score in range(16, 30):
+    for score in range(16, 18 + MOST_HELD):
         line.see(score)
     assert line.kept.get(shown.id) is None
-    assert line.alarms() == [29]
+    assert line.alarms() == [17 + MOST_HELD]
+
+
+def test_one_of_the_latest_can_be_said_of_long_after_it_was_listed() -> None:
+    line = Line()
+
+    def pass_by(frames: int) -> None:
+        for score in range(frames):
+            line.see(score / 1000)
+            line.now += 1.0
+
+    pass_by(MOST_RECENT)
+    *_, oldest = line.kept.list("a", "recent")
+    pass_by(1000)
+    assert line.kept.get(oldest.id) == oldest
+    for _ in range(2 * MOST_HELD):  # who looks again and again holds a few, and what is asked for stays
+        line.kept.list("a", "recent")
+        pass_by(MOST_RECENT)
+        assert line.kept.get(oldest.id) == oldest
+    assert len(line.kept) <= MOST_RECENT + MOST_HELD
+    assert len({frame.id for frame in line.kept} - {frame.id for frame in line.kept.list("a", "recent")}) <= MOST_HELD
 
 
 def test_what_was_said_of_a_frame_stays_and_the_alarm_with_it() -> None:
