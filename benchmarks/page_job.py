@@ -22,7 +22,7 @@ def whole(port: int, pictures: JobPictures) -> list[list[str]]:
     train = [path.read_bytes() for path in pictures.train]
     with (
         sync_playwright() as playwright,
-        chromium.launch(playwright, "--allow-loopback-in-peer-connection") as browser,
+        chromium.launch(playwright, "--allow-loopback-in-peer-connection", whole=True) as browser,
     ):
         with operator(browser, url, "press", train[0]) as press:
             taught = press.teach("whole job", train)

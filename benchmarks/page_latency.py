@@ -78,7 +78,7 @@ def pictures() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def measure(playwright: Playwright, url: str, sources: list[str], transport: str) -> list[float]:
-    browser = launch(playwright, "--use-fake-ui-for-media-stream", "--allow-loopback-in-peer-connection")
+    browser = launch(playwright, "--use-fake-ui-for-media-stream", "--allow-loopback-in-peer-connection", whole=True)
     try:
         page: Page = browser.new_page()
         if transport == "WebSocket":

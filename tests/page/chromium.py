@@ -10,9 +10,13 @@ from playwright.sync_api import Browser, Playwright
 from tests.equipment import CHROMIUM_ARGUMENTS, chromium
 
 
-def launch(playwright: Playwright, *arguments: str) -> Browser:
-    """Start a browser of its own, with more command-line arguments; fails the test where no Chromium can be found."""
-    path = chromium(playwright)
+def launch(playwright: Playwright, *arguments: str, whole: bool = False) -> Browser:
+    """Start a browser of its own, with more command-line arguments; fails the test where no Chromium can be found.
+
+    Args:
+        whole: the browser that people use, with its windows, permissions and all.
+    """
+    path = chromium(playwright, shell=not whole)
     if path is None:
         pytest.fail(
             "the page is tested in a Chromium and there is none here: run `apt-get install chromium` or "

@@ -63,7 +63,7 @@ def defect_camera(playwright: Playwright, parts: Parts) -> Iterator[Browser]:
 def forbidden_camera(playwright: Playwright) -> Iterator[Browser]:
     """A browser that has a camera; whoever is asked for it says no."""
     arguments = ("--use-fake-device-for-media-stream", "--deny-permission-prompts")
-    with contextlib.closing(chromium.launch(playwright, *arguments)) as started:
+    with contextlib.closing(chromium.launch(playwright, *arguments, whole=True)) as started:
         yield started
 
 

@@ -4,17 +4,19 @@ region, run two recipes on two streams, and take one to another server. Browser,
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Playwright
 
 import detector
 from detector.images import decode
 from detector.teaching import PresetName
+from tests.page import chromium
 from tests.page.line_operator import Operator, Point, Result, operator
 from tests.page.parts import FOR_TEACHING, Parts, Shelf, shelf
 from tests.page.visits import LOOPBACK_SERVER
@@ -48,6 +50,13 @@ class Job:
 def raw(results: Sequence[Result]) -> list[float]:
     """Their raw scores."""
     return [result["raw_score"] for result in results]
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    """The one that people use."""
+    with contextlib.closing(chromium.launch(playwright, whole=True)) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
