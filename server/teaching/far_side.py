@@ -29,6 +29,7 @@ from detector.showing import Coverage, Shown
 from detector.teaching import Remembered
 from server.teaching import words
 from server.teaching.files import write_model
+from server.teaching.leftover import use_what_is_left
 from server.teaching.rehearsal import Rehearsal
 from server.teaching.words import (
     Answer,
@@ -45,7 +46,6 @@ from server.teaching.words import (
     Show,
 )
 
-NICE = 10
 CACHED_BYTES = 256_000_000
 """Of decoded pictures held, 270 of 640×480: reading 60 of them once more would take a second of what follows Done."""
 REGION_EVERY = 4
@@ -288,8 +288,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, wanted: words.Wanted) -> None:
 
 def step_back() -> None:
     """Let the server go first in everything: the processor, memory, and the end, as far as the system knows such."""
-    if hasattr(os, "nice"):
-        os.nice(NICE)
+    use_what_is_left()
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(FIRST_TO_GO))
     if sys.platform == "linux":

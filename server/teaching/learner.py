@@ -18,7 +18,14 @@ from server.teaching.words import Answer, Progress, Region, Request, Step, Wante
 
 log = logging.getLogger("defectvision.teaching")
 
-_PROGRAM = "server.teaching.far_side"
+_PROGRAM = """
+import os, runpy
+if hasattr(os, "setpgid"):
+    os.setpgid(0, 0)
+runpy.run_module("server.teaching.far_side", run_name="__main__", alter_sys=True)
+"""
+"""Ctrl-C is for the server, which then ends this. No session of its own: Linux would give that as much of the processor
+as all of the server's (autogroups), however nice it is."""
 QUIET_S = 180.0
 """How long it may give no sign of going on: a picture looked at, a step of learning. The longest took 12 s (209
 pictures, preset fine, 2 cores that others kept busy); where other programs leave it less of the processor, longer."""
@@ -120,14 +127,13 @@ class LearnerProcess:
                 self._process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-P",
-                    "-m",
+                    "-c",
                     _PROGRAM,
                     msgspec.json.encode(self._wanted).decode(),
                     stdin=PIPE,
                     stdout=PIPE,
                     env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
                     limit=words.LONGEST_LINE,
-                    start_new_session=True,  # Ctrl-C is for the server, which then ends this
                 )
             except OSError as error:
                 words_ = f"the process that learns cannot be started ({error.strerror}): free memory, then try again"
