@@ -8,33 +8,29 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from detector import Detector, DetectorError, ModelError, TaughtModel
+from detector import Detector, ModelError, TaughtModel
 from detector.counted import counted
 from detector.files import temporary_beside
 from detector.images import BGRImage
 from detector.thresholds import calibrate
-from server.inspection import GIVEN, Inspection, Resting, given_recipe, inspected_cells, now, taught_hash
+from server.inspection import Inspection, given_recipe, inspected_cells, now, taught_hash
 from server.recipes import (
     LARGEST_MODEL,
     LONGEST_NAME,
     MOST_BYTES,
     MOST_EARLIER,
-    MOST_RECIPES,
-    NOT_KNOWN,
     Action,
     Decision,
     ModelKeep,
     ModelVersion,
-    NoRoom,
     Recipe,
     RecipeBook,
     RecipeChange,
@@ -46,10 +42,11 @@ from server.recipes import (
     check_name,
     require_newest,
 )
-from server.streams import OpenStream, PoolBusy, Streams
+from server.streams import PoolBusy, Streams
 from server.teaching.files import write_model
-from server.teaching.loading import MOST_IDLE, staying
+from server.teaching.in_force import InForce
 from server.teaching.models import Models
+from server.teaching.work_thread import WorkThread
 
 log = logging.getLogger("defectvision.recipes")
 
@@ -59,19 +56,8 @@ MOST_WAITING = 32
 """Changes, and questions that are answered from the disk, that wait or are in work; more are refused, not queued."""
 
 
-_WHY_GONE = "the recipe that was chosen is not here any more: choose another one"
-_WHY_NOT_KNOWN = (
-    "recipes.json could not be read, so it is not known which recipe streams are inspected with: put it back and start "
-    "again, or choose a default recipe"
-)
-
-
 class NoRecipe(RecipeError):
     """There is no such recipe; the message says so."""
-
-
-class NotStored(OSError):
-    """The data directory cannot be written, and nothing was changed; the message says so."""
 
 
 class InUseStill(Exception):
@@ -102,18 +88,10 @@ class Library:
     ) -> None:
         self.book, self.keep = RecipeBook(data_dir), ModelKeep(data_dir, most_bytes)
         self.models = Models(self.keep, runtime, workers, goods_of)
-        self._inspection, self._streams = inspection, streams
-        self._simulated = simulated
-        self._given: Recipe | None = None
-        self._changing = asyncio.Lock()
-        self._waiting = 0
-        self._recent: dict[str, None] = {}
-        """Ids of recipes, the one used last at the end."""
-        self._missing: frozenset[str] = frozenset()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._is_closed = self._rests_soon = False
-        self._thread = ThreadPoolExecutor(1, "library")
-        self._loader = ThreadPoolExecutor(1, "models")  # its own: a switch does not wait for what is being loaded
+        self._inspection, self._streams, self._simulated = inspection, streams, simulated
+        self._changing, self._thread, self._waiting = asyncio.Lock(), WorkThread(), 0
+        self.in_force = InForce(self.book, self.models, inspection, streams, self._thread, self._changing, simulated)
+        self.in_thread, self.opened, self.closed = self._thread.run, self.in_force.opened, self.in_force.closed
 
     # ---- at the start and at the end --------------------------------------------------------------------------------
 
@@ -124,58 +102,15 @@ class Library:
             await self.in_thread(self._tidy)
             if given is not None:
                 self.models.give(given)
-                self._given = given_recipe(given, category or given.category)
-            self._choose()  # before anything is in force: no stream is ever inspected with what is merely there first
-            if self._given is not None:
-                await self._put_in_force(self.book.get(self._given.id) or self._given)
-            await self._load_some()
-            await self._rest_others()
+            await self.in_force.load(None if given is None else given_recipe(given, category or given.category))
         for name in self._streams.names:  # that came meanwhile
             if (stream := self._streams.get(name)) is not None:
                 self.opened(stream)
 
-    async def _load_some(self) -> None:
-        """At the start: the default recipe, those of streams, and of the others as many as stay loaded."""
-        running = [id for name in self._streams.names if (id := self._on(name)) is not None]
-        newest_first = sorted(self.book.recipes, key=lambda recipe: recipe.changed, reverse=True)
-        by_need = [self.default, *running, *[*self.book.chosen.values()][::-1], *(recipe.id for recipe in newest_first)]
-        by_need = [*dict.fromkeys(by_need)]
-        self._recent = dict.fromkeys(reversed(by_need))
-        others = [recipe for recipe in newest_first if self._given is None or recipe.id != self._given.id]
-        others.sort(key=lambda recipe: by_need.index(recipe.id))
-        taught = {recipe.id: recipe.model.taught for recipe in others if not self._is_elsewhere(recipe)}
-        stay = staying(taught, self._needed(), by_need, MOST_IDLE)
-        await self.in_thread(partial(self.models.keep_loaded, stay))
-        for recipe in others:
-            self._inspection.expect(recipe.id)  # frames wait until it is known what becomes of it
-        to_rest = [recipe for recipe in others if recipe.model.taught not in stay]
-        to_load = [recipe for recipe in others if recipe.model.taught in stay]
-        for recipe in to_rest:
-            await self._let_rest(recipe)
-        for recipe in to_load:
-            await self._put_in_force(recipe)
-
     def close(self) -> None:
         """Take no more work."""
-        self._is_closed = True
-        for task in self._tasks:
-            task.cancel()
-        self._thread.shutdown(wait=False, cancel_futures=True)
-        self._loader.shutdown(wait=False, cancel_futures=True)
-
-    async def in_thread(self, work: Callable[[], T]) -> T:
-        """Run what loads, corrects or stores models, one after the other.
-
-        Raises:
-            NotStored: a file could not be written or read.
-        """
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except NoRoom as error:
-            raise NotStored(str(error)) from error
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise NotStored(f"the data directory cannot be written ({why}); nothing was changed") from error
+        self._thread.close()
+        self.in_force.close()
 
     async def ask(self, work: Callable[[], T]) -> T:
         """Run what only reads, for somebody who asks; otherwise as :meth:`in_thread`.
@@ -192,15 +127,15 @@ class Library:
     @property
     def recipes(self) -> list[Recipe]:
         """The newest version of each, by name."""
-        found = {recipe.id: recipe for recipe in self.book.recipes if not self._is_elsewhere(recipe)}
-        if self._given is not None:
-            found.setdefault(self._given.id, self._given)
+        found = {recipe.id: recipe for recipe in self.book.recipes if not self.in_force.is_elsewhere(recipe)}
+        if self.in_force.given is not None:
+            found.setdefault(self.in_force.given.id, self.in_force.given)
         return sorted(found.values(), key=lambda recipe: (recipe.name.casefold(), recipe.id))
 
     @property
     def default(self) -> str:
         """Id of the recipe for streams that none was chosen for; empty where there is none."""
-        return self._inspection.default or ""
+        return self.in_force.default
 
     def get(self, recipe: str) -> Recipe:
         """The newest version of a recipe.
@@ -208,9 +143,7 @@ class Library:
         Raises:
             NoRecipe: there is none of this id.
         """
-        found = self.book.get(recipe)
-        if found is None and self._given is not None and self._given.id == recipe:
-            found = self._given
+        found = self.in_force.find(recipe)
         if found is None:
             raise NoRecipe("there is no such recipe: /api/recipes lists those there are")
         return found
@@ -221,10 +154,10 @@ class Library:
 
     def streams_of(self, recipe: str) -> list[str]:
         """Running streams that are inspected with it."""
-        return [name for name in self._streams.names if self._on(name) == recipe]
+        return [name for name in self._streams.names if self.in_force.on(name) == recipe]
 
     def is_given(self, recipe: str) -> bool:
-        return recipe.startswith(GIVEN)
+        return self.in_force.is_given(recipe)
 
     def is_kept(self, version: Recipe) -> bool:
         """Whether the model of a version is still here: what it says can be gone back to then."""
@@ -246,99 +179,6 @@ class Library:
             NotStored: there is none; says what to do.
         """
         await self.in_thread(partial(self.keep.require_room, more + LARGEST_MODEL, writes=LARGEST_MODEL))
-
-    # ---- what is loaded ---------------------------------------------------------------------------------------------
-
-    def opened(self, stream: OpenStream) -> None:
-        """A stream is sent: what it is inspected with is loaded, where it is not; its frames wait until then."""
-        recipe = self._on(stream.name)
-        if recipe is None:
-            return
-        self._used(recipe)
-        if self._inspection.rests(recipe) and not self._inspection.is_coming_for(stream.name):
-            self._inspection.expect(recipe)
-            self._spawn(self._bring(recipe))
-
-    def closed(self) -> None:
-        """A stream went away: what it needed may be one too many now."""
-        if not self._rests_soon:
-            self._rests_soon = True
-            self._spawn(self._rest_when_nobody_changes())
-
-    async def _bring(self, recipe: str) -> None:
-        """Load the model of a recipe that a stream needs."""
-        try:
-            await self._preload(self.get(recipe))
-            async with self._changing:
-                if self._inspection.rests(recipe):
-                    await self._put_in_force(self.get(recipe))
-                await self._rest_others()
-        except NoRecipe:
-            return  # deleted meanwhile, which was said
-        except Exception:
-            log.exception("recipe not in use recipe=%s", recipe)
-            self._inspection.drop(recipe, "its model cannot be loaded; the server's log says why")
-        self._streams.tell_changed()
-
-    async def _preload(self, recipe: Recipe) -> None:
-        """Load a model without keeping anybody who changes something waiting; what is wrong with it is said where it is
-        put in force."""
-        taught = recipe.model.taught
-        if self.models.is_loaded(taught):
-            return
-        try:
-            model = await asyncio.get_running_loop().run_in_executor(self._loader, partial(self.models.fetch, taught))
-        except (DetectorError, OSError, MemoryError):
-            return
-        await self.in_thread(partial(self.models.took_in, taught, model))
-
-    async def _rest_when_nobody_changes(self) -> None:
-        async with self._changing:
-            self._rests_soon = False
-            await self._rest_others()
-
-    def _needed(self) -> set[str]:
-        """Ids of the recipes that have to stay loaded: of streams that run, the default one and the one given."""
-        needed = {self._on(name) for name in self._streams.names} | {self.default}
-        return {id for id in needed if id} | ({self._given.id} if self._given is not None else set())
-
-    def _used(self, recipe: str) -> None:
-        self._recent.pop(recipe, None)
-        self._recent[recipe] = None
-        while len(self._recent) > MOST_RECIPES:
-            del self._recent[next(iter(self._recent))]
-
-    async def _rest_others(self) -> None:
-        """Let go of models that no stream needs, but for those used last."""
-        loaded = [recipe for recipe in self._inspection.recipes if not self._inspection.rests(recipe.id)]
-        by_use = [*reversed(self._recent), *(recipe.id for recipe in loaded)]
-        stay = staying({recipe.id: recipe.model.taught for recipe in loaded}, self._needed(), by_use, MOST_IDLE)
-        for recipe in loaded:
-            model = self._inspection.model_of(recipe.id)
-            if recipe.model.taught not in stay and isinstance(model, TaughtModel):
-                self._inspection.rest(recipe, Resting.of(model))
-                log.info("model let go of recipe=%s name=%s", recipe.id, recipe.name)
-        if stay != self.models.in_force:
-            await self.in_thread(partial(self.models.keep_loaded, stay))
-
-    async def _let_rest(self, recipe: Recipe) -> None:
-        """Know a recipe without loading its model."""
-        taught = recipe.model.taught
-        try:
-            manifest = await self.in_thread(partial(self.models.about, taught))
-        except (DetectorError, NotStored) as error:
-            self._cannot_be_used(recipe, error)
-            return
-        hash = "" if recipe.model.corrections else taught
-        self._inspection.rest(recipe, Resting(manifest, hash, self.models.runtime))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._is_closed:
-            work.close()
-            return
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # ---- changes ----------------------------------------------------------------------------------------------------
 
@@ -384,8 +224,8 @@ class Library:
         """
         async with self.changing(recipe, version) as before:
             old = self.book.version(recipe, to)
-            if old is None and to == 1 and self._given is not None and self._given.id == recipe:
-                old = self._given
+            if old is None and to == 1 and self.in_force.given is not None and self.in_force.given.id == recipe:
+                old = self.in_force.given
             if old is None:
                 raise RecipeError(f"version {to} is not remembered any more: the history says which are")
             if not self.is_kept(old):
@@ -428,10 +268,8 @@ class Library:
             if used := self.streams_of(recipe):
                 raise InUseStill(f"{found.name} is in use on {', '.join(used[:5])}: choose another recipe there first")
             await self.in_thread(partial(self.book.delete, recipe, version))
-            self._inspection.drop(recipe, f"the recipe {found.name} was deleted: choose another one")
-            self._recent.pop(recipe, None)
-            self._missing |= {recipe}  # which was just said
-            self._choose()
+            self.in_force.forget(found)
+            self.in_force.choose()
             await self.in_thread(self._tidy)
         log.info("recipe deleted recipe=%s name=%s", recipe, found.name)
 
@@ -451,8 +289,8 @@ class Library:
             if stream == self._simulated and not self.is_given(found.id):
                 raise ModelError("the simulated line shows its own part, and is inspected with its own recipe")
             await self.in_thread(partial(self.book.choose, stream, recipe))
-            self._choose()
-            await self._rest_others()
+            self.in_force.choose()
+            await self.in_force.rest_others()
         took = (time.perf_counter() - began) * 1000
         self._streams.tell_changed(who)
         log.info("recipe chosen stream=%s recipe=%s name=%s ms=%.0f", stream, found.id, found.name, took)
@@ -466,10 +304,10 @@ class Library:
             ModelError: it cannot be used; nothing changes.
             NotStored: it cannot be; nothing changes.
         """
-        async with self._choosing(recipe or self._default_of(None) or ""):
+        async with self._choosing(recipe or self.in_force.default_of(None) or ""):
             await self.in_thread(partial(self.book.choose_default, recipe))
-            self._choose()
-            await self._rest_others()
+            self.in_force.choose()
+            await self.in_force.rest_others()
         self._streams.tell_changed(who)
 
     @asynccontextmanager
@@ -481,12 +319,12 @@ class Library:
             ModelError: it cannot be used.
         """
         async with self._asked():
-            await self._preload(self.get(recipe))
+            await self.in_force.preload(self.get(recipe))
             async with self._changing:
                 found = self.get(recipe)
                 if self._inspection.model_of(found.id) is None:
-                    await self._put_in_force(found, strict=True)
-                self._used(found.id)
+                    await self.in_force.put(found, strict=True)
+                self.in_force.used(found.id)
                 yield found
 
     async def add_taught(
@@ -509,7 +347,7 @@ class Library:
         async with self._changing, self.taking_in():
             taught = await self.in_thread(partial(self.take_in, folder, pictures))
             made = Recipe(self.new_id(), self.free_name(check_name(name)), 1, ModelVersion(taught))
-            first = self.book.default is None and (self._given is None or self._simulated is not None)
+            first = self.book.default is None and (self.in_force.given is None or self._simulated is not None)
             stored = await self.store(None, made, "taught", who=who, why=why, on=on, stream=stream, as_default=first)
             return stored.id, await self._promised(stored)
 
@@ -642,9 +480,9 @@ class Library:
         change = RecipeChange(when, who, action, why[:200], on, before, after)
         stored = await self.in_thread(partial(self.book.change, change, stream=stream, as_default=as_default))
         self._inspection.use(inspects, stored)
-        self._used(stored.id)
-        self._choose()
-        await self._rest_others()
+        self.in_force.used(stored.id)
+        self.in_force.choose()
+        await self.in_force.rest_others()
         self._streams.tell_changed(who)
         log.info("recipe changed recipe=%s version=%d action=%s by=%s", stored.id, stored.version, action, who)
         return stored
@@ -689,60 +527,6 @@ class Library:
         self.keep.put(taught, folder, pictures)
         self.models.took_in(taught, model)
         return taught
-
-    async def _put_in_force(self, recipe: Recipe, *, strict: bool = False) -> None:
-        try:
-            model = await self.in_thread(partial(self.models.of, recipe))
-        except Exception as error:  # whatever is wrong with one, the others are put in force
-            self._cannot_be_used(recipe, error)
-            if strict:
-                raise
-            return
-        self._inspection.use(model, recipe)
-
-    def _cannot_be_used(self, recipe: Recipe, error: Exception) -> None:
-        known = isinstance(error, DetectorError | NotStored)
-        words = str(error) if known else "its model cannot be loaded; the server's log says why"
-        self._inspection.drop(recipe.id, f"the recipe {recipe.name} cannot be used: {words}")
-        if not known:
-            log.error("recipe not in use recipe=%s name=%s", recipe.id, recipe.name, exc_info=error)
-        elif not self._is_elsewhere(recipe):
-            log.warning("recipe not in use recipe=%s name=%s reason=%s", recipe.id, recipe.name, error)
-
-    def _default_of(self, wanted: str | None) -> str | None:
-        """Id of the default recipe, where somebody wanted this one, or none."""
-        if wanted is not None or self._given is not None:
-            return wanted or (self._given.id if self._given else None)
-        return self.book.recipes[0].id if self.book.recipes else None
-
-    def _choose(self) -> None:
-        chosen, default = dict(self.book.chosen), self._default_of(self.book.default)
-        if self._simulated is not None and self._given is not None:
-            chosen[self._simulated] = self._given.id
-        self._tell_missing(chosen, default)
-        if default is not None:
-            self._inspection.choose(chosen, default)
-
-    def _tell_missing(self, chosen: Mapping[str, str], default: str | None) -> None:
-        """Say of streams whose recipe is not here (deleted while they were away, or a recipes.json that was edited)
-        that they are not inspected: with the default one they would be judged as another product."""
-        there = {recipe.id for recipe in self.book.recipes} | ({self._given.id} if self._given else set())
-        missing = {id for id in (*chosen.values(), default) if id is not None and id not in there}
-        for id in sorted(missing - self._missing):
-            names = [name for name, one in chosen.items() if one == id]
-            who = f"streams={','.join(names[:5])}" if names else "streams that none was chosen for"
-            log.warning("a recipe that was chosen is not here any more recipe=%s %s: choose another one", id, who)
-            self._inspection.drop(id, _WHY_NOT_KNOWN if id == NOT_KNOWN else _WHY_GONE)
-        self._missing = frozenset(missing)
-        if default in missing:
-            self._inspection.why_no_model = _WHY_NOT_KNOWN if default == NOT_KNOWN else f"by default {_WHY_GONE}"
-
-    def _on(self, stream: str) -> str | None:
-        return self._inspection.recipe_id_on(stream)
-
-    def _is_elsewhere(self, recipe: Recipe) -> bool:
-        """Whether it is of a model that another MODEL_PATH gave."""
-        return self.is_given(recipe.id) and not self.models.is_given(recipe.model.taught)
 
     def _tidy(self) -> None:
         if not self.book.names_all:

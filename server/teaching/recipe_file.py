@@ -38,7 +38,8 @@ from server.recipes import (
 )
 from server.teaching.archive import MOST_RATIO, UNREADABLE, Bounded
 from server.teaching.files import write_model
-from server.teaching.library import Library, NotStored
+from server.teaching.library import Library
+from server.teaching.work_thread import NotStored
 
 VERSION = 1
 ABOUT = "recipe.json"

@@ -23,7 +23,7 @@ from server.teaching.album import FEWEST, Album, Kept
 from server.teaching.archive import Packed
 from server.teaching.files import Files, Stored, TooMuch
 from server.teaching.learner import Learner, LearnerGone
-from server.teaching.library import NoRecipe, NotStored
+from server.teaching.library import NoRecipe
 from server.teaching.others import Find, Shelf, Watched
 from server.teaching.showing import SAME_PART, Showing
 from server.teaching.words import (
@@ -42,6 +42,7 @@ from server.teaching.words import (
     Show,
     Shown,
 )
+from server.teaching.work_thread import NotStored
 
 log = logging.getLogger("defectvision.teaching")
 

@@ -18,7 +18,7 @@ import detector
 from detector import Detector
 from detector.model_folder import write
 from server.recipes import RecipeBook
-from server.teaching import library
+from server.teaching import loading
 from server.teaching.models import Models
 from tests.server.fakes import WAIT_S, receive_result
 from tests.server.web.recipe_files import recipe_file
@@ -39,7 +39,7 @@ def files(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[
 
 @pytest.fixture(autouse=True)
 def one_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "MOST_IDLE", 1)
+    monkeypatch.setattr(loading, "MOST_IDLE", 1)
 
 
 async def taken_in(client: httpx.AsyncClient, files: list[bytes]) -> list[dict[str, Any]]:
