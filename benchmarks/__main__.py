@@ -30,6 +30,8 @@ OLDER = ["--tree", os.environ["BEFORE"]] if "BEFORE" in os.environ else []
 FREELY = ("circuitboard", "bottle", "hazelnut", "cookie", "cubes")
 """Sets of parts, which may lie freely."""
 
+CORRECTED = ("bottle", "hazelnut", "circuitboard", "ballscrew")
+
 SECTIONS: dict[str, list[str]] = {
     "against_anomalib": ["-m", "benchmarks.against_anomalib", f"{PICTURES / 'bottle'}"],
     "presets": ["-m", "server.cli", "benchmark"],
@@ -39,6 +41,8 @@ SECTIONS: dict[str, list[str]] = {
     "showing": ["-m", "benchmarks.showing", f"{PICTURES}"],
     "whole_job": ["-m", "benchmarks.whole_job", f"{PICTURES / 'bottle'}", "--pictures", "60"],
     "whole_job_page": ["-m", "benchmarks.whole_job", f"{PICTURES / 'bottle'}", "--pictures", "60", "--page"],
+    "corrections": ["-m", "benchmarks.corrections", *(f"{PICTURES / name}" for name in CORRECTED)],
+    "kills": ["-m", "benchmarks.kills", "--times", "200"],
     "promises": ["-m", "benchmarks.promises", f"{PICTURES}"],
     "memory": ["-m", "benchmarks.memory", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "frame_time": ["-m", "benchmarks.frame_time", f"{PICTURES / 'bottle' / 'train' / 'good'}", *OLDER],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
+import subprocess
 import threading
 import time
 import urllib.error
@@ -116,15 +118,26 @@ def _elsewhere(requests: list[str], url: str) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def starting_line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    """A server at its first start, as soon as it answers."""
+def simulating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Line, subprocess.Popen[str]]]:
+    """A server without a model, and its process."""
     folder, port = tmp_path_factory.mktemp("line"), free_port()
     with command(port, {}, folder, module=LOOPBACK_SERVER, healthy=False) as process:
         url = f"http://127.0.0.1:{port}"
-        yield Line(url, lambda: wait_healthy(url, process))
+        yield Line(url, lambda: wait_healthy(url, process)), process
+        process.send_signal(signal.SIGCONT)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def starting_line(simulating: tuple[Line, subprocess.Popen[str]]) -> Iterator[Line]:
+    """A server at its first start, as soon as it answers. It inspects all the time: after a module it stands still,
+    until another one needs it."""
+    line, process = simulating
+    process.send_signal(signal.SIGCONT)
+    yield line
+    process.send_signal(signal.SIGSTOP)
+
+
+@pytest.fixture(scope="module")
 def line(starting_line: Line) -> str:
     """The address of a server that inspects its simulated line."""
     starting_line.wait()

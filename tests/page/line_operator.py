@@ -53,12 +53,15 @@ class Listener:
         self._thread = threading.Thread(target=self._hear, daemon=True)
 
     def __enter__(self) -> Listener:
-        self._socket = connect(self._address, compression=None)
+        self._connected = connect(self._address, compression=None)
+        self._socket = self._connected.__enter__()
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._socket.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connected.__exit__(kind, error, trace)
         self._thread.join(10)
 
     @property

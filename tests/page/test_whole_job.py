@@ -124,8 +124,7 @@ def test_a_region_drawn_with_a_finger_is_not_inspected_until_it_is_taken_back(jo
     press = job.press
     worst = int(np.argmax(raw(job.first)))
     shown = job.first[worst]
-    x, y = peak(shown)
-    press.ignore(job.recipe, corner(x - 0.3, y - 0.3), corner(x + 0.3, y + 0.3))
+    press.ignore(job.recipe, *round_what_deviates_most(shown))
     press.go("live")
     assert press.score(job.tested[worst])["raw_score"] < shown["raw_score"]
     assert raw(press.scores(job.tested)) != raw(job.first)
@@ -134,17 +133,17 @@ def test_a_region_drawn_with_a_finger_is_not_inspected_until_it_is_taken_back(jo
     assert raw(press.scores(job.tested)) == raw(job.first)
 
 
-def peak(result: Result) -> Point:
-    """Where it deviates most, x and y from 0 to 1 of the frame."""
+def round_what_deviates_most(result: Result) -> tuple[Point, Point]:
+    """Corners of a box with a margin, x and y from 0 to 1 of the frame: a heat map says no more than twice the
+    threshold, which may be in many places."""
     heatmap = result["heatmap"]
     width, height = heatmap["width"], heatmap["height"]
-    at = int(np.frombuffer(base64.b64decode(heatmap["data"]), np.uint8).argmax())
-    return (at % width + 0.5) / width, (at // width + 0.5) / height
-
-
-def corner(x: float, y: float) -> Point:
-    """On the picture."""
-    return min(max(x, 0.01), 0.99), min(max(y, 0.01), 0.99)
+    values = np.frombuffer(base64.b64decode(heatmap["data"]), np.uint8).reshape(height, width)
+    rows, columns = np.nonzero(values == values.max())
+    return (
+        (max(0.01, columns.min() / width - 0.05), max(0.01, rows.min() / height - 0.05)),
+        (min(0.99, (columns.max() + 1) / width + 0.05), min(0.99, (rows.max() + 1) / height + 0.05)),
+    )
 
 
 def test_two_streams_run_two_recipes_and_one_can_take_the_others(job: Job, browser: Browser, pictures: Shelf) -> None:

@@ -19,7 +19,7 @@ from detector.heads import MemoryBanks, patchcore
 from detector.heads.head import NearestNeighbour
 from detector.heads.projection import learn_projection
 from detector.runtimes.runtime import runtime
-from detector.teaching import HELD_OUT_ENOUGH, HOLDOUT, coarse_size, folds, kept, teach
+from detector.teaching import HELD_OUT_ENOUGH, HOLDOUT, coarse_size, folds, kept, learner, teach
 from detector.teaching.kept import MAX_FRAMES, MIN_IMAGES
 from tests.detector.parts import draw_part, draw_parts
 from tests.running import DATA
@@ -210,11 +210,12 @@ def test_no_held_out_image_was_in_the_bank_that_scores_it(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(patchcore, "learn", spy)
     monkeypatch.setattr(teach, "folds_of", seen)
+    monkeypatch.setattr(learner, "AT_ONCE", 0)  # one after the other, that of all images first
     images = draw_parts(9)
     model = detector.fit(images, image_size=64, coreset_size=10_000, seed=3)
     assert set().union(*divided) == set(range(9))
     assert len(banks) == len(divided) + 1
-    for fold, bank in zip(divided, banks, strict=False):
+    for fold, bank in zip(divided, banks[1:], strict=True):
         assert len(bank.memory_bank) == (9 - len(fold)) * 64
         scorer = detector.TaughtModel(model.manifest, MemoryBanks(bank), load_backbone(), runtime("openvino"))
         inside = [scorer.detect(image).score for number, image in enumerate(images) if number not in fold]
