@@ -19,8 +19,11 @@ NICE = 10
 LOOK_S = 1.0
 ENOUGH = 0.4
 """Share of all cores that the others must leave."""
-STARVED = 0.05
-"""And of which so little is too little, if the others take what there is."""
+FOR_GOOD = 0.7
+"""And where the system would not take it back: that is for processes of root, and of whom an RLIMIT_NICE allows it."""
+STARVED = 0.25
+"""Of which so little is too little, where nothing is left: from then on it is a nice process again."""
+_NOTHING_LEFT = 0.9
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,11 @@ class Shares:
     others: float
     own: float
 
-    def wants_idle(self, is_idle: bool) -> bool:
+    def wants_idle(self, is_idle: bool, enough: float = ENOUGH) -> bool:
         """Whether to be scheduled as idle from now on."""
         if is_idle:
-            return not (self.own < STARVED and self.others + self.own > 1 - STARVED)
-        return self.others <= 1 - ENOUGH
+            return not (self.own < STARVED and self.others + self.own > _NOTHING_LEFT)
+        return self.others <= 1 - enough
 
 
 def use_what_is_left() -> None:
@@ -78,14 +81,31 @@ def use_what_is_left() -> None:
 def _go_on() -> None:
     is_idle = False
     with contextlib.suppress(OSError, ValueError):  # it does not tell, or does not let a process change its mind
-        before = Load.now()
+        before, enough = Load.now(), ENOUGH if _may_return() else FOR_GOOD
         while True:
             time.sleep(LOOK_S)
             now = Load.now()
-            if (wanted := now.since(before).wants_idle(is_idle)) != is_idle:
+            if (wanted := now.since(before).wants_idle(is_idle, enough)) != is_idle:
                 _schedule(wanted)
                 is_idle = wanted
             before = now
+
+
+def _may_return() -> bool:
+    """Whether a thread that is scheduled as idle may be as it was before; tried by one of its own."""
+    found: list[bool] = []
+
+    def try_() -> None:
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+                found.append(True)
+
+    trying = threading.Thread(target=try_)
+    trying.start()
+    trying.join()
+    return bool(found)
 
 
 def _schedule(as_idle: bool) -> None:

@@ -36,8 +36,8 @@ def test_a_system_that_does_not_tell_is_said_to_be_one(text: str) -> None:
         (Shares(0.3, 0.7), False, True),
         (Shares(0.3, 0.7), True, True),
         (Shares(0.9, 0.1), False, False),  # it would hardly come to its turn
-        (Shares(0.9, 0.1), True, True),
-        (Shares(0.99, 0.01), True, False),
+        (Shares(0.7, 0.3), True, True),
+        (Shares(0.9, 0.1), True, False),
         (Shares(0.2, 0.0), True, True),  # nothing to do is not starving
     ],
 )
