@@ -8,6 +8,7 @@ model.save("bottle"); detector.load("bottle")
 from detector.corrections import BadPatches, GoodPatches, Polygon
 from detector.errors import DetectorError, ImageError, ModelError
 from detector.model import Detector
+from detector.model_folder import Described
 from detector.score import Detection
 from detector.taught_model import TaughtModel, load, load_taught
 from detector.teaching import PRESETS, Preset, fit
@@ -17,6 +18,7 @@ __all__ = [
     "PRESETS",
     "BadPatches",
     "Calibration",
+    "Described",
     "Detection",
     "Detector",
     "DetectorError",

@@ -132,6 +132,36 @@ class Manifest(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
         return f"memory_bank-{self.tensors_sha256[:16]}.safetensors"
 
 
+class Described:
+    """A model of ours, loaded or not: what is known of it by its manifest alone.
+
+    Attributes:
+        manifest: how it was made.
+    """
+
+    manifest: Manifest
+
+    @property
+    def category(self) -> str:
+        """What the parts are called."""
+        return self.manifest.category
+
+    @property
+    def image_size(self) -> int:
+        """Side, in pixels, of the square that has about as many as the input."""
+        return self.manifest.image_size
+
+    @property
+    def input_size(self) -> InputSize:
+        """Height and width of the input, in pixels: those of a square, or of the shape of what is inspected."""
+        return self.manifest.input_size
+
+    @property
+    def threshold(self) -> float:
+        """The default threshold, from held-out normal images: a start, until the place is calibrated."""
+        return self.manifest.threshold
+
+
 def describe(
     head: AnyHead,
     *,

@@ -15,10 +15,9 @@ from detector.corrections import BadPatches, GoodPatches, Polygon
 from detector.errors import ImageError, ModelError
 from detector.heads import MemoryBanks, Patches
 from detector.images import BGRImage
-from detector.input_size import InputSize
 from detector.light import AnyHead, LightGated, ordinary
 from detector.model import Detector
-from detector.model_folder import Manifest
+from detector.model_folder import Described, Manifest
 from detector.registration import Laid, Moved, lay
 from detector.runtimes import Distances, Runtime, distances_of, runtime
 from detector.score import LARGEST, Detection, to_detection
@@ -27,7 +26,7 @@ _BELOW = 0.97
 """Thresholds that a forgiven part scores where the threshold lies below typical good parts."""
 
 
-class TaughtModel:
+class TaughtModel(Described):
     """PatchCore or PaDiM, taught by :func:`detector.fit`. ``detect`` may be called from several threads at once.
 
     Attributes:
@@ -55,29 +54,9 @@ class TaughtModel:
         self._features: dict[int, Features] = {}
 
     @property
-    def category(self) -> str:
-        """What the parts are called."""
-        return self.manifest.category
-
-    @property
     def backbone(self) -> AnyBackbone:
         """The network its patch features come from."""
         return self._backbone
-
-    @property
-    def image_size(self) -> int:
-        """Side, in pixels, of the square that has about as many as the input."""
-        return self.manifest.image_size
-
-    @property
-    def input_size(self) -> InputSize:
-        """Height and width of the input, in pixels: those of a square, or of the shape of what is inspected."""
-        return self.manifest.input_size
-
-    @property
-    def threshold(self) -> float:
-        """The default threshold, from held-out normal images: a start, until the place is calibrated."""
-        return self.manifest.threshold
 
     def detect(self, frame: BGRImage, /) -> Detection:
         """Score one frame (H×W×3 uint8 BGR, any size; its region is resized to the model's input). Where the model has

@@ -134,9 +134,9 @@ def create_app(
 
     def opened(stream: OpenStream) -> None:
         teachings.opened(stream)
-        library.opened(stream)
+        library.in_force.opened(stream)
 
-    streams.on_open, streams.on_close = opened, library.closed
+    streams.on_open, streams.on_close = opened, library.in_force.closed
     held = uploads_held(settings.max_upload_bytes)
     calibrate = Calibrate(settings, inspection, pool, streams, held, Drafts())
 

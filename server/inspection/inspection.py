@@ -83,7 +83,7 @@ class Inspection:
         was chosen for."""
         with self._changing:
             made = given_recipe(model, self._category or model.category) if recipe is None else recipe
-            in_use = self._put_together(made, model, typical_score(model))
+            in_use = self._put_together(made, model)
             self._forget(made.id)
             self._in_use = {**self._in_use, made.id: in_use}
             if recipe is None or self._default is None:
@@ -110,7 +110,7 @@ class Inspection:
     def rest(self, recipe: Recipe, model: Resting) -> None:
         """Let go of the model of a recipe that no stream needs now; :meth:`use` it again before one does."""
         with self._changing:
-            in_use = self._put_together(recipe, model, model.typical)
+            in_use = self._put_together(recipe, model)
             self._forget(recipe.id)
             self._resting = {**self._resting, recipe.id: in_use}
             self._why_not = {**self._why_not, recipe.id: f"the model of the recipe {recipe.name} is not loaded yet"}
@@ -469,12 +469,12 @@ class Inspection:
         return Changed(change, was, became)
 
     def _again(self, in_use: InUse) -> InUse:
-        return self._put_together(in_use.recipe, in_use.model, in_use.typical)
+        return self._put_together(in_use.recipe, in_use.model)
 
-    def _put_together(self, recipe: Recipe, model: Detector, typical: float) -> InUse:
+    def _put_together(self, recipe: Recipe, model: Detector) -> InUse:
         key = key_of(recipe)
         stored = self._calibrations.of(key, model.runtime)
-        return InUse(recipe, model, key, self._that_hold(stored), self._environment_threshold, typical)
+        return InUse(recipe, model, key, self._that_hold(stored), self._environment_threshold, typical_score(model))
 
     def _that_hold(self, calibrations: tuple[StoredCalibration, ...]) -> tuple[StoredCalibration, ...]:
         return tuple(stored for stored in calibrations if self._per_stream or not stored.alone)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import fmean
 
-from detector import Detection, ModelError, TaughtModel
+from detector import Described, Detection, ModelError, TaughtModel
 from detector.images import BGRImage
-from detector.input_size import InputSize
 from detector.model_folder import Manifest
 
 
 @dataclass(frozen=True)
-class Resting:
+class Resting(Described):
     """What is told of a model, a few kB where the model itself takes tens of MB.
 
     Attributes:
@@ -29,27 +27,6 @@ class Resting:
     def of(cls, model: TaughtModel) -> Resting:
         """What stays of a model that is let go of."""
         return cls(model.manifest, model.hash, model.runtime)
-
-    @property
-    def category(self) -> str:
-        return self.manifest.category
-
-    @property
-    def image_size(self) -> int:
-        return self.manifest.image_size
-
-    @property
-    def input_size(self) -> InputSize:
-        return self.manifest.input_size
-
-    @property
-    def threshold(self) -> float:
-        return self.manifest.threshold
-
-    @property
-    def typical(self) -> float:
-        """Mean raw score of good pictures that were held out while it was taught."""
-        return fmean(self.manifest.held_out_scores)
 
     def detect(self, frame: BGRImage, /) -> Detection:
         """Raises ModelError: it has to be loaded first."""

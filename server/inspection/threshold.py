@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from detector import Detector, TaughtModel
+from detector import Described, Detector
 from server.inspection.calibration_file import StoredCalibration
 from server.recipes import LONGEST_NAME, ModelVersion, Recipe, ThresholdRule
 from server.words import HOW, CalibrationInfo, RuleInfo, Way
@@ -111,7 +111,7 @@ def taught_hash(model: Detector) -> str:
 
 def held_out_scores(model: Detector) -> list[float]:
     """Raw scores of good pictures that were held out while the model was taught; none of other people's models."""
-    return list(model.manifest.held_out_scores) if isinstance(model, TaughtModel) else []
+    return list(model.manifest.held_out_scores) if isinstance(model, Described) else []
 
 
 def typical_score(model: Detector) -> float:

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from server.recipes.recipe import Recipe, RecipeChange, ThresholdRule
-
-CALIBRATED = ThresholdRule(one_in=30)
-"""The rule to go back to where no other is remembered."""
+from server.recipes.recipe import DEFAULT_RULE, Recipe, RecipeChange, ThresholdRule
 
 
 class WayBack(Struct, frozen=True):
@@ -41,7 +38,7 @@ def way_back(recipe: Recipe, history: Sequence[RecipeChange]) -> WayBack | None:
     if before is not None and _says(msgspec.structs.replace(before, rule=recipe.rule)) == _says(recipe):
         return WayBack(before.version, before.rule)
     earlier = (one.rule for step in history for one in (step.after, step.before) if one is not None)
-    return WayBack(None, next((rule for rule in earlier if rule.raw is None), CALIBRATED))
+    return WayBack(None, next((rule for rule in earlier if rule.raw is None), DEFAULT_RULE))
 
 
 def _says(recipe: Recipe) -> tuple[object, ...]:

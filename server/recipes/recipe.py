@@ -51,6 +51,10 @@ class ThresholdRule(Struct, frozen=True, forbid_unknown_fields=True):
     raw: float | None = None
 
 
+DEFAULT_RULE = ThresholdRule(one_in=30)
+"""Of a recipe that nobody changed, and what to go back to where no other is remembered."""
+
+
 class Decision(Struct, frozen=True, forbid_unknown_fields=True):
     """How verdicts on frames become the verdict on a stream.
 
@@ -91,7 +95,7 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     version: int
     model: ModelVersion
     regions: Regions = Regions()
-    rule: ThresholdRule = ThresholdRule(one_in=30)
+    rule: ThresholdRule = DEFAULT_RULE
     decision: Decision = Decision()
     options: StreamOptions = StreamOptions()
     changed: str = ""

@@ -91,7 +91,7 @@ class Library:
         self._inspection, self._streams, self._simulated = inspection, streams, simulated
         self._changing, self._thread, self._waiting = asyncio.Lock(), WorkThread(), 0
         self.in_force = InForce(self.book, self.models, inspection, streams, self._thread, self._changing, simulated)
-        self.in_thread, self.opened, self.closed = self._thread.run, self.in_force.opened, self.in_force.closed
+        self.in_thread = self._thread.run
 
     # ---- at the start and at the end --------------------------------------------------------------------------------
 
@@ -105,7 +105,7 @@ class Library:
             await self.in_force.load(None if given is None else given_recipe(given, category or given.category))
         for name in self._streams.names:  # that came meanwhile
             if (stream := self._streams.get(name)) is not None:
-                self.opened(stream)
+                self.in_force.opened(stream)
 
     def close(self) -> None:
         """Take no more work."""
@@ -530,7 +530,8 @@ class Library:
 
     def _tidy(self) -> None:
         if not self.book.names_all:
-            log.info("models are kept that no recipe names, until recipes.json is whole and none is set aside")
+            if self.keep.there():
+                log.info("models are kept that no recipe names, until recipes.json is whole and none is set aside")
             return
         self.keep.tidy([(model.taught, model.corrections) for model in self.book.named()])
 

@@ -449,7 +449,7 @@ class Teaching:
             self.showing.give_up("it is learning already")
         self._tell_changed()
         self._begun = self._clock()
-        self._spawn(self._learn(self._begun))
+        self._spawn(self._learn())
 
     async def rehearse(self) -> None:
         """Have it learned ahead, if it is likely that nothing more is shown; to be called now and then."""
@@ -461,7 +461,7 @@ class Teaching:
             self._rehearsed = paths
             await self._tell(Rehearse(paths, self.wanted.name))
 
-    async def _learn(self, begun: float) -> None:
+    async def _learn(self) -> None:
         async with self._turn:
             try:
                 await self._learn_and_use()
@@ -474,7 +474,7 @@ class Teaching:
                 self._fail("it failed; the server's log says why")
             else:
                 self._let_stream_go()
-                self.seconds = self._clock() - begun
+                self.seconds = self._clock() - self._begun
                 await self._let_go()
                 self.state, self.progress = "done", 1.0
                 self.touch()

@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from detector import TaughtModel
+from detector import Described
 from detector.counted import counted
 from detector.model_folder import Manifest
-from server.inspection import Inspection, Resting
+from server.inspection import Inspection
 from server.recipes import Recipe, RecipeChange, way_back
 from server.settings import Settings
 from server.streams import Streams
@@ -360,7 +360,7 @@ class Recipes:
         model = self.inspection.known_model(recipe.id)
         if model is None:
             return None
-        manifest = model.manifest if isinstance(model, TaughtModel | Resting) else None
+        manifest = model.manifest if isinstance(model, Described) else None
         kinds = [one.kind for one in self.library.models.corrections(recipe)]
         return ModelBody(
             category=model.category,
