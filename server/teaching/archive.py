@@ -68,7 +68,7 @@ def pictures_in(data: bytes, *, most: int, most_each: int) -> Iterator[Packed]:
             pictures or too large ones; all but damage is known before anything is unpacked.
     """
     try:
-        archive = zipfile.ZipFile(Bounded(data, "pack the pictures alone"))
+        archive = opened(data, "pack the pictures alone")
     except ArchiveError:
         raise
     except UNREADABLE as error:
@@ -79,20 +79,30 @@ def pictures_in(data: bytes, *, most: int, most_each: int) -> Iterator[Packed]:
     return (Packed(_name(entry), _unpacked(archive, entry, most_each)) for entry in entries)
 
 
-class Bounded(io.BytesIO):
-    """What zipfile reads the list of entries from, all at once: as much as it says, before anything of it is known.
+def opened(data: bytes, then: str) -> zipfile.ZipFile:
+    """A ZIP, of which no more is read at once, before anything of it is known, than a list of entries may take.
 
     Raises:
         ArchiveError: the list is longer than :data:`MOST_DIRECTORY`; says ``then``.
+        zipfile.BadZipFile: or another of :data:`UNREADABLE`.
     """
+    file = _Listed(data, then)
+    archive = zipfile.ZipFile(file)
+    file.is_listed = True
+    return archive
+
+
+class _Listed(io.BytesIO):
+    """What zipfile reads the list of entries from, all at once: as much as it says. What is packed is read as whoever
+    unpacks it wants."""
 
     def __init__(self, data: bytes, then: str) -> None:
         super().__init__(data)
-        self._then = then
+        self._then, self.is_listed = then, False
 
     def read(self, size: int | None = -1) -> bytes:
         rest = max(0, self.getbuffer().nbytes - self.tell())
-        if (rest if size is None or size < 0 else min(size, rest)) > MOST_DIRECTORY:
+        if not self.is_listed and (rest if size is None or size < 0 else min(size, rest)) > MOST_DIRECTORY:
             raise ArchiveError(f"the ZIP's list of entries is too long: {self._then}")
         return super().read(size)
 

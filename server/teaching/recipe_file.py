@@ -36,7 +36,7 @@ from server.recipes import (
     check,
     check_name,
 )
-from server.teaching.archive import MOST_RATIO, UNREADABLE, Bounded
+from server.teaching.archive import MOST_RATIO, UNREADABLE, opened
 from server.teaching.files import write_model
 from server.teaching.library import Library
 from server.teaching.work_thread import NotStored
@@ -170,7 +170,7 @@ def _read(data: bytes, folder: Path, require_room: Callable[[int], None]) -> Abo
         NotStored: it cannot be written.
     """
     try:
-        with zipfile.ZipFile(Bounded(data, "take one that this software exported")) as archive:
+        with opened(data, "take one that this software exported") as archive:
             return _read_archive(archive, folder, require_room)
     except (RecipeError, NotStored):
         raise

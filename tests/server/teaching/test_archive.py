@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import random
 import stat
 import struct
 import zipfile
@@ -85,6 +86,13 @@ def test_too_many_pictures_are_refused() -> None:
 
 def test_a_long_list_is_refused_before_it_is_read() -> None:
     refused(packed({f"{n:0200}.txt": b"" for n in range(5000)}), "list of entries is too long")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
+def test_what_is_packed_may_be_longer_than_a_list(compression: int) -> None:
+    large = random.Random(0).randbytes(archive.MOST_DIRECTORY + 1)
+    with archive.opened(packed({"a.png": large}, compression=compression), "") as file:
+        assert file.read("a.png") == large
 
 
 def test_an_archive_in_it_is_refused() -> None:

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import httpx
 import msgspec
+import numpy as np
 import pytest
 
+import detector
 from server.recipes import model_keep
 from server.teaching import recipe_file as transfer
 from server.web.recipes import MOST_EXPORTS
@@ -24,6 +26,7 @@ from tests.server.web.recipe_files import recipe_file
 from tests.server.web.test_recipes import inspecting, only
 
 LARGE = 64 << 20
+LATER = b'{"version": 99}'
 
 
 def left(data: Path) -> list[str]:
@@ -115,6 +118,24 @@ async def test_a_disk_that_takes_nothing_is_told_and_nothing_is_left(
             assert answer.status_code == 507 and "200 MB left" in answer.json()["error"]
         assert not left(tmp_path) and len((await client.get("/api/recipes")).json()["recipes"]) == 1
         assert (await client.post("/api/recipes", files={"file": ("x.zip", whole)})).status_code == 201
+
+
+async def test_a_model_of_the_size_that_models_have_goes_from_server_to_server(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    """With the tiny ones of the other tests nobody noticed that a megabyte in one piece was taken for a long list."""
+    random = np.random.default_rng(0)
+    frames = [random.integers(90, 110, (256, 256, 3), np.uint8) for _ in range(5)]
+    folder = tmp_path / "model"
+    detector.fit(frames, image_size=256, coreset_size=1800, register="off").save(folder)
+    assert max(path.stat().st_size for path in folder.iterdir()) > transfer.BLOCK
+    async with inspecting(folder, tmp_path / "one") as (_, client):
+        file = (await client.get(await address_of(client))).content
+    async with inspecting(model_folder, tmp_path / "other") as (_, client):
+        answer = await client.post("/api/recipes", files={"file": ("x.zip", file)})
+        assert answer.status_code == 201, answer.text
+        later = await client.post("/api/recipes", files={"file": ("x.zip", changed(file, LATER))})
+        assert later.status_code == 422 and "of version 99" in later.json()["error"]
 
 
 async def test_models_take_no_more_of_the_disk_than_was_set(model_folder: Path, tmp_path: Path) -> None:
