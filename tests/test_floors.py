@@ -50,6 +50,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {"inspection"},
         {"streams"},
         {"teaching"},
+        {"sinks"},
         {"ingest", "web"},
         {"app"},
         {"serve", "healthcheck"},

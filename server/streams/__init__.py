@@ -1,6 +1,6 @@
 """Slot, pool, hub: who waits, who computes, who hears."""
 
-from server.streams.hub import Hub, Subscription
+from server.streams.hub import Ear, Hub, Subscription, Told
 from server.streams.kept_frames import KeptFrame, KeptFrames
 from server.streams.open_stream import OpenStream, Watcher
 from server.streams.pool import Hung, InferencePool, PoolBusy, Progress
@@ -10,6 +10,7 @@ from server.streams.streams import Streams
 __all__ = [
     "MAX_FRAMES",
     "MAX_SECONDS",
+    "Ear",
     "Hub",
     "Hung",
     "InferencePool",
@@ -21,5 +22,6 @@ __all__ = [
     "StreamWentAway",
     "Streams",
     "Subscription",
+    "Told",
     "Watcher",
 ]

@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
 import msgspec
 
-from server.words import Message, Result, encode
+from server.inspection import Inspected
+from server.words import Message, PartResult, Result, encode
+
+log = logging.getLogger("defectvision.streams")
 
 MAX_WAITING = 64
 """Messages that may wait for one subscriber; the oldest is lost beyond that. About 200 kB without pictures."""
 
 MAX_WAITING_WITH_PICTURES = 3
+
+
+@dataclass(frozen=True)
+class Told:
+    """What listeners inside of the server are told.
+
+    Attributes:
+        message: as viewers get it.
+        seen: of a result what was found in its frame, of a part what was found in its worst one; ``seen.kept`` holds
+            its pictures where they were wanted. None where nothing was inspected.
+    """
+
+    message: Message
+    seen: Inspected | None = None
+
+
+Ear = Callable[[Told], None]
+"""Hears everything that is told of all streams, on the event loop, and returns at once: what it does with it goes into
+a queue of its own that has a bound."""
 
 
 class Subscription:
@@ -63,11 +87,11 @@ class Wording:
     def for_(self, listener: Subscription) -> str:
         """The JSON text for one listener."""
         picture = listener.picture and self._with_picture is not None
-        bare = isinstance(self._message, Result) and not listener.heatmap
+        bare = isinstance(self._message, Result | PartResult) and not listener.heatmap
         text = self._texts.get((picture, bare))
         if text is None:
             message = self._with_picture if picture and self._with_picture is not None else self._message
-            if bare and isinstance(message, Result):
+            if bare and isinstance(message, Result | PartResult):
                 message = msgspec.structs.replace(message, heatmap=msgspec.UNSET)
             text = self._texts[picture, bare] = encode(message)
         return text
@@ -78,6 +102,19 @@ class Hub:
 
     def __init__(self) -> None:
         self._topics: dict[str, set[Subscription]] = {}
+        self._ears: list[Ear] = []
+        self._complained: set[Ear] = set()
+
+    def listen(self, ear: Ear) -> Callable[[], None]:
+        """Have somebody inside of the server hear everything, of all streams; returns what ends that."""
+        self._ears.append(ear)
+
+        def stop() -> None:
+            if ear in self._ears:
+                self._ears.remove(ear)
+            self._complained.discard(ear)
+
+        return stop
 
     def subscribe(self, name: str, *, picture: bool = False, heatmap: bool = True) -> Subscription:
         subscription = Subscription(picture=picture, heatmap=heatmap)
@@ -96,17 +133,32 @@ class Hub:
     def wants_picture(self, name: str) -> bool:
         return any(subscription.picture for subscription in self._topics.get(name, ()))
 
-    def publish(self, message: Message, with_picture: Result | None = None, sender: Subscription | None = None) -> None:
+    def publish(
+        self,
+        message: Message,
+        with_picture: Result | None = None,
+        sender: Subscription | None = None,
+        seen: Inspected | None = None,
+    ) -> None:
         """Send a message to everyone who listens to its stream; those who asked for pictures get ``with_picture``.
 
         Args:
             sender: of the stream, who hears it too.
+            seen: what was found in the frame, for those who listen inside of the server.
         """
         wording = Wording(message, with_picture)
         for subscription in self._topics.get(message.stream, ()):
             subscription.push(wording.for_(subscription))
         if sender is not None:
             sender.push(wording.for_(sender))
+        told = Told(message, seen)
+        for ear in [*self._ears]:
+            try:
+                ear(told)
+            except Exception:  # whoever only listens never stops an inspection
+                if ear not in self._complained:
+                    self._complained.add(ear)
+                    log.exception("a listener failed, and is asked on; said once")
 
     def close(self) -> None:
         """End every subscription."""

@@ -272,7 +272,7 @@ class Streams:
             picture = Picture(picture_width, picture_height, base64.b64encode(data).decode())
             with_picture = msgspec.structs.replace(message, picture=picture)
         opened.last = message, with_picture
-        self._publish(opened, message, with_picture)
+        self._publish(opened, message, with_picture, outcome)
 
     def finish_seen(self, opened: OpenStream, watcher: Watcher, frame: Frame, outcome: Any) -> None:
         """Count a frame that was shown to a watcher, and say what came of it."""
@@ -355,10 +355,16 @@ class Streams:
         )
         self._publish(opened, message, None)
 
-    def _publish(self, opened: OpenStream, message: Result | Error, with_picture: Result | None) -> None:
+    def _publish(
+        self,
+        opened: OpenStream,
+        message: Result | Error,
+        with_picture: Result | None,
+        seen: Inspected | None = None,
+    ) -> None:
         # A frame of a sender that was replaced meanwhile still counts for it, but is not the stream's any more.
         if self._open.get(opened.name) is opened:
-            self.hub.publish(message, with_picture, opened.results())
+            self.hub.publish(message, with_picture, opened.results(), seen)
 
     def info(self, opened: OpenStream) -> StreamInfo:
         """What is told of a stream."""

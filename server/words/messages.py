@@ -18,6 +18,8 @@ HEATMAP_AT_THRESHOLD = 128
 0 is distance 0, 128 the threshold, 255 twice the threshold and above."""
 
 Verdict = Literal["NORMAL", "ANOMALY"]
+PartVerdict = Literal["NORMAL", "ANOMALY", "FAILED"]
+PartSource = Literal["trigger", "gate", "id"]
 StreamState = Literal["live", "silent", "waiting", "teaching"]
 Changed = Literal["threshold", "recipe", "model"]
 Count = Annotated[int, Meta(ge=0)]
@@ -195,6 +197,64 @@ class Result(Struct, frozen=True, tag="result", tag_field="type"):
     ] = UNSET
 
 
+class PartResult(Struct, frozen=True, tag="part", tag_field="type"):
+    """One part: its one verdict, made of the frames of its passage. Where the stream's recipe says what a part is."""
+
+    stream: Annotated[str, Meta(description="name of the stream")]
+    id: Annotated[str, Meta(description="of this verdict, never given twice, restarts of the server included")]
+    number: Annotated[Count, Meta(description="counts the stream's parts since the server was started, from 1")]
+    part: Annotated[str | None, Meta(description="id of the part as the line says it, passed through; or null")]
+    source: Annotated[
+        PartSource,
+        Meta(
+            description="what said that there is a part: trigger, gate (it came into the picture's gate) or id (the "
+            "line named another one)"
+        ),
+    ]
+    trigger: Annotated[
+        Count | None, Meta(description="number of the trigger that was accepted on the stream, from 1; null without")
+    ]
+    trigger_id: Annotated[str | None, Meta(description="what whoever triggered calls it, passed through; or null")]
+    triggered_by: Annotated[
+        str | None, Meta(description="over which way it was triggered: rest, websocket, mqtt, opcua, modbus; or null")
+    ]
+    verdict: Annotated[
+        PartVerdict,
+        Meta(description="NORMAL, ANOMALY, or FAILED: nothing of it was inspected, `why` says why; not a good part"),
+    ]
+    why: Annotated[str | None, Meta(description="of FAILED, one sentence; else null")]
+    score: Annotated[float | None, Meta(description="0..1 for display, of its worst frame; null where it FAILED")]
+    raw_score: Annotated[float | None, Meta(description="of its worst frame; null where it FAILED")]
+    threshold: Annotated[float | None, Meta(description="of its worst frame, raw; null where it FAILED")]
+    threshold_source: Annotated[str | None, Meta(description="as in a result, of its worst frame")]
+    frames: Annotated[Count, Meta(description="of its passage that were inspected")]
+    anomalous: Annotated[Count, Meta(description="of them with a raw_score above their threshold")]
+    began_at: Annotated[str, Meta(description="trigger, or arrival of its first frame, ISO 8601 with milliseconds")]
+    at: Annotated[
+        str, Meta(description="when the verdict was given, ISO 8601 with milliseconds, by the server's clock")
+    ]
+    cycle_ms: Annotated[float, Meta(description="from its beginning to the verdict, by a clock that nobody sets")]
+    inspection_ms: Annotated[
+        float | None,
+        Meta(description="from the arrival of the last of its frames to the verdict, milliseconds; null without one"),
+    ]
+    recipe: Annotated[str | None, Meta(description="id of the recipe it was inspected with; null without one")]
+    recipe_version: Annotated[int | None, Meta(description="of that")]
+    model: Annotated[str | None, Meta(description="sha256 that names the very model; null where it FAILED")]
+    simulated: Annotated[bool, Meta(description="true on the simulated line: there is no such part")]
+    picture: Annotated[
+        str | None,
+        Meta(
+            description="address of its worst frame's picture, relative to the server's root, where one is kept "
+            "(alarms and some of the others); …/heatmap and …/overlay beside it; else null"
+        ),
+    ]
+    heatmap: Annotated[
+        Heatmap | UnsetType,
+        Meta(description="of its worst frame; absent where ?heatmap=0 was asked for, and where it FAILED"),
+    ] = UNSET
+
+
 class Error(Struct, frozen=True, tag="error", tag_field="type"):
     """One frame that could not be inspected. The connection goes on."""
 
@@ -276,7 +336,7 @@ class Goodbye(Struct, frozen=True, tag="goodbye", tag_field="type"):
     reason: Annotated[str, Meta(description="the same in words")]
 
 
-Message = Result | Error | Status | Heartbeat | Change | Goodbye
+Message = Result | PartResult | Error | Status | Heartbeat | Change | Goodbye
 
 _encoder = msgspec.json.Encoder()
 
@@ -308,6 +368,7 @@ def reference() -> str:
         _table(struct)
         for struct in (
             Result,
+            PartResult,
             Error,
             Status,
             Heartbeat,

@@ -109,7 +109,6 @@ def recipe(id: str, name: str, **changes: Any) -> dict[str, Any]:
         "is_default": True,
         "is_given": False,
         "is_loaded": True,
-        "by_hand": None,
         "problem": None,
         "changed": AT,
         "who": "computer-1f2e",
