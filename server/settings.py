@@ -17,6 +17,7 @@ from detector.runtimes import RUNTIMES
 from detector.score import LARGEST
 from server.cameras import Crop, Framing, Patience, Throttle, check_source
 from server.ground import PublicURL, canonical_origin, is_loopback
+from server.shifts import THREE_SHIFTS, Shifts
 from server.words import check_name
 
 T = TypeVar("T")
@@ -77,6 +78,11 @@ class Settings:
     max_upload_mb: float = 10.0
     max_frame_megapixels: float = 16.0
     max_models_gb: float = 20.0
+    archive_gb: float = 20.0
+    archive_days: int = 90
+    archive_free_gb: float = 2.0
+    archive_normals_s: float = 60.0
+    shifts: Shifts = THREE_SHIFTS
     max_connections: int = 1000
     max_connections_per_address: int = 256
     workers: int = 1
@@ -163,6 +169,11 @@ def read_settings(
         max_upload_mb=setting("MAX_UPLOAD_MB", _megabytes, default.max_upload_mb),
         max_frame_megapixels=setting("MAX_FRAME_MEGAPIXELS", _megapixels, default.max_frame_megapixels),
         max_models_gb=setting("MAX_MODELS_GB", _gigabytes, default.max_models_gb),
+        archive_gb=setting("ARCHIVE_GB", _gigabytes_or_none, default.archive_gb),
+        archive_days=setting("ARCHIVE_DAYS", _whole(1, 36_500), default.archive_days),
+        archive_free_gb=setting("ARCHIVE_FREE_GB", _gigabytes_or_none, default.archive_free_gb),
+        archive_normals_s=setting("ARCHIVE_NORMALS_S", _positive_or_zero, default.archive_normals_s),
+        shifts=setting("SHIFTS", Shifts.parse, default.shifts),
         max_connections=setting("MAX_CONNECTIONS", _whole(16, 60_000), default.max_connections),
         max_connections_per_address=setting(
             "MAX_CONNECTIONS_PER_ADDRESS", _whole(8, 60_000), default.max_connections_per_address
@@ -204,6 +215,10 @@ def _gigabytes(text: str) -> float:
     if (value := _positive(text)) > MAX_MODELS_GB:
         raise ValueError(f"it must be at most {MAX_MODELS_GB:g}")
     return value
+
+
+def _gigabytes_or_none(text: str) -> float:
+    return 0.0 if text.strip() == "0" else _gigabytes(text)
 
 
 def _megapixels(text: str) -> float:

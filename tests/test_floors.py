@@ -43,7 +43,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {"commands"},
     ),
     "server": (
-        {"words", "ground", "logs"},
+        {"words", "ground", "logs", "shifts"},
         {"cameras", "simulated_line", "access", "https"},
         {"settings", "camera_process"},
         {"recipes", "kept_cameras"},

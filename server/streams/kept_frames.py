@@ -72,6 +72,8 @@ class _Run:
     frame: KeptFrame | None = None
     is_alarm: bool = False
     age: int = 0
+    id: str = ""
+    """Of the alarm: its first frame's."""
 
 
 @dataclass(eq=False)
@@ -93,6 +95,10 @@ class KeptFrames:
     Args:
         clock: seconds, monotonic.
         most_bytes, most_recent_bytes: of all frames, and of the latest among them.
+
+    Attributes:
+        on_kept: called with each frame as it is kept, and the id of its alarm: that of the alarm's first frame, the
+            same for worse ones that take its place; None with one of the latest. Returns at once.
     """
 
     def __init__(
@@ -103,6 +109,7 @@ class KeptFrames:
         self._streams: dict[str, _OfStream] = {}
         self._frames: dict[str, KeptFrame] = {}
         self.size = self.recent_size = 0
+        self.on_kept: Callable[[KeptFrame, str | None], None] = lambda frame, alarm: None
 
     def wanted(self, stream: str, part: int | None) -> Callable[[float, bool], bool]:
         """Asked in a worker thread, with the raw score and whether it is above the threshold: whether what is kept of a
@@ -154,11 +161,14 @@ class KeptFrames:
             if self._clock() >= of.due:
                 of.due = self._clock() + RECENT_EVERY_S
                 self._add(of, of.recent, frame, MOST_RECENT)
+                self.on_kept(frame, None)
         if frame is not None and inspected.is_anomaly and inspected.raw_score > run.best:
             self._better(of, run, replace(frame, id=secrets.token_hex(8), kind="alarm"))
         if verdict == "ANOMALY" and not run.is_alarm and run.frame is not None:
-            run.is_alarm = True
-            self._add(of, of.alarms, replace(run.frame, verdict="ANOMALY"), MOST_ALARMS)
+            run.is_alarm, run.id = True, run.frame.id
+            run.frame = replace(run.frame, verdict="ANOMALY")
+            self._add(of, of.alarms, run.frame, MOST_ALARMS)
+            self.on_kept(run.frame, run.id)
         of.run = run if run.frame is not None else None
         self._make_room()
 
@@ -229,6 +239,7 @@ class KeptFrames:
         of.alarms[of.alarms.index(older.id)] = frame.id
         run.frame = self._frames[frame.id] = replace(frame, verdict="ANOMALY")
         self._count(of, "alarm", frame.size)
+        self.on_kept(run.frame, run.id)
 
     def _add(self, of: _OfStream, ids: deque[str], frame: KeptFrame, most: int) -> None:
         self._frames[frame.id] = frame

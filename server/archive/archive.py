@@ -1,0 +1,349 @@
+"""The reject archive: hears what is inspected, and keeps pictures of every alarm and of some good parts on disk.
+
+Nothing waits for it: what it hears goes into a queue with a bound, one thread writes, and what the bound drops is
+counted and shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from server.archive.folder import FOLDER, Folder, Held, Limits, NoRoom
+from server.archive.pictured import Disposition, Kind, Pictured, pictured
+from server.records import frame_id
+from server.streams import KeptFrame, Told
+from server.words import Change, PartResult, Result
+
+log = logging.getLogger("defectvision.archive")
+
+T = TypeVar("T")
+
+MOST_WAITING, MOST_WAITING_BYTES = 64, 48 << 20
+"""Pictures that wait to be written, and their bytes; a newer one than fits is dropped and counted."""
+MOST_REMEMBERED = 1024
+"""Streams of which the last sample's time is known, and alarms of which it is known what they are called."""
+AGAIN_AFTER_S = 1.0
+"""An alarm whose worst frame becomes worse is written again this long after it was written: what a crash loses."""
+LOOK_EVERY_S = 60.0
+SHORTENED_S = 600.0
+"""How long it is told that the oldest had to go: a full disk is seen to within minutes, not within one picture."""
+_SHUTDOWN_S = 5.0
+
+FULL = (
+    "the disk is full, and no older picture of the archive is left that could go: pictures are not kept until there is "
+    "room; the inspection goes on"
+)
+SHORTENED = "the disk is full: the oldest pictures of the archive go so that new ones are kept"
+
+
+@dataclass(frozen=True)
+class ArchiveState:
+    """How it is doing. ``problem``: one sentence for the operator, or None; ``waiting``, ``written``, ``dropped``: since
+    the start; ``limits``: it holds; ``held``: what is there."""
+
+    on: bool
+    limits: Limits
+    held: Held
+    waiting: int
+    written: int
+    dropped: int
+    problem: str | None
+
+
+class Archive:
+    """The event loop owns it; its own thread reads and writes.
+
+    Args:
+        data_dir: of the server.
+        limits: of the folder; with no bytes nothing is archived.
+        normals_every_s: seconds between good parts of a stream that are archived; 0: none.
+        clock: seconds, monotonic.
+
+    Attributes:
+        on_kept: called with each picture once it is on disk; ``on_gone``: with the ids of those that were removed.
+        dropped: pictures that were not kept since the start: they came too fast, or the disk took none.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        limits: Limits,
+        *,
+        normals_every_s: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        folder: Folder | None = None,
+    ) -> None:
+        self.folder = folder or Folder(data_dir / FOLDER, limits)
+        self.on_kept: Callable[[Pictured], None] = lambda pictured: None
+        self.on_gone: Callable[[list[str]], None] = lambda ids: None
+        self._limits, self._normals_every_s, self._clock = limits, normals_every_s, clock
+        self._waiting: dict[str, Pictured] = {}
+        self._waiting_bytes = 0
+        self._writing: Pictured | None = None
+        self._written_at: dict[str, float] = {}
+        self._normal_at: dict[str, float] = {}
+        self._by_parts: dict[str, None] = {}
+        self._written = self.dropped = 0
+        self._problem: str | None = None
+        self._said_dropped = False
+        self._shortened_at = -math.inf
+        self._begun: dict[str, tuple[str, KeptFrame]] = {}
+        self._names: dict[str, str] = {}
+        self._of_frame: dict[str, str] = {}
+        self._said: dict[str, None] = {}
+        self._came = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, "archive")
+        self._readers = ThreadPoolExecutor(2, "archive reads")
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    @property
+    def on(self) -> bool:
+        """Whether pictures are archived at all."""
+        return self._limits.bytes > 0
+
+    # Hearing.
+
+    def hear(self, told: Told) -> None:
+        """An ear on the hub: parts with their one verdict."""
+        message, seen = told.message, told.seen
+        if isinstance(message, Change) and message.what == "recipe":
+            self._by_parts.pop(message.stream, None)
+        if isinstance(message, Result):
+            self._name(message)
+        if not isinstance(message, PartResult):
+            return
+        _remember(self._by_parts, message.stream, None)
+        if not self.on or seen is None or seen.kept is None:
+            return
+        if message.verdict == "NORMAL" and not self._wants_normal(message.stream):
+            return
+        self._put(
+            pictured(
+                "part",
+                message.id,
+                message.id,
+                seen,
+                seen.kept,
+                stream=message.stream,
+                at=message.at,
+                part=message.part,
+                verdict=message.verdict,
+            )
+        )
+
+    def keep(self, frame: KeptFrame, alarm: str | None) -> None:
+        """Hear of a kept frame of a stream that runs freely: see :attr:`server.streams.KeptFrames.on_kept`."""
+        if not self.on or frame.stream in self._by_parts:
+            return
+        if alarm is None:
+            if frame.verdict == "NORMAL" and self._wants_normal(frame.stream):
+                self._put_frame("normal", frame.id, frame)
+        elif (name := self._names.get(alarm)) is not None:
+            self._put_frame("alarm", name, frame)
+        else:
+            self._begun[frame.stream] = alarm, frame  # until its result says what the alarm is called
+
+    def _name(self, result: Result) -> None:
+        """What began with this frame is called as the history calls it."""
+        if (begun := self._begun.pop(result.stream, None)) is None:
+            return
+        alarm, frame = begun
+        _remember(self._names, alarm, frame_id(result))
+        self._put_frame("alarm", self._names[alarm], frame)
+
+    def _put_frame(self, kind: Kind, id: str, frame: KeptFrame) -> None:
+        if id in self._said:
+            return  # of this very picture; a worse one is another
+        _remember(self._of_frame, frame.id, id)
+        self._put(
+            pictured(
+                kind,
+                id,
+                frame.id,
+                frame.inspected,
+                frame.kept,
+                stream=frame.stream,
+                at=frame.at,
+                part=frame.part,
+                verdict=frame.verdict,
+            )
+        )
+
+    def _wants_normal(self, stream: str) -> bool:
+        last = self._normal_at.get(stream)
+        if self._normals_every_s <= 0 or (last is not None and self._clock() - last < self._normals_every_s):
+            return False
+        _remember(self._normal_at, stream, self._clock())
+        return True
+
+    def _put(self, new: Pictured) -> None:
+        older = self._waiting.get(new.facts.id)
+        size = self._waiting_bytes + new.size - (older.size if older else 0)
+        if size > MOST_WAITING_BYTES or (older is None and len(self._waiting) >= MOST_WAITING):
+            self.dropped += 1
+            if not self._said_dropped:
+                self._said_dropped = True
+                log.warning("pictures come faster than the archive's disk takes them, some are not kept; said once")
+            return
+        self._waiting[new.facts.id] = new
+        self._waiting_bytes = size
+        self._came.set()
+
+    # Asking.
+
+    async def read(self, id: str) -> Pictured | None:
+        """A picture by the id of its part or alarm; also one that waits to be written. None where there is none.
+
+        Raises:
+            Damaged: it is not whole.
+        """
+        waiting = self._waiting.get(id)
+        if waiting is None and self._writing is not None and self._writing.facts.id == id:
+            waiting = self._writing
+        if waiting is not None:
+            return waiting
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.folder.read, id)
+
+    def history_id(self, frame: str) -> str | None:
+        """What the history calls the alarm that a kept frame belongs to, while that is remembered."""
+        return self._of_frame.get(frame)
+
+    async def say(self, id: str, disposition: Disposition | None, correction: str | None) -> None:
+        """Note with a picture what was said of it; from now on it stays the one that this was said of.
+
+        Raises:
+            Damaged: it is not whole.
+            OSError: it cannot be written.
+        """
+        _remember(self._said, id, None)
+        if (waiting := self._waiting.get(id)) is not None:  # not written yet
+            facts = msgspec.structs.replace(waiting.facts, disposition=disposition, correction=correction)
+            self._waiting[id] = msgspec.structs.replace(waiting, facts=facts)
+            return
+        await asyncio.get_running_loop().run_in_executor(self._thread, self.folder.say, id, disposition, correction)
+
+    async def state(self) -> ArchiveState:
+        """How it is doing now."""
+        held = await asyncio.get_running_loop().run_in_executor(self._readers, lambda: self.folder.held)
+        return ArchiveState(self.on, self._limits, held, len(self._waiting), self._written, self.dropped, self._problem)
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with it, one sentence, or None."""
+        return self._problem
+
+    # Writing.
+
+    def start(self) -> None:
+        """Count what is there, and write what comes, until it is stopped."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Write what waits, for some seconds at the most, and end."""
+        self._stopping = True
+        if self._task is not None:
+            self._came.set()
+            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+                async with asyncio.timeout(_SHUTDOWN_S):
+                    await asyncio.shield(self._task)
+            self._task.cancel()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._readers.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        counting = loop.run_in_executor(self._readers, self.folder.count, lambda: not self._stopping)
+        looked_at = self._clock()
+        while self._waiting or not self._stopping:
+            next_ = self._next()
+            if next_ is None:
+                self._came.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._patience()):
+                        await self._came.wait()
+                if self._clock() - looked_at >= LOOK_EVERY_S:
+                    looked_at = self._clock()
+                    if await loop.run_in_executor(self._thread, self.folder.hold_limits):
+                        self._shortened_at = self._clock()
+                        self._say(SHORTENED)
+                    self._tell_gone()
+                continue
+            await self._write(next_)
+        if counting.done():
+            counting.result()
+
+    def _next(self) -> Pictured | None:
+        """What may be written now, the oldest first; what was written just now waits for a while."""
+        now = self._clock()
+        self._written_at = {id: at for id, at in self._written_at.items() if now - at < AGAIN_AFTER_S}
+        for id, waiting in self._waiting.items():
+            if id not in self._written_at or self._stopping:
+                del self._waiting[id]
+                self._waiting_bytes -= waiting.size
+                return waiting
+        return None
+
+    def _patience(self) -> float:
+        return AGAIN_AFTER_S / 4 if self._waiting else LOOK_EVERY_S
+
+    async def _write(self, pictured: Pictured) -> None:
+        self._writing = pictured
+        try:
+            write = partial(self.folder.write, pictured)
+            if await asyncio.get_running_loop().run_in_executor(self._thread, write):
+                self._shortened_at = self._clock()
+        except NoRoom:
+            self._lost(FULL)
+        except OSError as error:
+            self._lost(f"the archive cannot be written ({error.strerror}): see to {self.folder.root}")
+        except Exception:
+            if self._problem is None:
+                log.exception("a picture could not be archived")
+            self._lost("a picture could not be archived; the server's log says why")
+        else:
+            self._written += 1
+            self.on_kept(pictured)
+            self._say(SHORTENED if self._clock() - self._shortened_at < SHORTENED_S else None)
+        finally:
+            self._writing = None
+            self._written_at[pictured.facts.id] = self._clock()
+            self._tell_gone()
+
+    def _tell_gone(self) -> None:
+        if gone := self.folder.take_gone():
+            self.on_gone(gone)
+
+    def _lost(self, problem: str) -> None:
+        self.dropped += 1
+        self._say(problem)
+
+    def _say(self, problem: str | None) -> None:
+        """Once into the log, however often it happens; and that it is over."""
+        if problem == self._problem:
+            return
+        was, self._problem = self._problem, problem
+        if problem is not None:
+            log.warning("archive %s", problem)
+        elif was is not None:
+            log.info("archive pictures are kept again dropped=%d", self.dropped)
+
+
+def _remember(known: dict[str, T], name: str, value: T) -> None:
+    """As the newest of a bounded number."""
+    known.pop(name, None)
+    known[name] = value
+    if len(known) > MOST_REMEMBERED:
+        del known[next(iter(known))]

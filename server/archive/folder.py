@@ -1,0 +1,392 @@
+"""The archive's folder: a folder a day, a file a picture, and limits by size, age and free space that hold.
+
+For threads; blocks. Nothing is remembered of single files: a day's number and bytes are counted when the folder is
+opened, and what is the oldest is looked up when something has to go. So a million pictures take no memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import re
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from detector.files import read_at_most, sync_folder, temporary_beside, write_atomically
+from server.archive.pictured import MOST_BYTES, Damaged, Disposition, Pictured, pack, unpack
+
+log = logging.getLogger("defectvision.archive")
+
+FOLDER = "archive"
+SUFFIX = ".zip"
+MOST_COUNTED = 5_000_000
+"""Files that are counted at the start; of more the archive is larger than it says."""
+LOOK_EVERY_S = 30.0
+"""How often age and free space are looked at while pictures are written."""
+_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MAKE_ROOM_TRIES = 64
+MOST_REMOVED = 2_000
+"""Pictures that go before one is written, at the most: those that wait must not wait for long."""
+
+
+MOST_GONE = 10_000
+"""Ids of removed pictures that wait to be told; of more, the oldest are found out when somebody looks."""
+
+
+class NoRoom(OSError):
+    """The disk is full, or less than what must stay free, and nothing of the archive is left that could go."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the archive may take: bytes; days that a picture is kept; bytes that stay free on its disk."""
+
+    bytes: int
+    days: int
+    free: int
+
+
+@dataclass
+class _Day:
+    files: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Held:
+    """What is there. ``oldest``: its day, YYYY-MM-DD; ``free``: bytes on the disk, None where nobody knows;
+    ``counted``: whether all was counted since the start."""
+
+    files: int
+    bytes: int
+    oldest: str | None
+    free: int | None
+    removed: int
+    counted: bool
+
+
+class Folder:
+    """The archived pictures on disk.
+
+    Args:
+        root: made when the first picture is written.
+        today: the day by the clock, which may jump.
+        clock: seconds, monotonic.
+        free: bytes that are free on the disk of a folder.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        limits: Limits,
+        *,
+        today: Callable[[], date] = lambda: datetime.now(UTC).date(),
+        clock: Callable[[], float] = time.monotonic,
+        free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+    ) -> None:
+        self.limits, self.root = limits, root
+        self._today, self._clock, self._free_on = today, clock, free
+        self._days: dict[str, _Day] = {}
+        self._oldest: deque[str] = deque()
+        self._oldest_of: str | None = None
+        self._lock = threading.Lock()
+        self._look_at = -1.0
+        self._removed = 0
+        self._gone: deque[str] = deque(maxlen=MOST_GONE)
+        self._newest_ns = 0
+        self._counted = self._is_full = False
+
+    def count(self, go_on: Callable[[], bool] = lambda: True) -> None:
+        """Count what is there, and remove what a crash left unfinished; once, before limits are held.
+
+        Args:
+            go_on: asked now and then; the server may be stopping.
+        """
+        left = MOST_COUNTED
+        for name in self._day_names():
+            with self._lock:
+                counted = _Day()
+                for entry in _entries(self.root / name):
+                    if not go_on():
+                        return
+                    left -= 1
+                    if left < 0:
+                        break
+                    if _TEMPORARY.fullmatch(entry.name):
+                        with contextlib.suppress(OSError):
+                            Path(entry.path).unlink()
+                    elif entry.name.endswith(SUFFIX):
+                        with contextlib.suppress(OSError):
+                            found = entry.stat(follow_symlinks=False)
+                            counted.files, counted.bytes = counted.files + 1, counted.bytes + found.st_size
+                            self._newest_ns = max(self._newest_ns, found.st_mtime_ns)
+                self._days[name] = counted
+        with self._lock:
+            self._counted = True
+            self._hold_limits(0)
+
+    def write(self, pictured: Pictured) -> bool:
+        """Write a picture, in place of an older one of its id; whole or not at all. The oldest make room for it.
+
+        Returns:
+            whether older ones went because the disk is full, not because of the archive's own limits.
+
+        Raises:
+            NoRoom: the disk is full, and nothing is left that could go.
+            OSError: the folder cannot be written.
+        """
+        data, id = pack(pictured), pictured.facts.id
+        if not _ID.fullmatch(id) or len(data) > MOST_BYTES:
+            raise OSError(errno.EINVAL, f"{id[:40]!r} with {len(data)} bytes is nothing that is archived")
+        with self._lock:
+            shortened = self._hold_limits(len(data))
+            if self._is_full:
+                raise NoRoom(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.root))
+            for _ in range(_MAKE_ROOM_TRIES):
+                try:
+                    self._write(id, data)
+                    return shortened
+                except OSError as error:
+                    if error.errno not in _NO_ROOM:
+                        raise
+                shortened, freed = True, 0
+                while freed < 2 * len(data) and (gone := self._remove_oldest()) is not None:
+                    freed += gone
+                if freed == 0:
+                    break
+            raise NoRoom(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.root))
+
+    def say(self, id: str, disposition: Disposition | None, correction: str | None) -> bool:
+        """Note in a picture's file what was said of it; it stays as old as it is. Returns whether it is there.
+
+        Raises:
+            Damaged: it is not whole.
+            OSError: it cannot be written; nothing changes.
+        """
+        with self._lock:
+            path, pictured = self._find(id), self.read(id)
+            if path is None or pictured is None:
+                return False
+            before = path.stat()
+            said = msgspec.structs.replace(pictured.facts, disposition=disposition, correction=correction)
+            write_atomically(path, pack(msgspec.structs.replace(pictured, facts=said)))
+            os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns))
+            if (day := self._days.get(path.parent.name)) is not None:
+                day.bytes += path.stat().st_size - before.st_size
+            return True
+
+    def read(self, id: str) -> Pictured | None:
+        """A picture by its id; None where there is none, or not any more.
+
+        Raises:
+            Damaged: it is not whole.
+        """
+        found = self._find(id)
+        if found is None:
+            return None
+        try:
+            data = read_at_most(found, MOST_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Damaged(f"the archived picture cannot be read ({error.strerror})") from error
+        if len(data) > MOST_BYTES:
+            raise Damaged("the archived picture is damaged (it is larger than any)")
+        return unpack(data)
+
+    def hold_limits(self) -> bool:
+        """Remove what is too old or too much, and make room on the disk; to be called now and then. Returns whether any
+        went because the disk is full."""
+        with self._lock:
+            self._look_at = -1.0
+            return self._hold_limits(0)
+
+    def take_gone(self) -> list[str]:
+        """Ids of what was removed since this was asked last."""
+        with self._lock:
+            gone = [*self._gone]
+            self._gone.clear()
+            return gone
+
+    @property
+    def held(self) -> Held:
+        """What is there now."""
+        days = {name: (day.files, day.bytes) for name, day in [*self._days.items()] if day.files}
+        return Held(
+            files=sum(files for files, _ in days.values()),
+            bytes=sum(size for _, size in days.values()),
+            oldest=min(days, default=None),
+            free=self._free(),
+            removed=self._removed,
+            counted=self._counted,
+        )
+
+    # Below: with the lock.
+
+    def _write(self, id: str, data: bytes) -> None:
+        name = self._day_to_write()
+        folder = self.root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / (id + SUFFIX)
+        before = self._size_of(path)
+        temporary = temporary_beside(path)
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            self._put_in_order(temporary)
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(folder)
+        day = self._days.setdefault(name, _Day())
+        day.files += before is None
+        day.bytes += len(data) - (before or 0)
+        if before is None:
+            self._forget_elsewhere(id, name)
+
+    def _put_in_order(self, path: Path) -> None:
+        """The newest file has the newest time, also where the clock jumped back."""
+        self._newest_ns = max(time.time_ns(), self._newest_ns + 1_000_000)
+        os.utime(path, ns=(self._newest_ns, self._newest_ns))
+
+    def _forget_elsewhere(self, id: str, name: str) -> None:
+        """An alarm that goes on over midnight is one file."""
+        days = self._day_names()
+        yesterday = max((day for day in days if day < name), default=None)
+        if yesterday is not None:
+            self._unlink(yesterday, id + SUFFIX)
+
+    def _day_to_write(self) -> str:
+        """Today; the newest day there is where the clock jumped back: what is written now is the newest, whatever the
+        clock says, and must not go first."""
+        return max([self._today().isoformat(), *self._days])
+
+    def _hold_limits(self, coming: int) -> bool:
+        """Until so many more bytes fit; what is the oldest goes. Returns whether any went for the disk's sake."""
+        if not self._counted:
+            return False
+        left = MOST_REMOVED
+        while self._bytes() + coming > self.limits.bytes and left > 0 and self._remove_oldest() is not None:
+            left -= 1
+        if self._clock() < self._look_at:
+            return False
+        eldest = (self._today() - timedelta(days=self.limits.days)).isoformat()
+        while left > 0 and min(self._days, default=eldest) < eldest and self._remove_oldest() is not None:
+            left -= 1
+        low = shortened = self._is_low(coming)
+        while low and left > 0 and self._remove_oldest() is not None:
+            left -= 1
+            low = self._is_low(coming)
+        self._is_full = low and left > 0
+        if left > 0:
+            self._look_at = self._clock() + LOOK_EVERY_S
+        return shortened
+
+    def _is_low(self, coming: int) -> bool:
+        return (free := self._free()) is not None and free < self.limits.free + coming
+
+    def _bytes(self) -> int:
+        return sum(day.bytes for day in self._days.values())
+
+    def _free(self) -> int | None:
+        for folder in (self.root, self.root.parent):
+            with contextlib.suppress(OSError):
+                return self._free_on(folder)
+        return None
+
+    def _remove_oldest(self) -> int | None:
+        """Remove the oldest picture; its bytes, or None where nothing can be removed."""
+        for name in sorted(self._days):
+            size = self._remove_oldest_of(name)
+            if size is not None:
+                self._removed += 1
+                return size
+        return None
+
+    def _remove_oldest_of(self, name: str) -> int | None:
+        for _ in range(2):  # what was listed earlier, then what came since
+            if self._oldest_of != name or not self._oldest:
+                self._oldest_of, self._oldest = name, deque(_by_age(self.root / name))
+                if not self._oldest:
+                    self._close(name)
+                    return None
+            while self._oldest:
+                file = self._oldest.popleft()
+                if (size := self._unlink(name, file)) is not None:
+                    self._gone.append(file.removesuffix(SUFFIX))
+                    if not self._oldest and not self._days[name].files:
+                        self._close(name)
+                    return size
+        return None  # somebody else's, or a disk that can only be read
+
+    def _close(self, name: str) -> None:
+        del self._days[name]
+        with contextlib.suppress(OSError):
+            (self.root / name).rmdir()
+
+    def _unlink(self, name: str, file: str) -> int | None:
+        path = self.root / name / file
+        size = self._size_of(path)
+        try:
+            path.unlink()
+        except OSError:
+            return None
+        day = self._days.get(name)
+        if day is not None and size is not None:
+            day.files, day.bytes = max(0, day.files - 1), max(0, day.bytes - size)
+        return size
+
+    def _size_of(self, path: Path) -> int | None:
+        try:
+            return path.stat().st_size
+        except OSError:
+            return None
+
+    def _find(self, id: str) -> Path | None:
+        if not _ID.fullmatch(id):
+            return None
+        for name in reversed(self._day_names()):
+            path = self.root / name / (id + SUFFIX)
+            if path.exists():
+                return path
+        return None
+
+    def _day_names(self) -> list[str]:
+        """From the oldest."""
+        return sorted(entry.name for entry in _entries(self.root) if _DAY.fullmatch(entry.name))
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError:
+        return
+
+
+def _by_age(folder: Path) -> list[str]:
+    """Names of the pictures of a day, the oldest first."""
+    found = []
+    for entry in _entries(folder):
+        if entry.name.endswith(SUFFIX):
+            with contextlib.suppress(OSError):
+                found.append((entry.stat(follow_symlinks=False).st_mtime, entry.name))
+    return [name for _, name in sorted(found)]

@@ -1,0 +1,201 @@
+"""One archived picture as a file: a ZIP that any program opens, with the frame, the model's input, and the facts.
+
+Stored, not deflated: JPEG and PNG are packed already. Each entry carries a checksum, so damage is told.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from typing import Literal
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from detector.registration import Moved
+from server.inspection import Inspected, KeptPicture, Threshold
+from server.recipes import ModelVersion, Recipe
+from server.streams import KeptFrame
+from server.words import PartVerdict
+
+FORMAT = 1
+MOST_BYTES = 64 << 20
+"""Of a file: a frame's JPEG, its input as PNG and a heat map take some hundred kB."""
+MOST_CELLS = 1 << 20
+"""Of a heat map that is read again; ours have at most 64×64."""
+PICTURE, INPUT, FACTS = "picture.jpg", "input.png", "facts.json"
+
+Disposition = Literal["good", "bad"]
+Kind = Literal["part", "alarm", "normal"]
+"""A part with its one verdict; an alarm of a stream that runs freely; one good frame of such a stream."""
+_UNREADABLE = (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, EOFError, ValueError, OSError)
+
+
+class Damaged(Exception):
+    """A file that does not say what was put into it; one sentence."""
+
+
+class Facts(Struct, frozen=True):
+    """What is known of an archived picture, beside it in its file.
+
+    Attributes:
+        id: of the part, the alarm, or the normal frame: the file's name.
+        frame: id of the very frame; of an alarm that goes on it changes with ``id`` staying.
+        at: when the verdict was given, ISO 8601.
+        typical: raw score of a good part; None where it is unknown.
+        model: its hash and runtime; ``taught``: hash of the model as it was taught.
+        size: of the frame; ``picture``: of the JPEG; width and height in pixels.
+        moved: how the part lies on the model's reference.
+        cells: width and height of the heat map; ``heatmap``: its bytes, row by row, 128 at the threshold.
+        disposition: what it was said to be, where its model was told; ``correction``: id of what was made of that.
+    """
+
+    id: str
+    frame: str
+    kind: Kind
+    stream: str
+    at: str
+    part: str | None
+    verdict: PartVerdict
+    raw_score: float
+    threshold: float
+    threshold_source: Literal["environment", "recipe", "calibration", "model", "uncalibrated"]
+    typical: float | None
+    recipe: str
+    recipe_name: str
+    recipe_version: int
+    model: tuple[str, str]
+    taught: str
+    size: tuple[int, int]
+    picture: tuple[int, int]
+    moved: Moved | None
+    cells: tuple[int, int]
+    heatmap: bytes
+    disposition: Disposition | None = None
+    correction: str | None = None
+    format: int = FORMAT
+
+
+class Pictured(Struct, frozen=True):
+    """One archived picture. ``picture``: JPEG of the frame; ``input``: PNG of what the model looked at, lossless; None
+    where the model cannot be corrected."""
+
+    facts: Facts
+    picture: bytes
+    input: bytes | None
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes, about."""
+        return len(self.picture) + len(self.input or b"") + 8192
+
+
+def pictured(
+    kind: Kind,
+    id: str,
+    frame: str,
+    inspected: Inspected,
+    kept: KeptPicture,
+    *,
+    stream: str,
+    at: str,
+    part: str | None,
+    verdict: PartVerdict,
+) -> Pictured:
+    """What is archived of a frame that was inspected."""
+    data, width, height = kept.picture
+    rows, columns = inspected.heatmap.shape
+    threshold, recipe = inspected.threshold, inspected.recipe
+    facts = Facts(
+        id=id,
+        frame=frame,
+        kind=kind,
+        stream=stream,
+        at=at,
+        part=part,
+        verdict=verdict,
+        raw_score=float(inspected.raw_score),
+        threshold=float(threshold.value),
+        threshold_source=threshold.source,
+        typical=float(threshold.typical) if math.isfinite(threshold.typical) else None,
+        recipe=recipe.id,
+        recipe_name=recipe.name,
+        recipe_version=recipe.version,
+        model=inspected.model,
+        taught=kept.taught,
+        size=inspected.size,
+        picture=(width, height),
+        moved=kept.moved,
+        cells=(columns, rows),
+        heatmap=inspected.heatmap.tobytes(),
+    )
+    return Pictured(facts, data, kept.input)
+
+
+def kept_frame(pictured: Pictured) -> KeptFrame:
+    """An archived picture as the frame that was kept then: whatever is done with those can be done with it.
+
+    Its id is the archive's, its recipe has nothing but its names.
+    """
+    facts = pictured.facts
+    columns, rows = facts.cells
+    inspected = Inspected(
+        raw_score=facts.raw_score,
+        threshold=Threshold(
+            facts.threshold, facts.threshold_source, math.nan if facts.typical is None else facts.typical
+        ),
+        heatmap=np.frombuffer(facts.heatmap, np.uint8).reshape(rows, columns),
+        size=facts.size,
+        model=facts.model,
+        recipe=Recipe(facts.recipe, facts.recipe_name, facts.recipe_version, ModelVersion(facts.taught)),
+    )
+    kept = KeptPicture(pictured.input, facts.taught, (pictured.picture, *facts.picture), facts.moved)
+    is_good = facts.verdict == "NORMAL"
+    return KeptFrame(
+        id=facts.id,
+        kind="recent" if is_good else "alarm",
+        stream=facts.stream,
+        at=facts.at,
+        part=facts.part,
+        verdict="NORMAL" if is_good else "ANOMALY",
+        inspected=inspected,
+        kept=kept,
+        disposition=facts.disposition,
+        correction=facts.correction,
+    )
+
+
+def pack(pictured: Pictured) -> bytes:
+    """The file of an archived picture."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:
+        packed.writestr(PICTURE, pictured.picture)
+        if pictured.input is not None:
+            packed.writestr(INPUT, pictured.input)
+        packed.writestr(FACTS, msgspec.json.encode(pictured.facts))
+    return file.getvalue()
+
+
+def unpack(data: bytes) -> Pictured:
+    """An archived picture out of its file.
+
+    Raises:
+        Damaged: it is none, or not whole.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as packed:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in packed.infolist()):
+                raise Damaged("the archived picture is packed by another program")  # and may be any size unpacked
+            facts = msgspec.json.decode(packed.read(FACTS), type=Facts)
+            picture = packed.read(PICTURE)
+            input = packed.read(INPUT) if INPUT in packed.namelist() else None
+    except _UNREADABLE as error:
+        raise Damaged(f"the archived picture is damaged ({error})") from error
+    if facts.format > FORMAT:
+        raise Damaged("the archived picture was written by a newer version of this program")
+    columns, rows = facts.cells
+    if not (columns > 0 and rows > 0 and columns * rows == len(facts.heatmap) <= MOST_CELLS):
+        raise Damaged("the archived picture is damaged (its heat map is not as large as it says)")
+    return Pictured(facts, picture, input)
