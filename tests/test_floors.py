@@ -50,6 +50,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {"inspection"},
         {"streams"},
         {"teaching"},
+        {"records"},
         {"sinks"},
         {"ingest", "web"},
         {"app"},

@@ -1,0 +1,45 @@
+"""The history: every part and event in a database, written without anybody waiting, and found again."""
+
+from server.records.address import Address
+from server.records.database import RecordsAway
+from server.records.entry import (
+    LONGEST_NOTE,
+    Disposed,
+    Disposition,
+    Entry,
+    EntryKind,
+    Minute,
+    frame_id,
+    iso,
+    milliseconds,
+)
+from server.records.numbers import Numbers
+from server.records.reading import Counted
+from server.records.records import MOST_ON_A_PAGE, MOST_SPANS, Records, RecordsState
+from server.records.wanted import Page, Said, Span, Wanted
+from server.records.writing import DispositionRefused
+
+__all__ = [
+    "LONGEST_NOTE",
+    "MOST_ON_A_PAGE",
+    "MOST_SPANS",
+    "Address",
+    "Counted",
+    "Disposed",
+    "Disposition",
+    "DispositionRefused",
+    "Entry",
+    "EntryKind",
+    "Minute",
+    "Numbers",
+    "Page",
+    "Records",
+    "RecordsAway",
+    "RecordsState",
+    "Said",
+    "Span",
+    "Wanted",
+    "frame_id",
+    "iso",
+    "milliseconds",
+]

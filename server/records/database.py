@@ -1,0 +1,234 @@
+"""The database behind the history: a file of SQLite's in the data directory, or a PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from detector.files import set_aside, sync_folder
+from server.records.address import Address
+from server.records.migrations import NewerSchema, is_behind, migrate
+
+log = logging.getLogger("defectvision.history")
+
+FILE = "history.db"
+WRITE_S, READ_S, CONNECT_S = 15.0, 10.0, 5.0
+"""Seconds that a transaction, a question and a connection may take."""
+READERS = 4
+KEPT_BACKUPS = 3
+_DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
+
+
+class RecordsAway(Exception):
+    """The history cannot be asked or written now; one sentence that says why."""
+
+
+class Damaged(RecordsAway):
+    """The file of the history is none, or is broken."""
+
+
+class Database:
+    """Connections for one writer and some readers.
+
+    Args:
+        folder: the data directory.
+        address: of a PostgreSQL; None: a file in the folder.
+    """
+
+    def __init__(self, folder: Path, address: Address | None = None) -> None:
+        self.folder, self.address = folder, address
+        self.is_sqlite = address is None
+        self._writer = self._engine(1, writes=True)
+        self._readers = self._engine(READERS, writes=False)
+        self._writing = asyncio.Lock()
+
+    @property
+    def path(self) -> Path:
+        return self.folder / FILE
+
+    @property
+    def words(self) -> str:
+        """What it is, for people: without a password."""
+        return str(self.path) if self.address is None else self.address.words
+
+    @contextlib.asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction; one at a time.
+
+        Raises:
+            RecordsAway: it did not come about. Whether it was stored is not known then.
+        """
+        async with self._writing, _told(self), asyncio.timeout(WRITE_S), self._writer.begin() as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for questions.
+
+        Raises:
+            RecordsAway: it cannot be asked, or not answered in time.
+        """
+        async with _told(self), asyncio.timeout(READ_S), self._readers.connect() as connection:
+            yield connection
+
+    async def open(self) -> str | None:
+        """Bring it to today's tables, with a backup before where there are older ones.
+
+        Returns:
+            a sentence for the operator, where there is something to know.
+
+        Raises:
+            NewerSchema: it was written by a newer version.
+            RecordsAway: it is not there, or cannot be written.
+        """
+        async with _told(self):
+            return await asyncio.to_thread(lambda: asyncio.run(self._open()))
+
+    async def _open(self) -> str | None:
+        if self.is_sqlite:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        engine, said = self._engine(1, writes=True), None
+        try:
+            async with asyncio.timeout(CONNECT_S * 2), engine.connect() as connection:
+                behind = await connection.run_sync(is_behind)
+                await connection.rollback()
+            if behind:
+                said = await asyncio.to_thread(self._back_up)
+            async with engine.begin() as connection:
+                await connection.run_sync(migrate)
+        finally:
+            await engine.dispose()
+        return said
+
+    async def close(self) -> None:
+        """Let go of all connections; it can be used again."""
+        for engine in (self._writer, self._readers):
+            with contextlib.suppress(SQLAlchemyError, OSError, TimeoutError):
+                async with asyncio.timeout(2):
+                    await engine.dispose()
+
+    def set_aside(self) -> str:
+        """Rename a damaged file, for another to be begun; returns a sentence for the operator."""
+        renamed = set_aside(self.path)
+        for ending in ("-wal", "-shm"):
+            beside = self.path.with_name(self.path.name + ending)
+            if beside.exists():
+                beside.rename(renamed.with_name(renamed.name + ending))
+        return (
+            f"{FILE} was damaged: it was set aside as {renamed.name}, and a new history begun; "
+            "`sqlite3 FILE .recover` gets out of the old one what can be read"
+        )
+
+    def _back_up(self) -> str:
+        if self.address is not None:
+            log.warning("history database=%s is brought to a newer version: its dump is yours to make", self.words)
+            return f"{self.words} was brought to a newer version: its backups are the operator's"
+        target = self.folder / f"{FILE}.before-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+        unfinished = target.with_name(f".{target.name}.tmp")
+        unfinished.unlink(missing_ok=True)
+        with contextlib.closing(sqlite3.connect(self.path)) as source:
+            source.execute("VACUUM INTO ?", (str(unfinished),))
+        descriptor = os.open(unfinished, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        unfinished.replace(target)
+        sync_folder(self.folder)
+        kept = sorted(
+            one for one in self.folder.iterdir() if re.fullmatch(rf"{FILE}\.before-\d{{8}}T\d{{6}}Z", one.name)
+        )
+        for old in kept[:-KEPT_BACKUPS]:
+            old.unlink(missing_ok=True)
+        log.info("history backup=%s", target.name)
+        return f"{FILE} was brought to a newer version; what it was before is kept as {target.name}"
+
+    def _engine(self, connections: int, *, writes: bool) -> AsyncEngine:
+        if self.address is not None:
+            return create_async_engine(
+                self.address.url,
+                pool_size=connections,
+                max_overflow=0,
+                pool_timeout=READ_S,
+                pool_pre_ping=True,
+                connect_args=self.address.connect_arguments(WRITE_S if writes else READ_S, CONNECT_S),
+            )
+        engine = create_async_engine(
+            URL.create("sqlite+aiosqlite", database=str(self.path)),
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=READ_S,
+            connect_args={"timeout": CONNECT_S, "isolation_level": None},
+        )
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def connected(connection: Any, record: Any) -> None:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=FULL")  # a part that is stored is there after a power cut
+            cursor.execute("PRAGMA foreign_keys=ON")
+            cursor.execute("PRAGMA cache_size=-32000")
+            cursor.execute("PRAGMA journal_size_limit=67108864")
+            if not writes:
+                cursor.execute("PRAGMA query_only=ON")
+            cursor.close()
+
+        if writes:
+
+            @event.listens_for(engine.sync_engine, "begin")
+            def begins(connection: Any) -> None:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # no deadlock on the way from reading to writing
+
+        return engine
+
+
+@contextlib.asynccontextmanager
+async def _told(database: Database) -> AsyncIterator[None]:
+    """What went wrong, as :class:`RecordsAway`."""
+    try:
+        yield
+    except NewerSchema:
+        raise
+    except TimeoutError as error:
+        raise RecordsAway(f"{database.words} does not answer in time") from error
+    except OSError as error:
+        raise RecordsAway(f"{database.words} cannot be reached or written ({error.strerror or error})") from error
+    except SQLAlchemyError as error:
+        cause = error.orig if isinstance(error, DBAPIError) else None
+        if database.is_sqlite and _is_damage(cause):
+            raise Damaged(f"{database.words} is damaged ({cause}): restart the server, which sets it aside") from error
+        if cause is not None and is_refusal(error):
+            raise
+        raise RecordsAway(f"{database.words} cannot be used ({_one_line(cause or error)})") from error
+
+
+def _is_damage(cause: BaseException | None) -> bool:
+    while cause is not None:
+        if getattr(cause, "sqlite_errorname", "").startswith(_DAMAGED):
+            return True
+        cause = cause.__cause__
+    return False
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether it is about what was to be stored, not about the database: it would be refused again."""
+    from sqlalchemy.exc import DataError, IntegrityError
+
+    return isinstance(error, DataError | IntegrityError)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,475 @@
+"""The history of everything that was inspected: heard from the hub, written in batches, read by pages."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from server.records import reading, writing
+from server.records.address import Address
+from server.records.backlog import Backlog
+from server.records.database import Damaged, Database, RecordsAway, is_refusal
+from server.records.entry import (
+    LONGEST_NOTE,
+    LONGEST_WHO,
+    Disposed,
+    Disposition,
+    Entry,
+    EntryKind,
+    Event,
+    Gone,
+    Linked,
+    Minute,
+    of_part,
+)
+from server.records.migrations import NewerSchema
+from server.records.numbers import Numbers
+from server.records.reading import Counted
+from server.records.running import Running
+from server.records.wanted import Page, Span, Wanted
+from server.streams import Told
+from server.words import Error, PartResult, Result
+
+log = logging.getLogger("defectvision.history")
+
+BATCH, BATCH_S = 200, 0.25
+"""Events that are written at once, and seconds that are waited for more of them."""
+MOST_WAITING = 10_000
+"""Events that wait in memory; the oldest are lost beyond that."""
+RETRY_S = (1.0, 2.0, 5.0, 10.0)
+"""Seconds between tries while the database is away; the last again and again."""
+CLOSING_S = 0.8
+PAGE_S = 0.5
+"""Seconds that a page looks for more entries where there are too few."""
+MOST_ON_A_PAGE, MOST_SPANS, MOST_MINUTES = 500, 800, 10_000
+FOLDER = "backlog"
+
+Word = Literal["starting", "ok", "away", "off"]
+
+
+@dataclass(frozen=True)
+class RecordsState:
+    """How the history is doing.
+
+    Attributes:
+        state: starting (it is being opened), ok, away (the database is: what comes waits on disk), or off.
+        database: which one, for people.
+        since: when this state began, ISO 8601.
+        last_error: why it is away or off, or was last.
+        stored: events (parts, changes, minutes, pictures) since the start.
+        waiting: events in memory; ``backlog``: on disk, and the bytes they take there.
+        dropped: that were lost to a bound since the start, or could not be read from the backlog.
+        refused: that the database does not take, whatever happens.
+        flickered: changes of a verdict that were not kept since there were too many of them in their minute.
+    """
+
+    state: Word
+    database: str
+    since: str
+    last_error: str | None
+    stored: int
+    waiting: int
+    backlog: int
+    backlog_bytes: int
+    dropped: int
+    refused: int
+    flickered: int
+
+
+class Records:
+    """Give :meth:`hear` to the hub, :meth:`start` it, and :meth:`close` it at the end. All of it on the event loop.
+
+    Args:
+        folder: the data directory.
+        address: of a PostgreSQL; None: ``history.db`` in the folder.
+        days: that an entry is kept; ``rows``: entries that are kept at the most.
+    """
+
+    def __init__(
+        self, folder: Path, address: Address | None = None, *, days: float = 400, rows: int = 10_000_000
+    ) -> None:
+        self._database = Database(folder, address)
+        self._backlog = Backlog(folder / FOLDER)
+        self._running = Running()
+        self._days, self._rows = days, rows
+        self._waiting: deque[Event] = deque()
+        self._in_hand: list[Event] = []
+        self._came = asyncio.Event()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+        self._opened = False
+        self._state: Word = "starting"
+        self._since = _now()
+        self._last_error: str | None = None
+        self._note: str | None = None
+        self._failures, self._try_again = 0, 0.0
+        self._dropped = self._refused = self._stored = 0
+
+    # Hearing
+
+    def hear(self, told: Told) -> None:
+        """An ear of the hub: costs microseconds, waits for nothing."""
+        if self._state == "off" or self._closing:
+            return
+        match told.message:
+            case PartResult() as part:
+                self._running.part(part)
+                self._put(of_part(part))
+            case Result() as result:
+                for event in self._running.result(result):
+                    self._put(event)
+            case Error() as error:
+                self._running.error(error)
+
+    def link_picture(self, id_: str, picture: str) -> None:
+        """The entry (a part's id, or :func:`frame_id`) has a picture in the archive, called so there."""
+        self._put(Linked(id_, picture[:128]))
+
+    def pictures_gone(self, pictures: Sequence[str]) -> None:
+        """Pictures are no longer in the archive."""
+        for first in range(0, len(pictures), 500):
+            self._put(Gone(list(pictures[first : first + 500])))
+
+    def _put(self, event: Event) -> None:
+        if self._state == "off":
+            return
+        if len(self._waiting) >= MOST_WAITING:
+            self._waiting.popleft()
+            self._drop(1)
+        self._waiting.append(event)
+        self._came.set()
+
+    def _drop(self, count: int) -> None:
+        if count and not self._dropped:
+            log.warning("history loses entries: neither the database nor the backlog takes them; said once")
+        self._dropped += count
+
+    # Its life
+
+    def start(self) -> None:
+        """Open the database in the background, and write down what is heard."""
+        self._task = asyncio.create_task(self._run(), name="history")
+
+    async def close(self) -> None:
+        """Write what waits, or put it on disk, within about a second."""
+        if self._closing:
+            return
+        for minute in self._running.overdue(everything=True):
+            self._put(minute)
+        self._closing = True
+        self._came.set()
+        if self._task is not None:
+            done, _ = await asyncio.wait({self._task}, timeout=CLOSING_S)
+            if not done:
+                self._task.cancel()
+                await asyncio.wait({self._task}, timeout=CLOSING_S)
+        left = [*self._in_hand, *self._waiting]
+        if left and self._state != "off":
+            try:
+                await asyncio.to_thread(self._backlog.append, left)
+            except OSError as error:
+                log.warning("history lost=%d at=shutdown reason=%s", len(left), error)
+            self._in_hand, self._waiting = [], deque()
+        await self._database.close()
+
+    @property
+    def state(self) -> RecordsState:
+        """How it is doing now."""
+        return RecordsState(
+            state=self._state,
+            database=self._database.words,
+            since=self._since,
+            last_error=self._last_error,
+            stored=self._stored,
+            waiting=len(self._waiting) + len(self._in_hand),
+            backlog=self._backlog.events,
+            backlog_bytes=self._backlog.size,
+            dropped=self._dropped + self._backlog.lost,
+            refused=self._refused,
+            flickered=self._running.flickered,
+        )
+
+    @property
+    def warning(self) -> str | None:
+        """One sentence for the operator, or nothing."""
+        now = self.state
+        if now.state == "off":
+            return f"the history is off: {now.last_error}"
+        lost = f"; {now.dropped} entries were lost" if now.dropped else ""
+        if now.state == "away":
+            return f"the history is away since {now.since}: {now.last_error}; {now.backlog} entries wait on disk{lost}"
+        if lost:
+            return f"the history lost {now.dropped} entries since the start: neither database nor disk took them"
+        return self._note
+
+    async def _run(self) -> None:
+        try:
+            await asyncio.to_thread(self._backlog.open)
+        except OSError as error:
+            self._trouble(f"{FOLDER} cannot be read ({error.strerror})")
+        while self._state != "off":
+            try:
+                if not await self._step() or self._closing:
+                    if self._closing and not (self._waiting or self._in_hand):
+                        return
+                    await self._something()
+            except Exception as error:
+                log.exception("the history's writer failed, and goes on")
+                self._trouble(f"the writer failed ({type(error).__name__}); the log says why")
+                await asyncio.sleep(RETRY_S[-1])
+
+    async def _something(self) -> None:
+        """Wait for events, or for the next try."""
+        wait = 5.0
+        if self._failures or self._backlog.events:
+            wait = min(wait, max(self._try_again - time.monotonic(), 0.0))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._came.wait()
+        if len(self._waiting) < BATCH and not self._closing:
+            await asyncio.sleep(BATCH_S)
+        self._came.clear()
+
+    async def _step(self) -> bool:
+        """Write one batch; returns whether there is more to be done at once."""
+        for minute in self._running.overdue():
+            self._put(minute)
+        while self._waiting and len(self._in_hand) < BATCH:
+            self._in_hand.append(self._waiting.popleft())
+        may_try = time.monotonic() >= self._try_again
+        if not self._opened and may_try:
+            await self._open()
+        if self._state == "off":
+            return False
+        able = self._opened and may_try
+        if self._in_hand and able and not self._backlog.events and await self._store(self._in_hand):
+            self._in_hand = []
+        if self._in_hand:
+            try:
+                await asyncio.to_thread(self._backlog.append, self._in_hand)
+            except OSError as error:  # the disk is full: they wait in memory
+                self._trouble(f"{FOLDER} cannot be written ({error.strerror}): make room on the disk")
+                return False
+            self._in_hand = []
+        if self._backlog.events and self._opened and time.monotonic() >= self._try_again:
+            await self._deliver()
+        return bool(self._waiting) or (bool(self._backlog.events) and not self._failures)
+
+    async def _deliver(self) -> None:
+        """Write the oldest of the backlog. A crash before it is taken out writes it again: ids stand once."""
+        try:
+            events, read = await asyncio.to_thread(self._backlog.oldest, BATCH)
+            if await self._store(events):
+                await asyncio.to_thread(self._backlog.taken, read)
+        except OSError as error:
+            self._trouble(f"{FOLDER} cannot be read ({error.strerror})")
+
+    async def _open(self) -> None:
+        missing = self._database.address.missing if self._database.address is not None else None
+        try:
+            if missing is not None:
+                raise NewerSchema(missing)
+            self._note = await self._database.open() or self._note
+            self._opened = True
+            self._well()
+        except NewerSchema as error:
+            self._become("off", str(error))
+            self._waiting.clear()
+            self._in_hand = []
+            log.error("history off reason=%s", error)
+        except Damaged:
+            await self._set_aside()
+        except RecordsAway as error:
+            self._trouble(str(error))
+
+    async def _set_aside(self) -> None:
+        await self._database.close()
+        try:
+            self._note = await asyncio.to_thread(self._database.set_aside)
+        except OSError as error:
+            self._trouble(f"history.db is damaged, and cannot be set aside ({error.strerror})")
+            return
+        log.error("history %s", self._note)
+        self._opened = False
+        self._try_again = 0.0
+
+    async def _store(self, events: Sequence[Event]) -> bool:
+        """Write events in one transaction; those that the database refuses by themselves are lost, and counted."""
+        if not events:
+            return True
+        try:
+            async with self._database.writing() as connection:
+                await writing.store(connection, events)
+        except Damaged:
+            await self._set_aside()
+            return False
+        except RecordsAway as error:
+            self._trouble(str(error))
+            return False
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            if len(events) > 1:
+                for event in events:
+                    if not await self._store([event]):
+                        return False
+                return True
+            if not self._refused:
+                log.warning("history refused=%r reason=%s; said once", events[0], error)
+            self._refused += 1
+            return True
+        self._stored += len(events)
+        self._well()
+        return True
+
+    def _trouble(self, words: str) -> None:
+        if not self._failures:
+            log.warning("history away reason=%s", words)
+        if self._state != "away":
+            self._become("away", words)
+        self._last_error = words
+        self._try_again = time.monotonic() + RETRY_S[min(self._failures, len(RETRY_S) - 1)]
+        self._failures += 1
+
+    def _well(self) -> None:
+        if self._failures:
+            log.warning("history back since=%s backlog=%d", self._since, self._backlog.events)
+        self._failures, self._try_again = 0, 0.0
+        if self._state != "ok":
+            self._become("ok", self._last_error)
+
+    def _become(self, state: Word, words: str | None) -> None:
+        self._state, self._since, self._last_error = state, _now(), words
+
+    # Asking
+
+    @contextlib.asynccontextmanager
+    async def _asking(self) -> AsyncIterator[AsyncConnection]:
+        if self._state == "off":
+            raise RecordsAway(f"the history is off: {self._last_error}")
+        if not self._opened:
+            raise RecordsAway(f"the history is not open: {self._last_error or 'it is being opened'}")
+        async with self._database.reading() as connection:
+            yield connection
+
+    async def find(self, wanted: Wanted, *, before: int | None = None, limit: int = 50) -> Page:
+        """A page of entries, newest first by the order of insertion.
+
+        Args:
+            before: ``next`` of the page before.
+            limit: entries, up to :data:`MOST_ON_A_PAGE`.
+
+        Raises:
+            RecordsAway: the history cannot be asked now.
+        """
+        limit, found = min(max(limit, 1), MOST_ON_A_PAGE), list[Entry]()
+        until = time.monotonic() + PAGE_S
+        async with self._asking() as connection:
+            while True:
+                page = await reading.page(connection, wanted, before, limit - len(found))
+                found += page.entries
+                before = page.next
+                if before is None or len(found) >= limit or time.monotonic() >= until:
+                    return Page(found, before)
+
+    async def export(self, wanted: Wanted, most: int) -> AsyncIterator[list[Entry]]:
+        """All that is wanted, newest first, piece by piece; up to ``most`` of them.
+
+        Raises:
+            RecordsAway: the history cannot be asked now.
+        """
+        before: int | None = None
+        while most > 0:
+            page = await self.find(wanted, before=before, limit=min(most, MOST_ON_A_PAGE))
+            if page.entries:
+                yield page.entries
+            most -= len(page.entries)
+            before = page.next
+            if before is None:
+                return
+
+    async def get(self, id_: str) -> Entry | None:
+        """The entry of this id, or None; raises RecordsAway."""
+        async with self._asking() as connection:
+            return await reading.get(connection, id_)
+
+    async def said_of(self, id_: str) -> list[Disposed]:
+        """All that was said of an entry, oldest first; raises RecordsAway."""
+        async with self._asking() as connection:
+            return await reading.said_of(connection, id_)
+
+    async def dispose(
+        self, id_: str, disposition: Disposition | None, *, note: str | None = None, who: str | None = None
+    ) -> Entry | None:
+        """Say of an entry what it was; None takes it back. What was said before is kept. Returns None without one.
+
+        Raises:
+            DispositionRefused: it cannot be said of an entry with its verdict.
+            RecordsAway: nothing can be written now; it was not stored.
+        """
+        at = round(time.time() * 1000)
+        note, who = (note or "")[:LONGEST_NOTE] or None, (who or "")[:LONGEST_WHO] or None
+        async with self._asking():
+            pass
+        async with self._database.writing() as connection:
+            await writing.dispose(connection, id_, disposition, note, who, at)
+        return await self.get(id_)
+
+    async def count(self, wanted: Wanted) -> Counted:
+        """How many entries are wanted; raises RecordsAway."""
+        async with self._asking() as connection:
+            return await reading.count(connection, wanted)
+
+    async def numbers(
+        self,
+        spans: Sequence[Span],
+        *,
+        kind: EntryKind | Literal["frame"] = "part",
+        stream: str | None = None,
+        recipe: str | None = None,
+        by_stream: bool = False,
+        by_recipe: bool = False,
+    ) -> list[Numbers]:
+        """Counts, yield and percentiles of each span (hours, shifts), of those with any, in order.
+
+        Args:
+            spans: up to :data:`MOST_SPANS`; they do not overlap.
+            kind: of parts, of changes, or of the inspected frames of streams that run freely.
+            by_stream: one for each stream; ``by_recipe``: and for each recipe and version.
+
+        Raises:
+            RecordsAway: the history cannot be asked now.
+        """
+        spans = spans[:MOST_SPANS]
+        async with self._asking() as connection:
+            return await reading.numbers(
+                connection, spans, kind=kind, stream=stream, recipe=recipe, by_stream=by_stream, by_recipe=by_recipe
+            )
+
+    async def slowest(
+        self, span: Span, *, stream: str | None = None, recipe: str | None = None, limit: int = 5
+    ) -> list[Entry]:
+        """The parts with the longest cycles, one of each quarter of an hour; raises RecordsAway."""
+        async with self._asking() as connection:
+            return await reading.slowest(connection, span, stream, recipe, min(limit, 100))
+
+    async def minutes(
+        self, stream: str | None = None, since: int | None = None, until: int | None = None, limit: int = 1440
+    ) -> list[Minute]:
+        """Minutes of streams that run freely, newest first; raises RecordsAway."""
+        async with self._asking() as connection:
+            return await reading.newest_minutes(connection, stream, since, until, min(limit, MOST_MINUTES))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,175 @@
+"""What is written in one transaction: entries, minutes, links to pictures, and the counts that go with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import msgspec
+from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from server.records.entry import Disposed, Disposition, Entry, Event, Gone, Linked, Minute
+from server.records.schema import BIN_NAMES, BINS, QUARTER_MS, dispositions, entries, minutes, quarters
+
+QuarterKey = tuple[int, str, str, str, int]
+_KEY = ("start", "kind", "stream", "recipe", "recipe_version")
+_ADDED = ("total", "rejected", "failed", "confirmed", "false_rejects", "escapes", "cycle_sum", *BIN_NAMES)
+_COUNTED_AS: dict[Disposition, str] = {"confirmed": "confirmed", "false_reject": "false_rejects", "escape": "escapes"}
+_NOT_A_COLUMN = ("seq",)
+
+
+class DispositionRefused(Exception):
+    """It cannot be said of this entry; one sentence."""
+
+
+async def store(connection: AsyncConnection, events: Sequence[Event]) -> None:
+    """Write events down in their order, within a transaction; what was written before by the same id is left."""
+    for kind, some in groupby(events, type):
+        run: list[Any] = list(some)
+        if kind is Entry:
+            await _store_entries(connection, run)
+        elif kind is Minute:
+            await _store_minutes(connection, run)
+        elif kind is Linked:
+            for link in run:
+                await connection.execute(
+                    update(entries).where(entries.c.id == link.id).values(picture=link.picture, picture_kept=True)
+                )
+        elif kind is Gone:
+            gone = {picture for one in run for picture in one.pictures}
+            await connection.execute(
+                update(entries).where(entries.c.picture.in_(sorted(gone))).values(picture_kept=False)
+            )
+
+
+async def dispose(
+    connection: AsyncConnection, id_: str, disposition: Disposition | None, note: str | None, who: str | None, at: int
+) -> bool:
+    """Say of an entry what it was, within a transaction; returns whether there is one.
+
+    Raises:
+        DispositionRefused: it cannot be said of an entry with its verdict.
+    """
+    found = (await connection.execute(select(entries).where(entries.c.id == id_).with_for_update())).mappings().first()
+    if found is None:
+        return False
+    if found["verdict"] == "NORMAL" and disposition in ("confirmed", "false_reject"):
+        raise DispositionRefused("it was passed: nothing but an escape can be said of it")
+    if found["verdict"] != "NORMAL" and disposition == "escape":
+        raise DispositionRefused("it was rejected: an escape is a part that was passed")
+    if (found["disposition"], found["note"]) == (disposition, note):
+        return True
+    last = (
+        {"disposed_at": at, "disposed_by": who} if disposition or note else {"disposed_at": None, "disposed_by": None}
+    )
+    await connection.execute(
+        update(entries).where(entries.c.seq == found["seq"]).values(disposition=disposition, note=note, **last)
+    )
+    said = Disposed(disposition, note, who, at)
+    await connection.execute(dispositions.insert().values(entry=found["seq"], **msgspec.structs.asdict(said)))
+    if found["disposition"] != disposition:
+        counts = {_COUNTED_AS[one]: step for one, step in ((found["disposition"], -1), (disposition, 1)) if one}
+        key = _quarter_of(found["kind"], found["at"], found["stream"], found["recipe"], found["recipe_version"])
+        await connection.execute(
+            update(quarters)
+            .where(and_(*(quarters.c[name] == value for name, value in zip(_KEY, key, strict=True))))
+            .values({name: quarters.c[name] + step for name, step in counts.items()})
+        )
+    return True
+
+
+async def _store_entries(connection: AsyncConnection, run: Sequence[Entry]) -> None:
+    found = {entry.id: entry for entry in reversed(run)}  # the first of an id that came twice
+    rows = [
+        {name: value for name, value in msgspec.structs.asdict(entry).items() if name not in _NOT_A_COLUMN}
+        for entry in run
+        if found.get(entry.id) is entry
+    ]
+    statement = _insert(connection, entries).on_conflict_do_nothing(index_elements=["id"])
+    stored = await connection.execute(statement.returning(entries.c.seq, entries.c.id), rows)
+    added: dict[QuarterKey, dict[str, Any]] = {}
+    for seq, id_ in sorted(stored.tuples()):
+        entry = found[id_]
+        key = _quarter_of(entry.kind, entry.at, entry.stream, entry.recipe, entry.recipe_version)
+        counts = added.setdefault(key, _nothing(key))
+        counts["total"] += 1
+        counts["rejected"] += entry.verdict == "ANOMALY"
+        counts["failed"] += entry.verdict == "FAILED"
+        if entry.score is not None and math.isfinite(entry.score):
+            counts[BIN_NAMES[bin_of(entry.score)]] += 1
+        if entry.kind == "part" and entry.cycle_ms is not None and math.isfinite(entry.cycle_ms):
+            counts["cycle_sum"] += entry.cycle_ms
+            if counts["cycle_max"] is None or entry.cycle_ms > counts["cycle_max"]:
+                counts["cycle_max"], counts["slowest"] = entry.cycle_ms, entry.id
+        counts["first_seq"] = counts["first_seq"] or seq
+        counts["last_seq"] = seq
+    await _add(connection, added)
+
+
+async def _store_minutes(connection: AsyncConnection, run: Sequence[Minute]) -> None:
+    found = {minute.id: minute for minute in run}
+    rows = [
+        {name: value for name, value in msgspec.structs.asdict(minute).items() if name != "scores"}
+        for minute in found.values()
+    ]
+    statement = _insert(connection, minutes).on_conflict_do_nothing(index_elements=["id"])
+    stored = await connection.execute(statement.returning(minutes.c.id), rows)
+    added: dict[QuarterKey, dict[str, Any]] = {}
+    for (id_,) in stored:
+        minute = found[id_]
+        key = _quarter_of("frame", minute.start, minute.stream, minute.recipe, minute.recipe_version)
+        counts = added.setdefault(key, _nothing(key))
+        counts["total"] += minute.frames
+        counts["rejected"] += minute.anomalies
+        counts["failed"] += minute.failed
+        for name, count in zip(BIN_NAMES, minute.scores, strict=False):
+            counts[name] += count
+    await _add(connection, added)
+
+
+async def _add(connection: AsyncConnection, added: dict[QuarterKey, dict[str, Any]]) -> None:
+    if not added:
+        return
+    statement = _insert(connection, quarters)
+    new, old = statement.excluded, quarters.c
+    slower = and_(new.cycle_max.is_not(None), or_(old.cycle_max.is_(None), new.cycle_max > old.cycle_max))
+    statement = statement.on_conflict_do_update(
+        index_elements=list(_KEY),
+        set_={
+            **{name: old[name] + new[name] for name in _ADDED},
+            "cycle_max": case((slower, new.cycle_max), else_=old.cycle_max),
+            "slowest": case((slower, new.slowest), else_=old.slowest),
+            "first_seq": func.coalesce(old.first_seq, new.first_seq),
+            "last_seq": func.coalesce(new.last_seq, old.last_seq),
+        },
+    )
+    await connection.execute(statement, [added[key] for key in sorted(added)])
+
+
+def bin_of(score: float) -> int:
+    """The bin of the histograms that a score (0..1) falls into."""
+    return min(max(int(score * BINS), 0), BINS - 1)
+
+
+def _quarter_of(kind: str, at: int, stream: str, recipe: str | None, recipe_version: int | None) -> QuarterKey:
+    return at - at % QUARTER_MS, kind, stream, recipe or "", recipe_version or 0
+
+
+def _nothing(key: QuarterKey) -> dict[str, Any]:
+    return {
+        **dict(zip(_KEY, key, strict=True)),
+        **dict.fromkeys(_ADDED, 0),
+        "cycle_max": None,
+        "slowest": None,
+        "first_seq": None,
+        "last_seq": None,
+    }
+
+
+def _insert(connection: AsyncConnection, table: Any) -> Any:
+    """The two dialects say what to do about a row that is there in the same words, each with a class of its own."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
