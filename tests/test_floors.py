@@ -51,6 +51,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {"streams"},
         {"teaching"},
         {"records"},
+        {"archive"},
         {"sinks"},
         {"ingest", "web"},
         {"app"},

@@ -1,5 +1,6 @@
 """HTTP: routes by subject, uploads, page files, phones, and HTTP with bounds."""
 
+from server.web.archived import Archived
 from server.web.answers import ERRORS, answer_error, answer_http_error
 from server.web.bounded_http import BoundedHTTP
 from server.web.bounded_websocket import BoundedWebSocket

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -53,14 +54,92 @@ DONE: dict[int, Reply | str] = {
 }
 
 
+class Source(Protocol):
+    """Where frames are kept of which something may be said."""
+
+    async def frame(self, id: str) -> KeptFrame:
+        """One of them; raises Refused (404) where it is not kept any more."""
+        ...
+
+    async def note(self, frame: KeptFrame, said: Kind | None, correction: str | None, who: str) -> None:
+        """Keep what was said of it, or that it was taken back."""
+        ...
+
+
 @dataclass(frozen=True)
-class Corrections:
+class Saying:
+    """What people say of kept frames, wherever those are kept.
+
+    Attributes:
+        spoken_of: frames of which somebody is saying something this moment.
+    """
+
     library: Library
     correcting: Correcting
+    spoken_of: set[str] = field(default_factory=set)
+
+    async def say(self, request: Request, source: Source, id: str, kind: Kind) -> Response:
+        """That a frame shows a good or a bad part, or what that would cost."""
+        said = await read_json(request, Disposition)
+        frame = as_it_counts(await source.frame(id), self.correcting.inspection)
+        if frame.disposition is not None and not said.dry_run:
+            raise Refused(409, f"it was said to be {frame.disposition} already: take that back first")
+        with contextlib.nullcontext() if said.dry_run else self._speaking_of(frame.id):
+            done = await self.correcting.correct(
+                frame,
+                kind,
+                said.place,
+                learn=said.learn or kind == "good",
+                dry_run=said.dry_run,
+                version=said.version,
+                who=who_asks(request),
+                why=clause(said.why),
+            )
+            if not said.dry_run:
+                await source.note(frame, kind, done.correction, who_asks(request))
+        return answer(_body(done))
+
+    async def take_back(self, request: Request, source: Source, id: str) -> KeptFrame:
+        """Undo what was said of a frame, and its correction, if it made one; returns it as it is then."""
+        with self._speaking_of((await source.frame(id)).id):
+            frame = await source.frame(id)
+            with contextlib.suppress(NoRecipe):  # deleted since, and its corrections with it
+                if frame.correction in self.library.get(frame.inspected.recipe.id).model.corrections:
+                    recipe, correction = frame.inspected.recipe.id, str(frame.correction)
+                    await self.correcting.undo(recipe, correction, None, who=who_asks(request))
+            await source.note(frame, None, None, who_asks(request))
+        return await source.frame(id)
+
+    @contextlib.contextmanager
+    def _speaking_of(self, frame: str) -> Iterator[None]:
+        """Of two who say something of a frame at once the second is told: both would be in force otherwise."""
+        if frame in self.spoken_of:
+            raise Refused(409, "somebody says something of this frame this moment: look again in a second")
+        self.spoken_of.add(frame)
+        try:
+            yield
+        finally:
+            self.spoken_of.discard(frame)
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """Attributes:
+    told: called with a kept frame of which something was said, or taken back, and by whom.
+    """
+
+    saying: Saying
     streams: Streams
     recipes: Recipes
-    spoken_of: set[str] = field(default_factory=set)
-    """Frames of which somebody is saying something this moment."""
+    told: Callable[[KeptFrame, Kind | None, str], Awaitable[None]]
+
+    @property
+    def library(self) -> Library:
+        return self.saying.library
+
+    @property
+    def correcting(self) -> Correcting:
+        return self.saying.correcting
 
     @property
     def routes(self) -> list[Route]:
@@ -83,7 +162,7 @@ class Corrections:
         )
     )
     async def good(self, request: Request) -> Response:
-        return await self._say(request, "good")
+        return await self.saying.say(request, self, request.path_params["frame"], "good")
 
     @documented(
         Operation(
@@ -94,7 +173,7 @@ class Corrections:
         )
     )
     async def bad(self, request: Request) -> Response:
-        return await self._say(request, "bad")
+        return await self.saying.say(request, self, request.path_params["frame"], "bad")
 
     @documented(
         Operation(
@@ -109,14 +188,8 @@ class Corrections:
         )
     )
     async def nothing(self, request: Request) -> Response:
-        with self._speaking_of(self._frame(request).id):
-            frame = self._frame(request)
-            with contextlib.suppress(NoRecipe):  # deleted since, and its corrections with it
-                if frame.correction in self.library.get(frame.inspected.recipe.id).model.corrections:
-                    recipe, correction = frame.inspected.recipe.id, str(frame.correction)
-                    await self.correcting.undo(recipe, correction, None, who=who_asks(request))
-            self.streams.kept.dispose(frame.id, None, None)
-        return answer(kept_frame_body(self._frame(request), self.correcting.inspection))
+        frame = await self.saying.take_back(request, self, request.path_params["frame"])
+        return answer(kept_frame_body(frame, self.correcting.inspection))
 
     @documented(
         Operation(
@@ -179,42 +252,17 @@ class Corrections:
             raise Refused(404, str(error)) from error
         return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
 
-    async def _say(self, request: Request, kind: Kind) -> Response:
-        said = await read_json(request, Disposition)
-        frame = as_it_counts(self._frame(request), self.correcting.inspection)
-        if frame.disposition is not None and not said.dry_run:
-            raise Refused(409, f"it was said to be {frame.disposition} already: take that back first")
-        with contextlib.nullcontext() if said.dry_run else self._speaking_of(frame.id):
-            done = await self.correcting.correct(
-                frame,
-                kind,
-                said.place,
-                learn=said.learn or kind == "good",
-                dry_run=said.dry_run,
-                version=said.version,
-                who=who_asks(request),
-                why=clause(said.why),
-            )
-            if not said.dry_run:
-                self.streams.kept.dispose(frame.id, kind, done.correction)
-        return answer(_body(done))
-
-    @contextlib.contextmanager
-    def _speaking_of(self, frame: str) -> Iterator[None]:
-        """Of two who say something of a frame at once the second is told: both would be in force otherwise."""
-        if frame in self.spoken_of:
-            raise Refused(409, "somebody says something of this frame this moment: look again in a second")
-        self.spoken_of.add(frame)
-        try:
-            yield
-        finally:
-            self.spoken_of.discard(frame)
-
-    def _frame(self, request: Request) -> KeptFrame:
-        frame = self.streams.kept.get(request.path_params["frame"])
+    async def frame(self, id: str) -> KeptFrame:
+        """A frame that is kept in memory."""
+        frame = self.streams.kept.get(id)
         if frame is None:
             raise Refused(404, NOT_KEPT)
         return frame
+
+    async def note(self, frame: KeptFrame, said: Kind | None, correction: str | None, who: str) -> None:
+        """Keep with it what was said."""
+        self.streams.kept.dispose(frame.id, said, correction)
+        await self.told(frame, said, who)
 
 
 def _body(done: Done) -> CorrectedBody:

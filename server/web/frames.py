@@ -84,7 +84,7 @@ class Frames:
     async def heatmap(self, request: Request) -> Response:
         frame = self._frame(request)
         async with self.drawing:
-            return Response(await run_in_threadpool(partial(_drawn, frame)), headers=FOR_EVER, media_type="image/png")
+            return Response(await run_in_threadpool(partial(drawn, frame)), headers=FOR_EVER, media_type="image/png")
 
     def _frame(self, request: Request) -> KeptFrame:
         frame = self.streams.kept.get(request.path_params["frame"])
@@ -93,8 +93,15 @@ class Frames:
         return frame
 
 
-def kept_frame_body(frame: KeptFrame, inspection: Inspection) -> KeptFrameBody:
-    """A kept frame, field by field."""
+def kept_frame_body(
+    frame: KeptFrame, inspection: Inspection, *, addresses: tuple[str, str] | None = None
+) -> KeptFrameBody:
+    """A kept frame, field by field.
+
+    Args:
+        addresses: of its picture, and of that with its heat map, where it is another than the one in memory.
+    """
+    picture, heatmap = addresses or (f"api/frames/{frame.id}/picture", f"api/frames/{frame.id}/heatmap")
     frame = as_it_counts(frame, inspection)
     found = frame.inspected
     return KeptFrameBody(
@@ -109,8 +116,8 @@ def kept_frame_body(frame: KeptFrame, inspection: Inspection) -> KeptFrameBody:
         verdict=frame.verdict,
         recipe=found.recipe.id,
         recipe_version=found.recipe.version,
-        picture=f"api/frames/{frame.id}/picture",
-        heatmap=f"api/frames/{frame.id}/heatmap",
+        picture=picture,
+        heatmap=heatmap,
         disposition=frame.disposition,
         correction=frame.correction,
         can_correct=frame.kept.input is not None and _is_taught_the_same(frame, inspection),
@@ -133,5 +140,6 @@ def _is_taught_the_same(frame: KeptFrame, inspection: Inspection) -> bool:
     return recipe is not None and recipe.model.taught == frame.kept.taught
 
 
-def _drawn(frame: KeptFrame) -> bytes:
+def drawn(frame: KeptFrame) -> bytes:
+    """PNG of a kept frame's picture with its heat map over it. For a thread."""
     return encode_png(overlay(decode(frame.kept.picture[0]), frame.inspected.heatmap))

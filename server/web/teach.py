@@ -114,7 +114,7 @@ class Teach:
         wanted = await read_json(request, TeachingWanted)
         if (wanted.name is None) == (wanted.more_of is None):
             raise Refused(422, "send either the `name` of the new recipe, or `more_of`, the id of one to teach more")
-        with _refusals():
+        with refusals():
             name = check_name(wanted.name) if wanted.name is not None else self.shelf.name_of(str(wanted.more_of))
             teaching = await self.teachings.begin(
                 Wanted(name, wanted.stream, wanted.more_of, wanted.auto, wanted.preset, who_asks(request))
@@ -144,7 +144,7 @@ class Teach:
     )
     async def change(self, request: Request) -> Response:
         teaching, patch = self._get(request), await read_json(request, TeachingPatch)
-        with _refusals():
+        with refusals():
             teaching.change(
                 name=None if patch.name is UNSET else check_name(patch.name),
                 auto=None if patch.auto is UNSET else patch.auto,
@@ -161,7 +161,7 @@ class Teach:
     async def cancel(self, request: Request) -> Response:
         teaching = self._get(request)
         body = body_of(teaching)
-        with _refusals():
+        with refusals():
             await self.teachings.end(teaching.id)
         return answer(body)
 
@@ -179,7 +179,7 @@ class Teach:
     )
     async def take(self, request: Request) -> Response:
         teaching = self._get(request)
-        with _refusals():
+        with refusals():
             await teaching.take()
         return _fresh(body_of(teaching))
 
@@ -214,7 +214,7 @@ class Teach:
             form = await read_form(
                 request, "files", share=share, max_file=total, max_total=total, max_files=MOST_PICTURES
             )
-            with _refusals():
+            with refusals():
                 pictures = await asyncio.to_thread(_pictures, form.files, limit)
                 await teaching.upload(pictures, request.is_disconnected)
         return _fresh(body_of(teaching))
@@ -287,7 +287,7 @@ class Teach:
     )
     async def keep(self, request: Request) -> Response:
         teaching, decision = self._get(request), await read_json(request, PictureKept)
-        with _refusals():
+        with refusals():
             await teaching.decide(_number(request), decision.keep)
         return _fresh(body_of(teaching))
 
@@ -303,7 +303,7 @@ class Teach:
     )
     async def remove(self, request: Request) -> Response:
         teaching = self._get(request)
-        with _refusals():
+        with refusals():
             await teaching.remove(_number(request))
         return _fresh(body_of(teaching))
 
@@ -320,12 +320,12 @@ class Teach:
     )
     async def done(self, request: Request) -> Response:
         teaching = self._get(request)
-        with _refusals():
+        with refusals():
             teaching.done()
         return _fresh(body_of(teaching))
 
     def _get(self, request: Request) -> Teaching:
-        with _refusals():
+        with refusals():
             return self.teachings.get(request.path_params["teaching"])
 
 
@@ -395,7 +395,7 @@ def _pictures(files: tuple[Upload, ...], limit: int) -> Iterator[Packed]:
 
 
 @contextlib.contextmanager
-def _refusals() -> Iterator[None]:
+def refusals() -> Iterator[None]:
     """Answer what teaching says no to."""
     try:
         yield
