@@ -27,6 +27,7 @@ from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
 from server.inspection import Calibrations, Drafts, Inspection
 from server.kept_cameras import KeptCameras, Trials
+from server.records import Records
 from server.settings import PulledCamera, Settings, SettingsError
 from server.streams import Hub, InferencePool, OpenStream, Streams
 from server.teaching import Correcting, Library, Teachings
@@ -41,6 +42,7 @@ from server.web import (
     Documents,
     Frames,
     Health,
+    History,
     Kiosk,
     Pages,
     Phone,
@@ -88,6 +90,8 @@ def create_app(
     )
     pool, hub = InferencePool(settings.workers, hung_after_s=settings.watchdog_s), Hub()
     simulated = make_model is None and settings.model_path is None
+    records = Records(settings.data_dir, settings.database_url, days=settings.history_days, rows=settings.history_rows)
+    hub.listen(records.hear)
     own = {camera.name for camera in settings.cameras} | ({simulated_stream.NAME} if simulated else set())
     kept_cameras = KeptCameras(settings.data_dir, own)
     streams = Streams(
@@ -127,7 +131,7 @@ def create_app(
         teaching_progress=(lambda: teacher.progress) if simulated else None,
         simulated_stream=simulated_stream.NAME if simulated else None,
         ice_servers=webrtc.ice_servers,
-        others=(library.book, kept_cameras),
+        others=(library.book, kept_cameras, records),
     )
 
     teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
@@ -176,6 +180,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        records.start()
         await teachings.open()
         pool.start()  # frames are shown to a teaching before there is any model
         preparing = asyncio.create_task(prepare())
@@ -193,6 +198,7 @@ def create_app(
             library.close()
             await asyncio.gather(preparing, attending, webrtc.close(), return_exceptions=True)
             await asyncio.gather(kept_cameras.stop(), *(camera.stop() for camera in cameras))
+            await records.close()
             pool.close()
 
     recipes = Recipes(settings, library, inspection, streams, held)
@@ -208,6 +214,7 @@ def create_app(
         *Frames(streams, inspection).routes,
         *recipes.routes,
         *Corrections(library, correcting, streams, recipes).routes,
+        *History(records).routes,
         *Teach(settings, teachings, library, held).routes,
         *CameraList(settings, streams, kept_cameras, Trials(settings.max_frame_pixels)).routes,
         *SettingsList(settings, certificates).routes,

@@ -14,6 +14,7 @@ from server.web.door import Door
 from server.web.frames import Frames
 from server.web.health import Health
 from server.web.held import Held
+from server.web.history import History
 from server.web.kiosk import Kiosk
 from server.web.openapi import Documents
 from server.web.over_websocket import ApiSocket
@@ -43,6 +44,7 @@ __all__ = [
     "Frames",
     "Health",
     "Held",
+    "History",
     "Kiosk",
     "Pages",
     "Phone",
