@@ -22,17 +22,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from detector import Detector, DetectorError, load
 from server.access import AccessMiddleware, Origins
+from server.archive import Archive, Limits, in_history
 from server.ground import page_folder
 from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
 from server.inspection import Calibrations, Drafts, Inspection
 from server.kept_cameras import KeptCameras, Trials
+from server.records import Records
 from server.settings import PulledCamera, Settings, SettingsError
 from server.streams import Hub, InferencePool, OpenStream, Streams
 from server.teaching import Correcting, Library, Teachings
 from server.web import (
     ERRORS,
     ApiSocket,
+    Archived,
     Calibrate,
     CalibrationDrafts,
     CameraList,
@@ -41,12 +44,16 @@ from server.web import (
     Documents,
     Frames,
     Health,
+    History,
     Kiosk,
+    LineNumbers,
     Pages,
     Phone,
     Predict,
     Recipes,
+    Saying,
     SettingsList,
+    ShiftReport,
     StreamList,
     Teach,
     answer_error,
@@ -88,6 +95,15 @@ def create_app(
     )
     pool, hub = InferencePool(settings.workers, hung_after_s=settings.watchdog_s), Hub()
     simulated = make_model is None and settings.model_path is None
+    records = Records(settings.data_dir, settings.database_url, days=settings.history_days, rows=settings.history_rows)
+    hub.listen(records.hear)
+    archive = Archive(
+        settings.data_dir,
+        Limits(int(settings.archive_gb * 1e9), settings.archive_days, int(settings.archive_free_gb * 1e9)),
+        normals_every_s=settings.archive_normals_s,
+    )
+    hub.listen(archive.hear)
+    archive.on_kept, archive.on_gone = in_history(records), records.pictures_gone
     own = {camera.name for camera in settings.cameras} | ({simulated_stream.NAME} if simulated else set())
     kept_cameras = KeptCameras(settings.data_dir, own)
     streams = Streams(
@@ -127,7 +143,7 @@ def create_app(
         teaching_progress=(lambda: teacher.progress) if simulated else None,
         simulated_stream=simulated_stream.NAME if simulated else None,
         ice_servers=webrtc.ice_servers,
-        others=(library.book, kept_cameras),
+        others=(library.book, kept_cameras, records, archive),
     )
 
     teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
@@ -137,6 +153,7 @@ def create_app(
         library.in_force.opened(stream)
 
     streams.on_open, streams.on_close = opened, library.in_force.closed
+    streams.kept.on_kept = archive.keep
     held = uploads_held(settings.max_upload_bytes)
     calibrate = Calibrate(settings, inspection, pool, streams, held, Drafts())
 
@@ -176,6 +193,8 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        records.start()
+        archive.start()
         await teachings.open()
         pool.start()  # frames are shown to a teaching before there is any model
         preparing = asyncio.create_task(prepare())
@@ -193,10 +212,14 @@ def create_app(
             library.close()
             await asyncio.gather(preparing, attending, webrtc.close(), return_exceptions=True)
             await asyncio.gather(kept_cameras.stop(), *(camera.stop() for camera in cameras))
+            await archive.stop()
+            await records.close()
             pool.close()
 
     recipes = Recipes(settings, library, inspection, streams, held)
-    correcting = Correcting(library, inspection)
+    saying = Saying(library, Correcting(library, inspection))
+    archived = Archived(archive, records, saying, teachings, library, inspection)
+    numbers = LineNumbers(records, settings.shifts)
     routes: list[BaseRoute] = [
         *Pages(templates).routes,
         *Kiosk(templates, settings.allowed_origins).routes,
@@ -207,7 +230,11 @@ def create_app(
         *StreamList(streams).routes,
         *Frames(streams, inspection).routes,
         *recipes.routes,
-        *Corrections(library, correcting, streams, recipes).routes,
+        *Corrections(saying, streams, recipes, archived.told_live).routes,
+        *History(records).routes,
+        *archived.routes,
+        *numbers.routes,
+        *ShiftReport(templates, records, archive, inspection, settings.shifts, numbers).routes,
         *Teach(settings, teachings, library, held).routes,
         *CameraList(settings, streams, kept_cameras, Trials(settings.max_frame_pixels)).routes,
         *SettingsList(settings, certificates).routes,

@@ -16,7 +16,7 @@ from detector.images import MAX_PIXELS
 from detector.runtimes import RUNTIMES
 from detector.score import LARGEST
 from server.cameras import Crop, Framing, Patience, Throttle, check_source
-from server.ground import PublicURL, canonical_origin, is_loopback
+from server.ground import DatabaseAddress, PublicURL, canonical_origin, is_loopback
 from server.shifts import THREE_SHIFTS, Shifts
 from server.words import check_name
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 CalibratePer = Literal["all", "stream"]
 """Whether a calibration made on a stream holds for all streams of its transport, or for that one alone."""
 
-SECRET = ("ACCESS_CODE", "CAMERAS", "ICE_SERVERS")
+SECRET = ("ACCESS_CODE", "CAMERAS", "DATABASE_URL", "ICE_SERVERS")
 """Settings whose values may hold credentials: errors do not repeat them."""
 
 
@@ -38,6 +38,9 @@ MAX_UPLOAD_MB = 10_000
 
 MAX_MODELS_GB = 100_000
 """More than any disk here has: a slip of the finger."""
+
+
+MAX_DAYS = 36_500
 
 
 class SettingsError(Exception):
@@ -98,6 +101,9 @@ class Settings:
     server_names: tuple[str, ...] = ()
     public_url: PublicURL | None = None
     allowed_origins: tuple[str, ...] = ()
+    database_url: DatabaseAddress | None = None
+    history_days: float = 400.0
+    history_rows: int = 10_000_000
     came_from: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -191,6 +197,9 @@ def read_settings(
         server_names=setting("SERVER_NAMES", _list, default.server_names),
         public_url=setting("PUBLIC_URL", PublicURL.parse, default.public_url),
         allowed_origins=setting("ALLOWED_ORIGINS", _origins, default.allowed_origins),
+        database_url=setting("DATABASE_URL", DatabaseAddress.parse, default.database_url),
+        history_days=setting("HISTORY_DAYS", _days, default.history_days),
+        history_rows=setting("HISTORY_ROWS", _whole(1000, 1_000_000_000), default.history_rows),
         came_from=came_from,
     )
 
@@ -208,6 +217,12 @@ def _config(environment: Mapping[str, str], env_file: Path) -> Config:
 def _megabytes(text: str) -> float:
     if (value := _positive(text)) > MAX_UPLOAD_MB:
         raise ValueError(f"it must be at most {MAX_UPLOAD_MB:g}")
+    return value
+
+
+def _days(text: str) -> float:
+    if not 1 <= (value := _positive(text)) <= MAX_DAYS:
+        raise ValueError(f"it must be from 1 to {MAX_DAYS:g}")
     return value
 
 

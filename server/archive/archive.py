@@ -50,8 +50,8 @@ SHORTENED = "the disk is full: the oldest pictures of the archive go so that new
 
 @dataclass(frozen=True)
 class ArchiveState:
-    """How it is doing. ``problem``: one sentence for the operator, or None; ``waiting``, ``written``, ``dropped``: since
-    the start; ``limits``: it holds; ``held``: what is there."""
+    """How it is doing. ``problem``: one sentence for the operator, or None; ``waiting``: pictures to be written;
+    ``written``, ``dropped``: since the start; ``limits``: it holds; ``held``: what is there."""
 
     on: bool
     limits: Limits
@@ -99,7 +99,8 @@ class Archive:
         self._problem: str | None = None
         self._said_dropped = False
         self._shortened_at = -math.inf
-        self._begun: dict[str, tuple[str, KeptFrame]] = {}
+        self._begun: dict[str, tuple[str | None, KeptFrame]] = {}
+        self._simulated: dict[str, None] = {}
         self._names: dict[str, str] = {}
         self._of_frame: dict[str, str] = {}
         self._said: dict[str, None] = {}
@@ -141,6 +142,7 @@ class Archive:
                 at=message.at,
                 part=message.part,
                 verdict=message.verdict,
+                simulated=message.simulated,
             )
         )
 
@@ -148,23 +150,26 @@ class Archive:
         """Hear of a kept frame of a stream that runs freely: see :attr:`server.streams.KeptFrames.on_kept`."""
         if not self.on or frame.stream in self._by_parts:
             return
-        if alarm is None:
-            if frame.verdict == "NORMAL" and self._wants_normal(frame.stream):
-                self._put_frame("normal", frame.id, frame)
-        elif (name := self._names.get(alarm)) is not None:
-            self._put_frame("alarm", name, frame)
-        else:
-            self._begun[frame.stream] = alarm, frame  # until its result says what the alarm is called
+        if alarm is not None and (name := self._names.get(alarm)) is not None:
+            self._put_frame("alarm", name, frame, simulated=frame.stream in self._simulated)
+        elif alarm is not None or frame.verdict == "NORMAL":
+            self._begun[frame.stream] = alarm, frame  # until its result says what it is called
 
     def _name(self, result: Result) -> None:
-        """What began with this frame is called as the history calls it."""
+        """What was kept of this frame is called as the history calls it."""
+        simulated = result.simulated is not msgspec.UNSET
+        if simulated:
+            _remember(self._simulated, result.stream, None)
         if (begun := self._begun.pop(result.stream, None)) is None:
             return
         alarm, frame = begun
-        _remember(self._names, alarm, frame_id(result))
-        self._put_frame("alarm", self._names[alarm], frame)
+        if alarm is not None:
+            _remember(self._names, alarm, frame_id(result))
+            self._put_frame("alarm", self._names[alarm], frame, simulated=simulated)
+        elif self._wants_normal(frame.stream):
+            self._put_frame("normal", frame.id, frame, simulated=simulated)
 
-    def _put_frame(self, kind: Kind, id: str, frame: KeptFrame) -> None:
+    def _put_frame(self, kind: Kind, id: str, frame: KeptFrame, *, simulated: bool) -> None:
         if id in self._said:
             return  # of this very picture; a worse one is another
         _remember(self._of_frame, frame.id, id)
@@ -179,6 +184,7 @@ class Archive:
                 at=frame.at,
                 part=frame.part,
                 verdict=frame.verdict,
+                simulated=simulated,
             )
         )
 
@@ -241,8 +247,8 @@ class Archive:
         return ArchiveState(self.on, self._limits, held, len(self._waiting), self._written, self.dropped, self._problem)
 
     @property
-    def problem(self) -> str | None:
-        """What is wrong with it, one sentence, or None."""
+    def warning(self) -> str | None:
+        """What the operator should see to, one sentence, or nothing."""
         return self._problem
 
     # Writing.

@@ -73,6 +73,7 @@ class Facts(Struct, frozen=True):
     moved: Moved | None
     cells: tuple[int, int]
     heatmap: bytes
+    simulated: bool = False
     disposition: Disposition | None = None
     correction: str | None = None
     format: int = FORMAT
@@ -103,6 +104,7 @@ def pictured(
     at: str,
     part: str | None,
     verdict: PartVerdict,
+    simulated: bool,
 ) -> Pictured:
     """What is archived of a frame that was inspected."""
     data, width, height = kept.picture
@@ -130,6 +132,7 @@ def pictured(
         moved=kept.moved,
         cells=(columns, rows),
         heatmap=inspected.heatmap.tobytes(),
+        simulated=simulated,
     )
     return Pictured(facts, data, kept.input)
 

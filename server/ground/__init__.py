@@ -3,6 +3,7 @@ what of strangers' doings is logged."""
 
 from server.ground import private_file
 from server.ground.data_directory import DataDirectoryError, data_directory
+from server.ground.database_address import DatabaseAddress
 from server.ground.file_descriptors import raise_limit
 from server.ground.kept_file import Form, KeptFile, NewerVersion, checksum
 from server.ground.network_address import (
@@ -22,6 +23,7 @@ from server.ground.refusals import Refusals
 
 __all__ = [
     "DataDirectoryError",
+    "DatabaseAddress",
     "Form",
     "KeptFile",
     "NewerVersion",

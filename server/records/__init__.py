@@ -1,6 +1,5 @@
 """The history: every part and event in a database, written without anybody waiting, and found again."""
 
-from server.records.address import Address
 from server.records.database import RecordsAway
 from server.records.entry import (
     LONGEST_NOTE,
@@ -23,7 +22,6 @@ __all__ = [
     "LONGEST_NOTE",
     "MOST_ON_A_PAGE",
     "MOST_SPANS",
-    "Address",
     "Counted",
     "Disposed",
     "Disposition",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import logging
 import os
 import re
@@ -19,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from detector.files import set_aside, sync_folder
-from server.records.address import Address
+from server.ground import DatabaseAddress
 from server.records.migrations import NewerSchema, is_behind, migrate
 
 log = logging.getLogger("defectvision.history")
@@ -36,6 +37,10 @@ class RecordsAway(Exception):
     """The history cannot be asked or written now; one sentence that says why."""
 
 
+class PackageMissing(Exception):
+    """PostgreSQL is asked for, and what speaks with it is not installed."""
+
+
 class Damaged(RecordsAway):
     """The file of the history is none, or is broken."""
 
@@ -48,11 +53,10 @@ class Database:
         address: of a PostgreSQL; None: a file in the folder.
     """
 
-    def __init__(self, folder: Path, address: Address | None = None) -> None:
+    def __init__(self, folder: Path, address: DatabaseAddress | None = None) -> None:
         self.folder, self.address = folder, address
         self.is_sqlite = address is None
-        self._writer = self._engine(1, writes=True)
-        self._readers = self._engine(READERS, writes=False)
+        self._engines: tuple[AsyncEngine, AsyncEngine] | None = None
         self._writing = asyncio.Lock()
 
     @property
@@ -62,7 +66,20 @@ class Database:
     @property
     def words(self) -> str:
         """What it is, for people: without a password."""
-        return str(self.path) if self.address is None else self.address.words
+        return str(self.path) if self.address is None else str(self.address)
+
+    @property
+    def _writer(self) -> AsyncEngine:
+        return self._both()[0]
+
+    @property
+    def _readers(self) -> AsyncEngine:
+        return self._both()[1]
+
+    def _both(self) -> tuple[AsyncEngine, AsyncEngine]:
+        if self._engines is None:  # late: PostgreSQL's package may be missing
+            self._engines = self._engine(1, writes=True), self._engine(READERS, writes=False)
+        return self._engines
 
     @contextlib.asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
@@ -92,8 +109,11 @@ class Database:
 
         Raises:
             NewerSchema: it was written by a newer version.
+            PackageMissing: what speaks with it is not installed.
             RecordsAway: it is not there, or cannot be written.
         """
+        if self.address is not None and importlib.util.find_spec("asyncpg") is None:
+            raise PackageMissing("DATABASE_URL needs one more package: pip install 'defectvision[postgres]'")
         async with _told(self):
             return await asyncio.to_thread(lambda: asyncio.run(self._open()))
 
@@ -115,7 +135,8 @@ class Database:
 
     async def close(self) -> None:
         """Let go of all connections; it can be used again."""
-        for engine in (self._writer, self._readers):
+        engines, self._engines = self._engines or (), None
+        for engine in engines:
             with contextlib.suppress(SQLAlchemyError, OSError, TimeoutError):
                 async with asyncio.timeout(2):
                     await engine.dispose()
@@ -159,12 +180,12 @@ class Database:
     def _engine(self, connections: int, *, writes: bool) -> AsyncEngine:
         if self.address is not None:
             return create_async_engine(
-                self.address.url,
+                url_of(self.address),
                 pool_size=connections,
                 max_overflow=0,
                 pool_timeout=READ_S,
                 pool_pre_ping=True,
-                connect_args=self.address.connect_arguments(WRITE_S if writes else READ_S, CONNECT_S),
+                connect_args=_connect_arguments(self.address, WRITE_S if writes else READ_S),
             )
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=str(self.path)),
@@ -193,6 +214,31 @@ class Database:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")  # no deadlock on the way from reading to writing
 
         return engine
+
+
+def url_of(address: DatabaseAddress) -> URL:
+    """As SQLAlchemy takes it; asyncpg knows a folder of sockets by its slash."""
+    return URL.create(
+        "postgresql+asyncpg", address.user, address.password, port=address.port, database=address.database
+    )
+
+
+def _connect_arguments(address: DatabaseAddress, statement_s: float) -> dict[str, Any]:
+    """For asyncpg: nothing waits longer than so many seconds, here or there."""
+    arguments: dict[str, Any] = {
+        "host": address.host,
+        "timeout": CONNECT_S,
+        "command_timeout": statement_s,
+        "server_settings": {
+            "application_name": "defectvision",
+            "statement_timeout": str(int(statement_s * 1000)),
+            "lock_timeout": str(int(statement_s * 500)),
+            "idle_in_transaction_session_timeout": str(int(statement_s * 2000)),
+        },
+    }
+    if address.ssl is not None:
+        arguments["ssl"] = address.ssl
+    return arguments
 
 
 @contextlib.asynccontextmanager

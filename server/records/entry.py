@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from server.words import PartResult, PartVerdict, Result, Verdict
 
-EntryKind = Literal["part", "change"]
+EntryKind = Literal["part", "change", "sample"]
 Disposition = Literal["confirmed", "false_reject", "escape"]
 """What a person found out: the reject is one; it is a good part; a bad part that passed."""
 
@@ -28,7 +28,7 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="entry", 
     Attributes:
         seq: number in the order of insertion, which no clock changes; 0 while it is not stored.
         id: never given twice: a part's, or :func:`frame_id`.
-        kind: part or change.
+        kind: part, change, or sample: a good frame of a stream that runs freely, of which a picture was archived.
         number: of the part on its stream, or of the frame on its connection.
         source: of a part what said that there is one; ``frame`` of a change.
         was: of a change the verdict before; None for the first of a connection.

@@ -15,10 +15,10 @@ from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from server.ground import DatabaseAddress
 from server.records import reading, writing
-from server.records.address import Address
 from server.records.backlog import Backlog
-from server.records.database import Damaged, Database, RecordsAway, is_refusal
+from server.records.database import Damaged, Database, PackageMissing, RecordsAway, is_refusal
 from server.records.entry import (
     LONGEST_NOTE,
     LONGEST_WHO,
@@ -71,6 +71,7 @@ class RecordsState:
         dropped: that were lost to a bound since the start, or could not be read from the backlog.
         refused: that the database does not take, whatever happens.
         flickered: changes of a verdict that were not kept since there were too many of them in their minute.
+        entries: in the database, about; ``deleted``: that were too old or too many, since the start.
     """
 
     state: Word
@@ -84,6 +85,8 @@ class RecordsState:
     dropped: int
     refused: int
     flickered: int
+    entries: int
+    deleted: int
 
 
 class Records:
@@ -96,7 +99,7 @@ class Records:
     """
 
     def __init__(
-        self, folder: Path, address: Address | None = None, *, days: float = 400, rows: int = 10_000_000
+        self, folder: Path, address: DatabaseAddress | None = None, *, days: float = 400, rows: int = 10_000_000
     ) -> None:
         self._database = Database(folder, address)
         self._backlog = Backlog(folder / FOLDER)
@@ -114,6 +117,7 @@ class Records:
         self._note: str | None = None
         self._failures, self._try_again = 0, 0.0
         self._dropped = self._refused = self._stored = 0
+        self._entries = self._deleted = 0
 
     # Hearing
 
@@ -130,6 +134,10 @@ class Records:
                     self._put(event)
             case Error() as error:
                 self._running.error(error)
+
+    def sample(self, entry: Entry) -> None:
+        """A good frame was archived; its stream runs freely, so that nothing else is kept of it by itself."""
+        self._put(entry)
 
     def link_picture(self, id_: str, picture: str) -> None:
         """The entry (a part's id, or :func:`frame_id`) has a picture in the archive, called so there."""
@@ -197,6 +205,8 @@ class Records:
             dropped=self._dropped + self._backlog.lost,
             refused=self._refused,
             flickered=self._running.flickered,
+            entries=self._entries,
+            deleted=self._deleted,
         )
 
     @property
@@ -275,14 +285,11 @@ class Records:
             self._trouble(f"{FOLDER} cannot be read ({error.strerror})")
 
     async def _open(self) -> None:
-        missing = self._database.address.missing if self._database.address is not None else None
         try:
-            if missing is not None:
-                raise NewerSchema(missing)
             self._note = await self._database.open() or self._note
             self._opened = True
             self._well()
-        except NewerSchema as error:
+        except (NewerSchema, PackageMissing) as error:
             self._become("off", str(error))
             self._waiting.clear()
             self._in_hand = []

@@ -1,7 +1,7 @@
 """HTTP: routes by subject, uploads, page files, phones, and HTTP with bounds."""
 
-from server.web.archived import Archived
 from server.web.answers import ERRORS, answer_error, answer_http_error
+from server.web.archived import Archived
 from server.web.bounded_http import BoundedHTTP
 from server.web.bounded_websocket import BoundedWebSocket
 from server.web.calibrate import Calibrate
@@ -10,12 +10,14 @@ from server.web.camera_list import CameraList
 from server.web.connection_check import ConnectionCheck
 from server.web.connections import Connections
 from server.web.content_policy import content_policy
-from server.web.corrections import Corrections
+from server.web.corrections import Corrections, Saying
 from server.web.door import Door
 from server.web.frames import Frames
 from server.web.health import Health
 from server.web.held import Held
+from server.web.history import History
 from server.web.kiosk import Kiosk
+from server.web.numbers import LineNumbers
 from server.web.openapi import Documents
 from server.web.over_websocket import ApiSocket
 from server.web.pace import Turns
@@ -23,6 +25,7 @@ from server.web.pages import Pages
 from server.web.phone import Phone, phone_url
 from server.web.predict import Predict
 from server.web.recipes import Recipes
+from server.web.report import ShiftReport
 from server.web.settings_list import SettingsList
 from server.web.stream_list import StreamList
 from server.web.teach import Teach
@@ -31,6 +34,7 @@ from server.web.uploads import uploads_held
 __all__ = [
     "ERRORS",
     "ApiSocket",
+    "Archived",
     "BoundedHTTP",
     "BoundedWebSocket",
     "Calibrate",
@@ -44,12 +48,16 @@ __all__ = [
     "Frames",
     "Health",
     "Held",
+    "History",
     "Kiosk",
+    "LineNumbers",
     "Pages",
     "Phone",
     "Predict",
     "Recipes",
+    "Saying",
     "SettingsList",
+    "ShiftReport",
     "StreamList",
     "Teach",
     "Turns",

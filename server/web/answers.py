@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from detector import ImageError, ModelError
 from server.inspection import Inspection, ModelReplaced, NoModel
 from server.recipes import NotTheNewest, RecipeError
+from server.records import DispositionRefused, RecordsAway
 from server.streams import Hung, PoolBusy, StreamWentAway
 from server.teaching import FrameGone, InUseStill, NoRecipe, NotStored
 from server.web.uploads import BadUpload, Crowded, TooLarge
@@ -76,13 +77,15 @@ async def answer_error(request: Request, error: Exception) -> Response:
             status, words = 422, str(error)
         case StreamWentAway() | ModelReplaced() | NotTheNewest() | InUseStill() | ModelError() | FrameGone():
             status, words = 409, str(error)
+        case DispositionRefused():
+            status, words = 409, str(error)
         case NoRecipe():
             status, words = 404, str(error)
         case RecipeError():
             status, words = 422, str(error)
         case NotStored():
             status, words = 507, str(error)
-        case NoModel() | PoolBusy() | Hung() | Crowded():
+        case NoModel() | PoolBusy() | Hung() | Crowded() | RecordsAway():
             status, words = 503, str(error)
     headers = {"Retry-After": "1"} if status == 503 else {}
     if status == 413:
@@ -127,4 +130,6 @@ ERRORS = (
     InUseStill,
     ModelError,
     NotStored,
+    DispositionRefused,
+    RecordsAway,
 )

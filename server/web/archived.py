@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,7 +18,7 @@ from server.inspection import Inspection
 from server.recipes import Kind, check_name
 from server.records import Disposition, DispositionRefused, Records, RecordsAway
 from server.streams import KeptFrame
-from server.teaching import MOST_PICTURES, Packed, Shelf, Teachings, Wanted
+from server.teaching import Packed, Shelf, Teachings, Wanted
 from server.web.answers import Refused, answer, whole_number
 from server.web.archive_bodies import ArchiveBody, TaughtFromBody
 from server.web.calibration_query import who_asks
@@ -184,7 +183,7 @@ class Archived:
             DONE | {404: GONE},
             body=Content(SaidBody),
             parameters=(_FRAME,),
-            description="As for a frame of /api/frames. The history says *confirmed* of it, or *escape* where it passed.",
+            description="As for a frame of /api/frames. The history says *confirmed*, or *escape* where it passed.",
         )
     )
     async def bad(self, request: Request) -> Response:

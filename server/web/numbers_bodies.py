@@ -31,7 +31,9 @@ class NumbersRow(Struct, frozen=True, kw_only=True):
     escapes: Annotated[Count, Meta(description="parts that passed and are bad, as somebody found out")]
     false_reject_rate: Annotated[
         float | None,
-        Meta(description="share of the rejects that somebody judged which were good parts, 0..1; null before the first"),
+        Meta(
+            description="share of the rejects that somebody judged which were good parts, 0..1; null before the first"
+        ),
     ]
     score_p05: Annotated[float | None, Meta(description="percentile of the scores, 0..1, the threshold at 0.5")]
     score_median: float | None

@@ -54,6 +54,7 @@ IN_PATH = {
     "frame": "id of a kept frame",
     "teaching": "id of a teaching",
     "number": "of a picture",
+    "entry": "id of an entry of the history",
 }
 
 _CODE = Parameter("code", "query", "the access code, as in the QR code's address")

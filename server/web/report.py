@@ -90,22 +90,22 @@ class ShiftReport:
     async def report(self, request: Request) -> Response:
         query = request.query_params
         history_query.check_names(query, ("at", "stream"))
-        now = self.now()
+        now, stream = self.now(), history_query.stream(query)
         shift = self.shifts.at(_moment(query["at"]) if "at" in query else now)
         context = {
             "version": VERSION,
             "machine": socket.gethostname(),
             "shift": shift,
             "title": _title(shift),
-            "stream": history_query.stream(query),
+            "stream": stream,
             "earlier": _key(self.shifts.before(shift)),
             "later": None if shift.until > now else _key(self.shifts.at(shift.until)),
             "runs": shift.since <= now < shift.until,
             "printed": _wall(now, "%d %b %Y, %H:%M"),
-            "problems": [words for words in (self.records.warning, self.archive.problem) if words],
+            "problems": [words for words in (self.records.warning, self.archive.warning) if words],
         }
         try:
-            context |= await self._found(shift, context["stream"])
+            context |= await self._found(shift, stream)
         except RecordsAway as error:
             context["away"] = str(error)
         headers = {"Cache-Control": "no-store"}
@@ -137,8 +137,7 @@ class ShiftReport:
         }
 
     def _asked(self, shift: Stretch, stream: str | None, of: Of) -> Asked:
-        stretches = [one for one in _hours(shift)]
-        return Asked(shift.since, shift.until, stretches, "hour", of, (), stream, None)
+        return Asked(shift.since, shift.until, _hours(shift), "hour", of, (), stream, None)
 
     def _name(self, row: NumbersRow) -> str:
         if row.recipe is None:

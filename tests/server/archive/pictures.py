@@ -39,4 +39,6 @@ def one(
     """A picture to archive."""
     found = inspected(size=size)
     assert found.kept is not None
-    return pictured(kind, id, id, found, found.kept, stream="press", at=at, part="P-7", verdict=verdict)
+    return pictured(
+        kind, id, id, found, found.kept, stream="press", at=at, part="P-7", verdict=verdict, simulated=False
+    )

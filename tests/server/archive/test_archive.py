@@ -243,12 +243,12 @@ async def test_a_full_disk_is_said_once_and_that_it_is_over(
     with caplog.at_level(logging.INFO, "defectvision.archive"):
         for number in range(5):
             archive.hear(Told(part(f"p{number}"), inspected()))
-        await until(lambda: archive.problem == FULL)
+        await until(lambda: archive.warning == FULL)
         await until(lambda: archive.dropped == 5)
         folder.error = None
         archive.hear(Told(part("p9"), inspected()))
         await until(lambda: files(archive) == {"p9"})
-        await until(lambda: archive.problem is None)
+        await until(lambda: archive.warning is None)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert "the inspection goes on" in caplog.records[0].getMessage()
 
