@@ -1,19 +1,26 @@
-// The view History: what is there until parts are kept: the changes of all recipes, and the alarms since the server started.
+// The view History: every part and alarm as a gallery, the numbers a line is run by, and the changes of all recipes.
 
-import { address } from "../shared/address.js";
-import { element, keep, write } from "../shared/elements.js";
-import { timeElement } from "../shared/moments.js";
-import * as requests from "../recipes/requests.js";
+import { element, write } from "../shared/elements.js";
+import { sentence } from "../shared/sentence.js";
+import * as recipeRequests from "../recipes/requests.js";
+import { AlarmsInMemory } from "./memory.js";
+import { Filters } from "./filters.js";
+import { Gallery } from "./gallery.js";
+import { NumbersPanel } from "./numbers.js";
+import { Opened } from "./opened.js";
+import { TeachFrom } from "./teach_from.js";
 import { showChanges } from "./changes.js";
+import { gigabytes, number } from "./words.js";
+import * as requests from "./requests.js";
 
 const LOOK_EVERY_MS = 5_000;
-const MOST_SHOWN = 60;
+const PANELS = ["parts", "numbers", "changes"];
 
 let view = null;
 
-/** `station` is static/shell/station.js, `root` this view's place in the document. */
-export function enter({ station, root }) {
-  view ??= new History(root, station);
+/** `station` is static/shell/station.js, `root` this view's place in the document, `go(view, hash)` leads to another view. */
+export function enter({ station, root, go }) {
+  view ??= new History(root, station, go);
   view.enter();
 }
 
@@ -24,75 +31,174 @@ export function leave() {
 class History {
   #root;
   #station;
+  #filters;
+  #gallery;
+  #opened;
+  #numbers;
+  #teachFrom;
+  #memory;
   #timer = 0;
   #isShown = false;
+  #panel = "parts";
+  #recipes = [];
+  #isThere = null; // whether the history answers; null before it was asked
+  #isStale = true; // what the gallery shows is of other filters
 
-  constructor(root, station) {
+  constructor(root, station, go) {
     this.#root = root;
     this.#station = station;
+    const recipeName = (id) => this.#recipes.find((one) => one.id === id)?.name ?? id;
+    const onteach = (ids) => this.#teach(ids);
+    this.#gallery = new Gallery(root, { onopen: (entry) => this.#opened.open(entry), onteach });
+    this.#opened = new Opened(root, this.#gallery, { onchanged: (entry) => this.#gallery.put(entry), onteach, recipeName });
+    this.#filters = new Filters(root, () => this.#filtered());
+    this.#numbers = new NumbersPanel(root, station, { recipeName });
+    this.#teachFrom = new TeachFrom(root, go, () => this.#taught());
+    this.#memory = new AlarmsInMemory(root, station);
+    this.#find("history-tabs").addEventListener("click", (event) => this.#tab(event));
+    window.addEventListener("popstate", () => this.#isShown && this.#read());
   }
 
   enter() {
     this.#isShown = true;
-    this.#repeat();
+    this.#read();
   }
 
   leave() {
     this.#isShown = false;
     clearTimeout(this.#timer);
+    this.#opened.close();
+  }
+
+  // What is shown, and what it is filtered by, stands in the address.
+  #read() {
+    const asked = new URLSearchParams(location.search).get("show");
+    this.#panel = PANELS.includes(asked) ? asked : "parts";
+    for (const link of this.#find("history-tabs").children) {
+      if (link.dataset.show === this.#panel) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    this.#showPanels();
+    this.#filters.read();
+    this.#numbers.read();
+    this.#isStale = true;
+    this.#repeat();
+  }
+
+  #tab(event) {
+    const link = event.target.closest("a[data-show]");
+    if (!link || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    if (link.href !== location.href) history.pushState(null, "", link.href);
+    this.#read();
+  }
+
+  #showPanels() {
+    for (const panel of this.#root.querySelectorAll("[data-panel]")) panel.hidden = panel.dataset.panel !== this.#panel;
+    this.#find("history-parts").hidden ||= this.#isThere === false;
+    this.#find("history-memory").hidden ||= this.#isThere !== false;
+  }
+
+  #filtered() {
+    this.#isStale = true;
+    this.#repeat();
   }
 
   async #repeat() {
     clearTimeout(this.#timer);
-    if (!document.hidden) await Promise.all([this.#showAlarms(), this.#showChanges()]);
+    if (!document.hidden) await this.#look().catch((error) => this.#say("problem", error.message));
+    clearTimeout(this.#timer);
     if (this.#isShown) this.#timer = setTimeout(() => this.#repeat(), LOOK_EVERY_MS);
   }
 
-  async #showAlarms() {
+  async #look() {
+    const known = this.#lookAtRecipes();
+    if (this.#panel === "changes") return known.then((all) => all && this.#showChanges(all));
     if (this.#station.streamsAt === 0) await this.#station.lookAtStreams();
-    const names = this.#station.streams.map(({ name }) => name);
-    const kept = (await Promise.all(names.map((name) => requests.frames(name, "alarm").catch(() => [])))).flat();
-    kept.sort((a, b) => b.at.localeCompare(a.at));
-    keep(this.#find("history-alarms"), kept.slice(0, MOST_SHOWN), ({ id }) => id, alarm, (made, { disposition }) => {
-      made.dataset.disposition = disposition ?? "";
-      write(made.querySelector(".alarm-said"), disposition ? `was ${disposition}` : "");
-    });
-    this.#find("history-no-alarms").hidden = kept.length > 0;
-    write(this.#find("history-alarms-count"), kept.length > MOST_SHOWN ? `the latest ${MOST_SHOWN} of ${kept.length}` : kept.length ? String(kept.length) : "");
+    try {
+      if (this.#panel === "numbers") await this.#numbers.show();
+      else await this.#showParts();
+      this.#there(true);
+      this.#say("none", "");
+    } catch (error) {
+      if (error.status !== 404 && error.status !== 503) throw error;
+      const why = error.status === 404 ? "This server keeps no history." : sentence(error.message);
+      this.#there(false);
+      if (this.#panel === "numbers") this.#numbers.away(why);
+      else await this.#memory.show(why);
+    }
+    await this.#showNotes();
   }
 
-  async #showChanges() {
+  async #showParts() {
+    if (this.#isStale) {
+      this.#isStale = false;
+      try {
+        await this.#gallery.show(this.#filters.asked);
+      } catch (error) {
+        this.#isStale = true;
+        throw error;
+      }
+    } else await this.#gallery.refresh();
+    this.#opened.update();
+  }
+
+  #there(isThere) {
+    if (this.#isThere === isThere) return;
+    this.#isThere = isThere;
+    this.#showPanels();
+  }
+
+  async #lookAtRecipes() {
     let all;
     try {
-      all = (await requests.recipes()).recipes;
+      all = (await recipeRequests.recipes()).recipes;
     } catch (error) {
-      write(this.#find("history-told"), error.message);
-      this.#find("history-told").dataset.kind = "problem";
-      return;
+      if (this.#panel === "changes") throw error;
+      return null;
     }
-    write(this.#find("history-told"), "");
-    this.#find("history-told").dataset.kind = "none";
-    const histories = await Promise.all(all.map(async ({ id, name }) => (await requests.history(id).catch(() => [])).map((change) => ({ ...change, recipe: name }))));
+    this.#recipes = all;
+    this.#filters.offer([...new Set(this.#station.streams.map(({ name }) => name))], all);
+    return all;
+  }
+
+  async #showChanges(all) {
+    const histories = await Promise.all(all.map(async ({ id, name }) => (await recipeRequests.history(id).catch(() => [])).map((change) => ({ ...change, recipe: name }))));
     showChanges(this.#find("history-changes"), histories.flat().sort((a, b) => b.when.localeCompare(a.when)));
+    this.#say("none", "");
+  }
+
+  // What somebody has to see to: the database, the disk.
+  async #showNotes() {
+    const [archive, state] = await Promise.all([requests.archive().catch(() => null), requests.state().catch(() => null)]);
+    const notes = [];
+    if (state?.warning && this.#isThere) notes.push(sentence(state.warning));
+    if (archive?.problem) notes.push(sentence(archive.problem));
+    if (archive && !archive.on) notes.push("Pictures are not archived: ARCHIVE_GB is 0.");
+    if (archive?.dropped > 0 && !archive.problem) notes.push(`${number(archive.dropped)} pictures were not kept since the start: they came faster than the disk takes them.`);
+    if (archive?.on && archive.counted && archive.bytes > 0.9 * archive.limit_bytes) notes.push(`The archive is full (${gigabytes(archive.bytes)} of ${gigabytes(archive.limit_bytes)}, back to ${archive.oldest}): the oldest pictures go. ARCHIVE_GB gives it more.`);
+    const list = this.#find("history-notes");
+    if (list.dataset.told === notes.join()) return;
+    list.dataset.told = notes.join();
+    list.replaceChildren(...notes.map((words) => element("li", {}, words)));
+  }
+
+  #teach(ids) {
+    const entry = this.#gallery.entries.find(({ id }) => id === ids[0]);
+    this.#teachFrom.open(ids, entry?.recipe ?? null);
+  }
+
+  #taught() {
+    this.#opened.close();
+    this.#gallery.deselect();
+  }
+
+  #say(kind, words) {
+    this.#find("history-told").dataset.kind = kind;
+    write(this.#find("history-told"), words);
   }
 
   #find(id) {
     return this.#root.querySelector(`#${id}`);
   }
-}
-
-function alarm({ stream, at, picture, heatmap, part }) {
-  const image = element("img", { src: address(picture), alt: `Alarm on ${stream}`, loading: "lazy" });
-  const where = element("img", { src: address(heatmap), alt: "", loading: "lazy", className: "alarm-heat" });
-  const gone = () => image.replaceWith(element("p", { className: "picture-gone" }, "not kept any more"));
-  image.addEventListener("error", gone, { once: true });
-  where.addEventListener("error", () => where.remove(), { once: true });
-  return element(
-    "li",
-    { className: "alarm", data: { testid: "alarm-kept" } },
-    element("div", { className: "alarm-picture" }, image, where),
-    element("p", {}, timeElement(at)),
-    element("p", { className: "alarm-where" }, stream, part ? ` · part ${part}` : ""),
-    element("p", { className: "alarm-said" }),
-  );
 }

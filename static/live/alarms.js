@@ -1,6 +1,6 @@
 // The strip of the last alarms, each one press from saying whether it was right; and the way to say that a part passed that is bad.
 
-import { CorrectionSheet } from "./correction/sheet.js";
+import { correctionSheet } from "./correction/sheet.js";
 import { FrameTile, keptFrames } from "./kept_frames.js";
 import { RecentFrames } from "./correction/recent.js";
 
@@ -20,8 +20,9 @@ export class Alarms {
   constructor(root, station) {
     this.#root = root;
     this.#station = station;
-    this.#sheet = new CorrectionSheet(this.#find("correction"), () => this.#changed());
-    const recent = new RecentFrames(this.#find("recent"), (frame) => this.#sheet.open(frame, { was: "bad" }));
+    this.#sheet = correctionSheet();
+    const onchanged = () => this.#changed();
+    const recent = new RecentFrames(document.getElementById("recent"), (frame) => this.#sheet.open(frame, { was: "bad", onchanged }));
     this.#find("escape").addEventListener("click", () => recent.open(station.streamName));
     setInterval(() => this.#look(), LOOK_EVERY_MS);
   }
@@ -78,7 +79,7 @@ export class Alarms {
     for (const frame of frames) {
       const known = this.#tiles.get(frame.id);
       if (known) known.show(frame);
-      const tile = known ?? new FrameTile(frame, (chosen) => this.#sheet.open(chosen));
+      const tile = known ?? new FrameTile(frame, (chosen) => this.#sheet.open(chosen, { onchanged: () => this.#changed() }));
       this.#tiles.set(frame.id, tile);
       if (tile.element === place) place = place.nextElementSibling;
       else list.insertBefore(tile.element, place); // moved only where it must be: the focus stays

@@ -10,12 +10,17 @@ export async function keptFrames(stream, kind) {
 
 /** Say that a frame was `good` or `bad`: see Disposition; answers what it does, or would do. */
 export function dispose(frame, was, disposition, options) {
-  return send("POST", `api/frames/${encodeURIComponent(frame)}/${was}`, disposition, options);
+  return send("POST", beside(frame, was), disposition, options);
 }
 
 /** Take back what was said of it; its correction, if it made one, is undone. */
 export function takeBack(frame) {
-  return demand(`api/frames/${encodeURIComponent(frame)}/nothing`, { method: "POST" });
+  return demand(beside(frame, "nothing"), { method: "POST" });
+}
+
+// A frame in memory and one of the archive lie at different addresses; what is said of either goes beside its picture.
+function beside({ picture }, what) {
+  return picture.replace(/\/picture(?=\?|$)/, `/${what}`);
 }
 
 /** As it reads on this device's clock: `10:32:05`. */

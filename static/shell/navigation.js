@@ -24,7 +24,10 @@ export class Navigation {
   /** Lead to a view; `hash` says where in it, without the #. Resolves once it can be pressed. */
   go(name, hash = "") {
     const url = address(name === FIRST ? "./" : name) + (hash && `#${hash}`);
-    if (url !== location.href) history.pushState(null, "", url);
+    if (url !== location.href) {
+      history.pushState(null, "", url);
+      if (name === this.#shown) window.dispatchEvent(new PopStateEvent("popstate")); // the view shows what the address says
+    }
     return this.#show(name, { focus: true });
   }
 

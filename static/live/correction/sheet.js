@@ -9,9 +9,16 @@ const COST_MS = 120_000; // a small or busy computer takes long
 const ASK_AFTER_MS = 150; // a rectangle that is being moved asks once, not at each key
 const CANNOT = "It cannot be forgiven any more: the model was taught anew since, or it is of a kind that cannot learn.";
 
-export class CorrectionSheet {
+let sheet = null;
+
+/** The one sheet of the page. */
+export function correctionSheet() {
+  return (sheet ??= new CorrectionSheet(document.getElementById("correction")));
+}
+
+class CorrectionSheet {
   #dialog;
-  #onchanged;
+  #onchanged = () => {};
   #mark;
   #frame = null;
   #place = null;
@@ -20,10 +27,8 @@ export class CorrectionSheet {
   #timer = 0;
   #busy = false;
 
-  /** `onchanged()` is called after something was said or taken back. */
-  constructor(dialog, onchanged) {
+  constructor(dialog) {
     this.#dialog = dialog;
-    this.#onchanged = onchanged;
     this.#mark = new PlaceMark(this.#find("correction-place"), (place) => this.#marked(place));
     for (const input of dialog.querySelectorAll("#correction-questions input")) input.addEventListener("change", () => this.#answered(input));
     this.#find("correction-heat-on").addEventListener("change", () => this.#showHeat());
@@ -35,9 +40,10 @@ export class CorrectionSheet {
     this.#find("correction-picture").addEventListener("error", () => this.#showGone(true));
   }
 
-  /** `frame` is a KeptFrameBody; `was` is good or bad where that is said already. */
-  open(frame, { was = null } = {}) {
+  /** `frame` is a KeptFrameBody; `was` is good or bad where that is said already; `onchanged()` is called after something was said or taken back. */
+  open(frame, { was = null, onchanged = () => {} } = {}) {
     this.#frame = frame;
+    this.#onchanged = onchanged;
     this.#place = null;
     const kind = frame.kind === "alarm" ? "Alarm" : "Part";
     this.#say("correction-title", `${kind} at ${clock(frame.at)}`);
@@ -120,7 +126,7 @@ export class CorrectionSheet {
 
   async #ask(asked) {
     try {
-      const { cost, version } = await dispose(this.#frame.id, this.#was, { ...this.#disposition, dry_run: true }, { signal: AbortSignal.timeout(COST_MS) });
+      const { cost, version } = await dispose(this.#frame, this.#was, { ...this.#disposition, dry_run: true }, { signal: AbortSignal.timeout(COST_MS) });
       if (asked !== this.#asked) return;
       this.#version = version;
       const costs = cost.would_pass.length > 0 || cost.goods_rejected_then > cost.goods_rejected;
@@ -138,7 +144,7 @@ export class CorrectionSheet {
     this.#work(true);
     try {
       const was = this.#was;
-      const { cost, correction } = await dispose(this.#frame.id, was, { ...this.#disposition, version: this.#version });
+      const { cost, correction } = await dispose(this.#frame, was, { ...this.#disposition, version: this.#version });
       this.#frame = { ...this.#frame, disposition: was, correction };
       this.#showSaid(was, correction && `Its score went from ${distance(cost.raw_score)} to ${distance(cost.raw_score_then)}, the threshold is ${distance(cost.threshold)}.`);
       this.#onchanged();
@@ -161,7 +167,7 @@ export class CorrectionSheet {
     if (this.#busy) return;
     this.#work(true);
     try {
-      this.#frame = await takeBack(this.#frame.id);
+      this.#frame = await takeBack(this.#frame);
       this.#choose("correction-was", null);
       this.#showQuestions();
       this.#cost("free", "Taken back: scores are as they were before.");

@@ -1,0 +1,222 @@
+// The numbers a line is run by: the whole time in figures, its stretches as a chart and a table.
+
+import { address } from "../shared/address.js";
+import { element, write } from "../shared/elements.js";
+import { shape } from "../shared/svg.js";
+import * as requests from "./requests.js";
+import { milliseconds, number, percent, score } from "./words.js";
+
+const HOUR_MS = 3_600_000;
+const CHART = { width: 720, height: 150, left: 44, foot: 22 };
+const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+
+export class NumbersPanel {
+  #root;
+  #station;
+  #recipeName;
+  #turn = 0;
+  #drawn = "";
+  #shift = null; // the one that runs now, as the server says
+
+  constructor(root, station, { recipeName }) {
+    this.#root = root;
+    this.#station = station;
+    this.#recipeName = recipeName;
+    const form = this.#find("numbers-form");
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("change", ({ target }) => {
+      if (target.name === "range") form.elements.by.value = { shift: "hour", "last-shift": "hour", day: "hour", week: "shift", month: "day" }[target.value];
+      this.#keep();
+      this.show();
+    });
+  }
+
+  /** Take what the address says. */
+  read() {
+    const asked = new URLSearchParams(location.search);
+    const form = this.#find("numbers-form");
+    for (const name of ["range", "by", "stream"]) {
+      const value = asked.get(name);
+      const field = form.elements[name];
+      if (name === "stream" && value && ![...field.options].some((option) => option.value === value)) field.append(element("option", { value }, value));
+      if (value !== null && [...field.options].some((option) => option.value === value)) field.value = value;
+    }
+  }
+
+  async show() {
+    const turn = ++this.#turn;
+    this.#offer();
+    const form = this.#find("numbers-form").elements;
+    const time = await this.#time(form.range.value);
+    const stream = form.stream.value ? { stream: form.stream.value } : {};
+    const each = form.by.value === "recipe" || form.by.value === "stream";
+    const asked = { ...time, ...stream, by: each ? "all" : form.by.value, ...(each && { each: form.by.value }) };
+    let body = await requests.numbers(asked);
+    if (body.all.total === 0) {
+      const frames = await requests.numbers({ ...asked, of: "frame" });
+      if (frames.all.total > 0) body = frames;
+    }
+    if (turn !== this.#turn) return;
+    this.#find("numbers-csv").href = address(`api/numbers.csv?${new URLSearchParams({ ...asked, of: body.of })}`);
+    this.#find("parts-csv").href = address(`api/history.csv?${new URLSearchParams({ ...time, ...stream })}`);
+    const at = form.range.value === "last-shift" ? { at: time.since } : {};
+    this.#find("numbers-report").href = address(`report?${new URLSearchParams({ ...at, ...stream })}`);
+    write(this.#find("numbers-time"), span(body.all));
+    const key = JSON.stringify([body.rows, body.all, form.by.value, this.#station.streams.map(refused)]);
+    if (key === this.#drawn) return;
+    this.#drawn = key;
+    this.#figures(body);
+    this.#table(body, form.by.value);
+    this.#chart(body, form.by.value);
+    const empty = this.#find("numbers-empty");
+    empty.hidden = body.all.total > 0;
+    write(empty, "Nothing was inspected in this time.");
+  }
+
+  /** Why there are none. */
+  away(words) {
+    this.#drawn = "";
+    for (const id of ["numbers-figures", "numbers-chart", "numbers-table"]) this.#find(id).replaceChildren();
+    this.#find("numbers-empty").hidden = false;
+    write(this.#find("numbers-empty"), words);
+  }
+
+  // The server knows when shifts begin; days are those of this device's clock.
+  async #time(range) {
+    const now = Date.now();
+    if (range === "shift" || range === "last-shift") {
+      if (range === "shift") return {};
+      const { all } = await requests.numbers({ by: "shift" });
+      const before = new Date(Date.parse(all.since) - 1).toISOString();
+      const last = await requests.numbers({ by: "shift", since: before, until: before });
+      return { since: new Date(last.all.since).toISOString(), until: new Date(all.since).toISOString() };
+    }
+    const midnight = new Date(now);
+    midnight.setHours(0, 0, 0, 0);
+    const days = { day: 0, week: 6, month: 29 }[range];
+    midnight.setDate(midnight.getDate() - days);
+    return { since: midnight.toISOString(), until: new Date(now).toISOString() };
+  }
+
+  #figures({ all, of }) {
+    const frames = of === "frame";
+    const triggers = this.#station.streams.map(refused).filter((count) => count !== null);
+    const figures = [
+      [frames ? "Frames" : "Parts", number(all.total)],
+      [frames ? "With an alarm" : "Rejected", number(all.rejected), "", all.rejected > 0 ? "bad" : ""],
+      !frames && ["First-pass yield", percent(all.first_pass_yield)],
+      all.failed > 0 && ["Failed", number(all.failed), "not inspected", "bad"],
+      !frames && ["False rejects", number(all.false_rejects), all.false_reject_rate === null ? "none judged yet" : `${percent(all.false_reject_rate)} of ${number(all.confirmed + all.false_rejects)} judged`],
+      !frames && ["Escapes", number(all.escapes), "", all.escapes > 0 ? "bad" : ""],
+      ["Score, median", score(all.score_median), all.score_p95 === null ? "" : `95 %: ${score(all.score_p95)}, 99 %: ${score(all.score_p99)}`],
+      !frames && all.cycle_worst_ms !== null && ["Worst cycle", milliseconds(all.cycle_worst_ms), `mean ${milliseconds(all.cycle_mean_ms)}`],
+      triggers.length > 0 && ["Triggers refused", number(triggers.reduce((sum, count) => sum + count, 0)), "since each stream began"],
+    ];
+    this.#find("numbers-figures").replaceChildren(
+      ...figures.filter(Boolean).map(([name, value, more, kind]) => element("div", { data: { kind: kind || undefined } }, element("dt", {}, name), element("dd", {}, value, more ? element("small", {}, more) : null))),
+    );
+  }
+
+  #table({ rows, all, of }, by) {
+    const frames = of === "frame";
+    const columns = [
+      ["Total", ({ total }) => number(total)],
+      ["Rejected", ({ rejected }) => number(rejected)],
+      ["Failed", ({ failed }) => number(failed)],
+      !frames && ["Yield", (row) => percent(row.first_pass_yield)],
+      !frames && ["Confirmed", ({ confirmed }) => number(confirmed)],
+      !frames && ["False rejects", (row) => number(row.false_rejects)],
+      !frames && ["Escapes", ({ escapes }) => number(escapes)],
+      ["5 %", (row) => score(row.score_p05)],
+      ["Median", (row) => score(row.score_median)],
+      ["95 %", (row) => score(row.score_p95)],
+      !frames && ["Worst cycle", (row) => milliseconds(row.cycle_worst_ms)],
+    ].filter(Boolean);
+    columns[0][0] = frames ? "Frames" : "Parts";
+    const line = (name, row) => element("tr", {}, element("th", { scope: "row" }, name), ...columns.map(([, value]) => element("td", {}, value(row))));
+    this.#find("numbers-table").replaceChildren(
+      element("thead", {}, element("tr", {}, ...[{ hour: "From", shift: "Shift", day: "Day", recipe: "Recipe", stream: "Stream" }[by], ...columns.map(([name]) => name)].map((name) => element("th", { scope: "col" }, name)))),
+      element("tbody", {}, ...rows.map((row) => line(this.#name(row, by), row))),
+      element("tfoot", {}, rows.length > 1 ? line("All", all) : null),
+    );
+    this.#find("numbers-table").hidden = rows.length === 0;
+  }
+
+  #chart({ rows, all, of }, by) {
+    const chart = this.#find("numbers-chart");
+    const { width, height, left, foot } = CHART;
+    chart.setAttribute("viewBox", `0 0 ${width} ${height + foot + 10}`);
+    chart.replaceChildren();
+    chart.hidden = by === "recipe" || by === "stream" || rows.length === 0;
+    if (chart.hidden) return;
+    const [since, until] = [Date.parse(all.since), Date.parse(all.until)];
+    const most = Math.max(...rows.map(({ total }) => total));
+    const x = (time) => left + ((width - left) * (time - since)) / (until - since);
+    const text = (words, at) => {
+      const made = shape("text", at);
+      made.textContent = words;
+      chart.append(made);
+    };
+    chart.append(shape("line", { x1: left, x2: width, y1: height + 8, y2: height + 8, class: "axis" }), shape("line", { x1: left, x2: width, y1: 8, y2: 8, class: "grid" }));
+    text(number(most), { x: left - 6, y: 12, "text-anchor": "end" });
+    text("0", { x: left - 6, y: height + 12, "text-anchor": "end" });
+    let labelled = -Infinity;
+    for (const row of rows) {
+      const [from, to] = [x(Date.parse(row.since)), x(Date.parse(row.until))];
+      const bar = (count, kind) => {
+        const high = count > 0 ? Math.max((height * count) / most, 2) : 0;
+        chart.append(shape("rect", { x: from + (to - from) * 0.1, width: Math.max((to - from) * 0.8, 1), y: height + 8 - high, height: high, class: kind }));
+      };
+      bar(row.total, "parts");
+      bar(row.rejected + row.failed, "rejects");
+      if (from - labelled > 62) {
+        text(this.#name(row, by, true), { x: (from + to) / 2, y: height + foot, "text-anchor": "middle" });
+        labelled = from;
+      }
+    }
+    chart.setAttribute("aria-label", `${of === "frame" ? "Frames" : "Parts"} by ${by}, the rejected ones at the foot of each column; the table below has the numbers.`);
+  }
+
+  #name(row, by, short = false) {
+    const from = new Date(row.since);
+    if (by === "recipe") return row.recipe ? `${this.#recipeName(row.recipe)}, version ${row.recipe_version}` : "without a recipe";
+    if (by === "stream") return row.stream ?? "";
+    if (by === "day") return day.format(from);
+    if (by === "shift") return short ? `${from.getDate()}. ${row.shift}` : `${day.format(from)}, ${row.shift}`;
+    const isLong = Date.parse(row.since) < Date.now() - 24 * HOUR_MS;
+    return isLong && !short ? `${day.format(from)}, ${clock.format(from)}` : clock.format(from);
+  }
+
+  #offer() {
+    const select = this.#find("numbers-stream");
+    const names = ["", ...this.#station.streams.map(({ name }) => name)];
+    if (select.value && !names.includes(select.value)) names.push(select.value);
+    if ([...select.options].map(({ value }) => value).join() === names.join()) return;
+    const { value } = select;
+    select.replaceChildren(...names.map((name) => element("option", { value: name }, name || "all streams")));
+    select.value = value;
+  }
+
+  #keep() {
+    const asked = new URLSearchParams({ show: "numbers" });
+    const form = this.#find("numbers-form").elements;
+    for (const name of ["range", "by", "stream"]) if (form[name].value) asked.set(name, form[name].value);
+    history.replaceState(history.state, "", `${location.pathname}?${asked}`);
+  }
+
+  #find(id) {
+    return this.#root.querySelector(`#${id}`);
+  }
+}
+
+/** Triggers that a stream refused while it was busy; null where it has none. */
+function refused(stream) {
+  return stream.triggers_refused ?? null;
+}
+
+function span({ since, until }) {
+  const [from, to] = [new Date(since), new Date(until)];
+  const sameDay = from.toDateString() === to.toDateString();
+  return `${day.format(from)}, ${clock.format(from)} – ${sameDay ? "" : `${day.format(to)}, `}${clock.format(to)}`;
+}
