@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from server.parts import TriggerRefused
 from server.streams import Told
+
+__all__ = ["Accepted", "Line", "Outbox", "Sink", "SinkError", "TriggerRefused"]
 
 
 class SinkError(Exception):
@@ -64,10 +67,6 @@ class Accepted:
 
     stream: str
     number: int
-
-
-class TriggerRefused(Exception):
-    """The stream takes no trigger now; one sentence that says why (busy, no such stream, its recipe has none)."""
 
 
 class Line(Protocol):
