@@ -28,6 +28,7 @@ from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, 
 from server.inspection import Calibrations, Drafts, Inspection
 from server.kept_cameras import KeptCameras, Trials
 from server.settings import PulledCamera, Settings, SettingsError
+from server.sinks import Sinks
 from server.streams import Hub, InferencePool, OpenStream, Streams
 from server.teaching import Correcting, Library, Teachings
 from server.web import (
@@ -120,6 +121,12 @@ def create_app(
         most_bytes=settings.max_models_bytes,
         goods_of=simulated_stream.goods if simulated else (lambda taught: ()),
     )
+    sinks = Sinks(
+        settings.data_dir,
+        hub,
+        folders=settings.sink_folders,
+        address=str(settings.public_url) if settings.public_url else None,
+    )
     health = Health(
         inspection=inspection,
         pool=pool,
@@ -127,7 +134,7 @@ def create_app(
         teaching_progress=(lambda: teacher.progress) if simulated else None,
         simulated_stream=simulated_stream.NAME if simulated else None,
         ice_servers=webrtc.ice_servers,
-        others=(library.book, kept_cameras),
+        others=(library.book, kept_cameras, sinks),
     )
 
     teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
@@ -181,6 +188,7 @@ def create_app(
         preparing = asyncio.create_task(prepare())
         cameras = [run_camera(camera) for camera in settings.cameras]
         kept_cameras.start(run_camera)
+        sinks.start()
         attending = asyncio.create_task(teachings.run())
         try:
             yield
@@ -192,7 +200,7 @@ def create_app(
             workshop.shutdown(wait=False, cancel_futures=True)
             library.close()
             await asyncio.gather(preparing, attending, webrtc.close(), return_exceptions=True)
-            await asyncio.gather(kept_cameras.stop(), *(camera.stop() for camera in cameras))
+            await asyncio.gather(kept_cameras.stop(), sinks.stop(), *(camera.stop() for camera in cameras))
             pool.close()
 
     recipes = Recipes(settings, library, inspection, streams, held)
