@@ -33,6 +33,8 @@ MOST_STUCK = 3
 """Runs of one sink that did not end when they were cancelled; then only a restart of the server helps."""
 LONGEST_WORDS = 300
 JITTER = 0.25
+LONGEST_ASKED_S = 3600.0
+"""A peer that asks to be left alone for longer is tried all the same."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class RunningSink(TurnListener):
         self._last_error: str | None = None
         self._last_error_at: str | None = None
         self._failures, self._lost_before = 0, 0
+        self._not_before_s = 0.0
         self._has_complained = False
         self._refusals_logged = False
         self._settled: asyncio.TimerHandle | None = None
@@ -188,6 +191,7 @@ class RunningSink(TurnListener):
         except SinkOver:
             raise
         except SinkError as error:
+            self._not_before_s = min(error.retry_after_s or 0.0, LONGEST_ASKED_S)
             return in_short(error)
         except ValueError as error:
             return self._fault(error) if made is not None else in_short(error)
@@ -246,7 +250,9 @@ class RunningSink(TurnListener):
         self._failures += 1
         self._note(why)
         self._complain(why)
-        return self._backoff.next() * (1 - JITTER + 2 * JITTER * self._jitter())
+        wait = self._backoff.next() * (1 - JITTER + 2 * JITTER * self._jitter())
+        not_before, self._not_before_s = self._not_before_s, 0.0
+        return max(wait, not_before)
 
     def _complain(self, why: str) -> None:
         """One line at first; the next one is written when it is back."""

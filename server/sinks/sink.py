@@ -12,7 +12,15 @@ What = Literal["part", "verdict", "result", "state", "change"]
 
 
 class SinkError(Exception):
-    """Its peer is away, refuses, or answers what it should not; one sentence: what happened, and what to do."""
+    """Its peer is away, refuses, or answers what it should not; one sentence: what happened, and what to do.
+
+    Args:
+        retry_after_s: the peer asks not to be tried before.
+    """
+
+    def __init__(self, words: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(words)
+        self.retry_after_s = retry_after_s
 
 
 class SinkOver(SinkError):
