@@ -59,7 +59,7 @@ class Kind(Generic[S]):
         extra: of this package, which it needs; ``modules``: of other packages, to be imported for it.
         peer: fields that say with whom it talks: when one changes, secrets have to be given again, so that none is
             sent to somebody it was not meant for.
-        is_told: whether the operator chooses what it is told; a server that shows how things are is told all by default.
+        is_told: whether the operator chooses what it is told; a server that shows how things are is told as by default.
         pictures: whether it wants what was seen, pictures included.
         longest_wait_s: between two tries.
         fields: of its form, made from ``settings``.

@@ -37,9 +37,7 @@ class SinkTry(Struct, frozen=True, forbid_unknown_fields=True):
     kind: Annotated[str, Meta(max_length=64, description="as GET /api/sinks lists them")]
     name: Name
     settings: Values
-    id: Annotated[
-        str | None, Meta(max_length=64, description="of the one that is to be changed: what is absent is as there")
-    ] = None
+    id: Annotated[str | None, Meta(description="of the one that is to be changed: what is absent is as there")] = None
 
 
 class SinkChange(Struct, frozen=True, forbid_unknown_fields=True):
