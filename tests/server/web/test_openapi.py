@@ -20,6 +20,7 @@ from websockets.asyncio.client import connect
 from server.app import create_app
 from server.ground import kept_file
 from server.settings import PulledCamera, Settings
+from server.sinks import sinks
 from server.streams import stream_calibration
 from server.streams.pool import MAX_REQUESTS
 from server.teaching import library
@@ -148,6 +149,7 @@ async def test_what_the_server_answers_is_what_the_document_says(
         await _calibrate(ask, open_server, monkeypatch)
         await _recipes(ask, monkeypatch)
         await _cameras(ask, monkeypatch)
+        await _sinks(ask, monkeypatch)
         await _streams(ask)
         await ask("POST", "/webrtc/offer", json={"sdp": "nothing", "type": "offer"})
         await ask("POST", "/webrtc/offer", content=b"x" * 300_000)
@@ -298,6 +300,35 @@ async def _cameras(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
         await ask("DELETE", "/api/cameras/side")
     for name in ("press", "side", "side"):
         await ask("DELETE", f"/api/cameras/{name}")
+
+
+async def _sinks(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {"kind": "folder", "name": "mes", "settings": {}}
+    there = (await ask("POST", "/api/sinks", json=wanted)).json()["id"]
+    await ask("POST", "/api/sinks", json=wanted)
+    await ask("GET", "/api/sinks")
+    for method, path in (("POST", "/api/sinks"), ("POST", "/api/sinks/test"), ("PATCH", f"/api/sinks/{there}")):
+        await ask(method, path, json={"kind": "gone"})
+        await ask(method, path, content=b"x" * 300_000)
+    await ask("POST", "/api/sinks", json=wanted | {"name": "other"})
+    await ask("POST", "/api/sinks/test", json=wanted)
+    await ask("POST", "/api/sinks/test", json=wanted | {"id": "gone"})
+    await ask("PATCH", f"/api/sinks/{there}", json={"enabled": True})
+    await ask("PATCH", f"/api/sinks/{there}", json={"name": "other"})
+    for id in (there, "gone"):
+        await ask("POST", f"/api/sinks/{id}/test")
+        with monkeypatch.context() as patch:
+            patch.setattr(sinks, "MOST_TESTS", 0)
+            await ask("POST", f"/api/sinks/{id}/test")
+            await ask("POST", "/api/sinks/test", json=wanted)
+    with monkeypatch.context() as patch:
+        patch.setattr(kept_file, "write_atomically", _full)
+        await ask("POST", "/api/sinks", json=wanted | {"name": "third"})
+        await ask("PATCH", f"/api/sinks/{there}", json={"name": "third"})
+        await ask("DELETE", f"/api/sinks/{there}")
+    for id in (there, "gone"):
+        await ask("DELETE", f"/api/sinks/{id}")
+    await ask("PATCH", "/api/sinks/gone", json={})
 
 
 async def _calibrate(ask: Ask, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
