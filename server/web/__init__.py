@@ -27,6 +27,7 @@ from server.web.predict import Predict
 from server.web.recipes import Recipes
 from server.web.report import ShiftReport
 from server.web.settings_list import SettingsList
+from server.web.sink_list import SinkList
 from server.web.stream_list import StreamList
 from server.web.teach import Teach
 from server.web.uploads import uploads_held
@@ -58,6 +59,7 @@ __all__ = [
     "Saying",
     "SettingsList",
     "ShiftReport",
+    "SinkList",
     "StreamList",
     "Teach",
     "Turns",
