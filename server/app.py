@@ -162,7 +162,7 @@ def create_app(
         library.in_force.opened(stream)
 
     streams.on_open, streams.on_close = opened, library.in_force.closed
-    streams.kept.on_kept = archive.keep
+    streams.keeps_part, streams.kept.on_kept = archive.keeps_part, archive.keep
     held = uploads_held(settings.max_upload_bytes)
     calibrate = Calibrate(settings, inspection, pool, streams, held, Drafts())
 

@@ -24,7 +24,7 @@ from server.archive.folder import FOLDER, Folder, Held, Limits, NoRoom
 from server.archive.pictured import Disposition, Kind, Pictured, pictured
 from server.records import frame_id
 from server.streams import KeptFrame, Told
-from server.words import Change, PartResult, Result
+from server.words import PartResult, PartVerdict, Result
 
 log = logging.getLogger("defectvision.archive")
 
@@ -94,7 +94,6 @@ class Archive:
         self._writing: Pictured | None = None
         self._written_at: dict[str, float] = {}
         self._normal_at: dict[str, float] = {}
-        self._by_parts: dict[str, None] = {}
         self._written = self.dropped = 0
         self._problem: str | None = None
         self._said_dropped = False
@@ -120,16 +119,9 @@ class Archive:
     def hear(self, told: Told) -> None:
         """An ear on the hub: parts with their one verdict."""
         message, seen = told.message, told.seen
-        if isinstance(message, Change) and message.what == "recipe":
-            self._by_parts.pop(message.stream, None)
         if isinstance(message, Result):
             self._name(message)
-        if not isinstance(message, PartResult):
-            return
-        _remember(self._by_parts, message.stream, None)
-        if not self.on or seen is None or seen.kept is None:
-            return
-        if message.verdict == "NORMAL" and not self._wants_normal(message.stream):
+        if not isinstance(message, PartResult) or message.picture is None or seen is None or seen.kept is None:
             return
         self._put(
             pictured(
@@ -146,10 +138,15 @@ class Archive:
             )
         )
 
+    def keeps_part(self, stream: str, verdict: PartVerdict) -> bool:
+        """Whether the picture of a part is kept, of which there is one: see :class:`server.streams.Streams`. Whoever is
+        told so hears of the part at once."""
+        return self.on and (verdict != "NORMAL" or self._wants_normal(stream))
+
     def keep(self, frame: KeptFrame, alarm: str | None) -> None:
         """Hear of a kept frame of a stream that runs freely: see :attr:`server.streams.KeptFrames.on_kept`."""
-        if not self.on or frame.stream in self._by_parts:
-            return
+        if not self.on or frame.part is not None or frame.inspected.recipe.parts.by != "line":
+            return  # its part will be heard of
         if alarm is not None and (name := self._names.get(alarm)) is not None:
             self._put_frame("alarm", name, frame, simulated=frame.stream in self._simulated)
         elif alarm is not None or frame.verdict == "NORMAL":

@@ -18,16 +18,17 @@ import pytest
 from server.archive import Archive, Folder, Limits, Pictured
 from server.archive.archive import FULL, MOST_WAITING, MOST_WAITING_BYTES
 from server.archive.folder import NoRoom
+from server.recipes import PartRule, Recipe
 from server.records import frame_id
 from server.streams import KeptFrames, Told
 from server.words import PartResult, PartVerdict, Verdict
-from tests.server.archive.pictures import inspected
+from tests.server.archive.pictures import RECIPE, inspected
 from tests.server.fakes import RESULT
 
 PLENTY = Limits(bytes=1 << 40, days=90, free=0)
 
 
-def part(id: str, verdict: PartVerdict = "ANOMALY", stream: str = "press") -> PartResult:
+def part(id: str, verdict: PartVerdict = "ANOMALY", stream: str = "press", *, kept: bool = True) -> PartResult:
     return PartResult(
         stream=stream,
         id=id,
@@ -53,28 +54,28 @@ def part(id: str, verdict: PartVerdict = "ANOMALY", stream: str = "press") -> Pa
         recipe_version=3,
         model="a" * 64,
         simulated=False,
-        picture=None,
+        picture=f"api/history/{id}/picture" if kept else None,
     )
 
 
 class Line:
     """Frames of a stream that runs freely, as the server tells of them."""
 
-    def __init__(self, archive: Archive) -> None:
-        self.now, self.seq, self.archive = 0.0, 0, archive
+    def __init__(self, archive: Archive, *, told: str | None = None, recipe: Recipe = RECIPE) -> None:
+        self.now, self.seq, self.archive, self.told, self.recipe = 0.0, 0, archive, told, recipe
         self.kept = KeptFrames(lambda: self.now)
         self.kept.on_kept = archive.keep
 
     def see(self, score: float, *, part: int = 1) -> str:
         """Inspect a frame; returns what the history calls it."""
         verdict: Verdict = "ANOMALY" if score > 10 else "NORMAL"
-        found = inspected(score)
+        found = replace(inspected(score), recipe=self.recipe)
         if not self.kept.wanted("press", part)(score, verdict == "ANOMALY"):
             found = replace(found, kept=None)
         self.now += 0.6
         self.seq += 1
         at = f"2026-11-26T09:30:{self.seq:02}.000+00:00"
-        self.kept.see("press", found, verdict, at=at, part=part, told=None)
+        self.kept.see("press", found, verdict, at=at, part=part, told=self.told)
         result = msgspec.structs.replace(RESULT, stream="press", seq=self.seq, verdict=verdict, at=at)
         self.archive.hear(Told(result, found))
         return frame_id(result)
@@ -114,6 +115,7 @@ async def test_a_rejected_part_is_archived_under_its_id(archive: Archive) -> Non
 
 async def test_what_has_no_picture_is_none(archive: Archive) -> None:
     archive.hear(Told(part("p1", "FAILED")))
+    archive.hear(Told(part("p4", kept=False), inspected()))
     archive.hear(Told(part("p2"), inspected(kept=False)))
     archive.hear(Told(RESULT, inspected()))
     archive.hear(Told(part("p3"), inspected()))
@@ -125,17 +127,16 @@ async def test_of_good_parts_one_a_minute_and_stream(tmp_path: Path) -> None:
     archive = Archive(tmp_path, PLENTY, normals_every_s=60, clock=lambda: clock["now"])
     archive.start()
     for number in range(13):
-        archive.hear(Told(part(f"a{number}", "NORMAL"), inspected(4)))
-        archive.hear(Told(part(f"b{number}", "NORMAL", "gate"), inspected(4)))
+        for id, stream in ((f"a{number}", "press"), (f"b{number}", "gate")):
+            kept = archive.keeps_part(stream, "NORMAL")
+            archive.hear(Told(part(id, "NORMAL", stream, kept=kept), inspected(4)))
+        assert archive.keeps_part("press", "ANOMALY")
         clock["now"] += 10
     await archive.stop()
     assert files(archive) == {"a0", "b0", "a6", "b6", "a12", "b12"}
-    none = Archive(tmp_path / "other", PLENTY, normals_every_s=0)
-    none.hear(Told(part("p1", "NORMAL"), inspected(4)))
-    off = Archive(tmp_path / "other", Limits(0, 90, 0))
-    off.hear(Told(part("p1"), inspected()))
-    assert await none.read("p1") is None and await off.read("p1") is None
-    assert not off.on
+    assert not Archive(tmp_path, PLENTY, normals_every_s=0).keeps_part("press", "NORMAL")
+    off = Archive(tmp_path, Limits(0, 90, 0))
+    assert not off.on and not off.keeps_part("press", "ANOMALY")
 
 
 async def test_of_an_alarm_of_a_stream_that_runs_freely_its_worst_frame_in_the_end(tmp_path: Path) -> None:
@@ -164,13 +165,25 @@ async def facts_on_disk(archive: Archive, id: str) -> Any:
 
 
 async def test_frames_of_parts_are_not_archived_twice(archive: Archive) -> None:
-    archive.hear(Told(part("p1"), inspected()))
-    line = Line(archive)
+    line = Line(archive, told="P-7")
     line.see(12)
     line.see(4)
+    by_gate = msgspec.structs.replace(RECIPE, parts=PartRule("gate", empty=(1,) * 256))
+    line = Line(archive, recipe=by_gate)
+    line.see(12)
     archive.hear(Told(part("p2"), inspected()))
     await until(lambda: "p2" in files(archive))
-    assert files(archive) == {"p1", "p2"}
+    assert files(archive) == {"p2"}
+
+
+async def test_of_a_stream_that_runs_freely_a_good_frame_now_and_then(archive: Archive) -> None:
+    kept = list[Pictured]()
+    archive.on_kept = kept.append
+    line = Line(archive)
+    for _ in range(5):
+        line.see(4)
+    await until(lambda: len(kept) == 1)
+    assert kept[0].facts.kind == "normal" and kept[0].facts.verdict == "NORMAL"
 
 
 async def test_what_was_said_of_a_picture_stays_with_that_picture(archive: Archive) -> None:
