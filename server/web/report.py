@@ -119,6 +119,7 @@ class ShiftReport:
         wanted = Wanted(since=span.since, until=span.until, stream=stream)
         rejects = await self.records.find(replace(wanted, verdict="ANOMALY"), limit=MOST_REJECTS)
         escapes = await self.records.find(replace(wanted, disposition="escape"), limit=MOST_ESCAPES)
+        slowest = await self.records.slowest(span, stream=stream, limit=MOST_SLOWEST)
         return {
             "all": all_[0] if all_ else None,
             "hours": hours,
@@ -131,9 +132,8 @@ class ShiftReport:
             "rejects": [_picture(entry) for entry in rejects.entries],
             "more_rejects": rejects.next is not None,
             "escapes": [_picture(entry) for entry in escapes.entries],
-            "slowest": [
-                _picture(entry) for entry in await self.records.slowest(span, stream=stream, limit=MOST_SLOWEST)
-            ],
+            "slowest": [_picture(entry) for entry in slowest],
+            "simulated": any(entry.simulated for entry in (*rejects.entries, *escapes.entries, *slowest)),
         }
 
     def _asked(self, shift: Stretch, stream: str | None, of: Of) -> Asked:
@@ -196,8 +196,12 @@ def _picture(entry: Entry) -> Picture:
         verdict=entry.verdict,
         said=SAID.get(entry.disposition or "", "not judged"),
         kept=entry.picture_kept,
-        cycle="–" if entry.cycle_ms is None else f"{entry.cycle_ms:.0f} ms",
+        cycle="–" if entry.cycle_ms is None else _cycle(entry.cycle_ms),
     )
+
+
+def _cycle(ms: float) -> str:
+    return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.2f} s"
 
 
 def _title(shift: Stretch) -> str:

@@ -7,7 +7,7 @@ import * as requests from "./requests.js";
 import { milliseconds, number, percent, score } from "./words.js";
 
 const HOUR_MS = 3_600_000;
-const CHART = { width: 720, height: 150, left: 44, foot: 22 };
+const CHART = { height: 150, left: 44, foot: 22 };
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 
@@ -145,11 +145,13 @@ export class NumbersPanel {
 
   #chart({ rows, all, of }, by) {
     const chart = this.#find("numbers-chart");
-    const { width, height, left, foot } = CHART;
-    chart.setAttribute("viewBox", `0 0 ${width} ${height + foot + 10}`);
+    const { height, left, foot } = CHART;
     chart.replaceChildren();
-    chart.hidden = by === "recipe" || by === "stream" || rows.length === 0;
-    if (chart.hidden) return;
+    const isHidden = by === "recipe" || by === "stream" || rows.length === 0;
+    chart.toggleAttribute("hidden", isHidden);
+    if (isHidden) return;
+    const width = Math.max(chart.clientWidth, 240); // drawn in the screen's pixels, so that words are as large as elsewhere
+    chart.setAttribute("viewBox", `0 0 ${width} ${height + foot + 10}`);
     const [since, until] = [Date.parse(all.since), Date.parse(all.until)];
     const most = Math.max(...rows.map(({ total }) => total));
     const x = (time) => left + ((width - left) * (time - since)) / (until - since);

@@ -28,7 +28,8 @@ export function percent(value) {
 }
 
 export function milliseconds(value) {
-  return value === null ? "–" : `${value < 100 ? value.toFixed(1) : Math.round(value)} ms`;
+  if (value === null) return "–";
+  return value < 1000 ? `${value < 100 ? value.toFixed(1) : Math.round(value)} ms` : `${(value / 1000).toFixed(2)} s`;
 }
 
 export function gigabytes(bytes) {
