@@ -248,7 +248,7 @@ class Records:
     async def _something(self) -> None:
         """Wait for events, a moment for more of them, or for the next try."""
         wait = QUIET_S if self._opening is None else BATCH_S
-        if self._failures or self._backlog.events:
+        if self._failures or self._backlog.events or (self._opening is None and not self._opened):
             wait = min(wait, max(self._try_again - time.monotonic(), 0.0))
         if self._opened:
             wait = min(wait, max(self._next_clearing - time.monotonic(), 0.0))
