@@ -64,6 +64,14 @@ def proxy_program(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin")))
 
 
+def postgresql_programs() -> Path | None:
+    """The folder of PostgreSQL's own programs, which Debian keeps off the PATH; the newest there is."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name))
+    beside = shutil.which("initdb")
+    folders = [*([Path(beside).resolve().parent] if beside else []), *folders]
+    return next((folder for folder in reversed(folders) if (folder / "postgres").is_file()), None)
+
+
 def has_rtsp_equipment() -> bool:
     """Whether there are an RTSP server and ffmpeg to feed it."""
     probe = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
@@ -95,6 +103,8 @@ def main() -> int:
     for program in PROXIES:
         if proxy_program(program) is None and _apt(program) != 0:
             print(f"The tests behind {program} will be skipped: it is not installed.", file=sys.stderr)
+    if postgresql_programs() is None and _apt("postgresql") != 0:
+        print("The tests with PostgreSQL will be skipped: it is not installed.", file=sys.stderr)
     if firefox() is None and _apt("firefox-esr") != 0:
         print("The tests in Firefox will be skipped: it is not installed.", file=sys.stderr)
     if not has_webrtc_equipment() and _apt(*WEBRTC_PACKAGES) != 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ class Segment:
 
 
 class Backlog:
-    """Files of one event a line. For one thread at a time; every method works on the disk.
+    """Files of one event a line. Every method works on the disk: for threads.
 
     Attributes:
         events: in it; ``size``: bytes that they take.
@@ -44,6 +45,7 @@ class Backlog:
         self._folder, self._most, self._segment = folder, most_bytes, segment_bytes
         self._segments: list[Segment] = []
         self._number = 0
+        self._lock = threading.Lock()  # a shutdown does not wait for a disk that hangs
         self.lost = 0
 
     @property
@@ -60,19 +62,20 @@ class Backlog:
         Raises:
             OSError: it is there and cannot be read.
         """
-        self._segments = []
-        if not self._folder.is_dir():
-            return
-        for path in sorted(self._folder.glob("[0-9]*.jsonl")):
-            if not path.stem.isdecimal() or not path.is_file():
-                continue
-            self._number = max(self._number, int(path.stem))
-            with path.open("rb") as file:
-                events = 0
-                while piece := file.read(1 << 20):
-                    events += piece.count(b"\n")
-            self._segments.append(Segment(path, path.stat().st_size, events))
-        self._hold_bound()
+        with self._lock:
+            self._segments = []
+            if not self._folder.is_dir():
+                return
+            for path in sorted(self._folder.glob("[0-9]*.jsonl")):
+                if not path.stem.isdecimal() or not path.is_file():
+                    continue
+                self._number = max(self._number, int(path.stem))
+                with path.open("rb") as file:
+                    events = 0
+                    while piece := file.read(1 << 20):
+                        events += piece.count(b"\n")
+                self._segments.append(Segment(path, path.stat().st_size, events))
+            self._hold_bound()
 
     def append(self, events: Sequence[Event]) -> None:
         """Put events behind those that are there; on disk when it returns.
@@ -80,20 +83,23 @@ class Backlog:
         Raises:
             OSError: none of them is in it then.
         """
-        lines = b"".join(_encoder.encode(event) + b"\n" for event in events)
-        last = self._segments[-1] if self._segments and self._segments[-1].open else None
-        if last is None or last.size + len(lines) > self._segment:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._number += 1
-            last = Segment(self._folder / f"{self._number:010}.jsonl", 0, 0, open=True)
-            self._write(last, lines)
-            sync_folder(self._folder)
-            self._segments.append(last)
-        else:
-            self._write(last, lines)
-        last.size += len(lines)
-        last.events += len(events)
-        self._hold_bound()
+        with self._lock:
+            lines = b"".join(_encoder.encode(event) + b"\n" for event in events)
+            last = self._segments[-1] if self._segments and self._segments[-1].open else None
+            if last is None or last.size + len(lines) > self._segment:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._number += 1
+                while self._path.exists():  # which could not be read at the start
+                    self._number += 1
+                last = Segment(self._path, 0, 0, open=True)
+                self._write(last, lines)
+                sync_folder(self._folder)
+                self._segments.append(last)
+            else:
+                self._write(last, lines)
+            last.size += len(lines)
+            last.events += len(events)
+            self._hold_bound()
 
     def oldest(self, most: int) -> tuple[list[Event], int]:
         """The first events and how many bytes they take, to be given to :meth:`taken`.
@@ -101,32 +107,38 @@ class Backlog:
         Raises:
             OSError: they cannot be read.
         """
-        if not self._segments:
-            return [], 0
-        segment, found, read = self._segments[0], [], 0
-        with segment.path.open("rb") as file:
-            file.seek(segment.read)
-            for _ in range(most):
-                line = file.readline(LONGEST_LINE)
-                if not line:
-                    break
-                read += len(line)
-                try:
-                    found.append(_decoder.decode(line))
-                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                    self.lost += 1
-        return found, read
+        with self._lock:
+            if not self._segments:
+                return [], 0
+            segment, found, read = self._segments[0], [], 0
+            with segment.path.open("rb") as file:
+                file.seek(segment.read)
+                for _ in range(most):
+                    line = file.readline(LONGEST_LINE)
+                    if not line:
+                        break
+                    read += len(line)
+                    try:
+                        found.append(_decoder.decode(line))
+                    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                        self.lost += 1
+            return found, read
 
     def taken(self, read: int) -> None:
         """The first so many bytes are stored."""
-        segment = self._segments[0]
-        with segment.path.open("rb") as file:
-            file.seek(segment.read)
-            segment.events -= file.read(read).count(b"\n")
-        segment.read += read
-        if segment.read >= segment.size or read == 0:
-            segment.path.unlink(missing_ok=True)
-            self._segments.pop(0)
+        with self._lock:
+            segment = self._segments[0]
+            with segment.path.open("rb") as file:
+                file.seek(segment.read)
+                segment.events -= file.read(read).count(b"\n")
+            segment.read += read
+            if segment.read >= segment.size or read == 0:
+                segment.path.unlink(missing_ok=True)
+                self._segments.pop(0)
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / f"{self._number:010}.jsonl"
 
     def _hold_bound(self) -> None:
         while len(self._segments) > 1 and self.size > self._most:

@@ -10,18 +10,20 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from detector.files import set_aside, sync_folder
 from server.ground import DatabaseAddress
 from server.records.migrations import NewerSchema, is_behind, migrate
+
+T = TypeVar("T")
 
 log = logging.getLogger("defectvision.history")
 
@@ -29,6 +31,8 @@ FILE = "history.db"
 WRITE_S, READ_S, CONNECT_S = 15.0, 10.0, 5.0
 """Seconds that a transaction, a question and a connection may take."""
 READERS = 4
+MOST_QUESTIONS = 40
+"""That are asked or wait to be."""
 KEPT_BACKUPS = 3
 _DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 
@@ -58,6 +62,7 @@ class Database:
         self.is_sqlite = address is None
         self._engines: tuple[AsyncEngine, AsyncEngine] | None = None
         self._writing = asyncio.Lock()
+        self._running: set[asyncio.Task[Any]] = set()
 
     @property
     def path(self) -> Path:
@@ -81,25 +86,48 @@ class Database:
             self._engines = self._engine(1, writes=True), self._engine(READERS, writes=False)
         return self._engines
 
-    @contextlib.asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction; one at a time.
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Do something in a transaction; one at a time.
 
         Raises:
-            RecordsAway: it did not come about. Whether it was stored is not known then.
+            RecordsAway: it did not come about, or it is not known whether it did.
         """
-        async with self._writing, _told(self), asyncio.timeout(WRITE_S), self._writer.begin() as connection:
-            yield connection
 
-    @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for questions.
+        async def transaction() -> T:
+            async with self._writing, self._writer.begin() as connection:
+                return await work(connection)
+
+        return await self._in_time(transaction(), WRITE_S)
+
+    async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Ask something.
 
         Raises:
-            RecordsAway: it cannot be asked, or not answered in time.
+            RecordsAway: it cannot be asked, or is not answered in time.
         """
-        async with _told(self), asyncio.timeout(READ_S), self._readers.connect() as connection:
-            yield connection
+        if len(self._running) >= MOST_QUESTIONS:
+            raise RecordsAway("the history is asked too much at once: try again in a moment")
+
+        async def question() -> T:
+            async with self._readers.connect() as connection:
+                return await work(connection)
+
+        return await self._in_time(question(), READ_S)
+
+    async def _in_time(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
+        """PostgreSQL is given up in the middle: it may have gone for ever. What SQLite does goes on to its end whoever
+        waits: one that is cut off in the middle leaves a statement behind which holds the lock of the file."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        async with _told(self):
+            async with asyncio.timeout(seconds):
+                return await (asyncio.shield(task) if self.is_sqlite else task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited has heard it, or is gone
 
     async def open(self) -> str | None:
         """Bring it to today's tables, with a backup before where there are older ones.
@@ -135,6 +163,8 @@ class Database:
 
     async def close(self) -> None:
         """Let go of all connections; it can be used again."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=1)
         engines, self._engines = self._engines or (), None
         for engine in engines:
             with contextlib.suppress(SQLAlchemyError, OSError, TimeoutError):
@@ -256,7 +286,7 @@ async def _told(database: Database) -> AsyncIterator[None]:
         cause = error.orig if isinstance(error, DBAPIError) else None
         if database.is_sqlite and _is_damage(cause):
             raise Damaged(f"{database.words} is damaged ({cause}): restart the server, which sets it aside") from error
-        if cause is not None and is_refusal(error):
+        if is_refusal(error):
             raise
         raise RecordsAway(f"{database.words} cannot be used ({_one_line(cause or error)})") from error
 
@@ -271,9 +301,14 @@ def _is_damage(cause: BaseException | None) -> bool:
 
 def is_refusal(error: BaseException) -> bool:
     """Whether it is about what was to be stored, not about the database: it would be refused again."""
-    from sqlalchemy.exc import DataError, IntegrityError
-
-    return isinstance(error, DataError | IntegrityError)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, DataError | IntegrityError | ValueError | TypeError | ArithmeticError):
+            return True
+        if str(getattr(cause, "sqlstate", None) or "")[:2] in ("22", "23"):  # data exception, constraint violation
+            return True
+        cause = getattr(cause, "orig", None) or cause.__cause__
+    return False
 
 
 def _one_line(error: BaseException) -> str:

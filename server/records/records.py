@@ -7,18 +7,19 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.ground import DatabaseAddress
 from server.records import reading, writing
 from server.records.backlog import Backlog
-from server.records.database import Damaged, Database, PackageMissing, RecordsAway, is_refusal
+from server.records.database import Damaged, Database, PackageMissing, RecordsAway
 from server.records.entry import (
     LONGEST_NOTE,
     LONGEST_WHO,
@@ -35,19 +36,24 @@ from server.records.entry import (
 from server.records.migrations import NewerSchema
 from server.records.numbers import Numbers
 from server.records.reading import Counted
+from server.records.retention import DELETED_AT_ONCE, EVERY_S, LEAST_DELETED, delete_minutes, delete_oldest
 from server.records.running import Running
 from server.records.wanted import Page, Span, Wanted
 from server.streams import Told
 from server.words import Error, PartResult, Result
 
+T = TypeVar("T")
+
 log = logging.getLogger("defectvision.history")
 
-BATCH, BATCH_S = 200, 0.25
+BATCH, BATCH_S = 100, 0.25
 """Events that are written at once, and seconds that are waited for more of them."""
 MOST_WAITING = 10_000
 """Events that wait in memory; the oldest are lost beyond that."""
 RETRY_S = (1.0, 2.0, 5.0, 10.0)
 """Seconds between tries while the database is away; the last again and again."""
+QUIET_S = 5.0
+"""Seconds after which the writer looks whether a minute is over although nothing came."""
 CLOSING_S = 0.8
 PAGE_S = 0.5
 """Seconds that a page looks for more entries where there are too few."""
@@ -111,6 +117,8 @@ class Records:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._opened = False
+        self._opening: asyncio.Task[str | None] | None = None
+        self._next_clearing, self._since_clearing, self._aged = 0.0, 0, 0
         self._state: Word = "starting"
         self._since = _now()
         self._last_error: str | None = None
@@ -181,6 +189,8 @@ class Records:
             if not done:
                 self._task.cancel()
                 await asyncio.wait({self._task}, timeout=CLOSING_S)
+        if self._opening is not None:
+            self._opening.cancel()
         left = [*self._in_hand, *self._waiting]
         if left and self._state != "off":
             try:
@@ -229,20 +239,23 @@ class Records:
             self._trouble(f"{FOLDER} cannot be read ({error.strerror})")
         while self._state != "off":
             try:
-                if not await self._step() or self._closing:
-                    if self._closing and not (self._waiting or self._in_hand):
-                        return
-                    await self._something()
+                if await self._step():
+                    continue
+                if self._closing and not (self._waiting or self._in_hand):
+                    return
+                await self._something()
             except Exception as error:
                 log.exception("the history's writer failed, and goes on")
                 self._trouble(f"the writer failed ({type(error).__name__}); the log says why")
                 await asyncio.sleep(RETRY_S[-1])
 
     async def _something(self) -> None:
-        """Wait for events, or for the next try."""
-        wait = 5.0
-        if self._failures or self._backlog.events:
+        """Wait for events, a moment for more of them, or for the next try."""
+        wait = QUIET_S if self._opening is None else BATCH_S
+        if self._failures or self._backlog.events or (self._opening is None and not self._opened):
             wait = min(wait, max(self._try_again - time.monotonic(), 0.0))
+        if self._opened:
+            wait = min(wait, max(self._next_clearing - time.monotonic(), 0.0))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._came.wait()
@@ -254,26 +267,83 @@ class Records:
         """Write one batch; returns whether there is more to be done at once."""
         for minute in self._running.overdue():
             self._put(minute)
-        while self._waiting and len(self._in_hand) < BATCH:
-            self._in_hand.append(self._waiting.popleft())
-        may_try = time.monotonic() >= self._try_again
-        if not self._opened and may_try:
-            await self._open()
+        able = self._may_try and await self._is_open()
         if self._state == "off":
             return False
-        able = self._opened and may_try
+        if self._opening is not None and len(self._waiting) < MOST_WAITING // 2 and not self._closing:
+            return False  # it takes a moment, or minutes where older tables are changed
+        while self._waiting and len(self._in_hand) < BATCH:
+            self._in_hand.append(self._waiting.popleft())
         if self._in_hand and able and not self._backlog.events and await self._store(self._in_hand):
             self._in_hand = []
         if self._in_hand:
             try:
                 await asyncio.to_thread(self._backlog.append, self._in_hand)
+                self._in_hand = []
             except OSError as error:  # the disk is full: they wait in memory
-                self._trouble(f"{FOLDER} cannot be written ({error.strerror}): make room on the disk")
-                return False
-            self._in_hand = []
-        if self._backlog.events and self._opened and time.monotonic() >= self._try_again:
+                words = f"{FOLDER} cannot be written ({error.strerror}): make room on the disk"
+                if self._may_try:
+                    self._trouble(words)
+                self._last_error = words
+        if self._backlog.events and able and self._may_try:
             await self._deliver()
-        return bool(self._waiting) or (bool(self._backlog.events) and not self._failures)
+        if self._opened and self._may_try and time.monotonic() >= self._next_clearing and not self._closing:
+            await self._clear()
+        return not self._in_hand and (bool(self._waiting) or (bool(self._backlog.events) and not self._failures))
+
+    @property
+    def _may_try(self) -> bool:
+        return time.monotonic() >= self._try_again
+
+    async def _is_open(self) -> bool:
+        """Whether the database is open; where it is not, that is begun."""
+        if self._opened:
+            return True
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._database.open(), name="history opens")
+        await asyncio.wait({self._opening}, timeout=BATCH_S)
+        if not self._opening.done():
+            return False
+        opening, self._opening = self._opening, None
+        try:
+            self._note = opening.result() or self._note
+        except (NewerSchema, PackageMissing) as error:
+            self._become("off", str(error))
+            self._in_hand = []
+            self._waiting.clear()
+            log.error("history off reason=%s", error)
+        except Damaged:
+            await self._set_aside()
+        except RecordsAway as error:
+            self._trouble(str(error))
+        else:
+            self._opened = True
+            self._well()
+        return self._opened
+
+    async def _clear(self) -> None:
+        """Delete what is too old or too much, a little at a time: what comes is written in between."""
+        before = round(time.time() * 1000 - self._days * 86_400_000)
+        most = LEAST_DELETED + 2 * self._since_clearing
+        try:
+            kept = await self._database.write(
+                lambda connection: delete_oldest(connection, before=before, rows=self._rows, most=most - self._aged)
+            )
+            if not kept.more:
+                await self._database.write(
+                    lambda connection: delete_minutes(connection, before=before, most=DELETED_AT_ONCE)
+                )
+        except RecordsAway as error:
+            self._trouble(str(error))
+            return
+        self._entries = kept.entries
+        self._deleted += kept.deleted
+        self._aged += kept.aged
+        if kept.more:
+            self._next_clearing = time.monotonic() + BATCH_S
+        else:
+            self._next_clearing = time.monotonic() + EVERY_S
+            self._since_clearing = self._aged = 0
 
     async def _deliver(self) -> None:
         """Write the oldest of the backlog. A crash before it is taken out writes it again: ids stand once."""
@@ -283,21 +353,6 @@ class Records:
                 await asyncio.to_thread(self._backlog.taken, read)
         except OSError as error:
             self._trouble(f"{FOLDER} cannot be read ({error.strerror})")
-
-    async def _open(self) -> None:
-        try:
-            self._note = await self._database.open() or self._note
-            self._opened = True
-            self._well()
-        except (NewerSchema, PackageMissing) as error:
-            self._become("off", str(error))
-            self._waiting.clear()
-            self._in_hand = []
-            log.error("history off reason=%s", error)
-        except Damaged:
-            await self._set_aside()
-        except RecordsAway as error:
-            self._trouble(str(error))
 
     async def _set_aside(self) -> None:
         await self._database.close()
@@ -315,17 +370,14 @@ class Records:
         if not events:
             return True
         try:
-            async with self._database.writing() as connection:
-                await writing.store(connection, events)
+            await self._database.write(lambda connection: writing.store(connection, events))
         except Damaged:
             await self._set_aside()
             return False
         except RecordsAway as error:
             self._trouble(str(error))
             return False
-        except Exception as error:
-            if not is_refusal(error):
-                raise
+        except (SQLAlchemyError, ValueError, ArithmeticError, TypeError) as error:  # of what was to be stored
             if len(events) > 1:
                 for event in events:
                     if not await self._store([event]):
@@ -336,6 +388,8 @@ class Records:
             self._refused += 1
             return True
         self._stored += len(events)
+        self._entries += len(events)  # about: it is counted anew when the oldest go
+        self._since_clearing += len(events)
         self._well()
         return True
 
@@ -360,14 +414,15 @@ class Records:
 
     # Asking
 
-    @contextlib.asynccontextmanager
-    async def _asking(self) -> AsyncIterator[AsyncConnection]:
+    async def _ask(self, question: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        self._need_open()
+        return await self._database.read(question)
+
+    def _need_open(self) -> None:
         if self._state == "off":
             raise RecordsAway(f"the history is off: {self._last_error}")
         if not self._opened:
             raise RecordsAway(f"the history is not open: {self._last_error or 'it is being opened'}")
-        async with self._database.reading() as connection:
-            yield connection
 
     async def find(self, wanted: Wanted, *, before: int | None = None, limit: int = 50) -> Page:
         """A page of entries, newest first by the order of insertion.
@@ -379,15 +434,19 @@ class Records:
         Raises:
             RecordsAway: the history cannot be asked now.
         """
-        limit, found = min(max(limit, 1), MOST_ON_A_PAGE), list[Entry]()
+        most = min(max(limit, 1), MOST_ON_A_PAGE)
         until = time.monotonic() + PAGE_S
-        async with self._asking() as connection:
+
+        async def look(connection: AsyncConnection) -> Page:
+            found, last = list[Entry](), before
             while True:
-                page = await reading.page(connection, wanted, before, limit - len(found))
+                page = await reading.page(connection, wanted, last, most - len(found))
                 found += page.entries
-                before = page.next
-                if before is None or len(found) >= limit or time.monotonic() >= until:
-                    return Page(found, before)
+                last = page.next
+                if last is None or len(found) >= most or time.monotonic() >= until:
+                    return Page(found, last)
+
+        return await self._ask(look)
 
     async def export(self, wanted: Wanted, most: int) -> AsyncIterator[list[Entry]]:
         """All that is wanted, newest first, piece by piece; up to ``most`` of them.
@@ -407,13 +466,11 @@ class Records:
 
     async def get(self, id_: str) -> Entry | None:
         """The entry of this id, or None; raises RecordsAway."""
-        async with self._asking() as connection:
-            return await reading.get(connection, id_)
+        return await self._ask(lambda connection: reading.get(connection, id_))
 
     async def said_of(self, id_: str) -> list[Disposed]:
         """All that was said of an entry, oldest first; raises RecordsAway."""
-        async with self._asking() as connection:
-            return await reading.said_of(connection, id_)
+        return await self._ask(lambda connection: reading.said_of(connection, id_))
 
     async def dispose(
         self, id_: str, disposition: Disposition | None, *, note: str | None = None, who: str | None = None
@@ -426,16 +483,13 @@ class Records:
         """
         at = round(time.time() * 1000)
         note, who = (note or "")[:LONGEST_NOTE] or None, (who or "")[:LONGEST_WHO] or None
-        async with self._asking():
-            pass
-        async with self._database.writing() as connection:
-            await writing.dispose(connection, id_, disposition, note, who, at)
+        self._need_open()
+        await self._database.write(lambda connection: writing.dispose(connection, id_, disposition, note, who, at))
         return await self.get(id_)
 
     async def count(self, wanted: Wanted) -> Counted:
         """How many entries are wanted; raises RecordsAway."""
-        async with self._asking() as connection:
-            return await reading.count(connection, wanted)
+        return await self._ask(lambda connection: reading.count(connection, wanted))
 
     async def numbers(
         self,
@@ -458,24 +512,25 @@ class Records:
             RecordsAway: the history cannot be asked now.
         """
         spans = spans[:MOST_SPANS]
-        async with self._asking() as connection:
-            return await reading.numbers(
+        return await self._ask(
+            lambda connection: reading.numbers(
                 connection, spans, kind=kind, stream=stream, recipe=recipe, by_stream=by_stream, by_recipe=by_recipe
             )
+        )
 
     async def slowest(
         self, span: Span, *, stream: str | None = None, recipe: str | None = None, limit: int = 5
     ) -> list[Entry]:
         """The parts with the longest cycles, one of each quarter of an hour; raises RecordsAway."""
-        async with self._asking() as connection:
-            return await reading.slowest(connection, span, stream, recipe, min(limit, 100))
+        return await self._ask(lambda connection: reading.slowest(connection, span, stream, recipe, min(limit, 100)))
 
     async def minutes(
         self, stream: str | None = None, since: int | None = None, until: int | None = None, limit: int = 1440
     ) -> list[Minute]:
         """Minutes of streams that run freely, newest first; raises RecordsAway."""
-        async with self._asking() as connection:
-            return await reading.newest_minutes(connection, stream, since, until, min(limit, MOST_MINUTES))
+        return await self._ask(
+            lambda connection: reading.newest_minutes(connection, stream, since, until, min(limit, MOST_MINUTES))
+        )
 
 
 def _now() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from itertools import groupby
@@ -89,10 +90,9 @@ async def _store_entries(connection: AsyncConnection, run: Sequence[Entry]) -> N
         for entry in run
         if found.get(entry.id) is entry
     ]
-    statement = _insert(connection, entries).on_conflict_do_nothing(index_elements=["id"])
-    stored = await connection.execute(statement.returning(entries.c.seq, entries.c.id), rows)
+    stored = await connection.execute(_storing(connection.dialect.name), rows)
     added: dict[QuarterKey, dict[str, Any]] = {}
-    for seq, id_ in sorted(stored.tuples()):
+    for seq, id_ in sorted((row.seq, row.id) for row in stored):
         entry = found[id_]
         key = _quarter_of(entry.kind, entry.at, entry.stream, entry.recipe, entry.recipe_version)
         counts = added.setdefault(key, _nothing(key))
@@ -116,8 +116,7 @@ async def _store_minutes(connection: AsyncConnection, run: Sequence[Minute]) -> 
         {name: value for name, value in msgspec.structs.asdict(minute).items() if name != "scores"}
         for minute in found.values()
     ]
-    statement = _insert(connection, minutes).on_conflict_do_nothing(index_elements=["id"])
-    stored = await connection.execute(statement.returning(minutes.c.id), rows)
+    stored = await connection.execute(_storing_minutes(connection.dialect.name), rows)
     added: dict[QuarterKey, dict[str, Any]] = {}
     for (id_,) in stored:
         minute = found[id_]
@@ -132,12 +131,29 @@ async def _store_minutes(connection: AsyncConnection, run: Sequence[Minute]) -> 
 
 
 async def _add(connection: AsyncConnection, added: dict[QuarterKey, dict[str, Any]]) -> None:
-    if not added:
-        return
-    statement = _insert(connection, quarters)
+    if added:
+        await connection.execute(_counting(connection.dialect.name), [added[key] for key in sorted(added)])
+
+
+# Made once: it takes SQLAlchemy longer to make a statement than the database to run it.
+@functools.cache
+def _storing(dialect: str) -> Any:
+    return (
+        _insert(dialect, entries).on_conflict_do_nothing(index_elements=["id"]).returning(entries.c.seq, entries.c.id)
+    )
+
+
+@functools.cache
+def _storing_minutes(dialect: str) -> Any:
+    return _insert(dialect, minutes).on_conflict_do_nothing(index_elements=["id"]).returning(minutes.c.id)
+
+
+@functools.cache
+def _counting(dialect: str) -> Any:
+    statement = _insert(dialect, quarters)
     new, old = statement.excluded, quarters.c
     slower = and_(new.cycle_max.is_not(None), or_(old.cycle_max.is_(None), new.cycle_max > old.cycle_max))
-    statement = statement.on_conflict_do_update(
+    return statement.on_conflict_do_update(
         index_elements=list(_KEY),
         set_={
             **{name: old[name] + new[name] for name in _ADDED},
@@ -147,7 +163,6 @@ async def _add(connection: AsyncConnection, added: dict[QuarterKey, dict[str, An
             "last_seq": func.coalesce(new.last_seq, old.last_seq),
         },
     )
-    await connection.execute(statement, [added[key] for key in sorted(added)])
 
 
 def bin_of(score: float) -> int:
@@ -170,6 +185,6 @@ def _nothing(key: QuarterKey) -> dict[str, Any]:
     }
 
 
-def _insert(connection: AsyncConnection, table: Any) -> Any:
+def _insert(dialect: str, table: Any) -> Any:
     """The two dialects say what to do about a row that is there in the same words, each with a class of its own."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)

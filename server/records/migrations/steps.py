@@ -17,20 +17,20 @@ class NewerSchema(Exception):
     """The database was written by a newer version of this software."""
 
 
-def _config(folder: Path) -> Config:
+def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
 
 
-def is_behind(connection: Connection, folder: Path = FOLDER) -> bool:
+def is_behind(connection: Connection) -> bool:
     """Whether there are tables, of an older version.
 
     Raises:
         NewerSchema: they are of one that is not known here.
     """
-    script = ScriptDirectory.from_config(_config(folder))
+    script = ScriptDirectory.from_config(_config())
     now = MigrationContext.configure(connection).get_current_revision()
     if now is None:
         return False
@@ -41,8 +41,8 @@ def is_behind(connection: Connection, folder: Path = FOLDER) -> bool:
     return now != script.get_current_head()
 
 
-def migrate(connection: Connection, folder: Path = FOLDER) -> None:
+def migrate(connection: Connection) -> None:
     """Make the tables today's, in one transaction of the caller's."""
-    config = _config(folder)
+    config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
