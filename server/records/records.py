@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -138,7 +139,10 @@ class Records:
                 self._running.part(part)
                 self._put(of_part(part))
             case Result() as result:
-                for event in self._running.result(result):
+                is_of_part = result.part is not msgspec.UNSET or (
+                    told.seen is not None and told.seen.recipe.parts.by != "line"
+                )
+                for event in self._running.result(result, of_part=is_of_part):
                     self._put(event)
             case Error() as error:
                 self._running.error(error)

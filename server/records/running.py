@@ -73,13 +73,17 @@ class Running:
             stream.by_parts = part.recipe, part.recipe_version
             stream.counting = None
 
-    def result(self, result: Result) -> Iterator[Event]:
-        """What is to be kept with this frame."""
+    def result(self, result: Result, *, of_part: bool = False) -> Iterator[Event]:
+        """What is to be kept with this frame.
+
+        Args:
+            of_part: there will be a verdict on the part that it shows, or it shows none of those that are judged.
+        """
         stream = self._stream(result.stream)
         if stream is None or result.repeated is True:
             return
         dropped, failed = _since(stream, (result.received, result.dropped, result.failed))
-        if stream.by_parts == (result.recipe, result.recipe_version):
+        if of_part or stream.by_parts == (result.recipe, result.recipe_version):
             stream.verdict = None
             return
         if stream.verdict != result.verdict:

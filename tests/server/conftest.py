@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import detector
+from tests.detector.parts import draw_parts
 from tests.server.fakes import FakeModel
 
 
@@ -27,4 +28,12 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frames = [random.integers(90, 110, (64, 64, 3), np.uint8) for _ in range(6)]
     folder = tmp_path_factory.mktemp("models") / "noise"
     detector.fit(frames, image_size=64, coreset_size=20, category="noise").save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def disc_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model taught on twelve drawn discs; to be read only."""
+    folder = tmp_path_factory.mktemp("models") / "disc"
+    detector.fit(draw_parts(12), image_size=128, coreset_size=200, category="disc").save(folder)
     return folder

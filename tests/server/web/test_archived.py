@@ -16,26 +16,17 @@ import pytest
 from starlette.applications import Starlette
 from websockets.asyncio.client import connect
 
-import detector
 from detector.images import decode, encode_jpeg
 from server.archive import Archive, Limits
 from server.streams import Told
 from server.teaching import Teachings
 from server.web import ERRORS, Archived, answer_error
-from tests.detector.parts import draw_part, draw_parts
+from tests.detector.parts import draw_part
 from tests.server.archive.pictures import inspected
 from tests.server.archive.test_archive import part as part_result
 from tests.server.fakes import WAIT_S
 from tests.server.teaching.fakes import FakeLearner, FakeLibrary, part
 from tests.server.web.test_recipes import inspecting, only, score
-
-
-@pytest.fixture(scope="module")
-def disc_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model taught on twelve drawn discs."""
-    folder = tmp_path_factory.mktemp("models") / "disc"
-    detector.fit(draw_parts(12), image_size=128, coreset_size=200, category="disc").save(folder)
-    return folder
 
 
 async def entries(

@@ -33,14 +33,6 @@ GONE = "f" * 12
 
 
 @pytest.fixture(scope="module")
-def disc_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model taught on twelve drawn discs."""
-    folder = tmp_path_factory.mktemp("models") / "disc"
-    detector.fit(draw_parts(12), image_size=128, coreset_size=200, category="disc").save(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def other_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another one, smaller."""
     folder = tmp_path_factory.mktemp("models") / "other"
