@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
@@ -19,7 +19,7 @@ from server.recipes import Kind, check_name
 from server.records import Disposition, DispositionRefused, Records, RecordsAway
 from server.streams import KeptFrame
 from server.teaching import Packed, Shelf, Teachings, Wanted
-from server.web.answers import Refused, answer, whole_number
+from server.web.answers import Refused, answer
 from server.web.archive_bodies import ArchiveBody, TaughtFromBody
 from server.web.calibration_query import who_asks
 from server.web.corrections import DONE, Saying
@@ -38,13 +38,7 @@ GONE = (
     "no picture of it is kept: it was none that is, or older ones made room (ARCHIVE_GB, ARCHIVE_DAYS, ARCHIVE_FREE_GB)"
 )
 ANOTHER = "the alarm went on, and its worst frame is another one now: look at it again"
-LEAST_SIDE, MOST_SIDE = 32, 1280
-_SIDE = Parameter(
-    "side",
-    "query",
-    "pixels of its longer side, for a gallery: it is a JPEG then",
-    {"type": "integer", "minimum": LEAST_SIDE, "maximum": MOST_SIDE},
-)
+THUMBNAIL_SIDE = 320
 _FRAME = Parameter("frame", "query", "id of the very frame that is meant: 409 where the alarm has a worse one since")
 _MAX_ASKED = 24
 """Pictures that are asked for at once; more wait before they are read."""
@@ -72,6 +66,7 @@ class Archived:
             Route(f"{one}/picture", self.picture),
             Route(f"{one}/heatmap", self.heatmap),
             Route(f"{one}/overlay", self.overlay),
+            Route(f"{one}/thumbnail", self.thumbnail),
             Route(f"{one}/frame", self.as_frame),
             Route(f"{one}/good", self.good, methods=["POST"]),
             Route(f"{one}/bad", self.bad, methods=["POST"]),
@@ -139,22 +134,24 @@ class Archived:
                 200: Reply("as it was seen live", Content(BYTES, "image/png")),
                 304: Reply("it is what `If-None-Match` names"),
                 404: GONE,
-                422: "no such side",
             },
-            parameters=(_SIDE,),
         )
     )
     async def overlay(self, request: Request) -> Response:
-        side = request.query_params.get("side")
-        longest = None if side is None else whole_number(side, "side", LEAST_SIDE, MOST_SIDE)
-        pictured = await self._pictured(request)
-        if (same := _unchanged(request, pictured)) is not None:
-            return same
-        frame = kept_frame(pictured)
-        async with self.drawing:
-            if longest is None:
-                return _response(pictured, await asyncio.to_thread(drawn, frame), "image/png")
-            return _response(pictured, await asyncio.to_thread(_small, frame, longest), "image/jpeg")
+        return await self._drawn(request, drawn, "image/png")
+
+    @documented(
+        Operation(
+            "The same, small, for a gallery",
+            {
+                200: Reply(f"up to {THUMBNAIL_SIDE} pixels", Content(BYTES, "image/jpeg")),
+                304: Reply("it is what `If-None-Match` names"),
+                404: GONE,
+            },
+        )
+    )
+    async def thumbnail(self, request: Request) -> Response:
+        return await self._drawn(request, _small, "image/jpeg")
 
     @documented(
         Operation(
@@ -301,6 +298,14 @@ class Archived:
         addresses = f"{at}/picture{query}", f"{at}/overlay{query}"
         return kept_frame_body(kept_frame(pictured), self.inspection, addresses=addresses)
 
+    async def _drawn(self, request: Request, draw: Callable[[KeptFrame], bytes], media_type: str) -> Response:
+        pictured = await self._pictured(request)
+        if (same := _unchanged(request, pictured)) is not None:
+            return same
+        async with self.drawing:
+            data = await asyncio.to_thread(draw, kept_frame(pictured))
+        return _response(pictured, data, media_type)
+
     async def _pictured(self, request: Request) -> Pictured:
         async with self.asked:
             return await self._find(request.path_params["id"])
@@ -333,6 +338,6 @@ def _caching(pictured: Pictured) -> dict[str, str]:
     return {"Cache-Control": "private, no-cache", "ETag": f'"{pictured.facts.frame}"'}
 
 
-def _small(frame: KeptFrame, longest: int) -> bytes:
+def _small(frame: KeptFrame) -> bytes:
     picture = overlay(decode(frame.kept.picture[0]), frame.inspected.heatmap)
-    return encode_jpeg(picture, quality=80, longest_side=longest)[0]
+    return encode_jpeg(picture, quality=80, longest_side=THUMBNAIL_SIDE)[0]

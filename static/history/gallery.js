@@ -202,7 +202,7 @@ export class Gallery {
 }
 
 function small(id) {
-  const made = element("img", { src: address(`api/history/${encodeURIComponent(id)}/overlay?side=320`), alt: "", loading: "lazy", decoding: "async" });
+  const made = element("img", { src: address(`api/history/${encodeURIComponent(id)}/thumbnail`), alt: "", loading: "lazy", decoding: "async" });
   made.addEventListener("error", () => made.replaceWith(none("not kept any more")), { once: true });
   return made;
 }

@@ -59,11 +59,9 @@ async def test_from_a_part_to_its_picture_its_disposition_and_the_report(disc_fo
         assert decode(overlay.content).shape == decode(picture.content).shape
         heat = decode((await client.get(f"{at}/heatmap")).content)
         assert heat.max() > 128 and max(heat.shape) <= 64
-        small = await client.get(f"{at}/overlay", params={"side": 64})
-        assert max(decode(small.content).shape) == 64 and small.headers["content-type"] == "image/jpeg"
-        for wrong in ("31", "x", "2000"):
-            assert (await client.get(f"{at}/overlay", params={"side": wrong})).status_code == 422
-        for path in ("picture", "overlay", "heatmap", "frame"):
+        small = await client.get(f"{at}/thumbnail")
+        assert max(decode(small.content).shape) <= 320 and small.headers["content-type"] == "image/jpeg"
+        for path in ("picture", "overlay", "heatmap", "thumbnail", "frame"):
             assert (await client.get(f"/api/history/none/{path}")).status_code == 404
             assert (await client.get(f"/api/history/..%2F..%2Fserver.lock/{path}")).status_code == 404
 
@@ -93,7 +91,7 @@ async def test_from_a_part_to_its_picture_its_disposition_and_the_report(disc_fo
         by_recipe = (await client.get("/api/numbers", params={"by": "all", "each": "stream,recipe"})).json()["rows"]
         assert [(row["stream"], row["total"]) for row in by_recipe] == [("press", 3)]
         page = (await client.get("/report")).text
-        assert "Parts</dt><dd>3<" in page and "P-1" in page and f"api/history/{first['id']}/overlay?side=320" in page
+        assert "Parts</dt><dd>3<" in page and "P-1" in page and f"api/history/{first['id']}/thumbnail" in page
         state = (await client.get("/api/archive")).json()
         assert state["pictures"] >= 2 and state["problem"] is None and state["limit_days"] == 90
 

@@ -151,6 +151,7 @@ async def test_what_the_server_answers_is_what_the_document_says(
         await _cameras(ask, monkeypatch)
         await _sinks(ask, monkeypatch)
         await _streams(ask)
+        await _archive(ask, open_server)
         await ask("POST", "/webrtc/offer", json={"sdp": "nothing", "type": "offer"})
         await ask("POST", "/webrtc/offer", content=b"x" * 300_000)
         for content, kind in ((b"nothing", SDP), (b"x" * 300_000, SDP), (b"nothing", JSON)):
@@ -222,6 +223,10 @@ NOT_PROVOKED = {
     ("/api/recipes/{recipe}/corrections/{correction}", "delete", 200),
     ("/api/recipes/{recipe}/corrections/{correction}", "delete", 507),
     ("/api/recipes/{recipe}/corrections/{correction}/picture", "get", 200),
+    *((f"/api/history/{{id}}/{said}", "post", status) for said in ("good", "bad") for status in (200, 503, 507)),
+    *(("/api/history/{id}/nothing", "post", status) for status in (409, 503, 507)),  # test_archived.py
+    *(("/api/history/teach", "post", status) for status in (200, 201, 409, 503, 507)),
+    *((path, "get", 503) for path in ("/api/numbers", "/api/numbers.csv")),  # test_numbers.py
     ("/api/recipes", "post", 201),  # takes a model that was taught: test_recipes.py
     ("/api/recipes", "post", 503),  # as /predict
     ("/api/recipes", "post", 507),
@@ -276,6 +281,36 @@ async def _streams(ask: Ask) -> None:
 def _closed(model: FakeModel, folder: Path) -> Any:
     settings = Settings(data_dir=folder / "closed", access_code=CODE)
     return running(create_app(settings, code=CODE, make_model=lambda: model), settings)  # type: ignore[arg-type, return-value]
+
+
+async def _archive(ask: Ask, server: Running) -> None:
+    async with connect(f"{server.ws}/ws/stream?name=alarming") as camera, asyncio.timeout(WAIT_S):
+        await camera.send(BAD)
+        while True:
+            found = (await ask("GET", "/api/history", params={"stream": "alarming"})).json()["entries"]
+            if found and found[0]["picture_kept"]:
+                break
+            await asyncio.sleep(0.02)
+    at = f"/api/history/{found[0]['id']}"
+    for path in ("picture", "heatmap", "overlay", "thumbnail"):
+        tag = (await ask("GET", f"{at}/{path}")).headers["etag"]
+        assert (await ask("GET", f"{at}/{path}", headers={"If-None-Match": tag})).status_code == 304
+        await ask("GET", f"/api/history/none/{path}")
+    for id in (found[0]["id"], "none"):
+        await ask("GET", f"/api/history/{id}/frame")
+        for said in ("good", "bad"):
+            await ask("POST", f"/api/history/{id}/{said}", json={})
+            await ask("POST", f"/api/history/{id}/{said}", json={"place": "there"})
+            await ask("POST", f"/api/history/{id}/{said}", content=b"x" * 70_000)
+        await ask("POST", f"/api/history/{id}/nothing")
+    teach = "/api/history/teach"
+    await ask("POST", teach, json={"ids": ["none"], "name": "x"})
+    await ask("POST", teach, json={"ids": [found[0]["id"]], "teaching": "none"})
+    await ask("POST", teach, content=b"x" * 70_000)
+    for path in ("/api/archive", "/api/numbers", "/api/numbers.csv", "/report"):
+        await ask("GET", path)
+    for path in ("/api/numbers?by=x", "/api/numbers.csv?since=x", "/report?at=x"):
+        await ask("GET", path)
 
 
 async def _predict(ask: Ask, client: httpx.AsyncClient) -> None:
