@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from detector import Detector, DetectorError, load
 from server.access import AccessMiddleware, Origins
+from server.drift import Drifts
 from server.ground import page_folder
 from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
@@ -98,6 +99,8 @@ def create_app(
         silent_after_s=settings.silent_after_s or None,
         reserved=kept_cameras,
     )
+    drifts = Drifts(hub, lambda name: opened.stream.transport if (opened := streams.get(name)) else None)
+    streams.drifted = drifts.warnings
     try:
         webrtc = WebRTCIngest(streams, ice_servers=settings.ice_servers, max_pixels=settings.max_frame_pixels)
     except ValueError as error:

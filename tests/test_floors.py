@@ -50,7 +50,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {"inspection"},
         {"streams"},
         {"teaching"},
-        {"sinks"},
+        {"sinks", "drift"},
         {"ingest", "web"},
         {"app"},
         {"serve", "healthcheck"},

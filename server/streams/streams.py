@@ -54,6 +54,7 @@ class Streams:
         kept: frames of which somebody may say what they were.
         on_open: called with every connection before its first frame: what is taught is not inspected in between.
         on_close: called when nobody sends a stream any more.
+        drifted: asked what the operator should know of a stream that is not as it was when calibrated.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Streams:
         self.kept = KeptFrames(time.monotonic)
         self.on_open: Callable[[OpenStream], None] = lambda opened: None
         self.on_close: Callable[[], None] = lambda: None
+        self.drifted: Callable[[str], list[str]] = lambda name: []
         self._made_up = 0
 
     def open(
@@ -390,7 +392,7 @@ class Streams:
             state="silent" if opened.is_silent else "live",
             last_verdict=stream.last_verdict,
             last_verdict_at=stream.last_verdict_at,
-            warnings=[*self._warnings(opened).values()],
+            warnings=[*self._warnings(opened).values(), *self.drifted(opened.name)],
             threshold=threshold.value if threshold else None,
             threshold_source=threshold.source if threshold else None,
             calibration=described(calibration) if calibration else None,
