@@ -2,8 +2,9 @@
 
     python -m benchmarks.drift [PICTURES]
 
-Simulated parts go through the product's own tests. Real pictures are relit, defocused, moved or
-enlarged, all of it simulated, from the 101st part on, one part every two seconds. PICTURES is a folder of data sets; without it there is no table of them.
+Simulated parts go through the product's own tests. Real pictures are relit, defocused, moved or enlarged, all of it
+simulated, from the 101st part on, one part every two seconds. PICTURES is a folder of data sets; without it there is no
+table of them.
 """
 
 from __future__ import annotations

@@ -28,7 +28,9 @@ from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
 from server.inspection import Calibrations, Drafts, Inspection
 from server.kept_cameras import KeptCameras, Trials
+from server.metrics import OfSinks, OfStreams, PartLog, Totals
 from server.settings import PulledCamera, Settings, SettingsError
+from server.sinks import OwnLine, Sinks
 from server.streams import Hub, InferencePool, OpenStream, Streams
 from server.teaching import Correcting, Library, Teachings
 from server.web import (
@@ -43,11 +45,13 @@ from server.web import (
     Frames,
     Health,
     Kiosk,
+    Metrics,
     Pages,
     Phone,
     Predict,
     Recipes,
     SettingsList,
+    SinkList,
     StreamList,
     Teach,
     answer_error,
@@ -101,6 +105,9 @@ def create_app(
     )
     drifts = Drifts(hub, lambda name: opened.stream.transport if (opened := streams.get(name)) else None)
     streams.drifted = drifts.warnings
+    of_streams = OfStreams(streams, pool, inspection)
+    totals = Totals(hub, of_streams)
+    PartLog(hub)
     try:
         webrtc = WebRTCIngest(streams, ice_servers=settings.ice_servers, max_pixels=settings.max_frame_pixels)
     except ValueError as error:
@@ -123,6 +130,13 @@ def create_app(
         most_bytes=settings.max_models_bytes,
         goods_of=simulated_stream.goods if simulated else (lambda taught: ()),
     )
+    sinks = Sinks(
+        settings.data_dir,
+        hub,
+        folders=settings.sink_folders,
+        address=str(settings.public_url) if settings.public_url else None,
+        line=OwnLine(streams, library),
+    )
     health = Health(
         inspection=inspection,
         pool=pool,
@@ -130,7 +144,7 @@ def create_app(
         teaching_progress=(lambda: teacher.progress) if simulated else None,
         simulated_stream=simulated_stream.NAME if simulated else None,
         ice_servers=webrtc.ice_servers,
-        others=(library.book, kept_cameras),
+        others=(library.book, kept_cameras, sinks),
     )
 
     teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
@@ -184,6 +198,7 @@ def create_app(
         preparing = asyncio.create_task(prepare())
         cameras = [run_camera(camera) for camera in settings.cameras]
         kept_cameras.start(run_camera)
+        sinks.start()
         attending = asyncio.create_task(teachings.run())
         try:
             yield
@@ -195,7 +210,7 @@ def create_app(
             workshop.shutdown(wait=False, cancel_futures=True)
             library.close()
             await asyncio.gather(preparing, attending, webrtc.close(), return_exceptions=True)
-            await asyncio.gather(kept_cameras.stop(), *(camera.stop() for camera in cameras))
+            await asyncio.gather(kept_cameras.stop(), sinks.stop(), *(camera.stop() for camera in cameras))
             pool.close()
 
     recipes = Recipes(settings, library, inspection, streams, held)
@@ -213,7 +228,9 @@ def create_app(
         *Corrections(library, correcting, streams, recipes).routes,
         *Teach(settings, teachings, library, held).routes,
         *CameraList(settings, streams, kept_cameras, Trials(settings.max_frame_pixels)).routes,
+        *SinkList(sinks).routes,
         *SettingsList(settings, certificates).routes,
+        *Metrics(totals, [of_streams, drifts, OfSinks(sinks)]).routes,
         *phone.routes,
         *ConnectionCheck(origins).routes,
         *webrtc.routes,

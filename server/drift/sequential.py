@@ -3,15 +3,15 @@
 Each test asks whether the mean of a number in 0..1, given all that came before, is above a *limit*. It bets on that: a
 bet of stake ``s`` multiplies what it holds by ``1 + s·(value − limit)``, which is no gain on average wherever the mean
 is at most the limit, whatever the distribution. Shiryaev and Roberts' sum of what bets begun at every part would hold
-has at most the number of parts as its mean. It has a head start of ``H``, as if ``H`` bets had been begun with the first
-part (Moustakides, Polunchenko and Tartakovsky's SR-r), since a baseline is most often wrong from the beginning. So by
-Doob's inequality
+has at most the number of parts as its mean. It has a head start of ``H``, as if ``H`` bets had been begun with the
+first part (Moustakides, Polunchenko and Tartakovsky's SR-r): what differs from a calibration often does so from the
+beginning. So by Doob's inequality
 
     P(the sum reaches A within N parts) ≤ (H + N) / A.
 
-:data:`ENOUGH` is that A, with H = N, for all tests of a stream together (a union bound). Nothing of it asks for a normal
-distribution, or for a mean and a deviation that are known: what the baseline's few parts leave open is in the limits
-(:func:`rank_limit`, :func:`share_limit`), with a chance of error of its own that counts as well.
+:data:`ENOUGH` is that A, with H = N, for all tests of a stream together (a union bound). Nothing of it asks for a
+normal distribution, or for a mean and a deviation that are known: what the baseline's few parts leave open is in the
+limits (:func:`rank_limit`, :func:`share_limit`), with a chance of error of its own that counts as well.
 
 Neighbours that are alike say less than independent ones: a value that is worth ``1/t`` of a part enters as the ``t``-th
 root of its bet. By Hölder's inequality that is what ``t`` sequences of independent values, each bet on by itself, hold

@@ -15,6 +15,7 @@ from server.web.frames import Frames
 from server.web.health import Health
 from server.web.held import Held
 from server.web.kiosk import Kiosk
+from server.web.metrics import Metrics
 from server.web.openapi import Documents
 from server.web.over_websocket import ApiSocket
 from server.web.pace import Turns
@@ -23,6 +24,7 @@ from server.web.phone import Phone, phone_url
 from server.web.predict import Predict
 from server.web.recipes import Recipes
 from server.web.settings_list import SettingsList
+from server.web.sink_list import SinkList
 from server.web.stream_list import StreamList
 from server.web.teach import Teach
 from server.web.uploads import uploads_held
@@ -44,11 +46,13 @@ __all__ = [
     "Health",
     "Held",
     "Kiosk",
+    "Metrics",
     "Pages",
     "Phone",
     "Predict",
     "Recipes",
     "SettingsList",
+    "SinkList",
     "StreamList",
     "Teach",
     "Turns",
