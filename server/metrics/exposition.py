@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -70,14 +71,14 @@ def _asked(sources: Sequence[HasFigures], failed: set[HasFigures]) -> Iterator[F
     left = MOST_LINES
     for source in sources:
         try:
-            figures = [*source.figures()]
+            figures = [*islice(source.figures(), left)]
         except Exception:  # the others are worth no less for it
             if source not in failed:
                 failed.add(source)
                 log.exception("figures of %s cannot be read; said once", type(source).__name__)
             continue
-        yield from figures[:left]
-        left -= min(left, len(figures))
+        yield from figures
+        left -= len(figures)
 
 
 def _families(figures: Iterable[Figure]) -> list[Metric]:

@@ -232,8 +232,8 @@ class RunningSink(TurnListener):
         if not self._refusals_logged:
             self._refusals_logged = True
             log.warning(
-                "sink=%s kind=%s the peer refuses an event, which is given up what=%s id=%s why=%r; said once, counted as "
-                "refused",
+                "sink=%s kind=%s the peer refuses an event, which is given up what=%s id=%s why=%r; said once, "
+                "counted as refused",
                 self.stored.name,
                 self.kind.name,
                 event.what if event else None,
