@@ -23,11 +23,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from detector import Detector, DetectorError, load
 from server.access import AccessMiddleware, Origins
 from server.archive import Archive, Limits, in_history
+from server.drift import Drifts
 from server.ground import page_folder
 from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
 from server.inspection import Calibrations, Drafts, Inspection
 from server.kept_cameras import KeptCameras, Trials
+from server.metrics import OfSinks, OfStreams, PartLog, Totals
 from server.records import Records
 from server.settings import PulledCamera, Settings, SettingsError
 from server.sinks import OwnLine, Sinks
@@ -48,6 +50,7 @@ from server.web import (
     History,
     Kiosk,
     LineNumbers,
+    Metrics,
     Pages,
     Phone,
     Predict,
@@ -116,6 +119,11 @@ def create_app(
         silent_after_s=settings.silent_after_s or None,
         reserved=kept_cameras,
     )
+    drifts = Drifts(hub, lambda name: opened.stream.transport if (opened := streams.get(name)) else None)
+    streams.drifted = drifts.warnings
+    of_streams = OfStreams(streams, pool, inspection)
+    totals = Totals(hub, of_streams)
+    PartLog(hub)
     try:
         webrtc = WebRTCIngest(streams, ice_servers=settings.ice_servers, max_pixels=settings.max_frame_pixels)
     except ValueError as error:
@@ -249,6 +257,7 @@ def create_app(
         *CameraList(settings, streams, kept_cameras, Trials(settings.max_frame_pixels)).routes,
         *SinkList(sinks).routes,
         *SettingsList(settings, certificates).routes,
+        *Metrics(totals, [of_streams, drifts, OfSinks(sinks)]).routes,
         *phone.routes,
         *ConnectionCheck(origins).routes,
         *webrtc.routes,

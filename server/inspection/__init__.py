@@ -1,8 +1,10 @@
 """A frame comes in, a verdict goes out: the model and the thresholds in force, and how they come to be."""
 
+from server.inspection.baseline import Baseline, Span, baseline_of
 from server.inspection.calibration_file import Change, StoredCalibration
 from server.inspection.calibrations import Calibrations, now
 from server.inspection.captured import Captured, Draft, Drafts
+from server.inspection.condition import NAMES, Condition, condition_of
 from server.inspection.inspected import NO_RECIPE, Inspected, KeptPicture, Sample
 from server.inspection.inspection import Changed, Inspection, ModelReplaced, NoModel
 from server.inspection.regions import inspected_cells, within
@@ -20,11 +22,14 @@ from server.inspection.threshold import (
 
 __all__ = [
     "GIVEN",
+    "NAMES",
     "NO_RECIPE",
+    "Baseline",
     "Calibrations",
     "Captured",
     "Change",
     "Changed",
+    "Condition",
     "Draft",
     "Drafts",
     "Inspected",
@@ -34,8 +39,11 @@ __all__ = [
     "NoModel",
     "Resting",
     "Sample",
+    "Span",
     "StoredCalibration",
     "Threshold",
+    "baseline_of",
+    "condition_of",
     "described",
     "given_recipe",
     "inspected_cells",

@@ -8,16 +8,18 @@ import msgspec
 
 from detector.thresholds import MIN_PARTS, Promise, fault
 from server.ground import NewerVersion, checksum
+from server.inspection.baseline import Baseline
 from server.words import Way
 
-VERSION = 3
-LARGEST_FILE = 10_000_000
-"""Bytes; a calibration takes 600."""
+VERSION = 4
+"""Version 3 knew no baselines; nothing else is new."""
+LARGEST_FILE = 20_000_000
+"""Bytes; a calibration takes 600, and its baseline as much again or twice that."""
 
 Action = Literal["set", "forget", "undo"]
 
 
-class StoredCalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StoredCalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A calibration, whose it is and where it comes from. Scores are raw.
 
     Attributes:
@@ -26,6 +28,7 @@ class StoredCalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         lowest_defect: the lowest score of a known defect, where the threshold was put below it instead of by the rule.
         who: made it: an address, or a page at an address.
         created: ISO 8601.
+        baseline: of the frames it was made from; None where an older version made it.
     """
 
     model_hash: str
@@ -44,6 +47,7 @@ class StoredCalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     no_promise: str | None
     created: str
     who: str
+    baseline: Baseline | None = None
 
     @property
     def place(self) -> tuple[str, str, str | None, Way]:
@@ -107,8 +111,8 @@ class _Version2(msgspec.Struct, forbid_unknown_fields=True):
     calibrations: dict[str, _Older]
 
 
-class _Version3(msgspec.Struct, forbid_unknown_fields=True):
-    """``sha256``: of the contents as JSON, without a space."""
+class _Version4(msgspec.Struct, forbid_unknown_fields=True):
+    """And 3. ``sha256``: of the contents as JSON, without a space."""
 
     version: int
     sha256: str
@@ -116,7 +120,7 @@ class _Version3(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def encode(contents: Contents) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(_Version3(VERSION, checksum(contents), contents)), indent=1)
+    return msgspec.json.format(msgspec.json.encode(_Version4(VERSION, checksum(contents), contents)), indent=1)
 
 
 def decode(data: bytes) -> tuple[int, Contents]:
@@ -132,8 +136,8 @@ def decode(data: bytes) -> tuple[int, Contents]:
         older = msgspec.json.decode(data, type=_Version2)
         _check(older.sha256, older.calibrations)
         contents = _upgraded(older.calibrations)
-    elif version == VERSION:
-        file = msgspec.json.decode(data, type=_Version3)
+    elif version in (3, VERSION):
+        file = msgspec.json.decode(data, type=_Version4)
         contents = file.contents
         _check(file.sha256, contents)
     else:
@@ -149,6 +153,8 @@ def decode(data: bytes) -> tuple[int, Contents]:
 
 
 def _fault(one: StoredCalibration) -> str | None:
+    if one.baseline is not None and (found := one.baseline.fault) is not None:
+        return found
     found = fault(one.threshold, one.mean, one.std, one.n_images, one.k, one.one_in, one.lowest_defect)
     if found is not None or one.promise is None:
         return found

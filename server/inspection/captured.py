@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from detector.near_copies import Look
 from detector.thresholds import Judgement, Rule
+from server.inspection.condition import Condition
 from server.inspection.threshold import Threshold
 from server.words import Way
 
@@ -28,6 +29,7 @@ class Captured:
         known_defects: frames of simulated parts left out because the line says they are defective.
         recent: raw scores of the stream's latest results.
         defects: raw scores of parts known to be defective.
+        conditions: how the frames were taken, each; empty where that is not known.
     """
 
     model: tuple[str, str]
@@ -40,11 +42,13 @@ class Captured:
     recent: tuple[float, ...] = ()
     defects: tuple[float, ...] = ()
     recipe: str | None = None
+    conditions: tuple[Condition, ...] = ()
 
     @property
     def size(self) -> int:
         """Bytes it takes in memory, about."""
-        return sum(map(len, self.pictures)) + sum(look.grey.nbytes for look in self.looks) + 16 * len(self.scores)
+        of_looks = sum(look.grey.nbytes for look in self.looks) + sum(one.cells.nbytes for one in self.conditions)
+        return sum(map(len, self.pictures)) + of_looks + 16 * len(self.scores)
 
 
 @dataclass(frozen=True)

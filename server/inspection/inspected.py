@@ -13,6 +13,7 @@ from detector.images import BGRImage, encode_jpeg, encode_png
 from detector.near_copies import Look, look_of
 from detector.registration import Moved
 from detector.score import display_score, heat
+from server.inspection.condition import Condition
 from server.inspection.threshold import Threshold
 from server.parts import GateLook
 from server.recipes import ModelVersion, Recipe
@@ -62,7 +63,8 @@ NO_RECIPE = Recipe("", "", 1, ModelVersion(""))
 class Inspected:
     """What was found in one frame. ``heatmap``: h×w uint8, absolute scale; ``size``: of the frame, width and height in
     pixels; ``model``: its hash and runtime; ``picture``: JPEG, width, height; ``sample`` and ``kept``: if they were
-    asked for; ``recipe``: it was inspected with; ``gate``: a look at that, if a gate says what a part is."""
+    asked for; ``recipe``: it was inspected with; ``gate``: a look at that, if a gate says what a part is;
+    ``condition``: how the frame was taken."""
 
     raw_score: float
     threshold: Threshold
@@ -74,6 +76,7 @@ class Inspected:
     kept: KeptPicture | None = None
     recipe: Recipe = NO_RECIPE
     gate: GateLook | None = None
+    condition: Condition | None = None
 
     @property
     def score(self) -> float:

@@ -13,9 +13,11 @@ from typing import TypeVar
 from detector import Detector, TaughtModel
 from detector.images import BGRImage, encode_jpeg
 from detector.thresholds import Calibration, Rule, judge
+from server.inspection.baseline import Baseline, baseline_of
 from server.inspection.calibration_file import Action, Change, StoredCalibration
 from server.inspection.calibrations import Calibrations, Step, now
 from server.inspection.captured import Captured, Draft, among_all
+from server.inspection.condition import condition_of
 from server.inspection.inspected import Inspected, heatmap_of, kept_of, sample_of
 from server.inspection.regions import within
 from server.inspection.resting import Resting
@@ -318,6 +320,7 @@ class Inspection:
             kept_of(frame, model, jpeg, in_use.recipe.model.taught) if kept and jpeg is not None else None,
             in_use.recipe,
             gate_look(frame, parts.gate) if (parts := in_use.recipe.parts).by == "gate" else None,
+            condition_of(frame),
         )
 
     def inspect_frame(
@@ -375,6 +378,7 @@ class Inspection:
             no_promise=calibration.no_promise,
             created=now(),
             who=who,
+            baseline=_baseline(draft),
         )
         with self._change_begins():
             in_use = self._of(captured)
@@ -500,6 +504,16 @@ class Inspection:
         if in_use is None:
             raise NoModel(self._why_not.get(recipe or "", self.why_no_model))
         return in_use
+
+
+def _baseline(draft: Draft) -> Baseline | None:
+    """Of the frames that were not left out."""
+    captured = draft.captured
+    kept = [number for number in range(len(captured.scores)) if number not in draft.left_out]
+    if not captured.conditions:
+        return None
+    conditions = [captured.conditions[number] for number in kept]
+    return baseline_of([captured.scores[number] for number in kept], conditions, draft.judgement.independent)
 
 
 def _without(some: Mapping[str, T], name: str) -> dict[str, T]:

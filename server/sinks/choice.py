@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from server.sinks.sink import What
-from server.words import Change, Message, PartResult, Result, Status
+from server.words import Change, Drift, Message, PartResult, Result, Status
 
 MOST_STREAMS = 256
 """Streams of which is remembered what was told last; the one that was silent for longest is forgotten beyond."""
@@ -34,7 +34,8 @@ class Choice(Struct, frozen=True, forbid_unknown_fields=True):
         float, Meta(ge=0, le=10, description="free-running results of each stream, at most so many a second; 0: none")
     ] = 0.0
     state: Annotated[
-        bool, Meta(description="whether cameras coming, falling silent and going, and changes of recipe are told")
+        bool,
+        Meta(description="whether cameras coming, falling silent and going, changes of recipe, and drift are told"),
     ] = True
 
 
@@ -68,6 +69,8 @@ class Chooser:
                 return self._status(message)
             case Change():
                 return "change" if self._choice.state else None
+            case Drift():
+                return "drift" if self._choice.state else None
             case _:
                 return None
 

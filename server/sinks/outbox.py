@@ -112,7 +112,7 @@ class TurnListener:
 
     def confirmed(self) -> None: ...
 
-    def refused(self, why: str) -> None: ...
+    def refused(self, why: str, event: Outgoing | None) -> None: ...
 
 
 class Turn:
@@ -123,6 +123,7 @@ class Turn:
         self._clock = clock or asyncio.get_running_loop().time
         self._is_over = False
         self._handed_at: float | None = None
+        self._handed: Outgoing | None = None
         self._began, self._was_up = self._clock(), False
 
     @property
@@ -141,7 +142,7 @@ class Turn:
 
     async def __anext__(self) -> Outgoing:
         self.check()
-        event = await self._box.take(self)
+        event = self._handed = await self._box.take(self)
         self._handed_at = self._clock()
         return event
 
@@ -151,7 +152,7 @@ class Turn:
 
     def refuse(self, why: str) -> None:
         if not self._is_over and self._settle(delivered=False):
-            self._listener.refused(why)
+            self._listener.refused(why, self._handed)
 
     def is_up(self, words: str) -> None:
         if not self._is_over:

@@ -14,7 +14,7 @@ from server.cameras import Backoff
 from server.sinks.choice import Chooser
 from server.sinks.kind import Around, Kind
 from server.sinks.outbox import BoundedOutbox, Turn, TurnListener
-from server.sinks.sink import Sink, SinkError, SinkOver
+from server.sinks.sink import Outgoing, Sink, SinkError, SinkOver
 from server.sinks.sinks_file import StoredSink
 from server.streams import Told
 
@@ -227,14 +227,17 @@ class RunningSink(TurnListener):
     def confirmed(self) -> None:
         self._is_back()
 
-    def refused(self, why: str) -> None:
+    def refused(self, why: str, event: Outgoing | None) -> None:
         self._note(in_short(why))
         if not self._refusals_logged:
             self._refusals_logged = True
             log.warning(
-                "sink=%s kind=%s the peer refuses an event, which is given up why=%r; said once, counted as refused",
+                "sink=%s kind=%s the peer refuses an event, which is given up what=%s id=%s why=%r; said once, "
+                "counted as refused",
                 self.stored.name,
                 self.kind.name,
+                event.what if event else None,
+                event.id if event else None,
                 in_short(why),
             )
 

@@ -11,7 +11,7 @@ from server.streams import Told
 
 __all__ = ["Accepted", "Line", "Outbox", "RecipeOnStream", "Sink", "SinkError", "TriggerRefused", "What"]
 
-What = Literal["part", "verdict", "result", "state", "change"]
+What = Literal["part", "verdict", "result", "state", "change", "drift"]
 
 
 class SinkError(Exception):
@@ -38,7 +38,8 @@ class Outgoing(Told):
         id: of this event in this outbox: the same however often it is tried, never given to another, restarts of the
             server included. A peer tells repeats by it. Of a part it is the part's own.
         what: part (one verdict a part), verdict (a free-running result whose verdict is another than the one before),
-            result (a free-running one), state (of the stream's camera), change (of recipe, model or threshold).
+            result (a free-running one), state (of the stream's camera), change (of recipe, model or threshold), drift
+            (parts or pictures are not as when calibrated, or are again).
         at: when it was told, ISO 8601; ``number``: counts the events of this outbox, from 1.
     """
 

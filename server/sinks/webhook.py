@@ -47,6 +47,7 @@ TYPES: Mapping[What, str] = {
     "result": "frame.inspected",
     "state": "stream.state",
     "change": "stream.changed",
+    "drift": "stream.drifted",
 }
 
 

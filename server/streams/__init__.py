@@ -4,12 +4,14 @@ from server.streams.hub import Ear, Hub, Subscription, Told
 from server.streams.kept_frames import KeptFrame, KeptFrames
 from server.streams.open_stream import OpenStream, Watcher
 from server.streams.pool import Hung, InferencePool, PoolBusy, Progress
+from server.streams.slot import Counters
 from server.streams.stream_calibration import MAX_FRAMES, MAX_SECONDS, StreamWentAway
 from server.streams.streams import Streams
 
 __all__ = [
     "MAX_FRAMES",
     "MAX_SECONDS",
+    "Counters",
     "Ear",
     "Hub",
     "Hung",

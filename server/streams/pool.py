@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 from detector.counted import counted
 from detector.images import telling
 from server.streams.turns import SLOW_S, Account, Turns
+from server.words import Figure
 
 T = TypeVar("T")
 
@@ -205,6 +206,13 @@ class InferencePool:
             return None
         hang = counted(len(self._hanging), "worker hangs", "workers hang")
         return f"{hang} and cannot be ended, others took over: restart the server when the line allows it"
+
+    def figures(self) -> Iterator[Figure]:
+        """How much waits and is in work."""
+        yield Figure("pool_waiting", "sources that wait for a worker", self._turns.waiting)
+        yield Figure("pool_in_work", "jobs in work", len(self._in_work))
+        yield Figure("pool_hanging", "workers that hang and cannot be ended", len(self._hanging))
+        yield Figure("pool_requests", "single pictures that wait or are in work", len(self._requests))
 
     def _is_barred(self, account: Account) -> bool:
         return sum(one.source.account is account for one in self._hanging) >= MAX_HANGING_EACH

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from server.inspection import Captured, Inspected, Sample
+from server.inspection import Captured, Condition, Inspected, Sample
 from server.words import Simulated, Transport
 
 MAX_FRAMES = 200
@@ -33,6 +33,7 @@ class Capture:
         self._n, self._spacing, self._clock = n, seconds / n, clock
         self._due = clock()
         self._taken: list[tuple[float, Sample]] = []
+        self._conditions: list[Condition] = []
         self._model: tuple[str, str] | None = None
         self._recipe: str | None = None
         self._known_defects = 0
@@ -56,6 +57,8 @@ class Capture:
                 self._known_defects += 1
                 return
             self._taken.append((inspected.raw_score, inspected.sample))
+            if inspected.condition is not None:
+                self._conditions.append(inspected.condition)
             self._due = max(self._due + self._spacing, self._clock())
 
     def end(self, why: str) -> None:
@@ -102,4 +105,5 @@ class Capture:
             known_defects=self._known_defects,
             recent=recent(),
             recipe=self._recipe,
+            conditions=tuple(self._conditions),
         )

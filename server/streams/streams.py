@@ -59,6 +59,7 @@ class Streams:
         kept: frames of which somebody may say what they were.
         on_open: called with every connection before its first frame: what is taught is not inspected in between.
         on_close: called when nobody sends a stream any more.
+        drifted: asked what the operator should know of a stream that is not as it was when calibrated.
         stations: their parts.
         keeps_part: asked once for each part of which there are pictures, by its stream and verdict: whether they are
             kept; who says yes hears of the part at once, and keeps them under its id.
@@ -84,6 +85,7 @@ class Streams:
         self.kept = KeptFrames(time.monotonic)
         self.on_open: Callable[[OpenStream], None] = lambda opened: None
         self.on_close: Callable[[], None] = lambda: None
+        self.drifted: Callable[[str], list[str]] = lambda name: []
         self._made_up = 0
         self.stations = Stations(self._give)
         self.keeps_part: Callable[[str, PartVerdict], bool] = lambda name, verdict: False
@@ -465,7 +467,7 @@ class Streams:
             state="silent" if opened.is_silent else "live",
             last_verdict=stream.last_verdict,
             last_verdict_at=stream.last_verdict_at,
-            warnings=[*self._warnings(opened).values()],
+            warnings=[*self._warnings(opened).values(), *self.drifted(opened.name)],
             threshold=threshold.value if threshold else None,
             threshold_source=threshold.source if threshold else None,
             calibration=described(calibration) if calibration else None,

@@ -57,6 +57,11 @@ class Turns(Generic[S]):
         """A source has nothing waiting any more."""
         self._waiting.pop(source, None)
 
+    @property
+    def waiting(self) -> int:
+        """How many sources wait."""
+        return len(self._waiting)
+
     def next(self) -> S | None:
         """The source that may begin now; it waits no longer. Nothing when nobody waits who may."""
         allowed = (source for source, account in self._waiting.items() if self._may_begin(account))

@@ -17,6 +17,7 @@ from server.web.health import Health
 from server.web.held import Held
 from server.web.history import History
 from server.web.kiosk import Kiosk
+from server.web.metrics import Metrics
 from server.web.numbers import LineNumbers
 from server.web.openapi import Documents
 from server.web.over_websocket import ApiSocket
@@ -52,6 +53,7 @@ __all__ = [
     "History",
     "Kiosk",
     "LineNumbers",
+    "Metrics",
     "Pages",
     "Phone",
     "Predict",

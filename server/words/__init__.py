@@ -2,11 +2,14 @@
 
 from server.words import messages
 from server.words.calibration_words import CalibrationInfo, RuleInfo, SinceCalibration
+from server.words.figures import Figure, HasFigures
 from server.words.messages import (
     HEATMAP_AT_THRESHOLD,
     CameraInfo,
     Change,
     Changed,
+    Drift,
+    DriftWhat,
     Error,
     Goodbye,
     Heartbeat,
@@ -39,8 +42,12 @@ __all__ = [
     "Change",
     "Changed",
     "Content",
+    "Drift",
+    "DriftWhat",
     "Error",
+    "Figure",
     "Goodbye",
+    "HasFigures",
     "Heartbeat",
     "Heatmap",
     "Load",

@@ -22,6 +22,7 @@ PartVerdict = Literal["NORMAL", "ANOMALY", "FAILED"]
 PartSource = Literal["trigger", "gate", "id"]
 StreamState = Literal["live", "silent", "waiting", "teaching"]
 Changed = Literal["threshold", "recipe", "model"]
+DriftWhat = Literal["score", "light", "contrast", "focus", "position", "size"]
 Count = Annotated[int, Meta(ge=0)]
 
 
@@ -95,7 +96,7 @@ class StreamInfo(Struct, frozen=True, kw_only=True):
         list[str],
         Meta(
             description="what the operator should see to: pictures of another shape than was taught, late results, a "
-            "calibration made over another transport"
+            "calibration made over another transport, what drifted since the calibration"
         ),
     ]
     threshold: Annotated[float | None, Meta(description="in force on this stream, raw; null without a model")]
@@ -337,6 +338,34 @@ class Change(Struct, frozen=True, tag="change", tag_field="type"):
     who: Annotated[str | None, Meta(description="made the change; null where it is not known")]
 
 
+class Drift(Struct, frozen=True, tag="drift", tag_field="type"):
+    """Sent to live subscribers when parts or pictures are no longer as they were when calibrated, and when they are
+    again: once each, of each thing that may change."""
+
+    stream: Annotated[str, Meta(description="name of the stream")]
+    what: Annotated[
+        DriftWhat,
+        Meta(description="score: what accepted parts score; the others: how pictures are taken"),
+    ]
+    is_out: Annotated[
+        bool, Meta(description="true: it left; false: it came back, or is compared with something else from now on")
+    ]
+    change: Annotated[
+        float,
+        Meta(
+            description="by how much: light, contrast, focus and size as a share of what they were (-0.3: 30 % less), "
+            "position as a share of the picture's sides, score as the mean rank beyond a half; 0 where it came back"
+        ),
+    ]
+    words: Annotated[str, Meta(description="what changed, and what to do, one sentence")]
+    reference: Annotated[
+        Literal["calibration", "first parts"],
+        Meta(description="what it is compared with; first parts: accepted ones after this threshold came into force"),
+    ]
+    since: Annotated[str, Meta(description="when that was, ISO 8601")]
+    at: Annotated[str, Meta(description="now, ISO 8601 with milliseconds, by the server's clock")]
+
+
 class Goodbye(Struct, frozen=True, tag="goodbye", tag_field="type"):
     """The last message on a WebRTC data channel, which has no close codes of its own."""
 
@@ -356,7 +385,7 @@ class TriggerAnswer(Struct, frozen=True, tag="trigger", tag_field="type"):
     refused: Annotated[str | None, Meta(description="why it was not taken, one sentence; else null")]
 
 
-Message = Result | PartResult | TriggerAnswer | Error | Status | Heartbeat | Change | Goodbye
+Message = Result | PartResult | TriggerAnswer | Error | Status | Heartbeat | Change | Drift | Goodbye
 
 _encoder = msgspec.json.Encoder()
 
@@ -394,6 +423,7 @@ def reference() -> str:
             Status,
             Heartbeat,
             Change,
+            Drift,
             Goodbye,
             Heatmap,
             Picture,

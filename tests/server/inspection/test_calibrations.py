@@ -121,7 +121,7 @@ def test_a_file_of_an_older_version_is_read_and_made_one_of_this(tmp_path: Path,
         (found,) = file.of("hash", "openvino")
         assert (found.threshold, found.n_images, found.created) == (1.3, 2, "2026-01-01")
         assert (found.transport, found.stream, found.alone, found.promise) == ("unknown", None, False, None)
-        assert json.loads((tmp_path / FILE).read_bytes())["version"] == 3
+        assert json.loads((tmp_path / FILE).read_bytes())["version"] == 4
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
@@ -237,7 +237,7 @@ def test_a_file_without_end_is_not_read_to_it(tmp_path: Path) -> None:
         b"\xff\xfe",
         b'{"version": 2}',
         b'{"version": 3, "calibrations": {}}',
-        b'{"version": 4, "calibrations": {}}',
+        b'{"version": 5, "calibrations": {}}',
         b'{"calibrations": {}}',
         b'{"version": 1}',
         b'{"version": 1, "calibratioms": {}}',

@@ -133,6 +133,7 @@ async def test_what_the_server_answers_is_what_the_document_says(
             "/schema.json",
             "/health",
             "/api/streams",
+            "/metrics",
             "/api/settings",
             "/ca",
             "/teach",
