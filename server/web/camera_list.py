@@ -68,8 +68,8 @@ class CameraList:
                 503: "too many that were removed hang in their drivers",
                 507: NOT_STORED,
             },
-            description="Whoever may use the page may have this server connect to any rtsp, rtsps, http or https "
-            "address that it can reach, and to no file.",
+            description="Whoever may use the page may have this server connect to any rtsp, rtsps, http, https or "
+            "genicam address that it can reach, and to no file.",
             body=Content(CameraWanted),
         )
     )
