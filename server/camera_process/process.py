@@ -173,8 +173,8 @@ def _source(text: str) -> str:
     check_source(text)
     if not is_address(text) and not is_device(text) and not Path(text).exists():
         raise ValueError(
-            f"there is no folder or file {text}: give a folder of pictures, a video file, an rtsp:// or "
-            "http:// address, or a device number"
+            f"there is no folder or file {text}: give a folder of pictures, a video file, an rtsp://, "
+            "http:// or genicam:// address, or a device number"
         )
     return text
 

@@ -87,6 +87,23 @@ class CameraTried(Struct, frozen=True):
     fps: Annotated[float | None, Meta(description="frames a second as they came within a second; null: too few")]
 
 
+class CameraThere(Struct, frozen=True):
+    """A camera of GigE Vision or USB3 Vision that answers."""
+
+    source: Annotated[str, Meta(description="to add it by: genicam://ID")]
+    vendor: Annotated[str, Meta(description="of the camera, in its own words")]
+    model: Annotated[str, Meta(description="in its own words")]
+    serial: Annotated[str, Meta(description="its serial number; may be empty")]
+    address: Annotated[str, Meta(description="its IP address, or its place on the USB")]
+    protocol: Annotated[str, Meta(description="GigEVision or USB3Vision")]
+
+
+class CamerasThere(Struct, frozen=True):
+    """Those that answer, whether they are used here or not."""
+
+    cameras: Annotated[list[CameraThere], Meta(description="64 at the most")]
+
+
 class CameraRemoved(Struct, frozen=True):
     """It is gone."""
 

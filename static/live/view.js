@@ -230,6 +230,7 @@ class Live {
       streamState: watchesCamera ? "live" : streamState,
       streamName,
       trouble: this.#pulledCameraNotice()?.title ?? "",
+      waits: this.#station.stream?.camera?.state === "waiting",
       result: last?.result ?? null,
       age,
     });
