@@ -84,7 +84,7 @@ def _as_they_are(flat: Bytes) -> Bytes:
 
 def _shifted(by: int) -> Callable[[Bytes], Bytes]:
     """Values in the lower bits of two bytes each, the lower byte first."""
-    return lambda flat: (flat.view("<u2") >> by).clip(0, 255).astype(np.uint8)
+    return lambda flat: (flat.view("<u2") >> by).astype(np.uint8)
 
 
 def _packed(flat: Bytes) -> Bytes:
@@ -95,17 +95,23 @@ def _packed(flat: Bytes) -> Bytes:
 def _12p(flat: Bytes) -> Bytes:
     """Two values of 12 bits in three bytes, the lowest bit first."""
     first, second, third = _groups(flat, 3).T
-    return np.stack((first >> 4 | second << 4, third), axis=1).reshape(-1)
+    values = np.empty((first.size, 2), np.uint8)
+    values[:, 0], values[:, 1] = first >> 4 | second << 4, third
+    return values.reshape(-1)
 
 
 def _10p(flat: Bytes) -> Bytes:
     """Four values of 10 bits in five bytes, the lowest bit first."""
     a, b, c, d, e = _groups(flat, 5).T
-    return np.stack((a >> 2 | b << 6, b >> 4 | c << 4, c >> 6 | d << 2, e), axis=1).reshape(-1)
+    values = np.empty((a.size, 4), np.uint8)
+    values[:, 0], values[:, 1] = a >> 2 | b << 6, b >> 4 | c << 4
+    values[:, 2], values[:, 3] = c >> 6 | d << 2, e
+    return values.reshape(-1)
 
 
 def _groups(flat: Bytes, count: int) -> Bytes:
-    return np.pad(flat, (0, -flat.size % count)).reshape(-1, count)
+    missing = -flat.size % count
+    return (np.pad(flat, (0, missing)) if missing else flat).reshape(-1, count)
 
 
 def _by_opencv(code: int) -> Callable[[Bytes], Image]:
