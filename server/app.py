@@ -28,6 +28,7 @@ from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, 
 from server.inspection import Calibrations, Drafts, Inspection
 from server.kept_cameras import KeptCameras, Trials
 from server.settings import PulledCamera, Settings, SettingsError
+from server.sinks import OwnLine, Sinks
 from server.streams import Hub, InferencePool, OpenStream, Streams
 from server.teaching import Correcting, Library, Teachings
 from server.web import (
@@ -47,6 +48,7 @@ from server.web import (
     Predict,
     Recipes,
     SettingsList,
+    SinkList,
     StreamList,
     Teach,
     answer_error,
@@ -120,6 +122,13 @@ def create_app(
         most_bytes=settings.max_models_bytes,
         goods_of=simulated_stream.goods if simulated else (lambda taught: ()),
     )
+    sinks = Sinks(
+        settings.data_dir,
+        hub,
+        folders=settings.sink_folders,
+        address=str(settings.public_url) if settings.public_url else None,
+        line=OwnLine(streams, library),
+    )
     health = Health(
         inspection=inspection,
         pool=pool,
@@ -127,7 +136,7 @@ def create_app(
         teaching_progress=(lambda: teacher.progress) if simulated else None,
         simulated_stream=simulated_stream.NAME if simulated else None,
         ice_servers=webrtc.ice_servers,
-        others=(library.book, kept_cameras),
+        others=(library.book, kept_cameras, sinks),
     )
 
     teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
@@ -181,6 +190,7 @@ def create_app(
         preparing = asyncio.create_task(prepare())
         cameras = [run_camera(camera) for camera in settings.cameras]
         kept_cameras.start(run_camera)
+        sinks.start()
         attending = asyncio.create_task(teachings.run())
         try:
             yield
@@ -192,7 +202,7 @@ def create_app(
             workshop.shutdown(wait=False, cancel_futures=True)
             library.close()
             await asyncio.gather(preparing, attending, webrtc.close(), return_exceptions=True)
-            await asyncio.gather(kept_cameras.stop(), *(camera.stop() for camera in cameras))
+            await asyncio.gather(kept_cameras.stop(), sinks.stop(), *(camera.stop() for camera in cameras))
             pool.close()
 
     recipes = Recipes(settings, library, inspection, streams, held)
@@ -210,6 +220,7 @@ def create_app(
         *Corrections(library, correcting, streams, recipes).routes,
         *Teach(settings, teachings, library, held).routes,
         *CameraList(settings, streams, kept_cameras, Trials(settings.max_frame_pixels)).routes,
+        *SinkList(sinks).routes,
         *SettingsList(settings, certificates).routes,
         *phone.routes,
         *ConnectionCheck(origins).routes,
