@@ -132,6 +132,7 @@ async def test_what_the_server_answers_is_what_the_document_says(
             "/phone",
             "/docs",
             "/openapi.json",
+            "/asyncapi.json",
             "/schema.json",
             "/health",
             "/api/streams",
