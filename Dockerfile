@@ -13,6 +13,7 @@ COPY --from=build /opt/defectvision /opt/defectvision
 RUN useradd --create-home --uid 10001 inspector && install -d -o inspector /data
 USER inspector
 WORKDIR /data
+# No Aravis (cameras of GigE Vision and USB3 Vision): docs/cameras.md says how to add it.
 # Bound to all addresses, so the server asks for an access code: set ACCESS_CODE, or read it in the log.
 ENV PATH=/opt/defectvision/bin:$PATH HOST=0.0.0.0 PORT=8000 DATA_DIR=/data
 VOLUME /data

@@ -48,9 +48,9 @@ class SettingsError(Exception):
 
 
 class PulledCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A camera the server fetches frames from itself. ``source``: rtsp:// or http:// address, device number, video
-    file or folder of pictures; ``crop``: ``X,Y,W,H`` in pixels; ``patience``: seconds without a frame after which it is
-    opened anew."""
+    """A camera the server fetches frames from itself. ``source``: rtsp://, http:// or genicam:// address, device
+    number, video file or folder of pictures; ``crop``: ``X,Y,W,H`` in pixels; ``patience``: seconds without a frame
+    after which it is opened anew."""
 
     name: str
     source: str

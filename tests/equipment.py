@@ -39,6 +39,7 @@ WEBRTC_PACKAGES = (
     "gstreamer1.0-plugins-ugly",
     "gstreamer1.0-nice",
 )
+GENICAM_PACKAGES = ("libaravis-0.8-0", "aravis-tools")
 RTSP_PYTHON = "/usr/bin/python3"
 """Debian's own Python, which is the one its GStreamer bindings are for."""
 
@@ -109,6 +110,8 @@ def main() -> int:
         print("The tests in Firefox will be skipped: it is not installed.", file=sys.stderr)
     if not has_webrtc_equipment() and _apt(*WEBRTC_PACKAGES) != 0:
         print(f"The tests with GStreamer will be skipped: they need {' '.join(WEBRTC_PACKAGES)}.", file=sys.stderr)
+    if shutil.which("arv-fake-gv-camera-0.8") is None and _apt(*GENICAM_PACKAGES) != 0:
+        print(f"The tests of GenICam cameras will be skipped: they need {' '.join(GENICAM_PACKAGES)}.", file=sys.stderr)
     if shutil.which(CHROMIUM_SHELL) is None:
         _apt(CHROMIUM_SHELL)
     if not _has_chromium():

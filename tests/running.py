@@ -52,9 +52,11 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(app: ASGIApp, settings: Settings, certificates: Certificates | None = None) -> AsyncIterator[Running]:
-    """Serve an application with the product's own uvicorn configuration."""
-    listening = listen("127.0.0.1", 0)
+async def running(
+    app: ASGIApp, settings: Settings, certificates: Certificates | None = None, port: int = 0
+) -> AsyncIterator[Running]:
+    """Serve an application with the product's own uvicorn configuration; by default on a free port."""
+    listening = listen("127.0.0.1", port)
     server = Server(configuration(app, settings, certificates))
     task = asyncio.create_task(server._serve([listening]))  # serve() would take over this process's signals
     while not server.started:

@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "source",
         metavar="SOURCE",
         type=_checked(_source),
-        help="folder of pictures, video file, rtsp:// or http:// address, or device number",
+        help="folder of pictures, video file, rtsp://, http:// or genicam:// address, or device number",
     )
     add("--server", required=True, metavar="URL", type=_checked(server_url), help="such as https://HOST:8000")
     add("--name", type=_checked(_name), help="of the stream (default: made of host name and source)")
@@ -173,8 +173,8 @@ def _source(text: str) -> str:
     check_source(text)
     if not is_address(text) and not is_device(text) and not Path(text).exists():
         raise ValueError(
-            f"there is no folder or file {text}: give a folder of pictures, a video file, an rtsp:// or "
-            "http:// address, or a device number"
+            f"there is no folder or file {text}: give a folder of pictures, a video file, an rtsp://, "
+            "http:// or genicam:// address, or a device number"
         )
     return text
 

@@ -1,8 +1,10 @@
 """Cameras that are not a browser, kept alive: read, framed, supervised. No server in it."""
 
+from server.cameras.arrivals import CaptureError
 from server.cameras.backoff import Backoff
 from server.cameras.camera import Camera, CapturedFrame, Patience
 from server.cameras.framing import Crop, Framing, Image, Throttle
+from server.cameras.genicam import Device, look_around
 from server.cameras.redaction import shown
 from server.cameras.source import check_source, is_address, is_device
 from server.cameras.trial import MEASURED_S, Found, Trial
@@ -11,8 +13,10 @@ __all__ = [
     "MEASURED_S",
     "Backoff",
     "Camera",
+    "CaptureError",
     "CapturedFrame",
     "Crop",
+    "Device",
     "Found",
     "Framing",
     "Image",
@@ -22,5 +26,6 @@ __all__ = [
     "check_source",
     "is_address",
     "is_device",
+    "look_around",
     "shown",
 ]

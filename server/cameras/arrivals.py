@@ -44,9 +44,16 @@ class Pending:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """The camera answers, and waits for its trigger, however long that takes. ``why`` says so."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class Nothing:
     """Nothing of a picture came: only a moment in which to ask whether the source is still wanted."""
 
 
-Arrival = Grabbed | Damaged | Pending | Nothing
+Arrival = Grabbed | Damaged | Pending | Waiting | Nothing
 Frames = Generator[Arrival, None, None]

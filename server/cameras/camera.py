@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
 
-from server.cameras.arrivals import CaptureError, Damaged, DamagedError, Frames, Grabbed, Pending
+from server.cameras.arrivals import CaptureError, Damaged, DamagedError, Frames, Grabbed, Pending, Waiting
 from server.cameras.backoff import Backoff
 from server.cameras.capture import MAX_PIXELS, grab
 from server.cameras.damage import DamageWatch
@@ -28,7 +28,8 @@ from server.cameras.source import check_source
 
 logger = logging.getLogger("defectvision.camera")
 
-CameraState = Literal["connecting", "live", "stalled", "retrying", "stopped"]
+CameraState = Literal["connecting", "live", "waiting", "stalled", "retrying", "stopped"]
+"""Waiting: it answers, and takes its next picture when it is triggered."""
 
 MAX_PATIENCE_S = 3600.0
 MAX_STUCK = 3
@@ -110,7 +111,7 @@ class Camera:
     """A supervised source of frames. Thread-safe; one camera's trouble never reaches another.
 
     Args:
-        source: a folder of pictures, a video file, an rtsp:// or http:// address, or a device number.
+        source: a folder of pictures, a video file, an rtsp://, http:// or genicam:// address, or a device number.
         name: what logs and status call it; by default the source without its secrets.
         width, height: size in pixels. A device is asked for it; what comes in another size is resized. With
             one of the two the other keeps the aspect ratio.
@@ -119,7 +120,7 @@ class Camera:
         on_frame: called in the capturing thread with each new frame; must return at once. From asyncio:
             ``lambda frame: loop.call_soon_threadsafe(…)``.
         on_damaged: called in the same way with the reason for each frame that came damaged, or built on one that did.
-        patience: how long it may be silent.
+        patience: how long it may be silent, where it does not say that it waits for a trigger.
         max_pixels: of a frame of a video or an address; one that sends larger ones is not read.
         frames, backoff: what opens the source, and the waits between tries, for tests.
 
@@ -327,6 +328,8 @@ class Camera:
                         self._note_damaged(attempt, why)
                     case Pending(why):
                         self._note_blind(attempt, why)
+                    case Waiting(why):
+                        self._note_waiting(attempt, why)
 
     def _until_due(self, attempt: _Attempt, due: float | None, start: float | None) -> tuple[float, float]:
         """Wait until a frame is to be shown. Returns when the frames began, and the time now."""
@@ -385,17 +388,35 @@ class Camera:
                     self._enter("stalled")
                 logger.warning("camera %s: it sends, but there is no picture: %s", self.name, why)
 
+    def _note_waiting(self, attempt: _Attempt, why: str) -> None:
+        """It is there, so there is nothing to be impatient about."""
+        now = time.monotonic()
+        with self._changed:
+            if attempt.given_up.is_set():
+                return
+            attempt.deadline, attempt.picture_at = now + self._patience.next_frame, now
+            if not attempt.live:
+                attempt.live = True
+                self._begin_live(why)
+                self._changed.notify_all()
+            if self._state != "waiting":
+                self._enter("waiting")
+            attempt.blind = False
+
     def _hand_out(self, attempt: _Attempt, image: Image, captured_at: float) -> None:
         with self._changed:
             if attempt.given_up.is_set():
                 return
             if not attempt.live:
                 attempt.live = True
-                self._begin_live(image)
+                height, width = image.shape[:2]
+                self._begin_live(f"{width}×{height}")
                 self._changed.notify_all()  # the watchdog has less patience from now on
             elif attempt.blind:
                 self._enter("live")
                 logger.info("camera %s: pictures again after %.0f s", self.name, captured_at - attempt.picture_at)
+            elif self._state == "waiting":
+                self._enter("live")
             attempt.blind, attempt.picture_at = False, captured_at
             if self._damage.note(False) == "over":
                 logger.info("camera %s: frames come whole again", self.name)
@@ -404,21 +425,19 @@ class Camera:
         if self._on_frame is not None:
             self._on_frame(frame)
 
-    def _begin_live(self, image: Image) -> None:
+    def _begin_live(self, how: str) -> None:
         self._connects += 1
         self._backoff.reset()
         self._enter("live")
-        height, width = image.shape[:2]
         if self._away is None:
-            logger.info("camera %s: live, %d×%d", self.name, width, height)
+            logger.info("camera %s: live, %s", self.name, how)
         else:
             lost_at, failures = self._away
             logger.info(
-                "camera %s: live again after %.0f s and %d failures, %d×%d",
+                "camera %s: live again after %.0f s and %d failures, %s",
                 self.name,
                 time.monotonic() - lost_at,
                 self._failures - failures,
-                width,
-                height,
+                how,
             )
         self._away = None

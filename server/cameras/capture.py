@@ -14,6 +14,7 @@ from server.cameras.device import device_frames
 from server.cameras.ffmpeg import ANSWER_S
 from server.cameras.film import film, live
 from server.cameras.folder import folder_of_pictures
+from server.cameras.genicam import SCHEME, genicam_frames
 from server.cameras.http_camera import ask
 from server.cameras.mjpeg import pictures
 from server.cameras.source import is_address, is_device
@@ -35,9 +36,9 @@ def grab(
 
     Args:
         source: a folder (its pictures in the order of their names, again and again), a video file (again and
-            again), an RTSP or HTTP address, a device number or /dev name.
-        width, height, fps: asked of a device, which may ignore them. ``fps`` is also the pace of a folder
-            (5 by default).
+            again), an RTSP or HTTP address, a camera of GenICam (genicam://ID), a device number or /dev name.
+        width, height, fps: asked of a device, which may ignore them; of a camera of GenICam only ``fps`` is. ``fps``
+            is also the pace of a folder (5 by default).
         patience: how long an address may be silent between two frames, seconds.
         max_pixels: of a frame of a video or an address.
 
@@ -46,6 +47,8 @@ def grab(
     """
     if is_device(source):
         return device_frames(source, width, height, fps)
+    if source.lower().startswith(f"{SCHEME}://"):
+        return genicam_frames(source, fps, patience, max_pixels)
     if is_address(source):
         return _address(source, patience, max_pixels)
     path = Path(source)

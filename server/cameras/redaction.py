@@ -22,7 +22,7 @@ def shown(address: str) -> str:
     returned as it is.
     """
     scheme, mark, rest = address.partition("://")
-    if not mark:
+    if not mark or (scheme.lower() == "genicam" and "@" not in rest):  # no login, and settings of the camera alone
         return address
     login, at, place = rest.rpartition("@")
     if set(login) & set("/?#"):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from server.cameras.genicam import SCHEME, Genicam
+
 SCHEMES = ("rtsp", "rtsps", "http", "https")
+"""Of addresses with a host and a path."""
 
 _ESCAPES = "write / ? # and @ as %2F %3F %23 and %40 wherever they are not the address's own"
 
@@ -16,8 +19,11 @@ def check_source(source: str) -> None:
     if not is_address(source):
         return
     scheme, _, rest = source.partition("://")
+    if scheme.lower() == SCHEME:
+        Genicam.parse(source)
+        return
     if scheme.lower() not in SCHEMES:
-        raise ValueError(f"an address must start with one of {', '.join(f'{name}://' for name in SCHEMES)}")
+        raise ValueError(f"an address must start with one of {', '.join(f'{name}://' for name in (*SCHEMES, SCHEME))}")
     try:
         parts = urlsplit(source)
         complete = bool(parts.hostname) and parts.port != 0
@@ -34,7 +40,7 @@ def check_source(source: str) -> None:
 
 
 def is_address(source: str) -> bool:
-    """Whether the text means a network camera. Whether that can be one, :func:`check_source` tells."""
+    """Whether the text means a network camera, or one of GenICam. Whether it can be one, :func:`check_source` tells."""
     return "://" in source
 
 

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 
-from server.cameras.arrivals import CaptureError, Damaged, DamagedError, Frames, Grabbed, Pending
+from server.cameras.arrivals import CaptureError, Damaged, DamagedError, Frames, Grabbed, Pending, Waiting
 from server.cameras.capture import MAX_PIXELS, grab
 from server.cameras.framing import MAX_FPS, Crop, Framing, Image
 from server.cameras.redaction import redact
@@ -122,6 +122,8 @@ class Trial:
                         self._found = replace(self._found, fps=round(fps, 1) if fps <= MAX_FPS else None)
                     case Damaged(why) | Pending(why) if self._found.picture is None:
                         self._note(why)
+                    case Waiting(why) if self._found.picture is None:
+                        self._note(f"the camera answers, and is {why}: let a part pass, or test it with trigger=off")
                 if self._found.picture is not None and now - first >= MEASURED_S:
                     return
 

@@ -41,8 +41,9 @@ def check_addable(camera: PulledCamera) -> None:
         raise ValueError(f"the source is longer than {LONGEST_SOURCE} characters: give the camera's own address")
     if not is_address(camera.source) and not _is_device_number(camera.source):
         raise ValueError(
-            "the source must be an address that starts with rtsp://, rtsps://, http:// or https://, or the number of a "
-            f"camera on the server's machine, 0 to {MOST_DEVICES - 1}: files and folders are for the setting CAMERAS"
+            "the source must be an address that starts with rtsp://, rtsps://, http://, https:// or genicam://, or the "
+            f"number of a camera on the server's machine, 0 to {MOST_DEVICES - 1}: files and folders are for the "
+            "setting CAMERAS"
         )
     check_source(camera.source)
     check_camera(camera)

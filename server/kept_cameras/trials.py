@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from server.cameras import MEASURED_S, Crop, Found, Trial
+from server.cameras import MEASURED_S, Crop, Device, Found, Trial, look_around
 from server.kept_cameras.cameras_file import check_addable
 from server.settings import PulledCamera
 
@@ -31,6 +31,26 @@ class Trials:
         self._max_pixels = max_pixels
         self._waited_for = 0
         self._left_behind: list[Trial] = []
+        self._looks_around = False
+
+    async def look_around(self) -> list[Device]:
+        """The cameras of GigE Vision and USB3 Vision that answer, within seconds. Asks the whole network.
+
+        Raises:
+            CaptureError: nothing can be asked here; one sentence.
+            TrialsBusy: somebody is looking already.
+        """
+        if self._looks_around:
+            raise TrialsBusy("cameras are being looked for already: try again in a moment")
+        self._looks_around = True
+        looking = asyncio.ensure_future(asyncio.to_thread(look_around))
+        looking.add_done_callback(self._looked_around)  # also when nobody waits for it any more
+        return await asyncio.shield(looking)
+
+    def _looked_around(self, looking: asyncio.Future[list[Device]]) -> None:
+        self._looks_around = False
+        if not looking.cancelled():
+            looking.exception()  # is told to whoever asked
 
     async def look(self, camera: PulledCamera) -> Found:
         """What comes of a camera, within :data:`WITHIN_S` seconds.

@@ -22,8 +22,9 @@ class CameraWanted(Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(
             max_length=LONGEST_SOURCE,
-            description="an address (rtsp, rtsps, http or https), with its login where it wants one; or the "
-            "number of a camera on the server's machine",
+            description="an address (rtsp, rtsps, http or https), with its login where it wants one; genicam://ID "
+            "with its settings, as genicam://22471134?trigger=Line1&exposure=500; or the number of a camera on the "
+            "server's machine",
         ),
     ]
     width: Annotated[Side | None, Meta(description="pixels; a device is asked for it, others are resized")] = None
@@ -54,7 +55,13 @@ class CameraBody(Struct, frozen=True):
     fps: Annotated[float | None, Meta(description="frames a second at the most")]
     crop: Annotated[str | None, Meta(description="X,Y,W,H in pixels")]
     patience: Annotated[float | None, Meta(description="seconds without a frame after which it is opened anew")]
-    state: Annotated[str, Meta(description="connecting, live, stalled (no picture for a while), retrying or stopped")]
+    state: Annotated[
+        str,
+        Meta(
+            description="connecting, live, waiting (for its trigger), stalled (no picture for a while), retrying or "
+            "stopped"
+        ),
+    ]
     since: Annotated[str | None, Meta(description="when this state began, ISO 8601; null while it does not run")]
     retry_in_s: Annotated[float | None, Meta(description="seconds until the next try, only while retrying")]
     connects: Annotated[Count, Meta(description="how often it came alive")]
@@ -78,6 +85,23 @@ class CameraTried(Struct, frozen=True):
     width: Annotated[int | None, Meta(description="of the picture as it would be inspected, pixels")]
     height: Annotated[int | None, Meta(description="pixels")]
     fps: Annotated[float | None, Meta(description="frames a second as they came within a second; null: too few")]
+
+
+class CameraThere(Struct, frozen=True):
+    """A camera of GigE Vision or USB3 Vision that answers."""
+
+    source: Annotated[str, Meta(description="to add it by: genicam://ID")]
+    vendor: Annotated[str, Meta(description="of the camera, in its own words")]
+    model: Annotated[str, Meta(description="in its own words")]
+    serial: Annotated[str, Meta(description="its serial number; may be empty")]
+    address: Annotated[str, Meta(description="its IP address, or its place on the USB")]
+    protocol: Annotated[str, Meta(description="GigEVision or USB3Vision")]
+
+
+class CamerasThere(Struct, frozen=True):
+    """Those that answer, whether they are used here or not."""
+
+    cameras: Annotated[list[CameraThere], Meta(description="64 at the most")]
 
 
 class CameraRemoved(Struct, frozen=True):

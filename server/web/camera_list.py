@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -12,13 +13,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from detector.images import encode_jpeg
-from server.cameras import shown
+from server.cameras import CaptureError, Device, shown
 from server.kept_cameras import MOST, CannotAdd, KeptCameras, Stuck, Trials, TrialsBusy, why_not_run
 from server.settings import PulledCamera, Settings
 from server.streams import Streams
 from server.web.answers import Refused, answer
 from server.web.calibration_query import who_asks
-from server.web.camera_bodies import CameraBody, CameraRemoved, CamerasBody, CameraTried, CameraWanted
+from server.web.camera_bodies import (
+    CameraBody,
+    CameraRemoved,
+    CamerasBody,
+    CamerasThere,
+    CameraThere,
+    CameraTried,
+    CameraWanted,
+)
 from server.web.json_body import read_json
 from server.words import CameraInfo, Content, Operation, Reply, documented
 
@@ -42,6 +51,7 @@ class CameraList:
             Route("/api/cameras", self.list_cameras),
             Route("/api/cameras", self.add, methods=["POST"]),
             Route("/api/cameras/test", self.try_one, methods=["POST"]),
+            Route("/api/cameras/found", self.look_around),
             Route("/api/cameras/{name}", self.remove, methods=["DELETE"]),
         ]
 
@@ -68,8 +78,8 @@ class CameraList:
                 503: "too many that were removed hang in their drivers",
                 507: NOT_STORED,
             },
-            description="Whoever may use the page may have this server connect to any rtsp, rtsps, http or https "
-            "address that it can reach, and to no file.",
+            description="Whoever may use the page may have this server connect to any rtsp, rtsps, http, https or "
+            "genicam address that it can reach, and to no file.",
             body=Content(CameraWanted),
         )
     )
@@ -119,6 +129,26 @@ class CameraList:
 
     @documented(
         Operation(
+            "Look for cameras of GigE Vision and USB3 Vision",
+            {
+                200: Reply("those that answered, within 8 seconds", Content(CamerasThere)),
+                501: "they cannot be looked for here: Aravis is not installed",
+                503: "somebody is looking already",
+            },
+            description="Asks the whole network of the server's machine, each time; nothing is asked by itself.",
+        )
+    )
+    async def look_around(self, request: Request) -> Response:
+        try:
+            found = await self.trials.look_around()
+        except TrialsBusy as error:
+            raise Refused(503, str(error)) from error
+        except CaptureError as error:
+            raise Refused(501, str(error)) from error
+        return answer(CamerasThere([_there(device) for device in found]), headers={"Cache-Control": "no-store"})
+
+    @documented(
+        Operation(
             "Remove a camera of the page",
             {
                 200: Reply("it is forgotten, and has stopped", Content(CameraRemoved)),
@@ -163,6 +193,11 @@ class CameraList:
     def _info(self, name: str) -> CameraInfo | None:
         opened = self.streams.get(name)
         return opened.describe_camera() if opened is not None and opened.describe_camera is not None else None
+
+
+def _there(device: Device) -> CameraThere:
+    name = quote(device.id, safe="")
+    return CameraThere(f"genicam://{name}", device.vendor, device.model, device.serial, device.address, device.protocol)
 
 
 def _not_stored(error: OSError) -> Refused:

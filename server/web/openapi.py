@@ -1,4 +1,5 @@
-"""``GET /openapi.json``, ``/schema.json`` and ``/docs``: what this server takes and answers, made from its code.
+"""``GET /openapi.json``, ``/asyncapi.json``, ``/schema.json`` and ``/docs``: what this server takes and answers, made
+from its code.
 
 Routes say it themselves (``@documented``, :mod:`server.words`); what every route has in common, and the pages that are
 answered before any route is reached, stand here.
@@ -19,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.templating import Jinja2Templates
 
+from server.web import asyncapi
 from server.web.bodies import Refusal
 from server.web.health import VERSION
 from server.words import HTML, Content, Operation, Parameter, Reply, documented, messages
@@ -27,7 +29,8 @@ DESCRIPTION = """\
 JSON over HTTP, UTF-8. `raw_score` and `threshold` are feature distances of the model in use.
 
 Frames come in over `WS /ws/stream?name=NAME`, `POST /webrtc/offer` or WHIP at `/whip/NAME`; results are heard on
-`WS /ws/live/NAME`. The JSON Schema of what is said there is `/schema.json`; docs/protocol.md tells the rest.
+`WS /ws/live/NAME`. What is said there is `/asyncapi.json`, its JSON Schema alone `/schema.json`; docs/protocol.md tells
+the rest.
 
 On loopback no access code is asked for unless one is set. Fields may be added in later versions, none is taken away.
 """
@@ -96,6 +99,7 @@ class Documents:
     def routes(self) -> list[Route]:
         return [
             Route("/openapi.json", self.openapi),
+            Route("/asyncapi.json", self.asyncapi),
             Route("/schema.json", self.schema),
             Route("/docs", self.page),
         ]
@@ -108,6 +112,15 @@ class Documents:
     )
     async def openapi(self, request: Request) -> Response:
         return JSONResponse(self.document)
+
+    @documented(
+        Operation(
+            "What is said on WebSockets and data channels, as AsyncAPI 3.0",
+            {200: Reply("the document", Content({"type": "object", "required": ["asyncapi", "channels"]}))},
+        )
+    )
+    async def asyncapi(self, request: Request) -> Response:
+        return JSONResponse(asyncapi.describe())
 
     @documented(
         Operation(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct, field
 from starlette.types import ASGIApp, Message, Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -40,12 +40,14 @@ _NULL = Raw(b"null")
 
 
 class Asked(Struct, frozen=True, forbid_unknown_fields=True):
-    """One message: what a request would say. ``id``: comes back with the answer."""
+    """One message: what a request would say."""
 
-    method: Literal["GET", "POST", "PATCH", "DELETE"]
-    path: str
-    id: Raw = _NULL
-    body: Raw = _NULL
+    method: Annotated[Literal["GET", "POST", "PATCH", "DELETE"], Meta(description="as over HTTP")]
+    path: Annotated[str, Meta(description="/api/…, /health, /calibration or /calibration/undo, with its query")]
+    id: Annotated[Raw, Meta(description=f"comes back with the answer; any JSON of up to {LONGEST_ID} bytes")] = field(
+        default_factory=lambda: _NULL
+    )
+    body: Annotated[Raw, Meta(description="as over HTTP, JSON")] = field(default_factory=lambda: _NULL)
 
     @property
     def has_body(self) -> bool:
@@ -55,9 +57,9 @@ class Asked(Struct, frozen=True, forbid_unknown_fields=True):
 class Answered(Struct, frozen=True):
     """What is answered to it, as over HTTP."""
 
-    id: Raw
-    status: int
-    body: Raw
+    id: Annotated[Raw, Meta(description="of the request; null where it had none, or could not be read")]
+    status: Annotated[int, Meta(description="as over HTTP")]
+    body: Annotated[Raw, Meta(description="as over HTTP, JSON")]
 
 
 class _Refused(Exception):

@@ -55,7 +55,13 @@ class Simulated(Struct, frozen=True):
 class CameraInfo(Struct, frozen=True):
     """How a camera that the server pulls itself is doing."""
 
-    state: Annotated[str, Meta(description="connecting, live, stalled (no picture for a while), retrying or stopped")]
+    state: Annotated[
+        str,
+        Meta(
+            description="connecting, live, waiting (for its trigger), stalled (no picture for a while), retrying or "
+            "stopped"
+        ),
+    ]
     since: Annotated[str, Meta(description="when this state began, ISO 8601")]
     retry_in_s: Annotated[float | None, Meta(description="seconds until the next try, only while retrying")]
     source: Annotated[str, Meta(description="its address, without credentials")]

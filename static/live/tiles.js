@@ -122,6 +122,7 @@ class Tile {
       streamState: stream.is_taught ? "teaching" : stream.state === "silent" ? "silent" : this.#state,
       streamName: this.#name,
       trouble: cameraNotice(stream.camera, 0)?.title ?? "",
+      waits: stream.camera?.state === "waiting",
       result: heard?.result ?? null,
       age,
     });

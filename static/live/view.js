@@ -208,6 +208,11 @@ class Live {
     return Boolean(health?.simulated) && (recipe ? recipe.is_given : !stream?.recipe); // not yet looked up, but it has one: not said
   }
 
+  /** Whether the server's camera behind the watched stream waits for its trigger. */
+  get #waits() {
+    return this.#station.stream?.camera?.state === "waiting";
+  }
+
   /** What is wrong with the camera behind the watched stream, where the server pulls it; null while results come. */
   #pulledCameraNotice() {
     const { source, link, last, stream, streamsAt } = this.#station;
@@ -234,6 +239,7 @@ class Live {
       streamState: watchesCamera ? "live" : streamState,
       streamName,
       trouble: this.#pulledCameraNotice()?.title ?? "",
+      waits: this.#waits,
       result: last?.result ?? null,
       age,
       part: hasPartVerdicts(stream) ? lastPart : undefined,
@@ -251,7 +257,7 @@ class Live {
       teaching: health?.status === "teaching" ? health : null,
       problem: watchesCamera ? camera.problem : null,
       notice:
-        this.#pulledCameraNotice() ??
+        (last && this.#waits ? null : this.#pulledCameraNotice()) ?? // between two parts, the last one's picture is seen
         noticeFor({ health, link, source, ownName, cameraOff: camera.state === "off", streamState, hasResult: Boolean(last), others: this.#station.streams.length }),
     });
   }

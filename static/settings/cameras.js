@@ -10,10 +10,13 @@ import * as requests from "./requests.js";
 const STATES = {
   connecting: "◌ connecting",
   live: "● live",
+  waiting: "● waits for its trigger",
   stalled: "⚠ sends no picture",
   retrying: "⚠ not reachable",
   stopped: "○ stopped",
 };
+
+const GENICAM = ["trigger", "edge", "exposure", "gain", "pixels"]; // what may stand behind genicam://ID
 
 export class Cameras {
   #root;
@@ -25,6 +28,9 @@ export class Cameras {
     this.#root = root;
     this.#find("camera-form").addEventListener("input", () => this.#added && this.#forgetAdded()); // another one is on its way
     this.#find("camera-test").addEventListener("click", () => this.#test());
+    this.#find("camera-look").addEventListener("click", () => this.#lookAround());
+    this.#find("camera-source").addEventListener("input", () => this.#showGenicam());
+    this.#find("camera-form").addEventListener("reset", () => queueMicrotask(() => this.#showGenicam()));
     this.#find("camera-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#add();
@@ -82,6 +88,31 @@ export class Cameras {
     }
   }
 
+  async #lookAround() {
+    this.#added = null;
+    const look = this.#find("camera-look");
+    look.disabled = true;
+    this.#find("camera-found").replaceChildren();
+    this.#say("Looking for cameras, some seconds…", "wait");
+    try {
+      const { cameras } = await requests.lookAround();
+      this.#say(cameras.length ? `${count(cameras.length, "camera")} found: choose one.` : "No camera of GigE Vision or USB3 Vision answers.", cameras.length ? "done" : "problem");
+      const choose = (source) => () => {
+        this.#find("camera-source").value = source;
+        this.#showGenicam();
+        this.#find("camera-source").focus();
+      };
+      const shown = ({ vendor, model, serial, address }) => [vendor, model, serial, address].filter(Boolean).join(" · ");
+      this.#find("camera-found").replaceChildren(
+        ...cameras.map((camera) => element("li", {}, element("button", { type: "button", data: { testid: "camera-found-one" }, on: { click: choose(camera.source) } }, shown(camera)))),
+      );
+    } catch (error) {
+      this.#say(sentence(error.message), "problem");
+    } finally {
+      look.disabled = false;
+    }
+  }
+
   async #add() {
     this.#added = null;
     this.#tests += 1;
@@ -102,8 +133,8 @@ export class Cameras {
   #sayAdded(camera) {
     if (!camera) return;
     const { name, state, last_error: problem } = camera;
-    const words = { live: `✓ ${name} is added and live.`, connecting: `✓ ${name} is added, and connecting…`, stopped: `${name} is added, and stopped.` }[state] ?? `${name} is added, but away. ${sentence(problem)}`;
-    this.#say(words, { live: "done", connecting: "wait" }[state] ?? "problem");
+    const words = { live: `✓ ${name} is added and live.`, waiting: `✓ ${name} is added, and waits for its trigger.`, connecting: `✓ ${name} is added, and connecting…`, stopped: `${name} is added, and stopped.` }[state] ?? `${name} is added, but away. ${sentence(problem)}`;
+    this.#say(words, { live: "done", waiting: "done", connecting: "wait" }[state] ?? "problem");
   }
 
   #problem({ needsName }) {
@@ -112,10 +143,24 @@ export class Cameras {
   }
 
   #wanted() {
-    const given = { name: this.#field("name"), source: this.#field("source") };
+    const given = { name: this.#field("name"), source: this.#source() };
     for (const name of ["width", "height", "fps"]) if (this.#field(name)) given[name] = Number(this.#field(name));
     if (this.#field("crop")) given.crop = this.#field("crop");
     return given;
+  }
+
+  /** The address, with the settings of a GenICam camera behind it. */
+  #source() {
+    const source = this.#field("source");
+    if (!isGenicam(source)) return source;
+    const [camera, query] = source.split("?");
+    const settings = new URLSearchParams(query);
+    for (const name of GENICAM) if (this.#field(name)) settings.set(name, this.#field(name));
+    return settings.size ? `${camera}?${settings}` : camera;
+  }
+
+  #showGenicam() {
+    this.#find("camera-genicam").hidden = !isGenicam(this.#field("source"));
   }
 
   #forgetAdded() {
@@ -147,10 +192,14 @@ export class Cameras {
   }
 }
 
+function isGenicam(source) {
+  return source.toLowerCase().startsWith("genicam://");
+}
+
 function fill(row, { state, last_error: problem, retry_in_s: retryIn }) {
   const chip = row.querySelector(".chip");
   chip.dataset.state = state;
   write(chip, STATES[state] ?? state);
   const again = state === "retrying" && retryIn !== null ? ` Next try in ${Math.max(1, Math.ceil(retryIn))} s.` : "";
-  write(row.querySelector(".camera-why"), state === "live" ? "" : `${sentence(problem)}${again}`);
+  write(row.querySelector(".camera-why"), state === "live" || state === "waiting" ? "" : `${sentence(problem)}${again}`);
 }

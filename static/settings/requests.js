@@ -3,6 +3,7 @@
 import { demand, send } from "../shared/server.js";
 
 const TRIED_WITHIN_MS = 20_000;
+const FOUND_WITHIN_MS = 15_000;
 const SINK_TRIED_WITHIN_MS = 40_000;
 
 export function settings() {
@@ -20,6 +21,11 @@ export function add(camera) {
 
 export function remove(name) {
   return demand(`api/cameras/${encodeURIComponent(name)}`, { method: "DELETE" });
+}
+
+/** `{ cameras }`: those of GigE Vision and USB3 Vision that answer, within some seconds. */
+export function lookAround() {
+  return demand("api/cameras/found", { signal: AbortSignal.timeout(FOUND_WITHIN_MS) });
 }
 
 /** `{ ok, problem, picture, width, height, fps }`, within ten seconds or so. */

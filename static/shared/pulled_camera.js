@@ -1,6 +1,6 @@
 // A camera that the server pulls itself, in words. `camera` is the CameraInfo of docs/protocol.md.
 
-const WORDS = { connecting: "connecting", stalled: "no picture", retrying: "not reachable", stopped: "stopped" };
+const WORDS = { connecting: "connecting", waiting: "waits for its trigger", stalled: "no picture", retrying: "not reachable", stopped: "stopped" };
 
 /** A word for the list of sources, or "" while all is well. */
 export function cameraWord(camera) {
@@ -12,6 +12,8 @@ export function cameraNotice(camera, age) {
   switch (camera?.state) {
     case "connecting":
       return { title: "Connecting to the camera", text: `${sentence(camera.last_error)}${camera.source}` };
+    case "waiting":
+      return { title: "The camera waits for its trigger", text: "It answers. The next picture comes with the next part." };
     case "stalled":
       return { title: "The camera sends no picture", text: `${sentence(camera.last_error)}The server connects to it again by itself.` };
     case "retrying": {

@@ -26,11 +26,12 @@ const PART_IS_OLD_MS = 120_000;
  *
  * `health` is the last answer of /health, null where none came and undefined before, `camera` this device's camera (its `state`
  * and `problem`) or null when a stream is watched, `link` the state of the connection or null, `streamState` that of the watched
- * stream (live, silent, waiting or teaching), `trouble` what is wrong with its camera or "", `result` the last result or null,
- * `age` its age in milliseconds. `part` is the last verdict on a whole part, `{ part, at }`, where the recipe says what a part is:
- * then that is shown, not those of frames; null before the first, and undefined where frames are judged. One that was sent again on connecting (`repeated`) is old, however lately it came.
+ * stream (live, silent, waiting or teaching), `trouble` what is wrong with its camera or "", `waits` whether that is only that it
+ * waits for its trigger, `result` the last result or null, `age` its age in milliseconds. `part` is the last verdict on a whole
+ * part, `{ part, at }`, where the recipe says what a part is: then that is shown, not those of frames; null before the first, and
+ * undefined where frames are judged. One that was sent again on connecting (`repeated`) is old, however lately it came.
  */
-export function decide({ health, camera, link, streamState, streamName, trouble, result, age, part }) {
+export function decide({ health, camera, link, streamState, streamName, trouble, waits = false, result, age, part }) {
   const none = (verdict, detail, attention = true) => ({ verdict, word: "NOT INSPECTING", detail, stale: false, attention });
   if (health?.status === "teaching") return none("TEACHING", preparing(health), false);
   if (health?.status === "error") return none("ERROR", capital(health.reason));
@@ -42,7 +43,7 @@ export function decide({ health, camera, link, streamState, streamName, trouble,
   // A worker hangs, but others may have taken over: what is inspected is shown, and that it hangs beside it.
   if (health?.status === "hung" && !(fresh && age < STALE_AFTER_MS)) return none("HUNG", "The inspection makes no progress");
   if (link?.phase === "open" && streamState === "teaching") return none("TAUGHT", `${streamName} is being taught a new part`, false);
-  if (link?.phase === "open" && streamState === "silent") return none("SILENT", trouble || `${streamName} sends no picture: check its camera`);
+  if (link?.phase === "open" && streamState === "silent") return none("SILENT", trouble || `${streamName} sends no picture: check its camera`, !waits);
   const given = !["replaced", "refused"].includes(link?.phase);
   if (fresh && given && age < FORGET_AFTER_MS && part !== undefined) return ofPart(part, none);
   if (fresh && given && age < FORGET_AFTER_MS) {

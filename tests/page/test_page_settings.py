@@ -49,6 +49,29 @@ def test_a_camera_is_tried_added_and_removed(show: Show) -> None:
     expect(page.get_by_test_id("camera")).to_have_count(1)
 
 
+def test_a_genicam_camera_is_found_and_its_settings_go_behind_its_name(show: Show) -> None:
+    found = {"source": "genicam://Acme-M7-123", "vendor": "Acme", "model": "M7", "serial": "123", "address": "10.0.0.9"}
+    shop = Workshop(answers={"GET /api/cameras/found": lambda _: (200, {"cameras": [found]})})
+    page = show(shop, "/settings").page
+    settings = page.get_by_test_id("camera-genicam")
+    expect(page.get_by_test_id("camera-add")).to_be_enabled()
+    expect(settings).to_be_hidden()
+    page.get_by_test_id("camera-look").click()
+    page.get_by_test_id("camera-found-one").click()
+    expect(page.get_by_test_id("camera-source")).to_have_value("genicam://Acme-M7-123")
+    expect(settings).to_be_visible()
+    page.get_by_test_id("camera-name").fill("lid")
+    page.get_by_test_id("camera-trigger").fill("Line1")
+    page.get_by_test_id("camera-exposure").fill("500")
+    shop.told = lambda *_: shop.cameras.append(camera("lid", "waiting"))
+    page.get_by_test_id("camera-add").click()
+    expect(page.get_by_test_id("camera-tried")).to_have_text("✓ lid is added, and waits for its trigger.")
+    expect(page.get_by_test_id("camera")).to_contain_text("waits for its trigger")
+    source = "genicam://Acme-M7-123?trigger=Line1&exposure=500"
+    assert shop.changed[-1] == ("POST", "cameras", {"name": "lid", "source": source})
+    expect(settings).to_be_hidden()
+
+
 def test_this_device_gets_another_name_and_keeps_it(show: Show) -> None:
     page = show(Workshop(), "/settings").page
     expect(page.get_by_test_id("device-save")).to_be_enabled()

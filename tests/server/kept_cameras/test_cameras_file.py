@@ -48,7 +48,8 @@ def test_as_many_and_as_long_as_there_may_be_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["0", "63", "rtsp://cam/1", "RTSPS://cam", "http://[::1]:80/x?a=b", "https://u:p@c/"]
+    "source",
+    ["0", "63", "rtsp://cam/1", "RTSPS://cam", "http://[::1]:80/x?a=b", "https://u:p@c/", "genicam://GV01?gain=auto"],
 )
 def test_cameras_of_the_network_and_of_this_machine_may_be_added(source: str) -> None:
     check_addable(PulledCamera("press", source))
@@ -134,7 +135,8 @@ def test_any_text_is_a_camera_s_address_or_refused_in_a_sentence(source: str) ->
         assert str(error) and "\n" not in str(error)
     else:
         scheme, _, rest = source.partition("://")
-        assert (scheme.lower() in ("rtsp", "rtsps", "http", "https") and rest) or 0 <= int(source) < 64
+        has_host = scheme.lower() in ("rtsp", "rtsps", "http", "https") and rest
+        assert has_host or scheme.lower() == "genicam" or 0 <= int(source) < 64
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,27 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     gate.set()
 
 
+async def test_one_looks_around_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, trials = threading.Event(), Trials(1000)
+    monkeypatch.setattr(module, "look_around", lambda: gate.wait(20) and [])
+    first = asyncio.create_task(trials.look_around())
+    await asyncio.sleep(0)
+    with pytest.raises(TrialsBusy, match="looked for already"):
+        await trials.look_around()
+    first.cancel()  # whoever asked has gone, and the search goes on
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    with pytest.raises(TrialsBusy, match="looked for already"):
+        await trials.look_around()
+    gate.set()
+    while True:
+        try:
+            assert await trials.look_around() == []
+            break
+        except TrialsBusy:
+            await asyncio.sleep(0.01)
+
+
 async def test_a_picture_is_found(gate: threading.Event) -> None:
     gate.set()
     found = await Trials(1000).look(CAMERA)

@@ -22,6 +22,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from server.app import create_app
+from server.cameras import CaptureError, Device, check_source
 from server.kept_cameras import MOST, trials
 from server.settings import PulledCamera, Settings
 from tests.running import Running
@@ -68,6 +69,24 @@ async def cameras(client: httpx.AsyncClient) -> dict[str, dict[str, Any]]:
     answer = await client.get("/api/cameras")
     assert answer.status_code == 200 and SECRET not in answer.text
     return {camera["name"]: camera for camera in answer.json()["cameras"]}
+
+
+async def test_cameras_of_genicam_are_looked_for(
+    model: FakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = Device("Acme M7/1", "Acme", "M7", "1", "10.0.0.9", "GigEVision")
+    monkeypatch.setattr(trials, "look_around", lambda: [device])
+    async with serving(model, tmp_path) as server, http(server) as client:
+        (found,) = (await client.get("/api/cameras/found")).json()["cameras"]
+        assert found["source"] == "genicam://Acme%20M7%2F1" and found["address"] == "10.0.0.9"
+        check_source(found["source"])
+
+        def fail() -> list[Device]:
+            raise CaptureError("they need Aravis")
+
+        monkeypatch.setattr(trials, "look_around", fail)
+        refused = await client.get("/api/cameras/found")
+        assert (refused.status_code, refused.json()["error"]) == (501, "they need Aravis")
 
 
 async def test_one_is_tried_added_inspected_and_removed(

@@ -18,7 +18,9 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from websockets.asyncio.client import connect
 
 from server.app import create_app
+from server.cameras import CaptureError, Device
 from server.ground import kept_file
+from server.kept_cameras import trials
 from server.settings import PulledCamera, Settings
 from server.sinks import sinks
 from server.streams import stream_calibration
@@ -130,6 +132,7 @@ async def test_what_the_server_answers_is_what_the_document_says(
             "/phone",
             "/docs",
             "/openapi.json",
+            "/asyncapi.json",
             "/schema.json",
             "/health",
             "/api/streams",
@@ -200,6 +203,7 @@ async def test_what_the_server_answers_is_what_the_document_says(
 NOT_PROVOKED = {
     ("/api/cameras", "post", 503),  # takes drivers that hang: tests/server/kept_cameras
     ("/api/cameras/test", "post", 503),  # test_camera_list.py
+    ("/api/cameras/found", "get", 503),  # tests/server/kept_cameras
     ("/ca", "get", 200),  # takes a certificate authority: tests/server/test_serve.py
     ("/calibrate", "post", 503),  # as /predict: test_watchdog.py
     ("/calibration", "delete", 503),  # before there is a model: test_routes.py
@@ -320,6 +324,10 @@ async def _predict(ask: Ask, client: httpx.AsyncClient) -> None:
     await ask("POST", "/predict", files=parts(b"x" * 300_000, name="file"))
 
 
+def _no_driver() -> list[Device]:
+    raise CaptureError("they need Aravis")
+
+
 async def _cameras(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = {"name": "side", "source": "http://127.0.0.1:1/"}
 
@@ -330,6 +338,10 @@ async def _cameras(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     await ask("POST", "/api/cameras", json=wanted)
     await ask("POST", "/api/cameras", json=wanted)
     await ask("GET", "/api/cameras")
+    device = Device("Acme-1", "Acme", "M7", "1", "10.0.0.9", "GigEVision")
+    for found in (lambda: [device], _no_driver):
+        monkeypatch.setattr(trials, "look_around", found)
+        await ask("GET", "/api/cameras/found")
     with monkeypatch.context() as patch:
         patch.setattr(kept_file, "write_atomically", _full)
         await ask("POST", "/api/cameras", json=wanted | {"name": "other"})

@@ -1,0 +1,59 @@
+"""Shows the verdict of one stream, and knows when it has none: python live.py ws://HOST:8000 STREAM [ACCESS_CODE]"""
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+
+from websockets import ConnectionClosed, WebSocketException, connect
+
+HEARTBEAT_S, FRESH_S = 2, 2  # a verdict counts for so long after it ARRIVED, by this machine's clock
+MEND = (1008, 1009, 4001)  # coming back by itself would change nothing
+
+
+def show(verdict, why):  # the one place that would switch an output: all but a fresh NORMAL stops the line
+    print(time.strftime("%H:%M:%S"), f"{verdict:10}", why, flush=True)
+
+
+def hear(message):
+    kind = message.get("type")
+    fresh = kind == "result" and not message.get("repeated")  # a repeated one may be hours old
+    if fresh:
+        show(message["verdict"], f"score {message['score']:.2f}, recipe {message['recipe']}")
+    elif kind == "part":
+        show(message["verdict"], f"part {message['part'] or message['number']}")
+    elif kind == "error":
+        show("NO VERDICT", message["error"])
+    elif kind not in ("result", "status", "change", "heartbeat"):
+        show("NOTE", f"messages of the type {kind!r} are not known here: skipped")
+    return fresh
+
+
+async def listen(address, headers):
+    async with connect(address, additional_headers=headers, open_timeout=5) as socket:
+        heard_at, verdict_at = time.monotonic(), None
+        while time.monotonic() - heard_at < 2.5 * HEARTBEAT_S:
+            if verdict_at and time.monotonic() - verdict_at > FRESH_S:
+                verdict_at = show("NO VERDICT", f"none for {FRESH_S} s")
+            with contextlib.suppress(TimeoutError):  # nothing for a moment
+                fresh = hear(json.loads(await asyncio.wait_for(socket.recv(), 0.2)))
+                heard_at, verdict_at = time.monotonic(), time.monotonic() if fresh else verdict_at
+
+
+async def main(server, stream, code=None):
+    headers, pause = {"Authorization": f"Bearer {code}"} if code else {}, 1
+    while True:
+        began, why = time.monotonic(), "no heartbeat"
+        try:
+            await listen(f"{server}/ws/live/{stream}?heatmap=0&heartbeat={HEARTBEAT_S}", headers)
+        except (OSError, WebSocketException) as error:  # refused, no way, a wrong code, closed
+            why = str(error)
+            if isinstance(error, ConnectionClosed) and error.rcvd and error.rcvd.code in MEND:
+                return show("NO VERDICT", why)
+        show("NO VERDICT", f"the server is lost ({why}); again in {pause} s")
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, 30) if time.monotonic() - began < 40 else 1
+
+
+asyncio.run(main(*sys.argv[1:]))
