@@ -86,7 +86,7 @@ export class SinkForm {
       return element("div", {}, element("label", { className: "option-line" }, box, field.title), why);
     }
     const label = element("label", { htmlFor: id }, field.unit ? `${field.title} (${field.unit})` : field.title);
-    const wide = field.kind === "lines" || field.longest > 200;
+    const wide = field.kind === "lines" || field.longest >= 200;
     return element("div", { className: wide ? "field field-wide" : "field" }, label, this.#input(field, common, given), why);
   }
 
@@ -133,8 +133,7 @@ export class SinkForm {
       element("div", { className: "field" }, element("label", { htmlFor: "sink-told-parts" }, "Parts"), parts),
       element("div", { className: "field" }, element("label", { htmlFor: "sink-told-streams" }, "Streams, with commas between"), element("input", { type: "text", id: "sink-told-streams", value: told.streams.join(", "), placeholder: "all", autocomplete: "off", spellcheck: false })),
       element("div", { className: "field" }, element("label", { htmlFor: "sink-told-results" }, "Free-running results of a stream (a second)"), element("input", { type: "number", id: "sink-told-results", min: "0", max: "10", step: "any", inputMode: "decimal", value: told.results_per_s })),
-      check("verdicts", "Changes of a free-running verdict"),
-      check("state", "Cameras that come and go, changes of recipe"),
+      element("div", { className: "field-wide" }, check("verdicts", "Changes of a free-running verdict"), check("state", "Cameras that come and go, changes of recipe")),
     );
   }
 

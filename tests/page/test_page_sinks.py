@@ -29,9 +29,9 @@ def test_a_machine_is_tried_added_and_its_secret_leaves_the_page(show: Show) -> 
     shop.tried = {"ok": False, "words": "nothing listens at mes.plant on that port: is the receiver started?"}
     page.get_by_test_id("sink-form-test").click()
     expect(tried).to_have_text("Nothing listens at mes.plant on that port: is the receiver started?")
-    shop.tried = {"ok": True, "words": "mes.plant answered 204 to a signed event of type test, after 12 ms"}
+    shop.tried = {"ok": True, "words": "a signed event of type test was answered by mes.plant with 204 after 12 ms"}
     page.get_by_test_id("sink-form-test").click()
-    expect(tried).to_contain_text("✓ Mes.plant answered 204")
+    expect(tried).to_contain_text("✓ A signed event of type test was answered")
     page.get_by_test_id("sink-save").click()
     expect(tried).to_contain_text("The name has 1 to 64 letters")
     page.get_by_test_id("sink-name").fill("mes")
@@ -63,9 +63,9 @@ def test_how_it_is_doing_is_said_in_words(show: Show) -> None:
     expect(row).to_contain_text("⚠ not reached")
     expect(row).to_contain_text("Nothing listens at mes.plant on that port: is the receiver started? Next try in 8 s.")
     expect(row).to_contain_text("1,204 events delivered · 312 waiting · 1,200 lost: too many waited")
-    shop.sinks[0] = sink("mes", words="mes.plant takes what it is sent")
+    shop.sinks[0] = sink("mes", words="delivering to mes.plant")
     expect(row).to_contain_text("● up")
-    expect(row).to_contain_text("Mes.plant takes what it is sent.")
+    expect(row).to_contain_text("Delivering to mes.plant.")
     shop.tried = {"ok": False, "words": "it answers 500 Internal Server Error: the receiver's log should say why"}
     page.get_by_test_id("sink-test").click()
     expect(page.get_by_test_id("sink-tried")).to_contain_text("It answers 500")
