@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -64,7 +65,9 @@ class BoundedOutbox:
         id = message.id if isinstance(message, PartResult) else f"{self._prefix}-{self._number}"
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         seen = _light(told.seen) if self._pictures else None
-        self._waiting.append(event := Outgoing(_without_pictures(message), seen, id, what, at, self._number))
+        self._waiting.append(
+            event := Outgoing(_without_pictures(message), seen, id, what, at, self._number, time.monotonic())
+        )
         self._bytes += _size(event)
         while self._waiting and (self.waiting > self._most or self._bytes > self._most_bytes):
             self._bytes -= _size(self._waiting.popleft())

@@ -258,7 +258,9 @@ class RunningSink(TurnListener):
         """One line at first; the next one is written when it is back."""
         if not self._has_complained:
             self._has_complained, self._lost_before = True, self.box.dropped
-            log.warning("sink=%s kind=%s state=%s why=%r", self.stored.name, self.kind.name, self._state, why)
+            log.warning(
+                "sink=%s kind=%s not told why=%r waiting=%d", self.stored.name, self.kind.name, why, self.box.waiting
+            )
 
     def _is_back(self) -> None:
         self._unsettle()
