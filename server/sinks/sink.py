@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from server.parts import TriggerRefused
 from server.streams import Told
+
+__all__ = ["Accepted", "Line", "Outbox", "RecipeOnStream", "Sink", "SinkError", "TriggerRefused", "What"]
 
 What = Literal["part", "verdict", "result", "state", "change"]
 
@@ -114,8 +117,13 @@ class Accepted:
     number: int
 
 
-class TriggerRefused(Exception):
-    """The stream takes no trigger now; one sentence that says why (busy, no such stream, its recipe has none)."""
+@dataclass(frozen=True)
+class RecipeOnStream:
+    """A recipe, as plants know it."""
+
+    id: str
+    name: str
+    version: int
 
 
 class Line(Protocol):
@@ -124,6 +132,19 @@ class Line(Protocol):
     @property
     def streams(self) -> Sequence[str]:
         """Names of those that run now."""
+        ...
+
+    @property
+    def recipes(self) -> Sequence[RecipeOnStream]:
+        """All there are."""
+        ...
+
+    def recipe_on(self, stream: str) -> RecipeOnStream | None:
+        """That a running stream is inspected with; None where it does not run, or there is no model."""
+        ...
+
+    def can_trigger(self, stream: str) -> bool:
+        """Whether a trigger would be taken now: what a handshake shows as Ready. Costs next to nothing."""
         ...
 
     def trigger(self, stream: str, *, part: str | None, trigger_id: str | None, by: str) -> Accepted:
@@ -135,6 +156,7 @@ class Line(Protocol):
 
         Raises:
             TriggerRefused: it is not taken, and counted.
+            SinkError: one of the ids cannot be one (1 to 128 printable characters).
         """
         ...
 

@@ -233,6 +233,8 @@ NOT_PROVOKED = {
     ("/api/recipes/{recipe}/file", "get", 507),
     ("/api/recipes/default", "post", 409),
     ("/api/streams/{name}/recipe", "post", 409),
+    *(("/api/streams/{name}/trigger", "post", status) for status in (200, 202, 504)),  # test_triggers.py
+    ("/api/streams/{name}/gate", "post", 409),
 }
 
 
@@ -243,6 +245,13 @@ async def _streams(ask: Ask) -> None:
     await ask("POST", "/api/streams/press/reset")
     for path in ("reset", "part"):
         await ask("POST", f"/api/streams/gone/{path}", json={"part": "A"})
+    await ask("POST", "/api/streams/gone/trigger", json={})
+    await ask("POST", "/api/streams/press/trigger", json={})
+    await ask("POST", "/api/streams/press/trigger", json={"part": ""})
+    await ask("POST", "/api/streams/press/trigger", json={"part": "x" * 2000})
+    for stream, asked in (("gone", []), ("press", [[0, 0]]), ("press", [[0, 0], [1, 0], [1, 1]])):
+        await ask("POST", f"/api/streams/{stream}/gate", json={"gate": asked})
+    await ask("POST", "/api/streams/press/gate", content=b"x" * 70_000)
     (frame, *_) = (await ask("GET", "/api/streams/press/frames", params={"kind": "recent"})).json()["frames"]
     await ask("GET", "/api/streams/press/frames", params={"kind": "all"})
     for path in ("picture", "heatmap"):
