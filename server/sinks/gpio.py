@@ -299,7 +299,7 @@ class Gpio:
         self._triggers += 1
         try:
             line.trigger(self._settings.trigger_stream, part=None, trigger_id=None, by="gpio")
-        except TriggerRefused as error:
+        except (TriggerRefused, SinkError) as error:
             self._refused += 1
             self._why_refused = f" ({error})"
         outbox.is_up(self._words())

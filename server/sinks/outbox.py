@@ -57,7 +57,7 @@ class BoundedOutbox:
 
     def offer(self, told: Told) -> None:
         """Queue what was told, if it is wanted; never waits."""
-        what = self._chooser.what(told.message)
+        what = self._chooser.what(told.message, told.seen)
         if what is None:
             return
         self._number += 1

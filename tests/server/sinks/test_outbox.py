@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.inspection import Inspected, KeptPicture, Threshold
+from server.inspection import NO_RECIPE, Inspected, KeptPicture, Threshold
+from server.recipes import PartRule
 from server.sinks import Choice, SinkError
 from server.sinks.choice import MOST_STREAMS, Chooser
 from server.sinks.outbox import WITHOUT_PICTURE, BoundedOutbox, TurnListener
@@ -51,6 +52,13 @@ def test_of_free_running_results_the_changes_are_told_and_others_so_many_a_secon
     repeated = msgspec.structs.replace(RESULT, verdict="NORMAL", repeated=True)
     assert chooser.what(repeated) is None and what("ANOMALY") is None
     assert chosen(Choice(verdicts=False), RESULT) == [None]
+
+
+def test_of_frames_of_parts_nothing_is_told_but_the_part() -> None:
+    recipe = msgspec.structs.replace(NO_RECIPE, parts=PartRule(by="trigger"))
+    chooser, frame = Chooser(Choice(results_per_s=10.0)), replace(seen(1), recipe=recipe)
+    assert chooser.what(RESULT, frame) is None and chooser.what(PART, frame) == "part"
+    assert chooser.what(RESULT, seen(1)) == "verdict"
 
 
 def test_of_states_the_changes_are_told_and_a_sender_that_comes_again_begins_anew() -> None:
