@@ -344,4 +344,5 @@ GPIO = Kind(
     check=check,
     extra="gpio",
     modules=("gpiod",),
+    keeps=False,  # a pulse is for the part that lies there now
 )

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -55,6 +55,18 @@ class BoundedOutbox:
         """Be told something else from now on; what waits goes out all the same."""
         self._chooser = chooser
 
+    @property
+    def rest(self) -> list[Outgoing]:
+        """All that waits, oldest first."""
+        return [*([] if self._handed is None else [self._handed]), *self._waiting]
+
+    def put_before(self, events: Sequence[Outgoing]) -> None:
+        """Queue what waited before the server was started, before all that was told since."""
+        self._waiting.extendleft(reversed(events))
+        self._bytes += sum(map(_size, events))
+        self._keep_bounds()
+        self._changed.set()
+
     def offer(self, told: Told) -> None:
         """Queue what was told, if it is wanted; never waits."""
         what = self._chooser.what(told.message, told.seen)
@@ -69,10 +81,13 @@ class BoundedOutbox:
             event := Outgoing(_without_pictures(message), seen, id, what, at, self._number, time.monotonic())
         )
         self._bytes += _size(event)
+        self._keep_bounds()
+        self._changed.set()
+
+    def _keep_bounds(self) -> None:
         while self._waiting and (self.waiting > self._most or self._bytes > self._most_bytes):
             self._bytes -= _size(self._waiting.popleft())
             self.dropped += 1
-        self._changed.set()
 
     def turn(self, listener: TurnListener | None = None) -> Turn:
         """What the next ``run`` is given; the one before is over."""
