@@ -72,17 +72,20 @@ def test_how_it_is_doing_is_said_in_words(show: Show) -> None:
 
 
 def test_one_is_changed_without_its_secret_switched_off_and_removed(show: Show) -> None:
-    shop = Workshop(sinks=[sink("mes")])
+    shop = Workshop(sinks=[sink("mes", secrets=["authorization", "secret"])])
     page = show(shop, "/settings").page
     page.get_by_role("button", name="Change mes").click()
     expect(page.get_by_test_id("sink-setting-secret")).to_have_value("")
     expect(page.get_by_test_id("sink-form")).to_contain_text("One is kept: leave it empty to keep it.")
+    page.get_by_text("More", exact=True).click()
+    page.get_by_label("Forget the one that is kept").check()
     page.get_by_test_id("sink-name").fill("mes-2")
     shop.told = lambda *_: shop.sinks[0].update(name="mes-2")
     page.get_by_test_id("sink-save").click()
     expect(page.get_by_test_id("sink")).to_contain_text("mes-2 is kept")
     method, path, body = shop.changed[-1]
     assert (method, path, body["name"]) == ("PATCH", "sinks/id-mes", "mes-2") and "secret" not in body["settings"]
+    assert body["settings"]["authorization"] == ""
     shop.told = lambda *_: shop.sinks.__setitem__(0, sink("mes-2", "off"))
     page.get_by_role("button", name="Switch off mes-2").click()
     expect(page.get_by_test_id("sink")).to_contain_text("○ off")
