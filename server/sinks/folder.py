@@ -153,14 +153,14 @@ class Folder:
                 outbox.confirm()
                 outbox.is_up(_words(written))
         finally:
-            hand.let_go()
+            hand.finish()
 
     async def test(self) -> str:
         hand = Hand(f"{self.around.id} test")
         try:
             return await hand.do(self._try)
         finally:
-            hand.let_go()
+            hand.finish()
 
     def _try(self) -> str:
         folder = self._folder()

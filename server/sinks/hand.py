@@ -1,42 +1,58 @@
-"""A thread of a sink's own for what blocks: a disk that hangs hangs it, and nobody else's."""
+"""A thread of a sink's own for what blocks: a disk or device that hangs hangs it, and nobody else's."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from server.sinks.sink import SinkError
 
 T = TypeVar("T")
 
+PATIENCE_S = 2.0
+"""For what was begun before, by this run of the sink or an earlier one."""
+
+_at_work: dict[str, Future[Any]] = {}
+"""What the hand of each sink does now: a run that was given up may have left something that hangs."""
+
 
 class Hand:
-    """One thing at a time; a thing that hangs is neither waited for after a cancellation nor done twice. On the event
-    loop.
+    """Does one thing at a time. On the event loop.
 
     Args:
-        owner: id of the sink: its next run gets the same hand, if that still hangs.
+        owner: id of the sink. Its runs share what hangs, so that however often it is run anew, one thread hangs.
     """
-
-    _hanging: ClassVar[dict[str, Future[object]]] = {}
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
+        self._in_turn = asyncio.Lock()
         self._executor = ThreadPoolExecutor(1, f"sink-{owner}")
 
     async def do(self, what: Callable[[], T]) -> T:
-        """Raises SinkError: what was done last has not ended. Otherwise what it raises."""
-        last = self._hanging.get(self._owner)
-        if last is not None and not last.done():
-            raise SinkError("the last thing that was tried still hangs: the disk or device does not answer")
-        job = self._executor.submit(what)
-        self._hanging[self._owner] = job  # type: ignore[assignment]
-        return await asyncio.wrap_future(job)
+        """Raises SinkError: what was done before still hangs. Otherwise what it raises."""
+        async with self._in_turn:
+            before = _at_work.get(self._owner)
+            if before is not None:
+                await asyncio.wait({asyncio.wrap_future(before)}, timeout=PATIENCE_S)
+                if not before.done():
+                    raise SinkError("what was tried before still hangs: the disk or device does not answer")
+            return await asyncio.wrap_future(self._begin(what))
 
-    def let_go(self) -> None:
-        last = self._hanging.get(self._owner)
-        if last is not None and last.done():
-            del self._hanging[self._owner]
-        self._executor.shutdown(wait=False, cancel_futures=True)
+    def finish(self, what: Callable[[], object] | None = None) -> None:
+        """Do a last thing, once what is being done has ended, and wait for nothing."""
+        if what is not None:
+            self._begin(what)
+        self._executor.shutdown(wait=False)
+
+    def _begin(self, what: Callable[[], T]) -> Future[T]:
+        job = self._executor.submit(what)
+        _at_work[self._owner] = job
+
+        def ended(job: Future[T]) -> None:
+            if _at_work.get(self._owner) is job:
+                del _at_work[self._owner]
+
+        job.add_done_callback(ended)
+        return job

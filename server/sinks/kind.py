@@ -61,6 +61,7 @@ class Kind(Generic[S]):
             sent to somebody it was not meant for.
         is_told: whether the operator chooses what it is told; a server that shows how things are is told as by default.
         pictures: whether it wants what was seen, pictures included.
+        keeps: whether what waits when the server is stopped goes out after the next start.
         longest_wait_s: between two tries.
         fields: of its form, made from ``settings``.
     """
@@ -76,6 +77,7 @@ class Kind(Generic[S]):
     peer: tuple[str, ...] = ()
     is_told: bool = True
     pictures: bool = False
+    keeps: bool = True
     longest_wait_s: float = 30.0
     fields: tuple[Field, ...] = field(init=False)
 

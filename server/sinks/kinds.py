@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.sinks.folder import FOLDER
+from server.sinks.gpio import GPIO
 from server.sinks.kind import Kind
 from server.sinks.webhook import WEBHOOK
 
-_ALL: tuple[Kind[Any], ...] = (WEBHOOK, FOLDER)
+_ALL: tuple[Kind[Any], ...] = (WEBHOOK, FOLDER, GPIO)
 
 KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in _ALL}

@@ -40,13 +40,15 @@ class Outgoing(Told):
         what: part (one verdict a part), verdict (a free-running result whose verdict is another than the one before),
             result (a free-running one), state (of the stream's camera), change (of recipe, model or threshold), drift
             (parts or pictures are not as when calibrated, or are again).
-        at: when it was told, ISO 8601; ``number``: counts the events of this outbox, from 1.
+        at: when it was told, ISO 8601; ``told_at``: the same by a clock that nobody sets, :func:`time.monotonic`.
+        number: counts the events of this outbox, from 1.
     """
 
     id: str = ""
     what: What = "part"
     at: str = ""
     number: int = 0
+    told_at: float = 0.0
 
 
 class Outbox(Protocol):

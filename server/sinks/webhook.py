@@ -13,7 +13,9 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -126,7 +128,7 @@ def key_of(secret: str) -> bytes:
         return b""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Webhook:
     settings: WebhookSettings
     around: Around
@@ -134,7 +136,7 @@ class Webhook:
     async def run(self, outbox: Outbox) -> None:
         host = urlsplit(self.settings.url).hostname
         if not outbox.waiting:
-            outbox.is_up(f"nothing was sent to {host} yet")
+            outbox.is_up(f"nothing was sent yet; events will go to {host}")
         taken_before = False
         async with self._client() as client:
             async for event in outbox:
@@ -144,7 +146,7 @@ class Webhook:
                     taken_before = False  # two in a row: it is not the events, and they wait
                     continue
                 outbox.confirm()
-                outbox.is_up(f"{host} takes what it is sent")
+                outbox.is_up(f"delivering to {host}")
                 taken_before = True
 
     async def test(self) -> str:
@@ -155,9 +157,8 @@ class Webhook:
             status, _ = await self._post(client, f"test-{secrets.token_hex(8)}", body)
         if not 200 <= status < 300:
             raise SinkError(_words(status))
-        return (
-            f"{host} answered {status} to a signed event of type test, after {1000 * (time.monotonic() - began):.0f} ms"
-        )
+        took_ms = 1000 * (time.monotonic() - began)
+        return f"a signed event of type test was answered by {host} with {status} after {took_ms:.0f} ms"
 
     async def _post_until_told(self, client: httpx.AsyncClient, event: Outgoing, *, patient: bool) -> int:
         """The status of an answer that takes an event, or refuses it for good.
@@ -205,7 +206,7 @@ class Webhook:
                 request = client.build_request("POST", self.settings.url, content=body, headers=headers)
                 answer = await client.send(request, stream=True)
         except (TimeoutError, httpx.TimeoutException):
-            raise SinkError(f"{host} did not answer within {TIMEOUT_S:.0f} s: is the receiver busy, or away?") from None
+            raise SinkError(f"no answer from {host} within {TIMEOUT_S:.0f} s: is the receiver busy, or away?") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise SinkError(_why(error, host)) from None
         try:
@@ -223,7 +224,9 @@ class Webhook:
     async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
         import httpx
 
-        context = await asyncio.to_thread(_trusting, self.settings.ca)
+        context: ssl.SSLContext | bool = False
+        if urlsplit(self.settings.url).scheme == "https":
+            context = await asyncio.to_thread(_trusting, self.settings.ca)
         async with httpx.AsyncClient(
             verify=context,
             trust_env=False,  # no proxies that nobody chose here
@@ -236,6 +239,15 @@ class Webhook:
 
 
 def _trusting(ca: str) -> ssl.SSLContext:
+    """Of this machine's authorities, as they are now, or of this one alone."""
+    file = ssl.get_default_verify_paths().cafile
+    changed = Path(file).stat().st_mtime if not ca and file and Path(file).is_file() else 0.0
+    return _loaded(ca, changed)
+
+
+@lru_cache(maxsize=8)
+def _loaded(ca: str, changed: float) -> ssl.SSLContext:
+    """Reading all authorities of a machine takes 20 ms and the interpreter with it: not at each try."""
     return ssl.create_default_context(cadata=ca or None)
 
 
@@ -266,15 +278,15 @@ def _why(error: Exception, host: str | None) -> str:
         case ssl.SSLCertVerificationError():
             return f"the certificate of {host} is not trusted ({cause.verify_message}): give your own authority's"
         case ssl.SSLError():
-            return f"{host} does not speak TLS as it should ({cause.reason or 'broken off'}): is it http instead?"
+            return f"no TLS can be spoken with {host} ({cause.reason or 'broken off'}): is it http instead?"
         case ConnectionRefusedError():
             return f"nothing listens at {host} on that port: is the receiver started?"
         case OSError() if "Name or service" in str(cause) or "getaddrinfo" in str(cause) or "resolution" in str(cause):
             return f"the name {host} is not known: is it written rightly?"
         case OSError():
-            return f"{host} cannot be reached ({cause.strerror or type(cause).__name__})"
+            return f"no way to {host} ({cause.strerror or type(cause).__name__}): see to the network and its firewalls"
         case _:
-            return f"{host} broke off or answered no HTTP ({type(error).__name__})"
+            return f"the connection to {host} broke off, or no HTTP came ({type(error).__name__})"
 
 
 def _seconds(retry_after: str) -> float | None:

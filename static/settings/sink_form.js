@@ -86,8 +86,9 @@ export class SinkForm {
       return element("div", {}, element("label", { className: "option-line" }, box, field.title), why);
     }
     const label = element("label", { htmlFor: id }, field.unit ? `${field.title} (${field.unit})` : field.title);
-    const wide = field.kind === "lines" || field.longest > 200;
-    return element("div", { className: wide ? "field field-wide" : "field" }, label, this.#input(field, common, given), why);
+    const wide = field.kind === "lines" || field.longest >= 200;
+    const forget = this.#isKept(field) && !field.required ? element("label", { className: "option-line" }, element("input", { type: "checkbox", id: `${id}-forget` }), "Forget the one that is kept") : null;
+    return element("div", { className: wide ? "field field-wide" : "field" }, label, this.#input(field, common, given), why, forget);
   }
 
   #input(field, common, given) {
@@ -133,8 +134,7 @@ export class SinkForm {
       element("div", { className: "field" }, element("label", { htmlFor: "sink-told-parts" }, "Parts"), parts),
       element("div", { className: "field" }, element("label", { htmlFor: "sink-told-streams" }, "Streams, with commas between"), element("input", { type: "text", id: "sink-told-streams", value: told.streams.join(", "), placeholder: "all", autocomplete: "off", spellcheck: false })),
       element("div", { className: "field" }, element("label", { htmlFor: "sink-told-results" }, "Free-running results of a stream (a second)"), element("input", { type: "number", id: "sink-told-results", min: "0", max: "10", step: "any", inputMode: "decimal", value: told.results_per_s })),
-      check("verdicts", "Changes of a free-running verdict"),
-      check("state", "Cameras that come and go, changes of recipe"),
+      element("div", { className: "field-wide" }, check("verdicts", "Changes of a free-running verdict"), check("state", "Cameras that come and go, changes of recipe")),
     );
   }
 
@@ -149,7 +149,9 @@ export class SinkForm {
       const input = this.#find(`sink-setting-${field.name}`);
       if (field.kind === "yes_no") settings[field.name] = input.checked;
       else if (field.kind === "number" || field.kind === "whole") settings[field.name] = input.value === "" ? field.default : Number(input.value);
-      else if (field.secret && !input.value) continue; // the one that is kept stays
+      else if (field.secret && !input.value) {
+        if (this.#find(`sink-setting-${field.name}-forget`)?.checked) settings[field.name] = field.default ?? "";
+      } // else the one that is kept stays
       else settings[field.name] = field.kind === "text" ? input.value.trim() : input.value;
     }
     return { kind: this.#kind.name, name: this.#find("sink-name").value.trim(), settings };

@@ -29,9 +29,9 @@ def test_a_machine_is_tried_added_and_its_secret_leaves_the_page(show: Show) -> 
     shop.tried = {"ok": False, "words": "nothing listens at mes.plant on that port: is the receiver started?"}
     page.get_by_test_id("sink-form-test").click()
     expect(tried).to_have_text("Nothing listens at mes.plant on that port: is the receiver started?")
-    shop.tried = {"ok": True, "words": "mes.plant answered 204 to a signed event of type test, after 12 ms"}
+    shop.tried = {"ok": True, "words": "a signed event of type test was answered by mes.plant with 204 after 12 ms"}
     page.get_by_test_id("sink-form-test").click()
-    expect(tried).to_contain_text("✓ Mes.plant answered 204")
+    expect(tried).to_contain_text("✓ A signed event of type test was answered")
     page.get_by_test_id("sink-save").click()
     expect(tried).to_contain_text("The name has 1 to 64 letters")
     page.get_by_test_id("sink-name").fill("mes")
@@ -63,26 +63,29 @@ def test_how_it_is_doing_is_said_in_words(show: Show) -> None:
     expect(row).to_contain_text("⚠ not reached")
     expect(row).to_contain_text("Nothing listens at mes.plant on that port: is the receiver started? Next try in 8 s.")
     expect(row).to_contain_text("1,204 events delivered · 312 waiting · 1,200 lost: too many waited")
-    shop.sinks[0] = sink("mes", words="mes.plant takes what it is sent")
+    shop.sinks[0] = sink("mes", words="delivering to mes.plant")
     expect(row).to_contain_text("● up")
-    expect(row).to_contain_text("Mes.plant takes what it is sent.")
+    expect(row).to_contain_text("Delivering to mes.plant.")
     shop.tried = {"ok": False, "words": "it answers 500 Internal Server Error: the receiver's log should say why"}
     page.get_by_test_id("sink-test").click()
     expect(page.get_by_test_id("sink-tried")).to_contain_text("It answers 500")
 
 
 def test_one_is_changed_without_its_secret_switched_off_and_removed(show: Show) -> None:
-    shop = Workshop(sinks=[sink("mes")])
+    shop = Workshop(sinks=[sink("mes", secrets=["authorization", "secret"])])
     page = show(shop, "/settings").page
     page.get_by_role("button", name="Change mes").click()
     expect(page.get_by_test_id("sink-setting-secret")).to_have_value("")
     expect(page.get_by_test_id("sink-form")).to_contain_text("One is kept: leave it empty to keep it.")
+    page.get_by_text("More", exact=True).click()
+    page.get_by_label("Forget the one that is kept").check()
     page.get_by_test_id("sink-name").fill("mes-2")
     shop.told = lambda *_: shop.sinks[0].update(name="mes-2")
     page.get_by_test_id("sink-save").click()
     expect(page.get_by_test_id("sink")).to_contain_text("mes-2 is kept")
     method, path, body = shop.changed[-1]
     assert (method, path, body["name"]) == ("PATCH", "sinks/id-mes", "mes-2") and "secret" not in body["settings"]
+    assert body["settings"]["authorization"] == ""
     shop.told = lambda *_: shop.sinks.__setitem__(0, sink("mes-2", "off"))
     page.get_by_role("button", name="Switch off mes-2").click()
     expect(page.get_by_test_id("sink")).to_contain_text("○ off")

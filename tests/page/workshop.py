@@ -249,7 +249,7 @@ def beside_live() -> dict[str, tuple[str, Workshop, str]]:
         camera("lid-station", "retrying", problem="the camera refused the connection"),
     ]
     sinks = [
-        sink("mes", words="mes.plant takes what it is sent"),
+        sink("mes", words="delivering to mes.plant"),
         sink(
             "quality-archive-of-line-4",
             "retrying",
