@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.sinks.kind import Kind
+from server.sinks.mqtt import MQTT, SPARKPLUG
 
-_ALL: tuple[Kind[Any], ...] = ()
+_ALL: tuple[Kind[Any], ...] = (MQTT, SPARKPLUG)
 
 KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in _ALL}
