@@ -35,6 +35,8 @@ MOST_WAITING_IN = 256
 
 T = TypeVar("T")
 
+_NOBODYS_TOPIC = "defectvision-there-and-back"
+
 _quiet = logging.getLogger("defectvision.sinks.mqtt.paho")
 _quiet.setLevel(logging.CRITICAL)  # it writes a line per message dropped; what it knows is said in our words
 
@@ -272,7 +274,7 @@ class Broker:
         Raises:
             SinkError: it does not.
         """
-        await self._answered(self._client.unsubscribe(f"{self._client_id}/nothing"))
+        await self._answered(self._client.unsubscribe(_NOBODYS_TOPIC))
 
     async def arrivals(self) -> AsyncIterator[aiomqtt.Message]:
         """What arrives; ends in SinkError when the connection does."""

@@ -28,6 +28,10 @@ class Memory(Generic[T]):
         self._known.move_to_end(name)
         return self._known[name]
 
+    def peek(self, name: str) -> T | None:
+        """What is known of a name; None, and nothing is forgotten for it, where nothing is."""
+        return self._known.get(name)
+
     def set(self, name: str, known: T) -> None:
         self.of(name)
         self._known[name] = known

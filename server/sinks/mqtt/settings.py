@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from server.words import check_name
 
 _LEVELS = re.compile(r"[A-Za-z0-9._-]{1,64}(/[A-Za-z0-9._-]{1,64}){0,7}", re.ASCII)
-_GROUP = re.compile(r"[^+#/\x00-\x1f]{1,64}")
+_GROUP = re.compile(r"[^+#/]{1,64}")
 
 Host = Annotated[
     str,
@@ -152,7 +152,7 @@ def check_sparkplug(settings: SparkplugSettings, around: Any = None) -> None:
     """Raises ValueError: one sentence, what cannot be."""
     _check_broker(settings)
     for title, name in (("Group", settings.group), ("Edge node", settings.node)):
-        if not _GROUP.fullmatch(name):
+        if not _GROUP.fullmatch(name) or not name.isprintable():
             raise ValueError(f"{title}: 1 to 64 characters, none of + # /")
 
 

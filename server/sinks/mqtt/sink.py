@@ -70,6 +70,7 @@ class MqttSink:
         self._client_id = settings.client_id or f"defectvision-{settings.node}"
         self._streams = _known.of(f"{id} {settings.broker} {self._topics.base}").streams
         self._pace, self._dropped = Pace(), 0
+        self._is_denied = False
         self._last_refused: Asker | None = None
         self._changing: dict[str, asyncio.Task[None]] = {}
 
@@ -175,8 +176,7 @@ class MqttSink:
                 continue
             if topic == self._topics.status:
                 # The will of our last connection, or of another server that has our name.
-                if payload == OFFLINE and not message.retain and self._pace.takes_one():
-                    await broker.publish(self._status(online=True))
+                self._is_denied = self._is_denied or (payload == OFFLINE and not message.retain)
             elif (read := self._topics.read(topic)) is not None:
                 stream, what = read
                 if what in ("trigger", "recipe"):
@@ -198,8 +198,8 @@ class MqttSink:
                 return [cleared(self._topics.of(stream, what))]
             gone = home_assistant.withdrawn(then, stream)
             return [*gone, *(self._announced(stream) if stream in self._running() else [])]
-        told = self._streams.of(stream)
-        is_old = stream not in self._running() or (what == "verdict" and told.verdict is None)
+        told = self._streams.peek(stream)
+        is_old = stream not in self._running() or (what == "verdict" and (told is None or told.verdict is None))
         return [cleared(self._topics.of(stream, what))] if is_old and what in ("state", "verdict") else []
 
     def _asker(self, stream: str, message: aiomqtt.Message) -> Asker:
@@ -245,9 +245,12 @@ class MqttSink:
             broker.send(said)
 
     async def _look_after(self, broker: Broker) -> None:
-        """Say what is not said one by one."""
+        """Say what is not said one by one: whatever others do, once a second at the most."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
+            if self._is_denied:
+                self._is_denied = False
+                await broker.publish(self._status(online=True))
             dropped, self._dropped = broker.dropped - self._dropped, broker.dropped
             if (why := self._pace.refusal(dropped=dropped)) is not None and self._last_refused is not None:
                 asker = self._last_refused

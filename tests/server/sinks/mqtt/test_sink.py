@@ -18,6 +18,8 @@ import pytest
 from server.sinks import Choice
 from server.sinks.choice import Chooser
 from server.sinks.mqtt import broker as broker_module
+from server.sinks.mqtt.broker import connected
+from server.sinks.mqtt.publication import Publication
 from server.sinks.mqtt.settings import MqttSettings
 from server.sinks.mqtt.sink import MqttSink
 from server.sinks.outbox import BoundedOutbox
@@ -245,6 +247,19 @@ async def test_others_hear_that_the_server_died(shared: Mosquitto, node: str) ->
             async with listening(shared.port, "nothing", identifier=f"defectvision-{node}"):
                 # The broker ends our connection, as it does when it hears nothing any more.
                 await heard.until(lambda: b"offline" in heard.of(topic))
+
+
+async def test_the_will_is_handed_out_when_the_server_is_gone_without_a_word(shared: Mosquitto, node: str) -> None:
+    will = Publication(f"defectvision/{node}/status", b"offline", retain=True, content_type="text/plain")
+    async with (
+        listening(shared.port, will.topic) as heard,
+        connected(settings(shared, node), f"defectvision-{node}", will) as broker,
+    ):
+        sock = broker._paho.socket()
+        assert isinstance(sock, socket.socket)
+        sock.shutdown(socket.SHUT_RDWR)  # as the system does for a process that was killed
+        await heard.until(lambda: heard.last(will.topic) == b"offline")
+    assert await kept_at(shared.port, will.topic) == {will.topic: b"offline"}
 
 
 async def test_when_the_plant_asks_for_a_stop_while_the_broker_is_frozen_it_ends_all_the_same(
