@@ -28,7 +28,7 @@ from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, 
 from server.inspection import Calibrations, Drafts, Inspection
 from server.kept_cameras import KeptCameras, Trials
 from server.settings import PulledCamera, Settings, SettingsError
-from server.sinks import Sinks
+from server.sinks import OwnLine, Sinks
 from server.streams import Hub, InferencePool, OpenStream, Streams
 from server.teaching import Correcting, Library, Teachings
 from server.web import (
@@ -48,6 +48,7 @@ from server.web import (
     Predict,
     Recipes,
     SettingsList,
+    SinkList,
     StreamList,
     Teach,
     answer_error,
@@ -126,6 +127,7 @@ def create_app(
         hub,
         folders=settings.sink_folders,
         address=str(settings.public_url) if settings.public_url else None,
+        line=OwnLine(streams, library),
     )
     health = Health(
         inspection=inspection,
@@ -218,6 +220,7 @@ def create_app(
         *Corrections(library, correcting, streams, recipes).routes,
         *Teach(settings, teachings, library, held).routes,
         *CameraList(settings, streams, kept_cameras, Trials(settings.max_frame_pixels)).routes,
+        *SinkList(sinks).routes,
         *SettingsList(settings, certificates).routes,
         *phone.routes,
         *ConnectionCheck(origins).routes,

@@ -2,8 +2,20 @@
 
 from server.sinks.choice import Choice
 from server.sinks.kind import Around, Field, FieldKind, Kind
+from server.sinks.own_line import OwnLine
 from server.sinks.running_sink import SinkState, State
-from server.sinks.sink import Accepted, Line, Outbox, Outgoing, Sink, SinkError, SinkOver, TriggerRefused, What
+from server.sinks.sink import (
+    Accepted,
+    Line,
+    Outbox,
+    Outgoing,
+    RecipeOnStream,
+    Sink,
+    SinkError,
+    SinkOver,
+    TriggerRefused,
+    What,
+)
 from server.sinks.sinks import CannotAdd, Draft, NoSink, Sinks, TooManyTests
 from server.sinks.sinks_file import MOST, StoredSink
 
@@ -21,6 +33,8 @@ __all__ = [
     "NoSink",
     "Outbox",
     "Outgoing",
+    "OwnLine",
+    "RecipeOnStream",
     "Sink",
     "SinkError",
     "SinkOver",

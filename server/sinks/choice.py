@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from server.inspection import Inspected
 from server.sinks.sink import What
 from server.words import Change, Message, PartResult, Result, Status
 
@@ -54,8 +55,9 @@ class Chooser:
         self._choice, self._clock = choice, clock
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
 
-    def what(self, message: Message) -> What | None:
-        """As what a message is told on; None where it is not."""
+    def what(self, message: Message, seen: Inspected | None = None) -> What | None:
+        """As what a message is told on; None where it is not. ``seen``: of a result what was found in its frame: where
+        its recipe says what a part is, the parts are told, and none of their frames."""
         if self._choice.streams and message.stream not in self._choice.streams:
             return None
         match message:
@@ -63,7 +65,8 @@ class Chooser:
                 wanted = self._choice.parts
                 return "part" if wanted == "all" or (wanted == "rejects" and message.verdict != "NORMAL") else None
             case Result():
-                return None if message.repeated is True else self._result(message)
+                is_of_a_part = seen is not None and seen.recipe.parts.by != "line"
+                return None if message.repeated is True or is_of_a_part else self._result(message)
             case Status():
                 return self._status(message)
             case Change():

@@ -30,6 +30,7 @@ class Around:
         folders: but below these, which the operator named in the setting SINK_FOLDERS.
         line: what a plant may ask; None where nothing can be asked.
         address: where others find this server, ends with a slash; None where nobody said it.
+        streams: of which the sink is told; none: of all.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Around:
     folders: tuple[Path, ...] = ()
     line: Line | None = None
     address: str | None = None
+    streams: tuple[str, ...] = ()
 
 
 def no_check(settings: Any, around: Around) -> None:
@@ -53,13 +55,15 @@ class Kind(Generic[S]):
         title: what the page calls it; ``about``: one sentence, what it is good for.
         settings: a frozen Struct of text, numbers, yes or no, and choices. ``Meta`` of a field has ``title`` and
             ``description``, and in ``extra``: ``secret`` (never told back), ``lines`` (text of several lines), ``more``
-            (shown under More), ``placeholder``, ``unit``.
+            (shown under More), ``placeholder``, ``unit``, ``makes`` (what the page can make by chance: whsec).
         make: a sink; light, on the event loop, imports its library inside. Raises SinkError.
         check: raises ValueError, one sentence, where no such sink can be.
         extra: of this package, which it needs; ``modules``: of other packages, to be imported for it.
         peer: fields that say with whom it talks: when one changes, secrets have to be given again, so that none is
             sent to somebody it was not meant for.
+        is_told: whether the operator chooses what it is told; a server that shows how things are is told as by default.
         pictures: whether it wants what was seen, pictures included.
+        keeps: whether what waits when the server is stopped goes out after the next start.
         longest_wait_s: between two tries.
         fields: of its form, made from ``settings``.
     """
@@ -73,7 +77,9 @@ class Kind(Generic[S]):
     extra: str | None = None
     modules: tuple[str, ...] = ()
     peer: tuple[str, ...] = ()
+    is_told: bool = True
     pictures: bool = False
+    keeps: bool = True
     longest_wait_s: float = 30.0
     fields: tuple[Field, ...] = field(init=False)
 
@@ -139,6 +145,7 @@ class Field:
     longest: int | None = None
     placeholder: str = ""
     unit: str = ""
+    makes: str = ""
 
 
 def fields_of(settings: type[Struct]) -> tuple[Field, ...]:
@@ -168,6 +175,7 @@ def _field(one: inspect.Field) -> Field:
         more=extra.get("more", False),
         placeholder=extra.get("placeholder", ""),
         unit=extra.get("unit", ""),
+        makes=extra.get("makes", ""),
     )
     match kind:
         case inspect.StrType():

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from server.sinks.folder import FOLDER
+from server.sinks.gpio import GPIO
 from server.sinks.kind import Kind
 from server.sinks.mqtt import MQTT, SPARKPLUG
+from server.sinks.webhook import WEBHOOK
 
-_ALL: tuple[Kind[Any], ...] = (MQTT, SPARKPLUG)
+_ALL: tuple[Kind[Any], ...] = (MQTT, SPARKPLUG, WEBHOOK, FOLDER, GPIO)
 
 KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in _ALL}

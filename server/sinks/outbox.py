@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -54,9 +55,21 @@ class BoundedOutbox:
         """Be told something else from now on; what waits goes out all the same."""
         self._chooser = chooser
 
+    @property
+    def rest(self) -> list[Outgoing]:
+        """All that waits, oldest first."""
+        return [*([] if self._handed is None else [self._handed]), *self._waiting]
+
+    def put_before(self, events: Sequence[Outgoing]) -> None:
+        """Queue what waited before the server was started, before all that was told since."""
+        self._waiting.extendleft(reversed(events))
+        self._bytes += sum(map(_size, events))
+        self._keep_bounds()
+        self._changed.set()
+
     def offer(self, told: Told) -> None:
         """Queue what was told, if it is wanted; never waits."""
-        what = self._chooser.what(told.message)
+        what = self._chooser.what(told.message, told.seen)
         if what is None:
             return
         self._number += 1
@@ -64,12 +77,17 @@ class BoundedOutbox:
         id = message.id if isinstance(message, PartResult) else f"{self._prefix}-{self._number}"
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         seen = _light(told.seen) if self._pictures else None
-        self._waiting.append(event := Outgoing(_without_pictures(message), seen, id, what, at))
+        self._waiting.append(
+            event := Outgoing(_without_pictures(message), seen, id, what, at, self._number, time.monotonic())
+        )
         self._bytes += _size(event)
+        self._keep_bounds()
+        self._changed.set()
+
+    def _keep_bounds(self) -> None:
         while self._waiting and (self.waiting > self._most or self._bytes > self._most_bytes):
             self._bytes -= _size(self._waiting.popleft())
             self.dropped += 1
-        self._changed.set()
 
     def turn(self, listener: TurnListener | None = None) -> Turn:
         """What the next ``run`` is given; the one before is over."""

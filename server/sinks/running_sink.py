@@ -16,6 +16,7 @@ from server.sinks.kind import Around, Kind
 from server.sinks.outbox import BoundedOutbox, Turn, TurnListener
 from server.sinks.sink import Sink, SinkError, SinkOver
 from server.sinks.sinks_file import StoredSink
+from server.sinks.waiting import Waiting
 from server.streams import Told
 
 log = logging.getLogger("defectvision.sinks")
@@ -33,6 +34,8 @@ MOST_STUCK = 3
 """Runs of one sink that did not end when they were cancelled; then only a restart of the server helps."""
 LONGEST_WORDS = 300
 JITTER = 0.25
+LONGEST_ASKED_S = 3600.0
+"""A peer that asks to be left alone for longer is tried all the same."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class RunningSink(TurnListener):
     Args:
         on_over: told, once, that the sink asked not to be run again, and why.
         box: of the same sink before it was changed: what waits in it goes out by this one.
+        kept: where there may be what waited when the server was stopped.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class RunningSink(TurnListener):
         around: Around,
         on_over: Callable[[str], None],
         box: BoundedOutbox | None = None,
+        kept: Waiting | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.stored, self.kind, self._around, self._on_over, self._jitter = stored, kind, around, on_over, jitter
@@ -93,10 +98,13 @@ class RunningSink(TurnListener):
         self._last_error: str | None = None
         self._last_error_at: str | None = None
         self._failures, self._lost_before = 0, 0
+        self._not_before_s = 0.0
         self._has_complained = False
         self._refusals_logged = False
         self._settled: asyncio.TimerHandle | None = None
         self._backoff = Backoff(longest=kind.longest_wait_s)
+        self._kept, self._is_to_be_read = kept, kept is not None and box is None
+        self._has_kept = self._is_to_be_read
         self._stuck: list[asyncio.Task[str]] = []
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._live(), name=f"sink {stored.name}")
@@ -128,8 +136,17 @@ class RunningSink(TurnListener):
         self._task.cancel()
         await asyncio.wait({self._task}, timeout=CANCEL_S + 0.2)
 
+    async def keep(self) -> None:
+        """Keep what waits for the next start; after :meth:`stop`."""
+        if self._kept is not None and not self._is_to_be_read:
+            await asyncio.to_thread(self._kept.write, self.box.rest)
+
     async def _live(self) -> None:
         why: str | None
+        if self._kept is not None and self._is_to_be_read:
+            self.box.put_before(await asyncio.to_thread(self._kept.read))
+            self._is_to_be_read = False
+            self._forget_kept()
         if (why := self.kind.missing) is not None:
             return self._fail_for_good(why)
         while True:
@@ -188,6 +205,7 @@ class RunningSink(TurnListener):
         except SinkOver:
             raise
         except SinkError as error:
+            self._not_before_s = min(error.retry_after_s or 0.0, LONGEST_ASKED_S)
             return in_short(error)
         except ValueError as error:
             return self._fault(error) if made is not None else in_short(error)
@@ -222,9 +240,17 @@ class RunningSink(TurnListener):
 
     def confirmed(self) -> None:
         self._is_back()
+        self._forget_kept()
+
+    def _forget_kept(self) -> None:
+        """Once all of it has gone out."""
+        if self._has_kept and self._kept is not None and not self.box.waiting:
+            self._has_kept = False
+            self._loop.run_in_executor(None, self._kept.clear)
 
     def refused(self, why: str) -> None:
         self._note(in_short(why))
+        self._forget_kept()
         if not self._refusals_logged:
             self._refusals_logged = True
             log.warning(
@@ -246,13 +272,17 @@ class RunningSink(TurnListener):
         self._failures += 1
         self._note(why)
         self._complain(why)
-        return self._backoff.next() * (1 - JITTER + 2 * JITTER * self._jitter())
+        wait = self._backoff.next() * (1 - JITTER + 2 * JITTER * self._jitter())
+        not_before, self._not_before_s = self._not_before_s, 0.0
+        return max(wait, not_before)
 
     def _complain(self, why: str) -> None:
         """One line at first; the next one is written when it is back."""
         if not self._has_complained:
             self._has_complained, self._lost_before = True, self.box.dropped
-            log.warning("sink=%s kind=%s state=%s why=%r", self.stored.name, self.kind.name, self._state, why)
+            log.warning(
+                "sink=%s kind=%s not told why=%r waiting=%d", self.stored.name, self.kind.name, why, self.box.waiting
+            )
 
     def _is_back(self) -> None:
         self._unsettle()

@@ -6,13 +6,24 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from server.parts import TriggerRefused
 from server.streams import Told
+
+__all__ = ["Accepted", "Line", "Outbox", "RecipeOnStream", "Sink", "SinkError", "TriggerRefused", "What"]
 
 What = Literal["part", "verdict", "result", "state", "change"]
 
 
 class SinkError(Exception):
-    """Its peer is away, refuses, or answers what it should not; one sentence: what happened, and what to do."""
+    """Its peer is away, refuses, or answers what it should not; one sentence: what happened, and what to do.
+
+    Args:
+        retry_after_s: the peer asks not to be tried before.
+    """
+
+    def __init__(self, words: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(words)
+        self.retry_after_s = retry_after_s
 
 
 class SinkOver(SinkError):
@@ -28,12 +39,15 @@ class Outgoing(Told):
             server included. A peer tells repeats by it. Of a part it is the part's own.
         what: part (one verdict a part), verdict (a free-running result whose verdict is another than the one before),
             result (a free-running one), state (of the stream's camera), change (of recipe, model or threshold).
-        at: when it was told, ISO 8601.
+        at: when it was told, ISO 8601; ``told_at``: the same by a clock that nobody sets, :func:`time.monotonic`.
+        number: counts the events of this outbox, from 1.
     """
 
     id: str = ""
     what: What = "part"
     at: str = ""
+    number: int = 0
+    told_at: float = 0.0
 
 
 class Outbox(Protocol):
@@ -103,8 +117,13 @@ class Accepted:
     number: int
 
 
-class TriggerRefused(Exception):
-    """The stream takes no trigger now; one sentence that says why (busy, no such stream, its recipe has none)."""
+@dataclass(frozen=True)
+class RecipeOnStream:
+    """A recipe, as plants know it."""
+
+    id: str
+    name: str
+    version: int
 
 
 class Line(Protocol):
@@ -113,6 +132,19 @@ class Line(Protocol):
     @property
     def streams(self) -> Sequence[str]:
         """Names of those that run now."""
+        ...
+
+    @property
+    def recipes(self) -> Sequence[RecipeOnStream]:
+        """All there are."""
+        ...
+
+    def recipe_on(self, stream: str) -> RecipeOnStream | None:
+        """That a running stream is inspected with; None where it does not run, or there is no model."""
+        ...
+
+    def can_trigger(self, stream: str) -> bool:
+        """Whether a trigger would be taken now: what a handshake shows as Ready. Costs next to nothing."""
         ...
 
     def trigger(self, stream: str, *, part: str | None, trigger_id: str | None, by: str) -> Accepted:
@@ -124,6 +156,7 @@ class Line(Protocol):
 
         Raises:
             TriggerRefused: it is not taken, and counted.
+            SinkError: one of the ids cannot be one (1 to 128 printable characters).
         """
         ...
 

@@ -20,11 +20,14 @@ from server.sinks.outbox import BoundedOutbox
 from server.sinks.running_sink import RunningSink, SinkState, in_short, now
 from server.sinks.sink import Line, SinkError
 from server.sinks.sinks_file import FORM, LARGEST_SETTINGS, MOST, StoredSink, check_sink_name
+from server.sinks.waiting import Waiting
 from server.streams import Hub, Told
 
 log = logging.getLogger("defectvision.sinks")
 
 FILE = "sinks.json"
+FOLDER = "sinks"
+KEEP_WITHIN_S = 1.0
 TEST_WITHIN_S = 25.0
 MOST_TESTS = 2
 MOST_LEFT_BEHIND = 8
@@ -133,7 +136,7 @@ class Sinks:
             self._begin(one)
 
     async def stop(self) -> None:
-        """End all of them, within a second."""
+        """End all of them, within a second, and keep what waits."""
         if self._deaf is not None:
             self._deaf()
             self._deaf = None
@@ -141,6 +144,9 @@ class Sinks:
         for task in (*self._switching, *self._left_behind):
             task.cancel()
         await asyncio.gather(*(one.stop() for one in running))
+        keeping = [asyncio.create_task(one.keep()) for one in running]
+        if keeping:
+            await asyncio.wait(keeping, timeout=KEEP_WITHIN_S)  # a disk that hangs holds up no end
 
     async def add(self, draft: Draft, who: str) -> StoredSink:
         """Keep one more, and run it if it is on.
@@ -190,6 +196,8 @@ class Sinks:
                 return stored
             await self._store(tuple(stored if one.id == id else one for one in self.all))
             ended = await self._end(id)
+            if not stored.enabled:
+                await asyncio.to_thread(self._waiting_of(id).clear)
             self._begin(stored, None if ended is None else ended.box)
         log.info("sink=%s kind=%s changed by=%s enabled=%s", stored.name, stored.kind, who, stored.enabled)
         return stored
@@ -206,6 +214,7 @@ class Sinks:
             stored = self.get(id)
             await self._store(tuple(one for one in self.all if one.id != id))
             await self._end(id)
+            await asyncio.to_thread(self._waiting_of(id).clear)
             self._off_since.pop(id, None)
         log.info("sink=%s kind=%s removed by=%s", stored.name, stored.kind, who)
         return stored
@@ -293,7 +302,7 @@ class Sinks:
         return kind
 
     def _around_of(self, stored: StoredSink) -> Around:
-        return replace(self._around, id=stored.id, name=stored.name)
+        return replace(self._around, id=stored.id, name=stored.name, streams=stored.told.streams)
 
     def _hear(self, told: Told) -> None:
         for running in [*self._running.values()]:
@@ -310,7 +319,11 @@ class Sinks:
             task.add_done_callback(self._switching.discard)
 
         kind, around = self.kinds[stored.kind], self._around_of(stored)
-        self._running[stored.id] = RunningSink(stored, kind, around, over, box)
+        kept = self._waiting_of(stored.id) if kind.keeps else None
+        self._running[stored.id] = RunningSink(stored, kind, around, over, box, kept)
+
+    def _waiting_of(self, id: str) -> Waiting:
+        return Waiting(self._around.data_dir / FOLDER / f"{id}.waiting")
 
     async def _switch_off(self, stored: StoredSink, why: str) -> None:
         """A sink asked not to be run again. Where that cannot be written, it stays as it is until the next start."""

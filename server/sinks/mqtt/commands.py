@@ -58,7 +58,7 @@ def trigger(line: Line | None, stream: str, payload: bytes) -> Answer:
         if line is None:
             raise Refused("this server takes no triggers")
         taken = line.trigger(stream, part=asked.part, trigger_id=asked.trigger_id, by="mqtt")
-    except (Refused, TriggerRefused) as refusal:
+    except (Refused, TriggerRefused, SinkError) as refusal:
         return _with_ids(Answer(False, stream, why=str(refusal)), asked)
     return _with_ids(Answer(True, stream, trigger=taken.number), asked)
 

@@ -10,13 +10,13 @@ from server.sinks.sink import Sink
 def _mqtt(settings: MqttSettings, around: Around) -> Sink:
     from server.sinks.mqtt.sink import MqttSink
 
-    return MqttSink(settings, around.id, around.line, around.address)
+    return MqttSink(settings, around)
 
 
 def _sparkplug(settings: SparkplugSettings, around: Around) -> Sink:
     from server.sinks.mqtt.sparkplug import SparkplugSink
 
-    return SparkplugSink(settings, around.id, around.line, around.address)
+    return SparkplugSink(settings, around)
 
 
 MQTT = Kind(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import aiomqtt
 import msgspec
 
+from server.sinks.kind import Around
 from server.sinks.mqtt import commands, home_assistant
 from server.sinks.mqtt.broker import Broker, connected, first_to_end
 from server.sinks.mqtt.commands import Answer, Pace
@@ -19,7 +20,8 @@ from server.sinks.mqtt.publication import Publication, cleared
 from server.sinks.mqtt.settings import MqttSettings, check_mqtt
 from server.sinks.mqtt.told import StreamTold, forgotten, kept_state, kept_verdict, tell
 from server.sinks.mqtt.topics import OFFLINE, ONLINE, Topics
-from server.sinks.sink import Line, Outbox, Outgoing, SinkError
+from server.sinks.sink import Outbox, Outgoing, SinkError
+from server.words import Status
 
 log = logging.getLogger("defectvision.sinks")
 
@@ -58,17 +60,14 @@ class Asker:
 
 
 class MqttSink:
-    """Args:
-    id: of the sink.
-    line: what may be asked; None where nothing can.
-    address: where others find this server, ends with a slash; None where nobody said it.
-    """
+    """At a broker, below topics of its own."""
 
-    def __init__(self, settings: MqttSettings, id: str, line: Line | None, address: str | None) -> None:
-        self._settings, self._line, self._address = settings, line, address
+    def __init__(self, settings: MqttSettings, around: Around) -> None:
+        self._settings, self._line, self._address = settings, around.line, around.address
+        self._chosen = around.streams
         self._topics = Topics(f"{settings.prefix}/{settings.node}", settings.discovery_prefix)
         self._client_id = settings.client_id or f"defectvision-{settings.node}"
-        self._streams = _known.of(f"{id} {settings.broker} {self._topics.base}").streams
+        self._streams = _known.of(f"{around.id} {settings.broker} {self._topics.base}").streams
         self._pace, self._dropped = Pace(), 0
         self._is_denied = False
         self._last_refused: Asker | None = None
@@ -122,8 +121,8 @@ class MqttSink:
         publications = [self._status(online=True)]
         for name in self._running():
             told = self._streams.of(name)
-            if told.is_gone:  # it is back, and nobody told us yet
-                told = replace(told, status=None)
+            if told.status is None or told.is_gone:  # it runs, and nobody told us yet
+                told = replace(told, status=self._status_of(name))
             publications += [*kept_state(told, name, self._topics), *kept_verdict(told, self._topics)]
             publications += self._announced(name)
         await broker.publish(*publications)
@@ -158,14 +157,25 @@ class MqttSink:
         names = {name for name in self._streams.names if not self._streams.of(name).is_gone} | {*self._running()}
         await broker.publish(*[one for name in sorted(names) for one in forgotten(name, self._topics)])
 
+    def _status_of(self, name: str) -> Status:
+        """Of a stream that runs, as far as it can be seen."""
+        recipe = None if self._line is None else self._line.recipe_on(name)
+        if recipe is None:
+            return Status(name, "live")
+        return Status(name, "live", recipe=recipe.id, recipe_name=recipe.name, recipe_version=recipe.version)
+
     def _status(self, *, online: bool) -> Publication:
         words = ONLINE if online else OFFLINE
         return Publication(self._topics.status, words, retain=True, content_type="text/plain")
 
     def _running(self) -> tuple[str, ...]:
+        """Streams that run now, of those that we are told of."""
         if self._line is not None:
-            return tuple(self._line.streams)[:MOST_STREAMS]
+            return tuple(name for name in self._line.streams if self._is_ours(name))[:MOST_STREAMS]
         return tuple(name for name in self._streams.names if not self._streams.of(name).is_gone)
+
+    def _is_ours(self, stream: str) -> bool:
+        return not self._chosen or stream in self._chosen
 
     # what we hear
 
@@ -213,6 +223,8 @@ class MqttSink:
     def _obey(self, broker: Broker, stream: str, what: str, payload: bytes, asker: Asker) -> None:
         if not self._pace.takes_one():
             self._last_refused = asker
+        elif not self._is_ours(stream):
+            self._answer(broker, asker, Answer(False, stream, why="this stream is not one of those told here"))
         elif what == "trigger":
             self._answer(broker, asker, commands.trigger(self._line, stream, payload))
         elif stream in self._changing or len(self._changing) >= MOST_RECIPES:

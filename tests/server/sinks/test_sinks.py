@@ -218,6 +218,51 @@ async def test_what_waits_survives_a_change(made: Made, hub: Hub) -> None:
     assert fake.settings[-1].address == "right"
 
 
+async def test_what_waits_survives_a_restart_in_order_and_once(made: Made, hub: Hub, tmp_path: Path) -> None:
+    fake = Fake([away])
+    sinks = made(fake)
+    stored = await sinks.add(draft(), "a test")
+    file = tmp_path / "sinks" / f"{stored.id}.waiting"
+    told = [part(part=f"A-{number}") for number in range(3)]
+    for one in told[:2]:
+        hub.publish(one.message)
+    await until(lambda: fake.begun > 1)
+    await sinks.stop()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    fake.run = [takes_all]
+    again = made(fake)
+    hub.publish(told[2].message)
+    await until(lambda: len(fake.taken) == 3)
+    assert [event.message for event in fake.taken] == [one.message for one in told]
+    await until(lambda: not file.exists())
+    await again.stop()
+    fake.taken.clear()
+    last = made(fake)
+    await until(lambda: last.state(stored.id).state == "up")
+    assert not fake.taken and not file.exists()
+
+
+async def test_what_waits_is_forgotten_with_the_sink_and_a_damaged_file_is_no_obstacle(
+    made: Made, hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake = Fake([away])
+    sinks = made(fake)
+    stored = await sinks.add(draft(), "a test")
+    file = tmp_path / "sinks" / f"{stored.id}.waiting"
+    hub.publish(part().message)
+    await until(lambda: fake.begun > 1)
+    await sinks.stop()
+    file.write_bytes(b"\xc1" * 100)
+    fake.run = [takes_all]
+    sinks = made(fake)
+    hub.publish(part().message)
+    await until(lambda: len(fake.taken) == 1)
+    assert "cannot be read" in caplog.text
+    file.write_bytes(b"")
+    await sinks.remove(stored.id, "a test")
+    assert not file.exists()
+
+
 async def test_a_secret_goes_to_nobody_it_was_not_meant_for(made: Made) -> None:
     sinks = made(Fake())
     stored = await sinks.add(draft(password=SECRET), "a test")

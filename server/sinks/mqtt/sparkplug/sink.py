@@ -7,6 +7,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 
+from server.sinks.kind import Around
 from server.sinks.mqtt.broker import Broker, connected, first_to_end
 from server.sinks.mqtt.memory import Memory
 from server.sinks.mqtt.publication import Publication
@@ -14,7 +15,7 @@ from server.sinks.mqtt.settings import SparkplugSettings
 from server.sinks.mqtt.sparkplug.devices import DeviceTold, Values, milliseconds, told
 from server.sinks.mqtt.sparkplug.payload import asks_for
 from server.sinks.mqtt.sparkplug.session import REBIRTH, Session
-from server.sinks.sink import Line, Outbox, Outgoing, SinkError
+from server.sinks.sink import Outbox, Outgoing, SinkError
 
 MOST_DEVICES = 256
 REBIRTH_EVERY_S = 1.0
@@ -34,16 +35,13 @@ _known: Memory[Known] = Memory(Known, 64)
 
 
 class SparkplugSink:
-    """Args:
-    id: of the sink.
-    line: says which streams run; None where nobody does.
-    address: where others find this server, ends with a slash; None where nobody said it.
-    """
+    """At a broker, as an edge node."""
 
-    def __init__(self, settings: SparkplugSettings, id: str, line: Line | None, address: str | None) -> None:
-        self._settings, self._line, self._address = settings, line, address
+    def __init__(self, settings: SparkplugSettings, around: Around) -> None:
+        self._settings, self._line, self._address = settings, around.line, around.address
+        self._chosen = around.streams
         self._client_id = settings.client_id or f"defectvision-{settings.group}-{settings.node}"
-        self._known = _known.of(f"{id} {settings.broker} {settings.group}/{settings.node}")
+        self._known = _known.of(f"{around.id} {settings.broker} {settings.group}/{settings.node}")
         self._devices = self._known.devices
         self._wants_birth = asyncio.Event()
 
@@ -114,16 +112,29 @@ class SparkplugSink:
 
     def _birth(self, broker: Broker, session: Session) -> None:
         if self._line is not None:
-            names = tuple(self._line.streams)[:MOST_DEVICES]
+            ours = [name for name in self._line.streams if not self._chosen or name in self._chosen]
+            names = tuple(ours[:MOST_DEVICES])
         else:
             names = tuple(name for name in self._devices.names if not self._devices.of(name).is_gone)
         living: dict[str, Values] = {}
         for name in names:
             values = self._devices.of(name).values
             is_unheard = values.get("State") in (None, "waiting")
-            living[name] = {**values, "State": "live"} if is_unheard else values
+            living[name] = {**values, **self._seen(name)} if is_unheard else values
         for publication in session.birth(living, _now()):
             broker.send(publication)
+
+    def _seen(self, name: str) -> Values:
+        """Of a stream that runs, and of which nothing was told yet."""
+        recipe = None if self._line is None else self._line.recipe_on(name)
+        if recipe is None:
+            return {"State": "live"}
+        return {
+            "State": "live",
+            "Recipe/Id": recipe.id,
+            "Recipe/Name": recipe.name,
+            "Recipe/Version": recipe.version,
+        }
 
     async def _hear(self, broker: Broker, session: Session) -> None:
         async for message in broker.arrivals():

@@ -6,11 +6,19 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from server.sinks import Accepted, Choice, Sink, SinkError, TriggerRefused
+from server.sinks import Accepted, Around, Choice, RecipeOnStream, Sink, SinkError, TriggerRefused
 from server.sinks.choice import Chooser
 from server.sinks.outbox import BoundedOutbox, TurnListener
 from server.streams import Told
+
+RECIPE = RecipeOnStream("r-1", "bottle", 3)
+
+
+def around(line: FakeLine | None, address: str | None = None, streams: tuple[str, ...] = ()) -> Around:
+    """A server that has this line."""
+    return Around("sink-1", "the plant's", Path(), line=line, address=address, streams=streams)
 
 
 @dataclass
@@ -32,6 +40,16 @@ class FakeLine:
             raise TriggerRefused(self.refusal)
         self.triggers.append((stream, part, trigger_id, by))
         return Accepted(stream, len(self.triggers))
+
+    @property
+    def recipes(self) -> Sequence[RecipeOnStream]:
+        return (RECIPE,)
+
+    def recipe_on(self, stream: str) -> RecipeOnStream | None:
+        return RECIPE if stream in self.running else None
+
+    def can_trigger(self, stream: str) -> bool:
+        return stream in self.running and self.refusal is None
 
     async def choose_recipe(self, stream: str, recipe: str, *, who: str) -> str:
         if self.gate is not None:

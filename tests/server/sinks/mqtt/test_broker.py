@@ -25,7 +25,7 @@ from server.sinks.mqtt.broker import connected
 from server.sinks.mqtt.settings import MqttSettings
 from server.sinks.mqtt.sink import MqttSink
 from tests.server.sinks.mqtt.mosquitto import Mosquitto, free_port, listening, needs_mosquitto
-from tests.server.sinks.mqtt.plant import FakeLine, running
+from tests.server.sinks.mqtt.plant import FakeLine, around, running
 
 
 def settings(port: int, **other: Any) -> MqttSettings:
@@ -33,7 +33,7 @@ def settings(port: int, **other: Any) -> MqttSettings:
 
 
 def sink(port: int, **other: Any) -> MqttSink:
-    return MqttSink(settings(port, **other), "sink-1", FakeLine(), None)
+    return MqttSink(settings(port, **other), around(FakeLine()))
 
 
 async def why_not(port: int, **other: Any) -> str:

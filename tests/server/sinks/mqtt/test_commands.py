@@ -21,7 +21,7 @@ from server.sinks.mqtt.sink import MqttSink
 from server.sinks.mqtt.topics import Topics
 from tests.server.sinks.fakes import part
 from tests.server.sinks.mqtt.mosquitto import Heard, Mosquitto, listening, needs_mosquitto
-from tests.server.sinks.mqtt.plant import FakeLine, running
+from tests.server.sinks.mqtt.plant import FakeLine, around, running
 
 # without a broker
 
@@ -164,7 +164,7 @@ async def test_a_trigger_is_handed_to_the_line_and_answered_where_it_was_asked_f
 ) -> None:
     line, base = FakeLine(), f"defectvision/{node}"
     async with (
-        running(lambda: MqttSink(settings_of(broker, node), "s", line, None)),
+        running(lambda: MqttSink(settings_of(broker, node), around(line))),
         listening(broker.port, f"plc/{node}") as plc,
     ):
         await plc.client.publish(
@@ -186,7 +186,7 @@ async def test_refusals_are_answered_too_and_whoever_names_no_topic_finds_them_b
 ) -> None:
     line, base = FakeLine(refusal="it is busy"), f"defectvision/{node}"
     async with (
-        running(lambda: MqttSink(settings_of(broker, node), "s", line, None)),
+        running(lambda: MqttSink(settings_of(broker, node), around(line))),
         listening(broker.port, f"{base}/+/answer") as heard,
     ):
         await heard.client.publish(f"{base}/a/trigger", b"", qos=1)
@@ -204,7 +204,7 @@ async def test_a_command_that_the_broker_kept_is_not_obeyed(broker: Mosquitto, n
     line, topic = FakeLine(), f"defectvision/{node}/a/trigger"
     async with listening(broker.port, f"defectvision/{node}/#") as heard:
         await heard.client.publish(topic, b'{"trigger_id": "kept"}', qos=1, retain=True)
-        async with running(lambda: MqttSink(settings_of(broker, node), "s", line, None)):
+        async with running(lambda: MqttSink(settings_of(broker, node), around(line))):
             await heard.client.publish(topic, b'{"trigger_id": "now"}', qos=1)
             (answer,) = await answers(heard, f"defectvision/{node}/a/answer")
         await heard.client.publish(topic, b"", qos=1, retain=True)
@@ -217,7 +217,7 @@ async def test_recipes_are_chosen_one_change_at_a_time(broker: Mosquitto, node: 
     line, base = FakeLine(gate=asyncio.Event()), f"defectvision/{node}"
     assert line.gate is not None
     async with (
-        running(lambda: MqttSink(settings_of(broker, node), "s", line, None)) as life,
+        running(lambda: MqttSink(settings_of(broker, node), around(line))) as life,
         listening(broker.port, f"{base}/+/answer") as heard,
     ):
         await heard.client.publish(f"{base}/a/recipe", b'{"recipe": "bottle"}', qos=1)
@@ -240,7 +240,7 @@ async def test_a_thousand_triggers_at_once_are_refused_in_words_and_hold_up_nobo
 ) -> None:
     line, base = FakeLine(), f"defectvision/{node}"
     async with (
-        running(lambda: MqttSink(settings_of(broker, node), "s", line, None)) as life,
+        running(lambda: MqttSink(settings_of(broker, node), around(line))) as life,
         listening(broker.port, f"{base}/a/#") as heard,
     ):
         for _ in range(1_000):
@@ -260,7 +260,7 @@ async def test_a_thousand_triggers_at_once_are_refused_in_words_and_hold_up_nobo
 async def test_where_commands_are_switched_off_nobody_is_heard(broker: Mosquitto, node: str) -> None:
     line, base = FakeLine(), f"defectvision/{node}"
     async with (
-        running(lambda: MqttSink(settings_of(broker, node, commands=False), "s", line, None)),
+        running(lambda: MqttSink(settings_of(broker, node, commands=False), around(line))),
         listening(broker.port, f"{base}/status") as heard,
     ):
         await heard.client.publish(f"{base}/a/trigger", b"", qos=1)
@@ -274,7 +274,7 @@ async def test_where_commands_are_switched_off_nobody_is_heard(broker: Mosquitto
 async def test_commands_too_large_do_no_harm(broker: Mosquitto, node: str, payload: bytes) -> None:
     line, base = FakeLine(), f"defectvision/{node}"
     async with (
-        running(lambda: MqttSink(settings_of(broker, node), "s", line, None)) as life,
+        running(lambda: MqttSink(settings_of(broker, node), around(line))) as life,
         listening(broker.port, f"{base}/a/answer") as heard,
     ):
         await heard.client.publish(f"{base}/a/trigger", payload, qos=1)

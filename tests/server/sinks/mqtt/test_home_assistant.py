@@ -17,7 +17,7 @@ from server.sinks.mqtt.topics import Topics
 from server.streams import Told
 from tests.server.fakes import status
 from tests.server.sinks.mqtt.mosquitto import Mosquitto, kept_at, listening, needs_mosquitto
-from tests.server.sinks.mqtt.plant import FakeLine, running
+from tests.server.sinks.mqtt.plant import FakeLine, around, running
 
 TOPICS = Topics("defectvision/line4")
 
@@ -71,7 +71,7 @@ async def test_they_appear_stay_while_the_server_is_away_and_go_when_it_is_switc
 
     def sink(**other: Any) -> MqttSink:
         settings = MqttSettings(host="127.0.0.1", port=broker.port, node=node, **other)
-        return MqttSink(settings, "s", line, None)
+        return MqttSink(settings, around(line))
 
     async def devices(prefix: str = "homeassistant") -> set[str]:
         return {topic for topic in await kept_at(broker.port, f"{prefix}/#") if node in topic}
@@ -106,6 +106,6 @@ async def test_a_reminder_that_is_not_ours_does_no_harm(broker: Mosquitto, paylo
     settings = MqttSettings(host="127.0.0.1", port=broker.port, node=node)
     async with listening(broker.port, f"defectvision/{node}/#", identifier="ha") as heard:
         await heard.client.publish(reminder, payload, qos=1, retain=True)
-        async with running(lambda: MqttSink(settings, "s", FakeLine(), None)) as life:
+        async with running(lambda: MqttSink(settings, around(FakeLine()))) as life:
             await heard.until(lambda: heard.last(reminder) == b"")
     assert not life.errors

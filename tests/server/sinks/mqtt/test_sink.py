@@ -28,7 +28,7 @@ from server.words import Change
 from tests.server.fakes import status
 from tests.server.sinks.fakes import part, result
 from tests.server.sinks.mqtt.mosquitto import Mosquitto, kept_at, listening, needs_mosquitto
-from tests.server.sinks.mqtt.plant import FakeLine, running
+from tests.server.sinks.mqtt.plant import FakeLine, around, running
 
 pytestmark = needs_mosquitto
 
@@ -60,7 +60,7 @@ def settings(broker: Mosquitto, node: str, **other: Any) -> MqttSettings:
 
 
 def making(line: FakeLine | None, chosen: MqttSettings, address: str | None = None) -> Callable[[], MqttSink]:
-    return lambda: MqttSink(chosen, "sink-1", line, address)
+    return lambda: MqttSink(chosen, around(line, address))
 
 
 def ids(payloads: list[bytes]) -> list[str]:

@@ -18,7 +18,7 @@ from server.streams import Told  # noqa: E402
 from tests.server.fakes import status  # noqa: E402
 from tests.server.sinks.fakes import part  # noqa: E402
 from tests.server.sinks.mqtt.mosquitto import Heard, Mosquitto, listening, needs_mosquitto  # noqa: E402
-from tests.server.sinks.mqtt.plant import FakeLine, running  # noqa: E402
+from tests.server.sinks.mqtt.plant import FakeLine, around, running  # noqa: E402
 from tests.server.sinks.mqtt.sparkplug.host import Host  # noqa: E402
 from tests.server.sinks.mqtt.sparkplug.test_session import rebirth  # noqa: E402
 
@@ -46,7 +46,7 @@ def node() -> str:
 
 def making(broker: Mosquitto, node: str, line: FakeLine) -> Callable[[], SparkplugSink]:
     settings = SparkplugSettings(host="127.0.0.1", port=broker.port, group="Plant1", node=node)
-    return lambda: SparkplugSink(settings, "sink-1", line, None)
+    return lambda: SparkplugSink(settings, around(line))
 
 
 async def test_a_node_is_born_tells_its_parts_and_dies(shared: Mosquitto, node: str) -> None:

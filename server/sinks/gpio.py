@@ -1,0 +1,348 @@
+"""Wires of this machine through libgpiod: a reject pulse, a ready or heartbeat output, a trigger input."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import time
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from msgspec import Meta, Struct
+
+from server.sinks.hand import Hand
+from server.sinks.kind import Around, Kind
+from server.sinks.sink import Outbox, Outgoing, SinkError, TriggerRefused
+from server.words import PartResult, Result, check_name
+
+if TYPE_CHECKING:
+    import gpiod
+
+T = TypeVar("T")
+
+LATE_S = 1.0
+"""A pulse that comes so long after its verdict would reject another part: it is not given."""
+GAP_S = 0.02
+"""Between two pulses, at the least: whoever counts edges counts both."""
+BEAT_S = 0.5
+"""Half of a heartbeat: 1 Hz."""
+MOST_EDGES_A_S = 200
+"""More are chatter."""
+SPENT_AT_ONCE = 16
+"""Edges that are read in one go."""
+
+LineId = Annotated[str, Meta(max_length=64, pattern=r"^[\x21-\x7e]*$")]
+
+
+class GpioSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    chip: Annotated[
+        str,
+        Meta(
+            title="Chip",
+            description="The device of the lines: gpiodetect lists them.",
+            pattern=r"^/dev/gpiochip[0-9]{1,3}$",
+        ),
+    ] = "/dev/gpiochip0"
+    reject: Annotated[
+        LineId,
+        Meta(
+            title="Reject line",
+            description="A pulse for each part that is not NORMAL, and where a free-running verdict turns to ANOMALY. "
+            "Its number or name; empty: none.",
+            extra={"placeholder": "17"},
+        ),
+    ] = ""
+    reject_ms: Annotated[int, Meta(title="Length of the pulse", ge=1, le=5000, extra={"unit": "ms"})] = 100
+    ready: Annotated[
+        LineId,
+        Meta(
+            title="Ready line",
+            description="Active while this server has the lines. Its number or name; empty: none.",
+            extra={"placeholder": "27"},
+        ),
+    ] = ""
+    ready_as: Annotated[
+        Literal["steady", "heartbeat"],
+        Meta(title="Ready is", description="A heartbeat, 1 Hz, also tells a machine that hangs."),
+    ] = "heartbeat"
+    active_low: Annotated[bool, Meta(title="Outputs are active low")] = False
+    trigger: Annotated[
+        LineId,
+        Meta(
+            title="Trigger line",
+            description="An edge to active inspects the part under the camera. Its number or name; empty: none.",
+            extra={"placeholder": "22"},
+        ),
+    ] = ""
+    trigger_stream: Annotated[
+        str,
+        Meta(title="Stream that is triggered", description="Its name.", max_length=64, extra={"placeholder": "press"}),
+    ] = ""
+    debounce_ms: Annotated[
+        int,
+        Meta(title="Debounce", description="Shorter changes are none.", ge=0, le=1000, extra={"unit": "ms"}),
+    ] = 5
+    trigger_active_low: Annotated[bool, Meta(title="The trigger is active low", extra={"more": True})] = False
+    pull: Annotated[
+        Literal["as it is", "up", "down"],
+        Meta(title="Resistor of the trigger", description="Where the chip has them.", extra={"more": True}),
+    ] = "as it is"
+
+
+def check(settings: GpioSettings, around: Around) -> None:
+    """Raise ValueError where no such wiring can be."""
+    lines = [line for line in (settings.reject, settings.ready, settings.trigger) if line]
+    if not lines:
+        raise ValueError("no line is named: give a reject, ready or trigger line")
+    if len(set(map(_line, lines))) < len(lines):
+        raise ValueError("two of the lines are the same one")
+    if settings.trigger:
+        try:
+            check_name(settings.trigger_stream)
+        except ValueError:
+            raise ValueError("say which stream the trigger line triggers") from None
+
+
+def _line(text: str) -> int | str:
+    """As libgpiod takes it: a number, or a name."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else text
+
+
+class Gpio:
+    """Requests and changes of outputs happen in a thread: some chips hang on a bus."""
+
+    def __init__(self, settings: GpioSettings, around: Around) -> None:
+        self._settings, self._around = settings, around
+        self._hand: Hand | None = None
+        self._outputs: gpiod.LineRequest | None = None
+        self._input: gpiod.LineRequest | None = None
+        self._pulsing = asyncio.Lock()
+        self._triggers = self._refused = self._pulses = self._late = 0
+        self._second, self._edges = 0.0, 0
+        self._why_refused = ""
+
+    async def run(self, outbox: Outbox) -> None:
+        if self._settings.trigger and self._around.line is None:
+            raise SinkError("this server takes no triggers: leave the trigger line empty")
+        async with contextlib.AsyncExitStack() as held:
+            await self._open(held)
+            outbox.is_up(self._words())
+            if self._input is not None:
+                self._listen(outbox, held)
+            await _first_of(self._feed(outbox), self._beat())
+
+    async def test(self) -> str:
+        """Pulses the reject line once, by the request that runs where there is one."""
+        async with contextlib.AsyncExitStack() as held:
+            if self._hand is None:
+                await self._open(held)
+            said = []
+            if self._settings.reject:
+                await self._pulse()
+                said.append(f"the reject line {self._settings.reject} was active for {self._settings.reject_ms} ms")
+            if self._input is not None:
+                value = await self._do(lambda: self._input.get_value(_line(self._settings.trigger)))  # type: ignore[union-attr]
+                said.append(f"the trigger line {self._settings.trigger} is {'active' if value else 'inactive'}")
+            if self._settings.ready:
+                said.append(f"the ready line {self._settings.ready} is there")
+            return f"{', '.join(said)}, on {self._settings.chip}"
+
+    # opening and closing
+
+    async def _open(self, held: contextlib.AsyncExitStack) -> None:
+        self._hand = Hand(self._around.id)
+        held.callback(self._let_go)
+        await self._do(self._request)
+
+    def _request(self) -> None:
+        import gpiod
+        from gpiod.line import Bias, Direction, Edge, Value
+
+        settings = self._settings
+        consumer = f"defectvision {self._around.name}"[:31]
+        outputs = [_line(line) for line in (settings.reject, settings.ready) if line]
+        if outputs:
+            about = gpiod.LineSettings(
+                direction=Direction.OUTPUT, active_low=settings.active_low, output_value=Value.INACTIVE
+            )
+            self._outputs = gpiod.request_lines(settings.chip, consumer=consumer, config={tuple(outputs): about})
+        if settings.trigger:
+            about = gpiod.LineSettings(
+                direction=Direction.INPUT,
+                edge_detection=Edge.RISING,  # inactive to active, whichever voltage that is
+                bias={"as it is": Bias.AS_IS, "up": Bias.PULL_UP, "down": Bias.PULL_DOWN}[settings.pull],
+                active_low=settings.trigger_active_low,
+                debounce_period=timedelta(milliseconds=settings.debounce_ms),
+            )
+            self._input = gpiod.request_lines(
+                settings.chip, consumer=consumer, config={_line(settings.trigger): about}, event_buffer_size=64
+            )
+
+    def _let_go(self) -> None:
+        """Also where only half of it was requested. Not in the thread: at the end nothing is waited for."""
+        hand, outputs, input_ = self._hand, self._outputs, self._input
+        self._hand = self._outputs = self._input = None
+        if hand is None:
+            return
+
+        def release() -> None:
+            from gpiod.line import Value
+
+            with contextlib.suppress(OSError):
+                if outputs is not None:
+                    outputs.set_values(dict.fromkeys(outputs.offsets, Value.INACTIVE))
+            for request in (outputs, input_):
+                if request is not None:
+                    request.release()
+
+        hand.finish(release)
+
+    async def _do(self, what: Callable[[], T]) -> T:
+        assert self._hand is not None
+        chip = self._settings.chip
+        try:
+            return await self._hand.do(what)
+        except FileNotFoundError:
+            raise SinkError(f"there is no {chip} on this machine: gpiodetect lists what there is") from None
+        except PermissionError:
+            raise SinkError(f"{chip} may not be used by this user: add it to the group of the device") from None
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise SinkError(f"a line of {chip} is used by another program: gpioinfo says by which") from None
+            raise SinkError(f"the lines of {chip} do not work ({error.strerror or error})") from None
+        except ValueError as error:
+            raise SinkError(f"{chip} has no such line ({error}): gpioinfo lists them") from None
+
+    # outputs
+
+    async def _feed(self, outbox: Outbox) -> None:
+        async for event in outbox:
+            if not self._settings.reject or not _is_reject(event):
+                outbox.confirm()
+            elif time.monotonic() - event.told_at > LATE_S:
+                self._late += 1
+                outbox.refuse("a reject pulse would have come too late, for another part: it was not given")
+            else:
+                await self._pulse()
+                self._pulses += 1
+                outbox.confirm()
+                outbox.is_up(self._words())
+
+    async def _pulse(self) -> None:
+        async with self._pulsing:
+            try:
+                await self._set(self._settings.reject, active=True)
+                await asyncio.sleep(self._settings.reject_ms / 1000)
+            finally:
+                await self._set(self._settings.reject, active=False)
+            await asyncio.sleep(GAP_S)
+
+    async def _beat(self) -> None:
+        if not self._settings.ready:
+            await asyncio.Event().wait()
+        active = True
+        while True:
+            await self._set(self._settings.ready, active=active)
+            if self._settings.ready_as == "steady":
+                await asyncio.Event().wait()
+            active = not active
+            await asyncio.sleep(BEAT_S)
+
+    async def _set(self, line: str, *, active: bool) -> None:
+        from gpiod.line import Value
+
+        outputs = self._outputs
+        if outputs is not None:
+            await self._do(lambda: outputs.set_value(_line(line), Value.ACTIVE if active else Value.INACTIVE))
+
+    # input
+
+    def _listen(self, outbox: Outbox, held: contextlib.AsyncExitStack) -> None:
+        loop, input_ = asyncio.get_running_loop(), self._input
+        assert input_ is not None
+        descriptor = input_.fd
+
+        def read() -> None:
+            try:
+                edges = len(input_.read_edge_events(SPENT_AT_ONCE))
+            except OSError as error:
+                loop.remove_reader(descriptor)
+                outbox.is_in_trouble(f"the trigger line cannot be read any more ({error.strerror})")
+                return
+            if (now := loop.time()) - self._second >= 1.0:
+                self._second, self._edges = now, 0
+            self._edges += edges
+            if self._edges > MOST_EDGES_A_S:
+                loop.remove_reader(descriptor)
+                paused = loop.call_later(1.0, begin)
+                held.callback(paused.cancel)
+                outbox.is_in_trouble(
+                    f"the trigger line chatters, more than {MOST_EDGES_A_S} edges a second, and is read later: "
+                    "see to the wire, or debounce for longer"
+                )
+                return
+            for _ in range(edges):
+                self._trigger(outbox)
+
+        def begin() -> None:
+            if self._input is input_:
+                loop.add_reader(descriptor, read)
+
+        begin()
+        held.callback(lambda: loop.remove_reader(descriptor))
+
+    def _trigger(self, outbox: Outbox) -> None:
+        line = self._around.line
+        assert line is not None
+        self._triggers += 1
+        try:
+            line.trigger(self._settings.trigger_stream, part=None, trigger_id=None, by="gpio")
+        except (TriggerRefused, SinkError) as error:
+            self._refused += 1
+            self._why_refused = f" ({error})"
+        outbox.is_up(self._words())
+
+    def _words(self) -> str:
+        said = [f"has its lines of {self._settings.chip}"]
+        if self._settings.reject:
+            said.append(f"{self._pulses} reject pulses" + (f", {self._late} too late" if self._late else ""))
+        if self._settings.trigger:
+            said.append(f"{self._triggers} triggers, {self._refused} of them refused{self._why_refused}")
+        return "; ".join(said)
+
+
+def _is_reject(event: Outgoing) -> bool:
+    match event.message:
+        case PartResult():
+            return event.message.verdict != "NORMAL"
+        case Result():
+            return event.what == "verdict" and event.message.verdict == "ANOMALY"
+    return False
+
+
+async def _first_of(*runs: Coroutine[Any, Any, None]) -> None:
+    """Until one of them fails."""
+    tasks = [asyncio.create_task(run) for run in runs]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+GPIO = Kind(
+    name="gpio",
+    title="Wires of this machine (GPIO)",
+    about="A reject pulse, a ready or heartbeat output and a trigger input, through libgpiod.",
+    settings=GpioSettings,
+    make=Gpio,
+    check=check,
+    extra="gpio",
+    modules=("gpiod",),
+    keeps=False,  # a pulse is for the part that lies there now
+)

@@ -1,0 +1,330 @@
+"""Wires: pulses in time or not at all, a heartbeat, triggers, chatter; on a chip of ours with libgpiod's own API, and
+on the kernel's simulated one where there is one."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.cameras import Backoff
+from server.sinks import Accepted, Around, Choice, Draft, SinkError, Sinks, TriggerRefused
+from server.sinks import gpio as module
+from server.sinks import running_sink as running
+from server.sinks.gpio import GPIO
+from server.streams import Hub
+from tests.server.fakes import until
+from tests.server.sinks.fakes import part, result
+
+gpiod = pytest.importorskip("gpiod", reason="the extra gpio is not installed")
+from gpiod.line import Direction, Edge, Value  # noqa: E402
+
+SIMULATED = Path("/sys/kernel/config/gpio-sim")
+
+
+@dataclass
+class FakeLine:
+    """``changes``: when, and to what, by logical value."""
+
+    settings: Any
+    value: Value
+    changes: list[tuple[float, bool]] = field(default_factory=list)
+
+    def set(self, value: Value) -> None:
+        self.value = value
+        self.changes.append((time.monotonic(), value is Value.ACTIVE))
+
+    @property
+    def pulses(self) -> list[float]:
+        """Seconds of each."""
+        steps = itertools.pairwise(self.changes)
+        return [down - up for (up, is_up), (down, is_down) in steps if is_up and not is_down]
+
+
+@dataclass
+class FakeRequest:
+    chip: FakeChip
+    lines: dict[int, FakeLine]
+    names: dict[str, int]
+
+    def __post_init__(self) -> None:
+        self._ends = os.pipe2(os.O_NONBLOCK)
+
+    @property
+    def fd(self) -> int:
+        return self._ends[0]
+
+    @property
+    def offsets(self) -> list[int]:
+        return [*self.lines]
+
+    def set_value(self, line: int | str, value: Value) -> None:
+        self.set_values({line: value})
+
+    def set_values(self, values: dict[int | str, Value]) -> None:
+        if self.chip.broken:
+            raise OSError(5, "Input/output error")
+        for line, value in values.items():
+            self.lines[self.names[line] if isinstance(line, str) else line].set(value)
+
+    def get_value(self, line: int | str) -> Value:
+        return self.lines[self.names[line] if isinstance(line, str) else line].value
+
+    def edge(self, times: int = 1) -> None:
+        os.write(self._ends[1], b"e" * times)
+
+    def read_edge_events(self, most: int) -> list[object]:
+        return [*os.read(self._ends[0], most)]
+
+    def release(self) -> None:
+        for offset in self.lines:
+            del self.chip.taken[offset]
+        for end in self._ends:
+            os.close(end)
+
+
+@dataclass
+class FakeChip:
+    """What ``gpiod.request_lines`` is given, kept as a kernel would."""
+
+    names: dict[str, int] = field(default_factory=lambda: {"EJECTOR": 5})
+    taken: dict[int, FakeLine] = field(default_factory=dict)
+    requests: list[FakeRequest] = field(default_factory=list)
+    broken: bool = False
+
+    def request_lines(
+        self, path: str, config: dict[Any, Any], consumer: str, event_buffer_size: int | None = None
+    ) -> FakeRequest:
+        assert len(consumer) < 32
+        if path != "/dev/gpiochip0":
+            raise FileNotFoundError(2, "No such file or directory")
+        lines = {}
+        for group, settings in config.items():
+            assert isinstance(settings, gpiod.LineSettings)
+            for line in group if isinstance(group, tuple) else (group,):
+                if isinstance(line, str) and line not in self.names:
+                    raise ValueError(f"unable to find line: {line!r}")
+                offset = self.names[line] if isinstance(line, str) else line
+                if offset in self.taken:
+                    raise OSError(16, "Device or resource busy")
+                lines[offset] = FakeLine(settings, settings.output_value)
+        self.taken |= lines
+        self.requests.append(made := FakeRequest(self, lines, self.names))
+        return made
+
+
+@dataclass
+class FakeLineOfServer:
+    streams: tuple[str, ...] = ("press",)
+    triggers: list[tuple[str, str]] = field(default_factory=list)
+    busy: bool = False
+
+    def trigger(self, stream: str, *, part: str | None, trigger_id: str | None, by: str) -> Accepted:
+        if self.busy:
+            raise TriggerRefused("press is busy with trigger 3")
+        self.triggers.append((stream, by))
+        return Accepted(stream, len(self.triggers))
+
+    async def choose_recipe(self, stream: str, recipe: str, *, who: str) -> str:
+        raise SinkError("there is none")
+
+
+@pytest.fixture
+def chip(monkeypatch: pytest.MonkeyPatch) -> FakeChip:
+    chip = FakeChip()
+    monkeypatch.setattr(gpiod, "request_lines", chip.request_lines)
+    monkeypatch.setattr(running, "Backoff", lambda longest: Backoff(first=0.02, longest=0.05))
+    monkeypatch.setattr(module, "BEAT_S", 0.01)
+    return chip
+
+
+@pytest.fixture
+async def hub() -> Hub:
+    return Hub()
+
+
+@pytest.fixture
+def line() -> FakeLineOfServer:
+    return FakeLineOfServer()
+
+
+@pytest.fixture
+async def sinks(tmp_path: Path, hub: Hub, line: FakeLineOfServer) -> AsyncIterator[Sinks]:
+    sinks = Sinks(tmp_path, hub, line=line)
+    sinks.start()
+    yield sinks
+    await sinks.stop()
+
+
+def draft(**settings: Any) -> Draft:
+    return Draft("gpio", "ejector", True, Choice(), settings)
+
+
+async def test_each_rejected_part_is_one_pulse_and_a_good_one_none(chip: FakeChip, sinks: Sinks, hub: Hub) -> None:
+    stored = await sinks.add(draft(reject="EJECTOR", reject_ms=20, active_low=True), "a test")
+    await until(lambda: sinks.state(stored.id).state == "up")
+    wire = chip.taken[5]
+    assert wire.settings.direction is Direction.OUTPUT and wire.settings.active_low and wire.value is Value.INACTIVE
+    told = [part(verdict=verdict) for verdict in ("ANOMALY", "NORMAL", "ANOMALY", "FAILED", "NORMAL")]
+    for one in [*told, result(verdict="NORMAL"), result(verdict="ANOMALY"), result(verdict="ANOMALY")]:
+        hub.publish(one.message)
+    await until(lambda: sinks.state(stored.id).delivered == 7)
+    assert len(wire.pulses) == 4 and min(wire.pulses) >= 0.02, "two that follow each other are two"
+    assert "4 reject pulses" in sinks.state(stored.id).words
+    await sinks.remove(stored.id, "a test")
+    await until(lambda: not chip.taken)
+    assert wire.value is Value.INACTIVE
+
+
+async def test_a_pulse_that_comes_too_late_is_none(
+    chip: FakeChip, sinks: Sinks, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LATE_S", 0.1)
+    stored = await sinks.add(draft(reject="5", reject_ms=200), "a test")
+    for _ in range(3):
+        hub.publish(part(verdict="ANOMALY").message)
+    await until(lambda: sinks.state(stored.id).refused == 2)
+    assert sinks.state(stored.id).delivered == 1 and len(chip.taken[5].pulses) == 1
+    assert "too late, for another part" in (sinks.state(stored.id).last_error or "")
+
+
+async def test_ready_beats_or_stands_and_falls_with_the_sink(chip: FakeChip, sinks: Sinks) -> None:
+    stored = await sinks.add(draft(ready="27"), "a test")
+    await until(lambda: 27 in chip.taken and len(chip.taken[27].changes) > 6)
+    assert [up for _, up in chip.taken[27].changes[:4]] == [True, False, True, False]
+    await sinks.change(stored.id, "a test", settings={"ready_as": "steady"})
+    await until(lambda: 27 in chip.taken and chip.taken[27].value is Value.ACTIVE)
+    steady = chip.taken[27]
+    await sinks.change(stored.id, "a test", enabled=False)
+    await until(lambda: not chip.taken)
+    assert steady.value is Value.INACTIVE and len(steady.changes) == 2
+
+
+async def test_an_edge_triggers_its_stream_and_a_refusal_is_counted(
+    chip: FakeChip, sinks: Sinks, line: FakeLineOfServer
+) -> None:
+    wanted = draft(trigger="22", trigger_stream="press", debounce_ms=7, trigger_active_low=True, pull="up")
+    stored = await sinks.add(wanted, "a test")
+    await until(lambda: sinks.state(stored.id).state == "up")
+    settings = chip.taken[22].settings
+    assert settings.edge_detection is Edge.RISING and settings.active_low
+    assert settings.debounce_period.total_seconds() == pytest.approx(0.007)
+    chip.requests[-1].edge()
+    await until(lambda: line.triggers == [("press", "gpio")])
+    line.busy = True
+    chip.requests[-1].edge()
+    await until(lambda: "2 triggers, 1 of them refused (press is busy" in sinks.state(stored.id).words)
+
+
+async def test_chatter_is_bounded_and_said(
+    chip: FakeChip, sinks: Sinks, line: FakeLineOfServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_EDGES_A_S", 20)
+    stored = await sinks.add(draft(trigger="22", trigger_stream="press"), "a test")
+    await until(lambda: sinks.state(stored.id).state == "up")
+    chip.requests[-1].edge(5000)
+    await until(lambda: "chatters" in (sinks.state(stored.id).last_error or ""))
+    assert len(line.triggers) <= 20
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"chip": "/dev/gpiochip7", "reject": "1"}, "there is no /dev/gpiochip7 on this machine"),
+        ({"reject": "PUMP"}, "has no such line"),
+    ],
+)
+async def test_what_is_not_there_is_said(chip: FakeChip, sinks: Sinks, settings: dict[str, str], words: str) -> None:
+    with pytest.raises(SinkError, match=words):
+        await sinks.try_out(draft(**settings))
+
+
+async def test_the_test_pulses_by_the_request_that_runs(chip: FakeChip, sinks: Sinks) -> None:
+    wanted = draft(reject="5", reject_ms=10, ready="27", trigger="22", trigger_stream="press")
+    assert "the reject line 5 was active for 10 ms" in await sinks.try_out(wanted)
+    await until(lambda: not chip.taken)
+    stored = await sinks.add(wanted, "a test")
+    await until(lambda: sinks.state(stored.id).state == "up")
+    assert "the trigger line 22 is inactive" in await sinks.test(stored.id)
+    assert len(chip.taken[5].pulses) == 1
+    with pytest.raises(SinkError, match="is used by another program"):
+        await sinks.try_out(wanted)
+
+
+async def test_a_chip_that_fails_is_tried_again(chip: FakeChip, sinks: Sinks, hub: Hub) -> None:
+    stored = await sinks.add(draft(reject="5", reject_ms=5), "a test")
+    await until(lambda: sinks.state(stored.id).state == "up")
+    chip.broken = True
+    hub.publish(part(verdict="ANOMALY").message)
+    await until(lambda: "do not work (Input/output error)" in (sinks.state(stored.id).last_error or ""))
+    chip.broken = False
+    await until(lambda: sinks.state(stored.id).delivered == 1)
+
+
+async def test_without_a_line_that_takes_triggers_it_says_so(chip: FakeChip, tmp_path: Path, hub: Hub) -> None:
+    sinks = Sinks(tmp_path, hub)
+    sinks.start()
+    stored = await sinks.add(draft(trigger="22", trigger_stream="press"), "a test")
+    await until(lambda: "takes no triggers" in (sinks.state(stored.id).last_error or ""))
+    await sinks.stop()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "no line is named"),
+        ({"reject": "5", "ready": "05"}, "two of the lines are the same"),
+        ({"trigger": "5"}, "say which stream"),
+        ({"trigger": "5", "trigger_stream": "a b"}, "say which stream"),
+        ({"chip": "/dev/sda", "reject": "5"}, "Chip: expected"),
+        ({"chip": "/dev/gpiochip0/../sda", "reject": "5"}, "Chip: expected"),
+        ({"reject": "a b"}, "Reject line: expected"),
+        ({"reject": "5", "reject_ms": 0}, "Length of the pulse: expected"),
+    ],
+)
+def test_what_cannot_be_is_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        GPIO.read(settings, Around("a", "ejector", Path()))
+
+
+@pytest.fixture
+def simulated() -> Iterator[tuple[str, Path]]:
+    """A chip of the kernel's gpio-sim with 8 lines: its device, and where its lines are seen."""
+    if not SIMULATED.is_dir():
+        pytest.skip("the kernel's module gpio-sim is not loaded: modprobe gpio-sim, as root, runs this test")
+    own = SIMULATED / f"defectvision-{os.getpid()}"
+    bank = own / "bank0"
+    try:
+        bank.mkdir(parents=True)
+        (bank / "num_lines").write_text("8")
+        (own / "live").write_text("1")
+    except OSError as error:
+        pytest.skip(f"gpio-sim cannot be set up here: {error}")
+    chip = (bank / "chip_name").read_text().strip()
+    yield f"/dev/{chip}", Path("/sys/devices/platform") / (own / "dev_name").read_text().strip() / chip
+    (own / "live").write_text("0")
+    bank.rmdir()
+    own.rmdir()
+
+
+async def test_on_the_kernels_simulated_chip(
+    simulated: tuple[str, Path], sinks: Sinks, hub: Hub, line: FakeLineOfServer
+) -> None:
+    device, seen = simulated
+    stored = await sinks.add(
+        draft(chip=device, reject="1", ready="2", ready_as="steady", trigger="3", trigger_stream="press"), "a test"
+    )
+    await until(lambda: (seen / "sim_gpio2" / "value").read_text().strip() == "1")
+    hub.publish(part(verdict="ANOMALY").message)
+    await until(lambda: (seen / "sim_gpio1" / "value").read_text().strip() == "1")
+    await until(lambda: (seen / "sim_gpio1" / "value").read_text().strip() == "0")
+    (seen / "sim_gpio3" / "pull").write_text("pull-up")
+    await until(lambda: line.triggers == [("press", "gpio")])
+    assert sinks.state(stored.id).state == "up"
