@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import aiomqtt
 import msgspec
@@ -40,14 +40,8 @@ LOOK_EVERY_S = 1.0
 _encoder = msgspec.json.Encoder()
 
 
-@dataclass
-class Known:
-    """What is known beyond one run."""
-
-    streams: Memory[StreamTold] = field(default_factory=lambda: Memory(StreamTold, MOST_STREAMS))
-
-
-_known: Memory[Known] = Memory(Known, 64)
+_known: Memory[Memory[StreamTold]] = Memory(lambda: Memory(StreamTold, MOST_STREAMS), 64)
+"""Of each sink, what is known beyond one run."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,8 @@ class MqttSink:
         self._chosen = around.streams
         self._topics = Topics(f"{settings.prefix}/{settings.node}", settings.discovery_prefix)
         self._client_id = settings.client_id or f"defectvision-{settings.node}"
-        self._streams = _known.of(f"{around.id} {settings.broker} {self._topics.base}").streams
+        self._key = f"{around.id} {settings.broker} {self._topics.base}"
+        self._streams: Memory[StreamTold] = Memory(StreamTold, MOST_STREAMS)
         self._pace, self._dropped = Pace(), 0
         self._is_denied = False
         self._last_refused: Asker | None = None
@@ -75,6 +70,7 @@ class MqttSink:
 
     async def run(self, outbox: Outbox) -> None:
         """See :class:`server.sinks.Sink`."""
+        self._streams = _known.of(self._key)
         async with connected(self._settings, self._client_id, self._status(online=False)) as broker:
             try:
                 words = await self._greet(broker)

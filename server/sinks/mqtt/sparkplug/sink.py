@@ -41,14 +41,16 @@ class SparkplugSink:
         self._settings, self._line, self._address = settings, around.line, around.address
         self._chosen = around.streams
         self._client_id = settings.client_id or f"defectvision-{settings.group}-{settings.node}"
-        self._known = _known.of(f"{around.id} {settings.broker} {settings.group}/{settings.node}")
-        self._devices = self._known.devices
+        self._key = f"{around.id} {settings.broker} {settings.group}/{settings.node}"
+        self._devices: Memory[DeviceTold] = Memory(DeviceTold, MOST_DEVICES)
         self._wants_birth = asyncio.Event()
 
     async def run(self, outbox: Outbox) -> None:
         """See :class:`server.sinks.Sink`."""
-        self._known.bd_seq = (self._known.bd_seq + 1) % 256
-        session = Session(self._settings.group, self._settings.node, self._known.bd_seq)
+        known = _known.of(self._key)
+        self._devices = known.devices
+        known.bd_seq = (known.bd_seq + 1) % 256
+        session = Session(self._settings.group, self._settings.node, known.bd_seq)
         async with connected(self._settings, self._client_id, session.death(_now())) as broker:
             refused = await broker.subscribe(session.commands)
             self._birth(broker, session)

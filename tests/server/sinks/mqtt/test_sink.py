@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from server.sinks import Choice
+from server.sinks import Choice, Draft, Sinks
 from server.sinks.choice import Chooser
 from server.sinks.mqtt import broker as broker_module
 from server.sinks.mqtt.broker import connected
@@ -23,7 +23,7 @@ from server.sinks.mqtt.publication import Publication
 from server.sinks.mqtt.settings import MqttSettings
 from server.sinks.mqtt.sink import MqttSink
 from server.sinks.outbox import BoundedOutbox
-from server.streams import Told
+from server.streams import Hub, Told
 from server.words import Change
 from tests.server.fakes import status
 from tests.server.sinks.fakes import part, result
@@ -300,3 +300,31 @@ def connected_to() -> list[int]:
                 with socket.socket(fileno=os.dup(int(path.name))) as one:
                     found += [one.getpeername()[1]] if one.family == socket.AF_INET else []
     return found
+
+
+# as the server has it
+
+
+async def test_it_is_set_up_tried_told_and_removed_as_the_page_does_it(
+    shared: Mosquitto, node: str, tmp_path: Path
+) -> None:
+    base, hub, line = f"defectvision/{node}", Hub(), FakeLine(["a", "b"])
+    sinks = Sinks(tmp_path, hub, line=line, address="https://plant.example/")
+    sinks.start()
+    chosen = {"host": "127.0.0.1", "port": shared.port, "node": node}
+    draft = Draft("mqtt", "broker", True, Choice(streams=("a",)), chosen)
+    try:
+        assert "came back" in await sinks.try_out(draft)
+        stored = await sinks.add(draft, "a test")
+        await until(lambda: sinks.state(stored.id).state == "up")
+        async with listening(shared.port, f"{base}/a/part") as heard:
+            hub.publish(part(stream="b").message)
+            hub.publish(part(picture="api/x").message)
+            await heard.until(lambda: bool(heard.messages))
+        await until(lambda: sinks.state(stored.id).delivered == 1)
+        assert json.loads(heard.of(f"{base}/a/part")[0])["picture"] == "https://plant.example/api/x"
+        assert {*await kept_at(shared.port, f"{base}/#")} == {f"{base}/status", f"{base}/a/state", f"{base}/a/verdict"}
+        await sinks.remove(stored.id, "a test")
+        assert await kept_at(shared.port, f"{base}/#") == {f"{base}/status": b"offline"}
+    finally:
+        await sinks.stop()
