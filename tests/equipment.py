@@ -1,5 +1,5 @@
 """What the tests need beside Python packages: a Chromium; for some an RTSP server and ffmpeg, GStreamer,
-proxies, a Firefox.
+proxies, an MQTT broker, a Firefox.
 
 ``python -m tests.equipment`` finds or installs them. Without a Chromium the tests cannot run; without the others the
 tests that need them skip and say so.
@@ -30,6 +30,7 @@ CHROMIUM_ARGUMENTS = [
 ]
 RTSP_PACKAGES = ("ffmpeg", "python3-gi", "gir1.2-gst-rtsp-server-1.0", "gstreamer1.0-plugins-good")
 PROXIES = ("nginx", "caddy")
+MOSQUITTO = "mosquitto"
 FIREFOX_NAMES = ("firefox-esr", "firefox")
 WEBRTC_PACKAGES = (
     "python3-gi",
@@ -61,7 +62,12 @@ def firefox() -> str | None:
 
 
 def proxy_program(name: str) -> str | None:
-    """Path of one of :data:`PROXIES`, which Debian keeps where only root looks."""
+    """Path of one of :data:`PROXIES`."""
+    return debian_program(name)
+
+
+def debian_program(name: str) -> str | None:
+    """Path of a server, which Debian keeps where only root looks."""
     return shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin")))
 
 
@@ -106,6 +112,8 @@ def main() -> int:
             print(f"The tests behind {program} will be skipped: it is not installed.", file=sys.stderr)
     if postgresql_programs() is None and _apt("postgresql") != 0:
         print("The tests with PostgreSQL will be skipped: it is not installed.", file=sys.stderr)
+    if debian_program(MOSQUITTO) is None and _apt(MOSQUITTO) != 0:
+        print("The tests with an MQTT broker will be skipped: mosquitto is not installed.", file=sys.stderr)
     if firefox() is None and _apt("firefox-esr") != 0:
         print("The tests in Firefox will be skipped: it is not installed.", file=sys.stderr)
     if not has_webrtc_equipment() and _apt(*WEBRTC_PACKAGES) != 0:

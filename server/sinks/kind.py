@@ -30,6 +30,7 @@ class Around:
         folders: but below these, which the operator named in the setting SINK_FOLDERS.
         line: what a plant may ask; None where nothing can be asked.
         address: where others find this server, ends with a slash; None where nobody said it.
+        streams: of which the sink is told; none: of all.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Around:
     folders: tuple[Path, ...] = ()
     line: Line | None = None
     address: str | None = None
+    streams: tuple[str, ...] = ()
 
 
 def no_check(settings: Any, around: Around) -> None:

@@ -302,7 +302,7 @@ class Sinks:
         return kind
 
     def _around_of(self, stored: StoredSink) -> Around:
-        return replace(self._around, id=stored.id, name=stored.name)
+        return replace(self._around, id=stored.id, name=stored.name, streams=stored.told.streams)
 
     def _hear(self, told: Told) -> None:
         for running in [*self._running.values()]:
