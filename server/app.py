@@ -29,7 +29,7 @@ from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
 from server.inspection import Calibrations, Drafts, Inspection
 from server.kept_cameras import KeptCameras, Trials
-from server.metrics import OfSinks, OfStreams, PartLog, Totals
+from server.metrics import OfRecords, OfSinks, OfStreams, PartLog, Totals
 from server.records import Records
 from server.settings import PulledCamera, Settings, SettingsError
 from server.sinks import OwnLine, Sinks
@@ -257,7 +257,7 @@ def create_app(
         *CameraList(settings, streams, kept_cameras, Trials(settings.max_frame_pixels)).routes,
         *SinkList(sinks).routes,
         *SettingsList(settings, certificates).routes,
-        *Metrics(totals, [of_streams, drifts, OfSinks(sinks)]).routes,
+        *Metrics(totals, [of_streams, drifts, OfSinks(sinks), OfRecords(lambda: records.state), archive]).routes,
         *phone.routes,
         *ConnectionCheck(origins).routes,
         *webrtc.routes,

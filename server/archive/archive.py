@@ -11,7 +11,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +24,7 @@ from server.archive.folder import FOLDER, Folder, Held, Limits, NoRoom
 from server.archive.pictured import Disposition, Kind, Pictured, pictured
 from server.records import frame_id
 from server.streams import KeptFrame, Told
-from server.words import PartResult, PartVerdict, Result
+from server.words import Figure, PartResult, PartVerdict, Result
 
 log = logging.getLogger("defectvision.archive")
 
@@ -242,6 +242,20 @@ class Archive:
         """How it is doing now."""
         held = await asyncio.get_running_loop().run_in_executor(self._readers, lambda: self.folder.held)
         return ArchiveState(self.on, self._limits, held, len(self._waiting), self._written, self.dropped, self._problem)
+
+    def figures(self) -> Iterator[Figure]:
+        """For whoever watches over many servers."""
+        pictures, size = self.folder.size
+        yield Figure(
+            "archive_on", "1 while pictures are archived and the disk takes them", float(self.on and not self._problem)
+        )
+        yield Figure("archive_pictures", "pictures in the archive", pictures)
+        yield Figure("archive_bytes", "bytes they take", size)
+        yield Figure("archive_waiting", "pictures that wait to be written", len(self._waiting))
+        yield Figure("archive_written", "pictures that were written", self._written, kind="counter")
+        yield Figure(
+            "archive_dropped", "pictures lost: they came too fast, or the disk took none", self.dropped, kind="counter"
+        )
 
     @property
     def warning(self) -> str | None:
