@@ -242,11 +242,14 @@ class Camera:
 
     def run(self, buffers: int, size: int) -> None:
         """Have it send into so many buffers of so many bytes."""
+        with contextlib.suppress(AravisError):  # whoever had it before may have died while it ran
+            self.call("arv_camera_stop_acquisition")
         self.call("arv_camera_set_acquisition_mode", CONTINUOUS)
         self._stream = self.call("arv_camera_create_stream", None, None)
         for _ in range(buffers):
             buffer = self._library.plain("arv_buffer_new_allocate", size)
             self._library.plain("arv_stream_push_buffer", self._stream, buffer)
+        self.lost()  # what came before there were buffers, test packets among it, is no picture
         self.call("arv_camera_start_acquisition")
 
     def take(self, seconds: float) -> Buffer | None:
