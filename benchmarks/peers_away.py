@@ -157,8 +157,13 @@ async def arrived(port: int, peers: Peers, out: Path) -> dict[str, list[str]]:
         "history in PostgreSQL": history[::-1],
         "MQTT": peers.heard,
         "webhook": [one["part"] for one in told if "part" in one],
-        "folder": [json.loads(path.read_text())["part"] for path in sorted(out.rglob("*.json"))],
+        "folder": await asyncio.to_thread(written, out),
     }
+
+
+def written(out: Path) -> list[str]:
+    """The parts of the folder sink's files, in the order of their names."""
+    return [json.loads(path.read_text())["part"] for path in sorted(out.rglob("*.json"))]
 
 
 def verdict(parts: list[str], named: int) -> str:
@@ -218,11 +223,12 @@ def main() -> None:
             pass  # the first start teaches the model
         database, broker = PostgreSQL(programs), Mosquitto(Path(folder)).start()
         try:
-            address = database.database()
+            name = database.database().database
+            url = f"postgresql://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{database.port}/{name}"
             environment = {
                 "DATA_DIR": str(data),
                 "MODEL_PATH": str(data / "simulated_line"),
-                "DATABASE_URL": f"postgresql://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{database.port}/{address.database}",
+                "DATABASE_URL": url,
             }
             with command(port, environment, Path(folder)):
                 asyncio.run(measure(port, arguments.rounds, arguments.seconds, database, broker, data / "out"))
