@@ -192,5 +192,5 @@ def test_folders_of_sinks_are_whole_paths() -> None:
         Path("/mnt/quality"),
         Path("/srv"),
     )
-    with pytest.raises(SettingsError, match="SINK_FOLDERS.*a whole path"):
+    with pytest.raises(SettingsError, match=r"SINK_FOLDERS.*a whole path"):
         read_settings({"SINK_FOLDERS": "/mnt/quality,rejects"}, NOWHERE)
