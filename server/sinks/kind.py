@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
@@ -18,6 +19,10 @@ from server.sinks.sink import Line, Sink
 S = TypeVar("S", bound=Struct)
 
 FieldKind = Literal["text", "lines", "number", "whole", "yes_no", "choice"]
+
+
+WORDS = {"`int`": "a whole number", "`float`": "a number", "`str`": "text", "`bool`": "yes or no", "`null`": "nothing"}
+"""Of msgspec's, for operators."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Kind(Generic[S]):
         make: a sink; light, on the event loop, imports its library inside. Raises SinkError.
         check: raises ValueError, one sentence, where no such sink can be.
         extra: of this package, which it needs; ``modules``: of other packages, to be imported for it.
+        warm: modules that those import late, on the event loop, with tens of milliseconds; imported before, if there.
         peer: fields that say with whom it talks: when one changes, secrets have to be given again, so that none is
             sent to somebody it was not meant for.
         is_told: whether the operator chooses what it is told; a server that shows how things are is told as by default.
@@ -76,6 +82,7 @@ class Kind(Generic[S]):
     check: Callable[[S, Around], None] = no_check
     extra: str | None = None
     modules: tuple[str, ...] = ()
+    warm: tuple[str, ...] = ()
     peer: tuple[str, ...] = ()
     is_told: bool = True
     pictures: bool = False
@@ -101,6 +108,9 @@ class Kind(Generic[S]):
         """Import what it needs; may take seconds, so it is for a thread."""
         for module in self.modules:
             importlib.import_module(module)
+        for module in self.warm:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module)
 
     def read(self, settings: Mapping[str, Any], around: Around) -> S:
         """Settings as they lie in a file or come in a request.
@@ -117,10 +127,13 @@ class Kind(Generic[S]):
 
     def _in_words(self, error: str) -> str:
         """msgspec says ``Expected `str` of length <= 3 - at `$.url```."""
+        what = error.partition(" - at ")[0]
+        for theirs, ours in WORDS.items():
+            what = what.replace(theirs, ours)
         for one in self.fields:
             if error.endswith(f"`$.{one.name}`"):
-                return f"{one.title}: {error.partition(' - at ')[0][:1].lower()}{error.partition(' - at ')[0][1:]}"
-        return f"its settings: {error[:200]}"
+                return f"{one.title}: {what[:1].lower()}{what[1:]}"
+        return f"its settings: {what[:200]}"
 
 
 @dataclass(frozen=True)

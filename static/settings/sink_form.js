@@ -87,8 +87,10 @@ export class SinkForm {
     }
     const label = element("label", { htmlFor: id }, field.unit ? `${field.title} (${field.unit})` : field.title);
     const wide = field.kind === "lines" || field.longest >= 200;
-    const forget = this.#isKept(field) && !field.required ? element("label", { className: "option-line" }, element("input", { type: "checkbox", id: `${id}-forget` }), "Forget the one that is kept") : null;
-    return element("div", { className: wide ? "field field-wide" : "field" }, label, this.#input(field, common, given), why, forget);
+    const made = element("div", { className: wide ? "field field-wide" : "field" }, label, this.#input(field, common, given), why);
+    if (!this.#isKept(field) || field.required) return made;
+    const forget = element("input", { type: "checkbox", id: `${id}-forget` });
+    return [made, element("label", { className: "option-line field-wide" }, forget, `${field.title}: forget the one that is kept`)];
   }
 
   #input(field, common, given) {
