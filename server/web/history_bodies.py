@@ -31,7 +31,7 @@ class EntryBody(Struct, frozen=True, kw_only=True):
     source: Annotated[str, Meta(description="what said that there is a part: trigger, gate, id; frame of a change")]
     trigger: Annotated[int | None, Meta(description="number of its trigger; null without")]
     trigger_id: Annotated[str | None, Meta(description="what whoever triggered calls it")]
-    triggered_by: Annotated[str | None, Meta(description="rest, websocket, mqtt, opcua, modbus; or null")]
+    triggered_by: Annotated[str | None, Meta(description="rest, websocket, mqtt, opcua, modbus, gpio; or null")]
     verdict: Annotated[PartVerdict, Meta(description="NORMAL, ANOMALY or FAILED")]
     was: Annotated[Verdict | None, Meta(description="of a change, the verdict before; null with the first")]
     why: Annotated[str | None, Meta(description="of FAILED, one sentence")]

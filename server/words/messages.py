@@ -232,7 +232,8 @@ class PartResult(Struct, frozen=True, tag="part", tag_field="type"):
     ]
     trigger_id: Annotated[str | None, Meta(description="what whoever triggered calls it, passed through; or null")]
     triggered_by: Annotated[
-        str | None, Meta(description="over which way it was triggered: rest, websocket, mqtt, opcua, modbus; or null")
+        str | None,
+        Meta(description="over which way it was triggered: rest, websocket, mqtt, opcua, modbus, gpio; or null"),
     ]
     verdict: Annotated[
         PartVerdict,
