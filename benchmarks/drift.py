@@ -30,7 +30,7 @@ from training.data import datasets
 Array = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], Array]
 
-RUNS, PARTS = 50, 100_000
+RUNS, PARTS = 20, 100_000
 CALIBRATED = 50
 """Parts that a calibration is made from."""
 EVERY_S = 2.0
@@ -156,7 +156,7 @@ def still(runs: int = 20, parts: int = 1000) -> float:
     return found / runs
 
 
-def parts_until_found(draw: Draw, shift: float, calibrated: int, before: int, runs: int = 200) -> tuple[float, float]:
+def parts_until_found(draw: Draw, shift: float, calibrated: int, before: int, runs: int = 50) -> tuple[float, float]:
     """Median and 90th percentile of parts from a shift by so many standard deviations to its warning.
 
     Args:
@@ -253,7 +253,7 @@ def main() -> None:
     print("\n| how pictures are taken | warned, % |\n| --- | --- |")
     print(f"| parts that differ, all six figures | {100 * warned_of_pictures(0):.0f} |", flush=True)
     print(f"| daylight that moves the light by ±10 % | {100 * warned_of_pictures(0.1):.0f} |", flush=True)
-    print("\nParts from a shift of the scores by one standard deviation to the warning, median and 90 % of 200 runs\n")
+    print("\nParts from a shift of the scores by one standard deviation to the warning, median and 90 % of 50 runs\n")
     print("| calibration | shift after | normal | skewed, up | skewed, down |\n| --- | --- | --- | --- | --- |")
     for calibrated, before in ((20, 0), (20, 1000), (50, 0), (50, 1000), (100, 0), (100, 1000)):
         cells = [parts_until_found(*one, calibrated, before) for one in ((normal, 1), (skewed, 1), (skewed, -1))]
