@@ -19,7 +19,7 @@ from server.words import Drift, DriftWhat, Figure, Result
 log = logging.getLogger("defectvision.drift")
 
 MOST = 256
-"""Names of streams that are watched, up to 100 kB each; of more, the one that was seen last longest ago is forgotten."""
+"""Names of streams that are watched, up to 100 kB each; of more, the one seen last longest ago is forgotten."""
 
 WHATS: tuple[DriftWhat, ...] = ("score", "light", "contrast", "focus", "position", "size")
 
