@@ -44,6 +44,7 @@ SECTIONS: dict[str, list[str]] = {
     "corrections": ["-m", "benchmarks.corrections", *(f"{PICTURES / name}" for name in CORRECTED)],
     "kills": ["-m", "benchmarks.kills", "--times", "200"],
     "promises": ["-m", "benchmarks.promises", f"{PICTURES}"],
+    "drift": ["-m", "benchmarks.drift", f"{PICTURES}"],
     "memory": ["-m", "benchmarks.memory", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "frame_time": ["-m", "benchmarks.frame_time", f"{PICTURES / 'bottle' / 'train' / 'good'}", *OLDER],
     "detector": ["-m", "benchmarks.detector", f"{PICTURES / 'bottle' / 'train' / 'good'}"],

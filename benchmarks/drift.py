@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from detector.images import BGRImage
 from detector.light.relighting import Light, relit
 from detector.thresholds import independent_parts
-from server.drift.conditions import MATTERS, Conditions
+from server.drift.conditions import MATTERS, Pictures
 from server.drift.scores import TOLERATED, WINDOW, WINDOWS, Scores, ranks
 from server.drift.sequential import ENOUGH, Evidence, rank_limit, share_limit
 from server.drift.thinning import Thinning
@@ -30,7 +30,7 @@ from training.data import datasets
 Array = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], Array]
 
-RUNS, PARTS = 100, 100_000
+RUNS, PARTS = 20, 100_000
 CALIBRATED = 50
 """Parts that a calibration is made from."""
 EVERY_S = 2.0
@@ -138,24 +138,25 @@ def still(runs: int = 20, parts: int = 1000) -> float:
     apart by its picture alone."""
     random, found = np.random.default_rng(_SEED), 0
     for _ in range(runs):
-        thinning, scores, conditions = Thinning(), Scores(), Conditions()
+        thinning, scores, pictures = Thinning(), Scores(), Pictures()
         at, warning = 0.0, False
         for _ in range(parts):
             cells = random.normal(0, 10, (16, 16)).astype(np.float32)
-            figures, score = random.standard_normal(6) * MATTERS, float(random.standard_normal())
+            edges = random.integers(-60, 60, (32, 32)).astype(np.int8)
+            figures, score = random.standard_normal(3) * MATTERS[:3], float(random.standard_normal())
             for _ in range(int(random.integers(2, 600) if random.random() < 0.1 else random.integers(2, 30))):
                 at += 0.1
-                noise = random.standard_normal(6) * MATTERS / 20
-                condition = Condition(*(figures + noise), cells=cells)  # type: ignore[misc]
+                light, contrast, focus = figures + random.standard_normal(3) * MATTERS[:3] / 20
+                condition = Condition(light, contrast, focus, edges, cells)
                 counted = thinning.see(at, None, condition, score + float(random.normal(0, 0.1)))
                 if counted is not None:
-                    warning |= conditions.see(counted.condition.figures)
+                    warning |= pictures.see(counted.condition)
                     warning |= counted.score is not None and scores.see(counted.score)
         found += warning
     return found / runs
 
 
-def parts_until_found(draw: Draw, shift: float, calibrated: int, before: int, runs: int = 200) -> tuple[float, float]:
+def parts_until_found(draw: Draw, shift: float, calibrated: int, before: int, runs: int = 50) -> tuple[float, float]:
     """Median and 90th percentile of parts from a shift by so many standard deviations to its warning.
 
     Args:
@@ -217,11 +218,11 @@ def real(folder: Path) -> list[str]:
         known = [looked["as before"][number] for number in order[:CALIBRATED]]
         baseline = baseline_of([0.0] * len(known), known, len(known))
         assert baseline is not None
-        test, named = Conditions(baseline.spans, baseline.worth), dict[str, int]()
+        test, named = Pictures(baseline), dict[str, int]()
         parts = 2000 if not what else 400
         for number in range(parts):
             seen = looked["as before" if number < 100 else name][random.integers(len(pictures))]
-            if test.see(seen.figures):
+            if test.see(seen):
                 for one in test.whats:
                     named.setdefault(one, number - 100)
         others = ", ".join(sorted(set(named) - {what}))
@@ -252,7 +253,7 @@ def main() -> None:
     print("\n| how pictures are taken | warned, % |\n| --- | --- |")
     print(f"| parts that differ, all six figures | {100 * warned_of_pictures(0):.0f} |", flush=True)
     print(f"| daylight that moves the light by ±10 % | {100 * warned_of_pictures(0.1):.0f} |", flush=True)
-    print("\nParts from a shift of the scores by one standard deviation to the warning, median and 90 % of 200 runs\n")
+    print("\nParts from a shift of the scores by one standard deviation to the warning, median and 90 % of 50 runs\n")
     print("| calibration | shift after | normal | skewed, up | skewed, down |\n| --- | --- | --- | --- | --- |")
     for calibrated, before in ((20, 0), (20, 1000), (50, 0), (50, 1000), (100, 0), (100, 1000)):
         cells = [parts_until_found(*one, calibrated, before) for one in ((normal, 1), (skewed, 1), (skewed, -1))]

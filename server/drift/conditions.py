@@ -1,4 +1,4 @@
-"""Whether pictures are taken as those of the baseline were: light, contrast, focus, place and size. No I/O, no clock.
+"""Whether pictures are taken as those of the baseline were: light, contrast, focus, position, size. No I/O, no clock.
 
 A part counts against a figure where it lies beyond all of the baseline's *and* is apart from their median by what would
 matter (:data:`MATTERS`). Beyond all of ``n`` parts lies no more than a known share of others like them
@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from server.drift.sequential import BACK, ENOUGH, Evidence, Values, share_limit
-from server.inspection import NAMES, Span
+from server.inspection import NAMES, Baseline, Condition, Learning, Span
 
 What = Literal["light", "contrast", "focus", "position", "size"]
 
@@ -31,7 +31,7 @@ OF: tuple[What, ...] = ("light", "contrast", "focus", "position", "position", "s
 
 
 class Conditions:
-    """The tests of how one stream's pictures are taken.
+    """The tests of six figures of how one stream's pictures are taken.
 
     Attributes:
         out: by figure: 1 where it is above the baseline's, -1 where below, else 0.
@@ -113,3 +113,45 @@ class Conditions:
         back = enough & (self.out != 0)
         self.out = np.where(back, 0, self.out).astype(np.int8)
         self._evidence.forget(np.stack([back, back]))
+
+
+class Pictures:
+    """The tests of one stream's pictures, against a calibration's baseline, or that of the first :data:`WANTED`.
+
+    Attributes:
+        tests: of their figures; None while there is no baseline yet.
+    """
+
+    def __init__(self, known: Baseline | None = None) -> None:
+        self._first: list[Condition] = []
+        self._learning: Learning | None = None
+        self.tests: Conditions | None = None
+        if known is not None:
+            self._begin(known)
+
+    @property
+    def stands(self) -> bool:
+        """Whether there is something to compare with."""
+        return self.tests is not None and self.tests.stands
+
+    @property
+    def whats(self) -> frozenset[What]:
+        """What is out."""
+        return self.tests.whats if self.tests is not None else frozenset()
+
+    def see(self, condition: Condition) -> bool:
+        """A part; says whether anything left or came back."""
+        if self.tests is not None:
+            return self.tests.see(condition.figures(self._lying))
+        if self._learning is None:
+            self._first.append(condition)
+            if len(self._first) == WANTED:
+                self._learning = Learning(self._first)
+        elif self._learning.step() or self._learning.step():  # two at a time: the event loop has other things to do
+            self._begin(self._learning.baseline((), WANTED))
+            self._first, self._learning = [], None
+        return False
+
+    def _begin(self, baseline: Baseline) -> None:
+        self._lying = baseline.lying
+        self.tests = Conditions(baseline.spans, baseline.worth)

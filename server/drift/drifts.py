@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from server.drift.conditions import Conditions
+from server.drift.conditions import Pictures
 from server.drift.scores import Scores
 from server.drift.telling import Words, back_words, sentence, words_of, words_of_scores
 from server.drift.thinning import Counted, Thinning
@@ -19,7 +19,7 @@ from server.words import Drift, DriftWhat, Figure, Result
 log = logging.getLogger("defectvision.drift")
 
 MOST = 256
-"""Names of streams that are watched, 20 kB each; of more, the one that was seen last longest ago is forgotten."""
+"""Names of streams that are watched, up to 100 kB each; of more, the one seen last longest ago is forgotten."""
 
 WHATS: tuple[DriftWhat, ...] = ("score", "light", "contrast", "focus", "position", "size")
 
@@ -39,7 +39,7 @@ class Watch:
     key: Key
     thinning: Thinning
     scores: Scores
-    conditions: Conditions
+    pictures: Pictures
     is_calibration: bool
     since: str
     out: dict[DriftWhat, Words] = field(default_factory=dict)
@@ -50,9 +50,9 @@ class Watch:
 
     def see(self, counted: Counted) -> bool:
         """A part counts; says whether anything left or came back."""
-        changed = self.conditions.see(counted.condition.figures)
+        changed = self.pictures.see(counted.condition)
         # While pictures are taken otherwise, scores would say the same once more, or learn it.
-        if counted.score is not None and not self.conditions.whats:
+        if counted.score is not None and not self.pictures.whats:
             changed |= self.scores.see(counted.score)
         return changed
 
@@ -64,8 +64,8 @@ class Watch:
             if what == "score":
                 if self.scores.out:
                     found[what] = words_of_scores(self.scores.place, self.than)
-            elif what in self.conditions.whats:
-                found[what] = words_of(what, self.conditions.off, self.than)
+            elif self.pictures.tests is not None and what in self.pictures.whats:
+                found[what] = words_of(what, self.pictures.tests.off, self.than)
         return found
 
 
@@ -112,7 +112,7 @@ class Drifts:
                 yield Figure("drift", "1 while this is not as it was when calibrated", float(words is not None), labels)
                 change = words.change if words else 0.0
                 yield Figure("drift_change", "by how much, as in the drift message; 0 while it is not", change, labels)
-            ready = float(watch.conditions.stands)
+            ready = float(watch.pictures.stands)
             yield Figure("drift_ready", "1 once there is something to compare pictures with", ready, {"stream": name})
 
     def _watch(self, stream: str, seen: Inspected) -> Watch:
@@ -131,10 +131,9 @@ class Drifts:
         stored = seen.threshold.calibration
         here = stored is not None and (stored.stream, stored.transport) == (stream, self._transport_of(stream))
         if stored is None or not here or stored.baseline is None:
-            return Watch(key, Thinning(), Scores(), Conditions(), False, now())
+            return Watch(key, Thinning(), Scores(), Pictures(), False, now())
         kept = stored.baseline
-        scores, conditions = Scores(kept.scores, kept.worth), Conditions(kept.spans, kept.worth)
-        return Watch(key, Thinning(), scores, conditions, True, stored.created)
+        return Watch(key, Thinning(), Scores(kept.scores, kept.worth), Pictures(kept), True, stored.created)
 
     def _tell(self, stream: str, watch: Watch, found: dict[DriftWhat, Words], *, anew: bool = False) -> None:
         was, watch.out = watch.out, {what: watch.out.get(what, words) for what, words in found.items()}

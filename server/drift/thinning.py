@@ -97,4 +97,6 @@ def _of(part: _Part) -> Counted:
 
 
 def _differs(one: Condition, other: Condition) -> bool:
-    return bool((np.abs(one.figures - other.figures) > MATTERS / 2).any())
+    """In light, contrast or focus: what moved is another picture already."""
+    apart = (one.light - other.light, one.contrast - other.contrast, one.focus - other.focus)
+    return any(abs(by) > matters / 2 for by, matters in zip(apart, MATTERS[:3].tolist(), strict=True))

@@ -1,6 +1,6 @@
 """A frame comes in, a verdict goes out: the model and the thresholds in force, and how they come to be."""
 
-from server.inspection.baseline import Baseline, Span, baseline_of
+from server.inspection.baseline import Baseline, Learning, Span, baseline_of
 from server.inspection.calibration_file import Change, StoredCalibration
 from server.inspection.calibrations import Calibrations, now
 from server.inspection.captured import Captured, Draft, Drafts
@@ -35,6 +35,7 @@ __all__ = [
     "Inspected",
     "Inspection",
     "KeptPicture",
+    "Learning",
     "ModelReplaced",
     "NoModel",
     "Resting",

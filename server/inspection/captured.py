@@ -47,7 +47,7 @@ class Captured:
     @property
     def size(self) -> int:
         """Bytes it takes in memory, about."""
-        of_looks = sum(look.grey.nbytes for look in self.looks) + sum(one.cells.nbytes for one in self.conditions)
+        of_looks = sum(look.grey.nbytes for look in self.looks) + sum(one.size for one in self.conditions)
         return sum(map(len, self.pictures)) + of_looks + 16 * len(self.scores)
 
 

@@ -1,4 +1,4 @@
-"""How a frame was taken: its light, contrast and focus, and where what it shows lies. No I/O."""
+"""How a frame was taken: its light, contrast and focus, and where it has edges. No I/O."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.images import BGRImage
+from server.inspection.lying import Edges, Lying, edges_of
 
 SIDE = 64
 """Pixels along the shorter side of the small picture that is looked at."""
@@ -20,42 +21,39 @@ _LINES = 32
 CELLS = 16
 _DARK = 1e-4
 """Of white, so that logarithms of black pictures are finite."""
-_PLAIN = 2.0
-"""Times the median edge that an edge must be to count as one: noise on a plain background lies everywhere."""
-
 NAMES = ("light", "contrast", "focus", "across", "down", "size")
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Six figures of a frame, each of which changes with one thing that may happen to a camera.
+    """How a frame was taken: numbers each of which changes with one thing that may happen to a camera.
 
     Attributes:
         light: base-2 logarithm of the mean of linear light, white is 0: half the light is one less.
         contrast: the same of its standard deviation over its mean.
         focus: the same of the energy of fine edges over the variance.
-        across, down: middle of all edges, in shares of the frame's width and height.
-        size: base-2 logarithm of how far they lie from it (root mean square, in shares of the shorter side): a zoom by
-            10 % adds 0.14.
+        edges: where it has edges, to tell how it lies.
         cells: 16×16 float32, how much brighter than the mean each is, percent: whether frames show the same.
     """
 
     light: float
     contrast: float
     focus: float
-    across: float
-    down: float
-    size: float
+    edges: Edges
     cells: NDArray[np.float32]
 
+    def figures(self, lying: Lying) -> NDArray[np.float64]:
+        """Six figures, in the order of :data:`NAMES`; the last three against what a :class:`Lying` is made of."""
+        return np.array([self.light, self.contrast, self.focus, *lying.of(self.edges)])
+
     @property
-    def figures(self) -> NDArray[np.float64]:
-        """The six, in the order of :data:`NAMES`."""
-        return np.array([getattr(self, name) for name in NAMES])
+    def size(self) -> int:
+        """Bytes it takes in memory, about."""
+        return self.edges.nbytes + self.cells.nbytes
 
 
 def condition_of(frame: BGRImage) -> Condition:
-    """Look at a frame (H×W×3 uint8 BGR). For a worker thread; a quarter of a millisecond, whatever the camera."""
+    """Look at a frame (H×W×3 uint8 BGR). For a worker thread; half a millisecond, whatever the camera."""
     height, width = frame.shape[:2]
     step = max(1, min(height, width) // (2 * SIDE))
     few = np.ascontiguousarray(frame[::step, ::step, 1])
@@ -64,15 +62,12 @@ def condition_of(frame: BGRImage) -> Condition:
     small = _linear()[cv2.resize(few, size, interpolation=cv2.INTER_AREA)]
     mean = float(small.mean())
     deviation = float(small.std())
-    across, down, spread = _lies(small)
     cells = cv2.resize(small, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
     return Condition(
         light=float(np.log2(mean + _DARK)),
         contrast=float(np.log2((deviation + _DARK) / (mean + _DARK))),
         focus=_focus(frame),
-        across=across,
-        down=down,
-        size=float(np.log2(spread + 1e-3)),
+        edges=edges_of(small),
         cells=np.asarray((cells - mean) * (100 / (mean + 100 * _DARK)), np.float32),
     )
 
@@ -89,21 +84,6 @@ def _focus(frame: BGRImage) -> float:
     energy += cv2.norm(rows[:, lag:], rows[:, :-lag], cv2.NORM_L2SQR) / (rows.size - len(rows) * lag)
     variance = float(cv2.meanStdDev(rows)[1][0, 0]) ** 2
     return float(np.log2((energy + 0.1) / (variance + 0.1)))
-
-
-def _lies(small: NDArray[np.float32]) -> tuple[float, float, float]:
-    """Middle of the edges in a small picture, across and down, and how far they lie from it."""
-    height, width = small.shape
-    edges = np.abs(small[1:, 1:] - small[:-1, 1:]) + np.abs(small[1:, 1:] - small[1:, :-1])
-    strong = np.maximum(edges - np.float32(_PLAIN * np.median(edges)), 0)
-    total = float(strong.sum())
-    if total <= 0:
-        return 0.5, 0.5, 0.4
-    x, y = np.arange(1, width), np.arange(1, height)
-    in_columns, in_rows = strong.sum(0) / total, strong.sum(1) / total
-    across, down = float(in_columns @ x), float(in_rows @ y)
-    spread = float(in_columns @ (x - across) ** 2 + in_rows @ (y - down) ** 2) ** 0.5
-    return across / width, down / height, spread / min(height, width)
 
 
 @cache

@@ -48,12 +48,12 @@ def test_a_calibration_s_spans_are_compared_with_at_once() -> None:
 
 
 def test_parts_that_differ_and_daylight_are_no_news() -> None:
-    assert measured.warned_of_pictures(0, runs=20, parts=5000) == 0
-    assert measured.warned_of_pictures(0.1, runs=20, parts=5000) == 0
+    assert measured.warned_of_pictures(0, runs=20, parts=2000) == 0
+    assert measured.warned_of_pictures(0.1, runs=20, parts=2000) == 0
 
 
 def test_one_odd_part_in_five_is_no_news() -> None:
     random = np.random.default_rng(0)
     test = taught(random)
-    for number in range(2000):
+    for number in range(1000):
         assert not test.see(random.standard_normal(6) * SPREAD + (number % 5 == 0) * 3 * MATTERS)

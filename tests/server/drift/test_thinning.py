@@ -12,7 +12,7 @@ from server.inspection import Condition
 def condition(seed: int, light: float = -2.0, noise: float = 0.0) -> Condition:
     cells = np.random.default_rng(seed).normal(0, 10, (16, 16)).astype(np.float32)
     cells += np.float32(noise) * np.random.default_rng(int(1000 * noise)).standard_normal((16, 16), np.float32)
-    return Condition(light, 0.0, 0.0, 0.5, 0.5, 0.0, cells)
+    return Condition(light, 0.0, 0.0, np.zeros((32, 32), np.int8), cells)
 
 
 def counted(thinning: Thinning, frames: list[tuple[float, str | None, Condition, float | None]]) -> list[Counted]:

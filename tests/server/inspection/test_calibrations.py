@@ -224,7 +224,7 @@ def test_a_file_without_end_is_not_read_to_it(tmp_path: Path) -> None:
     with (tmp_path / FILE).open("wb") as file:
         file.truncate(1 << 36)
     warning = Calibrations(tmp_path).warning
-    assert warning is not None and "larger than 10 MB" in warning
+    assert warning is not None and "larger than 20 MB" in warning
 
 
 @pytest.mark.parametrize(

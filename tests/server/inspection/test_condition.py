@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +15,7 @@ from detector.images import BGRImage
 from detector.light.relighting import Light, relit
 from server.inspection import NAMES, Condition, baseline_of, condition_of
 from server.inspection.baseline import MOST_SCORES, Baseline, Span
+from server.inspection.lying import Lying
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,9 @@ def part() -> BGRImage:
 
 
 def changes(one: BGRImage, other: BGRImage) -> dict[str, float]:
-    return dict(zip(NAMES, condition_of(other).figures - condition_of(one).figures, strict=True))
+    here, there = condition_of(one), condition_of(other)
+    lying = Lying(here.edges)
+    return dict(zip(NAMES, there.figures(lying) - here.figures(lying), strict=True))
 
 
 def test_less_light_is_less_light_and_nothing_else(part: BGRImage) -> None:
@@ -64,12 +70,13 @@ def test_any_picture_has_finite_figures(height: int, width: int, level: int, noi
     if noisy:
         picture = np.random.default_rng(level).integers(0, 256, picture.shape, np.uint8)
     found = condition_of(picture)
-    assert np.isfinite(found.figures).all() and np.isfinite(found.cells).all()
+    assert np.isfinite(found.figures(Lying(found.edges))).all() and np.isfinite(found.cells).all()
     assert found.cells.shape == (16, 16) and found.cells.dtype == np.float32
 
 
 def conditions(count: int) -> list[Condition]:
-    return [Condition(*np.full(6, float(number)), cells=np.zeros((16, 16), np.float32)) for number in range(count)]
+    edges, cells = np.eye(32, dtype=np.int8), np.zeros((16, 16), np.float32)
+    return [Condition(float(number), 0.0, 0.0, edges, cells) for number in range(count)]
 
 
 def test_a_baseline_is_bounded_and_says_its_spans() -> None:
@@ -80,14 +87,16 @@ def test_a_baseline_is_bounded_and_says_its_spans() -> None:
 
 
 @pytest.mark.parametrize(
-    "damaged",
+    "damage",
     [
-        Baseline(0.0, (), {}),
-        Baseline(5.0, (1.0,) * (MOST_SCORES + 1), {}),
-        Baseline(5.0, (), {"colour": Span(0, 0, 0)}),
-        Baseline(5.0, (), {"light": Span(2, 1, 3)}),
-        Baseline(5.0, (float("inf"),), {}),
+        {"worth": 0.0},
+        {"scores": (1.0,) * (MOST_SCORES + 1)},
+        {"scores": (float("inf"),)},
+        {"spans": {"colour": Span(0, 0, 0)}},
+        {"spans": {name: Span(2, 1, 3) for name in NAMES}},
+        {"edges": b"short"},
     ],
 )
-def test_what_cannot_be_one_is_said(damaged: Baseline) -> None:
-    assert damaged.fault is not None
+def test_what_cannot_be_one_is_said(damage: dict[str, Any]) -> None:
+    made = baseline_of([1.0] * 5, conditions(5), 5)
+    assert isinstance(made, Baseline) and msgspec.structs.replace(made, **damage).fault is not None
