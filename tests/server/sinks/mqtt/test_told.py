@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from typing import Any
 
 import msgspec
@@ -83,6 +84,11 @@ def test_what_is_remembered_is_bounded() -> None:
     assert memory.of("a") == [1]
     memory.of("c")
     assert memory.names == ("a", "c")
+
+
+@pytest.mark.skipif(find_spec("aiomqtt") is not None, reason="they are run")
+def test_at_a_broker() -> None:
+    pytest.skip("the tests at a broker need aiomqtt: pip install 'defectvision[mqtt]'")
 
 
 GOOD = {"host": "broker.plant.example", "node": "line4"}
