@@ -173,6 +173,18 @@ async def test_whoever_says_that_we_are_offline_while_we_are_not_is_corrected(sh
         await heard.until(lambda: heard.last(topic) == b"online" and b"offline" in heard.of(topic))
 
 
+async def test_streams_of_which_no_event_says_that_they_came_or_went(shared: Mosquitto, node: str) -> None:
+    base, line = f"defectvision/{node}", FakeLine(["a"])
+    async with listening(shared.port, f"{base}/#") as heard, running(making(line, settings(shared, node))) as life:
+        life.tell(part())
+        await life.until_told()
+        line.running = ["b"]
+        await heard.until(lambda: heard.last(f"{base}/a/verdict") == b"" and bool(heard.last(f"{base}/b/state")))
+        assert {*await kept_at(shared.port, f"{base}/#")} == {f"{base}/status", f"{base}/b/state"}
+        line.running = ["a", "b"]
+        await heard.until(lambda: b"live" in (heard.last(f"{base}/a/state") or b""))
+
+
 # a broker that goes
 
 
