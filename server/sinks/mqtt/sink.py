@@ -166,7 +166,10 @@ class MqttSink:
     async def _say_goodbye(self, broker: Broker) -> None:
         """Nothing that we said holds any longer; that we are gone is the will's to say."""
         names = {name for name in self._streams.names if not self._streams.of(name).is_gone} | {*self._running()}
-        await broker.publish(*[one for name in sorted(names) for one in forgotten(name, self._topics)])
+        for name in sorted(names):
+            for one in forgotten(name, self._topics):
+                broker.send(replace(one, qos=0))  # confirmed one by one, hundreds take too long
+        await broker.there_and_back()
 
     def _status_of(self, name: str) -> Status:
         """Of a stream that runs, as far as it can be seen."""

@@ -137,6 +137,16 @@ async def test_a_stream_that_goes_leaves_nothing_behind(shared: Mosquitto, node:
     assert set(kept) == {f"{base}/status", f"{base}/a/state"}
 
 
+async def test_a_hundred_streams_are_told_of(shared: Mosquitto, node: str) -> None:
+    names = [f"s{number}" for number in range(100)]
+    async with running(making(FakeLine(names), settings(shared, node, home_assistant=True))):
+        kept = await kept_at(shared.port, f"defectvision/{node}/+/state")
+        devices = await kept_at(shared.port, "homeassistant/#")
+    assert {*kept} == {f"defectvision/{node}/{one}/state" for one in names}
+    assert len([topic for topic in devices if node in topic]) == 100
+    assert {*await kept_at(shared.port, f"defectvision/{node}/+/state")} == set()
+
+
 async def test_changes_are_told(shared: Mosquitto, node: str) -> None:
     change = Change("a", "recipe", "2026-11-26T10:00:00.000+00:00", "r-2", "bottle", 3, "b" * 64, 2.0, "recipe", "Ann")
     async with (
