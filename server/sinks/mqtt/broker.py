@@ -288,8 +288,9 @@ class Broker:
 
     async def arrivals(self) -> AsyncIterator[aiomqtt.Message]:
         """What arrives; ends in SinkError when the connection does."""
+        queue = self._client._queue
         while True:
-            yield await self._answered(self._client._queue.get())
+            yield await self._answered(queue.get()) if queue.empty() else queue.get_nowait()
 
     async def _answered(self, asked: Coroutine[Any, Any, T]) -> T:
         """What comes of it, unless the connection ends before.
