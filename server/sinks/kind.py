@@ -20,6 +20,10 @@ S = TypeVar("S", bound=Struct)
 FieldKind = Literal["text", "lines", "number", "whole", "yes_no", "choice"]
 
 
+WORDS = {"`int`": "a whole number", "`float`": "a number", "`str`": "text", "`bool`": "yes or no", "`null`": "nothing"}
+"""Of msgspec's, for operators."""
+
+
 @dataclass(frozen=True)
 class Around:
     """What a sink may know of the server it lives in.
@@ -117,10 +121,13 @@ class Kind(Generic[S]):
 
     def _in_words(self, error: str) -> str:
         """msgspec says ``Expected `str` of length <= 3 - at `$.url```."""
+        what = error.partition(" - at ")[0]
+        for theirs, ours in WORDS.items():
+            what = what.replace(theirs, ours)
         for one in self.fields:
             if error.endswith(f"`$.{one.name}`"):
-                return f"{one.title}: {error.partition(' - at ')[0][:1].lower()}{error.partition(' - at ')[0][1:]}"
-        return f"its settings: {error[:200]}"
+                return f"{one.title}: {what[:1].lower()}{what[1:]}"
+        return f"its settings: {what[:200]}"
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,7 @@ class RunningSink(TurnListener):
         self._stuck: list[asyncio.Task[str]] = []
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._live(), name=f"sink {stored.name}")
+        self._task.add_done_callback(self._say_fault)
 
     @property
     def state(self) -> SinkState:
@@ -170,6 +171,11 @@ class RunningSink(TurnListener):
                 await asyncio.sleep(wait)
             finally:
                 self._retry_at = None
+
+    def _say_fault(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("sink=%s is not supervised any more", self.stored.name, exc_info=error)
+            self._fail_for_good("a fault of this software: the server's log says more; switch it off and on")
 
     async def _run_once(self, turn: Turn) -> str:
         """Why it ended, one sentence; nothing but SinkOver, and our own cancellation, comes out of it."""

@@ -166,7 +166,7 @@ class SinkList:
     async def try_out(self, request: Request) -> Response:
         wanted = await read_json(request, SinkTry, MAX_BODY, EXAMPLE)
         draft = Draft(wanted.kind, wanted.name, True, SinkWanted("", "", {}).told, wanted.settings)
-        with _refusing():
+        with _refusing(then=""):
             try:
                 return answer(SinkTried(True, await self.sinks.try_out(draft, wanted.id)))
             except SinkError as error:
@@ -179,13 +179,13 @@ class SinkList:
 
 
 @contextlib.contextmanager
-def _refusing() -> Iterator[None]:
+def _refusing(then: str = "; nothing was changed") -> Iterator[None]:
     try:
         yield
     except NoSink as error:
         raise Refused(404, f"{NO_SUCH}: GET /api/sinks lists them") from error
     except ValueError as error:
-        raise Refused(422, f"{error}; nothing was changed") from error
+        raise Refused(422, f"{error}{then}") from error
     except CannotAdd as error:
         raise Refused(409, f"{error}; nothing was changed") from error
     except TooManyTests as error:

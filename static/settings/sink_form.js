@@ -87,7 +87,10 @@ export class SinkForm {
     }
     const label = element("label", { htmlFor: id }, field.unit ? `${field.title} (${field.unit})` : field.title);
     const wide = field.kind === "lines" || field.longest >= 200;
-    return element("div", { className: wide ? "field field-wide" : "field" }, label, this.#input(field, common, given), why);
+    const made = element("div", { className: wide ? "field field-wide" : "field" }, label, this.#input(field, common, given), why);
+    if (!this.#isKept(field) || field.required) return made;
+    const forget = element("input", { type: "checkbox", id: `${id}-forget` });
+    return [made, element("label", { className: "option-line field-wide" }, forget, `${field.title}: forget the one that is kept`)];
   }
 
   #input(field, common, given) {
@@ -148,7 +151,9 @@ export class SinkForm {
       const input = this.#find(`sink-setting-${field.name}`);
       if (field.kind === "yes_no") settings[field.name] = input.checked;
       else if (field.kind === "number" || field.kind === "whole") settings[field.name] = input.value === "" ? field.default : Number(input.value);
-      else if (field.secret && !input.value) continue; // the one that is kept stays
+      else if (field.secret && !input.value) {
+        if (this.#find(`sink-setting-${field.name}-forget`)?.checked) settings[field.name] = field.default ?? "";
+      } // else the one that is kept stays
       else settings[field.name] = field.kind === "text" ? input.value.trim() : input.value;
     }
     return { kind: this.#kind.name, name: this.#find("sink-name").value.trim(), settings };

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
-from tests.page.visits import Show
+from tests.page.visits import Open, Show
 from tests.page.workshop import Workshop, sink
 
 
@@ -72,17 +72,20 @@ def test_how_it_is_doing_is_said_in_words(show: Show) -> None:
 
 
 def test_one_is_changed_without_its_secret_switched_off_and_removed(show: Show) -> None:
-    shop = Workshop(sinks=[sink("mes")])
+    shop = Workshop(sinks=[sink("mes", secrets=["authorization", "secret"])])
     page = show(shop, "/settings").page
     page.get_by_role("button", name="Change mes").click()
     expect(page.get_by_test_id("sink-setting-secret")).to_have_value("")
     expect(page.get_by_test_id("sink-form")).to_contain_text("One is kept: leave it empty to keep it.")
+    page.get_by_text("More", exact=True).click()
+    page.get_by_label("Authorization header: forget the one that is kept").check()
     page.get_by_test_id("sink-name").fill("mes-2")
     shop.told = lambda *_: shop.sinks[0].update(name="mes-2")
     page.get_by_test_id("sink-save").click()
     expect(page.get_by_test_id("sink")).to_contain_text("mes-2 is kept")
     method, path, body = shop.changed[-1]
     assert (method, path, body["name"]) == ("PATCH", "sinks/id-mes", "mes-2") and "secret" not in body["settings"]
+    assert body["settings"]["authorization"] == ""
     shop.told = lambda *_: shop.sinks.__setitem__(0, sink("mes-2", "off"))
     page.get_by_role("button", name="Switch off mes-2").click()
     expect(page.get_by_test_id("sink")).to_contain_text("○ off")
@@ -103,3 +106,36 @@ def test_what_is_not_installed_says_how(show: Show) -> None:
     expect(page.get_by_test_id("sink-begin")).to_be_disabled()
     page.get_by_test_id("sink-kind").select_option("folder")
     expect(page.get_by_test_id("sink-begin")).to_be_enabled()
+
+
+def test_a_folder_is_added_tried_changed_and_removed_on_a_real_server(
+    browser: Browser, visit: Open, documents: str
+) -> None:
+    page = visit(browser, f"{documents}/settings", width=390, height=844).page
+    page.get_by_test_id("sink-kind").select_option("folder")
+    page.get_by_test_id("sink-begin").click()
+    page.get_by_test_id("sink-name").fill("rejects")
+    page.get_by_test_id("sink-setting-folder").fill("/etc")
+    page.get_by_test_id("sink-form-test").click()
+    expect(page.get_by_test_id("sink-form-tried")).to_contain_text("below one that the setting SINK_FOLDERS names")
+    page.get_by_test_id("sink-setting-folder").fill("")
+    page.get_by_test_id("sink-form-test").click()
+    expect(page.get_by_test_id("sink-form-tried")).to_contain_text("can be written")
+    page.get_by_test_id("sink-save").click()
+    row = page.get_by_test_id("sink")
+    expect(row).to_contain_text("● up")
+    expect(row).to_contain_text("holds 0 events")
+    page.get_by_role("button", name="Test rejects").click()
+    expect(page.get_by_test_id("sink-tried")).to_contain_text("can be written")
+    page.get_by_role("button", name="Change rejects").click()
+    page.get_by_test_id("sink-setting-most_events").fill("5")
+    page.get_by_test_id("sink-save").click()
+    expect(page.get_by_test_id("sink-form-tried")).to_have_text("Events at the most is from 10 to 100000.")
+    page.get_by_test_id("sink-setting-most_events").fill("500")
+    page.get_by_test_id("sink-enabled").uncheck()
+    page.get_by_test_id("sink-save").click()
+    expect(row).to_contain_text("rejects is kept, and off")
+    expect(row).to_contain_text("○ off")
+    page.get_by_role("button", name="Remove rejects").click()
+    page.get_by_test_id("question-yes").click()
+    expect(row).to_have_count(0)

@@ -185,3 +185,12 @@ def test_errors_repeat_no_credentials() -> None:
 def test_a_camera_faster_than_any_is_refused_before_the_start() -> None:
     with pytest.raises(SettingsError, match="fps must be above 0 and at most 240"):
         read_settings({"CAMERAS": '[{"name": "press", "source": "0", "fps": 500}]'}, NOWHERE)
+
+
+def test_folders_of_sinks_are_whole_paths() -> None:
+    assert read_settings({"SINK_FOLDERS": "/mnt/quality, /srv"}, NOWHERE).sink_folders == (
+        Path("/mnt/quality"),
+        Path("/srv"),
+    )
+    with pytest.raises(SettingsError, match=r"SINK_FOLDERS.*a whole path"):
+        read_settings({"SINK_FOLDERS": "/mnt/quality,rejects"}, NOWHERE)
