@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
@@ -63,6 +64,7 @@ class Kind(Generic[S]):
         make: a sink; light, on the event loop, imports its library inside. Raises SinkError.
         check: raises ValueError, one sentence, where no such sink can be.
         extra: of this package, which it needs; ``modules``: of other packages, to be imported for it.
+        warm: modules that those import late, on the event loop, with tens of milliseconds; imported before, if there.
         peer: fields that say with whom it talks: when one changes, secrets have to be given again, so that none is
             sent to somebody it was not meant for.
         is_told: whether the operator chooses what it is told; a server that shows how things are is told as by default.
@@ -80,6 +82,7 @@ class Kind(Generic[S]):
     check: Callable[[S, Around], None] = no_check
     extra: str | None = None
     modules: tuple[str, ...] = ()
+    warm: tuple[str, ...] = ()
     peer: tuple[str, ...] = ()
     is_told: bool = True
     pictures: bool = False
@@ -105,6 +108,9 @@ class Kind(Generic[S]):
         """Import what it needs; may take seconds, so it is for a thread."""
         for module in self.modules:
             importlib.import_module(module)
+        for module in self.warm:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module)
 
     def read(self, settings: Mapping[str, Any], around: Around) -> S:
         """Settings as they lie in a file or come in a request.

@@ -302,6 +302,7 @@ WEBHOOK = Kind(
     check=check,
     extra="webhook",
     modules=("httpx", "standardwebhooks"),
+    warm=("httpcore", "anyio._backends._asyncio", "anyio._core._sockets"),
     peer=("url",),
     longest_wait_s=LONGEST_WAIT_S,
 )
