@@ -29,6 +29,7 @@ def topics(publications: list[Publication]) -> list[str]:
 def test_each_event_has_its_topic() -> None:
     told, said = tell(part(verdict="ANOMALY").message, "part", StreamTold(), TOPICS, None)
     assert topics(said) == ["a/part", "a/verdict"]
+    assert tell(result(verdict="NORMAL").message, "verdict", told, TOPICS, None) == (told, []), "of a part's frame"
     change = Change("a", "recipe", "2026-11-26T10:00:00+00:00", "r-2", "can", 1, "b" * 64, 1.0, "model", None)
     told, said = tell(change, "change", told, TOPICS, None)
     assert topics(said) == ["a/change"]
