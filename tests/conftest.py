@@ -26,6 +26,11 @@ LEFT_OUT = {
         "tests/proxies/",
         "tests/server/ingest/webrtc/test_gstreamer.py",
         "tests/server/cameras/test_camera_network.py",
+        "tests/server/sinks/mqtt/test_broker.py",
+        "tests/server/sinks/mqtt/test_commands.py",
+        "tests/server/sinks/mqtt/test_home_assistant.py",
+        "tests/server/sinks/mqtt/test_sink.py",
+        "tests/server/sinks/mqtt/sparkplug/test_sink.py",
     ),
     "slow": (
         "tests/fuzz/",
@@ -88,7 +93,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for name, what in {
         "browser": "needs a browser",
-        "service": "starts a program that is not ours: an RTSP server, GStreamer, nginx, Caddy, Firefox",
+        "service": "starts a program that is not ours: an RTSP server, GStreamer, nginx, Caddy, mosquitto, Firefox",
         "slow": "takes more than a few seconds",
     }.items():
         config.addinivalue_line("markers", f"{name}: {what}; not part of --quick")

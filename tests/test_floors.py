@@ -63,7 +63,12 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
 }
 """The rooms of each floor, from the bottom."""
 
-INNER_ROOMS = ("server.ingest.webrtc", "server.cameras.genicam")
+INNER_ROOMS = (
+    "server.ingest.webrtc",
+    "server.cameras.genicam",
+    "server.sinks.mqtt",
+    "server.sinks.mqtt.sparkplug",
+)
 """Folders with a face inside of a room."""
 
 NOT_IN_THE_DETECTOR = {"asyncio", "socket", "starlette", "uvicorn", "aiortc", "av", "websockets", "httpx", "requests"}

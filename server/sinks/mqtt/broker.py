@@ -11,7 +11,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -30,6 +30,8 @@ KEEP_ALIVE_S = 15
 """A broker that hears nothing for half as long again publishes the will."""
 ANSWER_S = 10.0
 """A broker has to confirm what it is sent within."""
+AT_ONCE = 64
+"""Messages that are sent before the first of them is confirmed."""
 MOST_BYTES_IN = 16_384
 """Of one packet from the broker: what is for us is small."""
 MOST_WAITING_IN = 256
@@ -236,6 +238,10 @@ class Broker:
             BrokerRefused: it takes one of them from nobody, or not from us.
             SinkError: it does not confirm them, or the connection is lost.
         """
+        for begin in range(0, len(publications), AT_ONCE):
+            await self._publish(publications[begin : begin + AT_ONCE])
+
+    async def _publish(self, publications: Sequence[Publication]) -> None:
         sent = [(one, confirmation) for one in publications if (confirmation := self.send(one)) is not None]
         if not sent:
             return
@@ -282,8 +288,9 @@ class Broker:
 
     async def arrivals(self) -> AsyncIterator[aiomqtt.Message]:
         """What arrives; ends in SinkError when the connection does."""
+        queue = self._client._queue
         while True:
-            yield await self._answered(self._client._queue.get())
+            yield await self._answered(queue.get()) if queue.empty() else queue.get_nowait()
 
     async def _answered(self, asked: Coroutine[Any, Any, T]) -> T:
         """What comes of it, unless the connection ends before.

@@ -114,11 +114,10 @@ class MqttSink:
         refused = [await broker.subscribe(self._topics.status, *map(self._topics.of_all, heard), kept=True)]
         if self._settings.commands:
             refused.append(await broker.subscribe(*map(self._topics.of_all, ("trigger", "recipe"))))
+        self._put_right()
         publications = [self._status(online=True)]
         for name in self._running():
             told = self._streams.of(name)
-            if told.status is None or told.is_gone:  # it runs, and nobody told us yet
-                told = replace(told, status=self._status_of(name))
             publications += [*kept_state(told, name, self._topics), *kept_verdict(told, self._topics)]
             publications += self._announced(name)
         await broker.publish(*publications)
@@ -143,6 +142,22 @@ class MqttSink:
         is_gone = getattr(event.message, "state", None) == "waiting"
         return is_gone == (event.message.stream in self._line.streams)
 
+    def _put_right(self) -> list[Publication]:
+        """What the broker has to be told of streams that came or went and of which no event says so, or not yet: it
+        may have been lost to the outbox's bounds, or is not wanted."""
+        said, running = list[Publication](), self._running()
+        for name in running:
+            told = self._streams.of(name)
+            if told.status is None or told.is_gone:
+                self._streams.set(name, now := replace(told, status=self._status_of(name)))
+                said += [*kept_state(now, name, self._topics), *self._announced(name)]
+        for name in self._streams.names:
+            told = self._streams.of(name)
+            if name not in running and not told.is_gone and (told.status or told.verdict) is not None:
+                self._streams.set(name, replace(told, status=None, verdict=None))
+                said += forgotten(name, self._topics)
+        return said
+
     def _announced(self, name: str) -> list[Publication]:
         if not self._settings.home_assistant:
             return []
@@ -151,7 +166,10 @@ class MqttSink:
     async def _say_goodbye(self, broker: Broker) -> None:
         """Nothing that we said holds any longer; that we are gone is the will's to say."""
         names = {name for name in self._streams.names if not self._streams.of(name).is_gone} | {*self._running()}
-        await broker.publish(*[one for name in sorted(names) for one in forgotten(name, self._topics)])
+        for name in sorted(names):
+            for one in forgotten(name, self._topics):
+                broker.send(replace(one, qos=0))  # confirmed one by one, hundreds take too long
+        await broker.there_and_back()
 
     def _status_of(self, name: str) -> Status:
         """Of a stream that runs, as far as it can be seen."""
@@ -259,6 +277,7 @@ class MqttSink:
             if self._is_denied:
                 self._is_denied = False
                 await broker.publish(self._status(online=True))
+            await broker.publish(*self._put_right())
             dropped, self._dropped = broker.dropped - self._dropped, broker.dropped
             if (why := self._pace.refusal(dropped=dropped)) is not None and self._last_refused is not None:
                 asker = self._last_refused

@@ -56,11 +56,17 @@ NONE_YET = Counts()
 
 @dataclass(frozen=True)
 class StreamTold:
-    """What was told of a stream. ``status``: how it is; None before anything was heard of it."""
+    """What was told of a stream.
+
+    Attributes:
+        status: how it is; None before anything was heard of it.
+        by_parts: whether its parts are told: the verdict of a frame is not its last one then.
+    """
 
     status: Status | None = None
     verdict: VerdictSaid | None = None
     counts: Counts = NONE_YET
+    by_parts: bool = False
 
     @property
     def is_gone(self) -> bool:
@@ -81,10 +87,12 @@ def tell(
         case PartResult():
             part = msgspec.structs.replace(message, heatmap=UNSET, picture=_picture(message, address))
             counts = was.counts.and_one(message.verdict)
-            now = replace(was, verdict=_of_part(part, counts), counts=counts)
+            now = replace(was, verdict=_of_part(part, counts), counts=counts, by_parts=True)
             published = Publication(topics.of(name, "part"), encode(part).encode(), expires_s=DAY_S)
             return now, [published, *kept_verdict(now, topics)]
         case Result() if what == "verdict":
+            if was.by_parts:
+                return was, []
             now = replace(was, verdict=_of_frame(message, was.counts))
             return now, kept_verdict(now, topics)
         case Result():
@@ -96,9 +104,11 @@ def tell(
                 return now, kept_state(now, name, topics)
             # Whoever listens hears that it went; whoever comes later finds nothing of it.
             said = replace(kept_state(now, name, topics)[0], retain=False)
-            return replace(now, verdict=None), [*forgotten(name, topics), said]
+            return replace(now, verdict=None, by_parts=False), [*forgotten(name, topics), said]
         case Change():
-            return was, [Publication(topics.of(name, "change"), encode(message).encode(), expires_s=DAY_S)]
+            # Another recipe may say otherwise what a part is, or nothing of parts.
+            now = replace(was, by_parts=was.by_parts and message.what == "threshold")
+            return now, [Publication(topics.of(name, "change"), encode(message).encode(), expires_s=DAY_S)]
         case _:
             return was, []
 

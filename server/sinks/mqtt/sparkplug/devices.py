@@ -44,10 +44,16 @@ Values = dict[str, Value]
 
 @dataclass(frozen=True)
 class DeviceTold:
-    """What was told of a device. ``values``: of all metrics that have one."""
+    """What was told of a device.
+
+    Attributes:
+        values: of all metrics that have one.
+        by_parts: whether its parts are told: the verdict of a frame is not its last one then.
+    """
 
     values: Values = field(default_factory=dict)
     counts: Counts = NONE_YET
+    by_parts: bool = False
 
     @property
     def is_gone(self) -> bool:
@@ -65,8 +71,8 @@ def told(message: Message, what: str, was: DeviceTold, address: str | None) -> t
     match message:
         case PartResult():
             counts = was.counts.and_one(message.verdict)
-            now, values = replace(was, counts=counts), _of_part(message, counts, address)
-        case Result() if what == "verdict":
+            now, values = replace(was, counts=counts, by_parts=True), _of_part(message, counts, address)
+        case Result() if what == "verdict" and not was.by_parts:
             values = {"Verdict": message.verdict, "Threshold": message.threshold}
         case Status():
             values = {"State": message.state}
@@ -77,6 +83,7 @@ def told(message: Message, what: str, was: DeviceTold, address: str | None) -> t
             if message.recipe_version is not UNSET:
                 values["Recipe/Version"] = message.recipe_version
         case Change():
+            now = replace(was, by_parts=was.by_parts and message.what == "threshold")
             values = {
                 "Recipe/Id": message.recipe,
                 "Recipe/Name": message.recipe_name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from server.sinks.mqtt.sparkplug.session import REBIRTH, Session
 from server.sinks.sink import Outbox, Outgoing, SinkError
 
 MOST_DEVICES = 256
-REBIRTH_EVERY_S = 1.0
+LOOK_EVERY_S = 1.0
 """Births that are asked for more often are one."""
 
 
@@ -61,7 +62,7 @@ class SparkplugSink:
             if refused is not None:
                 outbox.is_in_trouble(refused)
             await first_to_end(
-                self._hear(broker, session), self._tell(broker, session, outbox), self._be_reborn(broker, session)
+                self._hear(broker, session), self._tell(broker, session, outbox), self._look_after(broker, session)
             )
 
     async def test(self) -> str:
@@ -113,18 +114,20 @@ class SparkplugSink:
         return is_gone == (event.message.stream in self._line.streams)
 
     def _birth(self, broker: Broker, session: Session) -> None:
+        for publication in session.birth({name: self._values(name) for name in self._running()}, _now()):
+            broker.send(publication)
+
+    def _running(self) -> tuple[str, ...]:
+        """Streams that run now, of those that we are told of."""
         if self._line is not None:
             ours = [name for name in self._line.streams if not self._chosen or name in self._chosen]
-            names = tuple(ours[:MOST_DEVICES])
-        else:
-            names = tuple(name for name in self._devices.names if not self._devices.of(name).is_gone)
-        living: dict[str, Values] = {}
-        for name in names:
-            values = self._devices.of(name).values
-            is_unheard = values.get("State") in (None, "waiting")
-            living[name] = {**values, **self._seen(name)} if is_unheard else values
-        for publication in session.birth(living, _now()):
-            broker.send(publication)
+            return tuple(ours[:MOST_DEVICES])
+        return tuple(name for name in self._devices.names if not self._devices.of(name).is_gone)
+
+    def _values(self, name: str) -> Values:
+        """All that is known of a stream that runs."""
+        values = self._devices.of(name).values
+        return {**values, **self._seen(name)} if values.get("State") in (None, "waiting") else values
 
     def _seen(self, name: str) -> Values:
         """Of a stream that runs, and of which nothing was told yet."""
@@ -145,13 +148,29 @@ class SparkplugSink:
             if str(message.topic) == session.commands and asks_for(message.payload, REBIRTH):
                 self._wants_birth.set()
 
-    async def _be_reborn(self, broker: Broker, session: Session) -> None:
+    async def _look_after(self, broker: Broker, session: Session) -> None:
+        """Be born again where that is asked for, and put right what no event says, or not yet: once a second."""
         while True:
-            await self._wants_birth.wait()
-            self._wants_birth.clear()
-            self._birth(broker, session)
-            await broker.there_and_back()
-            await asyncio.sleep(REBIRTH_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._wants_birth.wait()
+            if self._wants_birth.is_set():
+                self._wants_birth.clear()
+                self._birth(broker, session)
+                await broker.there_and_back()
+                await asyncio.sleep(LOOK_EVERY_S)
+            running, now = self._running(), _now()
+            said = [
+                *(one for name in session.born if name not in running for one in session.device_death(name, now)),
+                *(
+                    one
+                    for name in running
+                    if name not in session.born
+                    for one in session.device_birth(name, self._values(name), now)
+                ),
+            ]
+            for publication in said:
+                broker.send(publication)
 
 
 def _now() -> int:

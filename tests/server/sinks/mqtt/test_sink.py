@@ -137,6 +137,16 @@ async def test_a_stream_that_goes_leaves_nothing_behind(shared: Mosquitto, node:
     assert set(kept) == {f"{base}/status", f"{base}/a/state"}
 
 
+async def test_a_hundred_streams_are_told_of(shared: Mosquitto, node: str) -> None:
+    names = [f"s{number}" for number in range(100)]
+    async with running(making(FakeLine(names), settings(shared, node, home_assistant=True))):
+        kept = await kept_at(shared.port, f"defectvision/{node}/+/state")
+        devices = await kept_at(shared.port, "homeassistant/#")
+    assert {*kept} == {f"defectvision/{node}/{one}/state" for one in names}
+    assert len([topic for topic in devices if node in topic]) == 100
+    assert {*await kept_at(shared.port, f"defectvision/{node}/+/state")} == set()
+
+
 async def test_changes_are_told(shared: Mosquitto, node: str) -> None:
     change = Change("a", "recipe", "2026-11-26T10:00:00.000+00:00", "r-2", "bottle", 3, "b" * 64, 2.0, "recipe", "Ann")
     async with (
@@ -171,6 +181,18 @@ async def test_whoever_says_that_we_are_offline_while_we_are_not_is_corrected(sh
     async with running(making(FakeLine(), settings(shared, node))), listening(shared.port, topic) as heard:
         await heard.client.publish(topic, b"offline", qos=1, retain=True)
         await heard.until(lambda: heard.last(topic) == b"online" and b"offline" in heard.of(topic))
+
+
+async def test_streams_of_which_no_event_says_that_they_came_or_went(shared: Mosquitto, node: str) -> None:
+    base, line = f"defectvision/{node}", FakeLine(["a"])
+    async with listening(shared.port, f"{base}/#") as heard, running(making(line, settings(shared, node))) as life:
+        life.tell(part())
+        await life.until_told()
+        line.running = ["b"]
+        await heard.until(lambda: heard.last(f"{base}/a/verdict") == b"" and bool(heard.last(f"{base}/b/state")))
+        assert {*await kept_at(shared.port, f"{base}/#")} == {f"{base}/status", f"{base}/b/state"}
+        line.running = ["a", "b"]
+        await heard.until(lambda: b"live" in (heard.last(f"{base}/a/state") or b""))
 
 
 # a broker that goes

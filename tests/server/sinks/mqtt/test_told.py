@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from typing import Any
 
 import msgspec
@@ -28,6 +29,7 @@ def topics(publications: list[Publication]) -> list[str]:
 def test_each_event_has_its_topic() -> None:
     told, said = tell(part(verdict="ANOMALY").message, "part", StreamTold(), TOPICS, None)
     assert topics(said) == ["a/part", "a/verdict"]
+    assert tell(result(verdict="NORMAL").message, "verdict", told, TOPICS, None) == (told, []), "of a part's frame"
     change = Change("a", "recipe", "2026-11-26T10:00:00+00:00", "r-2", "can", 1, "b" * 64, 1.0, "model", None)
     told, said = tell(change, "change", told, TOPICS, None)
     assert topics(said) == ["a/change"]
@@ -83,6 +85,11 @@ def test_what_is_remembered_is_bounded() -> None:
     assert memory.of("a") == [1]
     memory.of("c")
     assert memory.names == ("a", "c")
+
+
+@pytest.mark.skipif(find_spec("aiomqtt") is not None, reason="they are run")
+def test_at_a_broker() -> None:
+    pytest.skip("the tests at a broker need aiomqtt: pip install 'defectvision[mqtt]'")
 
 
 GOOD = {"host": "broker.plant.example", "node": "line4"}

@@ -82,7 +82,8 @@ def test_state_recipes_and_verdicts_of_frames() -> None:
     _, values = told(result(verdict="ANOMALY").message, "verdict", now, None)
     assert values == {"Verdict": "ANOMALY", "Threshold": 1.0}
     assert told(result().message, "result", now, None) == (now, {})
-    _, values = told(part(picture="/api/x").message, "part", now, "https://plant.example/")
+    by_parts, values = told(part(picture="/api/x").message, "part", now, "https://plant.example/")
+    assert told(result(verdict="NORMAL").message, "verdict", by_parts, None)[1] == {}
     assert values["Part/Picture"] == "https://plant.example/api/x"
 
 

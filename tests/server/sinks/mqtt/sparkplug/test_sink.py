@@ -67,6 +67,15 @@ async def test_a_node_is_born_tells_its_parts_and_dies(shared: Mosquitto, node: 
     assert host.values("NDEATH")[0]["bdSeq"] == host.values("NBIRTH")[0]["bdSeq"]
 
 
+async def test_streams_of_which_no_event_says_that_they_came_or_went(shared: Mosquitto, node: str) -> None:
+    host, line = Host(), FakeLine(["a"])
+    async with listening(shared.port, f"spBv1.0/Plant1/+/{node}/#") as heard, running(making(shared, node, line)):
+        await heard.until(lambda: host.hear(heard).devices == {"a"})
+        line.running = ["b"]
+        await heard.until(lambda: host.hear(heard).devices == {"b"})
+    assert not host.wrong
+
+
 async def test_a_birth_that_is_asked_for_tells_everything_again(shared: Mosquitto, node: str) -> None:
     host = Host()
     async with (
