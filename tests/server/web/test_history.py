@@ -92,6 +92,7 @@ async def test_every_answer_is_as_described(filled: Served, monkeypatch: pytest.
     assert (minute["frames"], minute["start"]) == (1, "2025-11-26T06:00:00.000+00:00")
 
     assert (await filled.ask("GET", "/api/history/state")).json()["state"] == "ok"
+    pytest.importorskip("pyarrow")
     for ending in ("csv", "parquet"):
         assert (await filled.ask("GET", f"/api/history.{ending}")).status_code == 200
     for path in ("", "/count", "/minutes", ".csv", ".parquet"):
@@ -104,6 +105,7 @@ async def test_every_answer_is_as_described(filled: Served, monkeypatch: pytest.
 
 
 async def test_a_history_that_is_away_is_told_and_inspection_goes_on(model: FakeModel, tmp_path: Path) -> None:
+    pytest.importorskip("asyncpg")
     gone = DatabaseAddress("127.0.0.1", 1, "line", "operator", "s3cret")
     async with served(model, tmp_path, database_url=gone) as server:
         async with asyncio.timeout(WAIT_S):
@@ -135,7 +137,7 @@ async def test_two_files_at_a_time(filled: Served) -> None:
 
 
 async def test_files_say_what_the_list_says(filled: Served) -> None:
-    import pyarrow.parquet
+    parquet = pytest.importorskip("pyarrow.parquet")
 
     entries = (await filled.client.get("/api/history", params={"kind": "part", "limit": 500})).json()["entries"]
     data = (await filled.client.get("/api/history.csv", params={"kind": "part"})).content
@@ -144,7 +146,7 @@ async def test_files_say_what_the_list_says(filled: Served) -> None:
         (entry["id"], entry["at"], entry["verdict"], entry["score"]) for entry in entries
     ]
     data = (await filled.client.get("/api/history.parquet", params={"kind": "part"})).content
-    table = pyarrow.parquet.read_table(io.BytesIO(data)).to_pylist()
+    table = parquet.read_table(io.BytesIO(data)).to_pylist()
     assert [(row["id"], row["cycle_ms"], row["simulated"]) for row in table] == [
         (entry["id"], entry["cycle_ms"], entry["simulated"]) for entry in entries
     ]
