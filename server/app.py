@@ -29,6 +29,7 @@ from server.inspection import Calibrations, Drafts, Inspection
 from server.kept_cameras import KeptCameras, Trials
 from server.records import Records
 from server.settings import PulledCamera, Settings, SettingsError
+from server.sinks import OwnLine, Sinks
 from server.streams import Hub, InferencePool, OpenStream, Streams
 from server.teaching import Correcting, Library, Teachings
 from server.web import (
@@ -49,6 +50,7 @@ from server.web import (
     Predict,
     Recipes,
     SettingsList,
+    SinkList,
     StreamList,
     Teach,
     answer_error,
@@ -124,6 +126,13 @@ def create_app(
         most_bytes=settings.max_models_bytes,
         goods_of=simulated_stream.goods if simulated else (lambda taught: ()),
     )
+    sinks = Sinks(
+        settings.data_dir,
+        hub,
+        folders=settings.sink_folders,
+        address=str(settings.public_url) if settings.public_url else None,
+        line=OwnLine(streams, library),
+    )
     health = Health(
         inspection=inspection,
         pool=pool,
@@ -131,7 +140,7 @@ def create_app(
         teaching_progress=(lambda: teacher.progress) if simulated else None,
         simulated_stream=simulated_stream.NAME if simulated else None,
         ice_servers=webrtc.ice_servers,
-        others=(library.book, kept_cameras, records),
+        others=(library.book, kept_cameras, records, sinks),
     )
 
     teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
@@ -186,6 +195,7 @@ def create_app(
         preparing = asyncio.create_task(prepare())
         cameras = [run_camera(camera) for camera in settings.cameras]
         kept_cameras.start(run_camera)
+        sinks.start()
         attending = asyncio.create_task(teachings.run())
         try:
             yield
@@ -197,7 +207,7 @@ def create_app(
             workshop.shutdown(wait=False, cancel_futures=True)
             library.close()
             await asyncio.gather(preparing, attending, webrtc.close(), return_exceptions=True)
-            await asyncio.gather(kept_cameras.stop(), *(camera.stop() for camera in cameras))
+            await asyncio.gather(kept_cameras.stop(), sinks.stop(), *(camera.stop() for camera in cameras))
             await records.close()
             pool.close()
 
@@ -217,6 +227,7 @@ def create_app(
         *History(records).routes,
         *Teach(settings, teachings, library, held).routes,
         *CameraList(settings, streams, kept_cameras, Trials(settings.max_frame_pixels)).routes,
+        *SinkList(sinks).routes,
         *SettingsList(settings, certificates).routes,
         *phone.routes,
         *ConnectionCheck(origins).routes,

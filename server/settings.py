@@ -89,6 +89,7 @@ class Settings:
     watchdog_s: float = 4.0
     ice_servers: tuple[str, ...] = ()
     cameras: tuple[PulledCamera, ...] = ()
+    sink_folders: tuple[Path, ...] = ()
     https: bool = False
     cert_file: Path | None = None
     key_file: Path | None = None
@@ -180,6 +181,7 @@ def read_settings(
         max_frame_age_ms=setting("MAX_FRAME_AGE_MS", _positive, default.max_frame_age_ms),
         ice_servers=setting("ICE_SERVERS", _list, default.ice_servers),
         cameras=setting("CAMERAS", _cameras, default.cameras),
+        sink_folders=setting("SINK_FOLDERS", _folders, default.sink_folders),
         https=setting("HTTPS", _yes_or_no, default.https),
         cert_file=setting("CERT_FILE", _path, default.cert_file),
         key_file=setting("KEY_FILE", _path, default.key_file),
@@ -291,6 +293,13 @@ def _path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise ValueError("it must be a path; there is no such user's home folder") from error
+
+
+def _folders(text: str) -> tuple[Path, ...]:
+    folders = tuple(map(_path, _list(text)))
+    if not all(folder.is_absolute() for folder in folders):
+        raise ValueError("each must be a whole path, from the root: /mnt/quality, /srv/rejects")
+    return folders
 
 
 def _positive(text: str) -> float:

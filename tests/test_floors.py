@@ -47,6 +47,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {"cameras", "simulated_line", "access", "https"},
         {"settings", "camera_process"},
         {"recipes", "kept_cameras"},
+        {"parts"},
         {"inspection"},
         {"streams"},
         {"teaching"},

@@ -10,8 +10,9 @@ from functools import partial
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from detector.images import decode
+from server.parts import TriggerRefused
 from server.streams import OpenStream, Streams, Subscription
-from server.words import check_max_fps, check_name, encode, read_part
+from server.words import PartSaid, TriggerAnswer, TriggerSaid, check_max_fps, check_name, encode, read_said
 
 UNREAD_S = 30.0
 """Seconds after which a peer that takes no message is gone. uvicorn's pings notice it too, but then wait until all that
@@ -24,7 +25,7 @@ POLICY_VIOLATION, TAKEN_OVER = 1008, 4001
 
 class StreamSocket:
     """``WS /ws/stream``: a client sends frames and gets a message for each that was inspected. Between them it may say
-    which part the next ones show, as text: ``{"part": ID}``.
+    which part the next ones show, as text: ``{"part": ID}``, or that one is to be judged now: ``{"trigger": ID}``.
 
     Frames of more than ``max_pixels`` fail: one stream's cost the others' time and memory.
     """
@@ -56,10 +57,23 @@ class StreamSocket:
                 opened.offer(partial(decode, data, max_pixels=self._max_pixels))
                 continue
             try:
-                opened.say_part(read_part(message.get("text") or ""))
+                self._say(opened, read_said(message.get("text") or ""))
             except ValueError as error:
                 await socket.close(POLICY_VIOLATION, str(error))
                 return
+
+    def _say(self, opened: OpenStream, said: PartSaid | TriggerSaid) -> None:
+        if isinstance(said, PartSaid):
+            opened.say_part(said.part)
+            return
+        number, refused = None, None
+        try:
+            if self._streams.get(opened.name) is not opened:
+                raise TriggerRefused("another sender took over this stream name")
+            number = self._streams.trigger(opened.name, said, "websocket")
+        except TriggerRefused as error:
+            refused = str(error)
+        opened.push(encode(TriggerAnswer(opened.name, number, said.trigger, refused)))
 
     async def _answer(self, socket: WebSocket, opened: OpenStream) -> None:
         await _send(socket, opened.results())

@@ -14,6 +14,7 @@ from detector.near_copies import Look, look_of
 from detector.registration import Moved
 from detector.score import display_score, heat
 from server.inspection.threshold import Threshold
+from server.parts import GateLook
 from server.recipes import ModelVersion, Recipe
 from server.words import HEATMAP_AT_THRESHOLD, Verdict
 
@@ -61,7 +62,7 @@ NO_RECIPE = Recipe("", "", 1, ModelVersion(""))
 class Inspected:
     """What was found in one frame. ``heatmap``: h×w uint8, absolute scale; ``size``: of the frame, width and height in
     pixels; ``model``: its hash and runtime; ``picture``: JPEG, width, height; ``sample`` and ``kept``: if they were
-    asked for; ``recipe``: it was inspected with."""
+    asked for; ``recipe``: it was inspected with; ``gate``: a look at that, if a gate says what a part is."""
 
     raw_score: float
     threshold: Threshold
@@ -72,6 +73,7 @@ class Inspected:
     sample: Sample | None = None
     kept: KeptPicture | None = None
     recipe: Recipe = NO_RECIPE
+    gate: GateLook | None = None
 
     @property
     def score(self) -> float:

@@ -20,6 +20,7 @@ from server.inspection.inspected import Inspected, heatmap_of, kept_of, sample_o
 from server.inspection.regions import within
 from server.inspection.resting import Resting
 from server.inspection.threshold import InUse, Threshold, given_recipe, held_out_scores, key_of, typical_score
+from server.parts import gate_look
 from server.recipes import Recipe, ThresholdRule
 from server.words import Load, Way
 
@@ -316,6 +317,7 @@ class Inspection:
             sample_of(frame, model) if sample else None,
             kept_of(frame, model, jpeg, in_use.recipe.model.taught) if kept and jpeg is not None else None,
             in_use.recipe,
+            gate_look(frame, parts.gate) if (parts := in_use.recipe.parts).by == "gate" else None,
         )
 
     def inspect_frame(

@@ -4,11 +4,14 @@ from server.recipes.by_hand import WayBack, way_back
 from server.recipes.correction import Correction, Kind
 from server.recipes.model_keep import LARGEST_MODEL, MOST_BYTES, SUFFIXES, ModelKeep, NoRoom
 from server.recipes.recipe import (
+    CHANGEABLE,
+    GATE_SIDE,
     LONGEST_NAME,
     LONGEST_WHY,
     Action,
     Decision,
     ModelVersion,
+    PartRule,
     Point,
     Polygon,
     Recipe,
@@ -19,12 +22,16 @@ from server.recipes.recipe import (
     ThresholdRule,
     check,
     check_name,
+    check_parts,
     check_polygon,
     check_regions,
+    part_words,
 )
 from server.recipes.recipe_book import MOST_EARLIER, MOST_RECIPES, NOT_KNOWN, NotTheNewest, RecipeBook, require_newest
 
 __all__ = [
+    "CHANGEABLE",
+    "GATE_SIDE",
     "LARGEST_MODEL",
     "LONGEST_NAME",
     "LONGEST_WHY",
@@ -41,6 +48,7 @@ __all__ = [
     "ModelVersion",
     "NoRoom",
     "NotTheNewest",
+    "PartRule",
     "Point",
     "Polygon",
     "Recipe",
@@ -53,8 +61,10 @@ __all__ = [
     "WayBack",
     "check",
     "check_name",
+    "check_parts",
     "check_polygon",
     "check_regions",
+    "part_words",
     "require_newest",
     "way_back",
 ]

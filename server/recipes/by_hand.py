@@ -43,4 +43,4 @@ def way_back(recipe: Recipe, history: Sequence[RecipeChange]) -> WayBack | None:
 
 def _says(recipe: Recipe) -> tuple[object, ...]:
     """All that streams are inspected with, and what it is called."""
-    return recipe.name, recipe.model, recipe.regions, recipe.rule, recipe.decision, recipe.options
+    return recipe.name, recipe.model, recipe.regions, recipe.rule, recipe.decision, recipe.options, recipe.parts

@@ -25,9 +25,12 @@ SMALLEST_AREA = 1e-4
 MOST_WINDOW = 50
 """Frames that a decision may look back on."""
 
+GATE_SIDE = 16
+"""Cells along each side of a gate by which is seen whether a part is in it."""
+
 Action = Literal[
     "taught", "taught more", "forgiven", "remembered", "correction undone", "regions", "rule", "decision", "options",
-    "renamed", "restored", "copied", "imported",
+    "parts", "renamed", "restored", "copied", "imported",
 ]  # fmt: skip
 
 
@@ -68,6 +71,38 @@ class Decision(Struct, frozen=True, forbid_unknown_fields=True):
     release: float = 0.9
 
 
+class PartRule(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a part is on a stream, and how the frames of its passage make its one verdict.
+
+    ``by``: what says that there is one. ``line``: the ids that the line names; where it names none, there are verdicts
+    on frames only. ``trigger``: each trigger that is taken. ``gate``: what comes into the gate.
+    ``n``: ANOMALY where at least so many of its frames are (all, if it has fewer); 1: its worst frame decides.
+    ``frames``: its verdict is given with so many frames; 0: with one after a trigger, else when the part is gone.
+    ``delay_ms``: frames that arrive so soon after a trigger are not of its part. ``within_ms``: after that the verdict
+    is given by the frames there are; without any it is FAILED.
+    ``gate``: of the frame; no corners: all of it. ``empty``: how that looks without a part, 16×16 cells in tenths of
+    percent of the mean of the frame's middle half, -1 outside. ``rests``: judged by the frames in which it lies still.
+    """
+
+    by: Literal["line", "trigger", "gate"] = "line"
+    n: int = 1
+    frames: int = 0
+    delay_ms: float = 0.0
+    within_ms: float = 1000.0
+    gate: Polygon = ()
+    empty: tuple[int, ...] = ()
+    rests: bool = True
+
+
+def part_words(rule: PartRule) -> str:
+    """What a part is, one clause."""
+    by = {"line": "parts by the line's ids", "trigger": "parts by triggers", "gate": "parts by the gate"}[rule.by]
+    frames = (
+        "all their frames" if rule.frames == 0 and rule.by != "trigger" else f"{max(1, rule.frames)} of their frames"
+    )
+    return f"{by}, judged by {frames}" + (f", ANOMALY from {rule.n} on" if rule.n > 1 else "")
+
+
 class StreamOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """``max_fps``: inspections in a second at the most."""
 
@@ -98,6 +133,7 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     rule: ThresholdRule = DEFAULT_RULE
     decision: Decision = Decision()
     options: StreamOptions = StreamOptions()
+    parts: PartRule = PartRule()
     changed: str = ""
     who: str = ""
     why: str = ""
@@ -113,6 +149,10 @@ class RecipeChange(Struct, frozen=True, forbid_unknown_fields=True):
     on: str
     before: Recipe | None
     after: Recipe
+
+
+CHANGEABLE = ("regions", "rule", "decision", "options", "parts")
+"""What a version says beside its name and its model."""
 
 
 def check_name(name: str) -> str:
@@ -137,10 +177,31 @@ def check(recipe: Recipe) -> Recipe:
     check_regions(recipe.regions)
     _check_rule(recipe.rule)
     _check_decision(recipe.decision)
+    check_parts(recipe.parts)
     fps = recipe.options.max_fps
     if fps is not None and not 0.01 <= fps <= 1000:
         raise RecipeError("max_fps is from 0.01 to 1000 inspections a second")
     return recipe
+
+
+def check_parts(rule: PartRule) -> None:
+    """Check that it can say what a part is.
+
+    Raises:
+        RecipeError: it cannot; says what.
+    """
+    if not 1 <= rule.n <= MOST_WINDOW or not 0 <= rule.frames <= MOST_WINDOW:
+        raise RecipeError(f"a part is judged by 1 to {MOST_WINDOW} of its frames")
+    if rule.frames and rule.n > rule.frames:
+        raise RecipeError(f"{rule.n} of a part's frames cannot be anomalies where {rule.frames} are looked at")
+    if not 0 <= rule.delay_ms <= 60_000 or not 10 <= rule.within_ms <= 60_000:
+        raise RecipeError("delay_ms is from 0 to 60,000, within_ms from 10 to 60,000 milliseconds")
+    if rule.gate:
+        check_polygon(rule.gate)
+    if rule.empty and (len(rule.empty) != GATE_SIDE**2 or not all(-1 <= value <= 32_000 for value in rule.empty)):
+        raise RecipeError(f"an empty gate is {GATE_SIDE**2} whole numbers from -1 to 32,000")
+    if rule.by == "gate" and not any(value >= 0 for value in rule.empty):
+        raise RecipeError("a gate is told apart from how it looks empty: take the empty gate out of the picture first")
 
 
 def check_regions(regions: Regions) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -12,7 +13,8 @@ from server.ground import Form, KeptFile, NewerVersion, checksum
 from server.recipes.recipe import ModelVersion, Recipe, RecipeChange, RecipeError, check
 
 FILE = "recipes.json"
-VERSION = 1
+VERSION = 2
+"""1: recipes did not say what a part is."""
 LARGEST_FILE = 20_000_000
 """Bytes; a step of the history takes 1 kB, and up to 50 kB with many regions."""
 LARGEST_IN_LINES = 2_000_000
@@ -65,6 +67,11 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
     contents: Contents
 
 
+class _AsWritten(Struct):
+    sha256: str
+    contents: dict[str, Any]
+
+
 class _Version(Struct):
     version: int
 
@@ -82,18 +89,19 @@ def decode(data: bytes) -> tuple[Contents, bool]:
         msgspec.MsgspecError, ValueError, RecursionError: it is not such a file, or not what it says of itself.
     """
     version = msgspec.json.decode(data, type=_Version).version
-    if version != VERSION:
+    if not 1 <= version <= VERSION:
         kind = NewerVersion if version > VERSION else ValueError
         raise kind(f"its version is {version}, this software reads {VERSION}")
     file = msgspec.json.decode(data, type=_File)
-    if file.sha256 != checksum(file.contents):
+    written = msgspec.json.decode(data, type=_AsWritten)  # an older file lacks fields that its contents have by now
+    if written.sha256 != checksum(written.contents):
         raise ValueError("its checksum is not that of its contents")
     contents = file.contents
     for recipe in (*contents.recipes, *(change.after for change in contents.history)):
         check(recipe)
     if len({recipe.id for recipe in contents.recipes}) < len(contents.recipes):
         raise ValueError("two recipes in it have the same id")
-    return contents, False
+    return contents, version != VERSION
 
 
 FORM: Form[Contents] = Form(

@@ -4,35 +4,81 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
+from server.parts import TriggerRefused
 from server.streams import Told
+
+__all__ = ["Accepted", "Line", "Outbox", "RecipeOnStream", "Sink", "SinkError", "TriggerRefused", "What"]
+
+What = Literal["part", "verdict", "result", "state", "change"]
 
 
 class SinkError(Exception):
-    """Its peer is away, refuses, or answers what it should not; one sentence: what happened, and what to do."""
+    """Its peer is away, refuses, or answers what it should not; one sentence: what happened, and what to do.
+
+    Args:
+        retry_after_s: the peer asks not to be tried before.
+    """
+
+    def __init__(self, words: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(words)
+        self.retry_after_s = retry_after_s
+
+
+class SinkOver(SinkError):
+    """Trying again is of no use, or not wanted by the peer: the sink is switched off, and says why on the page."""
+
+
+@dataclass(frozen=True)
+class Outgoing(Told):
+    """One event on its way out.
+
+    Attributes:
+        id: of this event in this outbox: the same however often it is tried, never given to another, restarts of the
+            server included. A peer tells repeats by it. Of a part it is the part's own.
+        what: part (one verdict a part), verdict (a free-running result whose verdict is another than the one before),
+            result (a free-running one), state (of the stream's camera), change (of recipe, model or threshold).
+        at: when it was told, ISO 8601; ``number``: counts the events of this outbox, from 1.
+    """
+
+    id: str = ""
+    what: What = "part"
+    at: str = ""
+    number: int = 0
 
 
 class Outbox(Protocol):
     """What waits to go out by one sink, oldest first: bounded, and what the bound drops is counted and shown.
 
-    An event stays the oldest until it is confirmed; where ``run`` fails before, it is handed out again by the next.
+    An event stays the oldest until it is confirmed or refused; where ``run`` fails before, it is handed out again by
+    the next. Every call belongs to one ``run``: once that is over they do nothing.
     """
 
-    def __aiter__(self) -> AsyncIterator[Told]:
-        """Each event, once the one before was confirmed; waits for more, and never ends."""
+    @property
+    def waiting(self) -> int:
+        """Events that wait, the one that was handed out included."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Outgoing]:
+        """Each event, once the one before was confirmed or refused; waits for more, and never ends."""
         ...
 
     def confirm(self) -> None:
         """The event that was handed out last has arrived at the peer."""
         ...
 
+    def refuse(self, why: str) -> None:
+        """The event that was handed out last will never be taken by the peer: it is given up, counted, and shown."""
+        ...
+
     def is_up(self, words: str) -> None:
-        """The connection stands: ``words`` says with whom. Failures are counted from the beginning."""
+        """The connection stands: ``words`` says with whom. To be called within 60 s of ``run``'s beginning, or it is
+        taken for one that hangs. Failures are counted from the beginning once it has stood for some seconds."""
         ...
 
     def is_in_trouble(self, words: str) -> None:
-        """Something is wrong that an operator should see, and ``run`` goes on: one sentence."""
+        """Something is wrong that an operator should see, and ``run`` goes on: one sentence. ``is_up`` ends it."""
         ...
 
 
@@ -42,15 +88,18 @@ class Sink(Protocol):
     async def run(self, outbox: Outbox) -> None:
         """Connect, or serve, and hand out what is told, until cancelled.
 
-        It is run again after every failure, later each time, and cancelled within a second's patience at the end.
+        It is run again after every failure, later each time, on a sink made anew, and cancelled within a second's
+        patience at the end. One that keeps an event for 60 s is taken for one that hangs.
 
         Raises:
+            SinkOver: it is not to be tried again.
             SinkError: the peer is away or refuses. Any other exception is a fault of the sink's and is logged as one.
         """
         ...
 
     async def test(self) -> str:
-        """Try it once, beside what runs: connect and say so; returns one sentence that says what was done.
+        """Try it once, beside what runs: connect and say so; returns one sentence that says what was done. It may be
+        asked of a sink that runs, and of one that never did.
 
         Raises:
             SinkError: it does not work.
@@ -66,8 +115,13 @@ class Accepted:
     number: int
 
 
-class TriggerRefused(Exception):
-    """The stream takes no trigger now; one sentence that says why (busy, no such stream, its recipe has none)."""
+@dataclass(frozen=True)
+class RecipeOnStream:
+    """A recipe, as plants know it."""
+
+    id: str
+    name: str
+    version: int
 
 
 class Line(Protocol):
@@ -78,15 +132,29 @@ class Line(Protocol):
         """Names of those that run now."""
         ...
 
+    @property
+    def recipes(self) -> Sequence[RecipeOnStream]:
+        """All there are."""
+        ...
+
+    def recipe_on(self, stream: str) -> RecipeOnStream | None:
+        """That a running stream is inspected with; None where it does not run, or there is no model."""
+        ...
+
+    def can_trigger(self, stream: str) -> bool:
+        """Whether a trigger would be taken now: what a handshake shows as Ready. Costs next to nothing."""
+        ...
+
     def trigger(self, stream: str, *, part: str | None, trigger_id: str | None, by: str) -> Accepted:
         """The part under the camera is to be inspected now.
 
         Args:
             part: its id, passed through; ``trigger_id``: what the asker calls this trigger, passed through.
-            by: which way it came: mqtt, opcua, modbus.
+            by: which way it came: mqtt, opcua, modbus, gpio.
 
         Raises:
             TriggerRefused: it is not taken, and counted.
+            SinkError: one of the ids cannot be one (1 to 128 printable characters).
         """
         ...
 

@@ -18,6 +18,7 @@ from server.streams.pool import Job, Progress
 from server.streams.results_seen import ResultsSeen
 from server.streams.scene import Glimpse, glimpse
 from server.streams.slot import Frame, Stream
+from server.streams.stations import StationOf
 from server.streams.stream_calibration import Capture
 from server.streams.turns import Account
 from server.words import CameraInfo, Load, Result, Simulated, check_part
@@ -54,7 +55,7 @@ class OpenStream:
         is_silent: whether no frame came for a while.
         warned: what was said of it in the log, once for each connection.
         captures: for calibrations, in work.
-        seen: the results of all its connections; ``parts``: the parts.
+        seen: the results of all its connections; ``parts``: how many parts, ``station``: which.
         decider: of its verdicts, from the beginning with each connection, recipe and rule, and each part that is named.
         in_force: what its listeners were told last; None while there is no model.
         last: result that was given, without and with a picture, if one was made.
@@ -63,7 +64,13 @@ class OpenStream:
     """
 
     def __init__(
-        self, streams: Streams, stream: Stream, results: Subscription, seen: ResultsSeen, parts: Parts
+        self,
+        streams: Streams,
+        stream: Stream,
+        results: Subscription,
+        seen: ResultsSeen,
+        parts: Parts,
+        station: StationOf,
     ) -> None:
         self.name = stream.name
         self.taken_over = asyncio.Event()
@@ -73,7 +80,7 @@ class OpenStream:
         self.is_silent = False
         self.warned: set[str] = set()
         self.captures: set[Capture] = set()
-        self.seen, self.parts = seen, parts
+        self.seen, self.parts, self.station = seen, parts, station
         self.decider = Decider()
         self.in_force: InForce | None = None
         self.last: tuple[Result, Result | None] | None = None
@@ -94,6 +101,7 @@ class OpenStream:
         """
         if self._ended:
             return
+        self.streams.stations.came(self.station)
         part = str(simulated.part) if simulated is not None and self._part is None else self._part
         if self.stream.put(load, simulated, part):
             self.streams.pool.notify(self)
@@ -153,14 +161,21 @@ class OpenStream:
         hub, kept = self.streams.hub, self.streams.kept
         picture, progress = hub.wants_picture(self.name), Progress()
         sample = any(capture.wants for capture in self.captures)
-        keep = kept.wanted(self.name, self.parts.expected(frame.part))
+        rule, station = self.station.rule, self.station.station
+        expected = self.parts.expected(frame.part) if rule.by == "line" else self.station.number
+        keep = kept.wanted(self.name, expected)
         looks: list[Glimpse] = []
 
         def load() -> BGRImage:
             image = frame.load()
-            if frame.part is None:
+            if frame.part is None and rule.by == "line":
                 looks.append(glimpse(image))
             return image
+
+        def keep_worst(raw_score: float, is_anomaly: bool) -> bool:
+            return keep(raw_score, is_anomaly) or (
+                is_anomaly and station.is_worst_yet(frame.arrived, raw_score, is_anomaly)
+            )
 
         return Job(
             lambda: self.streams.inspection.inspect(
@@ -169,7 +184,7 @@ class OpenStream:
                 transport=self.stream.transport,
                 picture=picture,
                 sample=sample,
-                keep=keep,
+                keep=keep_worst,
                 progress=progress.made,
             ),
             lambda outcome: self.streams.finish(self, frame, outcome, looks[0] if looks else None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from server.streams.scene import Glimpse, Scene
-from server.words import Verdict
+from server.words import PartVerdict, Verdict
 
 
 class Parts:
@@ -19,7 +19,7 @@ class Parts:
     Attributes:
         since: when the counting began, ISO 8601.
         parts: that came so far, the one that lies there now included.
-        rejected: of them.
+        rejected: of them; ``failed``: of them, those of which nothing could be inspected.
         guessed: whether one of them was told apart by the picture alone.
         number: of the part that lies there now, never twice the same, whatever is reset.
     """
@@ -33,7 +33,7 @@ class Parts:
     def reset(self) -> None:
         """Count from the beginning; the part that lies there now counts with its next frame."""
         self.since = datetime.now(UTC).isoformat(timespec="seconds")
-        self.parts = self.rejected = 0
+        self.parts = self.rejected = self.failed = 0
         self._counted = self._is_rejected = self.guessed = False
 
     def expected(self, told: str | None) -> int | None:
@@ -71,7 +71,22 @@ class Parts:
             self._is_rejected = True
             self.rejected += 1
 
+    def is_told(self, number: int) -> bool:
+        """A frame was inspected of a part that the recipe's rule tells apart; says whether it is its first.
+
+        Args:
+            number: of the part; 0 between parts.
+        """
+        begins, self.number = number not in (0, self.number), number
+        return begins
+
+    def add(self, verdict: PartVerdict) -> None:
+        """A part that the recipe's rule tells apart has its verdict."""
+        self.parts += 1
+        self.rejected += verdict == "ANOMALY"
+        self.failed += verdict == "FAILED"
+
     @property
     def good_share(self) -> float | None:
-        """Share of the parts that were not rejected, the yield; None before the first."""
-        return 1 - self.rejected / self.parts if self.parts else None
+        """Share of the parts that were found good, the yield; None before the first."""
+        return 1 - (self.rejected + self.failed) / self.parts if self.parts else None

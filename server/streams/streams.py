@@ -12,6 +12,8 @@ import msgspec
 
 from detector import ImageError
 from server.inspection import Inspected, Inspection, NoModel, Threshold, described, other_transport
+from server.parts import Done, TriggerRefused
+from server.streams.heat import heatmap_message
 from server.streams.hub import Hub, Subscription, Wording
 from server.streams.in_force import InForce
 from server.streams.kept_frames import KeptFrames
@@ -22,17 +24,20 @@ from server.streams.remembered import Remembered
 from server.streams.results_seen import ResultsSeen
 from server.streams.scene import Glimpse
 from server.streams.slot import Frame, Stream, now
+from server.streams.stations import Stations, part_result
 from server.words import (
     Change,
     Error,
     Heartbeat,
-    Heatmap,
+    PartResult,
+    PartVerdict,
     Picture,
     Result,
     Status,
     StreamInfo,
     StreamState,
     Transport,
+    TriggerSaid,
     Verdict,
     check_max_fps,
     check_name,
@@ -54,6 +59,9 @@ class Streams:
         kept: frames of which somebody may say what they were.
         on_open: called with every connection before its first frame: what is taught is not inspected in between.
         on_close: called when nobody sends a stream any more.
+        stations: their parts.
+        keeps_part: asked once for each part of which there are pictures, by its stream and verdict: whether they are
+            kept; who says yes hears of the part at once, and keeps them under its id.
     """
 
     def __init__(
@@ -77,6 +85,8 @@ class Streams:
         self.on_open: Callable[[OpenStream], None] = lambda opened: None
         self.on_close: Callable[[], None] = lambda: None
         self._made_up = 0
+        self.stations = Stations(self._give)
+        self.keeps_part: Callable[[str, PartVerdict], bool] = lambda name, verdict: False
 
     def open(
         self, name: str | None, transport: Transport, max_fps: float | None = None, *, heatmap: bool = True
@@ -99,7 +109,9 @@ class Streams:
         older = self._open.get(name)
         stream = Stream(name, transport, max_fps=max_fps, max_age_s=self._max_age_s)
         seen, parts = self._seen.of((name, transport)), self._parts.of(name)
-        opened = OpenStream(self, stream, Subscription(heatmap=heatmap), seen, parts)
+        opened = OpenStream(self, stream, Subscription(heatmap=heatmap), seen, parts, self.stations.of(name))
+        if name in self._open:
+            self.stations.gone(name, opened.station, f"another camera took {name} over")
         self._open[name] = opened
         self.kept.end(name)
         self._take(opened, InForce.on(self.inspection, name, transport))
@@ -118,6 +130,7 @@ class Streams:
         """End a stream whose sender is gone."""
         opened.end()
         if self._open.get(opened.name) is opened:
+            self.stations.gone(opened.name, opened.station, f"the camera of {opened.name} went away")
             del self._open[opened.name]
             self.on_close()
             self.hub.publish(self.status(opened.name))
@@ -135,6 +148,35 @@ class Streams:
     def get(self, name: str) -> OpenStream | None:
         """The stream that somebody sends under this name now."""
         return self._open.get(name)
+
+    def trigger(self, name: str, said: TriggerSaid, by: str) -> int:
+        """The part under a stream's camera is to be judged now, by the frames that arrive from now on.
+
+        Args:
+            by: which way the trigger came, one word.
+
+        Returns:
+            the number of the trigger, which the part's verdict names.
+
+        Raises:
+            TriggerRefused: it is not taken; says why.
+        """
+        opened = self._open.get(name)
+        if opened is None:
+            raise TriggerRefused(f"there is no stream {name[:64]} now: start its camera first")
+        if opened.watcher is not None:
+            raise opened.station.station.refusal("its frames are shown to a teaching: end that first")
+        if not self.can_inspect(name):
+            raise opened.station.station.refusal("there is no model for it yet")
+        return self.stations.trigger(name, opened.station, said, by)
+
+    def can_trigger(self, name: str) -> bool:
+        """Whether a trigger would be taken now."""
+        opened = self._open.get(name)
+        if opened is None or opened.watcher is not None or not self.can_inspect(name):
+            return False
+        station = opened.station.station
+        return station.rule.by == "trigger" and station.open is None
 
     def status(self, name: str) -> Status:
         """What a new listener of a stream is told first."""
@@ -237,12 +279,12 @@ class Streams:
         if opened.in_force is None or opened.in_force.changed_to(InForce.of(outcome)) is not None:
             # Not what the frame was inspected with: it may have been in work while something newer came into force.
             self._take(opened, InForce.on(self.inspection, stream.name, stream.transport))
-        verdict, latency_ms = self._decide(opened, frame, outcome, look)
+        number, done = self.stations.see(opened.station, outcome, frame.arrived, frame.part)
+        verdict, latency_ms = self._decide(opened, frame, outcome, look, number)
         opened.seen.count(outcome)
         for capture in opened.captures:
             capture.see(outcome, frame.simulated)
         counted = stream.counters
-        height, width = outcome.heatmap.shape
         message = Result(
             stream=stream.name,
             seq=frame.seq,
@@ -262,7 +304,7 @@ class Streams:
             recipe=outcome.recipe.id,
             recipe_version=outcome.recipe.version,
             model=outcome.model[0],
-            heatmap=Heatmap(width, height, base64.b64encode(outcome.heatmap.tobytes()).decode()),
+            heatmap=heatmap_message(outcome.heatmap),
             simulated=frame.simulated or msgspec.UNSET,
             part=msgspec.UNSET if frame.part is None else frame.part,
         )
@@ -273,6 +315,7 @@ class Streams:
             with_picture = msgspec.structs.replace(message, picture=picture)
         opened.last = message, with_picture
         self._publish(opened, message, with_picture, outcome)
+        self.stations.give(opened.name, opened.station, done)
 
     def finish_seen(self, opened: OpenStream, watcher: Watcher, frame: Frame, outcome: Any) -> None:
         """Count a frame that was shown to a watcher, and say what came of it."""
@@ -288,15 +331,25 @@ class Streams:
             opened.push(encode(self.heartbeat(opened.name)))
 
     def _decide(
-        self, opened: OpenStream, frame: Frame, outcome: Inspected, look: Glimpse | None
+        self, opened: OpenStream, frame: Frame, outcome: Inspected, look: Glimpse | None, number: int
     ) -> tuple[Verdict, float]:
-        """The verdict of the stream with this frame, which it is counted with, and how long the frame took, ms."""
-        if opened.parts.see(frame.part, look) and frame.part is not None:
+        """The verdict of the stream with this frame, which it is counted with, and how long the frame took, ms.
+
+        Args:
+            number: of the part that it shows, where the recipe says what a part is; 0 between parts.
+        """
+        is_counted = opened.station.rule.by == "line"
+        if is_counted:
+            begins = opened.parts.see(frame.part, look) and frame.part is not None
+        else:
+            begins = opened.parts.is_told(number)
+        if begins:
             opened.decider.begin()
         opened.decider.is_of(outcome.recipe.id, outcome.recipe.decision)
         verdict = opened.decider.decide(outcome.is_anomaly, outcome.raw_score, outcome.threshold.value)
         latency_ms = opened.stream.count_inspected(frame, verdict)
-        opened.parts.count(verdict)
+        if is_counted:
+            opened.parts.count(verdict)
         self.kept.see(
             opened.name,
             outcome,
@@ -314,6 +367,11 @@ class Streams:
         if in_force is None:
             return
         opened.stream.limit(in_force.recipe.options.max_fps)
+        if self._open.get(opened.name) is opened:
+            by = opened.station.rule.by
+            self.stations.use(opened.name, opened.station, in_force.recipe.parts)
+            if by != opened.station.rule.by:
+                opened.parts.reset()  # what was guessed and what is told are no sum
         what = was.changed_to(in_force) if was is not None else None
         if what is None or self._open.get(opened.name) is not opened:
             return
@@ -332,6 +390,22 @@ class Streams:
             )
         )
 
+    def _give(self, name: str, done: Done[Inspected]) -> PartResult | None:
+        """Tell everybody of a part that has its verdict."""
+        opened = self._open.get(name)
+        if opened is not None and opened.station.rule.by != "line":
+            opened.parts.add(done.verdict)
+        in_force = opened.in_force if opened else None
+        message = part_result(
+            name,
+            done,
+            simulated=opened is not None and opened.stream.transport == "simulated",
+            recipe=(in_force.recipe.id, in_force.recipe.version) if in_force else None,
+            keeps=self.keeps_part,
+        )
+        self.hub.publish(message, None, opened.results() if opened else None, done.passage.worst)
+        return message
+
     def _finish_failed(self, opened: OpenStream, frame: Frame, error: BaseException) -> None:
         opened.stream.count_failed()
         if isinstance(error, ImageError | Hung | NoModel):
@@ -339,6 +413,7 @@ class Streams:
         else:
             words = "the inspection failed; the server's log says why"
             log.error("inspection failed stream=%s", opened.name, exc_info=error)
+        self.stations.fail(opened.name, opened.station, frame.arrived, words)
         self.publish_failed(opened, frame.seq, words)
 
     def publish_failed(self, opened: OpenStream, seq: int, words: str) -> None:
@@ -403,6 +478,10 @@ class Streams:
             parts_rejected=opened.parts.rejected,
             yield_=opened.parts.good_share,
             parts_guessed=opened.parts.guessed,
+            parts_failed=opened.parts.failed,
+            parts_by=opened.station.rule.by,
+            triggers=opened.station.station.taken,
+            triggers_refused=opened.station.station.refused,
             parts_since=opened.parts.since,
             camera=opened.describe_camera() if opened.describe_camera else msgspec.UNSET,
         )

@@ -23,6 +23,7 @@ from detector.images import BGRImage
 from detector.thresholds import calibrate
 from server.inspection import Inspection, given_recipe, inspected_cells, now, taught_hash
 from server.recipes import (
+    CHANGEABLE,
     LARGEST_MODEL,
     LONGEST_NAME,
     MOST_BYTES,
@@ -31,6 +32,7 @@ from server.recipes import (
     Decision,
     ModelKeep,
     ModelVersion,
+    PartRule,
     Recipe,
     RecipeBook,
     RecipeChange,
@@ -40,6 +42,7 @@ from server.recipes import (
     ThresholdRule,
     check,
     check_name,
+    part_words,
     require_newest,
 )
 from server.streams import PoolBusy, Streams
@@ -194,6 +197,7 @@ class Library:
         rule: ThresholdRule | None = None,
         decision: Decision | None = None,
         options: StreamOptions | None = None,
+        parts: PartRule | None = None,
     ) -> Recipe:
         """Make a new version of a recipe, and put it in force.
 
@@ -201,14 +205,22 @@ class Library:
             NoRecipe, NotTheNewest, RecipeError: it cannot be; nothing changes.
             NotStored: it cannot be; nothing changes.
         """
-        given = {"name": name, "regions": regions, "rule": rule, "decision": decision, "options": options}
+        given = {
+            "name": name,
+            "regions": regions,
+            "rule": rule,
+            "decision": decision,
+            "options": options,
+            "parts": parts,
+        }
         fields = {key: value for key, value in given.items() if value is not None}
         if not fields:
             raise RecipeError("nothing is to be changed: send what is to be")
         if name is not None:
             fields["name"] = check_name(name)
         actions: Mapping[str, Action] = {
-            "name": "renamed", "regions": "regions", "rule": "rule", "decision": "decision", "options": "options"
+            "name": "renamed", "regions": "regions", "rule": "rule", "decision": "decision", "options": "options",
+            "parts": "parts",
         }  # fmt: skip
         action = actions[next(iter(fields))]
         async with self.changing(recipe, version) as before:
@@ -233,7 +245,7 @@ class Library:
                     f"the model of version {to} is not kept any more: of those that a recipe had before, the newest "
                     f"{MOST_EARLIER} are"
                 )
-            fields = {name: getattr(old, name) for name in ("name", "model", "regions", "rule", "decision", "options")}
+            fields = {name: getattr(old, name) for name in ("name", "model", *CHANGEABLE)}
             return await self.store(before, fields, "restored", who=who, why=f"back to version {to}")
 
     async def copy(self, recipe: str, name: str, *, who: str) -> Recipe:
@@ -552,6 +564,8 @@ def _said(fields: Mapping[str, object]) -> str:
             return f"ANOMALY from {n} of the last {counted(m, 'frame')} on"
         case {"decision": Decision(m=m, release=release)}:
             return f"back to NORMAL after {counted(m, 'frame')} below {release:g} of the threshold"
+        case {"parts": PartRule() as parts}:
+            return part_words(parts)
         case {"name": name}:
             return f"renamed to {name}"
     return "options changed"

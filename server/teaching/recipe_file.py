@@ -28,6 +28,7 @@ from server.recipes import (
     ModelKeep,
     ModelVersion,
     NoRoom,
+    PartRule,
     Recipe,
     RecipeError,
     Regions,
@@ -41,7 +42,8 @@ from server.teaching.files import write_model
 from server.teaching.library import Library
 from server.teaching.work_thread import NotStored
 
-VERSION = 1
+VERSION = 2
+"""1: recipes did not say what a part is."""
 ABOUT = "recipe.json"
 LARGEST_ABOUT = 1_000_000
 LARGEST = 1_000_000_000
@@ -67,6 +69,7 @@ class About(Struct, frozen=True, forbid_unknown_fields=True):
     decision: Decision
     options: StreamOptions
     files: dict[str, str]
+    parts: PartRule = PartRule()
 
 
 class _Version(Struct):
@@ -116,6 +119,7 @@ def _pack(keep: ModelKeep, recipe: Recipe, model: TaughtModel, folder: Path) -> 
             recipe.decision,
             recipe.options,
             files,
+            recipe.parts,
         )
         archive.writestr(ABOUT, msgspec.json.format(msgspec.json.encode(about), indent=1))
     shutil.rmtree(folder / "model", ignore_errors=True)
@@ -153,6 +157,7 @@ async def unpack(library: Library, data: bytes, *, who: str, on: str) -> Recipe:
                 about.rule,
                 about.decision,
                 about.options,
+                about.parts,
             )
             return await library.store(None, made, "imported", who=who, why=f"from the file {on}", on=on)
     finally:
@@ -267,14 +272,14 @@ def _about(data: bytes) -> About:
         raise RecipeError(_NOT_ONE)
     try:
         version = msgspec.json.decode(data, type=_Version).version
-        if version != VERSION:
+        if not 1 <= version <= VERSION:
             words = f"the recipe file is of version {str(version)[:20]}, this software reads {VERSION}: update it"
             raise RecipeError(words)
         about = msgspec.json.decode(data, type=About)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise RecipeError(f"{_NOT_ONE} ({str(error)[:100]})") from error
     check_name(about.name)
-    check(Recipe("", about.name, 1, about.model, about.regions, about.rule, about.decision, about.options))
+    check(Recipe("", about.name, 1, about.model, about.regions, about.rule, about.decision, about.options, about.parts))
     wanted = {f"corrections/{name}{suffix}" for name in about.model.corrections for suffix in SUFFIXES}
     if wanted != {name for name in about.files if name.startswith("corrections/")}:
         raise RecipeError("the recipe file is damaged: its corrections are not those it names")

@@ -24,6 +24,7 @@ from server.web.phone import Phone, phone_url
 from server.web.predict import Predict
 from server.web.recipes import Recipes
 from server.web.settings_list import SettingsList
+from server.web.sink_list import SinkList
 from server.web.stream_list import StreamList
 from server.web.teach import Teach
 from server.web.uploads import uploads_held
@@ -51,6 +52,7 @@ __all__ = [
     "Predict",
     "Recipes",
     "SettingsList",
+    "SinkList",
     "StreamList",
     "Teach",
     "Turns",

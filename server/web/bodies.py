@@ -118,3 +118,41 @@ class ConnectionBody(Struct, frozen=True):
     host: Annotated[str, Meta(description="the Host header, as it arrived")]
     access: Annotated[bool, Meta(description="whether the access code was shown")]
     problem: Annotated[str | None, Meta(description="what is wrong and what to do, or null")]
+
+
+class TriggerBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """A trigger."""
+
+    part: Annotated[str | None, Meta(description="id of the part, 1 to 128 printable characters, passed through")] = (
+        None
+    )
+    trigger: Annotated[
+        str | None, Meta(description="what you call this trigger, 1 to 128 printable characters, passed through")
+    ] = None
+    wait: Annotated[bool, Meta(description="whether the answer is to be the verdict")] = False
+
+
+class TriggerTaken(Struct, frozen=True):
+    """A trigger that was taken."""
+
+    stream: Annotated[str, Meta(description="name of the stream")]
+    trigger: Annotated[int, Meta(ge=1, description="its number, which the part's verdict names")]
+    trigger_id: Annotated[str | None, Meta(description="what you call it")]
+
+
+class GateAsked(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which region of the picture the gate is."""
+
+    gate: Annotated[
+        tuple[tuple[float, float], ...], Meta(description="corners, 0 to 1 of the frame; none: all of it")
+    ] = ()
+    frame: Annotated[str | None, Meta(description="id of a kept frame of the stream; null: the newest")] = None
+
+
+class GateBody(Struct, frozen=True):
+    """How a gate looks now."""
+
+    gate: Annotated[tuple[tuple[float, float], ...], Meta(description="as it was asked for")]
+    empty: Annotated[tuple[int, ...], Meta(description="16×16 cells, as a recipe keeps them")]
+    at: Annotated[str, Meta(description="when the frame was inspected, ISO 8601")]
+    picture: Annotated[str, Meta(description="address of its picture, relative to the server's root")]

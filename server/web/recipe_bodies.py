@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from server.recipes import Decision, Regions, StreamOptions, ThresholdRule
+from server.recipes import Decision, PartRule, Regions, StreamOptions, ThresholdRule
 
 Count = Annotated[int, Meta(ge=0)]
 Corner = tuple[float, float]
@@ -61,6 +61,7 @@ class RecipeBody(Struct, frozen=True):
     rule: Annotated[ThresholdRule, Meta(description="how the threshold is placed")]
     decision: Annotated[Decision, Meta(description="how verdicts on frames become the stream's")]
     options: Annotated[StreamOptions, Meta(description="of streams it is used on")]
+    parts: Annotated[PartRule, Meta(description="what a part is, and how its frames make its verdict")]
     threshold: Annotated[float | None, Meta(description="raw, in force for it; null where there is none")]
     threshold_source: Annotated[
         str | None, Meta(description="environment, recipe (put there by hand), calibration, model or uncalibrated")
@@ -94,6 +95,7 @@ class RecipePatch(Struct, frozen=True, forbid_unknown_fields=True):
     rule: ThresholdRule | UnsetType = UNSET
     decision: Decision | UnsetType = UNSET
     options: StreamOptions | UnsetType = UNSET
+    parts: PartRule | UnsetType = UNSET
     why: Annotated[str, Meta(max_length=200)] = ""
 
 

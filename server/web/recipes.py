@@ -16,7 +16,7 @@ from detector import Described
 from detector.counted import counted
 from detector.model_folder import Manifest
 from server.inspection import Inspection
-from server.recipes import Recipe, RecipeChange, way_back
+from server.recipes import CHANGEABLE, Recipe, RecipeChange, part_words, way_back
 from server.settings import Settings
 from server.streams import Streams
 from server.teaching import Library, pack, unpack
@@ -104,11 +104,7 @@ class Recipes:
     )
     async def change(self, request: Request) -> Response:
         patch = await read_json(request, RecipePatch)
-        fields = {
-            name: value
-            for name in ("name", "regions", "rule", "decision", "options")
-            if (value := getattr(patch, name)) is not UNSET
-        }
+        fields = {name: value for name in ("name", *CHANGEABLE) if (value := getattr(patch, name)) is not UNSET}
         recipe = request.path_params["recipe"]
         made = await self.library.change(recipe, patch.version, who=who_asks(request), why=clause(patch.why), **fields)
         return answer(self.body(made))
@@ -335,6 +331,7 @@ class Recipes:
             rule=recipe.rule,
             decision=recipe.decision,
             options=recipe.options,
+            parts=recipe.parts,
             threshold=threshold.value if threshold and threshold.known else None,
             threshold_source=threshold.source if threshold else None,
             by_hand=self._by_hand(recipe),
@@ -437,6 +434,8 @@ def _in_words(recipe: Recipe, other: Recipe | None) -> str:
     if other is not None and recipe.options != other.options:
         fps = recipe.options.max_fps
         said.append("as quick as it can" if fps is None else f"at most {fps:g} a second")
+    if other is not None and recipe.parts != other.parts:
+        said.append(part_words(recipe.parts))
     return ", ".join(said)
 
 

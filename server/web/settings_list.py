@@ -44,6 +44,7 @@ ABOUT: Mapping[str, str] = {
     "WATCHDOG_S": "Seconds without progress after which a frame is given up and its worker replaced.",
     "ICE_SERVERS": "STUN and TURN servers for WebRTC; nothing is asked without any.",
     "CAMERAS": "Network cameras that the server fetches itself, besides those of the page.",
+    "SINK_FOLDERS": "Folders outside of DATA_DIR below which folder sinks may write.",
     "HTTPS": "Whether it speaks https, with a certificate made here.",
     "CERT_FILE": "Your own certificate for https.",
     "KEY_FILE": "The private key of that certificate.",

@@ -21,12 +21,13 @@ from server.words.messages import (
     Status,
     StreamInfo,
     StreamState,
+    TriggerAnswer,
     Verdict,
     encode,
 )
 from server.words.naming import HOW, Load, Transport, Way, check_max_fps, check_name
 from server.words.operations import BYTES, HTML, Content, Operation, Parameter, Reply, documented
-from server.words.part import PartSaid, check_part, read_part
+from server.words.part import PartSaid, TriggerSaid, check_part, check_trigger, read_said
 
 __all__ = [
     "BYTES",
@@ -60,13 +61,16 @@ __all__ = [
     "StreamInfo",
     "StreamState",
     "Transport",
+    "TriggerAnswer",
+    "TriggerSaid",
     "Verdict",
     "Way",
     "check_max_fps",
     "check_name",
     "check_part",
+    "check_trigger",
     "documented",
     "encode",
     "messages",
-    "read_part",
+    "read_said",
 ]

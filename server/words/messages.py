@@ -131,6 +131,15 @@ class StreamInfo(Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="whether a part among them was told apart by the picture alone: the counts are about right"),
     ]
+    parts_failed: Annotated[Count, Meta(description="of the parts, those whose verdict is FAILED: not good either")]
+    parts_by: Annotated[
+        Literal["line", "trigger", "gate"],
+        Meta(description="what says what a part is, by its recipe: line: ids; else each part gets a message `part`"),
+    ]
+    triggers: Annotated[Count, Meta(description="that were taken since the server was started")]
+    triggers_refused: Annotated[
+        Count, Meta(description="that were not, because a part was in work or for another reason")
+    ]
     parts_since: Annotated[str, Meta(description="when that counting began, ISO 8601: a start, or a reset")]
     camera: Annotated[CameraInfo | UnsetType, Meta(description="only for a camera the server pulls: its state")] = UNSET
 
@@ -336,7 +345,18 @@ class Goodbye(Struct, frozen=True, tag="goodbye", tag_field="type"):
     reason: Annotated[str, Meta(description="the same in words")]
 
 
-Message = Result | PartResult | Error | Status | Heartbeat | Change | Goodbye
+class TriggerAnswer(Struct, frozen=True, tag="trigger", tag_field="type"):
+    """Sent to the sender of a stream that triggered over its own connection: whether the trigger was taken."""
+
+    stream: Annotated[str, Meta(description="name of the stream")]
+    trigger: Annotated[
+        Count | None, Meta(description="its number, which the part's verdict names; null: it was not taken")
+    ]
+    trigger_id: Annotated[str | None, Meta(description="what the sender called it; or null")]
+    refused: Annotated[str | None, Meta(description="why it was not taken, one sentence; else null")]
+
+
+Message = Result | PartResult | TriggerAnswer | Error | Status | Heartbeat | Change | Goodbye
 
 _encoder = msgspec.json.Encoder()
 
@@ -369,6 +389,7 @@ def reference() -> str:
         for struct in (
             Result,
             PartResult,
+            TriggerAnswer,
             Error,
             Status,
             Heartbeat,

@@ -3,6 +3,7 @@
 import { demand, send } from "../shared/server.js";
 
 const TRIED_WITHIN_MS = 20_000;
+const SINK_TRIED_WITHIN_MS = 40_000;
 
 export function settings() {
   return demand("api/settings");
@@ -29,4 +30,27 @@ export function tryOut(camera) {
     headers: { "Content-Type": "application/json" },
     signal: AbortSignal.timeout(TRIED_WITHIN_MS),
   });
+}
+
+/** `{ sinks, kinds, room }`. */
+export function sinks() {
+  return demand("api/sinks");
+}
+
+export function addSink(sink) {
+  return send("POST", "api/sinks", sink);
+}
+
+export function changeSink(id, change) {
+  return send("PATCH", `api/sinks/${encodeURIComponent(id)}`, change);
+}
+
+export function removeSink(id) {
+  return demand(`api/sinks/${encodeURIComponent(id)}`, { method: "DELETE" });
+}
+
+/** `{ ok, words }`, within half a minute; of one that is kept by its id, or of one as it is written. */
+export function testSink(id, sink) {
+  const path = sink ? "api/sinks/test" : `api/sinks/${encodeURIComponent(id)}/test`;
+  return send("POST", path, sink ? { ...sink, ...(id ? { id } : {}) } : {}, { signal: AbortSignal.timeout(SINK_TRIED_WITHIN_MS) });
 }

@@ -1,8 +1,9 @@
-// The view Settings: cameras, phones, this device, and how the server is set.
+// The view Settings: cameras, the machines around, phones, this device, and how the server is set.
 
 import { write } from "../shared/elements.js";
 import { Cameras } from "./cameras.js";
 import { Device } from "./device.js";
+import { Sinks } from "./sinks.js";
 import { showAbout, showPhones, showSettings } from "./server_facts.js";
 import * as requests from "./requests.js";
 
@@ -23,6 +24,7 @@ export function leave() {
 class Settings {
   #root;
   #cameras;
+  #sinks;
   #device;
   #timer = 0;
   #isShown = false;
@@ -31,6 +33,7 @@ class Settings {
   constructor(root, station) {
     this.#root = root;
     this.#cameras = new Cameras(root);
+    this.#sinks = new Sinks(root);
     this.#device = new Device(root, station);
   }
 
@@ -60,7 +63,7 @@ class Settings {
         for (const show of [showSettings, showAbout, showPhones]) show(this.#root, answer);
         this.#hasFacts = true;
       }
-      await this.#cameras.look();
+      await Promise.all([this.#cameras.look(), this.#sinks.look()]);
       told.dataset.kind = "none";
       write(told, "");
     } catch (error) {

@@ -7,6 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
+from server.sinks.kinds import KINDS
+from server.web.sink_bodies import kind_body
 from tests.page.scene import AT, Scene, recipe
 
 Body = dict[str, Any]
@@ -119,6 +123,35 @@ def camera(name: str, state: str = "live", origin: str = "page", problem: str | 
     }
 
 
+def kinds() -> list[Body]:
+    """The kinds of sinks as the server tells them."""
+    return [msgspec.to_builtins(kind_body(kind)) for kind in KINDS.values()]
+
+
+def sink(name: str, state: str = "up", kind: str = "webhook", words: str = "", **more: Any) -> Body:
+    """A machine around that is told."""
+    return {
+        "id": f"id-{name}",
+        "kind": kind,
+        "name": name,
+        "enabled": state != "off",
+        "told": {"streams": [], "parts": "all", "verdicts": True, "results_per_s": 0.0, "state": True},
+        "settings": {"url": "https://mes.plant/webhooks"} if kind == "webhook" else {},
+        "secrets": ["secret"] if kind == "webhook" else [],
+        "state": state,
+        "since": AT,
+        "words": words,
+        "retry_in_s": 7.2 if state == "retrying" else None,
+        "delivered": 1204,
+        "refused": 0,
+        "dropped": 0,
+        "waiting": 0,
+        "failures": 0,
+        "last_error": None,
+        "last_error_at": None,
+    } | more
+
+
 def settings() -> Body:
     """How a server for a whole network is set."""
     set_ = [
@@ -147,6 +180,8 @@ class Workshop(Scene):
     corrections: list[Body] = field(default_factory=list)
     teachings: list[Body] = field(default_factory=list)
     cameras: list[Body] = field(default_factory=list)
+    sinks: list[Body] = field(default_factory=list)
+    kinds: list[Body] = field(default_factory=kinds)
     tried: Body = field(default_factory=dict)
     told: Callable[[str, str, Any], None] = lambda *_: None
 
@@ -172,6 +207,9 @@ class Workshop(Scene):
                 self.tried if rest == ["test"] else body if method == "POST" else {"cameras": self.cameras, "room": 8}
             )
             return 200, found
+        if first == "sinks":
+            told = {"sinks": self.sinks, "kinds": self.kinds, "room": 16 - len(self.sinks)}
+            return 200, self.tried if rest[-1:] == ["test"] else told if method == "GET" else body or {}
         if re.fullmatch(r"/api/streams/[^/]+/recipe", path):
             return 200, {"stream": rest[0], "name": self.recipes[0]["name"], "switched_ms": 12.0}
         return super()._said(method, path, query, body)
@@ -210,6 +248,17 @@ def beside_live() -> dict[str, tuple[str, Workshop, str]]:
         camera("press", origin="CAMERAS"),
         camera("lid-station", "retrying", problem="the camera refused the connection"),
     ]
+    sinks = [
+        sink("mes", words="mes.plant takes what it is sent"),
+        sink(
+            "quality-archive-of-line-4",
+            "retrying",
+            last_error="nothing listens at mes.plant on that port: is the receiver started?",
+            waiting=312,
+            dropped=1200,
+        ),
+        sink("rejects", "off", "folder", delivered=0),
+    ]
     corrections = [
         correction("c1", why="scratches are allowed"),
         correction("c2", "bad", place=[[0, 0], [1, 0], [1, 1]]),
@@ -227,5 +276,5 @@ def beside_live() -> dict[str, tuple[str, Workshop, str]]:
         "taught": ("/teach#t1", Workshop(teachings=[shown(30) | done]), "teach-result"),
         "recipe": ("/recipes#bottle", Workshop(recipes=recipes, corrections=corrections), "recipe-correction"),
         "history": ("/history", Workshop(), "change"),
-        "settings": ("/settings", Workshop(cameras=cameras), "camera"),
+        "settings": ("/settings", Workshop(cameras=cameras, sinks=sinks), "sink"),
     }

@@ -25,7 +25,7 @@ from detector import Detection
 from detector.input_size import square
 from server.app import create_app
 from server.settings import Settings
-from server.words.messages import Heatmap, Message, Result, Status, StreamState, encode
+from server.words.messages import Heatmap, Message, PartResult, Result, Status, StreamState, encode
 from tests.running import Running, running
 
 THRESHOLD = 100.0
@@ -204,7 +204,10 @@ async def receive(connection: ClientConnection) -> Message:
 
 
 async def receive_result(connection: ClientConnection) -> Result:
+    """The next result; what is said of whole parts between them is passed over."""
     message = await receive(connection)
+    while isinstance(message, PartResult):
+        message = await receive(connection)
     assert isinstance(message, Result), message
     return message
 

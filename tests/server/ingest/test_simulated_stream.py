@@ -19,7 +19,7 @@ from server.inspection.inspection import Inspection
 from server.streams.hub import Hub
 from server.streams.pool import InferencePool
 from server.streams.streams import Streams
-from server.words.messages import Result
+from server.words.messages import PartResult, Result
 from tests.server.fakes import FakeModel, read, status, until
 
 
@@ -42,8 +42,11 @@ async def test_the_line_runs_until_it_is_cancelled(
     viewer.close()
     first, *results, last = [read(text) async for text in viewer]
     assert (first, last) == (status(NAME, "live"), status(NAME, "waiting"))
-    parts = []
+    parts, whole = [], [message for message in results if isinstance(message, PartResult)]
+    assert whole and all(part.simulated and part.source == "id" for part in whole), "each has one verdict"
     for result in results:
+        if isinstance(result, PartResult):
+            continue
         assert isinstance(result, Result) and not isinstance(result.simulated, type(result.picture))
         parts.append(result.simulated.part)  # type: ignore[union-attr]
     assert parts == sorted(parts) and parts[0] == 1, "people count from 1"

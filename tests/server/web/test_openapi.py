@@ -20,6 +20,7 @@ from websockets.asyncio.client import connect
 from server.app import create_app
 from server.ground import kept_file
 from server.settings import PulledCamera, Settings
+from server.sinks import sinks
 from server.streams import stream_calibration
 from server.streams.pool import MAX_REQUESTS
 from server.teaching import library
@@ -148,6 +149,7 @@ async def test_what_the_server_answers_is_what_the_document_says(
         await _calibrate(ask, open_server, monkeypatch)
         await _recipes(ask, monkeypatch)
         await _cameras(ask, monkeypatch)
+        await _sinks(ask, monkeypatch)
         await _streams(ask)
         await ask("POST", "/webrtc/offer", json={"sdp": "nothing", "type": "offer"})
         await ask("POST", "/webrtc/offer", content=b"x" * 300_000)
@@ -232,6 +234,7 @@ NOT_PROVOKED = {
     ("/api/recipes/{recipe}/file", "get", 507),
     ("/api/recipes/default", "post", 409),
     ("/api/streams/{name}/recipe", "post", 409),
+    *(("/api/streams/{name}/trigger", "post", status) for status in (200, 202, 504)),  # test_triggers.py
 }
 
 
@@ -242,6 +245,14 @@ async def _streams(ask: Ask) -> None:
     await ask("POST", "/api/streams/press/reset")
     for path in ("reset", "part"):
         await ask("POST", f"/api/streams/gone/{path}", json={"part": "A"})
+    await ask("POST", "/api/streams/gone/trigger", json={})
+    await ask("POST", "/api/streams/press/trigger", json={})
+    await ask("POST", "/api/streams/press/trigger", json={"part": ""})
+    await ask("POST", "/api/streams/press/trigger", json={"part": "x" * 2000})
+    for stream, asked in (("gone", []), ("press", [[0, 0]]), ("press", [[0, 0], [1, 0], [1, 1]])):
+        await ask("POST", f"/api/streams/{stream}/gate", json={"gate": asked})
+    await ask("POST", "/api/streams/press/gate", content=b"x" * 70_000)
+    await ask("POST", "/api/streams/press/gate", json={"frame": "gone"})
     (frame, *_) = (await ask("GET", "/api/streams/press/frames", params={"kind": "recent"})).json()["frames"]
     await ask("GET", "/api/streams/press/frames", params={"kind": "all"})
     for path in ("picture", "heatmap"):
@@ -290,6 +301,35 @@ async def _cameras(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
         await ask("DELETE", "/api/cameras/side")
     for name in ("press", "side", "side"):
         await ask("DELETE", f"/api/cameras/{name}")
+
+
+async def _sinks(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {"kind": "folder", "name": "mes", "settings": {}}
+    there = (await ask("POST", "/api/sinks", json=wanted)).json()["id"]
+    await ask("POST", "/api/sinks", json=wanted)
+    await ask("GET", "/api/sinks")
+    for method, path in (("POST", "/api/sinks"), ("POST", "/api/sinks/test"), ("PATCH", f"/api/sinks/{there}")):
+        await ask(method, path, json={"kind": "gone"})
+        await ask(method, path, content=b"x" * 300_000)
+    await ask("POST", "/api/sinks", json=wanted | {"name": "other"})
+    await ask("POST", "/api/sinks/test", json=wanted)
+    await ask("POST", "/api/sinks/test", json=wanted | {"id": "gone"})
+    await ask("PATCH", f"/api/sinks/{there}", json={"enabled": True})
+    await ask("PATCH", f"/api/sinks/{there}", json={"name": "other"})
+    for id in (there, "gone"):
+        await ask("POST", f"/api/sinks/{id}/test")
+        with monkeypatch.context() as patch:
+            patch.setattr(sinks, "MOST_TESTS", 0)
+            await ask("POST", f"/api/sinks/{id}/test")
+            await ask("POST", "/api/sinks/test", json=wanted)
+    with monkeypatch.context() as patch:
+        patch.setattr(kept_file, "write_atomically", _full)
+        await ask("POST", "/api/sinks", json=wanted | {"name": "third"})
+        await ask("PATCH", f"/api/sinks/{there}", json={"name": "third"})
+        await ask("DELETE", f"/api/sinks/{there}")
+    for id in (there, "gone"):
+        await ask("DELETE", f"/api/sinks/{id}")
+    await ask("PATCH", "/api/sinks/gone", json={})
 
 
 async def _calibrate(ask: Ask, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:

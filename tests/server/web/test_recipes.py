@@ -293,7 +293,7 @@ async def test_recipe_files_that_are_none_are_refused_and_leave_nothing(disc_fol
             "absolute": repacked(whole, **{"/etc/passwd": b"x"}),
             "another file": repacked(whole, **{"model/more.bin": b"x"}),
             "without what it says": repacked(whole, **{"recipe.json": None}),
-            "of another version": repacked(whole, **{"recipe.json": about.replace(b'"version": 1', b'"version": 9')}),
+            "of another version": repacked(whole, **{"recipe.json": about.replace(b'"version": 2', b'"version": 9')}),
             "changed": repacked(whole, **{"model/manifest.json": b"{}"}),
             "missing": repacked(whole, **{"model/manifest.json": None}),
             "a bomb": bomb.getvalue(),

@@ -1,0 +1,226 @@
+"""What is a part on one stream, and when it has its verdict: a state machine without I/O and without a clock.
+
+Every call says what time it is, on the clock that frames arrive by. A part is what a trigger says it is, what comes
+into the gate, or what the line names; its verdict is given once, by the frames of its passage. Frames that arrived
+before a trigger are never of its part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic
+
+from server.parts.gate import Gate, GateLook, unpacked
+from server.parts.passage import Done, J, Passage
+from server.recipes import PartRule
+from server.words import PartSource
+
+NO_FRAME = "no frame came in time after the trigger: check the camera, or allow it longer (within_ms)"
+TOO_SLOW = "a frame came in time, but none was inspected: this computer is too busy, or the camera too quick for it"
+INSPECTION_S = 10.0
+"""Seconds that a triggered frame that came in time may take to be inspected."""
+PATIENCE_S = 30.0
+"""Seconds after which a gate's or a line's part whose stream has fallen silent has its verdict: it may be gone."""
+
+
+class TriggerRefused(Exception):
+    """The stream takes no trigger now; one sentence that says why."""
+
+
+@dataclass(frozen=True)
+class FrameFound(Generic[J]):
+    """An inspected frame.
+
+    Attributes:
+        found: in it.
+        arrived: seconds.
+        arrived_at: the same as ISO 8601.
+        part: that it shows, if the line says it.
+        look: at the gate, where there is one.
+    """
+
+    found: J
+    arrived: float
+    arrived_at: str
+    part: str | None = None
+    look: GateLook | None = None
+
+
+class Station(Generic[J]):
+    """The parts of one stream, by one rule at a time. The event loop owns it.
+
+    Attributes:
+        rule: in force.
+        taken: triggers that were; ``refused``: that were not, since the start.
+        open: the part that lies there now.
+    """
+
+    def __init__(self, rule: PartRule | None = None) -> None:
+        self.rule = rule or PartRule()
+        self.taken = self.refused = 0
+        self.open: Passage[J] | None = None
+        self._named: str | None = None
+        self._has_come = False
+        self._number = 0
+        self._use(self.rule)
+
+    def use(self, rule: PartRule, now: float) -> Done[J] | None:
+        """Another rule comes into force: the part that lies there is judged by the one that it began with."""
+        if rule == self.rule:
+            return None
+        done = self._end(now, "what a part is was changed while it lay there") if self.open else None
+        self._use(rule)
+        return done
+
+    def trigger(
+        self, now: float, at: str, *, part: str | None = None, trigger_id: str | None = None, by: str | None = None
+    ) -> int:
+        """The part that lies there now is to be judged.
+
+        Args:
+            at: now, ISO 8601.
+            part: its id; ``trigger_id``: what the asker calls the trigger; ``by``: which way it came.
+
+        Returns:
+            the number of the trigger, from 1.
+
+        Raises:
+            TriggerRefused: it is not taken, and counted.
+        """
+        if self.rule.by != "trigger":
+            raise self.refusal("its recipe takes no triggers: choose under Recipes that a trigger says what a part is")
+        if self.open is not None:
+            raise self.refusal(f"busy: the verdict of trigger {self.open.trigger} is not given yet")
+        self.taken += 1
+        self.open = self._begin(now, at, "trigger", part)
+        self.open.trigger, self.open.trigger_id, self.open.triggered_by = self.taken, trigger_id, by
+        return self.taken
+
+    def refusal(self, words: str) -> TriggerRefused:
+        """A trigger that is not taken, counted."""
+        self.refused += 1
+        return TriggerRefused(words)
+
+    def see(self, frame: FrameFound[J], now: float) -> list[Done[J]]:
+        """A frame was inspected; returns the parts that have their verdict with it, in order."""
+        match self.rule.by:
+            case "trigger":
+                done = self._see_triggered(frame, now)
+            case "gate":
+                done = self._see_gate(frame, now)
+            case _:
+                return self._see_named(frame, now)
+        return [done] if done else []
+
+    def came(self, arrived: float) -> None:
+        """A frame arrived: if it is of a triggered part, its verdict waits for the inspection."""
+        if self.open is not None and self.rule.by == "trigger" and self._counts(self.open, arrived):
+            self._has_come = True
+
+    def fail(self, arrived: float, words: str) -> None:
+        """A frame could not be inspected: it is what a part FAILED by, if none of its others is."""
+        if self.open is not None and arrived >= self.open.began:
+            self.open.trouble = words
+
+    def tick(self, now: float) -> Done[J] | None:
+        """Time has passed: at :attr:`due`, or later."""
+        if self.due is None or now < self.due:
+            return None
+        self._is_judged = self.rule.by != "trigger"  # if it lies there still, it is no other part
+        return self._end(now, TOO_SLOW if self._has_come else NO_FRAME)
+
+    @property
+    def due(self) -> float | None:
+        """When it is to be asked again, if nothing comes before; None while nothing is open."""
+        if self.open is None:
+            return None
+        if self.rule.by == "trigger":
+            is_waited_for = self._has_come and self.open.frames == 0 and self.open.trouble is None
+            return self._closes(self.open) + (INSPECTION_S if is_waited_for else 0.0)
+        return (self.open.last_arrived or self.open.began) + PATIENCE_S
+
+    def gone(self, now: float, why: str) -> Done[J] | None:
+        """The stream's sender is gone: what lay there is judged by what was seen of it."""
+        self._is_judged, self._named = False, None
+        return self._end(now, why) if self.open else None
+
+    def is_worst_yet(self, arrived: float, raw_score: float, is_anomaly: bool) -> bool:
+        """Whether a frame would be the worst of its part so far, as far as that is known before it is seen."""
+        passage = self.open
+        if passage is None:
+            return is_anomaly and self.rule.by == "gate"
+        return self._counts(passage, arrived) and passage.is_worse(raw_score, is_anomaly)
+
+    def _see_triggered(self, frame: FrameFound[J], now: float) -> Done[J] | None:
+        passage = self.open
+        if passage is None or frame.arrived < self._opens(passage):
+            return None
+        if frame.arrived > self._closes(passage):  # results keep the order of frames: none of its own comes any more
+            return self._end(now, TOO_SLOW if self._has_come else NO_FRAME)
+        passage.see(frame.found, frame.arrived)
+        passage.part = passage.part or frame.part
+        is_over = passage.frames >= max(1, self.rule.frames) or now >= self._closes(passage)
+        return self._end(now) if is_over else None
+
+    def _see_gate(self, frame: FrameFound[J], now: float) -> Done[J] | None:
+        if self._gate is None or frame.look is None:
+            return None
+        state = self._gate.see(frame.look)
+        if state == "empty":
+            self._is_judged = False
+            return self._end(now, "it never came to rest in the gate") if self.open else None
+        if self._is_judged:
+            return None
+        if self.open is None:
+            self.open = self._begin(frame.arrived, frame.arrived_at, "gate", frame.part)
+        self.open.part = self.open.part or frame.part
+        if state == "resting" or not self.rule.rests:
+            self.open.see(frame.found, frame.arrived)
+        if self.rule.frames and self.open.frames >= self.rule.frames:
+            self._is_judged = True  # it lies there still, and is no other part before it is gone
+            return self._end(now)
+        return None
+
+    def _see_named(self, frame: FrameFound[J], now: float) -> list[Done[J]]:
+        done = []
+        if frame.part != self._named:
+            if self.open is not None:
+                done.append(self._end(now))
+            self._named, self._is_judged = frame.part, False
+        if self.open is None and frame.part is not None and not self._is_judged:
+            self.open = self._begin(frame.arrived, frame.arrived_at, "id", frame.part)
+        if self.open is not None:
+            self.open.see(frame.found, frame.arrived)
+            if self.rule.frames and self.open.frames >= self.rule.frames:
+                self._is_judged = True
+                done.append(self._end(now))
+        return done
+
+    def _opens(self, passage: Passage[J]) -> float:
+        return passage.began + self.rule.delay_ms / 1000
+
+    def _closes(self, passage: Passage[J]) -> float:
+        return self._opens(passage) + self.rule.within_ms / 1000
+
+    def _counts(self, passage: Passage[J], arrived: float) -> bool:
+        if passage.source != "trigger":
+            return arrived >= passage.began
+        return self._opens(passage) <= arrived <= self._closes(passage)
+
+    def _begin(self, now: float, at: str, source: PartSource, part: str | None) -> Passage[J]:
+        self._number += 1
+        self._has_come = False
+        return Passage(self._number, now, at, source, part)
+
+    def _end(self, now: float, why: str = NO_FRAME) -> Done[J]:
+        passage, self.open = self.open, None
+        assert passage is not None
+        verdict = passage.verdict(self.rule.n)
+        return Done(passage, verdict, (passage.trouble or why) if verdict == "FAILED" else None, now)
+
+    def _use(self, rule: PartRule) -> None:
+        self.rule = rule
+        self._gate = Gate(unpacked(rule.empty)) if rule.by == "gate" and rule.empty else None
+        self._is_judged = False
+        """Whether what lies there has its verdict already: the rest of its frames make no other part."""
+        self._named = None

@@ -1,0 +1,101 @@
+"""``sinks.json`` as it lies on disk: version, checksum, and which sinks there are."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from server.ground import Form, NewerVersion, checksum
+from server.sinks.choice import Choice
+
+VERSION = 1
+LARGEST_FILE = 4_000_000
+"""Bytes; a sink with three certificates takes 60 kB."""
+MOST = 16
+"""Sinks."""
+LARGEST_SETTINGS = 100_000
+"""Bytes of one sink's settings, as JSON."""
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+
+class StoredSink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One sink as it is kept. ``settings``: of its kind, checked where it is made: a kind that is not there any more
+    keeps its sinks. ``why_off``: why it switched itself off."""
+
+    id: str
+    kind: str
+    name: str
+    enabled: bool
+    told: Choice
+    settings: dict[str, Any]
+    why_off: str | None = None
+
+
+class _Version(msgspec.Struct):
+    version: int
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    """``sha256``: of the sinks as JSON, without a space."""
+
+    version: int
+    sha256: str
+    sinks: tuple[StoredSink, ...]
+
+
+def check_sink_name(name: str) -> str:
+    """The name itself; it stands in logs, metrics and paths.
+
+    Raises:
+        ValueError: not 1 to 64 of the letters, digits, dot, underscore and hyphen, or dots alone.
+    """
+    if not _NAME.fullmatch(name) or not name.strip("."):
+        raise ValueError("the name has 1 to 64 characters, of A-Z a-z 0-9 . _ and -")
+    return name
+
+
+def encode(sinks: tuple[StoredSink, ...]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(_File(VERSION, checksum(sinks), sinks)), indent=1)
+
+
+def decode(data: bytes) -> tuple[StoredSink, ...]:
+    """What a file says.
+
+    Raises:
+        ValueError: it is not such a file, or not what it says of itself. The sentence repeats nothing of the file: a
+            damaged one may have a secret anywhere.
+    """
+    try:
+        version = msgspec.json.decode(data, type=_Version).version
+        if version > VERSION:
+            raise NewerVersion(f"its version is {version}, this software reads {VERSION}")
+        file = msgspec.json.decode(data, type=_File)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError("it is no list of sinks as this software writes it") from error
+    if version != VERSION:
+        raise ValueError(f"its version is {version}, this software reads {VERSION}")
+    if file.sha256 != checksum(file.sinks):
+        raise ValueError("its checksum is not that of its contents")
+    ids, names = {sink.id for sink in file.sinks}, {sink.name for sink in file.sinks}
+    if len(file.sinks) > MOST or min(len(ids), len(names)) < len(file.sinks):
+        raise ValueError(f"there are more than {MOST} sinks in it, or two of the same name")
+    try:
+        for name in names:
+            check_sink_name(name)
+    except ValueError as error:
+        raise ValueError("one of its sinks cannot be") from error
+    return file.sinks
+
+
+FORM: Form[tuple[StoredSink, ...]] = Form(
+    largest=LARGEST_FILE,
+    encode=encode,
+    decode=lambda data: (decode(data), False),
+    empty=(),
+    without="nothing goes out to the machines around",
+    then="add them again",
+    mode=0o600,  # passwords and keys
+)

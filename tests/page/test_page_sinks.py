@@ -1,0 +1,105 @@
+"""The machines around, through the page: tried before they are added, changed, switched and removed."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.page.visits import Show
+from tests.page.workshop import Workshop, sink
+
+
+def test_a_machine_is_tried_added_and_its_secret_leaves_the_page(show: Show) -> None:
+    shop = Workshop()
+    page = show(shop, "/settings").page
+    page.get_by_test_id("sink-kind").select_option("webhook")
+    expect(page.get_by_test_id("sink-kind-about")).to_contain_text("signed")
+    page.get_by_test_id("sink-begin").click()
+    tried = page.get_by_test_id("sink-form-tried")
+    expect(page.get_by_test_id("sink-name")).to_be_focused()
+    page.get_by_test_id("sink-form-test").click()
+    expect(tried).to_have_text("Address is missing.")
+    expect(page.get_by_test_id("sink-setting-url")).to_be_focused()
+    page.get_by_test_id("sink-setting-url").fill("https://mes.plant/webhooks")
+    page.get_by_test_id("sink-make").click()
+    expect(tried).to_contain_text("it is not shown again")
+    made = page.get_by_test_id("sink-setting-secret").input_value()
+    assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=", made)
+    shop.tried = {"ok": False, "words": "nothing listens at mes.plant on that port: is the receiver started?"}
+    page.get_by_test_id("sink-form-test").click()
+    expect(tried).to_have_text("Nothing listens at mes.plant on that port: is the receiver started?")
+    shop.tried = {"ok": True, "words": "mes.plant answered 204 to a signed event of type test, after 12 ms"}
+    page.get_by_test_id("sink-form-test").click()
+    expect(tried).to_contain_text("✓ Mes.plant answered 204")
+    page.get_by_test_id("sink-save").click()
+    expect(tried).to_contain_text("The name has 1 to 64 letters")
+    page.get_by_test_id("sink-name").fill("mes")
+    page.get_by_text("What it is told").click()
+    page.get_by_test_id("sink-told-parts").select_option("rejects")
+    shop.told = lambda *_: shop.sinks.append(sink("mes", "connecting"))
+    page.get_by_test_id("sink-save").click()
+    expect(page.get_by_test_id("sink-tried")).to_have_text("✓ mes is kept.")
+    assert shop.changed[-1] == (
+        "POST",
+        "sinks",
+        {
+            "kind": "webhook",
+            "name": "mes",
+            "settings": {"url": "https://mes.plant/webhooks", "secret": made, "ca": ""},
+            "told": {"streams": [], "parts": "rejects", "verdicts": True, "results_per_s": 0, "state": True},
+            "enabled": True,
+        },
+    )
+    expect(page.get_by_test_id("sink-form")).to_be_hidden()
+    assert made not in page.content()
+
+
+def test_how_it_is_doing_is_said_in_words(show: Show) -> None:
+    why = "nothing listens at mes.plant on that port: is the receiver started?"
+    shop = Workshop(sinks=[sink("mes", "retrying", last_error=why, waiting=312, dropped=1200)])
+    page = show(shop, "/settings").page
+    row = page.get_by_test_id("sink")
+    expect(row).to_contain_text("⚠ not reached")
+    expect(row).to_contain_text("Nothing listens at mes.plant on that port: is the receiver started? Next try in 8 s.")
+    expect(row).to_contain_text("1,204 events delivered · 312 waiting · 1,200 lost: too many waited")
+    shop.sinks[0] = sink("mes", words="mes.plant takes what it is sent")
+    expect(row).to_contain_text("● up")
+    expect(row).to_contain_text("Mes.plant takes what it is sent.")
+    shop.tried = {"ok": False, "words": "it answers 500 Internal Server Error: the receiver's log should say why"}
+    page.get_by_test_id("sink-test").click()
+    expect(page.get_by_test_id("sink-tried")).to_contain_text("It answers 500")
+
+
+def test_one_is_changed_without_its_secret_switched_off_and_removed(show: Show) -> None:
+    shop = Workshop(sinks=[sink("mes")])
+    page = show(shop, "/settings").page
+    page.get_by_role("button", name="Change mes").click()
+    expect(page.get_by_test_id("sink-setting-secret")).to_have_value("")
+    expect(page.get_by_test_id("sink-form")).to_contain_text("One is kept: leave it empty to keep it.")
+    page.get_by_test_id("sink-name").fill("mes-2")
+    shop.told = lambda *_: shop.sinks[0].update(name="mes-2")
+    page.get_by_test_id("sink-save").click()
+    expect(page.get_by_test_id("sink")).to_contain_text("mes-2 is kept")
+    method, path, body = shop.changed[-1]
+    assert (method, path, body["name"]) == ("PATCH", "sinks/id-mes", "mes-2") and "secret" not in body["settings"]
+    shop.told = lambda *_: shop.sinks.__setitem__(0, sink("mes-2", "off"))
+    page.get_by_role("button", name="Switch off mes-2").click()
+    expect(page.get_by_test_id("sink")).to_contain_text("○ off")
+    assert shop.changed[-1][2] == {"enabled": False}
+    shop.told = lambda *_: shop.sinks.clear()
+    page.get_by_role("button", name="Remove mes-2").click()
+    page.get_by_test_id("question-yes").click()
+    expect(page.get_by_test_id("sink")).to_have_count(0)
+
+
+def test_what_is_not_installed_says_how(show: Show) -> None:
+    shop = Workshop()
+    missing = "it needs a package that is not installed: pip install 'defectvision[webhook]', then start again"
+    shop.kinds = [one | {"missing": missing} if one["name"] == "webhook" else one for one in shop.kinds]
+    page = show(shop, "/settings").page
+    page.get_by_test_id("sink-kind").select_option("webhook")
+    expect(page.get_by_test_id("sink-kind-about")).to_contain_text("pip install 'defectvision[webhook]'")
+    expect(page.get_by_test_id("sink-begin")).to_be_disabled()
+    page.get_by_test_id("sink-kind").select_option("folder")
+    expect(page.get_by_test_id("sink-begin")).to_be_enabled()

@@ -1,0 +1,257 @@
+"""What is a part, and when it has its verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.parts import Done, FrameFound, Station, TriggerRefused, gate_look, packed
+from server.parts.station import INSPECTION_S, NO_FRAME, PATIENCE_S, TOO_SLOW
+from server.recipes import PartRule
+
+AT = "2026-11-26T12:00:00.000+00:00"
+
+
+@dataclass(frozen=True)
+class Found:
+    raw_score: float
+    is_anomaly: bool = False
+
+
+def frame(arrived: float, score: float = 1.0, part: str | None = None, look: object = None) -> FrameFound[Found]:
+    return FrameFound(Found(score, score > 2), arrived, AT, part, look)  # type: ignore[arg-type]
+
+
+def verdicts(done: list[Done[Found]]) -> list[tuple[int, str, str]]:
+    return [(one.passage.number, str(one.passage.part), one.verdict) for one in done]
+
+
+def triggered(**rule: float) -> Station[Found]:
+    return Station(PartRule(by="trigger", **rule))  # type: ignore[arg-type]
+
+
+def test_a_trigger_takes_the_next_frame_that_arrives() -> None:
+    station = triggered()
+    assert station.see(frame(0.9), 1.0) == []
+    assert station.trigger(1.0, AT, part="A", trigger_id="t", by="rest") == 1
+    assert station.see(frame(0.99, score=9), 1.01) == []  # it shows the part before
+    (done,) = station.see(frame(1.02), 1.03)
+    assert (done.verdict, done.passage.part, done.passage.trigger_id, done.passage.triggered_by) == (
+        "NORMAL",
+        "A",
+        "t",
+        "rest",
+    )
+    assert done.passage.worst == Found(1.0) and done.ended - done.passage.began == pytest.approx(0.03)
+    assert station.open is None and station.due is None
+
+
+def test_a_trigger_while_busy_is_refused_counted_and_told() -> None:
+    station = triggered()
+    station.trigger(1.0, AT)
+    with pytest.raises(TriggerRefused, match="busy: the verdict of trigger 1"):
+        station.trigger(1.0, AT)
+    assert (station.taken, station.refused) == (1, 1)
+
+
+@pytest.mark.parametrize("by", ["line", "gate"])
+def test_a_stream_without_triggers_refuses_them(by: str) -> None:
+    rule = PartRule(by=by, empty=(0,) * 256)  # type: ignore[arg-type]
+    with pytest.raises(TriggerRefused, match="takes no triggers"):
+        Station[Found](rule).trigger(0.0, AT)
+
+
+def test_without_a_frame_in_time_it_failed() -> None:
+    station = triggered(within_ms=200)
+    station.trigger(1.0, AT, part="A")
+    assert station.due == pytest.approx(1.2) and station.tick(1.1) is None
+    done = station.tick(1.2)
+    assert done is not None and (done.verdict, done.why, done.passage.worst) == ("FAILED", NO_FRAME, None)
+    assert station.trigger(1.3, AT) == 2
+
+
+def test_a_frame_that_came_in_time_is_waited_for() -> None:
+    station = triggered(within_ms=200)
+    station.trigger(1.0, AT)
+    station.came(1.1)
+    assert station.tick(1.2) is None and station.due == pytest.approx(1.2 + INSPECTION_S)
+    (done,) = station.see(frame(1.1, score=5), 3.0)
+    assert done.verdict == "ANOMALY"
+    station.trigger(4.0, AT)
+    station.came(4.1)
+    (done,) = station.see(frame(4.3, score=5), 5.0)  # the one that came in time was replaced by a newer one
+    assert (done.verdict, done.why) == ("FAILED", TOO_SLOW)
+    station.trigger(6.0, AT)
+    station.came(6.1)
+    late = station.tick(6.2 + INSPECTION_S)
+    assert late is not None and late.why == TOO_SLOW
+
+
+def test_why_its_frames_failed_is_said() -> None:
+    station = triggered(within_ms=200)
+    station.trigger(1.0, AT)
+    station.fail(0.9, "of the part before")
+    station.fail(1.1, "the JPEG is damaged")
+    done = station.tick(1.2)
+    assert done is not None and done.why == "the JPEG is damaged"
+
+
+def test_with_some_of_its_frames_it_is_judged_by_those() -> None:
+    station = triggered(frames=3, within_ms=200)
+    station.trigger(1.0, AT)
+    assert station.see(frame(1.05, score=5), 1.06) == []
+    done = station.tick(1.2)
+    assert done is not None and (done.verdict, done.passage.frames) == ("ANOMALY", 1)
+
+
+@pytest.mark.parametrize(("scores", "verdict"), [((1, 5, 1), "NORMAL"), ((5, 1, 5), "ANOMALY")])
+def test_n_of_its_frames(scores: tuple[float, ...], verdict: str) -> None:
+    station = triggered(frames=3, n=2)
+    station.trigger(1.0, AT)
+    done = [one for at, score in enumerate(scores) for one in station.see(frame(1.1 + at / 10, score), 1.15 + at / 10)]
+    assert [one.verdict for one in done] == [verdict] and done[0].passage.worst == Found(5.0, True)
+
+
+def test_frames_within_the_delay_are_not_of_its_part() -> None:
+    station = triggered(delay_ms=100, within_ms=50)
+    station.trigger(1.0, AT)
+    assert station.see(frame(1.09, score=9), 1.1) == [] and station.due == pytest.approx(1.15)
+    assert [one.verdict for one in station.see(frame(1.11), 1.12)] == ["NORMAL"]
+
+
+def test_the_lines_ids_make_parts() -> None:
+    station = Station[Found]()
+    done = [
+        *station.see(frame(1, part="A"), 1),
+        *station.see(frame(2, score=5, part="A"), 2),
+        *station.see(frame(3, part="B"), 3),
+        *station.see(frame(4), 4),
+        *station.see(frame(5), 5),
+        *station.see(frame(6, part="B"), 6),
+    ]
+    assert verdicts(done) == [(1, "A", "ANOMALY"), (2, "B", "NORMAL")]
+    last = station.gone(7, "away")
+    assert last is not None and verdicts([last]) == [(3, "B", "NORMAL")]
+
+
+def test_without_ids_there_are_no_parts() -> None:
+    station = Station[Found]()
+    assert station.see(frame(1, score=9), 1) == [] and station.due is None and station.gone(2, "away") is None
+
+
+def test_a_named_part_with_its_frames_is_judged_at_once_and_once() -> None:
+    station = Station[Found](PartRule(frames=2))
+    done = [one for at in range(5) for one in station.see(frame(at, part="A"), at)]
+    assert verdicts(done) == [(1, "A", "NORMAL")] and station.open is None
+    assert verdicts([one for at in range(5, 8) for one in station.see(frame(at, part="B"), at)]) == [(2, "B", "NORMAL")]
+
+
+def test_a_part_whose_stream_fell_silent_has_its_verdict_and_no_second() -> None:
+    station = Station[Found]()
+    station.see(frame(1, part="A"), 1)
+    assert station.due == 1 + PATIENCE_S
+    done = station.tick(1 + PATIENCE_S)
+    assert done is not None and done.verdict == "NORMAL"
+    assert station.see(frame(40, part="A"), 40) == [] and station.open is None
+
+
+def test_another_rule_ends_what_was_open_by_the_old_one() -> None:
+    station = triggered(frames=3)
+    station.trigger(1.0, AT)
+    station.see(frame(1.1, score=5), 1.1)
+    done = station.use(PartRule(), 1.2)
+    assert done is not None and done.verdict == "ANOMALY" and station.rule == PartRule()
+    assert station.use(PartRule(), 1.3) is None
+
+
+# The gate.
+
+RNG = np.random.default_rng(5)
+BELT = np.full((240, 320, 3), 70, np.uint8)
+
+
+def picture(part_at: float | None, light: float = 1.0) -> np.ndarray:
+    image = BELT.astype(np.float64)
+    if part_at is not None:
+        x = int(part_at * 320)
+        image[70:170, max(0, x - 40) : max(0, x + 40)] = 170
+    image = image * light + RNG.normal(0, 2, image.shape)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+GATE = ((0.3, 0.1), (0.7, 0.1), (0.7, 0.9), (0.3, 0.9))
+RULE = PartRule(by="gate", gate=GATE, empty=packed(gate_look(picture(None), GATE)))
+
+
+def watch(station: Station[Found], *places: float | None, light: float = 1.0) -> list[Done[Found]]:
+    done = []
+    for place in places:
+        watch_at[0] += 0.1
+        look = gate_look(picture(place, light), GATE)
+        done += station.see(frame(watch_at[0], look=look), watch_at[0])
+    return done
+
+
+watch_at = [0.0]
+PASS = (None, None, 0.1, 0.35, 0.5, 0.5, 0.5, 0.65, 0.9, None, None)
+
+
+def test_a_part_that_rests_in_the_gate_is_one_part() -> None:
+    station = Station[Found](RULE)
+    done = watch(station, *PASS, *PASS, *PASS)
+    assert [one.verdict for one in done] == ["NORMAL"] * 3 and [one.passage.frames for one in done] == [2, 2, 2]
+
+
+def test_with_enough_frames_at_rest_it_is_judged_while_it_lies_there() -> None:
+    station = Station[Found](PartRule(by="gate", gate=GATE, empty=RULE.empty, frames=1))
+    done = watch(station, None, 0.35, 0.5, 0.5)
+    assert len(done) == 1
+    assert watch(station, *(0.5,) * 50, 0.65, None) == []
+
+
+def test_what_passes_without_a_rest() -> None:
+    passing = (None, 0.2, 0.4, 0.6, 0.8, None)
+    (failed,) = watch(Station[Found](RULE), *passing)
+    assert failed.verdict == "FAILED" and failed.why is not None and "rest" in failed.why
+    station = Station[Found](PartRule(by="gate", gate=GATE, empty=RULE.empty, rests=False))
+    assert [one.verdict for one in watch(station, *passing, *passing)] == ["NORMAL", "NORMAL"]
+
+
+@pytest.mark.parametrize("light", [0.7, 1.3])
+def test_light_alone_is_no_part(light: float) -> None:
+    assert watch(Station[Found](RULE), *(None,) * 20, light=light) == []
+
+
+def test_what_moves_outside_of_the_gate_is_no_part() -> None:
+    assert watch(Station[Found](RULE), *(0.1, None) * 10) == []
+
+
+@given(st.lists(st.sampled_from(["trigger", "frame", "bad", "time", "rule", "gone"]), max_size=60))
+def test_every_trigger_taken_has_one_verdict_in_order(steps: list[str]) -> None:
+    station, now, done = triggered(frames=2, within_ms=300), 0.0, list[Done[Found]]()
+    for step in steps:
+        now += 0.07
+        match step:
+            case "trigger":
+                try:
+                    station.trigger(now, AT)
+                except TriggerRefused:
+                    assert station.open is not None
+            case "frame":
+                done += station.see(frame(now - 0.05), now)
+            case "bad":
+                station.fail(now, "broken")
+            case "time":
+                done += [one for one in [station.tick(now)] if one]
+            case "rule":
+                done += [one for one in [station.use(PartRule(by="trigger", frames=1 + len(done) % 3), now)] if one]
+            case "gone":
+                done += [one for one in [station.gone(now, "away")] if one]
+    done += [one for one in [station.gone(now + 1, "away")] if one]
+    assert [one.passage.trigger for one in done] == list(range(1, station.taken + 1))
+    assert all((one.verdict == "FAILED") == (one.passage.frames == 0) for one in done)
+    assert all(one.passage.last_arrived is None or one.passage.last_arrived >= one.passage.began for one in done)

@@ -1,0 +1,343 @@
+"""Sinks that fail, hang, raise and come back, beside others that do not: kept, run, changed, tried."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import stat
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.cameras import Backoff
+from server.sinks import MOST, CannotAdd, Choice, Draft, NoSink, Outbox, SinkError, SinkOver, Sinks, TooManyTests
+from server.sinks import running_sink as running
+from server.sinks import sinks as module
+from server.streams import Hub
+from tests.server.fakes import until
+from tests.server.sinks.fakes import Fake, away, hangs, never_ends, part, takes_all
+
+SECRET = "s3cret-Pa55word"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(running, "SETTLED_S", 0.05)
+    monkeypatch.setattr(running, "CANCEL_S", 0.2)
+    monkeypatch.setattr(running, "Backoff", lambda longest: Backoff(first=0.02, longest=0.1))
+
+
+Made = Callable[..., Sinks]
+
+
+@pytest.fixture
+async def hub() -> Hub:
+    return Hub()
+
+
+@pytest.fixture
+async def made(tmp_path: Path, hub: Hub) -> AsyncIterator[Made]:
+    all_: list[Sinks] = []
+
+    def make(*fakes: Fake, **about: Any) -> Sinks:
+        kinds = {f"fake{number}": fake.kind(name=f"fake{number}", **about) for number, fake in enumerate(fakes)}
+        sinks = Sinks(tmp_path, hub, kinds=kinds)
+        sinks.start()
+        all_.append(sinks)
+        return sinks
+
+    yield make
+    for sinks in all_:
+        await sinks.stop()
+
+
+def draft(name: str = "plc", kind: str = "fake0", enabled: bool = True, **settings: Any) -> Draft:
+    return Draft(kind, name, enabled, Choice(), {"address": "here"} | settings)
+
+
+async def test_it_is_kept_run_told_and_removed(made: Made, hub: Hub, tmp_path: Path) -> None:
+    fake = Fake()
+    sinks = made(fake)
+    hub.publish(part().message)
+    stored = await sinks.add(draft(password=SECRET), "a test")
+    await until(lambda: sinks.state(stored.id).state == "up")
+    assert sinks.state(stored.id).words == "fake peer" and sinks.warning is None
+    for _ in range(3):
+        hub.publish(part().message)
+    await until(lambda: len(fake.taken) == 3)
+    assert (sinks.state(stored.id).delivered, sinks.state(stored.id).waiting) == (3, 0)
+    file = tmp_path / "sinks.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600 and SECRET in file.read_text()
+    again = Sinks(tmp_path, hub, kinds=sinks.kinds)
+    assert again.all == (stored,)
+    await sinks.remove(stored.id, "a test")
+    assert fake.ended == fake.begun and not sinks.all
+    with pytest.raises(NoSink):
+        sinks.state(stored.id)
+
+
+async def test_off_is_off(made: Made, hub: Hub) -> None:
+    fake = Fake()
+    sinks = made(fake)
+    stored = await sinks.add(draft(enabled=False), "a test")
+    assert sinks.state(stored.id).state == "off" and not fake.begun
+    await sinks.change(stored.id, "a test", enabled=True)
+    await until(lambda: sinks.state(stored.id).state == "up")
+    await sinks.change(stored.id, "a test", enabled=False)
+    assert sinks.state(stored.id).state == "off" and fake.ended == 1
+
+
+async def test_what_waits_goes_out_when_it_is_back_in_order_and_the_log_has_two_lines(
+    made: Made, hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    fake = Fake([away, away, away, away, takes_all])
+    sinks = made(fake)
+    stored = await sinks.add(draft(), "a test")
+    told = [part() for _ in range(5)]
+    for one in told:
+        hub.publish(one.message)
+    await until(lambda: sinks.state(stored.id).state == "retrying")
+    state = sinks.state(stored.id)
+    assert state.retry_in_s is not None and state.last_error == "nobody answers at that address"
+    assert sinks.warning == "plc is not told: nobody answers at that address"
+    await until(lambda: len(fake.taken) == 5)
+    assert [event.message for event in fake.taken] == [one.message for one in told]
+    await until(lambda: sinks.state(stored.id).failures == 0)
+    lines = [record.getMessage() for record in caplog.records if "sink=plc" in record.getMessage()][1:]
+    assert len(lines) == 2 and "nobody answers" in lines[0] and "state=up failures=4 dropped=0" in lines[1]
+
+
+async def test_an_event_that_was_handed_out_and_not_confirmed_comes_again_under_its_id(made: Made, hub: Hub) -> None:
+    seen = []
+
+    async def loses(fake: Fake, outbox: Outbox) -> None:
+        async for event in outbox:
+            seen.append(event)
+            raise SinkError("the connection broke")
+
+    fake = Fake([loses, loses, takes_all])
+    sinks = made(fake)
+    await sinks.add(draft(), "a test")
+    hub.publish(part().message)
+    hub.publish(part().message)
+    await until(lambda: len(fake.taken) == 2)
+    assert len(seen) == 2 and seen[0] is seen[1] is fake.taken[0]
+
+
+async def test_one_that_hangs_raises_is_cancelled_or_ends_disturbs_no_other(
+    made: Made, hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(running, "PATIENCE_S", 0.1)
+
+    async def raises(fake: Fake, outbox: Outbox) -> None:
+        raise RuntimeError("what nobody expected")
+
+    async def exits(fake: Fake, outbox: Outbox) -> None:
+        raise SystemExit(1)
+
+    async def is_cancelled(fake: Fake, outbox: Outbox) -> None:
+        raise asyncio.CancelledError
+
+    async def ends(fake: Fake, outbox: Outbox) -> None:
+        return
+
+    async def keeps(fake: Fake, outbox: Outbox) -> None:
+        outbox.is_up("somebody")
+        async for _ in outbox:
+            await asyncio.Event().wait()
+
+    whole = Fake()
+    bad = [Fake([run]) for run in (hangs, raises, exits, is_cancelled, ends, keeps)]
+    sinks = made(whole, *bad)
+    good = await sinks.add(draft(), "a test")
+    for number in range(len(bad)):
+        await sinks.add(draft(f"bad{number}", f"fake{number + 1}"), "a test")
+    for _ in range(20):
+        hub.publish(part().message)
+    await until(lambda: len(whole.taken) == 20 and all(fake.begun > 2 for fake in bad))
+    assert whole.begun == 1 and sinks.state(good.id).state == "up"
+    words = [sinks.state(one.id).last_error or "" for one in sinks.all[1:]]
+    for said, part_of in zip(
+        words,
+        ("it hung", "RuntimeError", "SystemExit", "cancelled from within", "ended by itself", "it hung"),
+        strict=True,
+    ):
+        assert part_of in said
+    assert len([record for record in caplog.records if record.exc_info and "bad1" in record.getMessage()]) == 1
+    began = time.monotonic()
+    await sinks.stop()
+    assert time.monotonic() - began < 5
+
+
+async def test_one_that_does_not_even_end_is_left_behind_and_then_given_up(
+    made: Made, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(running, "CANCEL_S", 0.02)
+    fake = Fake([never_ends])
+    sinks = made(fake)
+    stored = await sinks.add(draft(), "a test")
+    await until(lambda: sinks.state(stored.id).state == "trouble")
+    assert "restart the server" in sinks.state(stored.id).words and fake.begun == running.MOST_STUCK
+    await sinks.remove(stored.id, "a test")
+    await until(lambda: fake.ended == fake.begun)
+
+
+async def test_one_that_is_over_switches_itself_off_for_good_and_says_why(made: Made, hub: Hub, tmp_path: Path) -> None:
+    async def over(fake: Fake, outbox: Outbox) -> None:
+        raise SinkOver("the peer does not want it any more")
+
+    fake = Fake([over, takes_all])
+    sinks = made(fake)
+    stored = await sinks.add(draft(), "a test")
+    await until(lambda: not sinks.get(stored.id).enabled)
+    await until(lambda: sinks.state(stored.id).state == "off")
+    assert sinks.state(stored.id).last_error == "the peer does not want it any more"
+    assert "does not want it" in (sinks.warning or "")
+    assert json.loads((tmp_path / "sinks.json").read_text())["sinks"][0]["why_off"]
+    await sinks.change(stored.id, "a test", enabled=True)
+    await until(lambda: sinks.state(stored.id).state == "up")
+    assert sinks.warning is None and sinks.get(stored.id).why_off is None
+
+
+async def test_what_waits_survives_a_change(made: Made, hub: Hub) -> None:
+    fake = Fake([away])
+    sinks = made(fake)
+    stored = await sinks.add(draft(address="wrong"), "a test")
+    hub.publish(part().message)
+    await until(lambda: fake.begun > 1)
+    fake.run = [takes_all]
+    await sinks.change(stored.id, "a test", settings={"address": "right"})
+    await until(lambda: len(fake.taken) == 1)
+    assert fake.settings[-1].address == "right"
+
+
+async def test_a_secret_goes_to_nobody_it_was_not_meant_for(made: Made) -> None:
+    sinks = made(Fake())
+    stored = await sinks.add(draft(password=SECRET), "a test")
+    with pytest.raises(ValueError, match="Address is another one: give Password again"):
+        await sinks.change(stored.id, "a test", settings={"address": "elsewhere"})
+    with pytest.raises(ValueError, match="give Password again"):
+        await sinks.try_out(draft(address="elsewhere"), stored.id)
+    changed = await sinks.change(stored.id, "a test", settings={"slots": 4})
+    assert changed.settings == {"address": "here", "password": SECRET, "slots": 4}
+    changed = await sinks.change(stored.id, "a test", settings={"address": "elsewhere", "password": "other"})
+    assert changed.settings["password"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (draft(name="a b"), "the name has 1 to 64"),
+        (draft(name=".."), "the name has 1 to 64"),
+        (draft(kind="gone"), "there is no kind 'gone'"),
+        (draft(address="x" * 101), "Address: expected `str` of length <= 100"),
+        (draft(address=4), "Address: expected `str`, got `int`"),
+        (draft(slots=10), "Slots: expected `int` <= 9"),
+        (draft(mode="three"), "Mode: invalid enum value"),
+        (draft(other=1), "contains unknown field"),
+        (draft(address="nowhere"), "the address is nowhere: give another"),
+        (draft(pem="x" * 200_000), "more than 100 kB"),
+    ],
+)
+async def test_what_cannot_be_is_refused_in_words(made: Made, wrong: Draft, words: str) -> None:
+    sinks = made(Fake())
+    with pytest.raises(ValueError, match=words):
+        await sinks.add(wrong, "a test")
+    assert not sinks.all
+
+
+async def test_names_are_taken_once_and_there_are_so_many(made: Made) -> None:
+    sinks = made(Fake())
+    first = await sinks.add(draft(enabled=False), "a test")
+    with pytest.raises(CannotAdd, match="is taken"):
+        await sinks.add(draft(), "a test")
+    assert (await sinks.change(first.id, "a test", name="other")).name == "other"
+    for number in range(MOST - 1):
+        await sinks.add(draft(f"more{number}", enabled=False), "a test")
+    with pytest.raises(CannotAdd, match="remove one first"):
+        await sinks.add(draft("last"), "a test")
+
+
+async def test_without_its_package_it_is_kept_and_says_what_to_install(made: Made) -> None:
+    fake = Fake()
+    sinks = made(fake, modules=("a_package_that_is_not_there",), extra="fake")
+    stored = await sinks.add(draft(), "a test")
+    await until(lambda: sinks.state(stored.id).state == "trouble")
+    assert "pip install 'defectvision[fake]'" in sinks.state(stored.id).words and not fake.begun
+    with pytest.raises(SinkError, match="pip install"):
+        await sinks.test(stored.id)
+
+
+async def test_a_kind_that_is_gone_keeps_its_sinks(made: Made, hub: Hub, tmp_path: Path) -> None:
+    stored = await made(Fake()).add(draft(), "a test")
+    later = Sinks(tmp_path, hub, kinds={})
+    later.start()
+    assert later.state(stored.id).state == "trouble" and "knows no fake0" in later.state(stored.id).words
+    await later.stop()
+
+
+async def test_what_cannot_be_written_is_not_in_force(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Fake()
+    sinks = made(fake)
+    stored = await sinks.add(draft(), "a test")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("server.ground.kept_file.write_atomically", full)
+    for change in (
+        sinks.add(draft("b"), "t"),
+        sinks.remove(stored.id, "t"),
+        sinks.change(stored.id, "t", enabled=False),
+    ):
+        with pytest.raises(OSError, match="No space"):
+            await change
+    assert sinks.all == (stored,) and sinks.state(stored.id).state in ("connecting", "up")
+
+
+async def test_tests_are_bounded_in_number_and_time(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TEST_WITHIN_S", 0.1)
+    fake, entered = Fake(), asyncio.Event()
+
+    async def never() -> str:
+        entered.set()
+        await asyncio.Event().wait()
+        return ""
+
+    async def fails() -> str:
+        raise RuntimeError("what nobody expected")
+
+    sinks = made(fake)
+    stored = await sinks.add(draft(), "a test")
+    assert await sinks.test(stored.id) == "it was asked, and answered"
+    assert await sinks.try_out(draft("other")) == "it was asked, and answered"
+    fake.test = fails
+    with pytest.raises(SinkError, match="a fault of this software"):
+        await sinks.test(stored.id)
+    with pytest.raises(SinkError, match="a fault of this software"):
+        await sinks.try_out(draft(address="broken"))
+    fake.test = never
+    both = [asyncio.create_task(sinks.test(stored.id)) for _ in range(2)]
+    await entered.wait()
+    with pytest.raises(TooManyTests):
+        await sinks.try_out(draft("other"))
+    for one in both:
+        with pytest.raises(SinkError, match="nothing came of it"):
+            await one
+    assert len(sinks.all) == 1
+
+
+async def test_a_damaged_file_is_set_aside_and_says_so_without_what_was_in_it(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "sinks.json").write_text(f'{{"version": 1, "sha256": "", "sinks": [{{"password": "{SECRET}"}}]}}')
+    sinks = made(Fake())
+    assert sinks.warning is not None and "sinks.json was damaged" in sinks.warning and SECRET not in sinks.warning
+    assert (tmp_path / "sinks.json.damaged-1").is_file()

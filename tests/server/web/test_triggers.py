@@ -1,0 +1,189 @@
+"""Triggers over HTTP and WebSocket: one verdict a part, refused in words while one is in work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from server.words import PartResult, TriggerAnswer
+from tests.running import Running
+from tests.server.fakes import BAD, BROKEN, GOOD, FakeModel, http, listed, picture, read, serving
+
+RECIPE = "given-aaaaaaaaaaaa"
+
+
+@pytest.fixture
+async def server(model: FakeModel, tmp_path: Path) -> AsyncIterator[Running]:
+    async with serving(model, tmp_path) as server:
+        yield server
+
+
+async def by(server: Running, **parts: Any) -> None:
+    """What a part is from now on."""
+    async with http(server) as client:
+        version = (await client.get(f"/api/recipes/{RECIPE}")).json()["version"]
+        answer = await client.patch(f"/api/recipes/{RECIPE}", json={"version": version, "parts": parts})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["parts"]["by"] == parts["by"]
+
+
+async def part_of(socket: ClientConnection) -> PartResult:
+    async with asyncio.timeout(20):
+        while not isinstance(message := read(await socket.recv()), PartResult):
+            pass
+        return message
+
+
+async def answer_of(socket: ClientConnection) -> TriggerAnswer:
+    async with asyncio.timeout(20):
+        while not isinstance(message := read(await socket.recv()), TriggerAnswer):
+            pass
+        return message
+
+
+async def trigger(client: httpx.AsyncClient, **body: Any) -> httpx.Response:
+    return await client.post("/api/streams/press/trigger", json=body)
+
+
+async def test_one_verdict_a_trigger_with_its_ids(server: Running) -> None:
+    await by(server, by="trigger", within_ms=20_000)
+    async with (
+        http(server) as client,
+        connect(f"{server.ws}/ws/live/press") as hmi,
+        connect(f"{server.ws}/ws/stream?name=press") as camera,
+    ):
+        await camera.send(BAD)
+        assert json.loads(await camera.recv())["verdict"] == "ANOMALY"  # nobody triggered: no part
+        taken = await trigger(client, part="A-1", trigger="plc-7")
+        assert (taken.status_code, taken.json()) == (202, {"stream": "press", "trigger": 1, "trigger_id": "plc-7"})
+        refused = await trigger(client, part="A-2")
+        assert refused.status_code == 409 and "busy" in refused.json()["error"]
+        await camera.send(GOOD)
+        part = await part_of(hmi)
+        assert (part.verdict, part.part, part.trigger, part.trigger_id) == ("NORMAL", "A-1", 1, "plc-7")
+        assert (part.triggered_by, part.source, part.frames, part.number) == ("rest", "trigger", 1, 1)
+        assert part.recipe == RECIPE and part.raw_score == pytest.approx(50, abs=2) and part.heatmap
+        waiting = asyncio.create_task(trigger(client, part="A-2", wait=True))
+        while (stream := await listed(server, "press")) is None or stream["triggers"] < 2:
+            pass
+        await camera.send(BAD)
+        verdict = (await waiting).json()
+        assert (verdict["verdict"], verdict["part"], verdict["number"]) == ("ANOMALY", "A-2", 2)
+        stream = await listed(server, "press")
+        assert stream is not None
+        counted = ("parts", "parts_rejected", "parts_failed", "parts_by", "triggers", "triggers_refused")
+        assert [stream[name] for name in counted] == [2, 1, 0, "trigger", 2, 1] and not stream["parts_guessed"]
+
+
+async def test_a_trigger_without_a_frame_fails_and_says_so(server: Running) -> None:
+    await by(server, by="trigger", within_ms=50)
+    async with http(server) as client, connect(f"{server.ws}/ws/stream?name=press") as camera:
+        await camera.send(GOOD)
+        verdict = (await trigger(client, wait=True)).json()
+        assert (verdict["verdict"], verdict["frames"], verdict["raw_score"]) == ("FAILED", 0, None)
+        assert "no frame came in time" in verdict["why"]
+    async with http(server) as client:
+        gone = await trigger(client)
+        assert gone.status_code == 404 and "start its camera" in gone.json()["error"]
+
+
+async def test_a_damaged_frame_is_why_it_failed(server: Running) -> None:
+    await by(server, by="trigger", within_ms=500)
+    async with connect(f"{server.ws}/ws/stream?name=press") as camera:
+        await camera.send('{"trigger": "7"}')
+        await camera.send(BROKEN)
+        part = await part_of(camera)
+        assert part.verdict == "FAILED" and part.why is not None and "picture" in part.why
+
+
+async def test_the_sender_triggers_between_its_frames(server: Running) -> None:
+    await by(server, by="trigger", within_ms=20_000)
+    async with connect(f"{server.ws}/ws/stream?name=press") as camera:
+        for number, (frame, verdict) in enumerate([(GOOD, "NORMAL"), (BAD, "ANOMALY")], 1):
+            await camera.send(json.dumps({"trigger": f"t{number}", "part": f"P{number}"}))
+            await camera.send(json.dumps({"trigger": "again"}))
+            await camera.send(frame)
+            taken, refused = await answer_of(camera), await answer_of(camera)
+            assert (taken.trigger, taken.trigger_id, taken.refused) == (number, f"t{number}", None)
+            assert refused.trigger is None and refused.refused is not None and "busy" in refused.refused
+            part = await part_of(camera)
+            assert (part.part, part.trigger_id, part.verdict) == (f"P{number}", f"t{number}", verdict)
+
+
+async def test_the_part_in_work_ends_with_its_camera(server: Running) -> None:
+    await by(server, by="trigger", within_ms=60_000)
+    async with connect(f"{server.ws}/ws/live/press") as hmi:
+        async with connect(f"{server.ws}/ws/stream?name=press") as camera:
+            await camera.send('{"trigger": null, "part": "A"}')
+            await answer_of(camera)
+        part = await part_of(hmi)
+        assert (part.verdict, part.part) == ("FAILED", "A") and part.why is not None and "went away" in part.why
+
+
+async def test_without_triggers_in_the_recipe_they_are_refused_in_words(server: Running) -> None:
+    async with http(server) as client, connect(f"{server.ws}/ws/stream?name=press") as camera:
+        await camera.send(GOOD)
+        await camera.recv()
+        refused = await trigger(client)
+        assert refused.status_code == 409 and "under Recipes" in refused.json()["error"]
+
+
+async def test_parts_that_come_into_the_gate(server: Running) -> None:
+    gate = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
+    async with http(server) as client, connect(f"{server.ws}/ws/stream?name=press") as camera:
+
+        async def show(*brightness: int) -> None:
+            for one in brightness:
+                await camera.send(_half(one))
+                message = read(await camera.recv())
+                while message.__class__.__name__ != "Result":
+                    message = read(await camera.recv())
+
+        await show(20)
+        looked = await client.post("/api/streams/press/gate", json={"gate": gate})
+        assert looked.status_code == 200, looked.text
+        refused = await client.patch(f"/api/recipes/{RECIPE}", json={"version": 1, "parts": {"by": "gate"}})
+        assert refused.status_code == 422 and "empty" in refused.json()["error"]
+        await by(server, by="gate", gate=gate, empty=looked.json()["empty"])
+        await show(20, 60, 60, 60, 20, 150, 150, 20)
+        stream = await listed(server, "press")
+        assert stream is not None and [stream["parts"], stream["parts_rejected"]] == [2, 1]
+
+
+def _half(brightness: int) -> bytes:
+    """A belt of brightness 20, with a part on a third of it."""
+    import cv2
+    import numpy as np
+
+    image = np.full((48, 64, 3), 20, np.uint8)
+    image[:, 20:40] = brightness
+    return bytes(cv2.imencode(".png", image)[1].tobytes())
+
+
+@pytest.mark.parametrize(
+    "said", ['{"trigger": 7}', '{"trigger": "x", "more": 1}', '{"trigger": ""}', '{"trigger": ""}']
+)
+async def test_other_triggers_are_refused(server: Running, said: str) -> None:
+    async with connect(f"{server.ws}/ws/stream") as socket:
+        await socket.send(said)
+        await socket.wait_closed()
+        assert socket.close_code == 1008
+
+
+async def test_a_thousand_triggers_are_refused_in_words_and_the_one_in_work_is_none_the_worse(server: Running) -> None:
+    await by(server, by="trigger", within_ms=60_000)
+    async with http(server) as client, connect(f"{server.ws}/ws/stream?name=press") as camera:
+        await camera.send('{"trigger": "first"}')
+        await answer_of(camera)
+        answers = [await trigger(client) for _ in range(300)]
+        assert {answer.status_code for answer in answers} <= {409, 429}
+        await camera.send(picture(50))
+        part = await part_of(camera)
+        assert (part.trigger_id, part.verdict) == ("first", "NORMAL")
