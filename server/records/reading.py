@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal_column, select
+import msgspec
+from sqlalchemy import ColumnElement, Select, TextClause, func, literal_column, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.records.entry import Disposed, Entry, Minute
 from server.records.numbers import Numbers
-from server.records.schema import BIN_NAMES, QUARTER_MS, dispositions, entries, minutes, quarters
+from server.records.schema import BIN_NAMES, DAY_MS, HOUR_MS, QUARTER_MS, WIDTHS, counts, dispositions, entries, minutes
 from server.records.wanted import Page, Span, Wanted
 
 LOOKED_THROUGH = 1_000_000
 """Entries that one page looks through at the most where no index leads to those wanted."""
-SPANS_AT_ONCE = 100
 _COLUMNS = tuple(column for column in entries.c)
 _MINUTE_COLUMNS = tuple(column for column in minutes.c if column.name != "seq")
 
@@ -64,10 +65,11 @@ async def page(connection: AsyncConnection, wanted: Wanted, before: int | None, 
 def seqs(wanted: Wanted, least: int, most: int, limit: int) -> Select[Any]:
     """The query for the numbers of the newest entries wanted, from ``least`` to ``most``."""
     asked = select(entries.c.seq).where(entries.c.seq.between(least, most), *conditions(wanted))
-    asked = asked.order_by(entries.c.seq.desc()).limit(limit)
-    if not _is_led(wanted):
-        asked = asked.with_hint(entries, "INDEXED BY entries_seen_through", "sqlite")
-    return asked
+    if _is_led(wanted):
+        return asked.order_by(entries.c.seq.desc()).limit(limit)
+    # The second column changes no order; without it PostgreSQL may take the primary key, and look at every row itself.
+    asked = asked.order_by(entries.c.seq.desc(), entries.c.at.desc()).limit(limit)
+    return asked.with_hint(entries, "INDEXED BY entries_seen_through", "sqlite")
 
 
 async def count(connection: AsyncConnection, wanted: Wanted) -> Counted:
@@ -107,31 +109,69 @@ async def numbers(
     by_recipe: bool,
 ) -> list[Numbers]:
     """Counts of each span, in their order, of those with any."""
+    ranges = [(number, *stretch) for number, span in enumerate(spans) for stretch in stretches(span.since, span.until)]
+    query = _numbers_query(connection.dialect.name, by_stream, by_recipe, stream is not None, recipe is not None)
+    asked = {"ranges": msgspec.json.encode(ranges).decode(), "kind": kind, "stream": stream, "recipe": recipe}
+    asked = {name: value for name, value in asked.items() if value is not None}
     found = []
-    for first in range(0, len(spans), SPANS_AT_ONCE):
-        asked = numbers_of(
-            spans[first : first + SPANS_AT_ONCE],
-            kind=kind,
-            stream=stream,
-            recipe=recipe,
-            by_stream=by_stream,
-            by_recipe=by_recipe,
-        )
-        for row in await connection.execute(asked):
-            its = row._mapping
-            found.append(
-                Numbers(
-                    span=first + its["span"],
-                    stream=its["stream"] if by_stream else stream,
-                    recipe=(its["recipe"] or None) if by_recipe else recipe,
-                    recipe_version=(its["recipe_version"] or None) if by_recipe else None,
-                    **{name: int(its[name]) for name in _SUMMED},
-                    cycle_sum=float(its["cycle_sum"]),
-                    cycle_max=its["cycle_max"],
-                    scores=[int(its[name]) for name in BIN_NAMES],
-                )
+    for row in await connection.execute(query, asked):
+        its = row._mapping
+        found.append(
+            Numbers(
+                span=its["span"],
+                stream=its["stream"] if by_stream else stream,
+                recipe=(its["recipe"] or None) if by_recipe else recipe,
+                recipe_version=(its["recipe_version"] or None) if by_recipe else None,
+                **{name: int(its[name]) for name in _SUMMED},
+                cycle_sum=float(its["cycle_sum"]),
+                cycle_max=its["cycle_max"],
+                scores=[int(its[name]) for name in BIN_NAMES],
             )
+        )
     return found
+
+
+def stretches(since: int, until: int, widths: Sequence[int] = WIDTHS) -> Iterator[tuple[int, int, int]]:
+    """A span in as few stretches as there are counts for: days where it holds some, hours and quarters at its ends.
+
+    Yields:
+        width, beginning and end, milliseconds.
+    """
+    width = widths[-1]
+    first, last = -(-since // width) * width, until // width * width
+    if len(widths) == 1:
+        if until > since:
+            yield width, since, until
+    elif first < last:
+        yield from stretches(since, first, widths[:-1])
+        yield width, first, last
+        yield from stretches(last, until, widths[:-1])
+    else:
+        yield from stretches(since, until, widths[:-1])
+
+
+@functools.cache
+def _numbers_query(dialect: str, by_stream: bool, by_recipe: bool, of_stream: bool, of_recipe: bool) -> TextClause:
+    """One look-up in the index for each stretch, whatever the database thinks of it."""
+    names = ["r.span", *(["q.stream"] if by_stream else []), *(["q.recipe", "q.recipe_version"] if by_recipe else [])]
+    sums = [f"SUM(q.{name}) AS {name}" for name in (*_SUMMED, "cycle_sum", *BIN_NAMES)]
+    of = ["kind = :kind", *(["stream = :stream"] if of_stream else []), *(["recipe = :recipe"] if of_recipe else [])]
+    if dialect == "sqlite":
+        cells = [f"json_extract(value, '$[{number}]')" for number in range(4)]
+        ranges = f"SELECT {cells[0]} AS span, {cells[1]} AS w, {cells[2]} AS a, {cells[3]} AS b FROM json_each(:ranges)"
+        where = " AND ".join(["q.width = r.w", "q.start >= r.a", "q.start < r.b", *(f"q.{one}" for one in of)])
+        source = f"({ranges}) AS r CROSS JOIN counts AS q WHERE {where}"
+    else:
+        cells = [f"(value->>{number})::bigint" for number in range(4)]
+        ranges = (
+            f"SELECT {cells[0]} AS span, {cells[1]} AS w, {cells[2]} AS a, {cells[3]} AS b "
+            "FROM jsonb_array_elements(CAST(:ranges AS jsonb)) AS e(value) OFFSET 0"
+        )
+        where = " AND ".join(["width = r.w", "start >= r.a", "start < r.b", *of])
+        source = f"({ranges}) AS r CROSS JOIN LATERAL (SELECT * FROM counts WHERE {where} OFFSET 0) AS q"
+    groups = ", ".join(names)
+    columns = ", ".join([*names, *sums, "MAX(q.cycle_max) AS cycle_max"])
+    return text(f"SELECT {columns} FROM {source} GROUP BY {groups} ORDER BY {groups}")
 
 
 _SUMMED = ("total", "rejected", "failed", "confirmed", "false_rejects", "escapes")
@@ -140,10 +180,15 @@ _SUMMED = ("total", "rejected", "failed", "confirmed", "false_rejects", "escapes
 async def slowest(
     connection: AsyncConnection, span: Span, stream: str | None, recipe: str | None, limit: int
 ) -> list[Entry]:
-    """The slowest part of each quarter of an hour, those with the longest cycles."""
-    its = quarters.c
+    """The slowest part of each quarter of an hour, or hour in more than 8 days: those with the longest cycles."""
+    its = counts.c
+    width = QUARTER_MS if span.until - span.since <= 8 * DAY_MS else HOUR_MS
     asked = select(its.slowest).where(
-        its.kind == "part", its.start >= span.since, its.start < span.until, its.slowest.is_not(None)
+        its.width == width,
+        its.kind == "part",
+        its.start >= span.since - span.since % width,
+        its.start < span.until,
+        its.slowest.is_not(None),
     )
     if stream is not None:
         asked = asked.where(its.stream == stream)
@@ -152,32 +197,6 @@ async def slowest(
     ids = (await connection.execute(asked.order_by(its.cycle_max.desc()).limit(limit))).scalars().all()
     found = await connection.execute(select(*_COLUMNS).where(entries.c.id.in_(ids)))
     return sorted(map(_entry, found), key=lambda entry: -(entry.cycle_ms or 0))
-
-
-def numbers_of(
-    spans: Sequence[Span], *, kind: str, stream: str | None, recipe: str | None, by_stream: bool, by_recipe: bool
-) -> Select[Any]:
-    """The query for the counts of some spans."""
-    its = quarters.c
-    span: ColumnElement[int] = case(
-        *((and_(its.start >= one.since, its.start < one.until), number) for number, one in enumerate(spans))
-    )
-    groups: list[ColumnElement[Any]] = [span.label("span")]
-    if by_stream:
-        groups.append(its.stream)
-    if by_recipe:
-        groups += [its.recipe, its.recipe_version]
-    asked = select(
-        *groups,
-        *(func.sum(its[name]).label(name) for name in (*_SUMMED, "cycle_sum", *BIN_NAMES)),
-        func.max(its.cycle_max).label("cycle_max"),
-    ).where(its.kind == kind, its.start >= min(one.since for one in spans), its.start < max(one.until for one in spans))
-    if stream is not None:
-        asked = asked.where(its.stream == stream)
-    if recipe is not None:
-        asked = asked.where(its.recipe == recipe)
-    names = ["span", *(["stream"] if by_stream else []), *(["recipe", "recipe_version"] if by_recipe else [])]
-    return asked.group_by(*names).order_by(*names)
 
 
 def conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
@@ -227,16 +246,16 @@ def _is_led(wanted: Wanted) -> bool:
 
 async def _bounds(connection: AsyncConnection, wanted: Wanted) -> tuple[int, int]:
     """The first and the last number that an entry within the time asked for can have."""
-    its = quarters.c
+    its = counts.c
     if wanted.since is None and wanted.until is None:
         # Each by itself: asked together, SQLite would look through all.
         asked = select(
             select(func.min(entries.c.seq)).scalar_subquery(), select(func.max(entries.c.seq)).scalar_subquery()
         )
     else:
-        asked = select(func.min(its.first_seq), func.max(its.last_seq))
+        asked = select(func.min(its.first_seq), func.max(its.last_seq)).where(its.width == HOUR_MS)
         if wanted.since is not None:
-            asked = asked.where(its.start > wanted.since - QUARTER_MS)
+            asked = asked.where(its.start > wanted.since - HOUR_MS)
         if wanted.until is not None:
             asked = asked.where(its.start < wanted.until)
     least, most = (await connection.execute(asked)).one()

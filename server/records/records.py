@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 log = logging.getLogger("defectvision.history")
 
-BATCH, BATCH_S = 100, 0.25
+BATCH, BATCH_S = 100, 0.5
 """Events that are written at once, and seconds that are waited for more of them."""
 MOST_WAITING = 10_000
 """Events that wait in memory; the oldest are lost beyond that."""

@@ -8,7 +8,7 @@ import sqlalchemy
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.records.schema import QUARTER_MS, entries, minutes, quarters
+from server.records.schema import WIDTHS, counts, entries, minutes
 
 DELETED_AT_ONCE = 200
 """In one transaction: some milliseconds."""
@@ -62,14 +62,19 @@ async def delete_oldest(connection: AsyncConnection, *, before: int, rows: int, 
 
 
 async def delete_minutes(connection: AsyncConnection, *, before: int, most: int) -> int:
-    """Delete minutes and quarters that are too old, within a transaction; returns how many minutes went."""
+    """Delete minutes and counts that are too old, within a transaction; returns how many minutes went."""
     some = select(minutes.c.seq).where(minutes.c.start < before).order_by(minutes.c.start).limit(most)
     deleted = (await connection.execute(delete(minutes).where(minutes.c.seq.in_(some)))).rowcount
     # Counts go only once nothing of what they count is there; where there was too much of it, they outlive it.
     first = func.coalesce(select(func.min(entries.c.seq)).scalar_subquery(), sqlalchemy.literal(2**62))
-    over = (quarters.c.start < before - QUARTER_MS) & (func.coalesce(quarters.c.last_seq, 0) < first)
-    starts = select(quarters.c.start).where(over).order_by(quarters.c.start).limit(most).subquery()
-    newest = (await connection.execute(select(func.max(starts.c.start)))).scalar()
-    if newest is not None:
-        await connection.execute(delete(quarters).where(over, quarters.c.start <= newest))
+    for width in WIDTHS:
+        over = (
+            (counts.c.width == width)
+            & (counts.c.start < before - width)
+            & (func.coalesce(counts.c.last_seq, 0) < first)
+        )
+        starts = select(counts.c.start).where(over).order_by(counts.c.start).limit(most).subquery()
+        newest = (await connection.execute(select(func.max(starts.c.start)))).scalar()
+        if newest is not None:
+            await connection.execute(delete(counts).where(over, counts.c.start <= newest))
     return int(deleted)

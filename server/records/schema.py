@@ -22,8 +22,9 @@ from sqlalchemy import (
 
 BINS = 50
 """Of the histograms of scores: of equal width, from 0 to 1 on the scale of ``score``."""
-QUARTER_MS = 15 * 60_000
-"""What numbers are kept by: shifts, hours and time zones begin at quarters of an hour."""
+QUARTER_MS, HOUR_MS, DAY_MS = 15 * 60_000, 60 * 60_000, 24 * 60 * 60_000
+WIDTHS = (QUARTER_MS, HOUR_MS, DAY_MS)
+"""What numbers are kept by: shifts, hours and time zones begin at quarters of an hour, and a year is 365 days."""
 BIN_NAMES = tuple(f"s{number:02}" for number in range(BINS))
 
 metadata = MetaData()
@@ -166,9 +167,10 @@ MINUTES_BY_ID = Index("minutes_by_id", minutes.c.id, unique=True)
 MINUTES_BY_START = Index("minutes_by_start", minutes.c.stream, minutes.c.start)
 MINUTES_BY_AGE = Index("minutes_by_age", minutes.c.start)
 
-quarters = Table(
-    "quarters",
+counts = Table(
+    "counts",
     metadata,
+    Column("width", BigInteger, primary_key=True),
     Column("start", BigInteger, primary_key=True),
     Column("kind", String(8), primary_key=True),
     Column("stream", String(64), primary_key=True),
@@ -183,6 +185,6 @@ quarters = Table(
     *_counts(*BIN_NAMES),
     sqlite_with_rowid=False,
 )
-"""Counts of what is in ``entries`` and ``minutes``, by quarter of an hour, stream, recipe and version, kept in the same
-transactions: numbers over months are read from here. ``kind`` is that of the entries, or ``frame`` for the minutes.
-Where nothing was inspected, recipe is empty and its version 0."""
+"""Counts of what is in ``entries`` and ``minutes``, by stretches of time (:data:`WIDTHS`, milliseconds, UTC), stream,
+recipe and version, kept in the same transactions: numbers over months are read from here. ``kind`` is that of the
+entries, or ``frame`` for the minutes. Where nothing was inspected, recipe is empty and its version 0."""

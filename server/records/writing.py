@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -14,10 +14,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.records.entry import Disposed, Disposition, Entry, Event, Gone, Linked, Minute
-from server.records.schema import BIN_NAMES, BINS, QUARTER_MS, dispositions, entries, minutes, quarters
+from server.records.schema import BIN_NAMES, BINS, QUARTER_MS, WIDTHS, counts, dispositions, entries, minutes
 
-QuarterKey = tuple[int, str, str, str, int]
-_KEY = ("start", "kind", "stream", "recipe", "recipe_version")
+Key = tuple[int, int, str, str, str, int]
+_KEY = ("width", "start", "kind", "stream", "recipe", "recipe_version")
 _ADDED = ("total", "rejected", "failed", "confirmed", "false_rejects", "escapes", "cycle_sum", *BIN_NAMES)
 _COUNTED_AS: dict[Disposition, str] = {"confirmed": "confirmed", "false_reject": "false_rejects", "escape": "escapes"}
 _NOT_A_COLUMN = ("seq",)
@@ -73,13 +73,14 @@ async def dispose(
     said = Disposed(disposition, note, who, at)
     await connection.execute(dispositions.insert().values(entry=found["seq"], **msgspec.structs.asdict(said)))
     if found["disposition"] != disposition:
-        counts = {_COUNTED_AS[one]: step for one, step in ((found["disposition"], -1), (disposition, 1)) if one}
+        steps = {_COUNTED_AS[one]: step for one, step in ((found["disposition"], -1), (disposition, 1)) if one}
         key = _quarter_of(found["kind"], found["at"], found["stream"], found["recipe"], found["recipe_version"])
-        await connection.execute(
-            update(quarters)
-            .where(and_(*(quarters.c[name] == value for name, value in zip(_KEY, key, strict=True))))
-            .values({name: quarters.c[name] + step for name, step in counts.items()})
-        )
+        for wider in _wider(key):
+            await connection.execute(
+                update(counts)
+                .where(and_(*(counts.c[name] == value for name, value in zip(_KEY, wider, strict=True))))
+                .values({name: counts.c[name] + step for name, step in steps.items()})
+            )
     return True
 
 
@@ -91,23 +92,31 @@ async def _store_entries(connection: AsyncConnection, run: Sequence[Entry]) -> N
         if found.get(entry.id) is entry
     ]
     stored = await connection.execute(_storing(connection.dialect.name), rows)
-    added: dict[QuarterKey, dict[str, Any]] = {}
-    for seq, id_ in sorted((row.seq, row.id) for row in stored):
-        entry = found[id_]
+    await _add(connection, counted((row.seq, found[row.id]) for row in sorted(stored, key=lambda row: row.seq)))
+
+
+def counted(stored: Iterable[tuple[int, Entry]]) -> dict[Key, dict[str, Any]]:
+    """What entries add to the counts.
+
+    Args:
+        stored: with their numbers, in order.
+    """
+    added: dict[Key, dict[str, Any]] = {}
+    for seq, entry in stored:
         key = _quarter_of(entry.kind, entry.at, entry.stream, entry.recipe, entry.recipe_version)
-        counts = added.setdefault(key, _nothing(key))
-        counts["total"] += 1
-        counts["rejected"] += entry.verdict == "ANOMALY"
-        counts["failed"] += entry.verdict == "FAILED"
+        its = added.get(key) or added.setdefault(key, _nothing(key))
+        its["total"] += 1
+        its["rejected"] += entry.verdict == "ANOMALY"
+        its["failed"] += entry.verdict == "FAILED"
         if entry.score is not None and math.isfinite(entry.score):
-            counts[BIN_NAMES[bin_of(entry.score)]] += 1
+            its[BIN_NAMES[bin_of(entry.score)]] += 1
         if entry.kind == "part" and entry.cycle_ms is not None and math.isfinite(entry.cycle_ms):
-            counts["cycle_sum"] += entry.cycle_ms
-            if counts["cycle_max"] is None or entry.cycle_ms > counts["cycle_max"]:
-                counts["cycle_max"], counts["slowest"] = entry.cycle_ms, entry.id
-        counts["first_seq"] = counts["first_seq"] or seq
-        counts["last_seq"] = seq
-    await _add(connection, added)
+            its["cycle_sum"] += entry.cycle_ms
+            if its["cycle_max"] is None or entry.cycle_ms > its["cycle_max"]:
+                its["cycle_max"], its["slowest"] = entry.cycle_ms, entry.id
+        its["first_seq"] = its["first_seq"] or seq
+        its["last_seq"] = seq
+    return _widened(added)
 
 
 async def _store_minutes(connection: AsyncConnection, run: Sequence[Minute]) -> None:
@@ -117,20 +126,36 @@ async def _store_minutes(connection: AsyncConnection, run: Sequence[Minute]) -> 
         for minute in found.values()
     ]
     stored = await connection.execute(_storing_minutes(connection.dialect.name), rows)
-    added: dict[QuarterKey, dict[str, Any]] = {}
+    added: dict[Key, dict[str, Any]] = {}
     for (id_,) in stored:
         minute = found[id_]
         key = _quarter_of("frame", minute.start, minute.stream, minute.recipe, minute.recipe_version)
-        counts = added.setdefault(key, _nothing(key))
-        counts["total"] += minute.frames
-        counts["rejected"] += minute.anomalies
-        counts["failed"] += minute.failed
+        its = added.setdefault(key, _nothing(key))
+        its["total"] += minute.frames
+        its["rejected"] += minute.anomalies
+        its["failed"] += minute.failed
         for name, count in zip(BIN_NAMES, minute.scores, strict=False):
-            counts[name] += count
-    await _add(connection, added)
+            its[name] += count
+    await _add(connection, _widened(added))
 
 
-async def _add(connection: AsyncConnection, added: dict[QuarterKey, dict[str, Any]]) -> None:
+def _widened(quarters: dict[Key, dict[str, Any]]) -> dict[Key, dict[str, Any]]:
+    """The same, and for hours and days."""
+    added: dict[Key, dict[str, Any]] = {}
+    for key, its in quarters.items():
+        for wider in _wider(key):
+            there = added.get(wider) or added.setdefault(wider, _nothing(wider))
+            for name in _ADDED:
+                there[name] += its[name]
+            if its["cycle_max"] is not None and (there["cycle_max"] is None or its["cycle_max"] > there["cycle_max"]):
+                there["cycle_max"], there["slowest"] = its["cycle_max"], its["slowest"]
+            if its["first_seq"] is not None:
+                there["first_seq"] = min(there["first_seq"] or its["first_seq"], its["first_seq"])
+                there["last_seq"] = max(there["last_seq"] or 0, its["last_seq"])
+    return added
+
+
+async def _add(connection: AsyncConnection, added: dict[Key, dict[str, Any]]) -> None:
     if added:
         await connection.execute(_counting(connection.dialect.name), [added[key] for key in sorted(added)])
 
@@ -150,8 +175,8 @@ def _storing_minutes(dialect: str) -> Any:
 
 @functools.cache
 def _counting(dialect: str) -> Any:
-    statement = _insert(dialect, quarters)
-    new, old = statement.excluded, quarters.c
+    statement = _insert(dialect, counts)
+    new, old = statement.excluded, counts.c
     slower = and_(new.cycle_max.is_not(None), or_(old.cycle_max.is_(None), new.cycle_max > old.cycle_max))
     return statement.on_conflict_do_update(
         index_elements=list(_KEY),
@@ -170,11 +195,18 @@ def bin_of(score: float) -> int:
     return min(max(int(score * BINS), 0), BINS - 1)
 
 
-def _quarter_of(kind: str, at: int, stream: str, recipe: str | None, recipe_version: int | None) -> QuarterKey:
-    return at - at % QUARTER_MS, kind, stream, recipe or "", recipe_version or 0
+def _quarter_of(kind: str, at: int, stream: str, recipe: str | None, recipe_version: int | None) -> Key:
+    return QUARTER_MS, at - at % QUARTER_MS, kind, stream, recipe or "", recipe_version or 0
 
 
-def _nothing(key: QuarterKey) -> dict[str, Any]:
+def _wider(key: Key) -> Iterator[Key]:
+    """The stretches that a quarter of an hour lies in, itself among them."""
+    _, start, *rest = key
+    for width in WIDTHS:
+        yield (width, start - start % width, *rest)  # type: ignore[misc]
+
+
+def _nothing(key: Key) -> dict[str, Any]:
     return {
         **dict(zip(_KEY, key, strict=True)),
         **dict.fromkeys(_ADDED, 0),

@@ -17,8 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-
 from server.ground import DatabaseAddress
 from tests.equipment import postgresql_programs
 
@@ -27,10 +25,14 @@ USER, PASSWORD = "line", "p@ss/w:rd%"
 
 
 class PostgreSQL:
-    """One that runs as somebody who is not root, on loopback and a free port. Each test has a database of its own."""
+    """One that runs as somebody who is not root, on loopback and a free port. Each test has a database of its own.
 
-    def __init__(self, programs: Path) -> None:
-        self._programs = programs
+    Args:
+        durable: whether what is stored would survive a power cut.
+    """
+
+    def __init__(self, programs: Path, *, durable: bool = False) -> None:
+        self._programs, self._durable = programs, durable
         self._folder = Path(tempfile.mkdtemp(prefix="defectvision-postgresql-"))
         self._data = self._folder / "data"
         self._as: dict[str, Any] = {}
@@ -49,7 +51,8 @@ class PostgreSQL:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = (f"-p{self.port}", f"-k{self._folder}", "-clisten_addresses=127.0.0.1", "-cfsync=off")
+        options = (f"-p{self.port}", f"-k{self._folder}", "-clisten_addresses=127.0.0.1")
+        options += () if self._durable else ("-cfsync=off",)
         self._process = subprocess.Popen(
             [self._programs / "postgres", "-D", self._data, *options],
             cwd=self._folder,
@@ -88,6 +91,8 @@ class PostgreSQL:
         return DatabaseAddress("127.0.0.1", self.port, name, USER, PASSWORD)
 
     async def _ask(self, database: str, *statements: str) -> None:
+        import asyncpg
+
         connection = await asyncpg.connect(
             host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, database=database
         )
@@ -127,13 +132,13 @@ def _unprivileged() -> pwd.struct_passwd:
 
 
 @contextlib.contextmanager
-def running_postgresql() -> Iterator[PostgreSQL | None]:
+def running_postgresql(*, durable: bool = False) -> Iterator[PostgreSQL | None]:
     """One that runs; None where it is not installed."""
     programs = postgresql_programs()
     if programs is None:
         yield None
         return
-    running = PostgreSQL(programs)
+    running = PostgreSQL(programs, durable=durable)
     try:
         yield running
     finally:

@@ -102,7 +102,8 @@ def upgrade() -> None:
     op.create_index("minutes_by_age", "minutes", ["start"])
 
     op.create_table(
-        "quarters",
+        "counts",
+        sa.Column("width", sa.BigInteger, primary_key=True),
         sa.Column("start", sa.BigInteger, primary_key=True),
         sa.Column("kind", sa.String(8), primary_key=True),
         sa.Column("stream", sa.String(64), primary_key=True),
