@@ -51,6 +51,7 @@ SECTIONS: dict[str, list[str]] = {
     "decoding": ["-m", "benchmarks.decoding", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "simulated_line": ["-m", "benchmarks.simulated_line"],
     "streams": ["-m", "benchmarks.streams"],
+    "history": ["-m", "benchmarks.history"],
     "teach": ["-m", "benchmarks.teach", f"{PICTURES / 'bottle'}"],
     "hostile": ["-m", "benchmarks.hostile"],
     "page_latency": ["-m", "benchmarks.page_latency"],

@@ -16,9 +16,11 @@ import contextlib
 import random
 import sqlite3
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -91,19 +93,41 @@ def made(rows: int, beginning: int) -> Iterator[list[Entry]]:
         yield piece
 
 
-def fill_sqlite(path: Path, rows: int, beginning: int) -> None:
+@dataclass(frozen=True)
+class Prepared:
+    """Rows of both tables, for both databases."""
+
+    entries: list[list[tuple[Any, ...]]]
+    names: list[str]
+    counts: list[tuple[Any, ...]]
+
+    @classmethod
+    def make(cls, rows: int, beginning: int) -> Prepared:
+        pieces: list[list[tuple[Any, ...]]] = []
+
+        def stored() -> Iterator[tuple[int, Entry]]:
+            for piece in made(rows, beginning):
+                pieces.append([tuple(getattr(entry, name) for name in COLUMNS) for entry in piece])
+                for entry in piece:
+                    yield entry.seq, entry
+
+        names = [column.name for column in counts.c]
+        found = counted(stored()).values()
+        return cls(pieces, names, [tuple(row[name] for name in names) for row in found])
+
+
+def fill_sqlite(path: Path, prepared: Prepared) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         places = ", ".join("?" * len(COLUMNS))
-        for piece in made(rows, beginning):
-            values = [tuple(getattr(entry, name) for name in COLUMNS) for entry in piece]
-            connection.executemany(f"INSERT INTO entries ({', '.join(COLUMNS)}) VALUES ({places})", values)
-        names, rows_of_counts = _counts(made(rows, beginning))
-        places = ", ".join("?" * len(names))
-        connection.executemany(f"INSERT INTO counts ({', '.join(names)}) VALUES ({places})", rows_of_counts)
+        for piece in prepared.entries:
+            connection.executemany(f"INSERT INTO entries ({', '.join(COLUMNS)}) VALUES ({places})", piece)
+            connection.commit()
+        places = ", ".join("?" * len(prepared.names))
+        connection.executemany(f"INSERT INTO counts ({', '.join(prepared.names)}) VALUES ({places})", prepared.counts)
         connection.commit()
 
 
-async def fill_postgresql(address: DatabaseAddress, rows: int, beginning: int) -> None:
+async def fill_postgresql(address: DatabaseAddress, prepared: Prepared) -> None:
     connection = await asyncpg.connect(
         host=address.host,
         port=address.port,
@@ -111,20 +135,12 @@ async def fill_postgresql(address: DatabaseAddress, rows: int, beginning: int) -
         password=address.password,
         database=address.database,
     )
-    for piece in made(rows, beginning):
-        values = [tuple(getattr(entry, name) for name in COLUMNS) for entry in piece]
-        await connection.copy_records_to_table("entries", columns=COLUMNS, records=values)
-    names, rows_of_counts = _counts(made(rows, beginning))
-    await connection.copy_records_to_table("counts", columns=names, records=rows_of_counts)
+    for piece in prepared.entries:
+        await connection.copy_records_to_table("entries", columns=COLUMNS, records=piece)
+    await connection.copy_records_to_table("counts", columns=prepared.names, records=prepared.counts)
     await connection.execute("SELECT setval(pg_get_serial_sequence('entries', 'seq'), (SELECT max(seq) FROM entries))")
     await connection.execute("VACUUM ANALYZE")  # which PostgreSQL does by itself some time after
     await connection.close()
-
-
-def _counts(pieces: Iterator[list[Entry]]) -> tuple[list[str], list[tuple[Any, ...]]]:
-    names = [column.name for column in counts.c]
-    rows = counted((entry.seq, entry) for piece in pieces for entry in piece).values()
-    return names, [tuple(row[name] for name in names) for row in rows]
 
 
 Question = Callable[[Records], Awaitable[Any]]
@@ -225,19 +241,19 @@ async def verdicts(history: Records, folder: Path, *, seconds: float, rounds: in
     return {name: np.percentile(times, (50, 95, 99)).tolist() for name, times in found.items()}
 
 
-async def measure(name: str, folder: Path, address: DatabaseAddress | None, rows: int) -> dict[str, Any]:
+async def measure(
+    name: str, folder: Path, address: DatabaseAddress | None, rows: int, beginning: int, prepared: Prepared
+) -> dict[str, Any]:
     """Everything of one database."""
-    beginning = round((datetime.now(UTC) - timedelta(days=DAYS)).timestamp() * 1000)
-    beginning -= beginning % DAY
     database = Database(folder, address)
     await database.open()
     await database.close()
     begun = time.perf_counter()
     if address is None:
-        await asyncio.to_thread(fill_sqlite, database.path, rows, beginning)
+        await asyncio.to_thread(fill_sqlite, database.path, prepared)
     else:
-        await fill_postgresql(address, rows, beginning)
-    print(f"{name}: {rows} rows in {time.perf_counter() - begun:.0f} s", flush=True)
+        await fill_postgresql(address, prepared)
+    print(f"{name}: {rows} rows in {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
     history = Records(folder, address)
     history.start()
     while history.state.state != "ok":  # noqa: ASYNC110
@@ -280,9 +296,14 @@ def main() -> None:
     parser.add_argument("--only", choices=("sqlite", "postgresql"))
     asked = parser.parse_args()
     found: dict[str, dict[str, Any]] = {}
+    beginning = round((datetime.now(UTC) - timedelta(days=DAYS)).timestamp() * 1000)
+    beginning -= beginning % DAY
+    prepared = Prepared.make(asked.rows, beginning)
     with tempfile.TemporaryDirectory() as folder:
         if asked.only != "postgresql":
-            found["SQLite"] = asyncio.run(measure("SQLite", Path(folder) / "sqlite", None, asked.rows))
+            found["SQLite"] = asyncio.run(
+                measure("SQLite", Path(folder) / "sqlite", None, asked.rows, beginning, prepared)
+            )
         if asked.only != "sqlite":
             with running_postgresql(durable=True) as running:
                 if running is None:
@@ -291,7 +312,9 @@ def main() -> None:
                     address = running.database()
                     place = Path(folder) / "postgresql"
                     place.mkdir()
-                    found["PostgreSQL"] = asyncio.run(measure("PostgreSQL", place, address, asked.rows))
+                    found["PostgreSQL"] = asyncio.run(
+                        measure("PostgreSQL", place, address, asked.rows, beginning, prepared)
+                    )
     print(report(found))
 
 

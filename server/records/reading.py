@@ -65,10 +65,11 @@ async def page(connection: AsyncConnection, wanted: Wanted, before: int | None, 
 def seqs(wanted: Wanted, least: int, most: int, limit: int) -> Select[Any]:
     """The query for the numbers of the newest entries wanted, from ``least`` to ``most``."""
     asked = select(entries.c.seq).where(entries.c.seq.between(least, most), *conditions(wanted))
-    asked = asked.order_by(entries.c.seq.desc()).limit(limit)
-    if not _is_led(wanted):
-        asked = asked.with_hint(entries, "INDEXED BY entries_seen_through", "sqlite")
-    return asked
+    if _is_led(wanted):
+        return asked.order_by(entries.c.seq.desc()).limit(limit)
+    # The second column changes no order; without it PostgreSQL may take the primary key, and look at every row itself.
+    asked = asked.order_by(entries.c.seq.desc(), entries.c.at.desc()).limit(limit)
+    return asked.with_hint(entries, "INDEXED BY entries_seen_through", "sqlite")
 
 
 async def count(connection: AsyncConnection, wanted: Wanted) -> Counted:

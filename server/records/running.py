@@ -19,6 +19,8 @@ MINUTE_MS = 60_000
 OVERDUE_S = 75.0
 """After which a minute is closed although nothing came after it."""
 FORGOTTEN_S = 3600.0
+FREE_AFTER_S = 600.0
+"""Without a part, a stream runs freely again: its line says no ids any more."""
 MOST_SCORES = 20_000
 """Of a minute that its percentiles are made of: 330 frames a second."""
 CHANGES_A_MINUTE = 60
@@ -50,6 +52,7 @@ class _Stream:
     counters: tuple[int, int, int] = (0, 0, 0)
     counting: _Counting | None = None
     by_parts: tuple[str | None, int | None] | None = None
+    last_part: float = 0.0
     changes: int = 0
     changes_since: float = 0.0
 
@@ -71,6 +74,7 @@ class Running:
         stream = self._stream(part.stream)
         if stream is not None and part.recipe is not None:
             stream.by_parts = part.recipe, part.recipe_version
+            stream.last_part = self._clock()
             stream.counting = None
 
     def result(self, result: Result, *, of_part: bool = False) -> Iterator[Event]:
@@ -83,7 +87,8 @@ class Running:
         if stream is None or result.repeated is True:
             return
         dropped, failed = _since(stream, (result.received, result.dropped, result.failed))
-        if of_part or stream.by_parts == (result.recipe, result.recipe_version):
+        has_parts = self._clock() - stream.last_part < FREE_AFTER_S
+        if of_part or (has_parts and stream.by_parts == (result.recipe, result.recipe_version)):
             stream.verdict = None
             return
         if stream.verdict != result.verdict:

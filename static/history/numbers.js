@@ -63,7 +63,7 @@ export class NumbersPanel {
     const at = form.range.value === "last-shift" ? { at: time.since } : {};
     this.#find("numbers-report").href = address(`report?${new URLSearchParams({ ...at, ...stream })}`);
     write(this.#find("numbers-time"), span(body.all));
-    const key = JSON.stringify([body.rows, body.all, form.by.value, this.#station.streams.map(refused)]);
+    const key = JSON.stringify([window.innerWidth, body.rows, body.all, form.by.value, this.#station.streams.map(refused)]);
     if (key === this.#drawn) return;
     this.#drawn = key;
     this.#figures(body);
@@ -101,7 +101,7 @@ export class NumbersPanel {
 
   #figures({ all, of }) {
     const frames = of === "frame";
-    const triggers = this.#station.streams.map(refused).filter((count) => count !== null);
+    const triggers = this.#station.streams.map(refused).filter(Number.isFinite);
     const figures = [
       [frames ? "Frames" : "Parts", number(all.total)],
       [frames ? "With an alarm" : "Rejected", number(all.rejected), "", all.rejected > 0 ? "bad" : ""],
@@ -111,7 +111,7 @@ export class NumbersPanel {
       !frames && ["Escapes", number(all.escapes), "", all.escapes > 0 ? "bad" : ""],
       ["Score, median", score(all.score_median), all.score_p95 === null ? "" : `95 %: ${score(all.score_p95)}, 99 %: ${score(all.score_p99)}`],
       !frames && all.cycle_worst_ms !== null && ["Worst cycle", milliseconds(all.cycle_worst_ms), `mean ${milliseconds(all.cycle_mean_ms)}`],
-      triggers.length > 0 && ["Triggers refused", number(triggers.reduce((sum, count) => sum + count, 0)), "since each stream began"],
+      triggers.length > 0 && ["Triggers refused", number(triggers.reduce((sum, count) => sum + count, 0)), "since the server was started"],
     ];
     this.#find("numbers-figures").replaceChildren(
       ...figures.filter(Boolean).map(([name, value, more, kind]) => element("div", { data: { kind: kind || undefined } }, element("dt", {}, name), element("dd", {}, value, more ? element("small", {}, more) : null))),
@@ -150,7 +150,7 @@ export class NumbersPanel {
     const isHidden = by === "recipe" || by === "stream" || rows.length === 0;
     chart.toggleAttribute("hidden", isHidden);
     if (isHidden) return;
-    const width = Math.max(chart.clientWidth, 240); // drawn in the screen's pixels, so that words are as large as elsewhere
+    const width = Math.max(Math.round(chart.getBoundingClientRect().width), 240); // drawn in the screen's pixels, so that words are as large as elsewhere
     chart.setAttribute("viewBox", `0 0 ${width} ${height + foot + 10}`);
     const [since, until] = [Date.parse(all.since), Date.parse(all.until)];
     const most = Math.max(...rows.map(({ total }) => total));
@@ -213,8 +213,8 @@ export class NumbersPanel {
 }
 
 /** Triggers that a stream refused while it was busy; null where it has none. */
-function refused(stream) {
-  return stream.triggers_refused ?? null;
+function refused({ parts_by: by, triggers_refused: count }) {
+  return by === "trigger" || count > 0 ? count : null;
 }
 
 function span({ since, until }) {

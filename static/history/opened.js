@@ -23,7 +23,7 @@ export class Opened {
   #onteach;
   #recipeName;
   #entry = null;
-  #busy = false;
+  #said = Promise.resolve();
   #turn = 0;
 
   /** `onchanged(entry)` is called after something was said, `onteach(ids)` when it is to be taught from; `recipeName(id)` says what a recipe is called. */
@@ -157,23 +157,27 @@ export class Opened {
     }
   }
 
-  async #say(disposition) {
-    if (this.#busy || !this.#entry) return;
-    const { id, verdict, disposition: before } = this.#entry;
+  // One after the other: of two quick presses the second means what the first has made of it.
+  #say(disposition) {
+    const { id } = this.#entry;
+    this.#said = this.#said.then(() => this.#sayOf(id, disposition));
+  }
+
+  async #sayOf(id, disposition) {
+    const entry = this.#entry?.id === id ? this.#entry : this.#gallery.entries.find((one) => one.id === id);
+    if (!entry) return;
+    const { verdict, disposition: before } = entry;
     if (verdict === "FAILED") return this.#told("problem", FAILED);
     if ((verdict === "NORMAL") !== (disposition === "escape")) return this.#told("problem", WHY_NOT[disposition]);
     const wanted = before === disposition ? null : disposition;
-    this.#busy = true;
     try {
-      const entry = await requests.dispose(id, wanted);
-      this.#onchanged(entry);
+      const now = await requests.dispose(id, wanted);
+      this.#onchanged(now);
       if (this.#entry?.id !== id) return;
-      this.#show(entry, { quietly: true });
+      this.#show(now, { quietly: true });
       this.#told("done", wanted ? `Noted: ${SAID[wanted]}.` : "Taken back.");
     } catch (error) {
       if (this.#entry?.id === id) this.#told("problem", error.message);
-    } finally {
-      this.#busy = false;
     }
   }
 
@@ -195,6 +199,7 @@ export class Opened {
   }
 
   #key(event) {
+    if (event.repeat && KEYS[event.key.toLowerCase()]) return event.preventDefault(); // held down, it says one thing
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input:not([type=checkbox]), select, textarea")) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (key === "ArrowLeft") this.#step(-1);

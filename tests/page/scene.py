@@ -22,7 +22,7 @@ from playwright.sync_api import Page, Route
 THRESHOLD = 9.43
 AT = "2026-11-26T09:30:05.250+00:00"
 
-PICTURE = re.compile(r"/(picture|live|pictures/\d+(/large)?)$")
+PICTURE = re.compile(r"/(picture|thumbnail|live|pictures/\d+(/large)?)$")
 SOCKETS = (Path(__file__).parent / "scene.js").read_text()
 
 
@@ -222,7 +222,7 @@ class Scene:
         self.asked.append((request.method, path, body))
         if PICTURE.search(path) and request.method == "GET":
             route.fulfill(body=_jpeg(), content_type="image/jpeg")
-        elif path.endswith("/heatmap"):
+        elif path.endswith(("/heatmap", "/overlay")):
             route.fulfill(body=self._overlay, content_type="image/png")
         else:
             status, answer = self._said(request.method, path, parse_qs(address.query), body)

@@ -99,4 +99,5 @@ def test_history_shows_alarms_and_changes_and_what_is_kept(show: Show) -> None:
     expect(page.get_by_test_id("history-kept")).to_contain_text("until the server is started again")
     expect(page.get_by_test_id("alarm-kept")).to_have_count(4)  # of two streams
     expect(page.get_by_test_id("alarm-kept").first).to_contain_text("was good")
+    page.get_by_test_id("history-changes-tab").click()
     expect(page.get_by_test_id("change").first).to_contain_text("Bottle, brown · Regionsversion 2 → 3")

@@ -169,11 +169,30 @@ def test_origins_are_taken_as_browsers_say_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("THRESHOLD", "1e39"), ("THRESHOLD", "nan"), ("MAX_MODELS_GB", "0"), ("MAX_MODELS_GB", "1e9")]
+    ("name", "text"),
+    [
+        ("THRESHOLD", "1e39"),
+        ("THRESHOLD", "nan"),
+        ("MAX_MODELS_GB", "0"),
+        ("MAX_MODELS_GB", "1e9"),
+        ("ARCHIVE_GB", "-1"),
+        ("ARCHIVE_DAYS", "0"),
+        ("ARCHIVE_FREE_GB", "inf"),
+        ("SHIFTS", "06:10"),
+        ("SHIFTS", "25:00"),
+    ],
 )
 def test_numbers_that_mean_nothing_are_refused(name: str, text: str) -> None:
     with pytest.raises(SettingsError, match=name):
         read_settings({name: text}, NOWHERE)
+
+
+def test_nothing_may_be_archived_and_nothing_kept_free() -> None:
+    set_ = read_settings(
+        {"ARCHIVE_GB": "0", "ARCHIVE_FREE_GB": "0", "ARCHIVE_NORMALS_S": "0", "SHIFTS": "22:00,06:00"}, NOWHERE
+    )
+    assert (set_.archive_gb, set_.archive_free_gb, set_.archive_normals_s) == (0, 0, 0)
+    assert set_.shifts.names == ("06:00", "22:00")
 
 
 def test_errors_repeat_no_credentials() -> None:

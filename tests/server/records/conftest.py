@@ -21,6 +21,7 @@ def postgresql_or_none() -> Iterator[PostgreSQL | None]:
 
 @pytest.fixture
 def postgresql(postgresql_or_none: PostgreSQL | None) -> PostgreSQL:
+    pytest.importorskip("asyncpg")
     if postgresql_or_none is None:
         pytest.skip("PostgreSQL is not installed: python -m tests.equipment")
     return postgresql_or_none

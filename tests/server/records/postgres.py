@@ -17,8 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-
 from server.ground import DatabaseAddress
 from tests.equipment import postgresql_programs
 
@@ -93,6 +91,8 @@ class PostgreSQL:
         return DatabaseAddress("127.0.0.1", self.port, name, USER, PASSWORD)
 
     async def _ask(self, database: str, *statements: str) -> None:
+        import asyncpg
+
         connection = await asyncpg.connect(
             host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, database=database
         )

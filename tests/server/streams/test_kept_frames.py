@@ -229,3 +229,16 @@ def test_the_pictures_for_viewers_are_not_held() -> None:
     for frame in line.kept:
         assert isinstance(frame, KeptFrame)
         assert frame.inspected.kept is None and frame.inspected.picture is None and frame.inspected.sample is None
+
+
+def test_whoever_listens_hears_of_an_alarm_by_one_id_and_of_each_worse_frame() -> None:
+    line, heard = Line(), list[tuple[float, str | None]]()
+    line.kept.on_kept = lambda frame, alarm: heard.append((frame.inspected.raw_score, alarm))
+    for score in (1, 12, 11, 19, 15, 1, 13):
+        line.see(score)
+        line.now += 0.1
+    latest = [score for score, alarm in heard if alarm is None]
+    alarms = [(score, alarm) for score, alarm in heard if alarm is not None]
+    assert latest[0] == 1 and [score for score, _ in alarms] == [12, 19, 13]
+    first, again, second = (alarm for _, alarm in alarms)
+    assert first == again != second

@@ -76,6 +76,7 @@ async def test_no_secret_is_told(tmp_path: Path) -> None:
         "CAMERAS": '[{"name": "press", "source": "rtsp://operator:s3cret@10.0.0.7/live"}]',
         "ICE_SERVERS": "turn:user:s3cret@turn.plant:3478",
         "DATA_DIR": str(tmp_path),
+        "DATABASE_URL": "postgresql://line:s3cret@127.0.0.1:1/history",
     }
     found = by_name(await told(read_settings(environment, NOWHERE), CODE))
     for name in SECRET:
