@@ -60,7 +60,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
 }
 """The rooms of each floor, from the bottom."""
 
-INNER_ROOMS = ("server.ingest.webrtc",)
+INNER_ROOMS = ("server.ingest.webrtc", "server.sinks.modbus")
 """Folders with a face inside of a room."""
 
 NOT_IN_THE_DETECTOR = {"asyncio", "socket", "starlette", "uvicorn", "aiortc", "av", "websockets", "httpx", "requests"}

@@ -17,8 +17,8 @@ class Interleavings(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.handshake = Handshake()
         self.now = 0.0
+        self.handshake = self.begin()
         self.signals = Signals()
         self.last_read: Signals | None = None
         self.stream_busy: int | None = None  # a stream in which one part is in work at a time, as they are
@@ -29,6 +29,10 @@ class Interleavings(RuleBasedStateMachine):
         self.seen: list[int] = []  # results that a controller saw valid, by number
         self.acknowledged: list[int] = []
         self.edges = 0
+
+    def begin(self) -> Handshake:
+        """A handshake that was just started."""
+        return Handshake()
 
     # What a controller may do to its signals: seen by the handshake at once, later, or, where two happen between two
     # looks, not at all.
@@ -103,7 +107,7 @@ class Interleavings(RuleBasedStateMachine):
     @rule()
     def the_server_restarts(self) -> None:
         """What was not acknowledged is in the history; a controller sees Ready low, and enables anew."""
-        self.handshake = Handshake()
+        self.handshake = self.begin()
         self.last_read = None
         self.open.clear()
         self.seen.clear()
