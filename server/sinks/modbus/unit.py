@@ -399,7 +399,7 @@ def _of_result(result: Outcome | None) -> dict[str, float]:
     return {
         "inspection id": sixteen_bits(result.trigger),
         "result code": ResultCode[result.verdict],
-        "score, per mille": min(max(round(1000 * score / threshold), 0), 0xFFFF) if threshold else 0,
+        "score, per mille": round(min(max(1000 * score / threshold, 0.0), 65_535.0)) if threshold else 0,
         "raw score": score,
         "threshold": threshold,
         "cycle": min(round(_finite(result.cycle_ms)), 0xFFFFFFFF),
