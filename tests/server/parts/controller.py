@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from hypothesis import strategies as st
@@ -33,6 +34,10 @@ class Interleavings(RuleBasedStateMachine):
     def begin(self) -> Handshake:
         """A handshake that was just started."""
         return Handshake()
+
+    def more_steps(self) -> list[tuple[Callable[[], object], int]]:
+        """That a walk by chance may take besides, and how often."""
+        return []
 
     # What a controller may do to its signals: seen by the handshake at once, later, or, where two happen between two
     # looks, not at all.
