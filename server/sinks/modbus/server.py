@@ -97,7 +97,7 @@ class Modbus:
             await asyncio.sleep(LOOK_EVERY_S)
             for unit in units.values():
                 unit.look()
-            trouble = next((unit.trouble for unit in units.values() if unit.trouble), None)
+            trouble = next((f"{unit.stream}: {unit.trouble}" for unit in units.values() if unit.trouble), None)
             if trouble is not None:
                 outbox.is_in_trouble(trouble)
             else:

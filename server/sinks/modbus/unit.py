@@ -161,7 +161,7 @@ class Unit:
         if self.handshake.told.trouble is Trouble.NONE:
             return None
         return (
-            f"{self.stream}: a result was not acknowledged within {self._terms.ack_within_s:g} s; the controller has "
+            f"a result was not acknowledged within {self._terms.ack_within_s:g} s; the controller has "
             "to take Trigger Enable low, and read Results Valid sooner"
         )
 

@@ -38,6 +38,7 @@ def walk(machine: Interleavings, seed: int, steps: int = STEPS) -> None:
         (machine.a_whole_pulse_of_ack, 3),
         (verdict, 5),
         (machine.a_part_that_nobody_triggered, 2),
+        (machine.more_parts_than_can_wait, 1),
         (machine.a_part_that_another_triggered, 1),
         (lambda: machine.time_passes(seconds=chance.choice([0.01, 0.01, 1.0, ACK_WITHIN_S])), 2),
         (machine.the_server_restarts, 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 import threading
 from collections.abc import Iterator, Sequence
@@ -136,6 +137,7 @@ def right(answer: ModbusPDU) -> Any:
     return answer
 
 
+@contextlib.contextmanager
 def own_loop() -> Iterator[asyncio.AbstractEventLoop]:
     """An event loop in a thread, for tests that wait themselves."""
     loop = asyncio.new_event_loop()

@@ -187,7 +187,7 @@ async def test_where_it_cannot_listen_it_says_why(
 
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[Listening]:
-    for loop in own_loop():
+    with own_loop() as loop:
 
         async def begin() -> Listening:
             listening = Listening()

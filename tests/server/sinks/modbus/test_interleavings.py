@@ -1,10 +1,19 @@
-"""Random interleavings of a controller's signals over real Modbus TCP: the machine of the core, with a wire between."""
+"""Random interleavings of a controller's signals over real Modbus TCP: the machine of the core, with a wire between.
+
+    python -m tests.server.sinks.modbus.test_interleavings 10000 [FIRST SEED]
+
+takes walks by chance through it, as :mod:`tests.server.parts.walks` does without the wire.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import msgspec
@@ -20,6 +29,7 @@ from server.sinks.modbus.register_map import Control, ErrorCode, ResultCode
 from server.sinks.modbus.unit import Desk, Terms, Unit
 from tests.server.fakes import until
 from tests.server.parts.controller import Interleavings
+from tests.server.parts.walks import walks
 from tests.server.sinks.fakes import PART
 from tests.server.sinks.modbus.fakes import FakeLine, Seen, own_loop, right
 
@@ -195,22 +205,53 @@ class OverModbus(Interleavings):
         self.signals = Signals()
         self.look()
 
+    def more_steps(self) -> list[tuple[Callable[[], object], int]]:
+        return [(self.the_connection_is_lost, 1)]
+
 
 OverModbus.TestCase.settings = settings(
-    max_examples=int(os.environ.get("INTERLEAVINGS", "10")), stateful_step_count=60, deadline=None
+    max_examples=int(os.environ.get("INTERLEAVINGS", "6")), stateful_step_count=60, deadline=None
 )
 
 
-@pytest.fixture
-def _wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(module, "REQUESTS_PER_S", 1e6)
-    for loop in own_loop():
+@contextlib.contextmanager
+def wired() -> Iterator[None]:
+    """A server and a client, for all the machines that are made meanwhile."""
+    pace, module.REQUESTS_PER_S = module.REQUESTS_PER_S, 1e6
+    with own_loop() as loop:
         OverModbus.wire = wire = Wire(loop)
         assert wire.client.connect()  # type: ignore[no-untyped-call]
+        try:
+            yield
+        finally:
+            wire.close()
+            module.REQUESTS_PER_S = pace
+
+
+@pytest.fixture
+def _wire() -> Iterator[None]:
+    with wired():
         yield
-        wire.close()
 
 
 @pytest.mark.usefixtures("_wire")
 class TestOverModbus(OverModbus.TestCase):  # type: ignore[misc, valid-type]
     """What the core's machine asks for holds at the other end of a connection."""
+
+
+@pytest.mark.usefixtures("_wire")
+def test_walks_by_chance() -> None:
+    walks(OverModbus, 15)
+
+
+def main() -> None:
+    count, first = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    began = time.monotonic()
+    logging.disable()
+    with wired():
+        walks(OverModbus, count, first)
+    print(f"{count} walks over Modbus from seed {first}: nothing wrong, {time.monotonic() - began:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
