@@ -50,6 +50,7 @@ SECTIONS: dict[str, list[str]] = {
     "decoding": ["-m", "benchmarks.decoding", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "simulated_line": ["-m", "benchmarks.simulated_line"],
     "streams": ["-m", "benchmarks.streams"],
+    "trigger_latency": ["-m", "benchmarks.trigger_latency"],
     "teach": ["-m", "benchmarks.teach", f"{PICTURES / 'bottle'}"],
     "hostile": ["-m", "benchmarks.hostile"],
     "page_latency": ["-m", "benchmarks.page_latency"],

@@ -228,8 +228,8 @@ async def beside_a_flood(port: int, made: Line, rounds: int) -> None:
     print("|---|---|---|---|---|")
     print(row("nothing else", found[False]))
     print(row(f"another stream triggered {refused / seconds:.0f} times a second over REST", found[True]))
-    answered = f"{refused} were refused in words (`409`), {others} answered otherwise"
-    print(f"\nOf the triggers {answered}: `{json.loads(words)['error']}`")
+    others_said = f", {others} were answered otherwise" if others else ""
+    print(f"\n{refused} triggers were refused in words (`409`){others_said}: *{json.loads(words)['error']}*.")
 
 
 def row(name: str, times: list[tuple[float, float]]) -> str:
@@ -268,7 +268,7 @@ def main() -> None:
         model = arguments.model or Path(folder) / "model"
         if arguments.model is None:
             detector.fit(list(good_frames(24)), category="simulated").save(model)
-        settings = {"DATA_DIR": str(Path(folder) / "data"), "MODEL_PATH": str(model)}
+        settings = {"DATA_DIR": str(Path(folder) / "data"), "MODEL_PATH": str(model), "MAX_FRAME_AGE_MS": "20000"}
         with command(port, settings, Path(folder)):
 
             async def run() -> None:

@@ -47,7 +47,7 @@ def test_what_in_sight_cameras_have_is_where_they_have_it() -> None:
         "result code",
     ]
     assert [Control.ENABLE, Control.TRIGGER, Control.RESULTS_ACK, Control.EXECUTE, Control.OFFLINE] == [0, 1, 3, 4, 7]
-    assert Control.CLEAR_ERROR == 18
+    assert int(Control.CLEAR_ERROR) == 18
     first = [Status.READY, Status.TRIGGER_ACK, Status.MISSED, Status.OFFLINE_REASON, Status.ONLINE]
     assert first == [0, 1, 3, 4, 7]
     second = [Status.BUSY, Status.COMPLETED, Status.OVERRUN, Status.VALID, Status.EXECUTING, Status.EXECUTED]
