@@ -18,6 +18,7 @@ from server.sinks import Accepted, RecipeOnStream, SinkError
 from server.sinks.modbus.register_map import OUTPUTS, STATUS_AT, Control, Status
 
 WAIT_S = 20.0
+FIELDS = {one.name: one for one in OUTPUTS}
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Seen:
 
     def __getitem__(self, name: str) -> float:
         """A field of the outputs, high word first."""
-        one = next(one for one in OUTPUTS if one.name == name)
+        one = FIELDS[name]
         words = self.words[2 + one.at : 2 + one.at + one.length]
         if one.kind == "float32":
             return float(struct.unpack(">f", struct.pack(">HH", *words))[0])

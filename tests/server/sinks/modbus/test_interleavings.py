@@ -1,8 +1,9 @@
 """Random interleavings of a controller's signals over real Modbus TCP: the machine of the core, with a wire between.
 
-    python -m tests.server.sinks.modbus.test_interleavings 10000 [FIRST SEED]
+    python -m tests.server.sinks.modbus.test_interleavings 10000 [FIRST SEED] [--without-sockets]
 
-takes walks by chance through it, as :mod:`tests.server.parts.walks` does without the wire.
+takes walks by chance through it, as :mod:`tests.server.parts.walks` does without the wire; without sockets, the same
+requests and answers, byte by byte, are handed over in memory.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import rule
 from pymodbus.client import ModbusTcpClient
+from pymodbus.client.mixin import ModbusClientMixin
+from pymodbus.pdu import DecodePDU, ModbusPDU
 
 from server.parts import Counts, Handshake, Outcome, Signals, Told, Trouble
 from server.sinks.modbus import connections as module
 from server.sinks.modbus.connections import Connections, Peer
-from server.sinks.modbus.register_map import Control, ErrorCode, ResultCode
+from server.sinks.modbus.pdu import answer
+from server.sinks.modbus.register_map import OUTPUTS, STATUS_WORDS, Control, ErrorCode, ResultCode
 from server.sinks.modbus.unit import Desk, Terms, Unit
 from tests.server.fakes import until
 from tests.server.parts.controller import Interleavings
@@ -33,6 +37,7 @@ from tests.server.parts.walks import walks
 from tests.server.sinks.fakes import PART
 from tests.server.sinks.modbus.fakes import FakeLine, Seen, own_loop, right
 
+USED = STATUS_WORDS + max(one.at + one.length for one in OUTPUTS)
 TERMS = Terms("plc", {}, 5.0, "high word first", holds=False)
 
 
@@ -71,15 +76,42 @@ class Wire:
         await until(lambda: not self.connections.peers)
 
 
+class InMemory(ModbusClientMixin[Any]):
+    """A pymodbus client whose PDUs reach the unit without a connection; stands for the server's side too."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.unit: Unit | None = None
+        self.client = self
+        self._decoder, self._peer = DecodePDU(is_server=False), object()
+
+    def execute(self, no_response_expected: bool, request: ModbusPDU) -> Any:
+        assert self.unit is not None
+        return self._decoder.decode(
+            answer(bytes([request.function_code]) + request.encode(), Desk(self.unit, self._peer))
+        )
+
+    def lose(self) -> None:
+        assert self.unit is not None
+        self.unit.lost(self._peer)
+        self._peer = object()
+
+    @property
+    def there(self) -> Unit:
+        assert self.unit is not None
+        return self.unit
+
+
 class OverTheWire:
     """What the machine asks of a handshake, asked of one at the other end of a connection."""
 
-    def __init__(self, wire: Wire, machine: OverModbus) -> None:
+    def __init__(self, wire: Wire | InMemory, machine: OverModbus) -> None:
         self._wire, self._machine = wire, machine
         self._line = FakeLine(number=machine.triggers if hasattr(machine, "triggers") else 0)
         self._ways = 0
         self._trigger_id = 0
         self._last: Seen | None = None
+        self._told: Told | None = None
         wire.unit = Unit("press", self._line, TERMS, clock=lambda: machine.now)
 
     def read(self, signals: Signals, now: float, *, can_trigger: bool) -> Signals | None:
@@ -137,11 +169,15 @@ class OverTheWire:
 
     def forget(self) -> None:
         """What was read last holds no longer."""
-        self._last = None
+        self._last = self._told = None
 
     @property
     def told(self) -> Told:
-        seen = self.seen
+        if self._told is None:
+            self._told = self._read_told(self.seen)
+        return self._told
+
+    def _read_told(self, seen: Seen) -> Told:
         result = None
         if seen.valid:
             assert seen["result code"] == ResultCode.NORMAL and getattr(seen, "pass")
@@ -177,7 +213,7 @@ class OverTheWire:
     @property
     def seen(self) -> Seen:
         if self._last is None:
-            self._last = Seen(right(self._wire.client.read_holding_registers(100, count=64)).registers)
+            self._last = Seen(right(self._wire.client.read_holding_registers(100, count=USED)).registers)
         return self._last
 
     # What the machine looks up inside, to know what is there and not told yet.
@@ -192,7 +228,7 @@ class OverTheWire:
 
 
 class OverModbus(Interleavings):
-    wire: ClassVar[Wire]
+    wire: ClassVar[Wire | InMemory]
 
     def begin(self) -> Handshake:
         return OverTheWire(self.wire, self)  # type: ignore[return-value]
@@ -245,12 +281,15 @@ def test_walks_by_chance() -> None:
 
 
 def main() -> None:
-    count, first = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    in_memory = "--without-sockets" in sys.argv
+    count, first, *_ = (*(int(said) for said in sys.argv[1:] if said.isdecimal()), 0)
     began = time.monotonic()
     logging.disable()
-    with wired():
+    OverModbus.wire = InMemory()
+    with contextlib.nullcontext() if in_memory else wired():
         walks(OverModbus, count, first)
-    print(f"{count} walks over Modbus from seed {first}: nothing wrong, {time.monotonic() - began:.0f} s", flush=True)
+    took = f"{time.monotonic() - began:.0f} s{', without sockets' if in_memory else ''}"
+    print(f"{count} walks over Modbus from seed {first}: nothing wrong, {took}", flush=True)
 
 
 if __name__ == "__main__":
