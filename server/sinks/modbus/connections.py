@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import socket
 import struct
 import time
@@ -20,6 +21,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from server.ground import Refusals
 from server.sinks.modbus.pdu import Refusal, Registers, answer, refuse
 from server.sinks.sink import SinkError
+
+log = logging.getLogger("defectvision.sinks")
 
 Network = IPv4Network | IPv6Network
 
@@ -80,8 +83,13 @@ class Connections:
         self._refusals = refusals or Refusals()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._has_complained = False
         self.peers: set[Peer] = set()
         self.refused = 0
+
+    @property
+    def is_listening(self) -> bool:
+        return self._server is not None and self._server.is_serving()
 
     @property
     def port(self) -> int:
@@ -150,7 +158,13 @@ class Connections:
         registers = self._registers(unit, peer)
         if registers is None:
             return refuse(request[0], Refusal.NO_TARGET)
-        return answer(request, registers)
+        try:
+            return answer(request, registers)
+        except Exception as error:
+            if not self._has_complained:
+                self._has_complained = True
+                log.error("sink=%s a request failed by a fault of this software's", self._name, exc_info=error)
+            return refuse(request[0], Refusal.FAILURE)
 
     async def _keep_pace(self, peer: Peer) -> None:
         now = time.monotonic()

@@ -20,6 +20,7 @@ class Refusal(IntEnum):
     FUNCTION = 1
     ADDRESS = 2
     VALUE = 3
+    FAILURE = 4
     NO_TARGET = 11
 
 

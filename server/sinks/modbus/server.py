@@ -32,20 +32,19 @@ class Modbus:
         refusals = Refusals()
         units = self._units(refusals)
         connections = self.connections = self._make(units, refusals)
-        watching: asyncio.Task[None] | None = None
+        doing: list[asyncio.Task[None]] = []
         try:
             await connections.listen(self.settings.address, self.settings.port)
             outbox.is_up(self._words(connections))
-            watching = asyncio.create_task(self._watch(units, connections, outbox))
-            by_stream = {unit.stream: unit for unit in units.values()}
-            async for event in outbox:
-                if isinstance(event.message, PartResult) and (unit := by_stream.get(event.message.stream)):
-                    unit.hear(event.message)
-                outbox.confirm()
+            doing += [
+                asyncio.create_task(self._feed(units, outbox)),
+                asyncio.create_task(self._watch(units, connections, outbox)),
+            ]
+            await asyncio.gather(*doing)
         finally:
             self.connections = None
-            if watching is not None:
-                watching.cancel()
+            for task in doing:
+                task.cancel()
             for unit in units.values():
                 unit.close()
             await connections.close()
@@ -91,6 +90,13 @@ class Modbus:
             silent_s=settings.silent_s,
             refusals=refusals,
         )
+
+    async def _feed(self, units: dict[int, Unit], outbox: Outbox) -> None:
+        by_stream = {unit.stream: unit for unit in units.values()}
+        async for event in outbox:
+            if isinstance(event.message, PartResult) and (unit := by_stream.get(event.message.stream)):
+                unit.hear(event.message)
+            outbox.confirm()
 
     async def _watch(self, units: dict[int, Unit], connections: Connections, outbox: Outbox) -> None:
         while True:

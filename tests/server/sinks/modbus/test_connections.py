@@ -83,6 +83,17 @@ async def test_another_unit_is_no_target(listening: Listening) -> None:
     assert (await read(reader, 9))[12:] == "02830b"
 
 
+async def test_a_fault_of_ours_is_answered_and_logged_once(
+    listening: Listening, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening.registers, "words", lambda *_: 1 / 0)
+    reader, writer = await listening.connect()
+    for _ in range(3):
+        writer.write(frame())
+        assert (await read(reader, 9))[12:] == "018304"
+    assert sum("a fault of this software" in one.getMessage() for one in caplog.records) == 1
+
+
 @pytest.mark.parametrize(
     "bytes_",
     [b"GET / HTTP/1.1\r\n\r\n", b"\0\1\0\1\0\6\1\3\0\0\0\1", b"\0\1\0\0\0\1\1\3", b"\0\1\0\0\xff\xff\1\3", b"\0" * 9],
