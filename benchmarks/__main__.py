@@ -52,6 +52,7 @@ SECTIONS: dict[str, list[str]] = {
     "simulated_line": ["-m", "benchmarks.simulated_line"],
     "streams": ["-m", "benchmarks.streams"],
     "history": ["-m", "benchmarks.history"],
+    "trigger_latency": ["-m", "benchmarks.trigger_latency"],
     "teach": ["-m", "benchmarks.teach", f"{PICTURES / 'bottle'}"],
     "hostile": ["-m", "benchmarks.hostile"],
     "page_latency": ["-m", "benchmarks.page_latency"],

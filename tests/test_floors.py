@@ -66,6 +66,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
 INNER_ROOMS = (
     "server.ingest.webrtc",
     "server.cameras.genicam",
+    "server.sinks.modbus",
     "server.sinks.mqtt",
     "server.sinks.mqtt.sparkplug",
 )

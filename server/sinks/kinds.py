@@ -8,9 +8,10 @@ from typing import Any
 from server.sinks.folder import FOLDER
 from server.sinks.gpio import GPIO
 from server.sinks.kind import Kind
+from server.sinks.modbus import MODBUS
 from server.sinks.mqtt import MQTT, SPARKPLUG
 from server.sinks.webhook import WEBHOOK
 
-_ALL: tuple[Kind[Any], ...] = (MQTT, SPARKPLUG, WEBHOOK, FOLDER, GPIO)
+_ALL: tuple[Kind[Any], ...] = (MQTT, SPARKPLUG, MODBUS, WEBHOOK, FOLDER, GPIO)
 
 KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in _ALL}

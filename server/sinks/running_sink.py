@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from server.cameras import Backoff
-from server.sinks.choice import Chooser
+from server.sinks.choice import Choice, Chooser
 from server.sinks.kind import Around, Kind
 from server.sinks.outbox import BoundedOutbox, Turn, TurnListener
 from server.sinks.sink import Outgoing, Sink, SinkError, SinkOver
@@ -88,7 +88,7 @@ class RunningSink(TurnListener):
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.stored, self.kind, self._around, self._on_over, self._jitter = stored, kind, around, on_over, jitter
-        chooser = Chooser(stored.told)
+        chooser = Chooser(stored.told if kind.is_told else Choice())
         self.box = BoundedOutbox(chooser, pictures=kind.pictures) if box is None else box
         self.box.choose(chooser)
         self.sink: Sink | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from hypothesis import strategies as st
@@ -17,8 +18,8 @@ class Interleavings(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.handshake = Handshake()
         self.now = 0.0
+        self.handshake = self.begin()
         self.signals = Signals()
         self.last_read: Signals | None = None
         self.stream_busy: int | None = None  # a stream in which one part is in work at a time, as they are
@@ -29,6 +30,14 @@ class Interleavings(RuleBasedStateMachine):
         self.seen: list[int] = []  # results that a controller saw valid, by number
         self.acknowledged: list[int] = []
         self.edges = 0
+
+    def begin(self) -> Handshake:
+        """A handshake that was just started."""
+        return Handshake()
+
+    def more_steps(self) -> list[tuple[Callable[[], object], int]]:
+        """That a walk by chance may take besides, and how often."""
+        return []
 
     # What a controller may do to its signals: seen by the handshake at once, later, or, where two happen between two
     # looks, not at all.
@@ -83,10 +92,16 @@ class Interleavings(RuleBasedStateMachine):
         assert self.stream_busy is not None
         trigger, self.stream_busy = self.stream_busy, None
         self.hand_over(trigger, self.ids[trigger])
+        assert not self.handshake.told.busy
 
     @rule()
     def a_part_that_nobody_triggered(self) -> None:
         self.hand_over(0, 0)
+
+    @rule()
+    def more_parts_than_can_wait(self) -> None:
+        for _ in range(MOST_RESULTS):
+            self.hand_over(0, 0)
 
     @rule()
     def a_part_that_another_triggered(self) -> None:
@@ -103,7 +118,7 @@ class Interleavings(RuleBasedStateMachine):
     @rule()
     def the_server_restarts(self) -> None:
         """What was not acknowledged is in the history; a controller sees Ready low, and enables anew."""
-        self.handshake = Handshake()
+        self.handshake = self.begin()
         self.last_read = None
         self.open.clear()
         self.seen.clear()
@@ -128,8 +143,10 @@ class Interleavings(RuleBasedStateMachine):
         if told.result is not None and told.result.trigger:
             assert told.result.trigger_id == self.ids[told.result.trigger], "a result of another trigger"
             assert told.result.trigger in self.open, "a result of a trigger that was given up, or of another controller"
-        if not self.signals_enable_read or told.trouble or told.overrun:
-            # The controller was told: Enable low gives all up, a fault drops all, and what overran is missing.
+        if not self.signals_enable_read:
+            self.open.clear()  # the controller said it: Enable low gives all up, what is in work included
+        elif told.trouble or told.overrun:
+            # The controller was told: a fault drops all that wait, and what overran is missing.
             waiting = {one.trigger for one in self.handshake._results} | {self.handshake._pending}
             self.open &= {trigger for trigger in self.open if trigger in waiting}
 
@@ -149,4 +166,8 @@ class Interleavings(RuleBasedStateMachine):
         assert told.waiting <= MOST_RESULTS
         assert not (told.ready and (told.busy or told.trouble or told.trigger_ack))
         assert told.valid == (told.result is not None)
+        if not self.signals_enable_read:
+            assert not (told.ready or told.busy or told.valid or told.trigger_ack or told.waiting)
+        if told.trouble:
+            assert not (told.ready or told.valid or told.waiting)
         assert counts.delivered == len(self.acknowledged)

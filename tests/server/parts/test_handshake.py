@@ -9,6 +9,7 @@ from hypothesis import settings
 
 from server.parts import ACK_WITHIN_S, MOST_RESULTS, Handshake, Outcome, Signals, Trouble
 from tests.server.parts.controller import Interleavings
+from tests.server.parts.walks import walks
 
 IDLE, ENABLED = Signals(), Signals(enable=True)
 TRIGGERED = Signals(enable=True, trigger=True, trigger_id=7)
@@ -150,3 +151,7 @@ Interleavings.TestCase.settings = settings(
     max_examples=int(os.environ.get("INTERLEAVINGS", "150")), stateful_step_count=60, deadline=None
 )
 test_random_interleavings = Interleavings.TestCase
+
+
+def test_walks_by_chance() -> None:
+    walks(Interleavings, 300)
