@@ -78,6 +78,7 @@ export class NumbersPanel {
   away(words) {
     this.#drawn = "";
     for (const id of ["numbers-figures", "numbers-chart", "numbers-table"]) this.#find(id).replaceChildren();
+    this.#find("numbers-chart").toggleAttribute("hidden", true);
     this.#find("numbers-empty").hidden = false;
     write(this.#find("numbers-empty"), words);
   }
@@ -150,7 +151,7 @@ export class NumbersPanel {
     const isHidden = by === "recipe" || by === "stream" || rows.length === 0;
     chart.toggleAttribute("hidden", isHidden);
     if (isHidden) return;
-    const width = Math.max(Math.round(chart.getBoundingClientRect().width), 240); // drawn in the screen's pixels, so that words are as large as elsewhere
+    const width = Math.max(this.#find("numbers-figures").clientWidth, 240); // drawn in the screen's pixels, so that words are as large as elsewhere
     chart.setAttribute("viewBox", `0 0 ${width} ${height + foot + 10}`);
     const [since, until] = [Date.parse(all.since), Date.parse(all.until)];
     const most = Math.max(...rows.map(({ total }) => total));
