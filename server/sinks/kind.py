@@ -62,6 +62,7 @@ class Kind(Generic[S]):
         is_told: whether the operator chooses what it is told; a server that shows how things are is told as by default.
         pictures: whether it wants what was seen, pictures included.
         longest_wait_s: between two tries.
+        is_apart: whether it runs in a process of its own, so that nothing is to be imported for it here.
         fields: of its form, made from ``settings``.
     """
 
@@ -77,6 +78,7 @@ class Kind(Generic[S]):
     is_told: bool = True
     pictures: bool = False
     longest_wait_s: float = 30.0
+    is_apart: bool = False
     fields: tuple[Field, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,7 +97,7 @@ class Kind(Generic[S]):
 
     def preload(self) -> None:
         """Import what it needs; may take seconds, so it is for a thread."""
-        for module in self.modules:
+        for module in () if self.is_apart else self.modules:
             importlib.import_module(module)
 
     def read(self, settings: Mapping[str, Any], around: Around) -> S:

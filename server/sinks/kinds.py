@@ -7,8 +7,9 @@ from typing import Any
 
 from server.sinks.folder import FOLDER
 from server.sinks.kind import Kind
+from server.sinks.opcua import OPCUA
 from server.sinks.webhook import WEBHOOK
 
-_ALL: tuple[Kind[Any], ...] = (WEBHOOK, FOLDER)
+_ALL: tuple[Kind[Any], ...] = (WEBHOOK, FOLDER, OPCUA)
 
 KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in _ALL}

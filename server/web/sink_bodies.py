@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from server.sinks import Choice, Field, FieldKind, Kind, SinkState, State, StoredSink
 
 Count = Annotated[int, Meta(ge=0)]
-Value = str | float | bool | None
+Value = str | int | float | bool | None
 Values = Annotated[
     dict[str, Value],
     Meta(
