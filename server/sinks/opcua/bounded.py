@@ -42,8 +42,10 @@ ACTIVATED_WITHIN_S = 10.0
 LONGEST_SESSION_MS = 120_000.0
 LARGEST_CHUNK = 65_535
 LARGEST_MESSAGE = 1_000_000
-MOST_PENDING = 64
-"""Messages of a connection that wait to be worked on."""
+MOST_PENDING = 500
+"""Messages of a connection that wait to be worked on; one that sends more is closed,"""
+READ_UP_TO = 50
+"""and beyond so many nothing more is read from it for now."""
 MOST_UNREAD = 4_000_000
 """Bytes that wait for a client that does not read."""
 MOST_AT_ONCE = 1000
@@ -197,6 +199,8 @@ class _BoundedProtocol(OPCUAProtocol):  # type: ignore[misc]
         fits = len(left) < 8 or 8 < int.from_bytes(left[4:8], "little") <= LARGEST_CHUNK
         if not is_one or not fits or len(left) > LARGEST_CHUNK:
             self._cut()
+        elif self.messages.qsize() > READ_UP_TO:
+            self.transport.pause_reading()
 
     async def _process_one_msg(self, header: Any, buf: Any) -> bool:
         try:
@@ -204,6 +208,9 @@ class _BoundedProtocol(OPCUAProtocol):  # type: ignore[misc]
         except Exception:
             self._cut()
             return False
+        finally:
+            if self.transport is not None and self.messages.qsize() <= READ_UP_TO:
+                self.transport.resume_reading()
 
     def _cut(self) -> None:
         self._buffer = b""

@@ -1,4 +1,4 @@
-"""A look at this very server, as a client takes one: by its address, with its security. Only in the process that serves."""
+"""A look at this very server as a client takes one: by its address and security. Only in the process that serves."""
 
 from __future__ import annotations
 

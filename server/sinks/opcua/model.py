@@ -36,6 +36,7 @@ _EVENTS: Mapping[str, int] = {
 }
 """Types by their numbers in the standard's namespace; Refused is a VisionInformationEventType."""
 SYSTEM, VISION_MACHINE, AUTOMATIC_MACHINE = 1003, 1017, 1021
+ID_BASE = 3019
 RECIPE_MANAGEMENT, RESULT_MANAGEMENT, RESULT_FOLDER, RESULT = 1004, 1007, 1016, 2002
 SELECT_MODE_AUTOMATIC, RELEASE_RECIPE, RELEASE_RESULT = 7095, 7056, 7090
 
@@ -65,7 +66,7 @@ class Model:
         await server.import_xml(str(NODESET))
         standard = await server.get_namespace_index(STANDARD)
         own = await server.register_namespace(OWN)
-        _mend_ids(standard)
+        await _mend_ids(server, standard)
         states = {}
         for machine, number in (("vision", VISION_MACHINE), ("automatic", AUTOMATIC_MACHINE)):
             for node in await server.get_node(ua.NodeId(number, standard)).get_children():
@@ -161,14 +162,19 @@ async def _unlinked(parent: Any, *arguments: Any) -> Any:
     return ua.StatusCode(ua.StatusCodes.BadNotImplemented)
 
 
-def _mend_ids(standard: int) -> None:
-    """asyncua takes structures that add nothing to their base for the base itself: on the wire they have an encoding of
-    their own, and clients' ones are not read without it."""
+async def _mend_ids(server: Any, standard: int) -> None:
+    """Three structures add nothing to their base, and the standard's file does not define them: asyncua takes them for
+    the base itself. On the wire they have encodings of their own, which we have to write and clients have to find."""
+    definition = await server.get_node(ua.NodeId(ID_BASE, standard)).read_data_type_definition()
     for name, kind, encoding in (
         ("RecipeIdExternalDataType", 3002, 5002),
         ("RecipeIdInternalDataType", 3013, 5268),
         ("ConfigurationIdDataType", 3008, 5090),
     ):
+        own = copy.copy(definition)
+        own.BaseDataType = ua.NodeId(ID_BASE, standard)
+        own.DefaultEncodingId = ua.NodeId(encoding, standard)
+        await server.get_node(ua.NodeId(kind, standard)).write_data_type_definition(own)
         if getattr(ua, name) is ua.BinaryIdBaseDataType:
             made = type(name, (ua.BinaryIdBaseDataType,), {"__module__": __name__})
             ua.register_extension_object(name, ua.NodeId(encoding, standard), made, ua.NodeId(kind, standard))

@@ -151,9 +151,13 @@ class Serving:
                     if (system := await self._system(standing)) is not None:
                         await system.show(standing)
             case Told(number, part, standing):
-                if (system := await self._system(standing)) is not None:
-                    await system.told(part, standing)
-                self._send(Done(number))
+                fault = ""
+                try:
+                    if (system := await self._system(standing)) is not None:
+                        await system.told(part, standing)
+                except Exception:  # the next part is none the worse
+                    fault = traceback.format_exc()[-LONGEST_TRACE:]
+                self._send(Done(number, fault))
             case Answer():
                 self._asked.answered(message)
                 await asyncio.sleep(0)  # who asked hears of it before anything that came after

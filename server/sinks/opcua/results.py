@@ -118,23 +118,24 @@ def recipe_id(id: str | None, version: int | None) -> Any:
 
 def _content(part: PartResult, namespace: int) -> Iterator[Any]:
     """Names and values, each a KeyValuePair; what there is none of is left out."""
-    values = {
-        "Verdict": ua.Variant(part.verdict, ua.VariantType.String),
-        "Score": ua.Variant(part.score, ua.VariantType.Double),
-        "RawScore": ua.Variant(part.raw_score, ua.VariantType.Double),
-        "Threshold": ua.Variant(part.threshold, ua.VariantType.Double),
-        "ThresholdSource": ua.Variant(part.threshold_source, ua.VariantType.String),
-        "Frames": ua.Variant(part.frames, ua.VariantType.UInt32),
-        "AnomalousFrames": ua.Variant(part.anomalous, ua.VariantType.UInt32),
-        "Why": ua.Variant(part.why, ua.VariantType.String),
-        "Picture": ua.Variant(part.picture, ua.VariantType.String),
-        "CycleMs": ua.Variant(part.cycle_ms, ua.VariantType.Double),
-        "Number": ua.Variant(part.number, ua.VariantType.UInt64),
+    kinds = ua.VariantType
+    values: dict[str, tuple[Any, Any]] = {
+        "Verdict": (part.verdict, kinds.String),
+        "Score": (part.score, kinds.Double),
+        "RawScore": (part.raw_score, kinds.Double),
+        "Threshold": (part.threshold, kinds.Double),
+        "ThresholdSource": (part.threshold_source, kinds.String),
+        "Frames": (part.frames, kinds.UInt32),
+        "AnomalousFrames": (part.anomalous, kinds.UInt32),
+        "Why": (part.why, kinds.String),
+        "Picture": (part.picture, kinds.String),
+        "CycleMs": (part.cycle_ms, kinds.Double),
+        "Number": (part.number, kinds.UInt64),
     }
-    for name, value in values.items():
-        if value.Value is not None:
-            pair = ua.KeyValuePair(Key=ua.QualifiedName(name, namespace), Value=value)
-            yield ua.Variant(pair, ua.VariantType.ExtensionObject)
+    for name, (value, kind) in values.items():
+        if value is not None:
+            pair = ua.KeyValuePair(Key=ua.QualifiedName(name, namespace), Value=ua.Variant(value, kind))
+            yield ua.Variant(pair, kinds.ExtensionObject)
 
 
 def _matches(result: Any, wanted: dict[str, str], state: int) -> bool:

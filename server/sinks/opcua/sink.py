@@ -13,6 +13,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -52,7 +53,14 @@ MOST_STREAMS = 33
 """One more than are shown, so that it is told that there are more."""
 RUN = secrets.token_hex(4)
 """In the ids of jobs: the numbers of triggers begin with 1 at every start of this server."""
-_PROGRAM = "server.sinks.opcua.process"
+_PROGRAM = """\
+import runpy, sys, types
+for name, path in zip(("server.sinks", "server.sinks.opcua"), sys.argv[1:], strict=True):
+    # Their faces load the inspecting server, NumPy and OpenCV included: 60 MB and a second that are not needed there.
+    module = sys.modules[name] = types.ModuleType(name)
+    module.__path__ = [path]
+runpy.run_module("server.sinks.opcua.process", run_name="__main__")
+"""
 
 
 @dataclass
@@ -64,6 +72,7 @@ class Peer:
     alive: Alive = field(default_factory=lambda: Alive(0, 0, 0, 0, 0))
     heard_at: float = 0.0
     done: int = 0
+    fault: str = ""
     looking: asyncio.Future[Seen] | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -93,7 +102,13 @@ class Peer:
         return message
 
     async def begun(self) -> Up:
-        message = await self.next()
+        """Wait until it serves. Raises SinkError."""
+        try:
+            async with asyncio.timeout(STARTED_WITHIN_S):
+                message = await self.next()
+        except TimeoutError:
+            words_ = f"it did not start within {STARTED_WITHIN_S:.0f} s: this machine is overloaded"
+            raise SinkError(words_) from None
         if not isinstance(message, Up):
             raise SinkError("the process that serves OPC UA does not begin as it should")
         return message
@@ -109,11 +124,10 @@ class OpcUa:
         line = self.around.line
         if line is None:
             raise SinkError("there is no line here that could be offered")
-        async with started(_PROGRAM) as process:
+        async with started() as process:
             peer = Peer(process)
             peer.send(self.begin())
-            async with asyncio.timeout(STARTED_WITHIN_S):
-                peer.up = await peer.begun()
+            peer.up = await peer.begun()
             peer.heard_at = asyncio.get_running_loop().time()
             view = View(line, self.settings.named)
             self._peer = peer
@@ -143,7 +157,7 @@ class OpcUa:
         if _is_taken(begin.host, begin.port):
             taken = f"; port {begin.port} is in use now, by this very sink if it runs, so it was tried on another"
             begin = msgspec.structs.replace(begin, port=0)
-        async with started(_PROGRAM) as process:
+        async with started() as process:
             tried = Peer(process)
             tried.send(begin)
             await tried.begun()
@@ -185,8 +199,8 @@ class OpcUa:
                         task = asyncio.create_task(_choose(peer, line, ask))
                         recipes.add(task)
                         task.add_done_callback(recipes.discard)
-                    case Done(number):
-                        peer.done = number
+                    case Done(number, fault):
+                        peer.done, peer.fault = number, fault
                         peer.changed.set()
                     case Seen() as seen if peer.looking is not None and not peer.looking.done():
                         peer.looking.set_result(seen)
@@ -228,6 +242,10 @@ class OpcUa:
                 while peer.done < number:
                     await peer.changed.wait()
                     peer.changed.clear()
+                if peer.fault:
+                    log.error("a part could not be shown over OPC UA stream=%s\n%s", message.stream, peer.fault)
+                    outbox.refuse("a fault of this software: the server's log says more")
+                    continue
             else:
                 peer.send(view.news())
             outbox.confirm()
@@ -317,14 +335,15 @@ def _light(part: PartResult) -> PartResult:
 
 
 @contextlib.asynccontextmanager
-async def started(module: str) -> AsyncIterator[Process]:
+async def started() -> AsyncIterator[Process]:
     """A process of ours; killed at the end. Raises SinkError."""
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",
-            "-m",
-            module,
+            "-c",
+            _PROGRAM,
+            *(str(Path(__file__).parents[above]) for above in (1, 0)),
             stdin=PIPE,
             stdout=PIPE,
             stderr=DEVNULL,

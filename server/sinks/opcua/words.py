@@ -115,9 +115,10 @@ class Seen(Struct, frozen=True, tag=True):
 
 
 class Done(Struct, frozen=True, tag=True):
-    """A told part can be read, and its event was fired."""
+    """A told part can be read, and its event was fired. ``fault``: of this software's, by which it cannot; a trace."""
 
     number: int
+    fault: str = ""
 
 
 class Ask(Struct, frozen=True, tag=True):
