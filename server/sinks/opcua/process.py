@@ -162,12 +162,15 @@ class Serving:
                 self._asked.answered(message)
                 await asyncio.sleep(0)  # who asked hears of it before anything that came after
             case Ping():
-                cut = self._server.cut.connections
-                counted = self._users.refused, self._trust.untrusted, cut, len(self._left_out)
-                self._send(Alive(self._server.sessions, *counted))
+                self._say_alive()
             case Look():
                 begin = msgspec.structs.replace(self._begin, port=self._server.bserver.port)
                 self._looking = asyncio.create_task(self._look(begin))
+
+    def _say_alive(self) -> None:
+        cut = self._server.cut.connections
+        counted = self._users.refused, self._trust.untrusted, cut, len(self._left_out)
+        self._send(Alive(self._server.sessions, *counted))
 
     async def _look(self, begin: Begin) -> None:
         self._send(await look(begin))
@@ -182,6 +185,8 @@ class Serving:
             system = VisionSystem(self._model, standing, self._asked.ask, self._recipes, self._begin.run)
             await system.begin()
             self._systems[standing.stream] = system
+            self._say_alive()  # each takes a moment, and many are no hanging
+            await asyncio.sleep(0)
         return system
 
 

@@ -164,11 +164,9 @@ class OpcUa:
             if self.around.line is not None:
                 tried.send(View(self.around.line, self.settings.named).news())
             tried.send(Look())
-            match await tried.next():
-                case Seen() as seen:
-                    return _said(seen) + taken
-                case _:
-                    raise SinkError("the process that serves OPC UA does not answer as it should")
+            while not isinstance(seen := await tried.next(), Seen):
+                pass
+            return _said(seen) + taken
 
     def begin(self) -> Begin:
         """What the process is told first."""
