@@ -124,6 +124,11 @@ class View:
 MACHINE = "VisionStateMachine/AutomaticModeStateMachine"
 
 
+def client_of(plant: Plant, name: str) -> Client:
+    address = f"opc.tcp://127.0.0.1:{plant.ports[name]}/"
+    return Client(address, timeout=WITHIN_S, watchdog_intervall=WITHIN_S)
+
+
 def structure(kind: Any, id: str | None) -> Any:
     return ua.Variant(kind(Id=id or ""), ua.VariantType.ExtensionObject)
 
@@ -413,12 +418,11 @@ async def test_the_test_button_says_what_a_client_sees(plant: Plant, client: Cli
 async def test_only_who_is_trusted_and_knows_the_password_comes_in(plant: Plant, tmp_path: Path) -> None:
     folder = plant.folder / "opcua" / "closed"
     assert (folder / "own.key").stat().st_mode & 0o077 == 0
-    address = f"opc.tcp://127.0.0.1:{plant.ports['closed']}/"
     made = make_identity("urn:test:client", "a client", ["localhost"])
     certificate, key = CertProperties(made.certificate, "der"), CertProperties(made.key, "pem")
 
     async def come_in(user: str | None, password: str = "", *, encrypted: bool = True) -> None:
-        client = Client(address, timeout=WITHIN_S, watchdog_intervall=WITHIN_S)
+        client = client_of(plant, "closed")
         client.application_uri = "urn:test:client"
         if user is not None:
             client.set_user(user)
