@@ -17,21 +17,23 @@ from detector.images import BGRImage
 from server.recipes import GATE_SIDE, Polygon
 
 GateLook = NDArray[np.float32]
-"""The gate at 16×16 cells, float32: brightness in percent of the frame's median; cells outside of a polygon are NaN."""
+"""The gate at 16×16 cells, float32: brightness in percent of the mean of the frame's middle half; cells outside of a
+polygon are NaN."""
 
 State = Literal["empty", "moving", "resting"]
 
 _POINTS = 64
 """Along a side of the gate that are looked at: a tenth of a millisecond, whatever the camera."""
 _DARK = 8.0
-"""Median brightness below which a picture is as dark as that: what is left is noise."""
-CLEAR = 4.0
+"""Brightness below which a picture is as dark as that: what is left is noise."""
+CLEAR = 6.0
 """Percent of that brightness (root of the mean square over the cells) from which on something is there."""
 LEFT = 0.6
 """Of that, below which it is gone: what is at the edge does not come and go with the noise."""
 TIMES_NOISE = 4.0
-STILL = 2.0
-"""Percent by which frames that follow one another may differ while a part lies still, or so many times their noise."""
+STILL, STILL_OF_ALL = 3.0, 0.025
+"""Percent by which frames that follow one another may differ while a part lies still; or so much of how bright the gate
+is, since noise grows with light; or so many times the noise of the empty gate."""
 _SLOWLY = 0.05
 """By which the empty gate follows daylight, and its noise the frames."""
 
@@ -40,8 +42,10 @@ def gate_look(frame: BGRImage, gate: Polygon) -> GateLook:
     """A look at the gate in a frame (H×W×3 uint8 BGR); an empty polygon is all of the frame. For a worker thread."""
     height, width = frame.shape[:2]
     step = max(1, min(height, width) // _POINTS)
-    # The median: what comes and goes beside the gate is not more light, as long as it covers less than half.
-    middle = max(float(np.median(frame[::step, ::step, 1])), _DARK)
+    # The middle half: what comes and goes beside the gate is not more light, as long as it covers less than that. Its
+    # mean and not the median, which is a whole number: in a dark picture the next one is 3 % away.
+    values = np.sort(frame[::step, ::step, 1], axis=None)
+    middle = max(float(values[values.size // 4 : -(values.size // 4) or None].mean()), _DARK)
     left, top, right, bottom = _box(gate)
     x0, y0 = min(int(left * width), width - 1), min(int(top * height), height - 1)
     x1, y1 = max(x0 + 1, round(right * width)), max(y0 + 1, round(bottom * height))
@@ -94,7 +98,8 @@ class Gate:
             if np.isfinite(moved) and moved <= clear:
                 self._noise += _SLOWLY * (moved - self._noise)
             return "empty"
-        return "resting" if moved <= max(STILL, TIMES_NOISE * self._noise) else "moving"
+        still = max(STILL, STILL_OF_ALL * _difference(look, np.zeros_like(look)), TIMES_NOISE * self._noise)
+        return "resting" if moved <= still else "moving"
 
 
 def _difference(one: GateLook, other: GateLook) -> float:

@@ -16,6 +16,9 @@ from server.recipes import PartRule
 from server.words import PartSource
 
 NO_FRAME = "no frame came in time after the trigger: check the camera, or allow it longer (within_ms)"
+TOO_SLOW = "a frame came in time, but none was inspected: this computer is too busy, or the camera too quick for it"
+INSPECTION_S = 10.0
+"""Seconds that a triggered frame that came in time may take to be inspected."""
 PATIENCE_S = 30.0
 """Seconds after which a gate's or a line's part whose stream has fallen silent has its verdict: it may be gone."""
 
@@ -57,6 +60,7 @@ class Station(Generic[J]):
         self.taken = self.refused = 0
         self.open: Passage[J] | None = None
         self._named: str | None = None
+        self._has_come = False
         self._number = 0
         self._use(self.rule)
 
@@ -108,6 +112,11 @@ class Station(Generic[J]):
                 return self._see_named(frame, now)
         return [done] if done else []
 
+    def came(self, arrived: float) -> None:
+        """A frame arrived: if it is of a triggered part, its verdict waits for the inspection."""
+        if self.open is not None and self.rule.by == "trigger" and self._counts(self.open, arrived):
+            self._has_come = True
+
     def fail(self, arrived: float, words: str) -> None:
         """A frame could not be inspected: it is what a part FAILED by, if none of its others is."""
         if self.open is not None and arrived >= self.open.began:
@@ -118,7 +127,7 @@ class Station(Generic[J]):
         if self.due is None or now < self.due:
             return None
         self._is_judged = self.rule.by != "trigger"  # if it lies there still, it is no other part
-        return self._end(now)
+        return self._end(now, TOO_SLOW if self._has_come else NO_FRAME)
 
     @property
     def due(self) -> float | None:
@@ -126,7 +135,8 @@ class Station(Generic[J]):
         if self.open is None:
             return None
         if self.rule.by == "trigger":
-            return self.open.began + (self.rule.delay_ms + self.rule.within_ms) / 1000
+            is_waited_for = self._has_come and self.open.frames == 0 and self.open.trouble is None
+            return self._closes(self.open) + (INSPECTION_S if is_waited_for else 0.0)
         return (self.open.last_arrived or self.open.began) + PATIENCE_S
 
     def gone(self, now: float, why: str) -> Done[J] | None:
@@ -143,11 +153,14 @@ class Station(Generic[J]):
 
     def _see_triggered(self, frame: FrameFound[J], now: float) -> Done[J] | None:
         passage = self.open
-        if passage is None or not self._counts(passage, frame.arrived):
+        if passage is None or frame.arrived < self._opens(passage):
             return None
+        if frame.arrived > self._closes(passage):  # results keep the order of frames: none of its own comes any more
+            return self._end(now, TOO_SLOW if self._has_come else NO_FRAME)
         passage.see(frame.found, frame.arrived)
         passage.part = passage.part or frame.part
-        return self._end(now) if passage.frames >= max(1, self.rule.frames) else None
+        is_over = passage.frames >= max(1, self.rule.frames) or now >= self._closes(passage)
+        return self._end(now) if is_over else None
 
     def _see_gate(self, frame: FrameFound[J], now: float) -> Done[J] | None:
         if self._gate is None or frame.look is None:
@@ -183,12 +196,20 @@ class Station(Generic[J]):
                 done.append(self._end(now))
         return done
 
+    def _opens(self, passage: Passage[J]) -> float:
+        return passage.began + self.rule.delay_ms / 1000
+
+    def _closes(self, passage: Passage[J]) -> float:
+        return self._opens(passage) + self.rule.within_ms / 1000
+
     def _counts(self, passage: Passage[J], arrived: float) -> bool:
-        delay_ms = self.rule.delay_ms if passage.source == "trigger" else 0
-        return arrived >= passage.began + delay_ms / 1000
+        if passage.source != "trigger":
+            return arrived >= passage.began
+        return self._opens(passage) <= arrived <= self._closes(passage)
 
     def _begin(self, now: float, at: str, source: PartSource, part: str | None) -> Passage[J]:
         self._number += 1
+        self._has_come = False
         return Passage(self._number, now, at, source, part)
 
     def _end(self, now: float, why: str = NO_FRAME) -> Done[J]:

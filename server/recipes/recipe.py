@@ -81,7 +81,7 @@ class PartRule(Struct, frozen=True, forbid_unknown_fields=True):
     ``delay_ms``: frames that arrive so soon after a trigger are not of its part. ``within_ms``: after that the verdict
     is given by the frames there are; without any it is FAILED.
     ``gate``: of the frame; no corners: all of it. ``empty``: how that looks without a part, 16×16 cells in tenths of
-    percent of the frame's median brightness, -1 outside. ``rests``: judged by the frames in which it lies still.
+    percent of the mean of the frame's middle half, -1 outside. ``rests``: judged by the frames in which it lies still.
     """
 
     by: Literal["line", "trigger", "gate"] = "line"

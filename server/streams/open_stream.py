@@ -101,6 +101,7 @@ class OpenStream:
         """
         if self._ended:
             return
+        self.streams.stations.came(self.station)
         part = str(simulated.part) if simulated is not None and self._part is None else self._part
         if self.stream.put(load, simulated, part):
             self.streams.pool.notify(self)

@@ -107,9 +107,15 @@ class Stations:
         """Give out the verdicts of parts, and see when the station is to be asked next."""
         self._done(name, of, done)
 
-    def fail(self, of: StationOf, arrived: float, words: str) -> None:
+    def came(self, of: StationOf) -> None:
+        """A frame arrived now."""
+        if of.station.open is not None:
+            of.station.came(time.perf_counter())
+
+    def fail(self, name: str, of: StationOf, arrived: float, words: str) -> None:
         """A frame could not be inspected."""
         of.station.fail(arrived, words)
+        self._watch(name, of)
 
     def gone(self, name: str, of: StationOf, why: str) -> None:
         """The stream's sender is gone."""
@@ -117,7 +123,7 @@ class Stations:
         self._done(name, of, [done] if done else [])
 
     def _tick(self, name: str, of: StationOf) -> None:
-        done = of.station.tick(time.perf_counter())
+        done = of.station.tick(time.perf_counter())  # or it waits for an inspection by now, and is asked again
         self._done(name, of, [done] if done else [])
 
     def _watch(self, name: str, of: StationOf) -> None:

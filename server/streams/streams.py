@@ -413,7 +413,7 @@ class Streams:
         else:
             words = "the inspection failed; the server's log says why"
             log.error("inspection failed stream=%s", opened.name, exc_info=error)
-        self.stations.fail(opened.station, frame.arrived, words)
+        self.stations.fail(opened.name, opened.station, frame.arrived, words)
         self.publish_failed(opened, frame.seq, words)
 
     def publish_failed(self, opened: OpenStream, seq: int, words: str) -> None:

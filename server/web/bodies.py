@@ -146,6 +146,7 @@ class GateAsked(Struct, frozen=True, forbid_unknown_fields=True):
     gate: Annotated[
         tuple[tuple[float, float], ...], Meta(description="corners, 0 to 1 of the frame; none: all of it")
     ] = ()
+    frame: Annotated[str | None, Meta(description="id of a kept frame of the stream; null: the newest")] = None
 
 
 class GateBody(Struct, frozen=True):

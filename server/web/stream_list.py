@@ -14,7 +14,7 @@ from starlette.routing import Route
 from detector.images import decode
 from server.parts import TriggerRefused, gate_look, packed
 from server.recipes import check_polygon
-from server.streams import OpenStream, Streams
+from server.streams import KeptFrame, OpenStream, Streams
 from server.web.answers import Refused, answer
 from server.web.bodies import GateAsked, GateBody, PartBody, StreamListBody, TriggerBody, TriggerTaken
 from server.web.json_body import read_json
@@ -134,12 +134,12 @@ class StreamList:
             {
                 200: Reply("for the recipe's `parts`", Content(GateBody)),
                 404: NO_STREAM,
-                409: "no frame of the stream was inspected in the last seconds",
+                409: "no frame of the stream was inspected in the last seconds, or that one is not kept any more",
                 413: "larger than 64 kB",
                 422: "no such region",
             },
             body=Content(GateAsked),
-            description="By the stream's newest kept picture, not older than 3 s. Nothing is changed: send what "
+            description="By a kept frame, or the newest, not older than 3 s. Nothing is changed: send what "
             "is answered as `gate` and `empty` of the recipe's `parts`.",
         )
     )
@@ -148,11 +148,21 @@ class StreamList:
         if asked.gate:
             check_polygon(asked.gate)
         opened = self._opened(request)
-        newest = next(iter(self.streams.kept.list(opened.name, "recent")), None)
+        frame = self._kept(opened.name, asked.frame)
+        look = await run_in_threadpool(lambda: packed(gate_look(decode(frame.kept.picture[0]), asked.gate)))
+        return answer(GateBody(asked.gate, look, frame.at, f"api/frames/{frame.id}/picture"))
+
+    def _kept(self, stream: str, id: str | None) -> KeptFrame:
+        kept = self.streams.kept
+        if id is not None:
+            named = kept.get(id)
+            if named is None or named.stream != stream:
+                raise Refused(409, "this frame is not kept any more: take another picture of the empty gate")
+            return named
+        newest = next(iter(kept.list(stream, "recent")), None)
         if newest is None or datetime.now(UTC) - datetime.fromisoformat(newest.at) > timedelta(seconds=3):
             raise Refused(409, "no frame of this stream was inspected in the last 3 seconds: see that it is live")
-        look = await run_in_threadpool(lambda: packed(gate_look(decode(newest.kept.picture[0]), asked.gate)))
-        return answer(GateBody(asked.gate, look, newest.at, f"api/frames/{newest.id}/picture"))
+        return newest
 
     def _opened(self, request: Request) -> OpenStream:
         name: str = request.path_params["name"]

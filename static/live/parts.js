@@ -1,8 +1,16 @@
 // Parts and yield of what is watched, counted by the server since somebody began anew: they survive a reconnect.
 
-import { demand } from "../shared/server.js";
+import { demand, send } from "../shared/server.js";
+import { sentence } from "../shared/sentence.js";
 import { when } from "./calibration/words.js";
 import { yieldWords } from "../shared/yield_words.js";
+
+const SAID = { NORMAL: "normal", ANOMALY: "rejected", FAILED: "not inspected" };
+
+/** Whether a stream's recipe says what a part is: then a part's verdict counts, not that of frames. */
+export function hasPartVerdicts(stream) {
+  return ["trigger", "gate"].includes(stream?.parts_by);
+}
 
 const whole = new Intl.NumberFormat("en");
 
@@ -16,6 +24,7 @@ export class Parts {
     this.#station = station;
     this.#find("parts-reset").addEventListener("click", () => this.#reset());
     this.#find("parts-keep").addEventListener("click", () => this.#ask(false));
+    this.#find("parts-trigger-now").addEventListener("click", () => this.#trigger());
   }
 
   show() {
@@ -29,8 +38,33 @@ export class Parts {
     const isGuess = Boolean(stream.parts_guessed);
     this.#write("parts-name", isGuess ? "Parts, about" : "Parts");
     this.#write("yield-name", isGuess ? "Yield, about" : "Yield");
+    this.#find("parts-trigger-now").hidden = stream.parts_by !== "trigger";
+    const failed = stream.parts_failed ? `${whole.format(stream.parts_failed)} not inspected` : "";
+    const refused = stream.triggers_refused ? `${whole.format(stream.triggers_refused)} triggers refused` : "";
+    this.#write("parts-trouble", [failed, refused].filter(Boolean).join(", "));
+    this.showLast();
     const since = stream.parts_since ? `since ${when(stream.parts_since)}` : "";
     if (!this.#asking) this.#write("parts-since", isGuess ? `${since}; parts are told apart by the picture` : since);
+  }
+
+  /** The last verdict on a part, with its id and how long it took. */
+  showLast() {
+    const last = this.#station.lastPart?.part;
+    const name = last && (last.part ?? `number ${last.number}`);
+    this.#write("parts-last", last ? `Last: ${name}, ${SAID[last.verdict]}, in ${Math.round(last.cycle_ms)} ms` : "");
+  }
+
+  async #trigger() {
+    const button = this.#find("parts-trigger-now");
+    button.disabled = true;
+    try {
+      await send("POST", `api/streams/${encodeURIComponent(this.#station.streamName)}/trigger`, { wait: true });
+      this.#write("parts-told", "");
+    } catch (error) {
+      this.#write("parts-told", sentence(error.message));
+    }
+    button.disabled = false;
+    this.#station.lookAtStreams();
   }
 
   // Counts that are gone do not come back: one press more.

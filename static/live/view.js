@@ -7,7 +7,7 @@ import { ScoreChart } from "./chart.js";
 import { Counters } from "./counters.js";
 import { cover, noticeFor } from "./covers.js";
 import { ModelCard } from "./model.js";
-import { Parts } from "./parts.js";
+import { Parts, hasPartVerdicts } from "./parts.js";
 import { RecipeSelect } from "./recipe_select.js";
 import { SourceSelect } from "./source_select.js";
 import { CAMERA } from "../shell/sources.js";
@@ -106,6 +106,10 @@ class Live {
   #listen() {
     const station = this.#station;
     station.on("result", (result, at) => this.#takeResult(result, at));
+    station.on("part", () => {
+      this.#parts.showLast();
+      this.#showVerdict();
+    });
     station.on("interrupted", () => this.#calibration.interrupt());
     station.on("left", () => this.#clear());
     station.on("source", () => this.#showSource());
@@ -221,7 +225,7 @@ class Live {
   }
 
   #showVerdict() {
-    const { health, link, last, camera, watchesCamera, streamState, streamName, frameError } = this.#station;
+    const { health, link, last, lastPart, stream, camera, watchesCamera, streamState, streamName, frameError } = this.#station;
     const age = last ? performance.now() - last.at : 0;
     const state = decide({
       health,
@@ -232,6 +236,7 @@ class Live {
       trouble: this.#pulledCameraNotice()?.title ?? "",
       result: last?.result ?? null,
       age,
+      part: hasPartVerdicts(stream) ? lastPart : undefined,
     });
     this.#verdict.show(frameError && state.verdict === "WAITING" ? { ...state, detail: frameError } : state);
     const verdictAge = this.#station.verdictAge;

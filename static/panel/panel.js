@@ -22,6 +22,7 @@ const screen = new Screen({
   panel: $("panel"),
   known: (age) => ({
     ...(stream?.is_taught ? { streamState: "teaching" } : {}),
+    ...(["trigger", "gate"].includes(stream?.parts_by) ? { part: screen.lastPart } : {}),
     trouble: age < STALE_AFTER_MS && screen.last ? "" : (cameraNotice(stream?.camera, performance.now() - streamsAt)?.title ?? ""),
   }),
   repeated: (result) => {

@@ -9,6 +9,7 @@ import { Corrections } from "./corrections.js";
 import { RecipeEdit } from "./edit.js";
 import { decisionForm, optionsForm, ruleForm } from "./forms.js";
 import { showChips } from "./list.js";
+import { partsForm } from "./parts_form.js";
 import { RegionsCard } from "./regions_card.js";
 import * as requests from "./requests.js";
 import { backWords, modelWords, thresholdWords } from "./words.js";
@@ -41,6 +42,7 @@ export class OpenedRecipe {
     this.#forms = {
       rule: ruleForm(this.#find("rule-form"), (rule) => this.#save({ rule }, "your threshold rule", { rethrow: true })),
       decision: decisionForm(this.#find("decision-form"), (decision) => this.#save({ decision }, "your decision", { rethrow: true })),
+      parts: partsForm(this.#find("parts-form"), (parts) => this.#save({ parts }, "what a part is", { rethrow: true }), () => this.#runningStream()),
       options: optionsForm(this.#find("options-form"), (options) => this.#save({ options }, "your options", { rethrow: true })),
     };
     this.#corrections = new Corrections(root, (correction) => this.#do(async () => {
@@ -109,6 +111,12 @@ export class OpenedRecipe {
 
   showStreams() {
     if (this.#edit) this.#showStreams();
+  }
+
+  /** One that is inspected with it now, or "". */
+  #runningStream() {
+    const running = new Set(this.#station.streams.map(({ name }) => name));
+    return this.#edit?.recipe.streams.find((name) => running.has(name)) ?? "";
   }
 
   #showStreams() {

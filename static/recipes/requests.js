@@ -14,6 +14,11 @@ export function recipe(id) {
   return demand(pathOf(id));
 }
 
+/** How the gate looks in a kept frame of a stream: `{ gate, empty }` for the recipe's `parts`. */
+export function lookAtGate(stream, gate, frame) {
+  return send("POST", `api/streams/${encodeURIComponent(stream)}/gate`, { gate, frame });
+}
+
 /** Change what is given of a recipe; `version` is the one that was changed. */
 export function change(id, version, what, why = "") {
   return send("PATCH", pathOf(id), { version, ...what, why });

@@ -43,6 +43,15 @@ export function decisionWords({ kind, n, m, release }) {
   return "Each frame has its own verdict: the quickest, and it may flicker near the threshold.";
 }
 
+/** What a part is and how its frames make its verdict, one or two sentences. */
+export function partsWords({ by, n, frames, delay_ms: delay, within_ms: within, rests }) {
+  const bad = n > 1 ? `ANOMALY from ${n} such frames on` : "its worst frame decides";
+  if (by === "trigger") return `Each trigger gets one verdict, by ${count(frames, "frame")} that ${frames === 1 ? "arrives" : "arrive"} ${delay ? `${delay} ms` : "right"} after it; ${bad}. Without a frame within ${delay + within} ms it is FAILED.`;
+  const end = frames ? `with its first ${count(frames, "frame")}` : by === "gate" ? "when it has left the gate" : "when the line names the next";
+  if (by === "gate") return `What comes into the gate${rests ? " and rests there" : ""} is a part, judged ${end}; ${bad}. Between two parts the gate has to be seen empty.`;
+  return `Where the line names its parts, each gets one verdict ${end}; ${bad}. Where it names none, frames are judged one by one.`;
+}
+
 export function ruleWords({ one_in: oneIn, k, raw }) {
   if (oneIn !== null && oneIn !== undefined) return `Calibrations place the threshold so that about 1 in ${oneIn} good parts is rejected.`;
   if (k !== null && k !== undefined) return `Calibrations place the threshold at the mean of good parts plus ${k} times their standard deviation.`;

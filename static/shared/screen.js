@@ -17,6 +17,7 @@ export class Screen {
   stage = new Stage($("stage"));
   link = null;
   last = null; // { result, at }
+  lastPart = null; // { part, at }, of parts that a trigger or a gate tells apart
   #path;
   #panel;
   #told;
@@ -57,7 +58,15 @@ export class Screen {
         this.#frameError = "";
         this.#streamState = state;
       },
-      onchange: () => this.#told.changed(),
+      onchange: () => {
+        this.lastPart = null;
+        this.#told.changed();
+      },
+      onpart: (part) => {
+        if (part.source === "id") return; // frames are judged one by one there, too
+        this.lastPart = { part, at: performance.now() };
+        this.show();
+      },
     });
     this.#lookAtHealth();
     setInterval(() => this.show(), TICK_MS);
@@ -74,6 +83,7 @@ export class Screen {
       trouble: "",
       result: this.last?.result ?? null,
       age,
+      part: this.lastPart ?? undefined,
       ...this.#told.known(age),
     });
     this.#panel.show(this.#explained(state));

@@ -14,7 +14,11 @@ export const ICONS = {
   SILENT: "icon-silent",
   HUNG: "icon-error",
   ERROR: "icon-error",
+  FAILED: "icon-error",
 };
+
+const PART_STANDS_MS = 10_000; // the verdict on a part is that of the last one, as long as none came since
+const PART_IS_OLD_MS = 120_000;
 
 /**
  * What to show: `{ verdict, word, detail, stale, attention }`. The word is NORMAL, ANOMALY, or NOT INSPECTING with the reason as
@@ -23,9 +27,10 @@ export const ICONS = {
  * `health` is the last answer of /health, null where none came and undefined before, `camera` this device's camera (its `state`
  * and `problem`) or null when a stream is watched, `link` the state of the connection or null, `streamState` that of the watched
  * stream (live, silent, waiting or teaching), `trouble` what is wrong with its camera or "", `result` the last result or null,
- * `age` its age in milliseconds. One that was sent again on connecting (`repeated`) is old, however lately it came.
+ * `age` its age in milliseconds. `part` is the last verdict on a whole part, `{ part, at }`, where the recipe says what a part is:
+ * then that is shown, not those of frames; null before the first, and undefined where frames are judged. One that was sent again on connecting (`repeated`) is old, however lately it came.
  */
-export function decide({ health, camera, link, streamState, streamName, trouble, result, age }) {
+export function decide({ health, camera, link, streamState, streamName, trouble, result, age, part }) {
   const none = (verdict, detail, attention = true) => ({ verdict, word: "NOT INSPECTING", detail, stale: false, attention });
   if (health?.status === "teaching") return none("TEACHING", preparing(health), false);
   if (health?.status === "error") return none("ERROR", capital(health.reason));
@@ -39,12 +44,23 @@ export function decide({ health, camera, link, streamState, streamName, trouble,
   if (link?.phase === "open" && streamState === "teaching") return none("TAUGHT", `${streamName} is being taught a new part`, false);
   if (link?.phase === "open" && streamState === "silent") return none("SILENT", trouble || `${streamName} sends no picture: check its camera`);
   const given = !["replaced", "refused"].includes(link?.phase);
+  if (fresh && given && age < FORGET_AFTER_MS && part !== undefined) return ofPart(part, none);
   if (fresh && given && age < FORGET_AFTER_MS) {
     const stale = age > STALE_AFTER_MS;
     const detail = stale ? `No result for ${Math.floor(age / 1000)} s` : besideThreshold(result);
     return { verdict: result.verdict, word: result.verdict, detail, stale, attention: result.verdict === "ANOMALY" };
   }
   return none("WAITING", waitingFor({ health, link, streamState, streamName, trouble, result: fresh ? result : null, age }), isAway({ health, link, streamState }));
+}
+
+function ofPart(last, none) {
+  const age = last ? performance.now() - last.at : Infinity;
+  if (age > PART_IS_OLD_MS) return none("WAITING", last ? `No part for ${seconds(age)}; the last was ${last.part.verdict}` : "Waiting for the first part", false);
+  const { part } = last;
+  const name = part.part ? `Part ${part.part}` : `Part ${part.number}`;
+  if (part.verdict === "FAILED") return { verdict: "FAILED", word: "NOT INSPECTED", detail: `${name}: ${part.why}`, stale: age > PART_STANDS_MS, attention: true };
+  const score = part.threshold_source === "uncalibrated" ? "there is no threshold yet" : `score ${shownScore({ score: part.score, is_anomaly: part.raw_score > part.threshold })}`;
+  return { verdict: part.verdict, word: part.verdict, detail: `${name}, ${score}, ${ago(age)}`, stale: age > PART_STANDS_MS, attention: part.verdict === "ANOMALY" };
 }
 
 function preparing({ simulated, progress }) {

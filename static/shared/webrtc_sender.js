@@ -130,6 +130,7 @@ export class WebRTCSender {
     else if (message.type === "error") this.#options.onerror(message);
     else if (message.type === "change") this.#options.onchange?.(message);
     else if (message.type === "heartbeat") this.#options.onheartbeat?.(message);
+    else if (message.type === "part") this.#options.onpart?.(message);
     else if (message.type === "status") this.#options.onstatus?.(message);
   }
 

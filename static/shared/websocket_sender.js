@@ -23,7 +23,7 @@ export class WebSocketSender {
   #isTaught = false;
   #closed = false;
 
-  constructor({ name, stream, video, onresult, onerror, onstate, onchange = () => {}, onheartbeat = () => {}, onstatus = () => {} }) {
+  constructor({ name, stream, video, onresult, onerror, onstate, onchange = () => {}, onheartbeat = () => {}, onstatus = () => {}, onpart = () => {} }) {
     this.#video = video;
     this.#frames = new FrameEncoder(stream, video);
     this.#socket = new ReconnectingSocket(socketAddress(`ws/stream?name=${encodeURIComponent(name)}&heartbeat=5`), {
@@ -40,6 +40,7 @@ export class WebSocketSender {
         else if (message.type === "error") onerror(message);
         else if (message.type === "change") onchange(message);
         else if (message.type === "heartbeat") onheartbeat(message);
+        else if (message.type === "part") onpart(message);
         else if (message.type === "status") onstatus(message);
       },
     });

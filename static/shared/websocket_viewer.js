@@ -7,7 +7,7 @@ import { socketAddress } from "./address.js";
 export class WebSocketViewer {
   #socket;
 
-  constructor({ name, code, onresult, onerror, onstatus, onstate, onchange = () => {}, onheartbeat = () => {} }) {
+  constructor({ name, code, onresult, onerror, onstatus, onstate, onchange = () => {}, onheartbeat = () => {}, onpart = () => {} }) {
     const query = new URLSearchParams({ picture: 1, ...(code ? { code } : {}) });
     this.#socket = new ReconnectingSocket(socketAddress(`ws/live/${encodeURIComponent(name)}?${query}`), {
       onstate: (state) => onstate({ ...state, transport: "WebSocket" }),
@@ -17,6 +17,7 @@ export class WebSocketViewer {
         else if (message.type === "status") onstatus(message);
         else if (message.type === "change") onchange(message);
         else if (message.type === "heartbeat") onheartbeat(message);
+        else if (message.type === "part") onpart(message);
       },
     });
   }

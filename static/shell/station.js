@@ -30,6 +30,7 @@ const SOURCE_KEY = "defectvision.source";
  *   streamState   of the watched stream: live, silent, waiting or teaching
  *   last          the last result, `{ result, at }`; null before the first
  *   repeated      the result that was sent again on connecting, `{ result, at }`: an old one, as long as `last` is null
+ *   lastPart      the last verdict on a whole part, `{ part, at }`; null before the first
  *   verdictAge    how long ago the last verdict on what is watched was given, milliseconds; null where there was none
  *   recipes       all recipes, as /api/recipes lists them; null while that is not known
  *   recipe        of them, the one that what is watched is inspected with; undefined where that is not known
@@ -41,6 +42,7 @@ const SOURCE_KEY = "defectvision.source";
  *   result   (result, at)   one inspected frame of what is watched; those of streams bring their picture
  *   repeated (result)       the last one of before, sent again on connecting
  *   change   (change)       threshold, recipe or model changed for what is watched, docs/protocol.md
+ *   part     (part)         one part has its verdict, docs/protocol.md
  *   left                    what was watched is given up; what was shown of it is of no use any more
  *   source                  another source is watched
  *   camera                  this device's camera came, went or failed
@@ -59,6 +61,7 @@ export class Station {
   link = null;
   streamState = "live";
   last = null;
+  lastPart = null;
   frameError = "";
   ownName = deviceName();
   camera = new Camera(() => this.#cameraChanged());
@@ -219,7 +222,7 @@ export class Station {
   }
 
   #forget() {
-    this.last = this.repeated = this.heartbeat = null;
+    this.last = this.lastPart = this.repeated = this.heartbeat = null;
   }
 
   #watch(name) {
@@ -259,6 +262,10 @@ export class Station {
         this.heartbeat = { ...heartbeat, heardAt: performance.now() };
       },
       onstatus: (status) => this.#heardStatus(status),
+      onpart: (part) => {
+        this.lastPart = { part, at: performance.now() };
+        this.#listeners.tell("part", part);
+      },
     };
   }
 

@@ -76,6 +76,10 @@ def stream(name: str, **changes: Any) -> dict[str, Any]:
         "parts_rejected": 11,
         "yield": 1193 / 1204,
         "parts_guessed": False,
+        "parts_failed": 0,
+        "parts_by": "line",
+        "triggers": 0,
+        "triggers_refused": 0,
         "parts_since": AT,
     } | changes
 
@@ -102,6 +106,16 @@ def recipe(id: str, name: str, **changes: Any) -> dict[str, Any]:
         "rule": {"one_in": 30, "k": None, "raw": None},
         "decision": {"kind": "frame", "n": 1, "m": 1, "release": 0.9},
         "options": {"max_fps": None},
+        "parts": {
+            "by": "line",
+            "n": 1,
+            "frames": 0,
+            "delay_ms": 0.0,
+            "within_ms": 1000.0,
+            "gate": [],
+            "empty": [],
+            "rests": True,
+        },
         "threshold": THRESHOLD,
         "threshold_source": "calibration",
         "by_hand": None,

@@ -357,3 +357,30 @@ def test_a_server_that_keeps_no_frames_and_knows_no_recipes_is_watched_all_the_s
     for part in ("recipe-select", "alarms", "parts", "threshold-grip"):
         expect(page.get_by_test_id(part)).to_be_hidden()
     assert opened.complaints == []
+
+
+def test_where_parts_are_triggered_the_parts_verdict_is_shown_and_one_can_trigger(show: Show) -> None:
+    scene = Scene(
+        streams=[stream("press", parts_by="trigger", parts=7, parts_failed=2, triggers=7, triggers_refused=3)]
+    )
+    scene.answers["POST /api/streams/press/trigger"] = lambda body: (
+        409,
+        {"error": "busy: the verdict of trigger 7 is not given yet"},
+    )
+    page = show(scene).page
+    verdict = page.get_by_test_id("verdict")
+    expect(verdict).to_contain_text("Waiting for the first part")
+    expect(page.get_by_test_id("parts-trouble")).to_have_text("2 not inspected, 3 triggers refused")
+    page.get_by_test_id("parts-trigger-now").click()
+    expect(page.get_by_text("Busy: the verdict of trigger 7 is not given yet.")).to_be_visible()
+    assert scene.said("POST", "/api/streams/press/trigger") == [{"wait": True}]
+    part = {"type": "part", "stream": "press", "number": 8, "part": "A-17", "source": "trigger", "cycle_ms": 41.2}
+    judged = {"verdict": "ANOMALY", "score": 0.8, "raw_score": 12.0, "threshold": 9.0, "threshold_source": "model"}
+    say = "part => scene.sockets.filter(one => one.name === 'press').forEach(one => one.say(part))"
+    page.evaluate(say, part | judged)
+    expect(verdict).to_have_attribute("data-verdict", "ANOMALY")
+    expect(verdict).to_contain_text("Part A-17, score 0.80")
+    expect(page.get_by_test_id("parts-last")).to_have_text("Last: A-17, rejected, in 41 ms")
+    page.evaluate(say, part | {"verdict": "FAILED", "why": "no frame came in time", "part": None})
+    expect(verdict).to_contain_text("NOT INSPECTED")
+    expect(verdict).to_contain_text("Part 8: no frame came in time")

@@ -189,3 +189,47 @@ def test_an_opened_recipe_does_not_scroll_sideways(show: Show, width: int) -> No
     page.get_by_test_id("regions-edit").click()
     expect(page.locator(".corner")).to_have_count(4)
     assert page.evaluate(SIDEWAYS) == 0
+
+
+def test_parts_by_a_trigger_and_by_a_gate_drawn_on_its_empty_place(page: Page, shop: Workshop) -> None:
+    form = page.get_by_test_id("parts-form")
+    expect(page.get_by_test_id("parts-line")).to_be_checked()
+    page.get_by_test_id("parts-trigger").check()
+    page.get_by_test_id("parts-after").fill("3")
+    page.get_by_test_id("parts-n").fill("4")
+    expect(form).to_contain_text("It cannot be more frames than are looked at.")
+    page.get_by_test_id("parts-n").fill("2")
+    page.get_by_test_id("parts-within").fill("250")
+    expect(form).to_contain_text("ANOMALY from 2 such frames on. Without a frame within 250 ms it is FAILED.")
+    page.get_by_test_id("parts-save").click()
+    expect(page.get_by_test_id("recipes-told")).to_have_text("Saved as version 4.")
+    rule = {
+        "by": "trigger",
+        "n": 2,
+        "frames": 3,
+        "delay_ms": 0,
+        "within_ms": 250,
+        "gate": [],
+        "empty": [],
+        "rests": True,
+    }
+    assert patched(shop)["parts"] == rule
+
+    def looked(body: Any) -> tuple[int, Any]:
+        return 200, {"gate": body["gate"], "empty": [100] * 256, "at": "", "picture": ""}
+
+    shop.answers["POST /api/streams/press/gate"] = looked
+    page.get_by_test_id("parts-gate").check()
+    expect(form).to_contain_text("Take a picture of the empty gate first.")
+    page.get_by_test_id("gate-take").click()
+    expect(page.get_by_test_id("gate-words")).to_contain_text("anywhere in the picture")
+    page.get_by_test_id("gate-rectangle").click()
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_test_id("gate-words")).to_contain_text("in the marked region")
+    page.get_by_test_id("parts-n").fill("1")
+    page.get_by_test_id("parts-save").click()
+    expect(page.get_by_test_id("recipes-told")).to_have_text("Saved as version 5.")
+    saved = patched(shop)["parts"]
+    assert (saved["by"], saved["frames"], len(saved["gate"]), len(saved["empty"])) == ("gate", 0, 4, 256)
+    assert saved["gate"][0] == pytest.approx([0.33, 0.35])
+    assert page.evaluate(SIDEWAYS) == 0

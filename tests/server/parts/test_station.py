@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.parts import Done, FrameFound, Station, TriggerRefused, gate_look, packed
-from server.parts.station import NO_FRAME, PATIENCE_S
+from server.parts.station import INSPECTION_S, NO_FRAME, PATIENCE_S, TOO_SLOW
 from server.recipes import PartRule
 
 AT = "2026-11-26T12:00:00.000+00:00"
@@ -72,6 +72,23 @@ def test_without_a_frame_in_time_it_failed() -> None:
     done = station.tick(1.2)
     assert done is not None and (done.verdict, done.why, done.passage.worst) == ("FAILED", NO_FRAME, None)
     assert station.trigger(1.3, AT) == 2
+
+
+def test_a_frame_that_came_in_time_is_waited_for() -> None:
+    station = triggered(within_ms=200)
+    station.trigger(1.0, AT)
+    station.came(1.1)
+    assert station.tick(1.2) is None and station.due == pytest.approx(1.2 + INSPECTION_S)
+    (done,) = station.see(frame(1.1, score=5), 3.0)
+    assert done.verdict == "ANOMALY"
+    station.trigger(4.0, AT)
+    station.came(4.1)
+    (done,) = station.see(frame(4.3, score=5), 5.0)  # the one that came in time was replaced by a newer one
+    assert (done.verdict, done.why) == ("FAILED", TOO_SLOW)
+    station.trigger(6.0, AT)
+    station.came(6.1)
+    late = station.tick(6.2 + INSPECTION_S)
+    assert late is not None and late.why == TOO_SLOW
 
 
 def test_why_its_frames_failed_is_said() -> None:
