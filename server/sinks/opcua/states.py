@@ -62,7 +62,7 @@ def state_of(standing: Standing, *, halted: bool, stopped: bool) -> tuple[State,
     match standing.camera:
         case "waiting":
             return State.ERROR, "no camera sends: start it"
-        case "silent":
+        case "silent" if standing.by != "trigger":  # a camera that is triggered too says nothing in between
             return State.ERROR, "its camera is connected, but sends nothing: check it"
         case "teaching":
             return State.INITIALIZED, "its pictures are shown to a teaching, and not inspected"
