@@ -1,6 +1,7 @@
 """The types of OPC 40100-1 in a server's address space, and instances of them. Only in the process that serves.
 
-``Opc.Ua.MachineVision.NodeSet2.xml`` beside this file is the OPC Foundation's, unchanged (its licence stands in it).
+``Opc.Ua.MachineVision.NodeSet2.xml`` beside this file is the OPC Foundation's nodeset 1.0.0, as the npm package
+node-opcua-nodesets 2.185.0 carries it, unchanged from there (its licence stands in it).
 """
 
 from __future__ import annotations

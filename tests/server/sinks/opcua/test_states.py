@@ -81,6 +81,6 @@ def test_methods_name_the_step_they_cause() -> None:
         assert [one.name for one in ways(before, after, cause)] == [name]  # type: ignore[arg-type]
 
 
-def test_the_standards_file_is_the_foundations_and_has_its_licence() -> None:
+def test_the_standards_file_is_as_it_came_and_has_its_licence() -> None:
     data = NODESET.read_bytes()
     assert hashlib.sha256(data).hexdigest() == SHA256 and b"OPC Foundation MIT License 1.00" in data
