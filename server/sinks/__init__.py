@@ -13,6 +13,7 @@ from server.sinks.sink import (
     Sink,
     SinkError,
     SinkOver,
+    StandingOnLine,
     TriggerRefused,
     What,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "SinkOver",
     "SinkState",
     "Sinks",
+    "StandingOnLine",
     "State",
     "StoredSink",
     "TooManyTests",

@@ -71,6 +71,7 @@ class Kind(Generic[S]):
         pictures: whether it wants what was seen, pictures included.
         keeps: whether what waits when the server is stopped goes out after the next start.
         longest_wait_s: between two tries.
+        is_apart: whether it runs in a process of its own, so that nothing is to be imported for it here.
         fields: of its form, made from ``settings``.
     """
 
@@ -88,6 +89,7 @@ class Kind(Generic[S]):
     pictures: bool = False
     keeps: bool = True
     longest_wait_s: float = 30.0
+    is_apart: bool = False
     fields: tuple[Field, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,7 +108,7 @@ class Kind(Generic[S]):
 
     def preload(self) -> None:
         """Import what it needs; may take seconds, so it is for a thread."""
-        for module in self.modules:
+        for module in () if self.is_apart else self.modules:
             importlib.import_module(module)
         for module in self.warm:
             with contextlib.suppress(ImportError):

@@ -10,8 +10,9 @@ from server.sinks.gpio import GPIO
 from server.sinks.kind import Kind
 from server.sinks.modbus import MODBUS
 from server.sinks.mqtt import MQTT, SPARKPLUG
+from server.sinks.opcua import OPCUA
 from server.sinks.webhook import WEBHOOK
 
-_ALL: tuple[Kind[Any], ...] = (MQTT, SPARKPLUG, MODBUS, WEBHOOK, FOLDER, GPIO)
+_ALL: tuple[Kind[Any], ...] = (MQTT, SPARKPLUG, OPCUA, MODBUS, WEBHOOK, FOLDER, GPIO)
 
 KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in _ALL}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import UNSET
+
 from detector import ModelError
 from server.recipes import RecipeError
-from server.sinks.sink import Accepted, RecipeOnStream, SinkError
+from server.sinks.sink import Accepted, RecipeOnStream, SinkError, StandingOnLine
 from server.streams import PoolBusy, Streams
 from server.teaching import Library, NoRecipe, NotStored
-from server.words import TriggerSaid, check_name, check_trigger
+from server.words import StreamState, TriggerSaid, check_name, check_trigger
 
 
 class OwnLine:
@@ -32,6 +34,18 @@ class OwnLine:
             return None
         recipe = opened.in_force.recipe
         return RecipeOnStream(recipe.id, recipe.name, recipe.version)
+
+    def standing(self, stream: str) -> StandingOnLine:
+        opened = self._streams.get(stream)
+        if opened is None:
+            status, recipe = self._streams.status(stream), None
+            if status.recipe is not UNSET and status.recipe_name is not UNSET and status.recipe_version is not UNSET:
+                recipe = RecipeOnStream(status.recipe, status.recipe_name, status.recipe_version)
+            return StandingOnLine("waiting", "line", False, False, recipe)
+        camera: StreamState = "teaching" if opened.watcher is not None else "silent" if opened.is_silent else "live"
+        station = opened.station.station
+        simulated = opened.stream.transport == "simulated"
+        return StandingOnLine(camera, station.rule.by, station.open is not None, simulated, self.recipe_on(stream))
 
     def can_trigger(self, stream: str) -> bool:
         return self._streams.can_trigger(stream)

@@ -8,8 +8,19 @@ from typing import Literal, Protocol
 
 from server.parts import TriggerRefused
 from server.streams import Told
+from server.words import StreamState
 
-__all__ = ["Accepted", "Line", "Outbox", "RecipeOnStream", "Sink", "SinkError", "TriggerRefused", "What"]
+__all__ = [
+    "Accepted",
+    "Line",
+    "Outbox",
+    "RecipeOnStream",
+    "Sink",
+    "SinkError",
+    "StandingOnLine",
+    "TriggerRefused",
+    "What",
+]
 
 What = Literal["part", "verdict", "result", "state", "change", "drift"]
 
@@ -127,6 +138,23 @@ class RecipeOnStream:
     version: int
 
 
+@dataclass(frozen=True)
+class StandingOnLine:
+    """How a stream stands now, as plants know it.
+
+    Attributes:
+        by: what says that there is a part, as in a recipe.
+        in_work: whether one is.
+        recipe: that it is inspected with, or would be; None without a model.
+    """
+
+    camera: StreamState
+    by: str
+    in_work: bool
+    simulated: bool
+    recipe: RecipeOnStream | None
+
+
 class Line(Protocol):
     """What plants may ask of this server through a sink. On the event loop; returns at once where it is not async."""
 
@@ -142,6 +170,10 @@ class Line(Protocol):
 
     def recipe_on(self, stream: str) -> RecipeOnStream | None:
         """That a running stream is inspected with; None where it does not run, or there is no model."""
+        ...
+
+    def standing(self, stream: str) -> StandingOnLine:
+        """How a stream stands, whether it runs or not. Costs next to nothing."""
         ...
 
     def can_trigger(self, stream: str) -> bool:

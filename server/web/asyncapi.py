@@ -15,6 +15,7 @@ from server.web.health import VERSION
 from server.web.over_websocket import Answered, Asked
 from server.words import (
     Change,
+    Drift,
     Error,
     Goodbye,
     Heartbeat,
@@ -39,6 +40,7 @@ _SAYS: dict[str, tuple[Any, str]] = {
     "status": (Status, "How the stream is"),
     "heartbeat": (Heartbeat, "The server is there"),
     "change": (Change, "Something else is in force"),
+    "drift": (Drift, "Parts or pictures are not as when calibrated, or are again"),
     "trigger": (TriggerAnswer, "Whether a trigger was taken"),
     "goodbye": (Goodbye, "The last message before the channel closes"),
     "answer": (Answered, "The answer to a request"),
@@ -46,7 +48,7 @@ _SAYS: dict[str, tuple[Any, str]] = {
     "triggerSaid": (TriggerSaid, "Judge the part under the camera now"),
     "request": (Asked, "A request, as over HTTP"),
 }
-"""What each message is made of, and its title; in the first eight the name is the message's ``type``."""
+"""What each message is made of, and its title; in the first nine the name is the message's ``type``."""
 
 _QUERY: dict[str, tuple[str, Mapping[str, Any]]] = {
     "picture": ("1: results come with a small picture", {"enum": ["1"]}),
@@ -153,7 +155,7 @@ def _operation(action: str, channel: str, messages: Sequence[str], summary: str)
     }
 
 
-_LIVE = ("status", "result", "part", "error", "change", "heartbeat")
+_LIVE = ("status", "result", "part", "error", "change", "drift", "heartbeat")
 _ANSWERS = ("result", "part", "error", "trigger")
 _SENT = ("frame", "partSaid", "triggerSaid")
 _ON_CHANNEL = ("result", "part", "error", "goodbye")

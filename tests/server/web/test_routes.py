@@ -63,7 +63,8 @@ def uploads(pictures: list[bytes], field: str = "files") -> list[tuple[str, tupl
 
 def snapshot(folder: Path) -> dict[str, bytes]:
     """Every file below a folder with its bytes."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("history.db"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}  # the history has a life of its own
 
 
 # --- /predict ---
