@@ -171,7 +171,7 @@ def known() -> set[str]:
     for module in (DOCS.parent / "server").rglob("*.py"):
         code = module.read_text()
         counters = {
-            found[1] for found in re.finditer(r'Figure\(\s*"(\w+)"[^()]*(?:\([^()]*\)[^()]*)*"counter"\)', code)
+            found[1] for found in re.finditer(r'Figure\(\s*"(\w+)"[^()]*(?:\([^()]*\)[^()]*)*"counter",?\s*\)', code)
         }
         for found in re.finditer(r'Figure\(\s*"(\w+)"', code):
             names.add(f"defectvision_{found[1]}{'_total' if found[1] in counters else ''}")
