@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,8 @@ from server.records.numbers import Numbers
 from server.records.schema import BIN_NAMES, DAY_MS, HOUR_MS, QUARTER_MS, WIDTHS, counts, dispositions, entries, minutes
 from server.records.wanted import Page, Span, Wanted
 
-LOOKED_THROUGH = 1_000_000
-"""Entries that one page looks through at the most where no index leads to those wanted."""
+LOOKED_THROUGH = 200_000
+"""Entries that are looked through at once where no index leads to those wanted: some 30 ms."""
 _COLUMNS = tuple(column for column in entries.c)
 _MINUTE_COLUMNS = tuple(column for column in minutes.c if column.name != "seq")
 
@@ -72,16 +73,20 @@ def seqs(wanted: Wanted, least: int, most: int, limit: int) -> Select[Any]:
     return asked.with_hint(entries, "INDEXED BY entries_seen_through", "sqlite")
 
 
-async def count(connection: AsyncConnection, wanted: Wanted) -> Counted:
-    """How many are wanted, of the newest :data:`LOOKED_THROUGH` of the time asked for."""
+async def count(connection: AsyncConnection, wanted: Wanted, seconds: float) -> Counted:
+    """How many are wanted; of the newest of them, where counting takes longer than so many seconds."""
     least, most = await _bounds(connection, wanted)
-    floor = max(least, most - LOOKED_THROUGH + 1)
-    if most < least:
-        return Counted(0, True)
-    asked = select(func.count()).select_from(entries).where(entries.c.seq.between(floor, most), *conditions(wanted))
-    if not _is_led(wanted):
-        asked = asked.with_hint(entries, "INDEXED BY entries_seen_through", "sqlite")
-    return Counted((await connection.execute(asked)).scalar_one(), floor == least)
+    until, found = time.monotonic() + seconds, 0
+    while most >= least:
+        floor = least if _is_led(wanted) else max(least, most - LOOKED_THROUGH + 1)
+        asked = select(func.count()).select_from(entries).where(entries.c.seq.between(floor, most), *conditions(wanted))
+        if not _is_led(wanted):
+            asked = asked.with_hint(entries, "INDEXED BY entries_seen_through", "sqlite")
+        found += (await connection.execute(asked)).scalar_one()
+        most = floor - 1
+        if time.monotonic() >= until:
+            break
+    return Counted(found, most < least)
 
 
 async def newest_minutes(

@@ -56,8 +56,8 @@ RETRY_S = (1.0, 2.0, 5.0, 10.0)
 QUIET_S = 5.0
 """Seconds after which the writer looks whether a minute is over although nothing came."""
 CLOSING_S = 0.8
-PAGE_S = 0.5
-"""Seconds that a page looks for more entries where there are too few."""
+PAGE_S = 0.12
+"""Seconds that a page looks for more entries where there are too few, and a count for more to count."""
 MOST_ON_A_PAGE, MOST_SPANS, MOST_MINUTES = 500, 800, 10_000
 FOLDER = "backlog"
 
@@ -493,7 +493,7 @@ class Records:
 
     async def count(self, wanted: Wanted) -> Counted:
         """How many entries are wanted; raises RecordsAway."""
-        return await self._ask(lambda connection: reading.count(connection, wanted))
+        return await self._ask(lambda connection: reading.count(connection, wanted, PAGE_S))
 
     async def numbers(
         self,

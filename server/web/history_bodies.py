@@ -74,7 +74,9 @@ class CountBody(Struct, frozen=True):
     """How many entries fit."""
 
     count: Count
-    exact: Annotated[bool, Meta(description="false: there are more, older than the million that was looked through")]
+    exact: Annotated[
+        bool, Meta(description="false: there may be more, older than those that were counted in time")
+    ]
 
 
 class DisposedBody(Struct, frozen=True):

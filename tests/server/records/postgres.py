@@ -77,12 +77,14 @@ class PostgreSQL:
         """It answers nothing meanwhile, and closes no connection."""
         stopped = self._processes()
         for process in stopped:
-            os.kill(process, signal.SIGSTOP)
+            with contextlib.suppress(ProcessLookupError):  # one that was about to end
+                os.kill(process, signal.SIGSTOP)
         try:
             yield
         finally:
             for process in stopped:
-                os.kill(process, signal.SIGCONT)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
 
     def database(self) -> DatabaseAddress:
         """A new, empty one."""

@@ -325,10 +325,7 @@ async def test_a_shutdown_waits_for_nobody(address: DatabaseAddress, postgresql:
     async with place.opened() as history:
         with postgresql.paused():
             hear(history, *range(30))
-            loop = asyncio.get_running_loop()
-            begun = loop.time()
             await history.close()
-            took = loop.time() - begun
-        assert took < 10
+            assert history.state.backlog >= 30
     async with place.opened() as history:
         assert await numbers_of(history) == [*range(30)]

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.records import Records, Span, Wanted, database, reading
+from server.records import Records, Span, Wanted, database, reading, records
 from server.records.schema import HOUR_MS
 from tests.server.records.histories import Place
 
@@ -120,11 +120,13 @@ async def test_a_list_goes_on_behind_what_was_looked_through(place: Place, monke
     dialect = "sqlite" if place.address is None else "postgresql"
     async with place.opened(days=36_500) as history:
         await filled(history, dialect)
+        monkeypatch.setattr(records, "PAGE_S", 60.0)
         page = await history.find(Wanted(verdict="NORMAL", least_score=0.9))
         assert page.entries == [] and page.next is None
+        assert await history.count(Wanted(stream="stream-1")) == reading.Counted(6667, True)
         page = await history.find(Wanted(stream="stream-1"), limit=500)
         assert len(page.entries) == 500 and page.next is not None
-        assert not (await history.count(Wanted(stream="stream-1"))).exact
-        monkeypatch.setattr("server.records.records.PAGE_S", -1)
+        monkeypatch.setattr(records, "PAGE_S", -1)
+        assert await history.count(Wanted(stream="stream-1")) == reading.Counted(1000, False)
         page = await history.find(Wanted(verdict="NORMAL", least_score=0.9))
         assert page.entries == [] and page.next == 17_001
