@@ -74,9 +74,7 @@ class CountBody(Struct, frozen=True):
     """How many entries fit."""
 
     count: Count
-    exact: Annotated[
-        bool, Meta(description="false: there may be more, older than those that were counted in time")
-    ]
+    exact: Annotated[bool, Meta(description="false: there may be more, older than those that were counted in time")]
 
 
 class DisposedBody(Struct, frozen=True):
