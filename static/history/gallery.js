@@ -64,9 +64,10 @@ export class Gallery {
 
   /** Newer ones, and what was said elsewhere. */
   async refresh() {
+    if (this.#isSelecting) return; // nothing moves below the finger
     const turn = this.#turn;
     const { entries, next } = await requests.entries(this.#asked);
-    if (turn !== this.#turn || this.#isLoading) return;
+    if (turn !== this.#turn || this.#isLoading || this.#isSelecting) return;
     const known = new Map(this.entries.map((entry) => [entry.id, entry]));
     const isNew = entries.some(({ id }) => !known.has(id));
     const oldest = entries.at(-1)?.seq ?? Infinity;
