@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -20,6 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -90,16 +92,19 @@ def ask(port: int, method: str, path: str, body: Any = None) -> Any:
         {"Content-Type": "application/json"},
         method=method,
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        sys.exit(f"{method} {path}: {error.read().decode()}")
 
 
-async def turns(port: int, peers: Peers, rounds: int, seconds: float) -> tuple[dict[str, list[float]], int]:
-    """Latencies (ms) while the peers are there and while they hang, and how many parts were named."""
+async def turns(port: int, peers: Peers, rounds: int, seconds: float) -> tuple[dict[str, list[float]], list[str]]:
+    """Latencies (ms) while the peers are there and while they hang, and the parts that got a verdict, in order."""
     frames = [encode_jpeg(frame, quality=85)[0] for frame in good_frames(24)]
     latencies: dict[str, list[float]] = {"there": [], "hanging": []}
     turn: str | None = None
-    named = 0
+    named, judged = 0, list[str]()
     async with websockets.connect(f"ws://127.0.0.1:{port}/ws/stream?name=bench&heatmap=0", compression=None) as socket:
 
         async def hear() -> None:
@@ -107,6 +112,8 @@ async def turns(port: int, peers: Peers, rounds: int, seconds: float) -> tuple[d
                 message = json.loads(text)
                 if message["type"] == "result" and turn is not None:
                     latencies[turn].append(message["latency_ms"])
+                elif message["type"] == "part":
+                    judged.append(message["part"])
 
         async def show(for_s: float) -> None:
             nonlocal named
@@ -126,9 +133,11 @@ async def turns(port: int, peers: Peers, rounds: int, seconds: float) -> tuple[d
                 turn = which
                 await show(seconds)
                 turn = None
-        await asyncio.sleep(1)
+        await socket.send('{"part": null}')  # the last one is over
+        await socket.send(frames[0])
+        await asyncio.sleep(2)
         hearing.cancel()
-    return latencies, named
+    return latencies, judged
 
 
 async def arrived(port: int, peers: Peers, out: Path) -> dict[str, list[str]]:
@@ -163,17 +172,17 @@ async def arrived(port: int, peers: Peers, out: Path) -> dict[str, list[str]]:
 
 def written(out: Path) -> list[str]:
     """The parts of the folder sink's files, in the order of their names."""
-    return [json.loads(path.read_text())["part"] for path in sorted(out.rglob("*.json"))]
+    told = [json.loads(path.read_text()) for path in sorted(out.rglob("*.json"))]
+    return [one.get("data", one)["part"] for one in told]
 
 
-def verdict(parts: list[str], named: int) -> str:
+def verdict(parts: list[str], wanted: list[str]) -> str:
     """Whether all came once and in order, in words."""
-    wanted = [f"P{number}" for number in range(1, named + 1)]
     if parts == wanted:
-        return f"all {named}, once, in order"
+        return f"all {len(wanted)}, once, in order"
     lost, twice = set(wanted) - set(parts), len(parts) - len(set(parts))
     order = "in" if parts == sorted(parts, key=lambda one: int(one[1:])) else "out of"
-    return f"{len(parts)} of {named} came: {len(lost)} missing, {twice} twice, {order} order"
+    return f"{len(parts)} of {len(wanted)} came: {len(lost)} missing, {twice} twice, {order} order"
 
 
 async def measure(port: int, rounds: int, seconds: float, database: PostgreSQL, broker: Mosquitto, out: Path) -> None:
@@ -191,13 +200,13 @@ async def measure(port: int, rounds: int, seconds: float, database: PostgreSQL, 
         listening = asyncio.create_task(peers.listen())
         for kind, settings in (
             ("mqtt", {"host": "127.0.0.1", "port": peers.broker.port, "node": "bench"}),
-            ("webhook", {"url": peers.receiver.url}),
+            ("webhook", {"url": peers.receiver.url, "secret": "whsec_" + base64.b64encode(bytes(range(32))).decode()}),
             ("folder", {}),
         ):
             told = {"streams": ["bench"], "parts": "all", "verdicts": False, "results_per_s": 0.0, "state": False}
             body = {"kind": kind, "name": kind, "settings": settings, "enabled": True, "told": told}
             await asyncio.to_thread(ask, port, "POST", "/api/sinks", body)
-        latencies, named = await turns(port, peers, rounds, seconds)
+        latencies, judged = await turns(port, peers, rounds, seconds)
         print("| peers | frames | latency median ms | p95 ms |\n|---|---|---|---|")
         for name, values in latencies.items():
             values.sort()
@@ -205,7 +214,7 @@ async def measure(port: int, rounds: int, seconds: float, database: PostgreSQL, 
             print(f"| {name} | {len(values)} | {statistics.median(values):.1f} | {p95:.1f} |", flush=True)
         print("\n| arrived at | parts |\n|---|---|")
         for name, parts in (await arrived(port, peers, out)).items():
-            print(f"| {name} | {verdict(parts, named)} |", flush=True)
+            print(f"| {name} | {verdict(parts, judged)} |", flush=True)
         listening.cancel()
 
 
