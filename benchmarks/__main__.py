@@ -53,6 +53,8 @@ SECTIONS: dict[str, list[str]] = {
     "streams": ["-m", "benchmarks.streams"],
     "history": ["-m", "benchmarks.history"],
     "trigger_latency": ["-m", "benchmarks.trigger_latency"],
+    "opcua_latency": ["-m", "benchmarks.opcua_latency"],
+    "peers_away": ["-m", "benchmarks.peers_away"],
     "teach": ["-m", "benchmarks.teach", f"{PICTURES / 'bottle'}"],
     "hostile": ["-m", "benchmarks.hostile"],
     "page_latency": ["-m", "benchmarks.page_latency"],
