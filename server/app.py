@@ -229,8 +229,12 @@ def create_app(
             workshop.shutdown(wait=False, cancel_futures=True)
             library.close()
             await asyncio.gather(preparing, attending, webrtc.close(), return_exceptions=True)
-            await asyncio.gather(kept_cameras.stop(), sinks.stop(), *(camera.stop() for camera in cameras))
-            await archive.stop()
+            ends = kept_cameras.stop(), sinks.stop(), *(camera.stop() for camera in cameras)
+            told = await asyncio.gather(*ends, return_exceptions=True)
+            told += await asyncio.gather(archive.stop(), return_exceptions=True)
+            for error in told:
+                if isinstance(error, Exception):
+                    log.error("a part of the server did not stop cleanly", exc_info=error)
             await records.close()
             pool.close()
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import FrameType
 from typing import Any, NoReturn, cast
@@ -113,6 +114,8 @@ async def _serve(
     await Server(config).serve(sockets=[listening])
     if renewing is not None:
         renewing.cancel()
+    # The runner waits for all threads of the loop's own executor: what hangs in the old one is left behind.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
 
 
 class Configuration(uvicorn.Config):

@@ -113,9 +113,10 @@ THREE_SHIFTS = Shifts.parse("06:00,14:00,22:00")
 
 
 def hours(since: datetime, until: datetime) -> list[Stretch]:
-    """The hours, by the local clock, that touch a stretch. The one that summer time repeats is there twice."""
+    """The hours that touch a stretch, from the quarter of an hour that it begins in: shifts begin at quarters. The one
+    that summer time repeats is there twice."""
     moment = since.astimezone()
-    moment -= timedelta(minutes=moment.minute, seconds=moment.second, microseconds=moment.microsecond)
+    moment -= timedelta(minutes=moment.minute % STEP_MIN, seconds=moment.second, microseconds=moment.microsecond)
     found = []
     while moment < until:
         next_ = _later(moment, hours=1)

@@ -13,7 +13,7 @@ def in_history(records: Records) -> Callable[[Pictured], None]:
 
     def tell(pictured: Pictured) -> None:
         facts = pictured.facts
-        if facts.kind == "normal":
+        if facts.kind != "part":  # an alarm may begin without a change of verdict: a second bad part in a row
             records.sample(_entry(facts, kept_frame(pictured).inspected.score))
         records.link_picture(facts.id, facts.id)
 
@@ -24,7 +24,7 @@ def _entry(facts: Facts, score: float) -> Entry:
     at = milliseconds(facts.at)
     return Entry(
         id=facts.id,
-        kind="sample",
+        kind="sample" if facts.kind == "normal" else "change",
         stream=facts.stream,
         at=at,
         began_at=at,

@@ -33,7 +33,7 @@ MOST_COUNTED = 5_000_000
 """Files that are counted at the start; of more the archive is larger than it says."""
 LOOK_EVERY_S = 30.0
 """How often age and free space are looked at while pictures are written."""
-_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -215,11 +215,12 @@ class Folder:
             return self._hold_limits(0)
 
     def take_gone(self) -> list[str]:
-        """Ids of what was removed since this was asked last."""
-        with self._lock:
-            gone = [*self._gone]
-            self._gone.clear()
-            return gone
+        """Ids of what was removed since this was asked last. Without the lock: the event loop asks."""
+        gone: list[str] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                gone.append(self._gone.popleft())
+        return gone
 
     @property
     def held(self) -> Held:

@@ -106,6 +106,8 @@ class Drifts:
     def figures(self) -> Iterator[Figure]:
         """Of each stream, what is out and by how much."""
         for name, watch in self._watches.items():
+            if self._transport_of(name) is None:  # nobody sends it
+                continue
             for what in WHATS:
                 labels = {"stream": name, "what": what}
                 words = watch.out.get(what)

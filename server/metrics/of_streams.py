@@ -10,7 +10,7 @@ from server.metrics.totals import Connection
 from server.streams import InferencePool, Streams
 from server.words import CameraInfo, Figure
 
-CAMERA_STATES = ("connecting", "live", "stalled", "retrying", "stopped")
+CAMERA_STATES = ("connecting", "live", "waiting", "stalled", "retrying", "stopped")
 
 
 @dataclass(frozen=True)

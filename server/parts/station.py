@@ -7,6 +7,7 @@ before a trigger are never of its part.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Generic
 
@@ -17,6 +18,7 @@ from server.words import PartSource
 
 NO_FRAME = "no frame came in time after the trigger: check the camera, or allow it longer (within_ms)"
 TOO_SLOW = "a frame came in time, but none was inspected: this computer is too busy, or the camera too quick for it"
+NO_REST = "it never came to rest in the gate"
 INSPECTION_S = 10.0
 """Seconds that a triggered frame that came in time may take to be inspected."""
 PATIENCE_S = 30.0
@@ -60,7 +62,10 @@ class Station(Generic[J]):
         self.taken = self.refused = 0
         self.open: Passage[J] | None = None
         self._named: str | None = None
-        self._has_come = False
+        self._is_judged = False
+        """Whether what lies there has its verdict already: the rest of its frames make no other part."""
+        self._came = self._known = -math.inf
+        """When the newest frame in time arrived, and the newest of which is known what came of it."""
         self._number = 0
         self._use(self.rule)
 
@@ -68,8 +73,11 @@ class Station(Generic[J]):
         """Another rule comes into force: the part that lies there is judged by the one that it began with."""
         if rule == self.rule:
             return None
+        older, named, judged = self.rule, self._named, self._is_judged or self.open is not None
         done = self._end(now, "what a part is was changed while it lay there") if self.open else None
         self._use(rule)
+        if rule.by != "trigger" and (rule.by, rule.gate) == (older.by, older.gate):
+            self._named, self._is_judged = named, judged  # what lies there has had its verdict
         return done
 
     def trigger(
@@ -115,19 +123,20 @@ class Station(Generic[J]):
     def came(self, arrived: float) -> None:
         """A frame arrived: if it is of a triggered part, its verdict waits for the inspection."""
         if self.open is not None and self.rule.by == "trigger" and self._counts(self.open, arrived):
-            self._has_come = True
+            self._came = arrived
 
     def fail(self, arrived: float, words: str) -> None:
         """A frame could not be inspected: it is what a part FAILED by, if none of its others is."""
         if self.open is not None and arrived >= self.open.began:
             self.open.trouble = words
+            self._known = max(self._known, arrived)
 
     def tick(self, now: float) -> Done[J] | None:
         """Time has passed: at :attr:`due`, or later."""
         if self.due is None or now < self.due:
             return None
         self._is_judged = self.rule.by != "trigger"  # if it lies there still, it is no other part
-        return self._end(now, TOO_SLOW if self._has_come else NO_FRAME)
+        return self._end(now, NO_REST if self.rule.by == "gate" else self._why_none)
 
     @property
     def due(self) -> float | None:
@@ -135,8 +144,7 @@ class Station(Generic[J]):
         if self.open is None:
             return None
         if self.rule.by == "trigger":
-            is_waited_for = self._has_come and self.open.frames == 0 and self.open.trouble is None
-            return self._closes(self.open) + (INSPECTION_S if is_waited_for else 0.0)
+            return self._closes(self.open) + (INSPECTION_S if self._came > self._known else 0.0)
         return (self.open.last_arrived or self.open.began) + PATIENCE_S
 
     def gone(self, now: float, why: str) -> Done[J] | None:
@@ -151,16 +159,25 @@ class Station(Generic[J]):
             return is_anomaly and self.rule.by == "gate"
         return self._counts(passage, arrived) and passage.is_worse(raw_score, is_anomaly)
 
+    def is_of_open(self, arrived: float) -> bool:
+        """Whether a frame that arrived then is of the part that lies there."""
+        return self.open is not None and self._counts(self.open, arrived)
+
+    @property
+    def _why_none(self) -> str:
+        return TOO_SLOW if self._came > -math.inf else NO_FRAME
+
     def _see_triggered(self, frame: FrameFound[J], now: float) -> Done[J] | None:
         passage = self.open
         if passage is None or frame.arrived < self._opens(passage):
             return None
         if frame.arrived > self._closes(passage):  # results keep the order of frames: none of its own comes any more
-            return self._end(now, TOO_SLOW if self._has_come else NO_FRAME)
+            return self._end(now, self._why_none)
         passage.see(frame.found, frame.arrived)
+        self._known = max(self._known, frame.arrived)
         passage.part = passage.part or frame.part
-        is_over = passage.frames >= max(1, self.rule.frames) or now >= self._closes(passage)
-        return self._end(now) if is_over else None
+        is_closed = now >= self._closes(passage) and self._came <= self._known
+        return self._end(now) if is_closed or passage.frames >= max(1, self.rule.frames) else None
 
     def _see_gate(self, frame: FrameFound[J], now: float) -> Done[J] | None:
         if self._gate is None or frame.look is None:
@@ -168,7 +185,7 @@ class Station(Generic[J]):
         state = self._gate.see(frame.look)
         if state == "empty":
             self._is_judged = False
-            return self._end(now, "it never came to rest in the gate") if self.open else None
+            return self._end(now, NO_REST) if self.open else None
         if self._is_judged:
             return None
         if self.open is None:
@@ -209,7 +226,7 @@ class Station(Generic[J]):
 
     def _begin(self, now: float, at: str, source: PartSource, part: str | None) -> Passage[J]:
         self._number += 1
-        self._has_come = False
+        self._came = self._known = -math.inf
         return Passage(self._number, now, at, source, part)
 
     def _end(self, now: float, why: str = NO_FRAME) -> Done[J]:
@@ -221,6 +238,4 @@ class Station(Generic[J]):
     def _use(self, rule: PartRule) -> None:
         self.rule = rule
         self._gate = Gate(unpacked(rule.empty)) if rule.by == "gate" and rule.empty else None
-        self._is_judged = False
-        """Whether what lies there has its verdict already: the rest of its frames make no other part."""
-        self._named = None
+        self._is_judged, self._named = False, None

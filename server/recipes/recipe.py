@@ -79,7 +79,7 @@ class PartRule(Struct, frozen=True, forbid_unknown_fields=True):
     ``n``: ANOMALY where at least so many of its frames are (all, if it has fewer); 1: its worst frame decides.
     ``frames``: its verdict is given with so many frames; 0: with one after a trigger, else when the part is gone.
     ``delay_ms``: frames that arrive so soon after a trigger are not of its part. ``within_ms``: after that the verdict
-    is given by the frames there are; without any it is FAILED.
+    is given by the frames that arrived by then; without any it is FAILED.
     ``gate``: of the frame; no corners: all of it. ``empty``: how that looks without a part, 16×16 cells in tenths of
     percent of the mean of the frame's middle half, -1 outside. ``rests``: judged by the frames in which it lies still.
     """

@@ -92,7 +92,11 @@ class Backlog:
                 while self._path.exists():  # which could not be read at the start
                     self._number += 1
                 last = Segment(self._path, 0, 0, open=True)
-                self._write(last, lines)
+                try:
+                    self._write(last, lines)
+                except OSError:
+                    last.path.unlink(missing_ok=True)  # a full disk would be littered with empty ones
+                    raise
                 sync_folder(self._folder)
                 self._segments.append(last)
             else:
@@ -108,6 +112,8 @@ class Backlog:
             OSError: they cannot be read.
         """
         with self._lock:
+            while self._segments and not self._segments[0].path.exists():  # somebody made room
+                self.lost += self._segments.pop(0).events
             if not self._segments:
                 return [], 0
             segment, found, read = self._segments[0], [], 0
@@ -127,6 +133,8 @@ class Backlog:
     def taken(self, read: int) -> None:
         """The first so many bytes are stored."""
         with self._lock:
+            if not self._segments:
+                return
             segment = self._segments[0]
             with segment.path.open("rb") as file:
                 file.seek(segment.read)

@@ -258,12 +258,12 @@ class Records:
         wait = QUIET_S if self._opening is None else BATCH_S
         if self._failures or self._backlog.events or (self._opening is None and not self._opened):
             wait = min(wait, max(self._try_again - time.monotonic(), 0.0))
-        if self._opened:
+        if self._opened and self._may_try:
             wait = min(wait, max(self._next_clearing - time.monotonic(), 0.0))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._came.wait()
-        if len(self._waiting) < BATCH and not self._closing:
+        if (self._in_hand or len(self._waiting) < BATCH) and not self._closing:
             await asyncio.sleep(BATCH_S)
         self._came.clear()
 

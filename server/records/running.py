@@ -75,7 +75,6 @@ class Running:
         if stream is not None and part.recipe is not None:
             stream.by_parts = part.recipe, part.recipe_version
             stream.last_part = self._clock()
-            stream.counting = None
 
     def result(self, result: Result, *, of_part: bool = False) -> Iterator[Event]:
         """What is to be kept with this frame.

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 import msgspec
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import and_, bindparam, case, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,6 +27,11 @@ class DispositionRefused(Exception):
     """It cannot be said of this entry; one sentence."""
 
 
+_LINKING = (  # made once; parameters need other names than the columns have
+    update(entries).where(entries.c.id == bindparam("entry")).values(picture=bindparam("its"), picture_kept=True)
+)
+
+
 async def store(connection: AsyncConnection, events: Sequence[Event]) -> None:
     """Write events down in their order, within a transaction; what was written before by the same id is left."""
     for kind, some in groupby(events, type):
@@ -36,10 +41,7 @@ async def store(connection: AsyncConnection, events: Sequence[Event]) -> None:
         elif kind is Minute:
             await _store_minutes(connection, run)
         elif kind is Linked:
-            for link in run:
-                await connection.execute(
-                    update(entries).where(entries.c.id == link.id).values(picture=link.picture, picture_kept=True)
-                )
+            await connection.execute(_LINKING, [{"entry": link.id, "its": link.picture} for link in run])
         elif kind is Gone:
             gone = {picture for one in run for picture in one.pictures}
             await connection.execute(

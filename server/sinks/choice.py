@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct
 
 from server.inspection import Inspected
 from server.sinks.sink import What
@@ -66,7 +66,8 @@ class Chooser:
                 wanted = self._choice.parts
                 return "part" if wanted == "all" or (wanted == "rejects" and message.verdict != "NORMAL") else None
             case Result():
-                is_of_a_part = seen is not None and seen.recipe.parts.by != "line"
+                is_named = message.part is not UNSET  # by the line: its part is told
+                is_of_a_part = is_named or (seen is not None and seen.recipe.parts.by != "line")
                 return None if message.repeated is True or is_of_a_part else self._result(message)
             case Status():
                 return self._status(message)

@@ -91,7 +91,7 @@ class Written:
 
     def look(self) -> None:
         """Find what lies there, and remove what a crash left unfinished."""
-        remove_leftovers(self.folder, older_than_s=0.0)
+        remove_leftovers(self.folder, older_than_s=60.0)
         found = []
         with os.scandir(self.folder) as entries:
             for entry in entries:

@@ -129,9 +129,10 @@ class Gpio:
         async with contextlib.AsyncExitStack() as held:
             await self._open(held)
             outbox.is_up(self._words())
+            broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             if self._input is not None:
-                self._listen(outbox, held)
-            await _first_of(self._feed(outbox), self._beat())
+                self._listen(outbox, held, broken)
+            await _first_of(self._feed(outbox), self._beat(), _ends(broken))
 
     async def test(self) -> str:
         """Pulses the reject line once, by the request that runs where there is one."""
@@ -259,25 +260,26 @@ class Gpio:
 
     # input
 
-    def _listen(self, outbox: Outbox, held: contextlib.AsyncExitStack) -> None:
+    def _listen(self, outbox: Outbox, held: contextlib.AsyncExitStack, broken: asyncio.Future[None]) -> None:
         loop, input_ = asyncio.get_running_loop(), self._input
         assert input_ is not None
         descriptor = input_.fd
+        pause: list[asyncio.TimerHandle] = []
 
         def read() -> None:
             try:
                 edges = len(input_.read_edge_events(SPENT_AT_ONCE))
             except OSError as error:
                 loop.remove_reader(descriptor)
-                outbox.is_in_trouble(f"the trigger line cannot be read any more ({error.strerror})")
+                if not broken.done():  # the lines are requested anew
+                    broken.set_exception(SinkError(f"the trigger line cannot be read any more ({error.strerror})"))
                 return
             if (now := loop.time()) - self._second >= 1.0:
                 self._second, self._edges = now, 0
             self._edges += edges
             if self._edges > MOST_EDGES_A_S:
                 loop.remove_reader(descriptor)
-                paused = loop.call_later(1.0, begin)
-                held.callback(paused.cancel)
+                pause[:] = [loop.call_later(1.0, begin)]
                 outbox.is_in_trouble(
                     f"the trigger line chatters, more than {MOST_EDGES_A_S} edges a second, and is read later: "
                     "see to the wire, or debounce for longer"
@@ -287,10 +289,18 @@ class Gpio:
                 self._trigger(outbox)
 
         def begin() -> None:
-            if self._input is input_:
+            if input_ is not None and self._input is input_:
+                with contextlib.suppress(OSError):  # what chattered meanwhile triggers nothing; else read() says it
+                    while input_.wait_edge_events(0.0):
+                        input_.read_edge_events(SPENT_AT_ONCE)
                 loop.add_reader(descriptor, read)
 
-        begin()
+        def end() -> None:
+            for one in pause:
+                one.cancel()
+
+        loop.add_reader(descriptor, read)
+        held.callback(end)
         held.callback(lambda: loop.remove_reader(descriptor))
 
     def _trigger(self, outbox: Outbox) -> None:
@@ -320,6 +330,10 @@ def _is_reject(event: Outgoing) -> bool:
         case Result():
             return event.what == "verdict" and event.message.verdict == "ANOMALY"
     return False
+
+
+async def _ends(future: asyncio.Future[None]) -> None:
+    await future
 
 
 async def _first_of(*runs: Coroutine[Any, Any, None]) -> None:

@@ -97,6 +97,8 @@ class BoundedOutbox:
         return Turn(self, listener or TurnListener())
 
     async def take(self, turn: Turn) -> Outgoing:
+        await asyncio.sleep(0)  # who takes many in a row holds up nobody
+        turn.check()
         while self._handed is not None or not self._waiting:
             self._changed.clear()
             await self._changed.wait()

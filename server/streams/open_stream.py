@@ -118,6 +118,8 @@ class OpenStream:
     def fail(self, words: str, frames: int = 1) -> None:
         """A frame arrived now, or some, of which the transport knows that they are damaged: count them, and say why."""
         if not self._ended:
+            if self.station.station.open is not None:
+                self.station.station.open.trouble = words
             self.streams.publish_failed(self, self.stream.put_damaged(frames), words)
             self._hear()
 
@@ -138,6 +140,8 @@ class OpenStream:
         if self.watcher is not None or self._ended:
             raise ValueError(f"{self.name} is taught already" if self.watcher else f"{self.name} went away")
         self.watcher = watcher
+        if self.station.rule.by != "line":  # what an id names is the same part afterwards
+            self.streams.stations.gone(self.name, self.station, "its frames were shown to a teaching")
         self.streams.tell_state(self)
         if self.stream.has_waiting:  # it may have waited for a model
             self.streams.pool.notify(self)

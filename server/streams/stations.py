@@ -99,9 +99,12 @@ class Stations:
     ) -> tuple[int, list[Done[Inspected]]]:
         """A frame was inspected: number of the part it shows, 0 if of none, and the parts that are done with it."""
         now = time.perf_counter()
-        frame = FrameFound(found, arrived, iso(now - arrived), part, found.gate)
+        look = found.gate if found.recipe.parts.gate == of.rule.gate else None  # it was in work while the gate moved
+        frame = FrameFound(found, arrived, iso(now - arrived), part, look)
         done = of.station.see(frame, now)
-        return of.number or (done[-1].passage.number if done else 0), done
+        if of.station.is_of_open(arrived):
+            return of.number, done
+        return done[-1].passage.number if done else 0, done
 
     def give(self, name: str, of: StationOf, done: list[Done[Inspected]]) -> None:
         """Give out the verdicts of parts, and see when the station is to be asked next."""

@@ -281,7 +281,10 @@ class Streams:
         if opened.in_force is None or opened.in_force.changed_to(InForce.of(outcome)) is not None:
             # Not what the frame was inspected with: it may have been in work while something newer came into force.
             self._take(opened, InForce.on(self.inspection, stream.name, stream.transport))
-        number, done = self.stations.see(opened.station, outcome, frame.arrived, frame.part)
+        if self._open.get(opened.name) is opened:
+            number, done = self.stations.see(opened.station, outcome, frame.arrived, frame.part)
+        else:  # its sender is gone: what lay there has its verdict already
+            number, done = opened.parts.number, []
         verdict, latency_ms = self._decide(opened, frame, outcome, look, number)
         opened.seen.count(outcome)
         for capture in opened.captures:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -77,7 +78,9 @@ class History:
         wanted = history_query.wanted(asked, beside=[parameter.name for parameter in PAGING])
         limit = history_query.limit(asked, MOST_ON_A_PAGE, 50)
         page = await self.records.find(wanted, before=history_query.before(asked), limit=limit)
-        return answer(EntriesBody([entry_body(entry) for entry in page.entries], page.next), headers=NO_STORE)
+        return await run_in_threadpool(
+            lambda: answer(EntriesBody([*map(entry_body, page.entries)], page.next), headers=NO_STORE)
+        )
 
     @documented(
         Operation(
@@ -148,7 +151,7 @@ class History:
             history_query.moment(asked, "until"),
             history_query.limit(asked, MOST_MINUTES, 60),
         )
-        return answer(MinutesBody([minute_body(minute) for minute in found]), headers=NO_STORE)
+        return await run_in_threadpool(lambda: answer(MinutesBody([*map(minute_body, found)]), headers=NO_STORE))
 
     @documented(
         Operation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 AWAY = "the history is off, or its database is away: `error` says why"
 BAD = "a time, a stream or a recipe that cannot be, or more hours than are told at once"
 MOST_ROWS = 20_000
+QUARTER_S = 900
 _EACH = ("stream", "recipe")
 PARAMETERS = (
     Parameter(
@@ -85,7 +87,8 @@ class Asked:
         each = tuple(part for part in query.get("each", "").split(",") if part)
         if any(part not in _EACH for part in each):
             raise Refused(422, f"each is {query['each'][:40]!r}: it must be stream, recipe, or stream,recipe")
-        if by != "all" and (until - since).total_seconds() > MOST_SPANS * (3600 if by == "hour" else 86400):
+        each_s = {"hour": 3600.0, "shift": 86400 / len(shifts.names), "day": 86400.0}.get(by, math.inf)
+        if (until - since).total_seconds() > MOST_SPANS * each_s:
             raise Refused(422, f"more than {MOST_SPANS} rows: ask for less time, or by day, shift or all")
         stretches = stretches_of(by, since, until, shifts)
         if len(stretches) > MOST_SPANS:
@@ -172,7 +175,14 @@ def stretches_of(by: By, since: datetime, until: datetime, shifts: Shifts) -> li
         return shifts.between(since, until)
     if by == "day":
         return days(since, until) or days(since, _after(since))
-    return [_over(hours(since, _after(until)))] if (until - since).days < 30 else [_over([*days(since, _after(until))])]
+    return [_quarters(since, until)]
+
+
+def _quarters(since: datetime, until: datetime) -> Stretch:
+    """The whole quarters of an hour that touch a stretch: what numbers are kept by."""
+    first = int(since.timestamp()) // QUARTER_S * QUARTER_S
+    last = max(math.ceil(until.timestamp() / QUARTER_S) * QUARTER_S, first + QUARTER_S)
+    return Stretch(datetime.fromtimestamp(first, UTC).astimezone(), datetime.fromtimestamp(last, UTC).astimezone())
 
 
 def _after(moment: datetime) -> datetime:

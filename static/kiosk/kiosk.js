@@ -1,5 +1,29 @@
 // One stream on a whole screen, for people who stand three metres away.
 
 import { Screen } from "../shared/screen.js";
+import * as server from "../shared/server.js";
 
-new Screen({ path: "kiosk", panel: document.getElementById("kiosk") }).begin();
+const STREAMS_EVERY_MS = 2_000;
+
+let stream; // its entry in the list of streams
+
+const screen = new Screen({
+  path: "kiosk",
+  panel: document.getElementById("kiosk"),
+  known: () => (["trigger", "gate"].includes(stream?.parts_by) ? { part: screen.lastPart } : {}),
+  opened: look,
+  changed: look,
+});
+
+// Only once the connection says that the access code was right.
+async function look() {
+  if (screen.link?.phase !== "open") return;
+  try {
+    stream = (await server.streams()).find((one) => one.name === screen.name);
+  } catch {
+    // the next look comes soon
+  }
+}
+
+screen.begin();
+setInterval(look, STREAMS_EVERY_MS);

@@ -106,6 +106,7 @@ export class Screen {
 
   #onstate(state) {
     this.link = state;
+    if (state.phase !== "open") this.lastPart = null; // parts may pass unheard
     this.#frameError = "";
     if (state.access === false && !this.#framed) this.#enter({});
     this.#wakeLock.want(state.phase === "open");

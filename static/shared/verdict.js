@@ -45,7 +45,7 @@ export function decide({ health, camera, link, streamState, streamName, trouble,
   if (link?.phase === "open" && streamState === "teaching") return none("TAUGHT", `${streamName} is being taught a new part`, false);
   if (link?.phase === "open" && streamState === "silent") return none("SILENT", trouble || `${streamName} sends no picture: check its camera`, !waits);
   const given = !["replaced", "refused"].includes(link?.phase);
-  if (fresh && given && age < FORGET_AFTER_MS && part !== undefined) return ofPart(part, none);
+  if (fresh && given && age < FORGET_AFTER_MS && part !== undefined) return ofPart(part, result, none);
   if (fresh && given && age < FORGET_AFTER_MS) {
     const stale = age > STALE_AFTER_MS;
     const detail = stale ? `No result for ${Math.floor(age / 1000)} s` : besideThreshold(result);
@@ -54,14 +54,15 @@ export function decide({ health, camera, link, streamState, streamName, trouble,
   return none("WAITING", waitingFor({ health, link, streamState, streamName, trouble, result: fresh ? result : null, age }), isAway({ health, link, streamState }));
 }
 
-function ofPart(last, none) {
+function ofPart(last, result, none) {
   const age = last ? performance.now() - last.at : Infinity;
   if (age > PART_IS_OLD_MS) return none("WAITING", last ? `No part for ${seconds(age)}; the last was ${last.part.verdict}` : "Waiting for the first part", false);
   const { part } = last;
   const name = part.part ? `Part ${part.part}` : `Part ${part.number}`;
   if (part.verdict === "FAILED") return { verdict: "FAILED", word: "NOT INSPECTED", detail: `${name}: ${part.why}`, stale: age > PART_STANDS_MS, attention: true };
   const score = part.threshold_source === "uncalibrated" ? "there is no threshold yet" : `score ${shownScore({ score: part.score, is_anomaly: part.raw_score > part.threshold })}`;
-  return { verdict: part.verdict, word: part.verdict, detail: `${name}, ${score}, ${ago(age)}`, stale: age > PART_STANDS_MS, attention: part.verdict === "ANOMALY" };
+  const isDoubted = part.verdict === "NORMAL" && result.verdict === "ANOMALY"; // what lies there now is another, or none
+  return { verdict: part.verdict, word: part.verdict, detail: `${name}, ${score}, ${ago(age)}`, stale: isDoubted || age > PART_STANDS_MS, attention: part.verdict === "ANOMALY" };
 }
 
 function preparing({ simulated, progress }) {

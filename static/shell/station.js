@@ -290,6 +290,7 @@ export class Station {
   }
 
   #heardChange(change) {
+    this.lastPart = null;
     this.#listeners.tell("change", change);
     this.lookAtRecipes();
     this.lookAtStreams();
@@ -303,6 +304,7 @@ export class Station {
   #heardState(state) {
     this.link = state.phase === "closed" ? null : state;
     if (state.phase !== "open") {
+      this.lastPart = null; // parts may pass unheard
       this.#listeners.tell("interrupted");
       this.frameError = "";
     }

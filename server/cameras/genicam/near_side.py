@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
+import selectors
 import subprocess
 import sys
 import time
@@ -122,7 +122,9 @@ class CameraProcess:
             self._to.write(line + b"\n")
 
     def _readable(self, seconds: float) -> bool:
-        return bool(select.select([self._from], [], [], seconds)[0])
+        with selectors.DefaultSelector() as selector:  # select() takes no descriptor above 1023
+            selector.register(self._from, selectors.EVENT_READ)
+            return bool(selector.select(seconds))
 
     def _read(self, count: int) -> bytes:
         data = os.read(self._from.fileno(), count)

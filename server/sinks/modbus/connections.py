@@ -83,7 +83,7 @@ class Connections:
         self._refusals = refusals or Refusals()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._has_complained = False
+        self._has_complained = self._is_closed = False
         self.peers: set[Peer] = set()
         self.refused = 0
 
@@ -112,6 +112,7 @@ class Connections:
 
     async def close(self) -> None:
         """End, connections included."""
+        self._is_closed = True
         if self._server is not None:
             self._server.close()
         for task in [*self._tasks]:
@@ -119,6 +120,9 @@ class Connections:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_closed:
+            writer.transport.abort()
+            return
         address = _address(writer)
         if not self._may(address):
             self._refuse(writer, "a connection from an address that is not allowed was refused", address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 
 from server.ground import Refusals
@@ -92,9 +93,11 @@ class Modbus:
         )
 
     async def _feed(self, units: dict[int, Unit], outbox: Outbox) -> None:
+        began = time.monotonic()
         by_stream = {unit.stream: unit for unit in units.values()}
         async for event in outbox:
-            if isinstance(event.message, PartResult) and (unit := by_stream.get(event.message.stream)):
+            is_new = event.told_at >= began  # older ones lie elsewhere by now
+            if is_new and isinstance(event.message, PartResult) and (unit := by_stream.get(event.message.stream)):
                 unit.hear(event.message)
             outbox.confirm()
 
@@ -125,4 +128,5 @@ MODBUS = Kind(
     make=Modbus,
     check=check,
     is_told=False,
+    keeps=False,
 )

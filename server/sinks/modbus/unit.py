@@ -187,13 +187,14 @@ class Unit:
         control = self._control
         for place, bit in enumerate(bits, address):
             control = control | 1 << place if bit else control & ~(1 << place)
-        self._say(control, peer)
+        shakes = not _HANDSHAKE.isdisjoint(range(address, address + len(bits)))
+        self._say(control, peer if shakes else self._controller)
 
     def set_words(self, address: int, words: Sequence[int], peer: object) -> None:
         if _lies_in(CONTROL_AT, CONTROL_WORDS, address, len(words)):
             halves = _halves(self._control)
             halves[address - CONTROL_AT : address - CONTROL_AT + len(words)] = words
-            self._say(halves[1] << 16 | halves[0], peer)
+            self._say(halves[1] << 16 | halves[0], peer if address == CONTROL_AT else self._controller)
         elif _lies_in(INPUTS_AT, INPUT_WORDS, address, len(words)):
             self._inputs[address - INPUTS_AT : address - INPUTS_AT + len(words)] = words
         else:
@@ -385,6 +386,10 @@ class Desk:
 
     def set_words(self, address: int, words: Sequence[int]) -> None:
         self.unit.set_words(address, words, self.peer)
+
+
+_HANDSHAKE = frozenset({Control.ENABLE, Control.TRIGGER, Control.RESULTS_ACK})
+"""Bits by which who writes them is the controller: an HMI that clears an error is none."""
 
 
 def _lies_in(first: int, length: int, address: int, count: int) -> bool:

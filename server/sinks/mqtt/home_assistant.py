@@ -108,7 +108,7 @@ def device(topics: Topics, stream: str, commands: bool, address: str | None) -> 
             "Trigger",
             command_topic=topics.of(stream, "trigger"),
             payload_press="{}",
-            qos=1,
+            qos=0,  # a press that is sent again later would trigger another part
             **here,
         )
     about = {"identifiers": [id], "name": f"DefectVision {stream}", "manufacturer": "DefectVision", "model": "stream"}

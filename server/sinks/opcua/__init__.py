@@ -19,6 +19,7 @@ OPCUA = Kind(
     modules=("asyncua",),
     is_told=False,
     is_apart=True,
+    keeps=False,  # triggers are numbered from 1 at every start: an old part's would be taken for a new job's
 )
 
 __all__ = ["OPCUA"]

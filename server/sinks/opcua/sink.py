@@ -244,8 +244,6 @@ class OpcUa:
                     log.error("a part could not be shown over OPC UA stream=%s\n%s", message.stream, peer.fault)
                     outbox.refuse("a fault of this software: the server's log says more")
                     continue
-            else:
-                peer.send(view.news())
             outbox.confirm()
 
     def _words(self, peer: Peer) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import select
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -79,6 +80,9 @@ class FakeRequest:
 
     def edge(self, times: int = 1) -> None:
         os.write(self._ends[1], b"e" * times)
+
+    def wait_edge_events(self, timeout: float) -> bool:
+        return bool(select.select([self._ends[0]], [], [], timeout)[0])
 
     def read_edge_events(self, most: int) -> list[object]:
         return [*os.read(self._ends[0], most)]
