@@ -8,7 +8,7 @@ import errno
 import time
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from msgspec import Meta, Struct
 
@@ -261,8 +261,8 @@ class Gpio:
     # input
 
     def _listen(self, outbox: Outbox, held: contextlib.AsyncExitStack, broken: asyncio.Future[None]) -> None:
-        loop, input_ = asyncio.get_running_loop(), self._input
-        assert input_ is not None
+        loop = asyncio.get_running_loop()
+        input_ = cast(Any, self._input)
         descriptor = input_.fd
         pause: list[asyncio.TimerHandle] = []
 
@@ -289,7 +289,7 @@ class Gpio:
                 self._trigger(outbox)
 
         def begin() -> None:
-            if input_ is not None and self._input is input_:
+            if self._input is input_:
                 with contextlib.suppress(OSError):  # what chattered meanwhile triggers nothing; else read() says it
                     while input_.wait_edge_events(0.0):
                         input_.read_edge_events(SPENT_AT_ONCE)

@@ -69,3 +69,9 @@ def test_what_is_no_shift(text: str) -> None:
 
 def test_it_is_written_as_it_is_read() -> None:
     assert str(Shifts.parse(" 22:00, 06:00,14:00")) == "06:00,14:00,22:00"
+
+
+def test_hours_begin_at_the_quarter_that_they_are_asked_from() -> None:
+    asked = local(date(2026, 11, 26), 5).replace(minute=50)
+    found = hours(asked, asked.replace(hour=8, minute=45))
+    assert [(one.since.hour, one.since.minute) for one in found] == [(5, 45), (6, 45), (7, 45)]

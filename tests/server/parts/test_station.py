@@ -91,6 +91,38 @@ def test_a_frame_that_came_in_time_is_waited_for() -> None:
     assert late is not None and late.why == TOO_SLOW
 
 
+def test_frames_in_work_at_the_end_of_their_time_are_waited_for_too() -> None:
+    station = triggered(frames=3, within_ms=200)
+    station.trigger(1.0, AT)
+    for arrived in (1.05, 1.15):
+        station.came(arrived)
+    assert station.see(frame(1.05), 1.19) == [] and station.tick(1.2) is None
+    (done,) = station.see(frame(1.15, score=5), 1.3)
+    assert (done.verdict, done.passage.frames) == ("ANOMALY", 2)
+    station.trigger(2.0, AT)
+    station.came(2.05)
+    station.fail(2.05, "broken")
+    station.came(2.1)
+    assert station.tick(2.2) is None, "the one after the broken one is in work"
+    station = triggered(within_ms=200)
+    station.trigger(3.0, AT)
+    station.came(3.1)
+    station.fail(3.1, "broken")
+    done_ = station.tick(3.2)
+    assert done_ is not None and done_.why == "broken"
+
+
+def test_another_rule_judges_what_lies_there_no_second_time() -> None:
+    station = Station[Found](PartRule(frames=1))
+    assert len(station.see(frame(1, part="A"), 1)) == 1
+    assert station.use(PartRule(frames=2), 2) is None
+    assert station.see(frame(3, part="A"), 3) == [] and station.open is None
+    station = Station[Found](RULE)
+    watch(station, None, 0.35, 0.5, 0.5)
+    done = station.use(PartRule(by="gate", gate=GATE, empty=RULE.empty, n=2), watch_at[0])
+    assert done is not None and watch(station, 0.5, 0.5, 0.65, None) == []
+
+
 def test_why_its_frames_failed_is_said() -> None:
     station = triggered(within_ms=200)
     station.trigger(1.0, AT)

@@ -214,3 +214,13 @@ async def test_the_night_in_which_the_clock_is_put_back(line: Line) -> None:
     line.now = line.now - timedelta(days=32)
     report = (await line.client.get("/report", params={"at": "2026-10-25T03:00"})).text
     assert "Parts</dt><dd>2<" in report and "Shift 22:00–06:00" in report
+
+
+def test_all_of_a_time_is_that_time_however_long_it_is() -> None:
+    now = datetime(2026, 11, 26, 15, 30).astimezone()
+    asked = {"by": "all", "since": "2026-11-26T06:00:00Z", "until": "2026-11-26T14:00:00Z"}
+    (stretch,) = Asked.read(asked, SHIFTS, now).stretches
+    assert stretch.until_ms - stretch.since_ms == 8 * 3_600_000
+    long = {"by": "all", "since": "1971-01-02T00:00:00Z", "until": "8999-01-02T00:00:00Z"}
+    (ages,) = Asked.read(long, SHIFTS, now).stretches
+    assert (ages.since.year, ages.until.year) == (1971, 8999)

@@ -127,6 +127,28 @@ async def test_the_part_in_work_ends_with_its_camera(server: Running) -> None:
         assert (part.verdict, part.part) == ("FAILED", "A") and part.why is not None and "went away" in part.why
 
 
+async def test_a_frame_in_work_when_its_sender_goes_makes_no_second_part(server: Running, model: FakeModel) -> None:
+    async with connect(f"{server.ws}/ws/live/press") as hmi:
+        async with connect(f"{server.ws}/ws/stream?name=press") as camera:
+            await camera.send('{"part": "A"}')
+            await camera.send(GOOD)
+            await camera.recv()
+            model.gate.clear()
+            detected = model.detected
+            await camera.send(BAD)
+            async with asyncio.timeout(20):
+                while model.detected == detected:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        assert (await part_of(hmi)).part == "A"
+        model.gate.set()
+        async with connect(f"{server.ws}/ws/stream?name=press") as camera:
+            await camera.send('{"part": "B"}')
+            await camera.send(GOOD)
+            await camera.send('{"part": null}')
+            await camera.send(GOOD)
+            assert (await part_of(hmi)).part == "B"
+
+
 async def test_without_triggers_in_the_recipe_they_are_refused_in_words(server: Running) -> None:
     async with http(server) as client, connect(f"{server.ws}/ws/stream?name=press") as camera:
         await camera.send(GOOD)
