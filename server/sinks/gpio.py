@@ -289,7 +289,8 @@ class Gpio:
                 self._trigger(outbox)
 
         def begin() -> None:
-            if self._input is input_:
+            is_held = self._input is input_
+            if is_held:
                 with contextlib.suppress(OSError):  # what chattered meanwhile triggers nothing; else read() says it
                     while input_.wait_edge_events(0.0):
                         input_.read_edge_events(SPENT_AT_ONCE)
