@@ -72,6 +72,6 @@ def test_it_is_written_as_it_is_read() -> None:
 
 
 def test_hours_begin_at_the_quarter_that_they_are_asked_from() -> None:
-    asked = local(date(2026, 11, 26), 5).replace(minute=50)
-    found = hours(asked, asked.replace(hour=8, minute=45))
+    day = date(2026, 11, 26)
+    found = hours(local(day, 5 * 60 + 50), local(day, 8 * 60 + 45))
     assert [(one.since.hour, one.since.minute) for one in found] == [(5, 45), (6, 45), (7, 45)]

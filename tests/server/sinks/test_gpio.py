@@ -202,9 +202,10 @@ async def test_a_pulse_that_comes_too_late_is_none(
 async def test_ready_beats_or_stands_and_falls_with_the_sink(chip: FakeChip, sinks: Sinks) -> None:
     stored = await sinks.add(draft(ready="27"), "a test")
     await until(lambda: 27 in chip.taken and len(chip.taken[27].changes) > 6)
-    assert [up for _, up in chip.taken[27].changes[:4]] == [True, False, True, False]
+    beating = chip.taken[27]
+    assert [up for _, up in beating.changes[:4]] == [True, False, True, False]
     await sinks.change(stored.id, "a test", settings={"ready_as": "steady"})
-    await until(lambda: 27 in chip.taken and chip.taken[27].value is Value.ACTIVE)
+    await until(lambda: chip.taken.get(27, beating) is not beating and chip.taken[27].value is Value.ACTIVE)
     steady = chip.taken[27]
     await sinks.change(stored.id, "a test", enabled=False)
     await until(lambda: not chip.taken)
