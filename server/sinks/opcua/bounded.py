@@ -232,8 +232,8 @@ class _BoundedProcessor(UaProcessor):  # type: ignore[misc]
             self.session is not None or len(self.iserver._external_sessions) >= MOST_SESSIONS
         ):
             raise ServiceError(ua.StatusCodes.BadTooManySessions)
-        channel = self._connection.security_policy.peer_certificate
-        if typeid == _CREATE_SESSION and channel is not None and self.iserver.certificate_validator is not None:
+        channel = getattr(self._connection.security_policy, "peer_certificate", None)  # an open channel has none
+        if typeid == _CREATE_SESSION and channel and self.iserver.certificate_validator is not None:
             # asyncua looks at the one that the request names, which may be anybody's, or none.
             await self.iserver.certificate_validator(x509.load_der_x509_certificate(channel), None)
         return await super()._process_message(typeid, requesthdr, seqhdr, body)

@@ -82,7 +82,9 @@ async def test_the_oldest_go_when_there_are_too_many_and_nothing_of_others(
     folder = tmp_path / "share" / "line 4"
     folder.mkdir()
     (folder / "notes.json").write_text("mine")
-    (folder / ".20261026T101112000Z_a_b.json.0011aabb.tmp").write_text("half of one, from a crash")
+    half = folder / ".20261026T101112000Z_a_b.json.0011aabb.tmp"
+    half.write_text("half of one, from a crash")
+    os.utime(half, (1, 1))
     stored = await sinks.add(draft(folder=str(folder), most_events=10), "a test")
     for number in range(25):
         hub.publish(part(part=f"A-{number}").message, seen=seen())

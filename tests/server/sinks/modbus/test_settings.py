@@ -53,7 +53,7 @@ def test_beyond_this_machine_only_for_those_who_are_named() -> None:
         ({"recipes": "1 = a\n01 = b"}, "the number 1 stands twice"),
         ({"address": "localhost"}, "listen at an address"),
         ({"allowed": "plc.local"}, "controllers are addresses or networks"),
-        ({"port": 0}, "Port: expected `int` >= 1"),
+        ({"port": 0}, "Port: expected a whole number >= 1"),
         ({"word_order": "middle"}, "Numbers of 32 bits: invalid"),
     ],
 )
