@@ -275,6 +275,6 @@ def beside_live() -> dict[str, tuple[str, Workshop, str]]:
         ),
         "taught": ("/teach#t1", Workshop(teachings=[shown(30) | done]), "teach-result"),
         "recipe": ("/recipes#bottle", Workshop(recipes=recipes, corrections=corrections), "recipe-correction"),
-        "history": ("/history", Workshop(), "change"),
+        "history": ("/history?show=changes", Workshop(), "change"),
         "settings": ("/settings", Workshop(cameras=cameras, sinks=sinks), "sink"),
     }
