@@ -5,7 +5,7 @@ from server.ground import private_file
 from server.ground.data_directory import DataDirectoryError, data_directory
 from server.ground.database_address import DatabaseAddress
 from server.ground.file_descriptors import raise_limit
-from server.ground.kept_file import Form, KeptFile, NewerVersion, checksum
+from server.ground.kept_file import Form, KeptFile, ListFile, NewerVersion, checksum
 from server.ground.network_address import (
     is_any_address,
     is_loopback,
@@ -26,6 +26,7 @@ __all__ = [
     "DatabaseAddress",
     "Form",
     "KeptFile",
+    "ListFile",
     "NewerVersion",
     "PublicURL",
     "Refusals",

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -150,3 +150,48 @@ def _short(error: Exception) -> str:
     """It may repeat what it found, up to all of the file."""
     text = str(error)
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"
+
+
+class _Version(msgspec.Struct):
+    version: int
+
+
+class ListFile(Generic[T]):
+    """How a list of things lies in a file that holds secrets: its version, its checksum, and the list by its name.
+
+    Args:
+        kind: of its things; ``name``: of the list in the file, and in sentences.
+        version: that is written, and alone is read.
+        check: raises ValueError where there can be no such list.
+    """
+
+    def __init__(self, kind: type[T], name: str, version: int, check: Callable[[tuple[T, ...]], None]) -> None:
+        self._name, self._version, self._check = name, version, check
+        fields = [("version", int), ("sha256", str), (name, tuple[kind, ...])]  # type: ignore[valid-type]
+        self._file = msgspec.defstruct(f"{name.capitalize()}File", fields, forbid_unknown_fields=True)
+
+    def encode(self, things: tuple[T, ...]) -> bytes:
+        file = self._file(self._version, checksum(things), things)
+        return msgspec.json.format(msgspec.json.encode(file), indent=1)
+
+    def decode(self, data: bytes) -> tuple[T, ...]:
+        """What a file says.
+
+        Raises:
+            ValueError: it is not such a file, or not what it says of itself. The sentence repeats nothing of the file:
+                a damaged one may have a secret anywhere.
+        """
+        try:
+            version = msgspec.json.decode(data, type=_Version).version
+            if version > self._version:
+                raise NewerVersion(f"its version is {version}, this software reads {self._version}")
+            file: Any = msgspec.json.decode(data, type=self._file)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise ValueError(f"it is no list of {self._name} as this software writes it") from error
+        if version != self._version:
+            raise ValueError(f"its version is {version}, this software reads {self._version}")
+        things: tuple[T, ...] = getattr(file, self._name)
+        if file.sha256 != checksum(things):
+            raise ValueError("its checksum is not that of its contents")
+        self._check(things)
+        return things

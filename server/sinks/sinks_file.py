@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from server.ground import Form, NewerVersion, checksum
+from server.ground import Form, ListFile
 from server.sinks.choice import Choice
 
 VERSION = 1
@@ -34,18 +34,6 @@ class StoredSink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     why_off: str | None = None
 
 
-class _Version(msgspec.Struct):
-    version: int
-
-
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    """``sha256``: of the sinks as JSON, without a space."""
-
-    version: int
-    sha256: str
-    sinks: tuple[StoredSink, ...]
-
-
 def check_sink_name(name: str) -> str:
     """The name itself; it stands in logs, metrics and paths.
 
@@ -57,38 +45,19 @@ def check_sink_name(name: str) -> str:
     return name
 
 
-def encode(sinks: tuple[StoredSink, ...]) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(_File(VERSION, checksum(sinks), sinks)), indent=1)
-
-
-def decode(data: bytes) -> tuple[StoredSink, ...]:
-    """What a file says.
-
-    Raises:
-        ValueError: it is not such a file, or not what it says of itself. The sentence repeats nothing of the file: a
-            damaged one may have a secret anywhere.
-    """
-    try:
-        version = msgspec.json.decode(data, type=_Version).version
-        if version > VERSION:
-            raise NewerVersion(f"its version is {version}, this software reads {VERSION}")
-        file = msgspec.json.decode(data, type=_File)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError("it is no list of sinks as this software writes it") from error
-    if version != VERSION:
-        raise ValueError(f"its version is {version}, this software reads {VERSION}")
-    if file.sha256 != checksum(file.sinks):
-        raise ValueError("its checksum is not that of its contents")
-    ids, names = {sink.id for sink in file.sinks}, {sink.name for sink in file.sinks}
-    if len(file.sinks) > MOST or min(len(ids), len(names)) < len(file.sinks):
+def _check(sinks: tuple[StoredSink, ...]) -> None:
+    ids, names = {sink.id for sink in sinks}, {sink.name for sink in sinks}
+    if len(sinks) > MOST or min(len(ids), len(names)) < len(sinks):
         raise ValueError(f"there are more than {MOST} sinks in it, or two of the same name")
     try:
         for name in names:
             check_sink_name(name)
     except ValueError as error:
         raise ValueError("one of its sinks cannot be") from error
-    return file.sinks
 
+
+_LIST = ListFile(StoredSink, "sinks", VERSION, _check)
+encode, decode = _LIST.encode, _LIST.decode
 
 FORM: Form[tuple[StoredSink, ...]] = Form(
     largest=LARGEST_FILE,
