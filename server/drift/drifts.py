@@ -12,9 +12,9 @@ from server.drift.conditions import Pictures
 from server.drift.scores import Scores
 from server.drift.telling import Words, back_words, sentence, words_of, words_of_scores
 from server.drift.thinning import Counted, Thinning
-from server.inspection import Inspected, now
+from server.inspection import Inspected
 from server.streams import Hub, Told
-from server.words import Drift, DriftWhat, Figure, Result
+from server.words import Drift, DriftWhat, Figure, Result, now
 
 log = logging.getLogger("defectvision.drift")
 

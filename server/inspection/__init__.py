@@ -2,7 +2,7 @@
 
 from server.inspection.baseline import Baseline, Learning, Span, baseline_of
 from server.inspection.calibration_file import Change, StoredCalibration
-from server.inspection.calibrations import Calibrations, now
+from server.inspection.calibrations import Calibrations
 from server.inspection.captured import Captured, Draft, Drafts
 from server.inspection.condition import NAMES, Condition, condition_of
 from server.inspection.inspected import NO_RECIPE, Inspected, KeptPicture, Sample
@@ -49,7 +49,6 @@ __all__ = [
     "given_recipe",
     "inspected_cells",
     "key_of",
-    "now",
     "other_transport",
     "rule_info",
     "taught_hash",

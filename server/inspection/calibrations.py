@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -19,7 +18,7 @@ from server.inspection.calibration_file import (
     decode,
     encode,
 )
-from server.words import Way
+from server.words import Way, now
 
 FILE = "calibration.json"
 MOST = 1000
@@ -128,11 +127,6 @@ class Calibrations:
         contents = Contents((*others, *after)[-MOST:], _bounded((*history, change)))
         self._file.replace(contents)
         return change
-
-
-def now() -> str:
-    """The time, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _newest(version: int, contents: Contents) -> tuple[Contents, bool]:

@@ -15,7 +15,7 @@ from detector.images import BGRImage, encode_jpeg
 from detector.thresholds import Calibration, Rule, judge
 from server.inspection.baseline import Baseline, baseline_of
 from server.inspection.calibration_file import Action, Change, StoredCalibration
-from server.inspection.calibrations import Calibrations, Step, now
+from server.inspection.calibrations import Calibrations, Step
 from server.inspection.captured import Captured, Draft, among_all
 from server.inspection.condition import condition_of
 from server.inspection.inspected import Inspected, heatmap_of, kept_of, sample_of
@@ -24,7 +24,7 @@ from server.inspection.resting import Resting
 from server.inspection.threshold import InUse, Threshold, given_recipe, held_out_scores, key_of, typical_score
 from server.parts import gate_look
 from server.recipes import Recipe, ThresholdRule
-from server.words import Load, Way
+from server.words import Load, Way, now
 
 log = logging.getLogger("defectvision.inspection")
 

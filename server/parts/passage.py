@@ -27,7 +27,7 @@ class Passage(Generic[J]):
 
     Attributes:
         number: of the part on its stream, from 1.
-        began: seconds, on the clock that frames arrive by; ``began_at``: the same as ISO 8601.
+        began: seconds, on the clock that frames arrive by.
         source: what said that there is a part.
         part: its id, as the line says it; the first that is said holds.
         trigger: number of the trigger; ``trigger_id``: what whoever triggered calls it; ``triggered_by``: which way.
@@ -39,7 +39,6 @@ class Passage(Generic[J]):
 
     number: int
     began: float
-    began_at: str
     source: PartSource
     part: str | None = None
     trigger: int | None = None

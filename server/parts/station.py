@@ -36,14 +36,12 @@ class FrameFound(Generic[J]):
     Attributes:
         found: in it.
         arrived: seconds.
-        arrived_at: the same as ISO 8601.
         part: that it shows, if the line says it.
         look: at the gate, where there is one.
     """
 
     found: J
     arrived: float
-    arrived_at: str
     part: str | None = None
     look: GateLook | None = None
 
@@ -81,12 +79,11 @@ class Station(Generic[J]):
         return done
 
     def trigger(
-        self, now: float, at: str, *, part: str | None = None, trigger_id: str | None = None, by: str | None = None
+        self, now: float, *, part: str | None = None, trigger_id: str | None = None, by: str | None = None
     ) -> int:
         """The part that lies there now is to be judged.
 
         Args:
-            at: now, ISO 8601.
             part: its id; ``trigger_id``: what the asker calls the trigger; ``by``: which way it came.
 
         Returns:
@@ -100,7 +97,7 @@ class Station(Generic[J]):
         if self.open is not None:
             raise self.refusal(f"busy: the verdict of trigger {self.open.trigger} is not given yet")
         self.taken += 1
-        self.open = self._begin(now, at, "trigger", part)
+        self.open = self._begin(now, "trigger", part)
         self.open.trigger, self.open.trigger_id, self.open.triggered_by = self.taken, trigger_id, by
         return self.taken
 
@@ -189,7 +186,7 @@ class Station(Generic[J]):
         if self._is_judged:
             return None
         if self.open is None:
-            self.open = self._begin(frame.arrived, frame.arrived_at, "gate", frame.part)
+            self.open = self._begin(frame.arrived, "gate", frame.part)
         self.open.part = self.open.part or frame.part
         if state == "resting" or not self.rule.rests:
             self.open.see(frame.found, frame.arrived)
@@ -205,7 +202,7 @@ class Station(Generic[J]):
                 done.append(self._end(now))
             self._named, self._is_judged = frame.part, False
         if self.open is None and frame.part is not None and not self._is_judged:
-            self.open = self._begin(frame.arrived, frame.arrived_at, "id", frame.part)
+            self.open = self._begin(frame.arrived, "id", frame.part)
         if self.open is not None:
             self.open.see(frame.found, frame.arrived)
             if self.rule.frames and self.open.frames >= self.rule.frames:
@@ -224,10 +221,10 @@ class Station(Generic[J]):
             return arrived >= passage.began
         return self._opens(passage) <= arrived <= self._closes(passage)
 
-    def _begin(self, now: float, at: str, source: PartSource, part: str | None) -> Passage[J]:
+    def _begin(self, now: float, source: PartSource, part: str | None) -> Passage[J]:
         self._number += 1
         self._came = self._known = -math.inf
-        return Passage(self._number, now, at, source, part)
+        return Passage(self._number, now, source, part)
 
     def _end(self, now: float, why: str = NO_FRAME) -> Done[J]:
         passage, self.open = self.open, None

@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -41,7 +40,7 @@ from server.records.retention import DELETED_AT_ONCE, EVERY_S, LEAST_DELETED, de
 from server.records.running import Running
 from server.records.wanted import Page, Span, Wanted
 from server.streams import Told
-from server.words import Error, PartResult, Result
+from server.words import Error, PartResult, Result, now
 
 T = TypeVar("T")
 
@@ -121,7 +120,7 @@ class Records:
         self._opening: asyncio.Task[str | None] | None = None
         self._next_clearing, self._since_clearing, self._aged = 0.0, 0, 0
         self._state: Word = "starting"
-        self._since = _now()
+        self._since = now()
         self._last_error: str | None = None
         self._note: str | None = None
         self._failures, self._try_again = 0, 0.0
@@ -414,7 +413,7 @@ class Records:
             self._become("ok", self._last_error)
 
     def _become(self, state: Word, words: str | None) -> None:
-        self._state, self._since, self._last_error = state, _now(), words
+        self._state, self._since, self._last_error = state, now(), words
 
     # Asking
 
@@ -535,7 +534,3 @@ class Records:
         return await self._ask(
             lambda connection: reading.newest_minutes(connection, stream, since, until, min(limit, MOST_MINUTES))
         )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -16,7 +15,7 @@ from server.inspection import Inspected
 from server.sinks.choice import Chooser
 from server.sinks.sink import Outgoing, SinkError
 from server.streams import Told
-from server.words import Message, PartResult, Result
+from server.words import Message, PartResult, Result, now
 
 MOST_WAITING = 10_000
 """Events."""
@@ -75,7 +74,7 @@ class BoundedOutbox:
         self._number += 1
         message = told.message
         id = message.id if isinstance(message, PartResult) else f"{self._prefix}-{self._number}"
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        at = now()
         seen = _light(told.seen) if self._pictures else None
         self._waiting.append(
             event := Outgoing(_without_pictures(message), seen, id, what, at, self._number, time.monotonic())

@@ -7,7 +7,6 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from server.cameras import Backoff
@@ -18,6 +17,7 @@ from server.sinks.sink import Outgoing, Sink, SinkError, SinkOver
 from server.sinks.sinks_file import StoredSink
 from server.sinks.waiting import Waiting
 from server.streams import Told
+from server.words import now
 
 log = logging.getLogger("defectvision.sinks")
 
@@ -62,10 +62,6 @@ class SinkState:
     failures: int = 0
     last_error: str | None = None
     last_error_at: str | None = None
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class RunningSink(TurnListener):

@@ -17,11 +17,12 @@ from server.sinks.choice import Choice
 from server.sinks.kind import Around, Kind
 from server.sinks.kinds import KINDS
 from server.sinks.outbox import BoundedOutbox
-from server.sinks.running_sink import RunningSink, SinkState, in_short, now
+from server.sinks.running_sink import RunningSink, SinkState, in_short
 from server.sinks.sink import Line, SinkError
 from server.sinks.sinks_file import FORM, LARGEST_SETTINGS, MOST, StoredSink, check_sink_name
 from server.sinks.waiting import Waiting
 from server.streams import Hub, Told
+from server.words import now
 
 log = logging.getLogger("defectvision.sinks")
 

@@ -24,6 +24,7 @@ from msgspec import Meta, Struct
 
 from server.sinks.kind import Around, Kind
 from server.sinks.sink import Outbox, Outgoing, SinkError, SinkOver, What
+from server.words import now
 
 if TYPE_CHECKING:
     import httpx
@@ -157,7 +158,7 @@ class Webhook:
 
     async def test(self) -> str:
         host, began = urlsplit(self.settings.url).hostname, time.monotonic()
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        at = now()
         body = self._body("test", at, {"message": f"a test of {self.around.name}"})
         async with self._client() as client:
             status, _ = await self._post(client, f"test-{secrets.token_hex(8)}", body)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from statistics import median
 
 from server.streams.shape import Shape
-from server.words import Load, Simulated, Transport, Verdict
+from server.words import Load, Simulated, Transport, Verdict, now
 
 Clock = Callable[[], float]
 RATE_WINDOW_S = 5.0
@@ -197,11 +197,6 @@ class Stream:
 
     def _is_too_old(self, frame: Frame) -> bool:
         return self._max_age_s is not None and self._clock() - frame.arrived > self._max_age_s
-
-
-def now() -> str:
-    """ISO 8601, with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class _Rate:

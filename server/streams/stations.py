@@ -6,16 +6,15 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from server.inspection import Inspected
-from server.parts import Done, FrameFound, Station, TriggerRefused
+from server.parts import Done, FrameFound, Station
 from server.recipes import PartRule
 from server.streams.heat import heatmap_message
 from server.streams.remembered import Remembered
-from server.words import PartResult, PartVerdict, TriggerSaid
+from server.words import PartResult, PartVerdict, TriggerSaid, now
 
 MOST_STATIONS = 256
 """Streams whose parts are counted on while they are away."""
@@ -81,7 +80,7 @@ class Stations:
     def use(self, name: str, of: StationOf, rule: PartRule) -> None:
         """What a part is on a stream."""
         done = of.station.use(rule, time.perf_counter())
-        self._done(name, of, [done] if done else [])
+        self.give(name, of, [done] if done else [])
 
     def trigger(self, name: str, of: StationOf, said: TriggerSaid, by: str) -> int:
         """The part under the camera is to be judged now; returns the trigger's number.
@@ -89,8 +88,7 @@ class Stations:
         Raises:
             TriggerRefused: it is not taken, and counted.
         """
-        at = time.perf_counter()
-        number = of.station.trigger(at, iso(0.0), part=said.part, trigger_id=said.trigger, by=by)
+        number = of.station.trigger(time.perf_counter(), part=said.part, trigger_id=said.trigger, by=by)
         self._watch(name, of)
         return number
 
@@ -100,15 +98,11 @@ class Stations:
         """A frame was inspected: number of the part it shows, 0 if of none, and the parts that are done with it."""
         now = time.perf_counter()
         look = found.gate if found.recipe.parts.gate == of.rule.gate else None  # it was in work while the gate moved
-        frame = FrameFound(found, arrived, iso(now - arrived), part, look)
+        frame = FrameFound(found, arrived, part, look)
         done = of.station.see(frame, now)
         if of.station.is_of_open(arrived):
             return of.number, done
         return done[-1].passage.number if done else 0, done
-
-    def give(self, name: str, of: StationOf, done: list[Done[Inspected]]) -> None:
-        """Give out the verdicts of parts, and see when the station is to be asked next."""
-        self._done(name, of, done)
 
     def came(self, of: StationOf) -> None:
         """A frame arrived now."""
@@ -123,16 +117,17 @@ class Stations:
     def gone(self, name: str, of: StationOf, why: str) -> None:
         """The stream's sender is gone."""
         done = of.station.gone(time.perf_counter(), why)
-        self._done(name, of, [done] if done else [])
+        self.give(name, of, [done] if done else [])
 
     def _tick(self, name: str, of: StationOf) -> None:
         done = of.station.tick(time.perf_counter())  # or it waits for an inspection by now, and is asked again
-        self._done(name, of, [done] if done else [])
+        self.give(name, of, [done] if done else [])
 
     def _watch(self, name: str, of: StationOf) -> None:
         of.set_timer(of.station.due, lambda: self._tick(name, of))
 
-    def _done(self, name: str, of: StationOf, done: list[Done[Inspected]]) -> None:
+    def give(self, name: str, of: StationOf, done: list[Done[Inspected]]) -> None:
+        """Give out the verdicts of parts, and see when the station is to be asked next."""
         for one in done:
             result = self._give(name, one)
             if result is not None:
@@ -175,8 +170,8 @@ def part_result(
         threshold_source=None if worst is None else worst.threshold.source,
         frames=passage.frames,
         anomalous=passage.anomalous,
-        began_at=passage.began_at,
-        at=iso(0.0),
+        began_at=now(time.perf_counter() - passage.began),
+        at=now(),
         cycle_ms=round((done.ended - passage.began) * 1000, 2),
         inspection_ms=None if passage.last_arrived is None else round((done.ended - passage.last_arrived) * 1000, 2),
         recipe=recipe[0] if recipe else None,
@@ -186,11 +181,3 @@ def part_result(
         picture=f"api/history/{id}/picture" if is_kept else None,
         heatmap=msgspec.UNSET if worst is None else heatmap_message(worst.heatmap),
     )
-
-
-def iso(ago_s: float) -> str:
-    """So many seconds ago, ISO 8601 with milliseconds."""
-    return (datetime.now(UTC) - timedelta(seconds=max(0.0, ago_s))).isoformat(timespec="milliseconds")
-
-
-__all__ = ["StationOf", "Stations", "TriggerRefused", "iso", "part_result"]

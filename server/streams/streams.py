@@ -23,7 +23,7 @@ from server.streams.pool import Hung, InferencePool
 from server.streams.remembered import Remembered
 from server.streams.results_seen import ResultsSeen
 from server.streams.scene import Glimpse
-from server.streams.slot import Frame, Stream, now
+from server.streams.slot import Frame, Stream
 from server.streams.stations import Stations, part_result
 from server.words import (
     Change,
@@ -42,6 +42,7 @@ from server.words import (
     check_max_fps,
     check_name,
     encode,
+    now,
 )
 
 log = logging.getLogger("defectvision.streams")

@@ -15,11 +15,12 @@ from detector.corrections import BadPatches, GoodPatches
 from detector.counted import counted
 from detector.images import decode
 from detector.registration import Moved
-from server.inspection import Inspection, KeptPicture, now
+from server.inspection import Inspection, KeptPicture
 from server.recipes import Correction, Kind, ModelVersion, Polygon, Recipe, RecipeError, check_polygon
 from server.streams import KeptFrame
 from server.teaching.library import Library
 from server.teaching.models import Known, correctable, score_of
+from server.words import now
 
 log = logging.getLogger("defectvision.recipes")
 

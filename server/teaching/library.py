@@ -21,7 +21,7 @@ from detector.counted import counted
 from detector.files import temporary_beside
 from detector.images import BGRImage
 from detector.thresholds import calibrate
-from server.inspection import Inspection, given_recipe, inspected_cells, now, taught_hash
+from server.inspection import Inspection, given_recipe, inspected_cells, taught_hash
 from server.recipes import (
     CHANGEABLE,
     LARGEST_MODEL,
@@ -50,6 +50,7 @@ from server.teaching.files import write_model
 from server.teaching.in_force import InForce
 from server.teaching.models import Models
 from server.teaching.work_thread import WorkThread
+from server.words import now
 
 log = logging.getLogger("defectvision.recipes")
 

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +42,7 @@ from server.teaching.words import (
     Shown,
 )
 from server.teaching.work_thread import NotStored
+from server.words import now
 
 log = logging.getLogger("defectvision.teaching")
 
@@ -371,7 +371,7 @@ class Teaching:
         if not isinstance(answer, Shown) and not (is_copy and always):
             await asyncio.to_thread(files.discard, stored.path)
             return SAME_PART if is_copy else _why(answer)
-        self.album.put(Kept(number, _now(), stored.path, stored.size, stored.thumbnail, Seen(copy=is_copy)))
+        self.album.put(Kept(number, now(), stored.path, stored.size, stored.thumbnail, Seen(copy=is_copy)))
         self._learn_of(answer)
         self._qualities[number] = quality
         self._shows_again()
@@ -629,7 +629,3 @@ def _why(answer: Answer) -> str:
 def _shown(name: str) -> str:
     """The name of somebody's file, as it may stand in a sentence."""
     return "".join(sign for sign in name if sign.isprintable())[:60] or "a picture"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -28,6 +28,7 @@ from server.words.messages import (
     Verdict,
     encode,
 )
+from server.words.moments import now
 from server.words.naming import HOW, Load, Transport, Way, check_max_fps, check_name
 from server.words.operations import BYTES, HTML, Content, Operation, Parameter, Reply, documented
 from server.words.part import PartSaid, TriggerSaid, check_part, check_trigger, read_said
@@ -79,5 +80,6 @@ __all__ = [
     "documented",
     "encode",
     "messages",
+    "now",
     "read_said",
 ]

@@ -2,6 +2,7 @@
 
 import { Screen } from "../shared/screen.js";
 import * as server from "../shared/server.js";
+import { hasPartVerdicts } from "../shared/verdict.js";
 
 const STREAMS_EVERY_MS = 2_000;
 
@@ -10,7 +11,7 @@ let stream; // its entry in the list of streams
 const screen = new Screen({
   path: "kiosk",
   panel: document.getElementById("kiosk"),
-  known: () => (["trigger", "gate"].includes(stream?.parts_by) ? { part: screen.lastPart } : {}),
+  known: () => (hasPartVerdicts(stream) ? { part: screen.lastPart } : {}),
   opened: look,
   changed: look,
 });

@@ -7,11 +7,6 @@ import { yieldWords } from "../shared/yield_words.js";
 
 const SAID = { NORMAL: "normal", ANOMALY: "rejected", FAILED: "not inspected" };
 
-/** Whether a stream's recipe says what a part is: then a part's verdict counts, not that of frames. */
-export function hasPartVerdicts(stream) {
-  return ["trigger", "gate"].includes(stream?.parts_by);
-}
-
 const whole = new Intl.NumberFormat("en");
 
 export class Parts {

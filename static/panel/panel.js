@@ -3,7 +3,7 @@
 import { cameraNotice } from "../shared/pulled_camera.js";
 import { Screen } from "../shared/screen.js";
 import * as server from "../shared/server.js";
-import { STALE_AFTER_MS, ago } from "../shared/verdict.js";
+import { STALE_AFTER_MS, ago, hasPartVerdicts } from "../shared/verdict.js";
 import { write } from "../shared/write.js";
 import { yieldWords } from "../shared/yield_words.js";
 
@@ -22,7 +22,7 @@ const screen = new Screen({
   panel: $("panel"),
   known: (age) => ({
     ...(stream?.is_taught ? { streamState: "teaching" } : {}),
-    ...(["trigger", "gate"].includes(stream?.parts_by) ? { part: screen.lastPart } : {}),
+    ...(hasPartVerdicts(stream) ? { part: screen.lastPart } : {}),
     trouble: age < STALE_AFTER_MS && screen.last ? "" : (cameraNotice(stream?.camera, performance.now() - streamsAt)?.title ?? ""),
   }),
   repeated: (result) => {

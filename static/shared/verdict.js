@@ -20,6 +20,11 @@ export const ICONS = {
 const PART_STANDS_MS = 10_000; // the verdict on a part is that of the last one, as long as none came since
 const PART_IS_OLD_MS = 120_000;
 
+/** Whether a stream's recipe says what a part is: then a part's verdict counts, not that of frames. */
+export function hasPartVerdicts(stream) {
+  return ["trigger", "gate"].includes(stream?.parts_by);
+}
+
 /**
  * What to show: `{ verdict, word, detail, stale, attention }`. The word is NORMAL, ANOMALY, or NOT INSPECTING with the reason as
  * detail; `verdict` is the verdict or a name of the reason; `attention` says that somebody should see to it.

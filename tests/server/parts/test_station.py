@@ -13,8 +13,6 @@ from server.parts import Done, FrameFound, Station, TriggerRefused, gate_look, p
 from server.parts.station import INSPECTION_S, NO_FRAME, PATIENCE_S, TOO_SLOW
 from server.recipes import PartRule
 
-AT = "2026-11-26T12:00:00.000+00:00"
-
 
 @dataclass(frozen=True)
 class Found:
@@ -23,7 +21,7 @@ class Found:
 
 
 def frame(arrived: float, score: float = 1.0, part: str | None = None, look: object = None) -> FrameFound[Found]:
-    return FrameFound(Found(score, score > 2), arrived, AT, part, look)  # type: ignore[arg-type]
+    return FrameFound(Found(score, score > 2), arrived, part, look)  # type: ignore[arg-type]
 
 
 def verdicts(done: list[Done[Found]]) -> list[tuple[int, str, str]]:
@@ -37,7 +35,7 @@ def triggered(**rule: float) -> Station[Found]:
 def test_a_trigger_takes_the_next_frame_that_arrives() -> None:
     station = triggered()
     assert station.see(frame(0.9), 1.0) == []
-    assert station.trigger(1.0, AT, part="A", trigger_id="t", by="rest") == 1
+    assert station.trigger(1.0, part="A", trigger_id="t", by="rest") == 1
     assert station.see(frame(0.99, score=9), 1.01) == []  # it shows the part before
     (done,) = station.see(frame(1.02), 1.03)
     assert (done.verdict, done.passage.part, done.passage.trigger_id, done.passage.triggered_by) == (
@@ -52,9 +50,9 @@ def test_a_trigger_takes_the_next_frame_that_arrives() -> None:
 
 def test_a_trigger_while_busy_is_refused_counted_and_told() -> None:
     station = triggered()
-    station.trigger(1.0, AT)
+    station.trigger(1.0)
     with pytest.raises(TriggerRefused, match="busy: the verdict of trigger 1"):
-        station.trigger(1.0, AT)
+        station.trigger(1.0)
     assert (station.taken, station.refused) == (1, 1)
 
 
@@ -62,30 +60,30 @@ def test_a_trigger_while_busy_is_refused_counted_and_told() -> None:
 def test_a_stream_without_triggers_refuses_them(by: str) -> None:
     rule = PartRule(by=by, empty=(0,) * 256)  # type: ignore[arg-type]
     with pytest.raises(TriggerRefused, match="takes no triggers"):
-        Station[Found](rule).trigger(0.0, AT)
+        Station[Found](rule).trigger(0.0)
 
 
 def test_without_a_frame_in_time_it_failed() -> None:
     station = triggered(within_ms=200)
-    station.trigger(1.0, AT, part="A")
+    station.trigger(1.0, part="A")
     assert station.due == pytest.approx(1.2) and station.tick(1.1) is None
     done = station.tick(1.2)
     assert done is not None and (done.verdict, done.why, done.passage.worst) == ("FAILED", NO_FRAME, None)
-    assert station.trigger(1.3, AT) == 2
+    assert station.trigger(1.3) == 2
 
 
 def test_a_frame_that_came_in_time_is_waited_for() -> None:
     station = triggered(within_ms=200)
-    station.trigger(1.0, AT)
+    station.trigger(1.0)
     station.came(1.1)
     assert station.tick(1.2) is None and station.due == pytest.approx(1.2 + INSPECTION_S)
     (done,) = station.see(frame(1.1, score=5), 3.0)
     assert done.verdict == "ANOMALY"
-    station.trigger(4.0, AT)
+    station.trigger(4.0)
     station.came(4.1)
     (done,) = station.see(frame(4.3, score=5), 5.0)  # the one that came in time was replaced by a newer one
     assert (done.verdict, done.why) == ("FAILED", TOO_SLOW)
-    station.trigger(6.0, AT)
+    station.trigger(6.0)
     station.came(6.1)
     late = station.tick(6.2 + INSPECTION_S)
     assert late is not None and late.why == TOO_SLOW
@@ -93,19 +91,19 @@ def test_a_frame_that_came_in_time_is_waited_for() -> None:
 
 def test_frames_in_work_at_the_end_of_their_time_are_waited_for_too() -> None:
     station = triggered(frames=3, within_ms=200)
-    station.trigger(1.0, AT)
+    station.trigger(1.0)
     for arrived in (1.05, 1.15):
         station.came(arrived)
     assert station.see(frame(1.05), 1.19) == [] and station.tick(1.2) is None
     (done,) = station.see(frame(1.15, score=5), 1.3)
     assert (done.verdict, done.passage.frames) == ("ANOMALY", 2)
-    station.trigger(2.0, AT)
+    station.trigger(2.0)
     station.came(2.05)
     station.fail(2.05, "broken")
     station.came(2.1)
     assert station.tick(2.2) is None, "the one after the broken one is in work"
     station = triggered(within_ms=200)
-    station.trigger(3.0, AT)
+    station.trigger(3.0)
     station.came(3.1)
     station.fail(3.1, "broken")
     done_ = station.tick(3.2)
@@ -125,7 +123,7 @@ def test_another_rule_judges_what_lies_there_no_second_time() -> None:
 
 def test_why_its_frames_failed_is_said() -> None:
     station = triggered(within_ms=200)
-    station.trigger(1.0, AT)
+    station.trigger(1.0)
     station.fail(0.9, "of the part before")
     station.fail(1.1, "the JPEG is damaged")
     done = station.tick(1.2)
@@ -134,7 +132,7 @@ def test_why_its_frames_failed_is_said() -> None:
 
 def test_with_some_of_its_frames_it_is_judged_by_those() -> None:
     station = triggered(frames=3, within_ms=200)
-    station.trigger(1.0, AT)
+    station.trigger(1.0)
     assert station.see(frame(1.05, score=5), 1.06) == []
     done = station.tick(1.2)
     assert done is not None and (done.verdict, done.passage.frames) == ("ANOMALY", 1)
@@ -143,14 +141,14 @@ def test_with_some_of_its_frames_it_is_judged_by_those() -> None:
 @pytest.mark.parametrize(("scores", "verdict"), [((1, 5, 1), "NORMAL"), ((5, 1, 5), "ANOMALY")])
 def test_n_of_its_frames(scores: tuple[float, ...], verdict: str) -> None:
     station = triggered(frames=3, n=2)
-    station.trigger(1.0, AT)
+    station.trigger(1.0)
     done = [one for at, score in enumerate(scores) for one in station.see(frame(1.1 + at / 10, score), 1.15 + at / 10)]
     assert [one.verdict for one in done] == [verdict] and done[0].passage.worst == Found(5.0, True)
 
 
 def test_frames_within_the_delay_are_not_of_its_part() -> None:
     station = triggered(delay_ms=100, within_ms=50)
-    station.trigger(1.0, AT)
+    station.trigger(1.0)
     assert station.see(frame(1.09, score=9), 1.1) == [] and station.due == pytest.approx(1.15)
     assert [one.verdict for one in station.see(frame(1.11), 1.12)] == ["NORMAL"]
 
@@ -193,7 +191,7 @@ def test_a_part_whose_stream_fell_silent_has_its_verdict_and_no_second() -> None
 
 def test_another_rule_ends_what_was_open_by_the_old_one() -> None:
     station = triggered(frames=3)
-    station.trigger(1.0, AT)
+    station.trigger(1.0)
     station.see(frame(1.1, score=5), 1.1)
     done = station.use(PartRule(), 1.2)
     assert done is not None and done.verdict == "ANOMALY" and station.rule == PartRule()
@@ -270,7 +268,7 @@ def test_every_trigger_taken_has_one_verdict_in_order(steps: list[str]) -> None:
         match step:
             case "trigger":
                 try:
-                    station.trigger(now, AT)
+                    station.trigger(now)
                 except TriggerRefused:
                     assert station.open is not None
             case "frame":

@@ -20,16 +20,12 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from tests.equipment import MOSQUITTO, debian_program
+from tests.running import free_port
 
 PROGRAM = debian_program(MOSQUITTO)
 needs_mosquitto = pytest.mark.skipif(
     PROGRAM is None, reason="mosquitto is not installed: python -m tests.equipment installs it"
 )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @dataclass
