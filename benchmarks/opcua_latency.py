@@ -14,36 +14,27 @@ Clients and server share the cores.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
 import random
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import httpx
-import numpy as np
 import websockets
 from asyncua import Client, ua
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from asyncua.crypto.uacrypto import CertProperties
 from websockets.asyncio.client import ClientConnection
 
-import detector
-from detector.images import encode_jpeg
-from server.simulated_line import good_frames
+from benchmarks import triggered
+from benchmarks.triggered import GOAL_MS, PRESS, row
 from server.sinks.opcua.model import OWN, STANDARD
 from server.sinks.opcua.security import make_identity
-from tests.running import command, free_port
 
-GOAL_MS = 20.0
-PRESS = "press"
 TURN_S = 4.0
 STARTED_WITHIN_S = 90
 
@@ -175,50 +166,14 @@ async def flood(port: int) -> None:
             print(asked, flush=True)
 
 
-def row(name: str, times: list[tuple[float, float]]) -> str:
-    (whole, whole_95), (beyond, beyond_95) = (np.percentile(values, (50, 95)) for values in zip(*times, strict=True))
-    return f"| {name} ({len(times)}) | {whole:.1f} | {whole_95:.1f} | {beyond:.1f} | {beyond_95:.1f} |"
-
-
-async def prepare(port: int, opcua: int) -> None:
-    """Parts by trigger, and an OPC UA server."""
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as client:
-        (recipe,) = (await client.get("/api/recipes")).json()["recipes"]
-        parts = {"by": "trigger", "within_ms": 60_000}
-        answer = await client.patch(f"/api/recipes/{recipe['id']}", json={"version": recipe["version"], "parts": parts})
-        answer.raise_for_status()
-        settings = {"streams": PRESS, "port": opcua, "security": "open"}
-        sink = {"kind": "opcua", "name": "plant", "enabled": True, "settings": settings}
-        (await client.post("/api/sinks", json=sink)).raise_for_status()
-        async with asyncio.timeout(STARTED_WITHIN_S):
-            while (await client.get("/api/sinks")).json()["sinks"][0]["state"] != "up":  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--model", type=Path)
-    parser.add_argument("--flood", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.flood:
-        asyncio.run(flood(arguments.flood))
-        return
-    frame = encode_jpeg(next(iter(good_frames(1))), quality=85)[0]
-    with tempfile.TemporaryDirectory() as folder:
-        port, opcua = free_port(), free_port()
-        model = arguments.model or Path(folder) / "model"
-        if arguments.model is None:
-            detector.fit(list(good_frames(24)), category="simulated").save(model)
-        settings = {"DATA_DIR": str(Path(folder) / "data"), "MODEL_PATH": str(model)}
-        with command(port, settings, Path(folder)):
-
-            async def run() -> None:
-                await prepare(port, opcua)
-                await measure(port, opcua, frame, arguments.rounds)
-
-            asyncio.run(run())
+async def prepared(port: int, opcua: int, frame: bytes, rounds: int) -> None:
+    settings = {"streams": PRESS, "port": opcua, "security": "open"}
+    await triggered.prepare(port, {"kind": "opcua", "name": "plant", "settings": settings})
+    async with triggered.client(port) as client, asyncio.timeout(STARTED_WITHIN_S):
+        while (await client.get("/api/sinks")).json()["sinks"][0]["state"] != "up":  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    await measure(port, opcua, frame, rounds)
 
 
 if __name__ == "__main__":
-    main()
+    triggered.main(__doc__, 200, flood, prepared)

@@ -13,34 +13,27 @@ Clients, flood and server share the cores.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
 import random
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import numpy as np
 import websockets
 from pymodbus.client import AsyncModbusTcpClient
 from websockets.asyncio.client import ClientConnection
 
-import detector
-from detector.images import encode_jpeg
-from server.simulated_line import good_frames
-from tests.running import command, free_port
+from benchmarks import triggered
+from benchmarks.triggered import GOAL_MS, PRESS, row
 from tests.server.sinks.modbus.fakes import PLC
 
 FLOOD_PER_S = 1000
 FLOODERS = 8
 """Connections of the flood."""
-GOAL_MS = 20.0
-PRESS, OTHER = "press", "flooded"
+OTHER = "flooded"
 
 
 @dataclass
@@ -232,51 +225,13 @@ async def beside_a_flood(port: int, made: Line, rounds: int) -> None:
     print(f"\n{refused} triggers were refused in words (`409`){others_said}: *{json.loads(words)['error']}*.")
 
 
-def row(name: str, times: list[tuple[float, float]]) -> str:
-    (whole, whole_95), (beyond, beyond_95) = (np.percentile(values, (50, 95)) for values in zip(*times, strict=True))
-    return f"| {name} ({len(times)}) | {whole:.1f} | {whole_95:.1f} | {beyond:.1f} | {beyond_95:.1f} |"
-
-
-async def prepare(port: int, modbus: int) -> None:
-    """Parts by trigger, and a Modbus server."""
-    import httpx
-
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as client:
-        (recipe,) = (await client.get("/api/recipes")).json()["recipes"]
-        parts = {"by": "trigger", "within_ms": 60_000}
-        answer = await client.patch(f"/api/recipes/{recipe['id']}", json={"version": recipe["version"], "parts": parts})
-        answer.raise_for_status()
-        sink = {"kind": "modbus", "name": "plc", "enabled": True, "settings": {"streams": PRESS, "port": modbus}}
-        (await client.post("/api/sinks", json=sink)).raise_for_status()
+async def prepared(port: int, modbus: int, frame: bytes, rounds: int) -> None:
+    await triggered.prepare(port, {"kind": "modbus", "name": "plc", "settings": {"streams": PRESS, "port": modbus}})
     async with asyncio.timeout(20):
         while not await AsyncModbusTcpClient("127.0.0.1", port=modbus, retries=0).connect():  # noqa: ASYNC110
             await asyncio.sleep(0.1)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=150)
-    parser.add_argument("--model", type=Path)
-    parser.add_argument("--flood", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.flood:
-        asyncio.run(flood(arguments.flood))
-        return
-    frame = encode_jpeg(next(iter(good_frames(1))), quality=85)[0]
-    with tempfile.TemporaryDirectory() as folder:
-        port, modbus = free_port(), free_port()
-        model = arguments.model or Path(folder) / "model"
-        if arguments.model is None:
-            detector.fit(list(good_frames(24)), category="simulated").save(model)
-        settings = {"DATA_DIR": str(Path(folder) / "data"), "MODEL_PATH": str(model), "MAX_FRAME_AGE_MS": "20000"}
-        with command(port, settings, Path(folder)):
-
-            async def run() -> None:
-                await prepare(port, modbus)
-                await measure(port, modbus, frame, arguments.rounds)
-
-            asyncio.run(run())
+    await measure(port, modbus, frame, rounds)
 
 
 if __name__ == "__main__":
-    main()
+    triggered.main(__doc__, 150, flood, prepared, MAX_FRAME_AGE_MS="20000")
