@@ -80,7 +80,7 @@ export class SinkForm {
     const about = `${id}-about`;
     const common = { id, data: { testid: id }, "aria-describedby": about };
     const given = value ?? field.default;
-    const why = element("p", { className: "sink-about", id: about }, [field.about, this.#isKept(field) ? "One is kept: leave it empty to keep it." : ""].filter(Boolean).join(" "));
+    const why = element("p", { className: "sink-about", id: about }, [sentence(field.about), this.#isKept(field) ? "One is kept: leave it empty to keep it." : ""].filter(Boolean).join(" "));
     if (field.kind === "yes_no") {
       const box = element("input", { ...common, type: "checkbox", checked: Boolean(given) });
       return element("div", {}, element("label", { className: "option-line" }, box, field.title), why);

@@ -36,7 +36,8 @@ def is_behind(connection: Connection) -> bool:
         return False
     if now not in {step.revision for step in script.walk_revisions()}:
         raise NewerSchema(
-            f"the history's database is of a newer version ({now}; this one knows {script.get_current_head()})"
+            f"the history's database is of a newer version ({now}; this one knows {script.get_current_head()}): update "
+            "this software, or put another database in its place"
         )
     return now != script.get_current_head()
 
