@@ -91,33 +91,17 @@ ENTRIES_SEEN_THROUGH = Index(
     entries.c.kind,
 )
 """All that a list is filtered by, in the order it is shown in: a filter that fits few looks through this alone."""
-ENTRIES_REJECTED = Index(
-    "entries_rejected",
-    entries.c.verdict,
-    entries.c.seq,
-    sqlite_where=text("verdict <> 'NORMAL'"),
-    postgresql_where=text("verdict <> 'NORMAL'"),
-)
-ENTRIES_DISPOSED = Index(
-    "entries_disposed",
-    entries.c.disposition,
-    entries.c.seq,
-    sqlite_where=text("disposition IS NOT NULL"),
-    postgresql_where=text("disposition IS NOT NULL"),
-)
-ENTRIES_BY_PART = Index(
-    "entries_by_part",
-    entries.c.part,
-    entries.c.seq,
-    sqlite_where=text("part IS NOT NULL"),
-    postgresql_where=text("part IS NOT NULL"),
-)
-ENTRIES_BY_PICTURE = Index(
-    "entries_by_picture",
-    entries.c.picture,
-    sqlite_where=text("picture IS NOT NULL"),
-    postgresql_where=text("picture IS NOT NULL"),
-)
+
+
+def _where(condition: str, name: str, *columns: Column[Any]) -> Index:
+    """An index of the rows alone that a condition holds for."""
+    return Index(name, *columns, sqlite_where=text(condition), postgresql_where=text(condition))
+
+
+ENTRIES_REJECTED = _where("verdict <> 'NORMAL'", "entries_rejected", entries.c.verdict, entries.c.seq)
+ENTRIES_DISPOSED = _where("disposition IS NOT NULL", "entries_disposed", entries.c.disposition, entries.c.seq)
+ENTRIES_BY_PART = _where("part IS NOT NULL", "entries_by_part", entries.c.part, entries.c.seq)
+ENTRIES_BY_PICTURE = _where("picture IS NOT NULL", "entries_by_picture", entries.c.picture)
 ENTRIES_PICTURED = Index(
     "entries_pictured",
     entries.c.seq,

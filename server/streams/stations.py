@@ -23,15 +23,10 @@ Kept = Callable[[str, PartVerdict], bool]
 
 
 class StationOf:
-    """The parts of one stream, over its connections. The event loop owns it.
-
-    Attributes:
-        last: verdict that was given.
-    """
+    """The parts of one stream, over its connections. The event loop owns it."""
 
     def __init__(self) -> None:
         self.station: Station[Inspected] = Station()
-        self.last: PartResult | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._hearing: dict[int, asyncio.Future[PartResult]] = {}
 
@@ -57,7 +52,6 @@ class StationOf:
 
     def given(self, result: PartResult) -> None:
         """A verdict was given."""
-        self.last = result
         heard = self._hearing.pop(result.trigger, None) if result.trigger is not None else None
         if heard is not None and not heard.done():
             heard.set_result(result)
@@ -70,7 +64,7 @@ class Stations:
         give: called with the name of a stream and each of its parts that has its verdict; says the message.
     """
 
-    def __init__(self, give: Callable[[str, Done[Inspected]], PartResult | None]) -> None:
+    def __init__(self, give: Callable[[str, Done[Inspected]], PartResult]) -> None:
         self._give = give
         self._all: Remembered[str, StationOf] = Remembered(StationOf, MOST_STATIONS)
 
@@ -129,9 +123,7 @@ class Stations:
     def give(self, name: str, of: StationOf, done: list[Done[Inspected]]) -> None:
         """Give out the verdicts of parts, and see when the station is to be asked next."""
         for one in done:
-            result = self._give(name, one)
-            if result is not None:
-                of.given(result)
+            of.given(self._give(name, one))
         self._watch(name, of)
 
 

@@ -396,7 +396,7 @@ class Streams:
             )
         )
 
-    def _give(self, name: str, done: Done[Inspected]) -> PartResult | None:
+    def _give(self, name: str, done: Done[Inspected]) -> PartResult:
         """Tell everybody of a part that has its verdict."""
         opened = self._open.get(name)
         if opened is not None and opened.station.rule.by != "line":
