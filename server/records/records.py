@@ -16,6 +16,7 @@ import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from detector.counted import counted
 from server.ground import DatabaseAddress
 from server.records import reading, writing
 from server.records.backlog import Backlog
@@ -228,7 +229,7 @@ class Records:
         now = self.state
         if now.state == "off":
             return f"the history is off: {now.last_error}"
-        lost = f"; {now.dropped} entries were lost" if now.dropped else ""
+        lost = f"; {counted(now.dropped, 'entry was', 'entries were')} lost" if now.dropped else ""
         if now.state == "away":
             return f"the history is away since {now.since}: {now.last_error}; {now.backlog} entries wait on disk{lost}"
         if lost:

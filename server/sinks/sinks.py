@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from detector.counted import counted
 from server.ground import KeptFile
 from server.sinks.choice import Choice
 from server.sinks.kind import Around, Kind
@@ -110,7 +111,7 @@ class Sinks:
         if not away:
             return None
         (one, state), more = away[0], f" (and {len(away) - 1} more: see Settings)" if len(away) > 1 else ""
-        lost = f"; {state.dropped} events were lost" if state.dropped else ""
+        lost = f"; {counted(state.dropped, 'event was', 'events were')} lost" if state.dropped else ""
         return f"{one.name} is not told: {(state.words or state.last_error or '').rstrip('.')}{lost}{more}"
 
     def get(self, id: str) -> StoredSink:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
+from detector.counted import counted
 from server.ground import Refusals
 from server.sinks.kind import Around, Kind
 from server.sinks.modbus.connections import Connections, Peer
@@ -116,7 +117,11 @@ class Modbus:
         settings = self.settings
         names = sorted(peer.address for peer in connections.peers)
         who = ", ".join(names[:_NAMED]) + (" and others" if len(names) > _NAMED else "") or "nobody"
-        refused = f"; {connections.refused} connections were refused" if connections.refused else ""
+        refused = (
+            f"; {counted(connections.refused, 'connection was', 'connections were')} refused"
+            if connections.refused
+            else ""
+        )
         return f"listens at {settings.address}, port {connections.port}; connected: {who}{refused}"
 
 

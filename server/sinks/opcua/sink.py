@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from detector.counted import counted
 from server.parts import TriggerRefused
 from server.sinks.kind import Around
 from server.sinks.opcua import words
@@ -255,9 +256,9 @@ class OpcUa:
             else f"{alive.sessions} client{'s are' * (alive.sessions > 1) or ' is'}"
         )
         said = f"opc.tcp://{settings.host}:{peer.up.port}: {clients} connected"
-        said += f"; {alive.refused} logins were refused" * (alive.refused > 0)
-        said += f"; {alive.untrusted} clients were not trusted" * (alive.untrusted > 0)
-        said += f"; {alive.cut} connections were cut off" * (alive.cut > 0)
+        said += f"; {counted(alive.refused, 'login was', 'logins were')} refused" * (alive.refused > 0)
+        said += f"; {counted(alive.untrusted, 'client was', 'clients were')} not trusted" * (alive.untrusted > 0)
+        said += f"; {counted(alive.cut, 'connection was', 'connections were')} cut off" * (alive.cut > 0)
         return said + f"; {alive.left_out} streams more than fit are not shown" * (alive.left_out > 0)
 
 
