@@ -182,6 +182,13 @@ def _numbers_query(dialect: str, by_stream: bool, by_recipe: bool, of_stream: bo
 _SUMMED = ("total", "rejected", "failed", "confirmed", "false_rejects", "escapes")
 
 
+async def first_start(connection: AsyncConnection) -> int | None:
+    """The quarter of an hour in which the oldest of what is counted was, milliseconds; None where nothing is."""
+    asked = select(func.min(counts.c.start)).where(counts.c.width == QUARTER_MS)
+    first: int | None = (await connection.execute(asked)).scalar_one()
+    return first
+
+
 async def slowest(
     connection: AsyncConnection, span: Span, stream: str | None, recipe: str | None, limit: int
 ) -> list[Entry]:

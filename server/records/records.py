@@ -522,6 +522,10 @@ class Records:
             )
         )
 
+    async def first_start(self) -> int | None:
+        """Milliseconds from which on there are numbers; None without any; raises RecordsAway."""
+        return await self._ask(reading.first_start)
+
     async def slowest(
         self, span: Span, *, stream: str | None = None, recipe: str | None = None, limit: int = 5
     ) -> list[Entry]:

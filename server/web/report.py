@@ -98,7 +98,7 @@ class ShiftReport:
             "shift": shift,
             "title": _title(shift),
             "stream": stream,
-            "earlier": _key(self.shifts.before(shift)),
+            "earlier": None,
             "later": None if shift.until > now else _key(self.shifts.at(shift.until)),
             "runs": shift.since <= now < shift.until,
             "printed": _wall(now, "%d %b %Y, %H:%M"),
@@ -106,6 +106,9 @@ class ShiftReport:
         }
         try:
             context |= await self._found(shift, stream)
+            first = await self.records.first_start()
+            if first is not None and first < shift.since_ms:
+                context["earlier"] = _key(self.shifts.before(shift))
         except RecordsAway as error:
             context["away"] = str(error)
         headers = {"Cache-Control": "no-store"}

@@ -178,6 +178,8 @@ async def test_the_report_of_a_shift(line: Line) -> None:
     assert "stream gate" in gate and "Parts</dt><dd>1<" in gate
     empty = (await line.client.get("/report", params={"at": "2026-11-20T06:00"})).text
     assert "No part was inspected in this shift." in empty
+    # Back goes as far as anything was inspected, and no further.
+    assert "Earlier shift" in page and "Earlier shift" not in empty
     for wrong in ({"at": "x"}, {"at": "9999-12-31T23:59"}, {"stream": "no name"}, {"on": "x"}):
         assert (await line.client.get("/report", params=wrong)).status_code == 422
 
