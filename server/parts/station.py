@@ -57,7 +57,7 @@ class Station(Generic[J]):
 
     def __init__(self, rule: PartRule | None = None) -> None:
         self.rule = rule or PartRule()
-        self.taken = self.refused = 0
+        self.taken = self.refused = self._refused_before = 0
         self.open: Passage[J] | None = None
         self._named: str | None = None
         self._is_judged = False
@@ -230,7 +230,8 @@ class Station(Generic[J]):
         passage, self.open = self.open, None
         assert passage is not None
         verdict = passage.verdict(self.rule.n)
-        return Done(passage, verdict, (passage.trouble or why) if verdict == "FAILED" else None, now)
+        overruns, self._refused_before = self.refused - self._refused_before, self.refused
+        return Done(passage, verdict, (passage.trouble or why) if verdict == "FAILED" else None, now, overruns)
 
     def _use(self, rule: PartRule) -> None:
         self.rule = rule

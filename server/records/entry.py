@@ -31,6 +31,7 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="entry", 
         kind: part, change, or sample: a good frame of a stream that runs freely, of which a picture was archived.
         number: of the part on its stream, or of the frame on its connection.
         source: of a part what said that there is one; ``frame`` of a change.
+        overruns: of a part, triggers that were refused since the part before.
         was: of a change the verdict before; None for the first of a connection.
         picture: its id in the archive, where there is or was one; ``picture_kept``: whether it is there.
         disposition: what was said of it last, when, by whom, with which note.
@@ -59,6 +60,7 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="entry", 
     anomalous: int
     cycle_ms: float | None = None
     inspection_ms: float | None = None
+    overruns: int = 0
     recipe: str | None = None
     recipe_version: int | None = None
     model: str | None = None
@@ -179,6 +181,7 @@ def of_part(part: PartResult) -> Entry:
         anomalous=part.anomalous,
         cycle_ms=part.cycle_ms,
         inspection_ms=part.inspection_ms,
+        overruns=part.overruns,
         recipe=part.recipe,
         recipe_version=part.recipe_version,
         model=part.model,

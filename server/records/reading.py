@@ -179,7 +179,7 @@ def _numbers_query(dialect: str, by_stream: bool, by_recipe: bool, of_stream: bo
     return text(f"SELECT {columns} FROM {source} GROUP BY {groups} ORDER BY {groups}")
 
 
-_SUMMED = ("total", "rejected", "failed", "confirmed", "false_rejects", "escapes")
+_SUMMED = ("total", "rejected", "failed", "overruns", "confirmed", "false_rejects", "escapes")
 
 
 async def first_start(connection: AsyncConnection) -> int | None:

@@ -166,6 +166,7 @@ def part_result(
         at=now(),
         cycle_ms=round((done.ended - passage.began) * 1000, 2),
         inspection_ms=None if passage.last_arrived is None else round((done.ended - passage.last_arrived) * 1000, 2),
+        overruns=done.overruns,
         recipe=recipe[0] if recipe else None,
         recipe_version=recipe[1] if recipe else None,
         model=None if worst is None else worst.model[0],

@@ -43,6 +43,7 @@ class EntryBody(Struct, frozen=True, kw_only=True):
     anomalous: Annotated[Count, Meta(description="of them above their threshold")]
     cycle_ms: Annotated[float | None, Meta(description="from its beginning to the verdict; null of a change")]
     inspection_ms: Annotated[float | None, Meta(description="from the arrival of its last frame to the verdict")]
+    overruns: Annotated[Count, Meta(description="of a part, triggers that were refused since the part before")]
     recipe: Annotated[str | None, Meta(description="id of the recipe; null without one")]
     recipe_version: Annotated[int | None, Meta(description="of that")]
     model: Annotated[str | None, Meta(description="sha256 that names the very model")]

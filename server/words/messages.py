@@ -255,6 +255,9 @@ class PartResult(Struct, frozen=True, tag="part", tag_field="type"):
         float | None,
         Meta(description="from the arrival of the last of its frames to the verdict, milliseconds; null without one"),
     ]
+    overruns: Annotated[
+        Count, Meta(description="triggers that were refused on the stream since the part before had its verdict")
+    ]
     recipe: Annotated[str | None, Meta(description="id of the recipe it was inspected with; null without one")]
     recipe_version: Annotated[int | None, Meta(description="of that")]
     model: Annotated[str | None, Meta(description="sha256 that names the very model; null where it FAILED")]

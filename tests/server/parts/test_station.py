@@ -54,6 +54,10 @@ def test_a_trigger_while_busy_is_refused_counted_and_told() -> None:
     with pytest.raises(TriggerRefused, match="busy: the verdict of trigger 1"):
         station.trigger(1.0)
     assert (station.taken, station.refused) == (1, 1)
+    first = station.tick(10.0)
+    station.trigger(11.0)
+    second = station.tick(20.0)
+    assert first is not None and second is not None and (first.overruns, second.overruns) == (1, 0)
 
 
 @pytest.mark.parametrize("by", ["line", "gate"])
