@@ -24,7 +24,7 @@ from detector import Detector, DetectorError, load
 from server.access import AccessMiddleware, Origins
 from server.archive import Archive, Limits, in_history
 from server.drift import Drifts
-from server.ground import page_folder
+from server.ground import Calendar, page_folder
 from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
 from server.inspection import Calibrations, Drafts, Inspection
@@ -100,12 +100,20 @@ def create_app(
     )
     pool, hub = InferencePool(settings.workers, hung_after_s=settings.watchdog_s), Hub()
     simulated = make_model is None and settings.model_path is None
-    records = Records(settings.data_dir, settings.database_url, days=settings.history_days, rows=settings.history_rows)
+    calendar = Calendar(settings.data_dir)
+    records = Records(
+        settings.data_dir,
+        settings.database_url,
+        days=settings.history_days,
+        rows=settings.history_rows,
+        calendar=calendar,
+    )
     hub.listen(records.hear)
     archive = Archive(
         settings.data_dir,
         Limits(int(settings.archive_gb * 1e9), settings.archive_days, int(settings.archive_free_gb * 1e9)),
         normals_every_s=settings.archive_normals_s,
+        calendar=calendar,
     )
     hub.listen(archive.hear)
     archive.on_kept, archive.on_gone = in_history(records), records.pictures_gone

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +23,7 @@ import msgspec
 
 from server.archive.folder import FOLDER, Folder, Held, Limits, NoRoom
 from server.archive.pictured import Disposition, Kind, Pictured, pictured
+from server.ground import Calendar
 from server.records import frame_id
 from server.streams import KeptFrame, Told
 from server.words import Figure, PartResult, PartVerdict, Result
@@ -69,6 +71,7 @@ class Archive:
         data_dir: of the server.
         limits: of the folder; with no bytes nothing is archived.
         normals_every_s: seconds between good parts of a stream that are archived; 0: none.
+        calendar: what pictures are old by.
         clock: seconds, monotonic.
 
     Attributes:
@@ -82,10 +85,14 @@ class Archive:
         limits: Limits,
         *,
         normals_every_s: float = 60.0,
+        calendar: Calendar | None = None,
         clock: Callable[[], float] = time.monotonic,
         folder: Folder | None = None,
     ) -> None:
-        self.folder = folder or Folder(data_dir / FOLDER, limits)
+        by = calendar or Calendar(None)
+        self.folder = folder or Folder(
+            data_dir / FOLDER, limits, aged_by=lambda: datetime.fromtimestamp(by.now(), UTC).date()
+        )
         self.on_kept: Callable[[Pictured], None] = lambda pictured: None
         self.on_gone: Callable[[list[str]], None] = lambda ids: None
         self._limits, self._normals_every_s, self._clock = limits, normals_every_s, clock

@@ -2,6 +2,7 @@
 what of strangers' doings is logged."""
 
 from server.ground import private_file
+from server.ground.calendar import Calendar
 from server.ground.data_directory import DataDirectoryError, data_directory
 from server.ground.database_address import DatabaseAddress
 from server.ground.file_descriptors import raise_limit
@@ -22,6 +23,7 @@ from server.ground.public_url import PublicURL, canonical_origin, host_and_port
 from server.ground.refusals import Refusals
 
 __all__ = [
+    "Calendar",
     "DataDirectoryError",
     "DatabaseAddress",
     "Form",

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from detector.counted import counted
-from server.ground import DatabaseAddress
+from server.ground import Calendar, DatabaseAddress
 from server.records import reading, writing
 from server.records.backlog import Backlog
 from server.records.database import Damaged, Database, PackageMissing, RecordsAway
@@ -103,13 +103,21 @@ class Records:
         folder: the data directory.
         address: of a PostgreSQL; None: ``history.db`` in the folder.
         days: that an entry is kept; ``rows``: entries that are kept at the most.
+        calendar: what entries are old by.
     """
 
     def __init__(
-        self, folder: Path, address: DatabaseAddress | None = None, *, days: float = 400, rows: int = 10_000_000
+        self,
+        folder: Path,
+        address: DatabaseAddress | None = None,
+        *,
+        days: float = 400,
+        rows: int = 10_000_000,
+        calendar: Calendar | None = None,
     ) -> None:
         self._database = Database(folder, address)
         self._backlog = Backlog(folder / FOLDER)
+        self._calendar = calendar or Calendar(None)
         self._running = Running()
         self._days, self._rows = days, rows
         self._waiting: deque[Event] = deque()
@@ -125,6 +133,8 @@ class Records:
         self._last_error: str | None = None
         self._note: str | None = None
         self._failures, self._try_again = 0, 0.0
+        self._is_suspect = False
+        """Whether somebody who asked found the file damaged."""
         self._dropped = self._refused = self._stored = 0
         self._entries = self._deleted = 0
 
@@ -271,6 +281,9 @@ class Records:
         """Write one batch; returns whether there is more to be done at once."""
         for minute in self._running.overdue():
             self._put(minute)
+        if self._opened and await self._is_itself() and self._is_suspect:
+            await self._set_aside()
+        self._is_suspect = False
         able = self._may_try and await self._is_open()
         if self._state == "off":
             return False
@@ -327,7 +340,7 @@ class Records:
 
     async def _clear(self) -> None:
         """Delete what is too old or too much, a little at a time: what comes is written in between."""
-        before = round(time.time() * 1000 - self._days * 86_400_000)
+        before = round(await asyncio.to_thread(self._calendar.now) * 1000 - self._days * 86_400_000)
         most = LEAST_DELETED + 2 * self._since_clearing
         try:
             kept = await self._database.write(
@@ -357,6 +370,24 @@ class Records:
                 await asyncio.to_thread(self._backlog.taken, read)
         except OSError as error:
             self._trouble(f"{FOLDER} cannot be read ({error.strerror})")
+
+    async def _is_itself(self) -> bool:
+        """Whether the database is what it was when it was opened; where it is another file, that one is opened."""
+        try:
+            words = await asyncio.to_thread(self._database.taken_away)
+        except OSError as error:
+            words = f"history.db cannot be found any more ({error.strerror})"
+        if words is None:
+            return True
+        await self._database.close()
+        try:
+            await asyncio.to_thread(self._database.open_anew)
+        except OSError as error:
+            self._trouble(f"{words}, and its journal cannot be removed ({error.strerror})")
+        self._opened = False
+        self._note = f"{words}: what had been kept in it is not in the history any more"
+        log.error("history %s", self._note)
+        return False
 
     async def _set_aside(self) -> None:
         await self._database.close()
@@ -391,6 +422,8 @@ class Records:
                 log.warning("history refused=%r reason=%s; said once", events[0], error)
             self._refused += 1
             return True
+        if not await self._is_itself():
+            return False  # they are in a file that is gone
         self._stored += len(events)
         self._entries += len(events)  # about: it is counted anew when the oldest go
         self._since_clearing += len(events)
@@ -420,7 +453,12 @@ class Records:
 
     async def _ask(self, question: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         self._need_open()
-        return await self._database.read(question)
+        try:
+            return await self._database.read(question)
+        except Damaged:
+            self._is_suspect = True
+            self._came.set()
+            raise
 
     def _need_open(self) -> None:
         if self._state == "off":
@@ -489,6 +527,9 @@ class Records:
         note, who = (note or "")[:LONGEST_NOTE] or None, (who or "")[:LONGEST_WHO] or None
         self._need_open()
         await self._database.write(lambda connection: writing.dispose(connection, id_, disposition, note, who, at))
+        if (gone := await asyncio.to_thread(self._database.taken_away)) is not None:
+            self._came.set()
+            raise RecordsAway(f"{gone}: say it again in a moment")
         return await self.get(id_)
 
     async def count(self, wanted: Wanted) -> Counted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -329,3 +330,51 @@ async def test_a_shutdown_waits_for_nobody(address: DatabaseAddress, postgresql:
             assert history.state.backlog >= 30
     async with place.opened() as history:
         assert await numbers_of(history) == [*range(30)]
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "journal removed", "journal and it removed"])
+async def test_a_file_that_is_taken_away_while_it_is_written(tmp_path: Path, how: str) -> None:
+    place, path = Place(tmp_path), tmp_path / "history.db"
+    async with place.opened() as history:
+        hear(history, *range(10))
+        await until(lambda: history.state.stored == 10)
+        copy = tmp_path / "copy"
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("VACUUM INTO ?", (str(copy),))
+        hear(history, *range(10, 20))
+        await until(lambda: history.state.stored == 20)
+        if how in ("removed", "journal and it removed"):
+            path.unlink()
+        if how == "replaced":
+            copy.replace(path)
+        if "journal" in how:
+            (tmp_path / "history.db-wal").unlink()
+        await until(lambda: history.warning is not None, history)
+        assert "while the server ran" in str(history.warning)
+        hear(history, *range(20, 30))
+        await until(lambda: history.state.state == "ok" and history.state.stored >= 30, history)
+        found = await numbers_of(history)
+        assert {*range(20, 30)} <= {*found}
+        if how == "replaced":
+            assert found == [*range(10), *range(20, 30)]
+    with contextlib.closing(sqlite3.connect(path)) as connection:  # and not in a file that has no name any more
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("SELECT count(*) FROM entries").fetchall() == [(len(found),)]
+
+
+async def test_damage_that_somebody_met_who_asked_is_told(tmp_path: Path) -> None:
+    async with Place(tmp_path).opened() as history:
+        hear(history, *range(2000))
+        await until(lambda: history.state.stored == 2000)
+    path = tmp_path / "history.db"
+    async with Place(tmp_path).opened() as history:
+        with path.open("r+b") as file:  # another program writes into it; its head and the tables' names are whole
+            file.seek(8 * 4096)
+            file.write(b"\xff" * (path.stat().st_size - 8 * 4096))
+        with pytest.raises(RecordsAway):
+            await everything(history)
+        await until(lambda: "was damaged" in str(history.warning), history)
+        hear(history, 2001)
+        await until(lambda: history.state.stored == 1, history)
+        assert await numbers_of(history) == [2001]
+    assert any("history.db.damaged-" in name for name in os.listdir(tmp_path))  # noqa: PTH208
