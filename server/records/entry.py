@@ -18,6 +18,7 @@ LONGEST_NOTE, LONGEST_WHO = 1000, 200
 """Characters of what a person writes."""
 LONGEST_KEPT = 500
 """Characters of texts that others pass through."""
+Count = Annotated[int, Meta(ge=0)]
 
 
 class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="entry", tag_field="op"):
@@ -56,11 +57,11 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="entry", 
     raw_score: float | None = None
     threshold: float | None = None
     threshold_source: str | None = None
-    frames: int
-    anomalous: int
+    frames: Count
+    anomalous: Count
     cycle_ms: float | None = None
     inspection_ms: float | None = None
-    overruns: int = 0
+    overruns: Count = 0
     recipe: str | None = None
     recipe_version: int | None = None
     model: str | None = None
@@ -100,10 +101,10 @@ class Minute(Struct, frozen=True, kw_only=True, tag="minute", tag_field="op"):
     recipe: str
     recipe_version: int
     simulated: bool
-    frames: int
-    anomalies: int
-    dropped: int
-    failed: int
+    frames: Count
+    anomalies: Count
+    dropped: Count
+    failed: Count
     score_p05: float | None = None
     score_median: float | None = None
     score_p95: float | None = None
@@ -114,7 +115,7 @@ class Minute(Struct, frozen=True, kw_only=True, tag="minute", tag_field="op"):
     latency_p50: float | None = None
     latency_p95: float | None = None
     latency_max: float | None = None
-    scores: Annotated[list[int], Meta(max_length=1000)] = []
+    scores: Annotated[list[Count], Meta(max_length=1000)] = []
 
 
 class Linked(Struct, frozen=True, tag="linked", tag_field="op"):

@@ -75,7 +75,7 @@ class RecordsState:
         last_error: why it is away or off, or was last.
         stored: events (parts, changes, minutes, pictures) since the start.
         waiting: events in memory; ``backlog``: on disk, and the bytes they take there.
-        dropped: that were lost to a bound since the start, or could not be read from the backlog.
+        dropped: that were lost to a bound since the start; ``damaged``: lines of the backlog that cannot be read.
         refused: that the database does not take, whatever happens.
         flickered: changes of a verdict that were not kept since there were too many of them in their minute.
         entries: in the database, about; ``deleted``: that were too old or too many, since the start.
@@ -90,6 +90,7 @@ class RecordsState:
     backlog: int
     backlog_bytes: int
     dropped: int
+    damaged: int
     refused: int
     flickered: int
     entries: int
@@ -227,6 +228,7 @@ class Records:
             backlog=self._backlog.events,
             backlog_bytes=self._backlog.size,
             dropped=self._dropped + self._backlog.lost,
+            damaged=self._backlog.damaged,
             refused=self._refused,
             flickered=self._running.flickered,
             entries=self._entries,
@@ -243,7 +245,11 @@ class Records:
         if now.state == "away":
             return f"the history is away since {now.since}: {now.last_error}; {now.backlog} entries wait on disk{lost}"
         if lost:
-            return f"the history lost {now.dropped} entries since the start: neither database nor disk took them"
+            entries = counted(now.dropped, "entry", "entries")
+            return f"the history lost {entries} since the start: neither database nor disk took them"
+        if now.damaged:
+            lines = counted(now.damaged, "line")
+            return f"{lines} of the backlog could not be read: see to the disk; the file is in {FOLDER}, as .damaged"
         return self._note
 
     async def _run(self) -> None:

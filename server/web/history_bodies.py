@@ -156,6 +156,7 @@ class HistoryStateBody(Struct, frozen=True):
     backlog: Annotated[Count, Meta(description="events on disk, to be delivered")]
     backlog_bytes: Annotated[Count, Meta(description="that they take")]
     dropped: Annotated[Count, Meta(description="events that were lost to a bound since the start")]
+    damaged: Annotated[Count, Meta(description="lines of the backlog that could not be read since the start")]
     refused: Annotated[Count, Meta(description="events that the database does not take")]
     flickered: Annotated[
         Count, Meta(description="changes of a verdict beyond 60 in a minute of a stream, which are not kept one by one")
@@ -192,6 +193,7 @@ def state_body(state: RecordsState, warning: str | None) -> HistoryStateBody:
         backlog=state.backlog,
         backlog_bytes=state.backlog_bytes,
         dropped=state.dropped,
+        damaged=state.damaged,
         refused=state.refused,
         flickered=state.flickered,
         entries=state.entries,

@@ -13,9 +13,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import create_engine
 
+from detector.counted import counted
 from server.ground import DatabaseAddress
 from server.records import Records, RecordsAway, Span, Wanted, migrations, records
 from server.records.migrations import steps
@@ -115,9 +117,20 @@ async def test_a_torn_backlog_is_read_up_to_the_tear(tmp_path: Path) -> None:
     await history.close()
     async with Place(tmp_path).opened() as history:
         assert await numbers_of(history) == [0, 1] or await numbers_of(history) == [0, 1, 3]
-        await until(lambda: history.state.dropped == 1)
-        assert await numbers_of(history) == [0, 1, 3]
-        assert "lost 1 entries" in str(history.warning)
+        await until(lambda: history.state.damaged == 1)
+        assert await numbers_of(history) == [0, 1, 3] and history.state.dropped == 0
+        assert "1 line of the backlog could not be read" in str(history.warning)
+    assert any(name.endswith(".jsonl.damaged") for name in os.listdir(tmp_path / "backlog"))  # noqa: PTH208
+
+
+async def test_impossible_counts_in_the_backlog_are_not_stored(tmp_path: Path) -> None:
+    (tmp_path / "backlog").mkdir()
+    minute = {"op": "minute", "id": "m", "start": 0, "stream": "press", "recipe": "", "recipe_version": 0}
+    minute |= {"simulated": False, "frames": -5, "anomalies": 0, "dropped": 0, "failed": 0}
+    (tmp_path / "backlog" / "0000000001.jsonl").write_bytes(msgspec.json.encode(minute) + b"\n")
+    async with Place(tmp_path).opened() as history:
+        await until(lambda: history.state.damaged == 1, history)
+        assert await history.minutes() == []
 
 
 @pytest.fixture
@@ -160,12 +173,13 @@ async def test_a_full_disk(small_disk: Path, monkeypatch: pytest.MonkeyPatch) ->
         found = await numbers_of(history)
         assert found == sorted(set(found)) and len(found) == sent + 1 - lost
         assert found[0] == 0 and found[-1] == sent
-        assert f"lost {lost} entries" in str(history.warning)
+        assert f"lost {counted(lost, 'entry', 'entries')}" in str(history.warning)
 
 
 KILLED = """
 import asyncio, sys
 from pathlib import Path
+from detector.counted import counted
 from server.records import Records, records
 from tests.server.records.histories import hear
 async def main():
