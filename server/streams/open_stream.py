@@ -130,6 +130,8 @@ class OpenStream:
             ValueError: it cannot be a part's id.
         """
         self._part = check_part(part)
+        if self.watcher is None and not self._ended:
+            self.streams.stations.name(self.name, self.station, self._part)
 
     def watch(self, watcher: Watcher) -> None:
         """Show the frames to somebody instead of inspecting them, until it is told otherwise; they count as dropped.

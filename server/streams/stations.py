@@ -73,8 +73,10 @@ class Stations:
 
     def use(self, name: str, of: StationOf, rule: PartRule) -> None:
         """What a part is on a stream."""
-        done = of.station.use(rule, time.perf_counter())
-        self.give(name, of, [done] if done else [])
+        changes, at = rule != of.rule, time.perf_counter()
+        done = of.station.use(rule, at)
+        missed = of.station.miss(at, "what a part is was changed before a frame of it was inspected") if changes else []
+        self.give(name, of, [*([done] if done else []), *missed])
 
     def trigger(self, name: str, of: StationOf, said: TriggerSaid, by: str) -> int:
         """The part under the camera is to be judged now; returns the trigger's number.
@@ -110,8 +112,13 @@ class Stations:
 
     def gone(self, name: str, of: StationOf, why: str) -> None:
         """The stream's sender is gone."""
-        done = of.station.gone(time.perf_counter(), why)
-        self.give(name, of, [done] if done else [])
+        at = time.perf_counter()
+        done = of.station.gone(at, why)
+        self.give(name, of, [*([done] if done else []), *of.station.miss(at, why)])
+
+    def name(self, name: str, of: StationOf, part: str | None) -> None:
+        """The line names the part that comes now, or that none does."""
+        self.give(name, of, of.station.name(part, time.perf_counter()))
 
     def _tick(self, name: str, of: StationOf) -> None:
         done = of.station.tick(time.perf_counter())  # or it waits for an inspection by now, and is asked again

@@ -399,7 +399,8 @@ class Streams:
     def _give(self, name: str, done: Done[Inspected]) -> PartResult:
         """Tell everybody of a part that has its verdict."""
         opened = self._open.get(name)
-        if opened is not None and opened.station.rule.by != "line":
+        is_uncounted = done.passage.frames == 0 or (opened is not None and opened.station.rule.by != "line")
+        if opened is not None and is_uncounted:  # what the line names is counted with its first frame
             opened.parts.add(done.verdict)
         in_force = opened.in_force if opened else None
         message = part_result(

@@ -237,7 +237,10 @@ class PartResult(Struct, frozen=True, tag="part", tag_field="type"):
     ]
     verdict: Annotated[
         PartVerdict,
-        Meta(description="NORMAL, ANOMALY, or FAILED: nothing of it was inspected, `why` says why; not a good part"),
+        Meta(
+            description="NORMAL, ANOMALY, or FAILED: nothing or too little of it was inspected, `why` says why; not a "
+            "good part"
+        ),
     ]
     why: Annotated[str | None, Meta(description="of FAILED, one sentence; else null")]
     score: Annotated[float | None, Meta(description="0..1 for display, of its worst frame; null where it FAILED")]
