@@ -18,7 +18,7 @@ from server.streams import InferencePool
 from server.web.answers import answer
 from server.web.bodies import HealthBody, HealthToStrangers, IceServer
 from server.web.judgements import stored_body
-from server.words import Content, Operation, Reply, documented
+from server.words import Content, Operation, Reply, Role, documented
 
 VERSION = version("defectvision")
 
@@ -60,7 +60,7 @@ class Health:
                 503: Reply("they are not, `reason` says why", Content((HealthBody, HealthToStrangers))),
             },
             description="Whoever has not shown the access code learns the `status` only.",
-            is_open=True,
+            role=Role.NOBODY,
         )
     )
     async def health(self, request: Request) -> Response:

@@ -23,7 +23,7 @@ from starlette.templating import Jinja2Templates
 from server.web import asyncapi
 from server.web.bodies import Refusal
 from server.web.health import VERSION
-from server.words import HTML, Content, Operation, Parameter, Reply, documented, messages
+from server.words import HTML, Content, Operation, Parameter, Reply, Role, documented, messages
 
 DESCRIPTION = """\
 JSON over HTTP, UTF-8. `raw_score` and `threshold` are feature distances of the model in use.
@@ -68,7 +68,6 @@ ENTER = {
         "The form that asks for the access code",
         {200: Reply("the form", HTML), 303: _IN, 401: Reply("the form again: wrong code", HTML)},
         parameters=(_CODE, _NEXT),
-        is_open=True,
     ),
     "post": Operation(
         "Show the access code and get a cookie",
@@ -82,7 +81,6 @@ ENTER = {
             {"type": "object", "properties": {"code": {"type": "string"}, "next": {"type": "string"}}},
             "application/x-www-form-urlencoded",
         ),
-        is_open=True,
     ),
 }
 """Answered before any route is reached."""
@@ -108,6 +106,7 @@ class Documents:
         Operation(
             "This description, as OpenAPI 3.1",
             {200: Reply("the document", Content({"type": "object", "required": ["openapi", "paths"]}))},
+            role=Role.VIEWER,
         )
     )
     async def openapi(self, request: Request) -> Response:
@@ -117,6 +116,7 @@ class Documents:
         Operation(
             "What is said on WebSockets and data channels, as AsyncAPI 3.0",
             {200: Reply("the document", Content({"type": "object", "required": ["asyncapi", "channels"]}))},
+            role=Role.VIEWER,
         )
     )
     async def asyncapi(self, request: Request) -> Response:
@@ -126,12 +126,13 @@ class Documents:
         Operation(
             "JSON Schema (2020-12) of the messages on WebSockets and data channels",
             {200: Reply("the schema", Content({"type": "object", "required": ["$schema", "oneOf", "$defs"]}))},
+            role=Role.VIEWER,
         )
     )
     async def schema(self, request: Request) -> Response:
         return JSONResponse(messages.schema())
 
-    @documented(Operation("This description, as a page", {200: Reply("the page", HTML)}))
+    @documented(Operation("This description, as a page", {200: Reply("the page", HTML)}, role=Role.VIEWER))
     async def page(self, request: Request) -> Response:
         context = {"document": self.document, "everywhere": EVERYWHERE, "phrase": _phrase}
         return self.templates.TemplateResponse(request, "docs.html", context)

@@ -12,7 +12,7 @@ from starlette.templating import Jinja2Templates
 from server.ground import is_any_address, is_loopback, page_url, qr_svg, reachable
 from server.https import Certificates, ca_der
 from server.settings import Settings
-from server.words import BYTES, HTML, Content, Operation, Reply, documented
+from server.words import BYTES, HTML, Content, Operation, Reply, Role, documented
 
 
 def phone_url(settings: Settings, port: int, code: str | None, *, secure: bool) -> str | None:
@@ -47,7 +47,14 @@ class Phone:
     def routes(self) -> list[Route]:
         return [Route("/phone", self.page), Route("/ca", self.ca)]
 
-    @documented(Operation("How to get a phone on this page", {200: Reply("a page with a QR code", HTML)}))
+    @documented(
+        Operation(
+            "How to get a phone on this page",
+            {200: Reply("a page with a QR code", HTML)},
+            role=Role.OPERATOR,
+            streams="itself",
+        )
+    )
     async def page(self, request: Request) -> Response:
         public = self._settings.public_url
         # Behind a proxy it is the proxy's certificate that a phone sees.
@@ -72,7 +79,7 @@ class Phone:
                 200: Reply("the certificate, DER", Content(BYTES, "application/x-x509-ca-cert")),
                 404: "this server made no certificate authority",
             },
-            is_open=True,
+            role=Role.NOBODY,
         )
     )
     async def ca(self, request: Request) -> Response:

@@ -18,7 +18,7 @@ from server.web.answers import answer
 from server.web.health import VERSION
 from server.web.phone import page_addresses
 from server.web.settings_bodies import HttpsBody, SettingBody, SettingsBody
-from server.words import Content, Operation, Reply, documented
+from server.words import Content, Operation, Reply, Role, documented
 
 HIDDEN = "***"
 
@@ -77,6 +77,7 @@ class SettingsList:
             "How this server is set",
             {200: Reply("its settings and addresses", Content(SettingsBody))},
             description="Values that may hold credentials (the access code, cameras, TURN servers) are not told.",
+            role=Role.ENGINEER,
         )
     )
     async def list_settings(self, request: Request) -> Response:

@@ -29,7 +29,7 @@ from server.ingest.webrtc.offer_limits import OfferLimits
 from server.ingest.webrtc.peer import CLOSE_WITHIN, SHUTTING_DOWN, Peer, video
 from server.ingest.webrtc.session_description import CheckedOffer, checked_offer, with_bitrates
 from server.streams import OpenStream, Streams
-from server.words import Content, Operation, Reply, documented
+from server.words import Content, Operation, Reply, Role, documented
 
 logger = logging.getLogger("defectvision.webrtc")
 
@@ -153,6 +153,9 @@ class WebRTCIngest:
             "Send video over WebRTC",
             {200: Reply("the answer", Content(Answer)), **OFFER_REFUSALS},
             body=Content(Offer),
+            role=Role.OPERATOR,
+            streams="itself",
+            audited=False,
         )
     )
     async def offer(self, request: Request) -> Response:
