@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from server.ingest.webrtc import OFFER_REFUSALS, OfferRefused, WebRTCIngest, address_of, read_offer
+from server.access import standing_of
+from server.ingest.webrtc import OFFER_REFUSALS, OFFERS, OfferRefused, WebRTCIngest, address_of, read_offer
 from server.words import Content, Operation, Parameter, Reply, Role, check_max_fps, check_name, documented
 
 SDP = "application/sdp"
@@ -65,7 +67,8 @@ class Whip:
             await self._webrtc.admit(request)
             name, body = self._checked(request), await read_offer(request)
             max_fps = check_max_fps(request.query_params.get("max_fps"))
-            answered = await self._webrtc.answer(_text(body), name, max_fps, address_of(request))
+            lost = partial(standing_of(request.scope).until_lost, OFFERS, name)
+            answered = await self._webrtc.answer(_text(body), name, max_fps, address_of(request), lost)
         except OfferRefused as refusal:
             return refusal.response()
         except ValueError as error:  # of the name, the rate, or bytes that are no text

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from detector.images import decode, encode_png
 from detector.score import overlay
+from server.access import standing_of
 from server.inspection import Inspection
 from server.streams import KeptFrame, Streams
 from server.web.answers import Refused, answer
@@ -94,7 +95,7 @@ class Frames:
 
     def _frame(self, request: Request) -> KeptFrame:
         frame = self.streams.kept.get(request.path_params["frame"])
-        if frame is None:
+        if frame is None or not standing_of(request.scope).identity.may_use(frame.stream):
             raise Refused(404, NOT_KEPT)
         return frame
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from detector.images import decode
+from server.access import standing_of
 from server.parts import TriggerRefused, gate_look, packed
 from server.recipes import check_polygon
 from server.streams import KeptFrame, OpenStream, Streams
@@ -61,7 +62,9 @@ class StreamList:
         )
     )
     async def list_streams(self, request: Request) -> Response:
-        return answer(StreamListBody(self.streams.list()), headers={"Cache-Control": "no-store"})
+        who = standing_of(request.scope).identity
+        streams = [one for one in self.streams.list() if who.may_use(one.name)]
+        return answer(StreamListBody(streams), headers={"Cache-Control": "no-store"})
 
     @documented(
         Operation(
