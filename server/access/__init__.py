@@ -1,7 +1,8 @@
 """Who may use this server, and what: logins, tokens, phones that were paired, Origin and Host checks, and the audit log."""
 
 from server.access.access import CODE_ID, CODE_NAME, FIRST, Access, AccessRefused, NoSuch, Standing
-from server.access.audit_chain import Chain, Entry, Verified, files_of, verify
+from server.access.audit_chain import FOLDER as AUDIT_FOLDER
+from server.access.audit_chain import Chain, Entry, Happened, Verified, files_of, verify, verify_file
 from server.access.code import FILE as CODE_FILE
 from server.access.code import AccessCodeError, load_code
 from server.access.guard import (
@@ -22,6 +23,7 @@ from server.access.pairings import GOOD_FOR_S, Pairing
 from server.access.passwords import PasswordsBusy
 
 __all__ = [
+    "AUDIT_FOLDER",
     "CODE_FILE",
     "CODE_ID",
     "CODE_NAME",
@@ -38,6 +40,7 @@ __all__ = [
     "Chain",
     "Entry",
     "Guard",
+    "Happened",
     "Identity",
     "NoSuch",
     "Origins",
@@ -56,4 +59,5 @@ __all__ = [
     "need_of",
     "standing_of",
     "verify",
+    "verify_file",
 ]

@@ -377,13 +377,9 @@ class Access:
             ValueError: no such name or password.
             OSError: it cannot be stored.
         """
-        kept.check_name(name)
-        made = make_password() if password is None else None
-        secret = check_password(password, name) if password is not None else made
-        assert secret is not None
-        encoded = await self.passwords.hash(secret)
+        secret, made = _chosen(password, kept.check_name(name))
         now = self._clock()
-        account = Account(name, role, encoded, make_id(), now, now)
+        account = Account(name, role, await self.passwords.hash(secret), make_id(), now, now)
         await self._do(partial(self._accounts.change, partial(_with_account, account)))
         return account, made
 
@@ -413,9 +409,7 @@ class Access:
             NoSuch, ValueError, OSError: as above.
         """
         account = self._account_of(name)
-        made = make_password() if password is None else None
-        secret = check_password(password, account.name) if password is not None else made
-        assert secret is not None
+        secret, made = _chosen(password, account.name)
         encoded, stamp = await self.passwords.hash(secret), make_id()
         fields = {"password": encoded, "stamp": stamp, "changed": self._clock()}
         await self._do(partial(self._accounts.change, partial(_changed, name, fields)))
@@ -429,6 +423,26 @@ class Access:
         NoSuch, AccessRefused, OSError: as above.
         """
         await self._do(partial(self._accounts.change, partial(_without_account, name)))
+
+    def store_account(self, name: str, role: RoleWord, password: str | None) -> str | None:
+        """As :meth:`add_account`, for a command: it blocks; returns the password that was made, if any."""
+        secret, made = _chosen(password, kept.check_name(name))
+        self._accounts.change(partial(_with_account, _account(name, role, secret, self._clock())))
+        self._index()
+        return made
+
+    def store_password(self, name: str, password: str | None) -> str | None:
+        """As :meth:`set_password`, for a command: it blocks. Who is disabled stays so."""
+        secret, made = _chosen(password, self._account_of(name).name)
+        fields = {"password": hashed(secret), "stamp": make_id(), "changed": self._clock()}
+        self._accounts.change(partial(_changed, name, fields))
+        self._index()
+        return made
+
+    def store_removal(self, name: str) -> None:
+        """As :meth:`remove_account`, for a command: it blocks."""
+        self._accounts.change(partial(_without_account, name))
+        self._index()
 
     async def is_password_of(self, name: str, password: str) -> Account | None:
         """The account, if that is its password and it may log in; takes as long where not.
@@ -724,6 +738,18 @@ def code_stamp(code: str) -> str:
     """What sessions that were opened with the access code are held to: of another code they are over. Slow on purpose, for a
     code may be short, and this is kept."""
     return hashlib.scrypt(canonical(code), salt=b"defectvision access code", n=2**14, r=8, p=1, dklen=16).hex()
+
+
+def _chosen(password: str | None, name: str) -> tuple[str, str | None]:
+    """The password that was chosen, or one that is made, which then comes a second time.
+
+    Raises:
+        ValueError: it cannot be one.
+    """
+    if password is not None:
+        return check_password(password, name), None
+    made = make_password()
+    return made, made
 
 
 def _account(name: str, role: RoleWord, password: str, now: float) -> Account:

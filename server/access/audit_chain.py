@@ -185,9 +185,22 @@ def verify(folder: Path) -> Verified:
     Raises:
         OSError: a file cannot be read.
     """
+    return _verified(files_of(folder))
+
+
+def verify_file(path: Path) -> Verified:
+    """Look at every line of a log that was downloaded.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return _verified([path])
+
+
+def _verified(files: list[Path]) -> Verified:
     broken: list[str] = []
     entries, first, last, head = 0, None, 0, BEGINNING
-    for path in files_of(folder):
+    for path in files:
         for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
             if not line:
                 continue
