@@ -310,6 +310,7 @@ class Access:
     async def _look(self) -> None:
         documents = (self._accounts, self._tokens, self._sessions)
         loop = asyncio.get_running_loop()
+        await self.audit.log_head()
         next_store = loop.time() + USED_S
         while True:
             await asyncio.sleep(LOOK_S)
@@ -367,6 +368,7 @@ class Access:
         password = make_password()
         self._accounts.change(partial(_with_account, _account(FIRST, "admin", password, self._clock())))
         self._index()
+        self.audit.note(EVERYBODY, "made the first login", address="", detail=FIRST)
         return password
 
     async def add_account(self, name: str, role: RoleWord, password: str | None) -> tuple[Account, str | None]:

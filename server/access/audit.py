@@ -114,6 +114,16 @@ class Audit:
         await self.written()
         return await asyncio.to_thread(newest, self.folder, before, limit)
 
+    async def log_head(self) -> None:
+        """Say in the server's log where the chain stands, so that there is something elsewhere to compare it with."""
+        try:
+            head = await asyncio.get_running_loop().run_in_executor(self._thread, self._chain.head)
+        except OSError as error:
+            log.warning("audit log cannot be read reason=%s", error.strerror)
+            return
+        if head.seq:
+            log.info("audit log seq=%d hash=%s", head.seq, head.hash)
+
     async def written(self) -> None:
         """Wait until what was noted is on disk, or could not be written."""
         if self._writing is not None:

@@ -124,7 +124,10 @@ class Chain:
         Raises:
             OSError: it cannot be read.
         """
-        return self._found()
+        if not files_of(self.folder):
+            return self._found()
+        with in_turn(self.folder):
+            return self._found()
 
     def _found(self) -> Head:
         """Where to go on: as it was left, unless somebody else went on meanwhile."""
