@@ -249,8 +249,8 @@ def _announce(
     port: int,
     code: str | None,
     certificates: Certificates | None,
-    password: str | None,
-    access: Access,
+    password: str | None = None,
+    access: Access | None = None,
 ) -> None:
     print(f"DefectVision is at {_own_address(settings, port)}  (Ctrl-C stops it)")
     host, secure = settings.host, certificates is not None
@@ -259,7 +259,7 @@ def _announce(
     url = phone_url(settings, port, secure=secure)
     if url is not None:
         print(f"On the network: {url}")
-        if sys.stdout.isatty():
+        if access is not None and sys.stdout.isatty():
             stream = f"phone-{secrets.token_hex(2)}"
             _, secret = access.make_pairing(stream, stream)
             print(qr_terminal(f"{url}?code={secret}"), end="")
