@@ -303,7 +303,7 @@ def create_app(
         routes=routes,
         middleware=[
             *_for_other_pages(settings.allowed_origins),
-            Middleware(SecurityHeaders),
+            Middleware(SecurityHeaders, shared=bool(settings.allowed_origins)),
             Middleware(AccessMiddleware, access=access, routes=routes, origins=origins),
         ],
         exception_handlers={**handlers, Exception: answer_error},
@@ -332,10 +332,19 @@ def _for_other_pages(origins: Sequence[str]) -> list[Middleware]:
 
 
 class SecurityHeaders:
-    """Pages load nothing from elsewhere, cannot be framed, and are fetched anew after an update."""
+    """Pages load nothing from elsewhere, cannot be framed, tell no other site where somebody was, and are fetched anew
+    after an update; pictures and scripts are not shown on other sites.
 
-    def __init__(self, app: ASGIApp) -> None:
+    HTTPS is not made a promise for later (HSTS): browsers would let nobody past a certificate made here.
+
+    Args:
+        app: the application.
+        shared: whether pages of other origins may use it.
+    """
+
+    def __init__(self, app: ASGIApp, *, shared: bool = False) -> None:
         self._app = app
+        self._resources = "cross-origin" if shared else "same-origin"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
@@ -343,6 +352,9 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Content-Security-Policy", content_policy())
                 headers.setdefault("X-Content-Type-Options", "nosniff")
+                headers.setdefault("Referrer-Policy", "same-origin")
+                headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+                headers.setdefault("Cross-Origin-Resource-Policy", self._resources)
                 headers.setdefault("Cache-Control", "no-cache")
             await send(message)
 
