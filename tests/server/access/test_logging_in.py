@@ -367,7 +367,6 @@ def test_every_answer_has_the_headers_that_keep_browsers_careful(site: Site) -> 
         "/",
         "/enter?anew=1",
         "/phone",
-        "/docs",
         "/api/me",
         "/health",
         "/static/shell/app.js",

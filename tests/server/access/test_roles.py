@@ -230,7 +230,8 @@ def table(app: Starlette) -> str:
     for way in entrances(app):
         if way.method not in ("HEAD", "OPTIONS"):
             mark = "" if way.need.streams is None else "°"
-            by_role[way.need.role].setdefault(f"`{way.path}`{mark}", []).append(way.method)
+            path = way.path.replace("/static/x", "/static/…")
+            by_role[way.need.role].setdefault(f"`{path}`{mark}", []).append(way.method)
     rows = ["| role | entrances |", "|---|---|"]
     for role, ways in by_role.items():
         name = "anybody" if role is Role.NOBODY else role.word
