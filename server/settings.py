@@ -114,7 +114,7 @@ class Settings:
 
     @property
     def closed(self) -> bool:
-        """Whether everybody is asked who he is: beyond loopback, behind a proxy that has a name, or with an access code."""
+        """Whether everybody is asked who he is: beyond loopback, behind a proxy that has a name, or with a code."""
         chosen = self.has_chosen_code
         proxied = bool(self.server_names) or self.public_url is not None
         return chosen or proxied or not is_loopback(self.host)

@@ -357,8 +357,8 @@ class Access:
         return max(0, kept.MOST_ACCOUNTS - len(self.accounts))
 
     def first_login(self) -> str | None:
-        """Make the first login where there is none, and return its password, to be shown once; None where there is one, or it
-        cannot be told. Blocks: at the start.
+        """Make the first login where there is none, and return its password, to be shown once; None where there is
+        one, or it cannot be told. Blocks: at the start.
 
         Raises:
             OSError: it cannot be kept.
@@ -740,8 +740,8 @@ class Access:
 
 
 def code_stamp(code: str) -> str:
-    """What sessions that were opened with the access code are held to: of another code they are over. Slow on purpose, for a
-    code may be short, and this is kept."""
+    """What sessions that were opened with the access code are held to: of another code they are over. Slow on purpose,
+    for a code may be short, and this is kept."""
     return hashlib.scrypt(canonical(code), salt=b"defectvision access code", n=2**14, r=8, p=1, dklen=16).hex()
 
 

@@ -1,8 +1,8 @@
 """Small documents that this server shares with others: the command on the same machine, another gateway.
 
-A document is a list of things that is read and written whole. Whoever changes it says what it is to become of what it is
-now, and nobody comes in between; what others changed is noticed by asking. Files in a private folder do that here; a
-row of a shared database would be the same two functions.
+A document is a list of things that is read and written whole. Whoever changes it says what it is to become of what it
+is now, and nobody comes in between; what others changed is noticed by asking. Files in a private folder do that here;
+a row of a shared database would be the same two functions.
 """
 
 from __future__ import annotations

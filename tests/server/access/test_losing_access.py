@@ -132,7 +132,7 @@ async def test_what_a_browser_has_open_ends(site: Site, why: str) -> None:
         await panel.send(json.dumps({"id": 2, "method": "GET", "path": "/api/me"}))
         assert json.loads(await panel.recv())["body"]["role"] == "viewer"
         assert (await viewer.recv()) and viewer.close_code is None
-    with pytest.raises(Exception, match="HTTP 40[13]"):
+    with pytest.raises(Exception, match=r"HTTP 40[13]"):
         await site.open("/ws/stream?name=press", headers)
     for connection in (sender, viewer, panel):
         await connection.close()
@@ -151,7 +151,7 @@ async def test_a_revoked_token_and_one_whose_time_is_over_end_what_they_opened(s
 
 
 async def test_a_revoked_phone_is_out(site: Site) -> None:
-    pairing, secret = site.access.make_pairing("phone-1", "phone-1")
+    _, secret = site.access.make_pairing("phone-1", "phone-1")
     async with http(site.server) as phone:
         assert (await phone.get("/", params={"code": secret})).status_code == 200
         entered = await phone.post("/enter", data={"code": secret})
@@ -223,11 +223,11 @@ async def test_a_video_ends_with_the_right_to_send_it(site: Site, way: str) -> N
             return found
 
         async with asyncio.timeout(WAIT_S):
-            while not any(stream["received"] for stream in await streams()):
+            while not any(stream["received"] for stream in await streams()):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         await site.access.revoke_token(token.id)
         async with asyncio.timeout(WAIT_S):
-            while await streams():
+            while await streams():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
     await sender.close()
     said = [json.loads(text) for text in goodbyes]

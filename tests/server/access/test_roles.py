@@ -1,4 +1,4 @@
-"""Every entrance × everybody, made from the application's own routes: HTTP, WebSocket, WHIP, files, and /ws/api's inside."""
+"""Every entrance × everybody, from the application's own routes: HTTP, WebSocket, WHIP, files, /ws/api's inside."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ async def callers(access: Access, host: str) -> list[Caller]:
             _, secret = await access.add_token(f"{role}-of-{stream}", role, (stream,), None, "a test")
             only = frozenset({stream})
             found.append(Caller(f"a machine, {role} of {stream}", Role[role.upper()], only, bearer(secret)))
-    pairing, secret = access.make_pairing(PRESS, "phone")
+    _, secret = access.make_pairing(PRESS, "phone")
     paired = await access.pair(secret, instead_of=None, address="10.0.0.1", browser="a test")
     assert paired is not None
     found.append(Caller("a phone", Role.OPERATOR, frozenset({PRESS}), cookie(paired[0])))
