@@ -21,7 +21,7 @@ from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from detector import Detector, DetectorError, load
-from server.access import AccessMiddleware, Origins
+from server.access import CODE_FILE, Access, AccessMiddleware, Origins, guard
 from server.archive import Archive, Limits, in_history
 from server.drift import Drifts
 from server.ground import Calendar, page_folder
@@ -39,6 +39,7 @@ from server.web import (
     ERRORS,
     ApiSocket,
     Archived,
+    AuditLog,
     Calibrate,
     CalibrationDrafts,
     CameraList,
@@ -50,22 +51,27 @@ from server.web import (
     History,
     Kiosk,
     LineNumbers,
+    Me,
     Metrics,
     Pages,
     Phone,
     Predict,
     Recipes,
     Saying,
+    Sessions,
     SettingsList,
     ShiftReport,
     SinkList,
     StreamList,
     Teach,
+    Tokens,
+    Users,
     answer_error,
     answer_http_error,
     content_policy,
     uploads_held,
 )
+from server.words import Role, needs
 
 log = logging.getLogger("defectvision.app")
 
@@ -83,14 +89,22 @@ def create_app(
 
     Args:
         settings: see :class:`Settings`.
-        code: the access code asked of everyone; None leaves the server open, for loopback only.
+        code: the access code in force, if any. Without one, and where ``settings`` do not close the server, it asks
+            nobody who he is: for loopback only.
         certificates: what the server speaks TLS with, for phones to trust; None over plain http.
         make_model: makes or loads the model in a thread; by default MODEL_PATH is loaded, or, where there is none, the
             simulated line runs and is taught.
 
     Raises:
         SettingsError: an ICE server that cannot be one.
+        UndeclaredRoute: a route does not say who may use it.
     """
+    access = Access(
+        settings.data_dir,
+        closed=settings.closed or code is not None,
+        code=code,
+        code_file=None if settings.has_chosen_code else settings.data_dir / CODE_FILE,
+    )
     calibrations = Calibrations(settings.data_dir)
     inspection = Inspection(
         calibrations,
@@ -143,7 +157,7 @@ def create_app(
         make_model = teacher.model if simulated else lambda: _load(settings)
     templates = Jinja2Templates(page_folder("templates"))
     origins = Origins(settings.public_url, frozenset(settings.allowed_origins))
-    phone = Phone(settings, code, certificates, templates)
+    phone = Phone(settings, access, certificates, templates)
     library = Library(
         settings.data_dir,
         inspection,
@@ -168,7 +182,7 @@ def create_app(
         teaching_progress=(lambda: teacher.progress) if simulated else None,
         simulated_stream=simulated_stream.NAME if simulated else None,
         ice_servers=webrtc.ice_servers,
-        others=(library.book, kept_cameras, records, archive, sinks),
+        others=(library.book, kept_cameras, records, archive, sinks, access),
     )
 
     teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
@@ -218,6 +232,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        access.start()
         records.start()
         archive.start()
         await teachings.open()
@@ -244,6 +259,7 @@ def create_app(
                 if isinstance(error, Exception):
                     log.error("a part of the server did not stop cleanly", exc_info=error)
             await records.close()
+            await access.close()
             pool.close()
 
     recipes = Recipes(settings, library, inspection, streams, held)
@@ -271,10 +287,15 @@ def create_app(
         *SettingsList(settings, certificates).routes,
         *Metrics(totals, [of_streams, drifts, OfSinks(sinks), OfRecords(lambda: records.state), archive]).routes,
         *phone.routes,
+        *Me(access).routes,
+        *Users(access).routes,
+        *Tokens(access).routes,
+        *Sessions(access, phone.reached_at).routes,
+        *AuditLog(access).routes,
         *ConnectionCheck(origins).routes,
         *webrtc.routes,
         *Whip(webrtc).routes,
-        Mount("/static", StaticFiles(directory=page_folder("static"))),
+        Mount("/static", needs(Role.NOBODY)(StaticFiles(directory=page_folder("static")))),
     ]
     routes += Documents(templates, routes).routes
     handlers: dict[Any, Any] = {HTTPException: answer_http_error, **dict.fromkeys(ERRORS, answer_error)}
@@ -285,19 +306,20 @@ def create_app(
             "/ws/api", ApiSocket(ExceptionMiddleware(Router(routes, redirect_slashes=False), handlers)).serve
         ),
     ]
+    guard(routes)
     app = Starlette(
         routes=routes,
         middleware=[
             *_for_other_pages(settings.allowed_origins),
-            Middleware(SecurityHeaders),
-            Middleware(AccessMiddleware, code=code, origins=origins),
+            Middleware(SecurityHeaders, shared=bool(settings.allowed_origins)),
+            Middleware(AccessMiddleware, access=access, routes=routes, origins=origins),
         ],
         exception_handlers={**handlers, Exception: answer_error},
         lifespan=lifespan,
     )
     # A redirect to the path with another slash would name whatever Host the request did.
     app.router.redirect_slashes = False
-    app.state.hub, app.state.pool = hub, pool
+    app.state.hub, app.state.pool, app.state.access = hub, pool, access
     return app
 
 
@@ -318,10 +340,19 @@ def _for_other_pages(origins: Sequence[str]) -> list[Middleware]:
 
 
 class SecurityHeaders:
-    """Pages load nothing from elsewhere, cannot be framed, and are fetched anew after an update."""
+    """Pages load nothing from elsewhere, cannot be framed, tell no other site where somebody was, and are fetched anew
+    after an update; pictures and scripts are not shown on other sites.
 
-    def __init__(self, app: ASGIApp) -> None:
+    HTTPS is not made a promise for later (HSTS): browsers would let nobody past a certificate made here.
+
+    Args:
+        app: the application.
+        shared: whether pages of other origins may use it.
+    """
+
+    def __init__(self, app: ASGIApp, *, shared: bool = False) -> None:
         self._app = app
+        self._resources = "cross-origin" if shared else "same-origin"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
@@ -329,6 +360,9 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Content-Security-Policy", content_policy())
                 headers.setdefault("X-Content-Type-Options", "nosniff")
+                headers.setdefault("Referrer-Policy", "same-origin")
+                headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+                headers.setdefault("Cross-Origin-Resource-Policy", self._resources)
                 headers.setdefault("Cache-Control", "no-cache")
             await send(message)
 

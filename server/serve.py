@@ -7,6 +7,7 @@ import asyncio
 import gc
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -22,7 +23,7 @@ from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
 
 from detector.folder_lock import FolderLock
-from server.access import AccessCodeError, load_code
+from server.access import FIRST, Access, AccessCodeError, load_code
 from server.ground import (
     DataDirectoryError,
     Refusals,
@@ -80,12 +81,14 @@ def _run(settings: Settings, lock: FolderLock | None) -> NoReturn:
     renew = _certificates(settings)
     certificates = renew() if renew else None
     app = create_app(settings, code=code, certificates=certificates)
+    access: Access = app.state.access
+    password = first_login(access, code)
     listening = listen(settings.host, settings.port)
     port = listening.getsockname()[1]
     if lock is not None:
         lock.say(f"at {_own_address(settings, port)}")
     config = configuration(app, settings, certificates)
-    _announce(settings, port, code, certificates)
+    _announce(settings, port, code, certificates, password, access)
     for stop in (signal.SIGINT, signal.SIGTERM):
         # uvicorn raises the signal that stopped it once more when it is done: a normal end here, not a crash.
         signal.signal(stop, lambda number, frame: None)
@@ -225,20 +228,48 @@ def _own_address(settings: Settings, port: int) -> str:
     return page_url("https" if settings.secure else "http", host, port)
 
 
-def _announce(settings: Settings, port: int, code: str | None, certificates: Certificates | None) -> None:
+def first_login(access: Access, code: str | None) -> str | None:
+    """The password of the login that is made at the first start; None where there is one already.
+
+    Raises:
+        AccessCodeError: it cannot be kept, and there is no access code either: nobody could get in.
+    """
+    try:
+        return access.first_login()
+    except OSError as error:
+        words = f"no login can be kept in the data directory ({error.strerror})"
+        if code is None:
+            raise AccessCodeError(f"{words}: let this user write there, or set ACCESS_CODE") from error
+        log.warning("%s: only the access code opens this server", words)
+        return None
+
+
+def _announce(
+    settings: Settings,
+    port: int,
+    code: str | None,
+    certificates: Certificates | None,
+    password: str | None = None,
+    access: Access | None = None,
+) -> None:
     print(f"DefectVision is at {_own_address(settings, port)}  (Ctrl-C stops it)")
     host, secure = settings.host, certificates is not None
     if is_any_address(host) and ":" in host and not takes_both_families(host):
         print("It takes IPv6 only, for this system lets no socket take both: HOST=0.0.0.0 takes IPv4.")
-    url = phone_url(settings, port, code, secure=secure)
+    url = phone_url(settings, port, secure=secure)
     if url is not None:
-        print(f"On the network: {url.partition('?')[0]}")
-        if sys.stdout.isatty():
-            print(qr_terminal(url), end="")
+        print(f"On the network: {url}")
+        if access is not None and sys.stdout.isatty():
+            stream = f"phone-{secrets.token_hex(2)}"
+            _, secret = access.make_pairing(stream, stream)
+            print(qr_terminal(f"{url}?code={secret}"), end="")
+            print(f"That pairs one phone, as {stream}, within 10 minutes; {url}phone shows more of them.")
+    if password is not None:
+        print(f"Log in as {FIRST} with the password {password}  (shown this once; change it under Settings)")
     if code is not None:
         print(f"Access code: {code}")
     if certificates is not None and certificates.ca_path is not None and settings.public_url is None:
-        reachable = url.partition("?")[0] if url else _own_address(settings, port)
+        reachable = url or _own_address(settings, port)
         print(f"Certificate authority to install on phones: {reachable}ca")
         print(f"Its SHA-256: {certificates.fingerprint}")
     if url is not None and not url.startswith("https:"):

@@ -108,9 +108,14 @@ class Settings:
     came_from: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
 
     @property
+    def has_chosen_code(self) -> bool:
+        """Whether an access code is set."""
+        return self.access_code is not None and self.access_code.strip() != ""
+
+    @property
     def closed(self) -> bool:
-        """Whether the access code is asked for: beyond loopback, behind a proxy that has a name, or when it is set."""
-        chosen = self.access_code is not None and self.access_code.strip() != ""
+        """Whether everybody is asked who he is: beyond loopback, behind a proxy that has a name, or with a code."""
+        chosen = self.has_chosen_code
         proxied = bool(self.server_names) or self.public_url is not None
         return chosen or proxied or not is_loopback(self.host)
 

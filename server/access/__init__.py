@@ -1,7 +1,64 @@
-"""Who may use this server: the access code, cookies made from it, and Origin and Host checks."""
+"""Who may use this server, and what: logins, tokens, phones that were paired, Origin and Host checks, and the audit
+log."""
 
+from server.access.access import CODE_ID, CODE_NAME, FIRST, Access, AccessRefused, NoSuch, Standing
+from server.access.audit_chain import FOLDER as AUDIT_FOLDER
+from server.access.audit_chain import Chain, Entry, Happened, Verified, files_of, verify, verify_file
+from server.access.code import FILE as CODE_FILE
 from server.access.code import AccessCodeError, load_code
-from server.access.middleware import AccessMiddleware
+from server.access.guard import (
+    NO_LONGER_IN,
+    NOT_ALLOWED,
+    Guard,
+    UndeclaredRoute,
+    add_detail,
+    guard,
+    need_of,
+    standing_of,
+)
+from server.access.identity import Identity
+from server.access.kept import Account, Session, Token, as_moment
+from server.access.middleware import COOKIE, AccessMiddleware
 from server.access.origin import Origins
+from server.access.pairings import GOOD_FOR_S, Pairing
+from server.access.passwords import PasswordsBusy
 
-__all__ = ["AccessCodeError", "AccessMiddleware", "Origins", "load_code"]
+__all__ = [
+    "AUDIT_FOLDER",
+    "CODE_FILE",
+    "CODE_ID",
+    "CODE_NAME",
+    "COOKIE",
+    "FIRST",
+    "GOOD_FOR_S",
+    "NOT_ALLOWED",
+    "NO_LONGER_IN",
+    "Access",
+    "AccessCodeError",
+    "AccessMiddleware",
+    "AccessRefused",
+    "Account",
+    "Chain",
+    "Entry",
+    "Guard",
+    "Happened",
+    "Identity",
+    "NoSuch",
+    "Origins",
+    "Pairing",
+    "PasswordsBusy",
+    "Session",
+    "Standing",
+    "Token",
+    "UndeclaredRoute",
+    "Verified",
+    "add_detail",
+    "as_moment",
+    "files_of",
+    "guard",
+    "load_code",
+    "need_of",
+    "standing_of",
+    "verify",
+    "verify_file",
+]

@@ -1,17 +1,16 @@
-"""The access code: what a stranger on the network has to know before the server shows or accepts anything."""
+"""The access code: one that may everything, chosen as ``ACCESS_CODE`` or made by versions before there were logins."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import logging
 import re
-import secrets
 from pathlib import Path
 
 from detector.files import read_at_most, set_aside
 from server.ground import private_file
 
+FILE = "access_code"
 SHORTEST = 8
 _LONGEST = 200
 _LONGEST_TYPED = 4 * _LONGEST
@@ -26,53 +25,41 @@ class AccessCodeError(Exception):
     """An access code that cannot be used; one sentence for the operator."""
 
 
-def make_code() -> str:
-    """A new code such as ``7KQ2-M9XR-4TBD``: 60 random bits, readable from a screen, typable on a phone."""
-    signs = "".join(secrets.choice(_ALPHABET) for _ in range(12))
-    return f"{signs[:4]}-{signs[4:8]}-{signs[8:]}"
+def load_code(data_dir: Path, env_value: str | None) -> str | None:
+    """The access code in force: ``ACCESS_CODE``, or the one in ``DATA_DIR/access_code``, where versions before there
+    were logins made one; None where there is neither.
 
-
-def load_code(data_dir: Path, env_value: str | None) -> str:
-    """The access code in force: ``ACCESS_CODE``, or the one in ``DATA_DIR/access_code``, made on first start.
-
-    The file is kept with mode 0600. One that is damaged is set aside, reported in the log, and made anew.
+    The file is kept with mode 0600. One that is damaged is set aside, and reported in the log.
 
     Args:
-        data_dir: The server's data folder; made when missing.
+        data_dir: The server's data folder.
         env_value: The environment's ``ACCESS_CODE``; None or blank when it is not set.
 
     Raises:
-        AccessCodeError: ``ACCESS_CODE`` is too short or cannot be typed, or the file cannot be read or
-            written.
+        AccessCodeError: ``ACCESS_CODE`` is too short or cannot be typed, or the file cannot be read.
     """
     if env_value is not None and env_value.strip():
         code = env_value.strip()
         if (fault := _fault(code)) is not None:
-            raise AccessCodeError(f"ACCESS_CODE {fault}: set another, or leave it empty to have one made")
+            raise AccessCodeError(f"ACCESS_CODE {fault}: set another, or leave it empty and log in")
         return code
-    path = data_dir / "access_code"
+    path = data_dir / FILE
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        return _load_or_make(path)
+        return _load(path)
     except OSError as error:
         raise AccessCodeError(
-            f"cannot keep the access code in {path} ({error.strerror or error}): "
-            "let this user write there, or set ACCESS_CODE"
+            f"cannot read the access code in {path} ({error.strerror or error}): "
+            "let this user read it, remove it, or set ACCESS_CODE"
         ) from error
 
 
 def same_code(given: str, code: str) -> bool:
     """Whether `given` is the code, in a time that does not depend on how much of it is right.
 
-    A code of the kind :func:`make_code` makes may be typed in lower case, without the dashes, and with an O
-    for a zero or an I or L for a one. Any other has to be typed as it is.
+    A code of the kind that was made here (``7KQ2-M9XR-4TBD``) may be typed in lower case, without the dashes, and with
+    an O for a zero or an I or L for a one. Any other has to be typed as it is.
     """
     return hmac.compare_digest(canonical(given), canonical(code))
-
-
-def cookie_token(code: str) -> str:
-    """What a browser keeps in place of the code: 64 hexadecimal digits that change when the code does."""
-    return hmac.new(canonical(code), b"defectvision access cookie", hashlib.sha256).hexdigest()
 
 
 def canonical(text: str) -> bytes:
@@ -84,19 +71,19 @@ def canonical(text: str) -> bytes:
     return (folded if _MADE.fullmatch(folded) else text.strip()).encode("utf-8", "surrogatepass")
 
 
-def _load_or_make(path: Path) -> str:
-    if path.exists():
+def _load(path: Path) -> str | None:
+    try:
         if private_file.close_to_others(path):
             _log.warning("%s was open to other users of this machine; this was corrected.", path)
         # Longer than any code on purpose: a wrong file must not be cut into a code.
         code = read_at_most(path, 2 * _LONGEST).decode("utf-8", "replace").strip()
-        if (fault := _fault(code)) is None:
-            return code
-        aside = set_aside(path)
-        _log.warning("%s %s; it is now %s and a new access code was made.", path, fault, aside.name)
-    code = make_code()
-    private_file.write(path, f"{code}\n".encode())
-    return code
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if (fault := _fault(code)) is None:
+        return code
+    aside = set_aside(path)
+    _log.warning("%s %s; it is now %s, and no access code is taken any more.", path, fault, aside.name)
+    return None
 
 
 def _fault(code: str) -> str | None:

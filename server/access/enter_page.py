@@ -1,8 +1,9 @@
-"""The page that asks for the access code. It needs no script."""
+"""The page that asks who you are. It needs no script."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from urllib.parse import parse_qs, quote
 
 import jinja2
@@ -26,23 +27,62 @@ _HEADERS = {
 _templates = jinja2.Environment(loader=jinja2.FileSystemLoader(page_folder("templates")), autoescape=True)
 
 
-def ask(target: str, root: str, status: int = 200) -> HTMLResponse:
-    """The form; `target` is where the browser goes afterwards, `root` the way from here to the live page."""
-    return _page(target, root, "", status)
+@dataclass(frozen=True)
+class Form:
+    """What was posted; empty where missing."""
+
+    name: str = ""
+    password: str = ""
+    code: str = ""
+    target: str = ""
 
 
-def refuse_wrong(target: str, root: str) -> HTMLResponse:
+def ask(target: str, root: str, status: int = 200, *, has_code: bool = False) -> HTMLResponse:
+    """The form.
+
+    Args:
+        target: where the browser goes afterwards; ``root``: the way from here to the live page.
+        has_code: whether there is an access code, which then may be given in place of name and password.
+    """
+    return _page(target, root, "", status, has_code=has_code)
+
+
+def refuse_wrong(target: str, root: str, *, has_code: bool = False) -> HTMLResponse:
     """The form again, after a wrong code (401)."""
-    words = "That is not the access code. Look at the screen of the machine that runs the server."
-    return _page(target, root, words, 401)
+    words = "That is not the access code, and no token."
+    return _page(target, root, words, 401, has_code=has_code)
 
 
-def refuse_for(target: str, root: str, wait_s: int) -> HTMLResponse:
-    """The form again, after too many wrong codes (429)."""
+def refuse_login(target: str, root: str, *, has_code: bool = False) -> HTMLResponse:
+    """The form again, after a wrong name or password (401): which of them is wrong is not said."""
+    words = "Name or password are wrong, or the login is disabled. An admin can give you another password."
+    return _page(target, root, words, 401, has_code=has_code)
+
+
+def refuse_for(target: str, root: str, wait_s: int, *, has_code: bool = False) -> HTMLResponse:
+    """The form again, after too many wrong ones (429)."""
     wait = counted(wait_s, "second") if wait_s < 120 else counted(math.ceil(wait_s / 60), "minute")
-    page = _page(target, root, f"Too many wrong codes. Wait {wait}, then try again.", 429)
+    page = _page(target, root, f"Too many wrong tries. Wait {wait}, then try again.", 429, has_code=has_code)
     page.headers["Retry-After"] = str(wait_s)
     return page
+
+
+def refuse_busy(target: str, root: str, words: str, *, has_code: bool = False) -> HTMLResponse:
+    """The form again, while too many passwords are being looked at (503)."""
+    page = _page(target, root, f"{words[0].upper()}{words[1:]}.", 503, has_code=has_code)
+    page.headers["Retry-After"] = "2"
+    return page
+
+
+def ask_to_pair(target: str, root: str, secret: str, stream: str) -> HTMLResponse:
+    """Whether this phone is to be paired: a button."""
+    return _page(target, root, "", 200, secret=secret, stream=stream)
+
+
+def refuse_pairing(target: str, root: str) -> HTMLResponse:
+    """The form, for a pairing that is good for nothing any more (401)."""
+    words = "This QR code was used already, or is older than 10 minutes. Have a new one shown, and scan that."
+    return _page(target, root, words, 401)
 
 
 def refuse_other_site(root: str) -> HTMLResponse:
@@ -77,15 +117,28 @@ def safe_target(target: str) -> str:
     return target
 
 
-def parse_form(body: bytes) -> tuple[str, str]:
-    """The code and the target in a posted form; empty where missing."""
+def parse_form(body: bytes) -> Form:
+    """What is in a posted form."""
     try:
-        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8, keep_blank_values=True)
     except ValueError:
-        return "", ""
-    return fields.get("code", [""])[0], fields.get("next", [""])[0]
+        return Form()
+    name, password, code, target = (fields.get(field, [""])[0] for field in ("name", "password", "code", "next"))
+    return Form(name.strip(), password, code, target)
 
 
-def _page(target: str, root: str, message: str, status: int) -> HTMLResponse:
-    text = _templates.get_template("enter.html").render(target=safe_target(target), root=root, message=message)
+def _page(
+    target: str,
+    root: str,
+    message: str,
+    status: int,
+    *,
+    has_code: bool = False,
+    secret: str = "",
+    stream: str = "",
+) -> HTMLResponse:
+    template = _templates.get_template("pair.html" if secret else "enter.html")
+    text = template.render(
+        target=safe_target(target), root=root, message=message, has_code=has_code, secret=secret, stream=stream
+    )
     return HTMLResponse(text, status, _HEADERS)

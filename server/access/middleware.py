@@ -1,11 +1,13 @@
-"""Who may use this server, decided before anything else sees the request.
+"""Who asks, found out before anything else sees the request. What he may is the routes' own affair (``guard.py``).
 
-Without an access code the server is bound to this machine only and open there, but to no web site that a
-browser on this machine happens to show, and to nobody who comes through a proxy. With one, it is asked for:
+An open server is bound to this machine only and asks nobody, but serves no web site that a browser on this machine
+happens to show, and nobody who comes through a proxy. A closed one asks:
 
-- a browser gives it once, in the form at ``/enter`` or as ``?code=`` (the QR code), and keeps a cookie made from it;
-- a machine sends ``Authorization: Bearer CODE``; a page of another site, whose WebSockets carry neither that header nor
-  this server's cookie, adds ``?code=`` to their address.
+- people log in at ``/enter`` with name and password, or there, or by a link with ``?code=``, show a token or the
+  access code; the browser keeps the cookie of a session;
+- a phone follows the link of a QR code and gets a session for one stream;
+- a machine sends ``Authorization: Bearer TOKEN``; a page of another site, whose WebSockets carry neither that header
+  nor this server's cookie, adds ``?code=`` to their address.
 
 Either way, WebSocket handshakes and requests that change something must come from the server's own pages, or those of
 ``ALLOWED_ORIGINS``, when they come from a browser.
@@ -17,32 +19,33 @@ that adds a prefix to the path.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import quote, unquote_plus
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.access import enter_page
-from server.access.code import AccessCodeError, cookie_token, load_code, same_code
+from server.access.access import CODE_NAME, LASTS_S, Access, Standing
+from server.access.guard import SAFE_METHODS, need_of
 from server.access.head import fault
+from server.access.identity import Identity
+from server.access.kept import SessionKind
+from server.access.logins import SOMEBODY, Logins, TooManyTries, identity_of
 from server.access.origin import Origins, is_local_host
+from server.access.pairings import PREFIX
+from server.access.passwords import PasswordsBusy
 from server.access.wrong_codes import WrongCodes
-from server.ground import is_loopback
-
-__all__ = ["AccessCodeError", "AccessMiddleware", "is_loopback", "load_code"]
+from server.ground import source_of
+from server.words import Role
 
 COOKIE = "defectvision_access"
 _LONGEST_COOKIE = 100
-_COOKIE_AGE_S = 365 * 24 * 3600
-_OPEN_PATHS = frozenset({"/health", "/ca", "/api/connection"})
-_OPEN_FOLDERS = ("/static/", "/kiosk/", "/panel/", "/ws/")
-"""Files of the page; a screen's page, which shows nothing that its WebSocket does not get; and, over plain HTTP, what
-says that a WebSocket was meant to be."""
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_MOST_COOKIES = 8
+"""Of ours in one request: a browser sends one for each folder that it has one for."""
 _LARGEST_FORM = 4096
 _FORWARDING = frozenset(
     {"forwarded", "via", "x-real-ip", "x-client-ip", "client-ip", "true-client-ip", "cf-connecting-ip"}
@@ -53,30 +56,34 @@ _CODE_IN_QUERY = re.compile(rb"(?:^|&)(?:c|%63)(?:o|%6[fF])(?:d|%64)(?:e|%65)(?:
 class AccessMiddleware:
     """ASGI middleware around the whole application.
 
-    It sets ``request.state.access`` (bool): False only on open paths, for someone who has not shown the code;
-    ``/health`` then tells no more than its ``status``. That holds for callers from this machine too: a proxy here,
-    standing for others, cannot be told from them.
+    It sets ``request.state.standing`` (:class:`Standing`) and ``request.state.access`` (bool): False only on routes
+    that are open to everybody, for a stranger; ``/health`` then tells no more than its ``status``. That holds for
+    callers from this machine too: a proxy here, standing for others, cannot be told from them.
 
-    A refused page leads to ``/enter``; other refusals are ``{"error": …}`` with 401 (no or wrong code), 403
-    (another web site is behind it), 414 or 431 (an absurd address or header) or 429 (too many wrong codes).
-    A WebSocket is refused before it is accepted.
+    A refused page leads to ``/enter``; other refusals are ``{"error": …}`` with 401 (nobody, or a wrong token), 403
+    (another web site is behind it), 414 or 431 (an absurd address or header) or 429 (too many wrong tokens). A
+    WebSocket is refused before it is accepted.
 
-    ``?code=`` is taken out of ``scope["query_string"]`` in place, so that it reaches neither the application
-    nor uvicorn's access log.
+    ``?code=`` is taken out of ``scope["query_string"]`` in place, so that it reaches neither the application nor
+    uvicorn's access log.
 
     Args:
-        app: The application.
-        code: The access code; None leaves a server that is bound to loopback open.
-        origins: Whose pages may use this server, and its own address behind a proxy.
+        app: the application.
+        access: who is in.
+        routes: of the application; those that need nobody are open.
+        origins: whose pages may use this server, and its own address behind a proxy.
     """
 
-    def __init__(self, app: ASGIApp, code: str | None, origins: Origins | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, access: Access, routes: Sequence[BaseRoute], origins: Origins | None = None
+    ) -> None:
         self._app = app
+        self._access = access
+        self._open_routes = [route for route in routes if need_of(route).role is Role.NOBODY]
         self._origins = origins or Origins()
         self._public = self._origins.public
-        self._code = code
-        self._token = cookie_token(code).encode() if code is not None else b""
         self._wrong_codes = WrongCodes()
+        self._logins = Logins(access)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -98,108 +105,170 @@ class AccessMiddleware:
         """The answer that ends a request, or None to let it through."""
         link_code = _take_code_from_query(scope)
         headers = Headers(scope=scope)
-        if self._code is None:
+        if not self._access.closed:
             return self._judge_open(scope, headers)
         if scope["type"] == "http" and scope["path"] == "/enter":
-            return await self._enter(scope, headers, receive, link_code, self._code)
-        if link_code is not None and _is_page_request(scope):
-            return await self._follow_link(scope, headers, link_code, self._code)
-        return await self._judge(scope, headers, link_code, self._code)
+            return await self._enter(scope, headers, receive, link_code)
+        if link_code is not None and self._is_page_request(scope):
+            return await self._follow_link(scope, headers, link_code)
+        return await self._judge(scope, headers, link_code)
 
     def _judge_open(self, scope: Scope, headers: Headers) -> Response | None:
-        """A server without a code: the answer that ends the request, or None to let it through."""
+        """A server that asks nobody: the answer that ends the request, or None to let it through."""
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not is_local_host(hosts[0]):
             return _error(
                 403,
                 "this server is open on its own machine only: use http://localhost there, "
-                "or start it with HOST=0.0.0.0 and it will ask for an access code",
+                "or start it with HOST=0.0.0.0 and it will ask who you are",
             )
         if _comes_through_a_proxy(scope, headers):
             return _error(
                 403,
                 "this server is open on its own machine only, and this came through a proxy: set PUBLIC_URL to the "
-                "address that others see (and ACCESS_CODE, or one is made), and the server asks for its access code",
+                "address that others see, and the server asks everybody to log in",
             )
         if _changes_something(scope) and not self._has_good_origin(scope, headers, without=True):
             return _other_site()
         if scope["type"] == "http" and scope["path"] == "/enter":
             return enter_page.redirect(_query_value(scope, "next"), _root(scope))
-        _set_access(scope, True)
+        _set_standing(scope, self._access.open_to_all)
         return None
 
-    async def _judge(self, scope: Scope, headers: Headers, link_code: str | None, code: str) -> Response | None:
-        """A server with a code: the answer that ends the request, or None to let it through."""
-        bearer = _bearer(headers)
-        if bearer is None and scope["type"] == "websocket":
+    async def _judge(self, scope: Scope, headers: Headers, link_code: str | None) -> Response | None:
+        """A server that asks: the answer that ends the request, or None to let it through."""
+        standing, bearer = self._by_cookie(scope, headers), _bearer(headers)
+        if bearer is None and scope["type"] == "websocket" and standing is None:
             bearer = link_code
-        access = self._has_cookie(headers)
-        # With neither a cookie nor a code there is nothing another web site could abuse: the code is what is missing.
-        shown = access or bearer is not None
-        with_code = bearer is not None
+        # With neither a cookie nor a token there is nothing another web site could abuse: that is what is missing.
+        shown = standing is not None or bearer is not None
+        with_code = bearer is not None or (link_code is not None and scope["type"] == "websocket")
         if shown and _changes_something(scope) and not self._has_good_origin(scope, headers, without=with_code):
             return _other_site()
-        # What is open to everyone waits for nobody's turn: a monitor is told the status, as without the code.
-        in_turns = _is_open(scope) and self._wrong_codes.is_in_turns(_client_address(scope))
-        if not access and bearer is not None and not in_turns:
-            if (refusal := await self._check_bearer(scope, bearer, code)) is not None:
-                return refusal
-            access = True
-        if not access and not _is_open(scope):
-            if _is_page_request(scope) and "text/html" in headers.get("accept", ""):
-                return enter_page.redirect_here(_target(scope), _root(scope))
-            return _unauthorized("access code needed: send 'Authorization: Bearer CODE', or open /enter")
-        _set_access(scope, access)
+        is_open = self._is_open(scope)
+        # What is open to everyone waits for nobody's turn: a monitor is told the status, as without the token.
+        in_turns = is_open and self._wrong_codes.is_in_turns(_client_address(scope))
+        if bearer is not None and not in_turns:
+            # Who says who he is is that one, also where a browser's cookie comes along.
+            found = await self._by_secret(scope, bearer)
+            if not isinstance(found, int):
+                standing = found
+            elif standing is None:
+                return _refuse_bearer(found)
+        if standing is None:
+            if not is_open:
+                if self._is_page_request(scope) and "text/html" in headers.get("accept", ""):
+                    return enter_page.redirect_here(_target(scope), _root(scope))
+                return _unauthorized(
+                    "nobody is logged in here: open /enter, or send 'Authorization: Bearer TOKEN' (or the access code)"
+                )
+            standing = self._access.nobody(_client_address(scope))
+        _set_standing(scope, standing)
         return None
 
-    async def _check_bearer(self, scope: Scope, bearer: str, code: str) -> Response | None:
-        wait_s = await self._try(scope, bearer, code)
-        if wait_s is None:
-            return None
-        if wait_s:
-            error = f"too many wrong access codes: wait {wait_s} s, then send the right one"
-            return _error(429, error, {"Retry-After": str(wait_s)})
-        return _unauthorized("wrong access code: it is shown where the server was started")
-
-    async def _follow_link(self, scope: Scope, headers: Headers, link_code: str, code: str) -> Response:
+    async def _follow_link(self, scope: Scope, headers: Headers, link_code: str) -> Response:
         target = _target(scope)
-        if self._has_cookie(headers):
+        if not link_code.startswith(PREFIX) and self._by_cookie(scope, headers) is not None:
             return enter_page.redirect(target, _root(scope))
-        return await self._open(scope, headers, link_code, target, code)
+        return await self._open(scope, headers, link_code, target, by_link=True)
 
-    async def _enter(
-        self, scope: Scope, headers: Headers, receive: Receive, link_code: str | None, code: str
-    ) -> Response:
+    async def _enter(self, scope: Scope, headers: Headers, receive: Receive, link_code: str | None) -> Response:
         if scope["method"] in ("GET", "HEAD"):
             target = _query_value(scope, "next")
-            if self._has_cookie(headers):
+            if link_code is None and _query_value(scope, "anew") != "1" and self._by_cookie(scope, headers) is not None:
                 return enter_page.redirect(target, _root(scope))
-            return await self._open(scope, headers, link_code or "", target, code)
+            return await self._open(scope, headers, link_code or "", target, by_link=True)
         if scope["method"] != "POST":
             return _error(405, "use GET or POST", {"Allow": "GET, HEAD, POST"})
-        # Otherwise any web site could let its visitors' browsers guess.
+        # Otherwise any web site could let its visitors' browsers guess, or log them in as somebody else.
         if not self._has_good_origin(scope, headers, without=True):
             return enter_page.refuse_other_site(_root(scope))
         body = await _read_form(receive)
         if body is None:
-            return _error(413, "that form is too large: send code and next only")
-        given, target = enter_page.parse_form(body)
-        return await self._open(scope, headers, given, target, code)
+            return _error(413, "that form is too large: send name, password, code and next only")
+        form = enter_page.parse_form(body)
+        if form.name or form.password:
+            return await self._log_in(scope, headers, form)
+        return await self._open(scope, headers, form.code, form.target)
 
-    async def _open(self, scope: Scope, headers: Headers, given: str, target: str, code: str) -> Response:
-        """A code from the form or a link: in with a cookie, or the form."""
-        root = _root(scope)
+    async def _log_in(self, scope: Scope, headers: Headers, form: enter_page.Form) -> Response:
+        root, has_code = _root(scope), self._access.has_code
+        try:
+            account = await self._logins.log_in(form.name, form.password, _client_address(scope))
+        except TooManyTries as error:
+            return enter_page.refuse_for(form.target, root, error.wait_s, has_code=has_code)
+        except PasswordsBusy as error:
+            return enter_page.refuse_busy(form.target, root, str(error), has_code=has_code)
+        if account is None:
+            return enter_page.refuse_login(form.target, root, has_code=has_code)
+        return await self._let_in(
+            scope, headers, form.target, "account", account.name, identity_of(account), account.stamp
+        )
+
+    async def _open(
+        self, scope: Scope, headers: Headers, given: str, target: str, *, by_link: bool = False
+    ) -> Response:
+        """A token, the access code or a pairing, from the form or a link: in with a cookie, or the form."""
+        root, has_code = _root(scope), self._access.has_code
         if not given.strip():
-            return enter_page.ask(target, root)
-        wait_s = await self._try(scope, given, code)
-        if wait_s is not None:
-            return enter_page.refuse_for(target, root, wait_s) if wait_s else enter_page.refuse_wrong(target, root)
+            return enter_page.ask(target, root, has_code=has_code)
+        if given.startswith(PREFIX):
+            return await self._pair(scope, headers, given, target, by_link=by_link)
+        found = await self._by_secret(scope, given)
+        if isinstance(found, int):
+            if found:
+                return enter_page.refuse_for(target, root, found, has_code=has_code)
+            return enter_page.refuse_wrong(target, root, has_code=has_code)
+        who = found.identity
+        if who.token is None:
+            return await self._let_in(scope, headers, target, "code", CODE_NAME, who)
+        return await self._let_in(scope, headers, target, "token", who.token, who)
+
+    async def _pair(self, scope: Scope, headers: Headers, secret: str, target: str, *, by_link: bool) -> Response:
+        root, address = _root(scope), _client_address(scope)
+        pairing = self._access.pairings.look(secret)
+        if pairing is None:
+            return enter_page.refuse_pairing(target, root)
+        if by_link:  # a phone fetches what it scans to show a preview: a button is what pairs it
+            return enter_page.ask_to_pair(target, root, secret, pairing.stream)
+        browser = headers.get("user-agent", "")
+        paired = await self._access.pair(secret, address=address, browser=browser, instead_of=_first_cookie(headers))
+        if paired is None:
+            return enter_page.refuse_pairing(target, root)
+        cookie, pairing = paired
+        device = Identity(pairing.device, Role.OPERATOR, "device", frozenset({pairing.stream}))
+        self._access.audit.note(device, "paired a phone", address=address, detail=f"by {pairing.by}")
         response = enter_page.redirect(target, root)
-        self._give_cookie(response, scope, headers)
+        self._give_cookie(response, scope, headers, cookie, "device")
         return response
 
-    async def _try(self, scope: Scope, given: str, code: str) -> int | None:
-        """None for the right code; for a wrong one the seconds this address has to wait before it gives another."""
+    async def _let_in(
+        self,
+        scope: Scope,
+        headers: Headers,
+        target: str,
+        kind: SessionKind,
+        of: str,
+        who: Identity,
+        stamp: str = "",
+    ) -> Response:
+        """On to the target, with the cookie of a new session: never with the id of one that was there before."""
+        address = _client_address(scope)
+        cookie = await self._access.open_session(
+            kind,
+            of,
+            stamp=stamp,
+            address=address,
+            browser=headers.get("user-agent", ""),
+            instead_of=_first_cookie(headers),
+        )
+        self._access.audit.note(who, "logged in", address=address)
+        response = enter_page.redirect(target, _root(scope))
+        self._give_cookie(response, scope, headers, cookie, kind)
+        return response
+
+    async def _by_secret(self, scope: Scope, given: str) -> Standing | int:
+        """Whose token this is; for a wrong one the seconds this address has to wait before it gives another."""
         address, wrong_codes = _client_address(scope), self._wrong_codes
         if wrong_codes.is_known(address, given):
             return wrong_codes.wait_s(address)
@@ -208,20 +277,38 @@ class AccessMiddleware:
             return max(1, wrong_codes.wait_s(address))
         if turn_s:
             await asyncio.sleep(turn_s)
-        if same_code(given, code):
+        standing = self._access.by_secret(given, address)
+        if standing is not None:
             wrong_codes.count_right(address)
-            return None
+            return standing
         wait_s = wrong_codes.wait_s(address)
         wrong_codes.count_wrong(address, given)
+        self._access.audit.note_repeated(SOMEBODY, "showed a wrong token or access code", address=source_of(address))
         return wait_s
 
-    def _give_cookie(self, response: Response, scope: Scope, headers: Headers) -> None:
+    def _by_cookie(self, scope: Scope, headers: Headers) -> Standing | None:
+        address = _client_address(scope)
+        for number, value in enumerate(_cookies(headers)):
+            if number == _MOST_COOKIES:
+                return None
+            if (standing := self._access.by_session(value, address)) is not None:
+                return standing
+        return None
+
+    def _is_open(self, scope: Scope) -> bool:
+        """Whether a stranger is answered. (A WebSocket never is: it hears of streams, or says something.)"""
+        return scope["type"] == "http" and any(route.matches(scope)[0] is not Match.NONE for route in self._open_routes)
+
+    def _is_page_request(self, scope: Scope) -> bool:
+        return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and not self._is_open(scope)
+
+    def _give_cookie(self, response: Response, scope: Scope, headers: Headers, cookie: str, kind: SessionKind) -> None:
         # Lax, not strict: someone who follows a link to this page in a chat or ticket would be asked again.
         # What a cookie alone can do from another site is to open a page, which changes nothing.
         response.set_cookie(
             COOKIE,
-            self._token.decode(),
-            max_age=_COOKIE_AGE_S,
+            cookie,
+            max_age=int(LASTS_S[kind]),
             path=self._cookie_path(scope, headers),
             secure=self._is_secure_for_browser(scope, headers),
             httponly=True,
@@ -255,24 +342,26 @@ class AccessMiddleware:
         """Whether a page that may use this server sent the request; `without` is the answer when no page is named."""
         origins, hosts = headers.getlist("origin"), headers.getlist("host")
         if not origins:
-            return without
+            # A browser that leaves Origin out may still say that another site is behind it.
+            return without and headers.get("sec-fetch-site", "none") in ("same-origin", "none")
         good = len(origins) == len(hosts) == 1 and self._origins.is_good(origins[0], hosts[0], _is_secure(scope))
         if not good:
             self._origins.note_refused(origins[0])
         return good
 
-    def _has_cookie(self, headers: Headers) -> bool:
-        return any(hmac.compare_digest(value, self._token) for value in _cookies(headers))
+
+def _first_cookie(headers: Headers) -> str | None:
+    return next(_cookies(headers), None)
 
 
-def _cookies(headers: Headers) -> Iterator[bytes]:
+def _cookies(headers: Headers) -> Iterator[str]:
     """Our cookie's values as they were sent. Nothing is unquoted: what we set needs no quotes, and a stranger's
     megabyte of backslashes is none of ours."""
     for header in headers.getlist("cookie"):
         for pair in header.split(";"):
             name, _, value = pair.partition("=")
             if name.strip() == COOKIE and len(value) < _LONGEST_COOKIE:
-                yield value.strip().encode("latin-1", "replace")
+                yield value.strip()
 
 
 def _can_be_answered(scope: Scope) -> bool:
@@ -280,17 +369,9 @@ def _can_be_answered(scope: Scope) -> bool:
     return "websocket.http.response" in (scope.get("extensions") or {})
 
 
-def _is_open(scope: Scope) -> bool:
-    path: str = scope["path"]
-    return scope["type"] == "http" and (path in _OPEN_PATHS or path.startswith(_OPEN_FOLDERS))
-
-
-def _is_page_request(scope: Scope) -> bool:
-    return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and not _is_open(scope)
-
-
-def _set_access(scope: Scope, access: bool) -> None:
-    scope["state"] = {**scope.get("state", {}), "access": access}
+def _set_standing(scope: Scope, standing: Standing) -> None:
+    access = standing.identity.role is not Role.NOBODY
+    scope["state"] = {**scope.get("state", {}), "standing": standing, "access": access}
 
 
 def _is_secure(scope: Scope) -> bool:
@@ -298,7 +379,7 @@ def _is_secure(scope: Scope) -> bool:
 
 
 def _changes_something(scope: Scope) -> bool:
-    return scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS
+    return scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
 
 
 def _comes_through_a_proxy(scope: Scope, headers: Headers) -> bool:
@@ -368,9 +449,16 @@ def _other_site() -> Response:
     return _error(
         403,
         "this does not come from a page of this server (Origin and Host differ, or Origin is missing): open the "
-        "server's own page, or send 'Authorization: Bearer CODE' and no Origin; pages of other origins have to be "
+        "server's own page, or send 'Authorization: Bearer TOKEN' and no Origin; pages of other origins have to be "
         "named in ALLOWED_ORIGINS, and where a proxy changes Host, PUBLIC_URL has to be set",
     )
+
+
+def _refuse_bearer(wait_s: int) -> Response:
+    if wait_s:
+        error = f"too many wrong access codes or tokens: wait {wait_s} s, then send the right one"
+        return _error(429, error, {"Retry-After": str(wait_s)})
+    return _unauthorized("wrong access code or token: an admin sees on the page which there are")
 
 
 def _error(status: int, error: str, headers: dict[str, str] | None = None) -> Response:

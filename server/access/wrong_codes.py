@@ -55,10 +55,23 @@ class WrongCodes:
     addresses that gave the right one are held to their own allowance only, and browsers with a cookie to none.
 
     Used from the event loop only.
+
+    Args:
+        clock: seconds, monotonic.
+        turn_s, common_turn_s: how long a turn is, of an address and of all of them.
+        what: is counted, for the log.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        turn_s: float = _TURN_S,
+        common_turn_s: float = _COMMON_TURN_S,
+        what: str = "wrong access code",
+    ) -> None:
         self._clock = clock
+        self._turn_s, self._common_turn_s, self._what = turn_s, common_turn_s, what
         self._sources: OrderedDict[str, _Source] = OrderedDict()
         self._all_whole_at = 0.0
         self._all_next_turn = 0.0
@@ -90,9 +103,9 @@ class WrongCodes:
         if at - now > _LONGEST_QUEUE_S:
             return None
         if own:
-            source.next_turn = at + _TURN_S
+            source.next_turn = at + self._turn_s
         if common:
-            self._all_next_turn = at + _COMMON_TURN_S
+            self._all_next_turn = at + self._common_turn_s
         return at - now
 
     def count_wrong(self, address: str, code: str) -> None:
@@ -109,14 +122,14 @@ class WrongCodes:
                 self._all_whole_at = max(self._all_whole_at, now) + _IN_ALL_S
         self._unlogged += 1
         if now >= self._next_line_at:
-            _log.warning("%s, the last one from %s", counted(self._unlogged, "wrong access code"), name)
+            _log.warning("%s, the last one from %s", counted(self._unlogged, self._what), name)
             self._unlogged, self._next_line_at = 0, now + _LOG_EVERY_S
 
     def count_right(self, address: str) -> None:
         """Note the right code: its turn was none, and from now on only this address's own mistakes can hold it up."""
         name = source_of(address)
         if (source := self._sources.get(name)) is not None:
-            source.next_turn -= _TURN_S
+            source.next_turn -= self._turn_s
         self._trusted[name] = None
         _keep_newest(self._trusted, name, _REMEMBERED)
 

@@ -73,6 +73,11 @@ class KeptFile(Generic[T]):
         aside = self._path.parent.glob(f"{glob.escape(self._path.name)}.damaged-*")
         return not self._unread and self._path.is_file() and next(aside, None) is None
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether the file is there and could not be read."""
+        return self._unread
+
     def recover(self) -> bool:
         """Read what could not be read at the start: whatever is written now would take its place.
 

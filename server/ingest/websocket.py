@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from detector.images import decode
 from server.parts import TriggerRefused
 from server.streams import OpenStream, Streams, Subscription
-from server.words import PartSaid, TriggerAnswer, TriggerSaid, check_max_fps, check_name, encode, read_said
+from server.words import PartSaid, Role, TriggerAnswer, TriggerSaid, check_max_fps, check_name, encode, needs, read_said
 
 UNREAD_S = 30.0
 """Seconds after which a peer that takes no message is gone. uvicorn's pings notice it too, but then wait until all that
@@ -33,6 +33,7 @@ class StreamSocket:
     def __init__(self, streams: Streams, max_pixels: int) -> None:
         self._streams, self._max_pixels = streams, max_pixels
 
+    @needs(Role.OPERATOR, "query")
     async def serve(self, socket: WebSocket) -> None:
         await socket.accept()
         try:
@@ -91,6 +92,7 @@ class LiveSocket:
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
 
+    @needs(Role.VIEWER, "path")
     async def serve(self, socket: WebSocket) -> None:
         await socket.accept()
         try:

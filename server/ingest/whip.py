@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from server.ingest.webrtc import OFFER_REFUSALS, OfferRefused, WebRTCIngest, address_of, read_offer
-from server.words import Content, Operation, Parameter, Reply, check_max_fps, check_name, documented
+from server.access import standing_of
+from server.ingest.webrtc import OFFER_REFUSALS, OFFERS, OfferRefused, WebRTCIngest, address_of, read_offer
+from server.words import Content, Operation, Parameter, Reply, Role, check_max_fps, check_name, documented
 
 SDP = "application/sdp"
 SDP_TEXT = Content({"type": "string"}, SDP)
@@ -54,6 +56,9 @@ class Whip:
             "name the STUN and TURN servers, if any are set.",
             parameters=(Parameter("max_fps", "query", "inspect at most so many frames a second"),),
             body=SDP_TEXT,
+            role=Role.OPERATOR,
+            streams="path",
+            audited=False,
         )
     )
     async def begin(self, request: Request) -> Response:
@@ -62,7 +67,8 @@ class Whip:
             await self._webrtc.admit(request)
             name, body = self._checked(request), await read_offer(request)
             max_fps = check_max_fps(request.query_params.get("max_fps"))
-            answered = await self._webrtc.answer(_text(body), name, max_fps, address_of(request))
+            lost = partial(standing_of(request.scope).until_lost, OFFERS, name)
+            answered = await self._webrtc.answer(_text(body), name, max_fps, address_of(request), lost)
         except OfferRefused as refusal:
             return refusal.response()
         except ValueError as error:  # of the name, the rate, or bytes that are no text
@@ -74,7 +80,14 @@ class Whip:
         headers = {"Location": f"{name}/{session}", **NO_STORE}
         return self._with_links(Response(answered.sdp, 201, headers, SDP))
 
-    @documented(Operation("What WHIP takes here", {204: Reply("nothing but headers", headers={"Accept-Post": SDP})}))
+    @documented(
+        Operation(
+            "What WHIP takes here",
+            {204: Reply("nothing but headers", headers={"Accept-Post": SDP})},
+            role=Role.OPERATOR,
+            streams="path",
+        )
+    )
     async def options(self, request: Request) -> Response:
         return self._with_links(Response(None, 204, {"Accept-Post": SDP, "Allow": "POST, OPTIONS", **NO_STORE}))
 
@@ -82,6 +95,9 @@ class Whip:
         Operation(
             "End a WHIP session",
             {200: Reply("it has ended"), 404: "there is no such session: it has ended"},
+            role=Role.OPERATOR,
+            streams="path",
+            audited=False,
         )
     )
     async def end(self, request: Request) -> Response:
@@ -92,7 +108,9 @@ class Whip:
         end()
         return Response(None, 200, NO_STORE)
 
-    @documented(Operation("What a WHIP session takes", {204: Reply("nothing but headers")}))
+    @documented(
+        Operation("What a WHIP session takes", {204: Reply("nothing but headers")}, role=Role.OPERATOR, streams="path")
+    )
     async def session_options(self, request: Request) -> Response:
         return Response(None, 204, {"Allow": "DELETE, OPTIONS", **NO_STORE})
 

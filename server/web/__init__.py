@@ -2,6 +2,7 @@
 
 from server.web.answers import ERRORS, answer_error, answer_http_error
 from server.web.archived import Archived
+from server.web.audit import AuditLog
 from server.web.bounded_http import BoundedHTTP
 from server.web.bounded_websocket import BoundedWebSocket
 from server.web.calibrate import Calibrate
@@ -17,6 +18,7 @@ from server.web.health import Health
 from server.web.held import Held
 from server.web.history import History
 from server.web.kiosk import Kiosk
+from server.web.me import Me
 from server.web.metrics import Metrics
 from server.web.numbers import LineNumbers
 from server.web.openapi import Documents
@@ -27,16 +29,20 @@ from server.web.phone import Phone, phone_url
 from server.web.predict import Predict
 from server.web.recipes import Recipes
 from server.web.report import ShiftReport
+from server.web.sessions import Sessions
 from server.web.settings_list import SettingsList
 from server.web.sink_list import SinkList
 from server.web.stream_list import StreamList
 from server.web.teach import Teach
+from server.web.tokens import Tokens
 from server.web.uploads import uploads_held
+from server.web.users import Users
 
 __all__ = [
     "ERRORS",
     "ApiSocket",
     "Archived",
+    "AuditLog",
     "BoundedHTTP",
     "BoundedWebSocket",
     "Calibrate",
@@ -53,18 +59,22 @@ __all__ = [
     "History",
     "Kiosk",
     "LineNumbers",
+    "Me",
     "Metrics",
     "Pages",
     "Phone",
     "Predict",
     "Recipes",
     "Saying",
+    "Sessions",
     "SettingsList",
     "ShiftReport",
     "SinkList",
     "StreamList",
     "Teach",
+    "Tokens",
     "Turns",
+    "Users",
     "answer_error",
     "answer_http_error",
     "content_policy",

@@ -31,7 +31,7 @@ from server.web.recipe_bodies import KeptFrameBody
 from server.web.recipes import BUSY, NOT_STORED
 from server.web.teach import NOT_WRITTEN, body_of, refusals
 from server.web.teaching_bodies import TeachingBody
-from server.words import BYTES, Content, Operation, Parameter, Reply, documented
+from server.words import BYTES, Content, Operation, Parameter, Reply, Role, documented
 
 log = logging.getLogger("defectvision.archive")
 
@@ -74,7 +74,11 @@ class Archived:
             Route(f"{one}/nothing", self.nothing, methods=["POST"]),
         ]
 
-    @documented(Operation("How the archive of pictures is doing", {200: Reply("its state", Content(ArchiveBody))}))
+    @documented(
+        Operation(
+            "How the archive of pictures is doing", {200: Reply("its state", Content(ArchiveBody))}, role=Role.VIEWER
+        )
+    )
     async def state(self, request: Request) -> Response:
         now = await self.archive.state()
         body = ArchiveBody(
@@ -103,6 +107,7 @@ class Archived:
                 304: Reply("it is what `If-None-Match` names"),
                 404: GONE,
             },
+            role=Role.VIEWER,
         )
     )
     async def picture(self, request: Request) -> Response:
@@ -120,6 +125,7 @@ class Archived:
                 304: Reply("it is what `If-None-Match` names"),
                 404: GONE,
             },
+            role=Role.VIEWER,
         )
     )
     async def heatmap(self, request: Request) -> Response:
@@ -136,6 +142,7 @@ class Archived:
                 304: Reply("it is what `If-None-Match` names"),
                 404: GONE,
             },
+            role=Role.VIEWER,
         )
     )
     async def overlay(self, request: Request) -> Response:
@@ -149,6 +156,7 @@ class Archived:
                 304: Reply("it is what `If-None-Match` names"),
                 404: GONE,
             },
+            role=Role.VIEWER,
         )
     )
     async def thumbnail(self, request: Request) -> Response:
@@ -158,6 +166,7 @@ class Archived:
         Operation(
             "An archived picture as the frame that was kept then",
             {200: Reply("what may be said of it", Content(KeptFrameBody)), 404: GONE},
+            role=Role.VIEWER,
         )
     )
     async def as_frame(self, request: Request) -> Response:
@@ -170,6 +179,7 @@ class Archived:
             body=Content(SaidBody),
             parameters=(_FRAME,),
             description="As for a frame of /api/frames. Where it was rejected, the history says *false reject* of it.",
+            role=Role.ENGINEER,
         )
     )
     async def good(self, request: Request) -> Response:
@@ -182,6 +192,7 @@ class Archived:
             body=Content(SaidBody),
             parameters=(_FRAME,),
             description="As for a frame of /api/frames. The history says *confirmed*, or *escape* where it passed.",
+            role=Role.ENGINEER,
         )
     )
     async def bad(self, request: Request) -> Response:
@@ -197,6 +208,7 @@ class Archived:
                 503: BUSY,
                 507: NOT_STORED,
             },
+            role=Role.ENGINEER,
         )
     )
     async def nothing(self, request: Request) -> Response:
@@ -220,6 +232,7 @@ class Archived:
             body=Content(TaughtFromBody),
             description="Its notes say which pictures were not taken, and why. Then go on as with any teaching: show "
             "more, look through them, *Done*.",
+            role=Role.ENGINEER,
         )
     )
     async def teach(self, request: Request) -> Response:

@@ -35,7 +35,7 @@ from server.web.calibration_query import K_SCHEMA, ONE_IN_SCHEMA, PARAMETERS, Wa
 from server.web.held import Held, Share
 from server.web.judgements import calibrated_body, in_words, judgement_body
 from server.web.uploads import MAX_CALIBRATION, Form, Upload, read_form, source_of_request
-from server.words import BYTES, HOW, Content, Operation, Parameter, Reply, documented
+from server.words import BYTES, HOW, Content, Operation, Parameter, Reply, Role, documented
 
 MAX_CALIBRATION_IMAGES = 200
 MAX_CALIBRATING = 2
@@ -108,6 +108,7 @@ class Calibrate:
                 },
                 "multipart/form-data",
             ),
+            role=Role.ENGINEER,
         )
     )
     async def calibrate(self, request: Request) -> Response:
@@ -158,6 +159,7 @@ class Calibrate:
                 ),
                 *PARAMETERS,
             ),
+            role=Role.ENGINEER,
         )
     )
     async def calibrate_stream(self, request: Request) -> Response:

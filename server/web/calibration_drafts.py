@@ -28,7 +28,7 @@ from server.web.calibration_bodies import (
 from server.web.calibration_query import who_asks
 from server.web.json_body import read_json
 from server.web.judgements import calibrated_body, history_entry, in_words, judgement_body
-from server.words import HOW, Content, Operation, Parameter, Reply, documented
+from server.words import HOW, Content, Operation, Parameter, Reply, Role, documented
 
 MAX_BODY = 16 * 1024
 NO_SUCH = "there is no such draft: drafts are kept for ten minutes, a few at a time, until they are applied"
@@ -66,6 +66,8 @@ class CalibrationDrafts:
                 503: "no model yet",
             },
             body=Content(LeaveOut),
+            role=Role.ENGINEER,
+            audited=False,
         )
     )
     async def leave_out(self, request: Request) -> Response:
@@ -91,6 +93,7 @@ class CalibrationDrafts:
                 409: REPLACED,
                 422: Reply("it was refused; nothing was changed", NOT_CALIBRATED),
             },
+            role=Role.ENGINEER,
         )
     )
     async def apply(self, request: Request) -> Response:
@@ -113,7 +116,12 @@ class CalibrationDrafts:
             raise
 
     @documented(
-        Operation("Discard a draft", {200: Reply("it is gone", Content(Discarded)), 404: NO_SUCH}),
+        Operation(
+            "Discard a draft",
+            {200: Reply("it is gone", Content(Discarded)), 404: NO_SUCH},
+            role=Role.ENGINEER,
+            audited=False,
+        ),
     )
     async def discard(self, request: Request) -> Response:
         name = request.path_params["id"]
@@ -126,6 +134,7 @@ class CalibrationDrafts:
             "What was done to the calibrations of a recipe",
             {200: Reply("the newest first, 100 at the most", Content(list[HistoryEntry])), 503: "no model yet"},
             parameters=(OF_STREAM,),
+            role=Role.VIEWER,
         )
     )
     async def history(self, request: Request) -> Response:
@@ -151,6 +160,7 @@ class CalibrationDrafts:
                 ),
                 OF_STREAM,
             ),
+            role=Role.ENGINEER,
         )
     )
     async def undo(self, request: Request) -> Response:
@@ -169,6 +179,7 @@ class CalibrationDrafts:
             "Forget a recipe's calibrations",
             NOT_STORED | {200: Reply("what is in force now", Content(ThresholdInForce))},
             parameters=(OF_STREAM,),
+            role=Role.ENGINEER,
         )
     )
     async def forget(self, request: Request) -> Response:

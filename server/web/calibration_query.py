@@ -17,6 +17,7 @@ from detector.thresholds import (
     OneIn,
     Rule,
 )
+from server.access import standing_of
 from server.web.answers import Refused, float_or_nan, whole_number
 from server.words import Parameter
 
@@ -62,10 +63,12 @@ class Wanted:
 
 
 def who_asks(request: Request) -> str:
-    """An address, or a page at an address: never what could be a secret."""
+    """An address, or a page at an address, and who was logged in there: never what could be a secret."""
     host = request.client.host if request.client else "this machine"
     from_page = "origin" in request.headers or "sec-fetch-site" in request.headers
-    return f"a page at {host}" if from_page else host
+    place = f"a page at {host}" if from_page else host
+    who = standing_of(request.scope).identity
+    return place if who.how == "open" else f"{who.name}, {place}"
 
 
 def _rule(asked: Mapping[str, str]) -> Rule:

@@ -29,7 +29,7 @@ from server.web.camera_bodies import (
     CameraWanted,
 )
 from server.web.json_body import read_json
-from server.words import CameraInfo, Content, Operation, Reply, documented
+from server.words import CameraInfo, Content, Operation, Reply, Role, documented
 
 MAX_BODY = 16 * 1024
 EXAMPLE = '{"name": "press", "source": "rtsp://USER:PASSWORD@CAMERA/PATH"}'
@@ -60,6 +60,7 @@ class CameraList:
             "The cameras that the server fetches itself",
             {200: Reply("those of the setting CAMERAS, and those of the page", Content(CamerasBody))},
             description="Addresses are told without their credentials.",
+            role=Role.VIEWER,
         )
     )
     async def list_cameras(self, request: Request) -> Response:
@@ -81,6 +82,7 @@ class CameraList:
             description="Whoever may use the page may have this server connect to any rtsp, rtsps, http, https or "
             "genicam address that it can reach, and to no file.",
             body=Content(CameraWanted),
+            role=Role.ADMIN,
         )
     )
     async def add(self, request: Request) -> Response:
@@ -110,6 +112,8 @@ class CameraList:
             },
             description="A camera on the server's machine that runs already cannot be tried: it is in use.",
             body=Content(CameraWanted),
+            role=Role.ADMIN,
+            audited=False,
         )
     )
     async def try_one(self, request: Request) -> Response:
@@ -136,6 +140,7 @@ class CameraList:
                 503: "somebody is looking already",
             },
             description="Asks the whole network of the server's machine, each time; nothing is asked by itself.",
+            role=Role.ADMIN,
         )
     )
     async def look_around(self, request: Request) -> Response:
@@ -156,6 +161,7 @@ class CameraList:
                 409: "it is one of the setting CAMERAS",
                 507: NOT_STORED,
             },
+            role=Role.ADMIN,
         )
     )
     async def remove(self, request: Request) -> Response:

@@ -13,7 +13,7 @@ from server.access import Origins
 from server.ground import PublicURL, canonical_origin
 from server.web.answers import answer
 from server.web.bodies import ConnectionBody
-from server.words import Content, Operation, Parameter, Reply, documented
+from server.words import Content, Operation, Parameter, Reply, Role, documented
 
 REMEMBERED_S = 60.0
 """Seconds for which a handshake that arrived without ``Upgrade`` explains that a page gets no connection."""
@@ -45,7 +45,7 @@ class ConnectionCheck:
             "What a page at this address should know when it gets no WebSocket",
             {200: Reply("what arrived of it, and what is wrong", Content(ConnectionBody))},
             parameters=(Parameter("page", "query", "address of the page"),),
-            is_open=True,
+            role=Role.NOBODY,
         )
     )
     async def check(self, request: Request) -> Response:
@@ -62,7 +62,7 @@ class ConnectionCheck:
         Operation(
             "Where WebSockets are spoken: docs/protocol.md, /schema.json",
             {426: "it came as plain HTTP, without the Upgrade header"},
-            is_open=True,
+            role=Role.NOBODY,
         )
     )
     async def refuse_http(self, request: Request) -> Response:

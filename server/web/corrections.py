@@ -41,7 +41,7 @@ from server.web.recipes import (
     clause,
     version_asked,
 )
-from server.words import BYTES, Content, Operation, Reply, documented
+from server.words import BYTES, Content, Operation, Reply, Role, documented
 
 DONE: dict[int, Reply | str] = {
     200: Reply("what was done, or would be, and what it costs", Content(CorrectedBody)),
@@ -159,6 +159,7 @@ class Corrections:
             DONE,
             body=Content(Disposition),
             description="The same part does not alarm again. Ask with `dry_run` first: it says what would pass too.",
+            role=Role.ENGINEER,
         )
     )
     async def good(self, request: Request) -> Response:
@@ -170,6 +171,7 @@ class Corrections:
             DONE,
             body=Content(Disposition),
             description="With `learn` false it is kept as a known defect and changes no score.",
+            role=Role.ENGINEER,
         )
     )
     async def bad(self, request: Request) -> Response:
@@ -185,6 +187,7 @@ class Corrections:
                 503: BUSY,
                 507: NOT_STORED,
             },
+            role=Role.ENGINEER,
         )
     )
     async def nothing(self, request: Request) -> Response:
@@ -195,6 +198,7 @@ class Corrections:
         Operation(
             "What a recipe's model was told after it was taught",
             {200: Reply("newest first", Content(CorrectionsBody)), 404: NO_SUCH, 503: BUSY},
+            role=Role.VIEWER,
         )
     )
     async def list_corrections(self, request: Request) -> Response:
@@ -225,6 +229,7 @@ class Corrections:
             {200: NEWEST, 404: NO_SUCH, 409: CHANGED, 422: "there is no such correction", 503: BUSY, 507: NOT_STORED},
             parameters=(VERSION,),
             description="Scores are what they were without it, bit for bit.",
+            role=Role.ENGINEER,
         )
     )
     async def undo(self, request: Request) -> Response:
@@ -241,6 +246,7 @@ class Corrections:
                 404: "there is no such correction",
                 503: BUSY,
             },
+            role=Role.VIEWER,
         )
     )
     async def picture(self, request: Request) -> Response:

@@ -14,11 +14,12 @@ from starlette.routing import Route
 
 from detector.images import decode, encode_png
 from detector.score import overlay
+from server.access import standing_of
 from server.inspection import Inspection
 from server.streams import KeptFrame, Streams
 from server.web.answers import Refused, answer
 from server.web.recipe_bodies import KeptFrameBody, KeptFramesBody
-from server.words import BYTES, Content, Operation, Parameter, Reply, documented
+from server.words import BYTES, Content, Operation, Parameter, Reply, Role, documented
 
 NOT_KEPT = "this frame is not kept any more: newer ones took its place, or the server was restarted"
 KINDS: dict[str, Literal["alarm", "recent"]] = {"alarm": "alarm", "recent": "recent"}
@@ -55,6 +56,8 @@ class Frames:
                     {"type": "string", "enum": ["alarm", "recent"], "default": "alarm"},
                 ),
             ),
+            role=Role.VIEWER,
+            streams="path",
         )
     )
     async def list_frames(self, request: Request) -> Response:
@@ -70,6 +73,8 @@ class Frames:
         Operation(
             "Picture of a kept frame",
             {200: Reply("up to 640 pixels", Content(BYTES, "image/jpeg")), 404: "not kept any more"},
+            role=Role.VIEWER,
+            streams="itself",
         )
     )
     async def picture(self, request: Request) -> Response:
@@ -79,6 +84,8 @@ class Frames:
         Operation(
             "Heat map of a kept frame, over its picture",
             {200: Reply("of the same size", Content(BYTES, "image/png")), 404: "not kept any more"},
+            role=Role.VIEWER,
+            streams="itself",
         )
     )
     async def heatmap(self, request: Request) -> Response:
@@ -88,7 +95,7 @@ class Frames:
 
     def _frame(self, request: Request) -> KeptFrame:
         frame = self.streams.kept.get(request.path_params["frame"])
-        if frame is None:
+        if frame is None or not standing_of(request.scope).identity.may_use(frame.stream):
             raise Refused(404, NOT_KEPT)
         return frame
 

@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Protocol
 
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from detector import TaughtModel
+from server.access import standing_of
 from server.inspection import Calibrations, Inspection
 from server.streams import InferencePool
 from server.web.answers import answer
 from server.web.bodies import HealthBody, HealthToStrangers, IceServer
 from server.web.judgements import stored_body
-from server.words import Content, Operation, Reply, documented
+from server.words import Content, Operation, Reply, Role, documented
 
 VERSION = version("defectvision")
 
@@ -59,14 +61,16 @@ class Health:
                 200: Reply("frames are inspected", Content((HealthBody, HealthToStrangers))),
                 503: Reply("they are not, `reason` says why", Content((HealthBody, HealthToStrangers))),
             },
-            description="Whoever has not shown the access code learns the `status` only.",
-            is_open=True,
+            description="Strangers learn the `status` only, and viewers, who send nothing, no `ice_servers`.",
+            role=Role.NOBODY,
         )
     )
     async def health(self, request: Request) -> Response:
         body = self._health()
         status = 200 if body.status == "ok" else 503
-        told = body if getattr(request.state, "access", True) else HealthToStrangers(body.status)
+        if not getattr(request.state, "access", True):
+            return answer(HealthToStrangers(body.status), status, {"Cache-Control": "no-store"})
+        told = body if standing_of(request.scope).identity.role >= Role.OPERATOR else replace(body, ice_servers=[])
         return answer(told, status, {"Cache-Control": "no-store"})
 
     def _health(self) -> HealthBody:

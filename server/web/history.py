@@ -32,7 +32,7 @@ from server.web.history_bodies import (
 from server.web.history_files import NO_PARQUET, as_csv, as_parquet, has_parquet
 from server.web.history_query import FILTERS, PAGING, SINCE, STREAM, UNTIL
 from server.web.json_body import read_json
-from server.words import BYTES, Content, Operation, Parameter, Reply, documented
+from server.words import BYTES, Content, Operation, Parameter, Reply, Role, documented
 
 NO_STORE = {"Cache-Control": "no-store"}
 AWAY = "the history is off, or its database is away: `error` says why"
@@ -71,6 +71,7 @@ class History:
             description="The order is that in which they were stored, whatever the clock did. `next` leads to the page "
             "that follows.",
             parameters=(*FILTERS, *PAGING),
+            role=Role.VIEWER,
         )
     )
     async def list_entries(self, request: Request) -> Response:
@@ -87,6 +88,7 @@ class History:
             "How many entries there are",
             {200: Reply("so many", Content(CountBody)), 422: _BAD, 503: AWAY},
             parameters=FILTERS,
+            role=Role.VIEWER,
         )
     )
     async def count(self, request: Request) -> Response:
@@ -97,6 +99,7 @@ class History:
         Operation(
             "One entry, and all that was said of it",
             {200: Reply("the entry", Content(EntryWithHistoryBody)), 404: NOT_FOUND, 503: AWAY},
+            role=Role.VIEWER,
         )
     )
     async def entry(self, request: Request) -> Response:
@@ -117,6 +120,7 @@ class History:
             },
             body=Content(DisposeBody),
             description="What was said before is kept, with who and when. null takes it back. It teaches nothing.",
+            role=Role.OPERATOR,
         )
     )
     async def dispose(self, request: Request) -> Response:
@@ -140,6 +144,7 @@ class History:
                     _MINUTES,
                 ),
             ),
+            role=Role.VIEWER,
         )
     )
     async def minutes(self, request: Request) -> Response:
@@ -157,6 +162,7 @@ class History:
         Operation(
             "How the history itself is doing",
             {200: Reply("its database, what waits, what was lost", Content(HistoryStateBody))},
+            role=Role.VIEWER,
         )
     )
     async def state(self, request: Request) -> Response:
@@ -172,6 +178,7 @@ class History:
             },
             description="A text that a spreadsheet would take for a formula has an apostrophe before it.",
             parameters=FILTERS,
+            role=Role.VIEWER,
         )
     )
     async def as_csv(self, request: Request) -> Response:
@@ -187,6 +194,7 @@ class History:
                 503: "two files are being made already; or the history is away",
             },
             parameters=FILTERS,
+            role=Role.VIEWER,
         )
     )
     async def as_parquet(self, request: Request) -> Response:

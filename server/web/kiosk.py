@@ -15,7 +15,7 @@ from starlette.templating import Jinja2Templates
 
 from server.web.answers import Refused
 from server.web.content_policy import content_policy
-from server.words import HTML, Operation, Reply, check_name, documented
+from server.words import HTML, Operation, Reply, Role, check_name, documented
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Kiosk:
         Operation(
             "One stream on a whole screen; pages of ALLOWED_ORIGINS may frame it",
             {200: Reply("the page", HTML), 422: "a name that no stream can have"},
-            is_open=True,
+            role=Role.NOBODY,
         )
     )
     async def kiosk(self, request: Request) -> Response:
@@ -45,7 +45,7 @@ class Kiosk:
         Operation(
             "One stream with parts, yield and recipe, for screens of machines; pages of ALLOWED_ORIGINS may frame it",
             {200: Reply("the page", HTML), 422: "a name that no stream can have"},
-            is_open=True,
+            role=Role.NOBODY,
         )
     )
     async def panel(self, request: Request) -> Response:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from server.metrics import Totals, taken, written
 from server.web.health import VERSION
-from server.words import BYTES, Content, HasFigures, Operation, Reply, documented
+from server.words import BYTES, Content, HasFigures, Operation, Reply, Role, documented
 
 MAX_SCRAPES = 2
 """Written down at once; more wait."""
@@ -40,6 +40,7 @@ class Metrics:
             "Numbers for Prometheus",
             {200: Reply("in the text format, or as OpenMetrics where that is asked for", Content(BYTES, "text/plain"))},
             description="Behind the access code like everything: give it to Prometheus as a bearer token.",
+            role=Role.VIEWER,
         )
     )
     async def metrics(self, request: Request) -> Response:

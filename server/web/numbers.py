@@ -20,7 +20,7 @@ from server.shifts import Shifts, Stretch, days, hours
 from server.web import history_query
 from server.web.answers import Refused, answer
 from server.web.numbers_bodies import By, NumbersBody, NumbersRow, Of
-from server.words import BYTES, Content, Operation, Parameter, Reply, documented
+from server.words import BYTES, Content, Operation, Parameter, Reply, Role, documented
 
 NO_STORE = {"Cache-Control": "no-store"}
 AWAY = "the history is off, or its database is away: `error` says why"
@@ -116,6 +116,7 @@ class LineNumbers:
             description="Parts, rejects, first-pass yield, what people said of rejects, percentiles of the scores, "
             "cycle times. Kept by quarters of an hour, so they are of whole ones.",
             parameters=PARAMETERS,
+            role=Role.VIEWER,
         )
     )
     async def as_json(self, request: Request) -> Response:
@@ -126,6 +127,7 @@ class LineNumbers:
             "Numbers the line is run by, as CSV",
             {200: Reply("a row for each, with a head", Content(BYTES, "text/csv")), 422: BAD, 503: AWAY},
             parameters=PARAMETERS,
+            role=Role.VIEWER,
         )
     )
     async def as_csv(self, request: Request) -> Response:

@@ -23,7 +23,7 @@ from starlette.templating import Jinja2Templates
 from server.web import asyncapi
 from server.web.bodies import Refusal
 from server.web.health import VERSION
-from server.words import HTML, Content, Operation, Parameter, Reply, documented, messages
+from server.words import HTML, Content, Operation, Parameter, Reply, Role, documented, messages
 
 DESCRIPTION = """\
 JSON over HTTP, UTF-8. `raw_score` and `threshold` are feature distances of the model in use.
@@ -32,15 +32,17 @@ Frames come in over `WS /ws/stream?name=NAME`, `POST /webrtc/offer` or WHIP at `
 `WS /ws/live/NAME`. What is said there is `/asyncapi.json`, its JSON Schema alone `/schema.json`; docs/protocol.md tells
 the rest.
 
-On loopback no access code is asked for unless one is set. Fields may be added in later versions, none is taken away.
+On loopback nobody is asked who he is. Elsewhere people log in, and machines show a token; what each operation takes is
+its `x-role`. Fields may be added in later versions, none is taken away.
 """
 
 EVERYWHERE = {
-    401: "the access code is missing or wrong",
-    403: "it comes from another web site's page, or through a name this server does not have",
+    401: "nobody is logged in, or the token is wrong",
+    403: "who asks may not do this (`x-role`), or may use other streams only; or it comes from another site's page, "
+    "or through a name this server does not have",
     408: "the request comes too slowly",
     414: "the address is absurdly long",
-    429: "too many wrong access codes: wait as long as Retry-After says",
+    429: "too many wrong tokens: wait as long as Retry-After says",
     431: "a header is absurdly long",
     500: "the server failed; its log says why",
 }
@@ -58,31 +60,42 @@ IN_PATH = {
     "teaching": "id of a teaching",
     "number": "of a picture",
     "entry": "id of an entry of the history",
+    "user": "name of a login",
+    "token": "id of a token",
+    "session_id": "id of a session",
+    "pairing": "id of a pairing",
 }
 
-_CODE = Parameter("code", "query", "the access code, as in the QR code's address")
+_CODE = Parameter("code", "query", "a token, the access code, or what pairs a phone, as in the QR code's address")
 _NEXT = Parameter("next", "query", "path on this server to go to then")
-_IN = Reply("on to `next`, with a cookie if the code was right", headers={"Location": "where to go"})
+_IN = Reply("on to `next`, with a cookie if what was shown is right", headers={"Location": "where to go"})
 ENTER = {
     "get": Operation(
-        "The form that asks for the access code",
-        {200: Reply("the form", HTML), 303: _IN, 401: Reply("the form again: wrong code", HTML)},
-        parameters=(_CODE, _NEXT),
-        is_open=True,
-    ),
-    "post": Operation(
-        "Show the access code and get a cookie",
+        "The form to log in",
         {
-            200: Reply("the form: no code was given", HTML),
+            200: Reply("the form, or a button that pairs", HTML),
             303: _IN,
             401: Reply("the form again: wrong code", HTML),
+        },
+        parameters=(_CODE, _NEXT),
+        role=Role.NOBODY,
+    ),
+    "post": Operation(
+        "Log in, show a token or the access code, or pair a phone, and get a cookie",
+        {
+            200: Reply("the form: nothing was given", HTML),
+            303: _IN,
+            401: Reply("the form again: what was given is wrong", HTML),
             413: "the form is too large",
         },
         body=Content(
-            {"type": "object", "properties": {"code": {"type": "string"}, "next": {"type": "string"}}},
+            {
+                "type": "object",
+                "properties": {name: {"type": "string"} for name in ("name", "password", "code", "next")},
+            },
             "application/x-www-form-urlencoded",
         ),
-        is_open=True,
+        role=Role.NOBODY,
     ),
 }
 """Answered before any route is reached."""
@@ -108,6 +121,7 @@ class Documents:
         Operation(
             "This description, as OpenAPI 3.1",
             {200: Reply("the document", Content({"type": "object", "required": ["openapi", "paths"]}))},
+            role=Role.VIEWER,
         )
     )
     async def openapi(self, request: Request) -> Response:
@@ -117,6 +131,7 @@ class Documents:
         Operation(
             "What is said on WebSockets and data channels, as AsyncAPI 3.0",
             {200: Reply("the document", Content({"type": "object", "required": ["asyncapi", "channels"]}))},
+            role=Role.VIEWER,
         )
     )
     async def asyncapi(self, request: Request) -> Response:
@@ -126,12 +141,13 @@ class Documents:
         Operation(
             "JSON Schema (2020-12) of the messages on WebSockets and data channels",
             {200: Reply("the schema", Content({"type": "object", "required": ["$schema", "oneOf", "$defs"]}))},
+            role=Role.VIEWER,
         )
     )
     async def schema(self, request: Request) -> Response:
         return JSONResponse(messages.schema())
 
-    @documented(Operation("This description, as a page", {200: Reply("the page", HTML)}))
+    @documented(Operation("This description, as a page", {200: Reply("the page", HTML)}, role=Role.VIEWER))
     async def page(self, request: Request) -> Response:
         context = {"document": self.document, "everywhere": EVERYWHERE, "phrase": _phrase}
         return self.templates.TemplateResponse(request, "docs.html", context)
@@ -166,7 +182,7 @@ def describe(routes: Iterable[BaseRoute]) -> dict[str, Any]:
             # Defaults may be Structs and tuples, which no JSON Schema knows.
             "schemas": msgspec.json.decode(msgspec.json.encode(schemas.components())),
             "securitySchemes": {
-                "code": {"type": "http", "scheme": "bearer", "description": "the access code"},
+                "code": {"type": "http", "scheme": "bearer", "description": "a token, or the access code"},
                 "cookie": {"type": "apiKey", "in": "cookie", "name": "defectvision_access"},
             },
         },
@@ -199,6 +215,7 @@ def _operation(operation: Operation, schemas: _Schemas, path: str, method: str) 
         described["parameters"] = [_parameter(one) for one in parameters]
     if operation.body is not None:
         described["requestBody"] = {"required": True, "content": _content(operation.body, schemas)}
+    described["x-role"] = operation.role.word
     if operation.is_open:
         described["security"] = []
     return described

@@ -1,7 +1,7 @@
 """``WS /ws/api``: what is there over HTTP, asked for in messages on one WebSocket.
 
-For controllers and panels that keep one connection open anyway. A message is run through the very routes of HTTP, with
-the access of the handshake; a new handshake is what a changed access code takes.
+For controllers and panels that keep one connection open anyway. A message is run through the very routes of HTTP, which
+guard themselves: with what whoever made the handshake may at that moment.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from server.web.pace import Rate
+from server.words import Role, needs
 
 log = logging.getLogger("defectvision.api")
 
@@ -78,6 +79,7 @@ class ApiSocket:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
+    @needs(Role.VIEWER, "itself")
     async def serve(self, socket: WebSocket) -> None:
         await socket.accept()
         rate = Rate(A_SECOND, AT_ONCE, asyncio.get_running_loop().time())
@@ -187,8 +189,9 @@ def _request(scope: Scope, asked: Asked) -> Scope:
     if asked.has_body:
         length = str(len(bytes(asked.body))).encode()
         headers += [(b"content-type", b"application/json"), (b"content-length", length)]
-    kept = {name: scope[name] for name in ("app", "asgi", "client", "server", "state") if name in scope}
+    kept = {name: scope[name] for name in ("app", "asgi", "client", "server") if name in scope}
     return kept | {
+        "state": {**scope.get("state", {}), "inner": True},
         "type": "http",
         "http_version": "1.1",
         "method": asked.method,

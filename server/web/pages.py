@@ -10,7 +10,7 @@ from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
 from server.web.health import VERSION
-from server.words import HTML, Operation, Reply, documented
+from server.words import HTML, Operation, Reply, Role, documented
 
 VIEWS = {"live": "Live", "teach": "Teach", "recipes": "Recipes", "history": "History", "settings": "Settings"}
 """Titles by name, as the navigation has them: the name is the path, but for the first, which is at ``/``."""
@@ -25,7 +25,9 @@ class Pages:
         first, *others = VIEWS
         return [Route("/", self.view, name=first), *(Route(f"/{name}", self.view, name=name) for name in others)]
 
-    @documented(Operation("The page, at one of its views", {200: Reply("the page", HTML)}))
+    @documented(
+        Operation("The page, at one of its views", {200: Reply("the page", HTML)}, role=Role.VIEWER, streams="itself")
+    )
     async def view(self, request: Request) -> Response:
         view = request.url.path.rpartition("/")[2]
         context = {"version": VERSION, "views": VIEWS, "view": view if view in VIEWS else "live"}

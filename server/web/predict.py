@@ -23,7 +23,7 @@ from server.web.answers import UPLOADS, answer, need_model
 from server.web.bodies import Prediction
 from server.web.held import Held
 from server.web.uploads import Upload, read_form, source_of_request
-from server.words import BYTES, Content, Operation, Reply, documented
+from server.words import BYTES, Content, Operation, Reply, Role, documented
 
 OVERLAY_SIDE = 1280
 
@@ -51,6 +51,8 @@ class Predict:
                 {"type": "object", "properties": {"file": BYTES}, "required": ["file"]}, "multipart/form-data"
             ),
             description="JPEG, PNG or WebP.",
+            role=Role.OPERATOR,
+            audited=False,
         )
     )
     async def predict(self, request: Request) -> Response:

@@ -39,7 +39,7 @@ from server.web.recipe_bodies import (
 )
 from server.web.temporary_file import TemporaryFile
 from server.web.uploads import MAX_CALIBRATION, read_form, source_of_request
-from server.words import BYTES, Content, Operation, Parameter, Reply, check_name, documented
+from server.words import BYTES, Content, Operation, Parameter, Reply, Role, check_name, documented
 
 MOST_EXPORTS = 4
 """Recipe files that are put together and sent at once: each lies in the data directory meanwhile."""
@@ -79,11 +79,11 @@ class Recipes:
             Route("/api/streams/{name}/recipe", self.choose, methods=["POST"]),
         ]
 
-    @documented(Operation("All recipes", {200: Reply("by name", Content(RecipesBody))}))
+    @documented(Operation("All recipes", {200: Reply("by name", Content(RecipesBody))}, role=Role.VIEWER))
     async def list_recipes(self, request: Request) -> Response:
         return answer(self._all(), headers=NO_STORE)
 
-    @documented(Operation("One recipe", {200: NEWEST, 404: NO_SUCH}))
+    @documented(Operation("One recipe", {200: NEWEST, 404: NO_SUCH}, role=Role.VIEWER))
     async def get(self, request: Request) -> Response:
         return answer(self.body(self.library.get(request.path_params["recipe"])), headers=NO_STORE)
 
@@ -100,6 +100,7 @@ class Recipes:
                 507: NOT_STORED,
             },
             body=Content(RecipePatch),
+            role=Role.ENGINEER,
         )
     )
     async def change(self, request: Request) -> Response:
@@ -121,6 +122,7 @@ class Recipes:
                 507: NOT_STORED,
             },
             parameters=(VERSION,),
+            role=Role.ENGINEER,
         )
     )
     async def delete(self, request: Request) -> Response:
@@ -141,6 +143,7 @@ class Recipes:
                 507: NOT_STORED,
             },
             body=Content(RecipeCopy),
+            role=Role.ENGINEER,
         )
     )
     async def copy(self, request: Request) -> Response:
@@ -161,6 +164,7 @@ class Recipes:
                 507: NOT_STORED,
             },
             body=Content(RecipeRestore),
+            role=Role.ENGINEER,
         )
     )
     async def restore(self, request: Request) -> Response:
@@ -173,6 +177,7 @@ class Recipes:
         Operation(
             "What was done to a recipe, calibrations included",
             {200: Reply("the newest first", Content(list[RecipeChangeBody])), 404: NO_SUCH},
+            role=Role.VIEWER,
         )
     )
     async def history(self, request: Request) -> Response:
@@ -215,6 +220,7 @@ class Recipes:
             },
             description="Without calibrations, which belong to the place where a camera stands, and without the "
             "pictures it was taught on.",
+            role=Role.ENGINEER,
         )
     )
     async def export_file(self, request: Request) -> Response:
@@ -253,6 +259,7 @@ class Recipes:
             body=Content(
                 {"type": "object", "properties": {"file": BYTES}, "required": ["file"]}, "multipart/form-data"
             ),
+            role=Role.ENGINEER,
         )
     )
     async def import_file(self, request: Request) -> Response:
@@ -278,6 +285,8 @@ class Recipes:
             },
             body=Content(RecipeChoice),
             description="The stream need not run now: it is remembered for when it does. It is not interrupted.",
+            role=Role.OPERATOR,
+            streams="path",
         )
     )
     async def choose(self, request: Request) -> Response:
@@ -312,6 +321,7 @@ class Recipes:
                 507: NOT_STORED,
             },
             body=Content(RecipeChoice),
+            role=Role.ENGINEER,
         )
     )
     async def choose_default(self, request: Request) -> Response:

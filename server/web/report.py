@@ -21,7 +21,7 @@ from server.web.answers import Refused
 from server.web.health import VERSION
 from server.web.numbers import Asked, LineNumbers
 from server.web.numbers_bodies import NumbersRow, Of
-from server.words import HTML, Operation, Parameter, Reply, documented
+from server.words import HTML, Operation, Parameter, Reply, Role, documented
 
 MOST_REJECTS, MOST_ESCAPES, MOST_SLOWEST = 24, 12, 5
 _CHART = (700, 120)
@@ -85,6 +85,7 @@ class ShiftReport:
                 ),
                 Parameter("stream", "query", "of this stream alone"),
             ),
+            role=Role.VIEWER,
         )
     )
     async def report(self, request: Request) -> Response:

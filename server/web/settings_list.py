@@ -18,12 +18,12 @@ from server.web.answers import answer
 from server.web.health import VERSION
 from server.web.phone import page_addresses
 from server.web.settings_bodies import HttpsBody, SettingBody, SettingsBody
-from server.words import Content, Operation, Reply, documented
+from server.words import Content, Operation, Reply, Role, documented
 
 HIDDEN = "***"
 
 ABOUT: Mapping[str, str] = {
-    "HOST": "The address it listens on: any but this machine's own asks everyone for the access code.",
+    "HOST": "The address it listens on: any but this machine's own asks everyone to log in.",
     "PORT": "The port it listens on.",
     "MODEL_PATH": "The folder of the model; without one the simulated line runs.",
     "MODEL_CATEGORY": "What the parts are called; without it, as the model says.",
@@ -43,7 +43,7 @@ ABOUT: Mapping[str, str] = {
     "MAX_CONNECTIONS": "How many connections there may be at once.",
     "MAX_CONNECTIONS_PER_ADDRESS": "How many of them may come from one address.",
     "WORKERS": "How many frames are inspected at once.",
-    "ACCESS_CODE": "The code that is asked for; without it one is made where others can reach the server.",
+    "ACCESS_CODE": "One code that may everything, besides logins and tokens; everyone is asked where it is set.",
     "MAX_FRAME_AGE_MS": "A frame that waited longer, in milliseconds, is dropped.",
     "SILENT_AFTER_S": "Seconds without a frame after which a connected camera is called silent; 0: never.",
     "WATCHDOG_S": "Seconds without progress after which a frame is given up and its worker replaced.",
@@ -77,6 +77,7 @@ class SettingsList:
             "How this server is set",
             {200: Reply("its settings and addresses", Content(SettingsBody))},
             description="Values that may hold credentials (the access code, cameras, TURN servers) are not told.",
+            role=Role.ENGINEER,
         )
     )
     async def list_settings(self, request: Request) -> Response:

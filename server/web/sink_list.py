@@ -26,7 +26,7 @@ from server.web.sink_bodies import (
     kind_body,
     sink_body,
 )
-from server.words import Content, Operation, Reply, documented
+from server.words import Content, Operation, Reply, Role, documented
 
 MAX_BODY = 256 * 1024
 EXAMPLE = '{"kind": "webhook", "name": "mes", "settings": {"url": "https://mes.plant/webhooks", "secret": "whsec_…"}}'
@@ -57,6 +57,7 @@ class SinkList:
             "The machines around that are told of parts, and how they are doing",
             {200: Reply("all sinks, and the kinds there are, with their forms", Content(SinksBody))},
             description="Secrets are not told.",
+            role=Role.ENGINEER,
         )
     )
     async def list_sinks(self, request: Request) -> Response:
@@ -79,6 +80,7 @@ class SinkList:
             description="Whoever may use the page may have this server connect to any address that it can reach, and "
             "send there what it inspects.",
             body=Content(SinkWanted),
+            role=Role.ADMIN,
         )
     )
     async def add(self, request: Request) -> Response:
@@ -101,6 +103,7 @@ class SinkList:
             },
             description="What waits still goes out, unless it is switched off.",
             body=Content(SinkChange),
+            role=Role.ADMIN,
         )
     )
     async def change(self, request: Request) -> Response:
@@ -125,6 +128,7 @@ class SinkList:
                 507: NOT_STORED,
             },
             description="What waited to go out is lost.",
+            role=Role.ADMIN,
         )
     )
     async def remove(self, request: Request) -> Response:
@@ -141,6 +145,8 @@ class SinkList:
                 503: "two are being tried already, or too many tests hang",
             },
             description="It connects, or sends something that is marked as a test, beside what it does.",
+            role=Role.ADMIN,
+            audited=False,
         )
     )
     async def test(self, request: Request) -> Response:
@@ -161,6 +167,8 @@ class SinkList:
                 503: "two are being tried already, or too many tests hang",
             },
             body=Content(SinkTry),
+            role=Role.ADMIN,
+            audited=False,
         )
     )
     async def try_out(self, request: Request) -> Response:

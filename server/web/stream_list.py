@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from detector.images import decode
+from server.access import standing_of
 from server.parts import TriggerRefused, gate_look, packed
 from server.recipes import check_polygon
 from server.streams import KeptFrame, OpenStream, Streams
@@ -24,6 +25,7 @@ from server.words import (
     PartResult,
     PartSaid,
     Reply,
+    Role,
     StreamInfo,
     TriggerSaid,
     check_part,
@@ -51,15 +53,26 @@ class StreamList:
             Route("/api/streams/{name}/gate", self.look_at_gate, methods=["POST"]),
         ]
 
-    @documented(Operation("What is streaming now", {200: Reply("the streams", Content(StreamListBody))}))
+    @documented(
+        Operation(
+            "What is streaming now",
+            {200: Reply("the streams", Content(StreamListBody))},
+            role=Role.VIEWER,
+            streams="itself",
+        )
+    )
     async def list_streams(self, request: Request) -> Response:
-        return answer(StreamListBody(self.streams.list()), headers={"Cache-Control": "no-store"})
+        who = standing_of(request.scope).identity
+        streams = [one for one in self.streams.list() if who.may_use(one.name)]
+        return answer(StreamListBody(streams), headers={"Cache-Control": "no-store"})
 
     @documented(
         Operation(
             "Count a stream's parts and yield from the beginning",
             {200: Reply("how it is now", Content(StreamInfo)), 404: NO_STREAM},
             description="Nothing else begins anew: frame counters are the connection's, alarms stay kept.",
+            role=Role.OPERATOR,
+            streams="path",
         )
     )
     async def reset(self, request: Request) -> Response:
@@ -79,6 +92,9 @@ class StreamList:
             body=Content(PartSaid),
             description="It holds until another is said, or until the connection ends. Who sends frames over "
             "WebSocket says it there, between them: then no frame is of the wrong part.",
+            role=Role.OPERATOR,
+            streams="path",
+            audited=False,
         )
     )
     async def say_part(self, request: Request) -> Response:
@@ -106,6 +122,9 @@ class StreamList:
             body=Content(TriggerBody),
             description="Where the stream's recipe says that triggers say what a part is. It is judged by frames "
             "that arrive from now on: the camera has to be sending them, or to be triggered by the same signal.",
+            role=Role.OPERATOR,
+            streams="path",
+            audited=False,
         )
     )
     async def trigger(self, request: Request) -> Response:
@@ -141,6 +160,8 @@ class StreamList:
             body=Content(GateAsked),
             description="By a kept frame, or the newest, not older than 3 s. Nothing is changed: send what "
             "is answered as `gate` and `empty` of the recipe's `parts`.",
+            role=Role.ENGINEER,
+            audited=False,
         )
     )
     async def look_at_gate(self, request: Request) -> Response:

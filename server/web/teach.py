@@ -52,7 +52,7 @@ from server.web.teaching_bodies import (
     TeachingWanted,
 )
 from server.web.uploads import MAX_CALIBRATION, Upload, read_form, source_of_request
-from server.words import BYTES, Content, Operation, Reply, documented
+from server.words import BYTES, Content, Operation, Reply, Role, documented
 
 LIVE_SIDE, LARGE_SIDE = 640, 1280
 MAX_DRAWING = 2
@@ -108,6 +108,7 @@ class Teach:
             body=Content(TeachingWanted),
             description="While a stream is taught it is not inspected: its status is `teaching`, and there are no "
             "results. A teaching ends by itself after 30 minutes without a picture taken or a request.",
+            role=Role.ENGINEER,
         )
     )
     async def begin(self, request: Request) -> Response:
@@ -121,11 +122,19 @@ class Teach:
             )
         return answer(body_of(teaching), 201)
 
-    @documented(Operation("Teachings that are open, or were done lately", {200: Reply("all", Content(TeachingsBody))}))
+    @documented(
+        Operation(
+            "Teachings that are open, or were done lately",
+            {200: Reply("all", Content(TeachingsBody))},
+            role=Role.VIEWER,
+        )
+    )
     async def list_all(self, request: Request) -> Response:
         return _fresh(TeachingsBody([body_of(teaching) for teaching in self.teachings.all]))
 
-    @documented(Operation("How a teaching goes", {200: Reply("it", Content(TeachingBody)), 404: NO_SUCH}))
+    @documented(
+        Operation("How a teaching goes", {200: Reply("it", Content(TeachingBody)), 404: NO_SUCH}, role=Role.VIEWER)
+    )
     async def show(self, request: Request) -> Response:
         return _fresh(body_of(self._get(request)))
 
@@ -140,6 +149,8 @@ class Teach:
                 422: "not such a body, or a name that cannot be",
             },
             body=Content(TeachingPatch),
+            role=Role.ENGINEER,
+            audited=False,
         )
     )
     async def change(self, request: Request) -> Response:
@@ -156,6 +167,7 @@ class Teach:
             "Cancel a teaching: nothing is left of it",
             {200: Reply("as it was", Content(TeachingBody)), 404: NO_SUCH, 409: "it is put in force this moment"},
             description="One that is done is forgotten; its recipe stays.",
+            role=Role.ENGINEER,
         )
     )
     async def cancel(self, request: Request) -> Response:
@@ -175,6 +187,8 @@ class Teach:
                 422: "it has no stream: upload pictures",
             },
             description="Answers once it was taken, or refused; within 12 seconds.",
+            role=Role.ENGINEER,
+            audited=False,
         )
     )
     async def take(self, request: Request) -> Response:
@@ -204,6 +218,8 @@ class Teach:
                 "multipart/form-data",
             ),
             description="JPEG, PNG, WebP, BMP or TIFF. What has no picture's name in a ZIP is passed over.",
+            role=Role.ENGINEER,
+            audited=False,
         )
     )
     async def upload(self, request: Request) -> Response:
@@ -226,6 +242,7 @@ class Teach:
                 200: Reply("at most 320 pixels long", Content(BYTES, "image/jpeg")),
                 404: "there is no such teaching or picture",
             },
+            role=Role.VIEWER,
         )
     )
     async def picture(self, request: Request) -> Response:
@@ -241,6 +258,7 @@ class Teach:
                 200: Reply("at most 1280 pixels long", Content(BYTES, "image/jpeg")),
                 404: "there is no such teaching or picture, or its file is not here any more",
             },
+            role=Role.VIEWER,
         )
     )
     async def large(self, request: Request) -> Response:
@@ -261,6 +279,7 @@ class Teach:
             },
             description="To see what the camera sees: a stream that is taught has no results, which would bring its "
             "pictures. Ask a few times a second.",
+            role=Role.VIEWER,
         )
     )
     async def live(self, request: Request) -> Response:
@@ -283,6 +302,8 @@ class Teach:
                 422: "not such a body",
             },
             body=Content(PictureKept),
+            role=Role.ENGINEER,
+            audited=False,
         )
     )
     async def keep(self, request: Request) -> Response:
@@ -299,6 +320,8 @@ class Teach:
                 404: "there is no such teaching or picture",
                 409: NOT_NOW,
             },
+            role=Role.ENGINEER,
+            audited=False,
         )
     )
     async def remove(self, request: Request) -> Response:
@@ -316,6 +339,7 @@ class Teach:
                 409: NOT_NOW,
                 422: f"fewer than {FEWEST} different good parts",
             },
+            role=Role.ENGINEER,
         )
     )
     async def done(self, request: Request) -> Response:

@@ -32,6 +32,7 @@ from server.words.moments import now
 from server.words.naming import HOW, Load, Transport, Way, check_max_fps, check_name
 from server.words.operations import BYTES, HTML, Content, Operation, Parameter, Reply, documented
 from server.words.part import PartSaid, TriggerSaid, check_part, check_trigger, read_said
+from server.words.roles import Need, Role, RoleWord, StreamsFrom, needs, role_of
 
 __all__ = [
     "BYTES",
@@ -53,6 +54,7 @@ __all__ = [
     "Heatmap",
     "Load",
     "Message",
+    "Need",
     "Operation",
     "Parameter",
     "PartResult",
@@ -62,12 +64,15 @@ __all__ = [
     "Picture",
     "Reply",
     "Result",
+    "Role",
+    "RoleWord",
     "RuleInfo",
     "Simulated",
     "SinceCalibration",
     "Status",
     "StreamInfo",
     "StreamState",
+    "StreamsFrom",
     "Transport",
     "TriggerAnswer",
     "TriggerSaid",
@@ -80,6 +85,8 @@ __all__ = [
     "documented",
     "encode",
     "messages",
+    "needs",
     "now",
     "read_said",
+    "role_of",
 ]

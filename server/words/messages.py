@@ -383,7 +383,10 @@ class Goodbye(Struct, frozen=True, tag="goodbye", tag_field="type"):
     """The last message on a WebRTC data channel, which has no close codes of its own."""
 
     stream: Annotated[str, Meta(description="name of the stream")]
-    code: Annotated[int, Meta(description="as the WebSocket's close codes: 4001 taken over, 1012 come back")]
+    code: Annotated[
+        int,
+        Meta(description="as the WebSocket's close codes: 4001 taken over, 4403 may not send any more, 1012 come back"),
+    ]
     reason: Annotated[str, Meta(description="the same in words")]
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from server.words.roles import Need, Role, StreamsFrom
+
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
@@ -51,7 +53,9 @@ class Operation:
 
     Attributes:
         answers: by status code: an answer, or, for a refusal (``{"error": …}``), what it means.
-        is_open: whether it is answered to those who have not shown the access code.
+        role: the least that who asks must have.
+        streams: see :class:`server.words.Need`.
+        audited: whether the audit log has it when it changes something.
     """
 
     summary: str
@@ -59,7 +63,14 @@ class Operation:
     description: str = ""
     parameters: tuple[Parameter, ...] = ()
     body: Content | None = None
-    is_open: bool = False
+    role: Role = field(kw_only=True)
+    streams: StreamsFrom | None = None
+    audited: bool = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is answered to strangers."""
+        return self.role is Role.NOBODY
 
 
 def documented(operation: Operation) -> Callable[[Endpoint], Endpoint]:
@@ -67,6 +78,8 @@ def documented(operation: Operation) -> Callable[[Endpoint], Endpoint]:
 
     def document(endpoint: Endpoint) -> Endpoint:
         endpoint.operation = operation  # type: ignore[attr-defined]
+        audited = operation.summary if operation.audited else None
+        endpoint.need = Need(operation.role, operation.streams, audited)  # type: ignore[attr-defined]
         return endpoint
 
     return document

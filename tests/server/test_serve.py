@@ -87,7 +87,7 @@ async def test_a_signal_ends_the_command_cleanly(tmp_path: Path, model_folder: P
 
 
 @pytest.mark.parametrize(("name", "value"), [("ACCESS_CODE", "12345678"), ("SERVER_NAMES", "line4.plant.example")])
-def test_behind_a_proxy_on_loopback_the_code_is_asked_for(
+def test_behind_a_proxy_on_loopback_everybody_is_asked_and_a_login_is_made(
     tmp_path: Path, model_folder: Path, name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_port()
@@ -100,8 +100,11 @@ def test_behind_a_proxy_on_loopback_the_code_is_asked_for(
         assert healthcheck.healthy()
         _stop(process, signal.SIGTERM)
         assert process.stdout is not None
-        (code,) = re.findall(r"Access code: (\S+)", process.stdout.read())
-    assert value == code or (tmp_path / "data" / "access_code").read_text().strip() == code
+        announced = process.stdout.read()
+    assert re.findall(r"Access code: (\S+)", announced) == ([value] if name == "ACCESS_CODE" else [])
+    (password,) = re.findall(r"Log in as admin with the password (\S+)", announced)
+    assert not (tmp_path / "data" / "access_code").exists()
+    assert password not in (tmp_path / "data" / "access" / "accounts.json").read_text()
 
 
 def test_a_second_server_on_a_data_directory_is_told_of_the_first_until_that_has_died(

@@ -14,6 +14,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -22,14 +23,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from server.access import standing_of
 from server.ground import Refusals, source_of
 from server.ingest.webrtc import aiortc_certificate, aiortc_receiver
 from server.ingest.webrtc.ice_servers import as_link, for_page, ice_server
 from server.ingest.webrtc.offer_limits import OfferLimits
-from server.ingest.webrtc.peer import CLOSE_WITHIN, SHUTTING_DOWN, Peer, video
+from server.ingest.webrtc.peer import CLOSE_WITHIN, SHUTTING_DOWN, Lost, Peer, video
 from server.ingest.webrtc.session_description import CheckedOffer, checked_offer, with_bitrates
 from server.streams import OpenStream, Streams
-from server.words import Content, Operation, Reply, documented
+from server.words import Content, Need, Operation, Reply, Role, documented
 
 logger = logging.getLogger("defectvision.webrtc")
 
@@ -43,6 +45,9 @@ MAX_CONNECTING, MAX_CONNECTING_OF_AN_ADDRESS = 16, 8
 """Senders that were answered and have not connected yet. One more of an address takes the place of its oldest."""
 
 MAX_PIXELS = 16_000_000
+
+OFFERS = Need(Role.OPERATOR, "query")
+"""What it takes to send on, once connected: by the name that the offer has."""
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -153,6 +158,9 @@ class WebRTCIngest:
             "Send video over WebRTC",
             {200: Reply("the answer", Content(Answer)), **OFFER_REFUSALS},
             body=Content(Offer),
+            role=Role.OPERATOR,
+            streams="itself",
+            audited=False,
         )
     )
     async def offer(self, request: Request) -> Response:
@@ -164,13 +172,19 @@ class WebRTCIngest:
                 offer = msgspec.json.decode(body, type=Offer)
             except (msgspec.DecodeError, RecursionError) as error:  # the latter for JSON of ten thousand brackets
                 raise OfferRefused(422, f"not a usable WebRTC offer: {error}") from error
-            answered = await self.answer(offer.sdp, offer.name, offer.max_fps, address_of(request))
+            standing = standing_of(request.scope)
+            if not standing.identity.may_use(offer.name):
+                raise OfferRefused(403, f"{standing.identity.name} may not send as {offer.name or 'no name'}")
+            lost = partial(standing.until_lost, OFFERS, offer.name)
+            answered = await self.answer(offer.sdp, offer.name, offer.max_fps, address_of(request), lost)
         except OfferRefused as refusal:
             return refusal.response()
         answer = Answer(sdp=answered.sdp, name=answered.name)
         return Response(msgspec.json.encode(answer), media_type="application/json")
 
-    async def answer(self, sdp: str, name: str | None, max_fps: float | None, address: str) -> Answered:
+    async def answer(
+        self, sdp: str, name: str | None, max_fps: float | None, address: str, lost: Lost | None = None
+    ) -> Answered:
         """Answer an offer and open the stream of its sender.
 
         Args:
@@ -178,6 +192,7 @@ class WebRTCIngest:
             name: of the stream; made up when there is none.
             max_fps: inspect at most so many frames a second.
             address: the offer came from.
+            lost: ends, with one sentence, when the sender may not send any more.
 
         Raises:
             OfferRefused: saying why.
@@ -189,7 +204,7 @@ class WebRTCIngest:
         self._check_room(address)
         self._answering += 1
         try:
-            return await self._answer(offer, name, max_fps, address)
+            return await self._answer(offer, name, max_fps, address, lost)
         finally:
             self._answering -= 1
 
@@ -222,7 +237,9 @@ class WebRTCIngest:
             words = f"{self._max_peers} WebRTC senders are connected already; close one or use WebSocket"
             raise OfferRefused(503, words, 10)
 
-    async def _answer(self, offer: CheckedOffer, name: str | None, max_fps: float | None, address: str) -> Answered:
+    async def _answer(
+        self, offer: CheckedOffer, name: str | None, max_fps: float | None, address: str, lost: Lost | None
+    ) -> Answered:
         connection = RTCPeerConnection(RTCConfiguration(iceServers=self._ice_servers))
         alerts = aiortc_certificate.adapt(connection)
         # Frames come after the answer, so the stream that is told of damaged ones is there by then.
@@ -239,7 +256,7 @@ class WebRTCIngest:
                 raise OfferRefused(422, str(error)) from error
             raise
         opened.append(stream)
-        peer = Peer(connection, stream, address, self._connect_within, alerts)
+        peer = Peer(connection, stream, address, self._connect_within, alerts, lost)
         task = asyncio.create_task(peer.run(), name=f"webrtc {stream.name}")
         self._peers[peer] = task
         task.add_done_callback(lambda _: self._peers.pop(peer, None))

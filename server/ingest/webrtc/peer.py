@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import av
@@ -35,7 +36,9 @@ tab or a lost phone after 30 s."""
 MAX_PACKETS_PER_S = 10_000
 """About 100 Mbit/s; a 4K picture at 30 frames a second needs a quarter of that."""
 
-POLICY_VIOLATION, TAKEN_OVER, SHUTTING_DOWN = 1008, 4001, 1012
+POLICY_VIOLATION, TAKEN_OVER, NO_LONGER_ALLOWED, SHUTTING_DOWN = 1008, 4001, 4403, 1012
+
+Lost = Callable[[], Coroutine[Any, Any, str]]
 
 
 class Peer:
@@ -47,6 +50,7 @@ class Peer:
         address: the offer came from.
         connect_within: seconds after which it is forgotten if it has not connected.
         alerts: filled with what its handshake fails of.
+        lost: ends, with one sentence, when the sender may not send any more.
 
     Attributes:
         connected: whether it ever was.
@@ -59,6 +63,7 @@ class Peer:
         address: str,
         connect_within: float,
         alerts: list[str],
+        lost: Lost | None = None,
     ) -> None:
         self.address = address
         self.connected = False
@@ -66,6 +71,7 @@ class Peer:
         self._stream = stream
         self._connect_within = connect_within
         self._alerts = alerts
+        self._lost = lost
         self._track, receiver = video(connection)
         self._transport: Any = receiver.transport
         self._channel: RTCDataChannel | None = None
@@ -86,6 +92,7 @@ class Peer:
             self._until_flooded(),
             self._stream.taken_over.wait(),
             self._over.wait(),
+            self._until_not_allowed(),
         )
         work = [asyncio.ensure_future(step) for step in steps]
         try:
@@ -192,6 +199,12 @@ class Peer:
                 self._refuse(f"more than {MAX_PACKETS_PER_S} packets a second")
                 return
             before, started = packets, now
+
+    async def _until_not_allowed(self) -> None:
+        if self._lost is None:
+            await asyncio.Event().wait()
+        else:
+            self.end(NO_LONGER_ALLOWED, await self._lost())
 
     async def _packets_received(self) -> int:
         report = await self._connection.getStats()

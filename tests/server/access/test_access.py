@@ -8,6 +8,7 @@ import logging
 import re
 import socket
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from unittest import mock
 from urllib.parse import urljoin
 
+import httpx
 import pytest
 import uvicorn
 from hypothesis import HealthCheck, given, settings
@@ -28,18 +30,13 @@ from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from server.access import enter_page
-from server.access.code import cookie_token, make_code, same_code
-from server.access.middleware import (
-    COOKIE,
-    AccessCodeError,
-    AccessMiddleware,
-    _take_code_from_query,
-    is_loopback,
-    load_code,
-)
+from server.access import Access, AccessCodeError, AccessMiddleware, enter_page, guard, load_code
+from server.access.code import same_code
+from server.access.middleware import COOKIE, _take_code_from_query
 from server.access.origin import is_local_host, is_same_origin
 from server.access.wrong_codes import WrongCodes
+from server.ground import is_loopback
+from server.words import Role, needs
 
 CODE = "7KQ2-M9XR-4TBD"
 HOST = "192.168.1.20:8443"
@@ -48,6 +45,12 @@ HTML = {"Accept": "text/html,application/xhtml+xml"}
 BEARER = {"Authorization": f"Bearer {CODE}"}
 
 
+@needs(Role.NOBODY)
+async def told_anybody(request: Request) -> Response:
+    return await echo(request)
+
+
+@needs(Role.VIEWER)
 async def echo(request: Request) -> Response:
     return JSONResponse(
         {
@@ -58,6 +61,12 @@ async def echo(request: Request) -> Response:
     )
 
 
+@needs(Role.NOBODY)
+async def script(request: Request) -> Response:
+    return PlainTextResponse("js")
+
+
+@needs(Role.VIEWER)
 async def live(websocket: WebSocket) -> None:
     await websocket.accept()
     await websocket.send_text(websocket.url.query)
@@ -66,19 +75,34 @@ async def live(websocket: WebSocket) -> None:
 
 INNER = Starlette(
     routes=[
-        *(Route(path, echo, methods=["GET", "POST", "DELETE"]) for path in ("/", "/health", "/ca", "/api/streams")),
-        Route("/static/app.js", lambda _: PlainTextResponse("js")),
+        *(Route(path, told_anybody, methods=["GET", "POST", "DELETE"]) for path in ("/health", "/ca")),
+        *(Route(path, echo, methods=["GET", "POST", "DELETE"]) for path in ("/", "/api/streams")),
+        Route("/static/app.js", script),
         WebSocketRoute("/ws/live", live),
     ]
 )
+guard(INNER.routes)
+DATA = tempfile.TemporaryDirectory()
+
+
+def checked(app: Any, code: str | None = CODE, data_dir: Path | None = None, **options: Any) -> AccessMiddleware:
+    """The access check before an application, with a data directory of its own."""
+    folder = data_dir or Path(tempfile.mkdtemp(dir=DATA.name))
+    return AccessMiddleware(app, Access(folder, closed=code is not None, code=code), INNER.routes, **options)
+
+
+def cookie_of(check: AccessMiddleware) -> str:
+    """What the cookie of somebody who is in says."""
+    return asyncio.run(check._access.open_session("code", "access code", address="10.0.0.1", browser="a test"))
 
 
 def stranger(
     code: str | None = CODE, base_url: str = HERE, address: str = "192.168.1.77", **options: object
 ) -> TestClient:
     """A client without cookies on another machine; it does not follow redirects."""
-    app = AccessMiddleware(INNER, code, **options)  # type: ignore[arg-type]
-    return TestClient(app, base_url=base_url, client=(address, 50000), follow_redirects=False)
+    return TestClient(
+        checked(INNER, code, **options), base_url=base_url, client=(address, 50000), follow_redirects=False
+    )
 
 
 def dial(client: TestClient, url: str, headers: dict[str, str]) -> WebSocketTestSession:
@@ -121,7 +145,7 @@ def test_the_api_says_what_to_do(headers: dict[str, str]) -> None:
     answer = stranger().get("/api/streams", headers=headers)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
-    assert "access code" in answer.json()["error"]
+    assert "access code" in answer.json()["error"] and "/enter" in answer.json()["error"]
 
 
 def test_open_paths_know_that_a_stranger_asks() -> None:
@@ -178,10 +202,13 @@ def test_an_old_link_in_a_browser_that_is_in_just_goes_on() -> None:
     assert (answer.status_code, answer.headers["location"]) == (303, "./?x=1")
 
 
-def test_another_code_invalidates_every_cookie() -> None:
-    assert cookie_token(CODE) != cookie_token("7KQ2-M9XR-4TBE")
-    changed = stranger("7KQ2-M9XR-4TBE")
-    changed.cookies.set(COOKIE, cookie_token(CODE))
+def test_another_code_invalidates_every_cookie(tmp_path: Path) -> None:
+    cookie = cookie_of(checked(INNER, CODE, tmp_path))
+    same = stranger(CODE, data_dir=tmp_path)
+    same.cookies.set(COOKIE, cookie)
+    assert same.get("/api/streams").status_code == 200, "a restart logs nobody out"
+    changed = stranger("7KQ2-M9XR-4TBE", data_dir=tmp_path)
+    changed.cookies.set(COOKIE, cookie)
     for _ in range(200):  # an old cookie is no guess: it never costs anyone their allowance
         assert changed.get("/api/streams").status_code == 401
     assert changed.get("/?code=7KQ2-M9XR-4TBE").status_code == 303
@@ -322,7 +349,7 @@ async def test_a_server_that_cannot_explain_a_refusal_just_closes() -> None:
         sent.append(message)
 
     scope = {"type": "websocket", "path": "/ws/live", "query_string": b"", "headers": [], "scheme": "ws"}
-    await AccessMiddleware(INNER, CODE)(scope, None, send)  # type: ignore[arg-type]
+    await checked(INNER)(scope, None, send)  # type: ignore[arg-type]
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
 
@@ -601,18 +628,16 @@ def test_the_memory_of_wrong_codes_and_the_log_are_bounded(caplog: pytest.LogCap
 # --- the code itself
 
 
-def test_a_code_is_made_once_and_kept_for_this_user_only(tmp_path: Path) -> None:
+def test_a_code_of_before_is_taken_and_none_is_made(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    code = load_code(data, None)
-    assert re.fullmatch(r"([0-9A-HJKMNP-TV-Z]{4}-){2}[0-9A-HJKMNP-TV-Z]{4}", code)
-    assert load_code(data, "  ") == code
-    assert stat.S_IMODE((data / "access_code").stat().st_mode) == 0o600
-    assert make_code() != make_code()
+    assert load_code(data, None) is None and not data.exists()
+    data.mkdir()
+    (data / "access_code").write_text(f"{CODE}\n")
+    assert load_code(data, "  ") == CODE
 
 
 def test_the_environment_wins_and_is_checked(tmp_path: Path) -> None:
     assert load_code(tmp_path, " correct horse ") == "correct horse"
-    assert not (tmp_path / "access_code").exists()
     for bad in ("seven77", "x" * 201, "umlaut-öäü-code", "tab\tinside-code"):
         with pytest.raises(AccessCodeError, match="set another") as error:
             load_code(tmp_path, bad)
@@ -623,25 +648,24 @@ def test_the_environment_wins_and_is_checked(tmp_path: Path) -> None:
 def test_a_damaged_file_is_set_aside(tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "access_code").write_bytes(damage)
     (tmp_path / "access_code").chmod(0o600)
-    code = load_code(tmp_path, None)
-    assert load_code(tmp_path, None) == code
-    assert len(caplog.records) == 1 and "a new access code was made" in caplog.text
-    assert code not in caplog.text
+    assert load_code(tmp_path, None) is None
+    assert load_code(tmp_path, None) is None
+    assert len(caplog.records) == 1 and "no access code is taken any more" in caplog.text
     assert [path.read_bytes() for path in tmp_path.glob("access_code.damaged-*")] == [damage]
 
 
 def test_a_code_others_could_read_is_closed_and_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    code = load_code(tmp_path, None)
+    (tmp_path / "access_code").write_text(CODE)
     (tmp_path / "access_code").chmod(0o644)
-    assert load_code(tmp_path, None) == code
+    assert load_code(tmp_path, None) == CODE
     assert stat.S_IMODE((tmp_path / "access_code").stat().st_mode) == 0o600
     assert "was open to other users" in caplog.text
 
 
-def test_a_folder_that_cannot_be_used_is_an_error_with_a_way_out(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+def test_a_file_that_cannot_be_read_is_an_error_with_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "access_code").mkdir()
     with pytest.raises(AccessCodeError, match="set ACCESS_CODE"):
-        load_code(tmp_path / "file", None)
+        load_code(tmp_path, None)
 
 
 @pytest.mark.parametrize("typed", ["7kq2m9xr4tbd", " 7KQ2 M9XR 4TBD ", "7kq2-m9xr-4tbd", CODE])
@@ -715,7 +739,7 @@ def test_whatever_arrives_gets_an_answer_that_is_no_server_error(
         "server": ("192.168.1.20", 80),
         "extensions": {"websocket.http.response": {}},
     }
-    asyncio.run(AccessMiddleware(inner, code)(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(checked(inner, code)(scope, receive, send))  # type: ignore[arg-type]
     assert len(statuses) == 1 and statuses[0] < 500
     assert CODE.encode() not in scope["query_string"]
 
@@ -730,7 +754,9 @@ def test_a_target_is_always_a_path_of_this_server(text: str) -> None:
             assert urljoin(f"http://host{folder}x", location).startswith("http://host/line4/")
 
 
-async def _status(scope: dict[str, Any], code: str | None = CODE, kind: str = "http") -> int:
+async def _status(
+    scope: dict[str, Any], code: str | None = CODE, kind: str = "http", data_dir: Path | None = None
+) -> int:
     """The status a request gets; 200 where it is let through."""
     statuses: list[int] = []
 
@@ -754,7 +780,7 @@ async def _status(scope: dict[str, Any], code: str | None = CODE, kind: str = "h
         "client": ("192.168.1.77", 1),
         "extensions": {"websocket.http.response": {}},
     }
-    await AccessMiddleware(inner, code)(whole | scope, receive, send)  # type: ignore[arg-type]
+    await checked(inner, code, data_dir)(whole | scope, receive, send)  # type: ignore[arg-type]
     (status,) = statuses
     return status
 
@@ -795,31 +821,35 @@ async def test_what_is_absurdly_long_is_refused_unread(name: str, kind: str) -> 
 
 
 @pytest.mark.parametrize("path", ["/enter", "/health", "/", "/static/app.js"])
-async def test_a_cookie_of_backslashes_costs_no_more_than_any_other(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cookie_of_backslashes_costs_no_more_than_any_other(
+    path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The standard library unquotes values in quadratic time; nothing of it is called here."""
 
     def unquote(text: str) -> str:
         raise AssertionError("a stranger's cookie was unquoted")
 
     monkeypatch.setattr("http.cookies._unquote", unquote)
-    cookie = b'a="' + b"\\" * 15_000 + b'"; b=' + b"\\342" * 30 + b"; " + f"{COOKIE}={cookie_token(CODE)}".encode()
-    assert await _status({"path": path, "headers": [(b"cookie", cookie)]}) in (200, 303)
-    token = cookie_token(CODE).encode()
+    token = (await asyncio.to_thread(cookie_of, checked(INNER, CODE, tmp_path))).encode()
+    cookie = b'a="' + b"\\" * 15_000 + b'"; b=' + b"\\342" * 30 + b"; " + COOKIE.encode() + b"=" + token
+    assert await _status({"path": path, "headers": [(b"cookie", cookie)]}, data_dir=tmp_path) in (200, 303)
     ours = [(b"cookie", b'x="a; ' + COOKIE.encode() + b"=" + token), (b"host", b"localhost")]
-    assert await _status({"path": "/api/streams", "headers": ours}) == 200
+    assert await _status({"path": "/api/streams", "headers": ours}, data_dir=tmp_path) == 200
 
 
-async def test_our_cookie_is_found_among_those_of_other_programs_on_the_same_host() -> None:
-    token = cookie_token(CODE)
+async def test_our_cookie_is_found_among_those_of_other_programs_on_the_same_host(tmp_path: Path) -> None:
+    token = await asyncio.to_thread(cookie_of, checked(INNER, CODE, tmp_path))
     for cookie in (
         f"a=1; {COOKIE}={token}",
         f"{COOKIE}={token};b=2",
         f"{COOKIE}=old; {COOKIE}={token}",
         f" {COOKIE} = {token} ",
     ):
-        assert await _status({"path": "/api/streams", "headers": [(b"cookie", cookie.encode())]}) == 200
+        sent = {"path": "/api/streams", "headers": [(b"cookie", cookie.encode())]}
+        assert await _status(sent, data_dir=tmp_path) == 200
     for cookie in (f"{COOKIE}", f"{COOKIE}=", f'{COOKIE}="{token}"', f"{COOKIE}={token}x", f"x{COOKIE}={token}", token):
-        assert await _status({"path": "/api/streams", "headers": [(b"cookie", cookie.encode())]}) == 401
+        sent = {"path": "/api/streams", "headers": [(b"cookie", cookie.encode())]}
+        assert await _status(sent, data_dir=tmp_path) == 401
 
 
 @pytest.mark.parametrize(
@@ -850,7 +880,7 @@ def address() -> Iterator[str]:
     """A uvicorn server with a code, as the product runs it, access log switched on."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        AccessMiddleware(INNER, CODE),
+        checked(INNER, data_dir=Path(DATA.name)),
         ws="websockets-sansio",
         proxy_headers=False,
         lifespan="off",
@@ -870,7 +900,9 @@ async def test_over_a_real_socket(address: str, caplog: pytest.LogCaptureFixture
     url = f"ws://{address}/ws/live?name=press"
     async with connect(f"{url}&code={CODE}", additional_headers=BEARER, proxy=None) as websocket:
         assert await websocket.recv() == "name=press"
-    cookie = {"Cookie": f"{COOKIE}={cookie_token(CODE)}"}
+    enter, form = f"http://{address}/enter", {"code": CODE}
+    entered = await asyncio.to_thread(httpx.post, enter, data=form, trust_env=False)
+    cookie = {"Cookie": f"{COOKIE}={entered.cookies[COOKIE]}"}
     async with connect(url, additional_headers=cookie, origin=f"http://{address}", proxy=None) as websocket:  # type: ignore[arg-type]
         assert await websocket.recv() == "name=press"
     for headers, origin, status in (

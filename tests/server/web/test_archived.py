@@ -25,7 +25,7 @@ from server.web import ERRORS, Archived, answer_error
 from tests.detector.parts import draw_part
 from tests.server.archive.pictures import inspected
 from tests.server.archive.test_archive import part as part_result
-from tests.server.fakes import WAIT_S
+from tests.server.fakes import WAIT_S, asked_by_anybody
 from tests.server.teaching.fakes import FakeLearner, FakeLibrary, part
 from tests.server.web.test_recipes import inspecting, only, score
 
@@ -145,7 +145,7 @@ class TaughtFrom:
         nothing = cast(Any, None)
         routes = Archived(self.archive, nothing, nothing, self.teachings, self.library, nothing).routes
         app = Starlette(routes=routes, exception_handlers=dict.fromkeys(ERRORS, answer_error))
-        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(asked_by_anybody(app)), base_url="http://test")
 
     async def ask(self, **body: Any) -> httpx.Response:
         return await self.client.post("/api/history/teach", json=body)

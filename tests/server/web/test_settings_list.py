@@ -130,7 +130,7 @@ async def test_where_others_find_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 async def test_lists_are_told_as_they_would_be_written(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, server_names=("a", "b"), model_path=Path("models/bottle"), threshold=12.5)
-    found = by_name(await told(settings))
+    found = by_name(await told(settings, CODE))
     assert [found[name]["value"] for name in ("SERVER_NAMES", "MODEL_PATH", "THRESHOLD")] == [
         "a, b",
         "models/bottle",

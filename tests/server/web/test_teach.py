@@ -20,6 +20,7 @@ from detector.images import decode, encode_jpeg, encode_png
 from server.settings import Settings
 from server.teaching import Teachings, files
 from server.web import ERRORS, Teach, answer_error, openapi, teach, uploads_held
+from tests.server.fakes import asked_by_anybody
 from tests.server.teaching.fakes import BLACK, FakeLearner, FakeLibrary, FakeStream, part, picture
 
 JPEG = "image/jpeg"
@@ -37,7 +38,7 @@ class Teacher:
         routes = Teach(settings, self.teachings, self.library, uploads_held(settings.max_upload_bytes)).routes
         self.document = openapi.describe(routes)
         app = Starlette(routes=routes, exception_handlers=dict.fromkeys(ERRORS, answer_error))
-        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(asked_by_anybody(app)), base_url="http://test")
 
     def _learner(self, *arguments: Any) -> FakeLearner:
         self.learners.append(FakeLearner(*arguments))

@@ -40,6 +40,7 @@ from server.ingest.webrtc import peer as webrtc_peer
 from server.ingest.webrtc.ice_servers import ice_server
 from server.ingest.webrtc.ingest import WebRTCIngest
 from server.ingest.webrtc.offer_limits import ADDRESS_BURST
+from tests.server.fakes import asked_by_anybody
 
 WAIT = 10.0
 
@@ -151,7 +152,7 @@ class Site:
 async def site(**settings: Any) -> AsyncIterator[Site]:
     streams = FakeStreams()
     ingest = WebRTCIngest(streams, **settings)
-    app = Starlette(routes=ingest.routes)
+    app = asked_by_anybody(Starlette(routes=ingest.routes))
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         here = Site(ingest, streams, http)
@@ -574,7 +575,9 @@ async def test_offers_by_the_hundred_are_refused_and_others_are_not(caplog: pyte
         assert "wait" in response.json()["error"]
         await asyncio.gather(*(here.http.post("/webrtc/offer", json=offer) for _ in range(4)))
         assert caplog.text.count("too many WebRTC offers") == 1, "a line a minute, not one each"
-        transport = httpx.ASGITransport(app=Starlette(routes=here.ingest.routes), client=("10.0.0.9", 1))
+        transport = httpx.ASGITransport(
+            app=asked_by_anybody(Starlette(routes=here.ingest.routes)), client=("10.0.0.9", 1)
+        )
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as other:
             assert (await other.post("/webrtc/offer", json=offer)).status_code == 200
 
@@ -584,7 +587,9 @@ async def test_all_addresses_of_a_network_are_one_asker() -> None:
         offer = await here.sender().offer()
         for _ in range(ADDRESS_BURST):
             here.ingest._limits.wait_s(source_of("2001:db8::1"))
-        transport = httpx.ASGITransport(app=Starlette(routes=here.ingest.routes), client=("2001:db8::2", 1))
+        transport = httpx.ASGITransport(
+            app=asked_by_anybody(Starlette(routes=here.ingest.routes)), client=("2001:db8::2", 1)
+        )
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as neighbour:
             assert (await neighbour.post("/webrtc/offer", json=offer)).status_code == 429
 

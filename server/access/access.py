@@ -1,0 +1,817 @@
+"""Who is in: accounts, tokens, sessions and pairings together, and those who are told when somebody is no more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from server.access import kept
+from server.access.audit import Audit
+from server.access.code import canonical, same_code
+from server.access.documents import FileDocument
+from server.access.identity import EVERYBODY, NOBODY, Identity
+from server.access.kept import Account, Session, SessionKind, Token, digest_of, make_id, make_secret
+from server.access.pairings import Pairing, Pairings
+from server.access.passwords import Passwords, check_password, hashed, is_weakly_hashed, make_password
+from server.words import Need, Role, RoleWord, role_of
+
+FOLDER = "access"
+TOKEN_PREFIX = "dvt_"
+CODE_ID, CODE_NAME = "access-code", "access code"
+FIRST = "admin"
+"""Name of the login that is made at the first start."""
+
+DAY_S = 24 * 3600.0
+LASTS_S: dict[SessionKind, float] = {
+    "account": 30 * DAY_S,
+    "token": 365 * DAY_S,
+    "code": 365 * DAY_S,
+    "device": 90 * DAY_S,
+}
+IDLE_S: dict[SessionKind, float] = {
+    "account": 7 * DAY_S,
+    "token": 365 * DAY_S,
+    "code": 365 * DAY_S,
+    "device": 30 * DAY_S,
+}
+"""How long a session lasts, and how long without a sign of it."""
+LOOK_S = 0.5
+"""How often it is looked whether somebody else changed something, or a time is over."""
+SEEN_S = 300.0
+OWN_TRIES, OWN_TRY_S = 5, 60.0
+USED_S = 600.0
+"""How far what is kept of a session, or token, may lag behind its last use."""
+
+T = TypeVar("T")
+
+log = logging.getLogger("defectvision.access")
+
+
+class AccessRefused(Exception):
+    """A change of who may what that cannot be; one sentence."""
+
+
+class NoSuch(AccessRefused):
+    """There is none of that name."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Whoever asks, by what he showed: what he may is looked up again each time, for it may have changed.
+
+    Attributes:
+        address: he comes from.
+    """
+
+    _access: Access
+    _who: Callable[[], Identity]
+    address: str = ""
+
+    @property
+    def identity(self) -> Identity:
+        """Who that is now; nobody, once he is out."""
+        return self._who()
+
+    @property
+    def access(self) -> Access:
+        return self._access
+
+    @contextlib.contextmanager
+    def watched(self, need: Need, stream: str | None, lost: Callable[[str], None]) -> Iterator[None]:
+        """As long as this goes on, tell (once, with one sentence) when he may not do it any more."""
+        with self._access.watched(_Watch(self, need, stream, lost)):
+            yield
+
+    async def until_lost(self, need: Need, stream: str | None) -> str:
+        """Wait until he may not do something any more; one sentence that says why."""
+        told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def tell(words: str) -> None:
+            if not told.done():
+                told.set_result(words)
+
+        with self.watched(need, stream, tell):
+            return await told
+
+
+@dataclass(eq=False)
+class _Watch:
+    standing: Standing
+    need: Need
+    stream: str | None
+    lost: Callable[[str], None]
+
+    def look(self) -> bool:
+        """Whether he may go on; tells where he may not."""
+        identity = self.standing.identity
+        words = "you are no longer logged in here: log in again"
+        if identity.role is not Role.NOBODY:
+            refusal = identity.refusal(self.need, self.stream)
+            if refusal is None:
+                return True
+            words = refusal
+        self.lost(words)
+        return False
+
+
+@dataclass
+class _Used:
+    """What was used since it was last written, by id, with when."""
+
+    sessions: dict[str, float] = field(default_factory=dict)
+    tokens: dict[str, float] = field(default_factory=dict)
+
+
+class Access:
+    """All of it. Lives on the event loop; what it writes goes through a thread of its own, one change after the other.
+
+    Args:
+        data_dir: documents and the audit log lie below.
+        closed: whether anybody is asked who he is; without, everybody who gets here may everything.
+        code: the access code in force, which may everything; None for none.
+        code_file: where it is kept, if it is in a file.
+        clock: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        closed: bool,
+        code: str | None = None,
+        code_file: Path | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.closed = closed
+        self.audit = Audit(data_dir)
+        self.passwords = Passwords()
+        self.pairings = Pairings()
+        self._clock = clock
+        folder = data_dir / FOLDER
+        self._accounts = FileDocument(
+            folder / "accounts.json",
+            kept.ACCOUNTS,
+            "nobody can log in",
+            "make logins anew with 'defectvision user add'",
+        )
+        self._tokens = FileDocument(
+            folder / "tokens.json", kept.TOKENS, "no token of before is taken", "make them anew on the page"
+        )
+        self._sessions = FileDocument(
+            folder / "sessions.json", kept.SESSIONS, "everybody is logged out", "log in again"
+        )
+        self._code, self._code_file = code, code_file
+        self._code_used: float | None = None
+        self._code_stamp: str | None = None
+        self._unstored: dict[str, Session | None] = {}
+        """Sessions that could not be written, by digest; None for those that ended and could not be taken out."""
+        self._session_fault: str | None = None
+        self._used = _Used()
+        self._own_tries: dict[str, float] = {}
+        self._watches: set[_Watch] = set()
+        self._thread = ThreadPoolExecutor(1, "access")
+        self._looking: asyncio.Task[None] | None = None
+        self._index()
+
+    # --- its life
+
+    def start(self) -> None:
+        """Look, from now on, whether somebody else changes something."""
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+
+    async def close(self) -> None:
+        """Write what is not written yet."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+        await self._store_uses(everything=True)
+        await self.audit.close()
+        self.passwords.close()
+        self._thread.shutdown(wait=False)
+
+    @property
+    def warning(self) -> str | None:
+        """What the operator should see to, or nothing."""
+        found = [self._accounts.warning, self._tokens.warning, self._sessions.warning, self.audit.warning]
+        if self._session_fault is not None:
+            words = f"sessions cannot be stored ({self._session_fault}): who logs in now is logged out by a restart"
+            found.append(words)
+        return "; ".join(one for one in found if one) or None
+
+    # --- who that is
+
+    @property
+    def open_to_all(self) -> Standing:
+        """Whoever asks a server that asks nobody."""
+        return Standing(self, lambda: EVERYBODY)
+
+    def nobody(self, address: str) -> Standing:
+        return Standing(self, lambda: NOBODY, address)
+
+    def by_session(self, secret: str, address: str) -> Standing | None:
+        """Whose cookie says this; None where it is nobody's, or not any more."""
+        digest = digest_of(secret)
+        standing = Standing(self, lambda: self._of_session(digest), address)
+        if standing.identity.role is Role.NOBODY:
+            return None
+        self._used.sessions[digest] = self._clock()
+        return standing
+
+    def by_secret(self, secret: str, address: str) -> Standing | None:
+        """Whose token this is, or the access code; None where it is neither."""
+        if secret.startswith(TOKEN_PREFIX):
+            token = self._tokens_by_digest.get(digest_of(secret))
+            if token is None or self._of_token(token.id).role is Role.NOBODY:
+                return None
+            self._used.tokens[token.id] = self._clock()
+            return Standing(self, lambda: self._of_token(token.id), address)
+        if self._code is None or not same_code(secret, self._code):
+            return None
+        self._code_used = self._clock()
+        return Standing(self, partial(self._of_code, self._code), address)
+
+    def _of_session(self, digest: str) -> Identity:
+        session, now = self._session(digest), self._clock()
+        if session is None or not self._lasts(session, now):
+            return NOBODY
+        match session.kind:
+            case "account":
+                account = self._accounts_by_name.get(session.of.lower())
+                if account is None or account.disabled or account.stamp != session.stamp:
+                    return NOBODY
+                who = Identity(account.name, role_of(account.role), "session", account=account.name)
+            case "token":
+                who = self._of_token(session.of)
+                if who.role is Role.NOBODY:
+                    return NOBODY
+                who = dataclasses.replace(who, how="session")
+            case "code":
+                if self._code is None or session.stamp != self._code_stamp:
+                    return NOBODY
+                who = Identity(CODE_NAME, Role.ADMIN, "session")
+            case "device":
+                streams = frozenset(session.streams or ())
+                who = Identity(session.of, role_of(session.role or "viewer"), "device", streams)
+        return dataclasses.replace(who, session=session.id, expires=session.expires)
+
+    def _of_token(self, id: str) -> Identity:
+        token = self._tokens_by_id.get(id)
+        if token is None or (token.expires is not None and token.expires <= self._clock()):
+            return NOBODY
+        streams = None if token.streams is None else frozenset(token.streams)
+        return Identity(token.name, role_of(token.role), "token", streams, expires=token.expires, token=token.id)
+
+    def _of_code(self, code: str) -> Identity:
+        return Identity(CODE_NAME, Role.ADMIN, "token") if code == self._code else NOBODY
+
+    def _session(self, digest: str) -> Session | None:
+        if digest in self._unstored:
+            return self._unstored[digest]
+        return self._sessions_by_digest.get(digest)
+
+    def _lasts(self, session: Session, now: float) -> bool:
+        seen = max(session.seen, self._used.sessions.get(session.digest, 0.0))
+        # A clock that was set back ends nobody's session; one that was set forward may.
+        return now < session.expires and now - seen < IDLE_S[session.kind]
+
+    # --- watching
+
+    @contextlib.contextmanager
+    def watched(self, watch: _Watch) -> Iterator[None]:
+        self._watches.add(watch)
+        try:
+            yield
+        finally:
+            self._watches.discard(watch)
+
+    def tell(self) -> None:
+        """Something changed: those who may not go on with what they do are told."""
+        self._index()
+        self._look_at_watches()
+
+    def _look_at_watches(self) -> None:
+        for watch in list(self._watches):
+            if watch in self._watches and not watch.look():
+                self._watches.discard(watch)
+
+    async def _look(self) -> None:
+        documents = (self._accounts, self._tokens, self._sessions)
+        loop = asyncio.get_running_loop()
+        await self.audit.log_head()
+        next_store = loop.time() + USED_S
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                changed = await loop.run_in_executor(self._thread, lambda: [one.refresh() for one in documents])
+                if any(changed):
+                    self._index()
+                self._look_at_watches()
+                self.audit.sweep()
+                if loop.time() >= next_store:
+                    next_store = loop.time() + USED_S
+                    await self._store_uses()
+            except Exception:
+                log.exception("looking after who is in failed; it goes on")
+
+    def _index(self) -> None:
+        self._accounts_by_name = {one.name.lower(): one for one in self._accounts.contents}
+        self._tokens_by_id = {one.id: one for one in self._tokens.contents}
+        self._tokens_by_digest = {one.digest: one for one in self._tokens.contents}
+        self._sessions_by_digest = {one.digest: one for one in self._sessions.contents}
+        if (
+            self._code is not None
+            and self._code_stamp is None
+            and any(one.kind == "code" for one in self._sessions.contents)
+        ):
+            self._code_stamp = code_stamp(self._code)
+
+    async def _do(self, step: Callable[[], T]) -> T:
+        """Run what blocks in our thread, to its end whoever goes away meanwhile, and tell of what changed."""
+        try:
+            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, step))
+        finally:
+            self.tell()
+
+    # --- accounts
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        return self._accounts.contents
+
+    @property
+    def room_for_accounts(self) -> int:
+        """How many more there may be."""
+        return max(0, kept.MOST_ACCOUNTS - len(self.accounts))
+
+    def first_login(self) -> str | None:
+        """Make the first login where there is none, and return its password, to be shown once; None where there is
+        one, or it cannot be told. Blocks: at the start.
+
+        Raises:
+            OSError: it cannot be kept.
+        """
+        if not self.closed or self.accounts or self._accounts.is_unread:
+            return None
+        password = make_password()
+        self._accounts.change(partial(_with_account, _account(FIRST, "admin", password, self._clock())))
+        self._index()
+        self.audit.note(EVERYBODY, "made the first login", address="", detail=FIRST)
+        return password
+
+    async def add_account(self, name: str, role: RoleWord, password: str | None) -> tuple[Account, str | None]:
+        """A new account, and the password where it was made here.
+
+        Raises:
+            AccessRefused: its name is taken, or there are too many.
+            ValueError: no such name or password.
+            OSError: it cannot be stored.
+        """
+        secret, made = _chosen(password, kept.check_name(name))
+        now = self._clock()
+        account = Account(name, role, await self.passwords.hash(secret), make_id(), now, now)
+        await self._do(partial(self._accounts.change, partial(_with_account, account)))
+        return account, made
+
+    async def change_account(self, name: str, *, role: RoleWord | None = None, disabled: bool | None = None) -> Account:
+        """An account with another role, or disabled, or not any more.
+
+        Raises:
+            NoSuch: there is none.
+            AccessRefused: no admin would be left.
+            OSError: it cannot be stored.
+        """
+        fields = {key: value for key, value in (("role", role), ("disabled", disabled)) if value is not None}
+        await self._do(partial(self._accounts.change, partial(_changed, name, fields)))
+        return self._account_of(name)
+
+    async def set_password(self, name: str, password: str | None, *, keep: str | None = None) -> str | None:
+        """Give an account another password, and end its sessions.
+
+        Args:
+            password: None to have one made.
+            keep: id of the session that goes on.
+
+        Returns:
+            the password that was made, if any.
+
+        Raises:
+            NoSuch, ValueError, OSError: as above.
+        """
+        account = self._account_of(name)
+        secret, made = _chosen(password, account.name)
+        encoded, stamp = await self.passwords.hash(secret), make_id()
+        fields = {"password": encoded, "stamp": stamp, "changed": self._clock()}
+        goes_on = next((one for one in self._lasting() if keep is not None and one.id == keep), None)
+        change = partial(self._accounts.change, partial(_changed, name, fields))
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, change))
+        if goes_on is None:
+            self.tell()
+        else:  # in the same step, so that nothing of it is told that it is over
+            await self._put_session(msgspec.structs.replace(goes_on, stamp=stamp))
+        return made
+
+    async def remove_account(self, name: str) -> None:
+        """Raises:
+        NoSuch, AccessRefused, OSError: as above.
+        """
+        await self._do(partial(self._accounts.change, partial(_without_account, name)))
+
+    def store_account(self, name: str, role: RoleWord, password: str | None) -> str | None:
+        """As :meth:`add_account`, for a command: it blocks; returns the password that was made, if any."""
+        secret, made = _chosen(password, kept.check_name(name))
+        self._accounts.change(partial(_with_account, _account(name, role, secret, self._clock())))
+        self._index()
+        return made
+
+    def store_password(self, name: str, password: str | None) -> str | None:
+        """As :meth:`set_password`, for a command: it blocks. Who is disabled stays so."""
+        secret, made = _chosen(password, self._account_of(name).name)
+        fields = {"password": hashed(secret), "stamp": make_id(), "changed": self._clock()}
+        self._accounts.change(partial(_changed, name, fields))
+        self._index()
+        return made
+
+    def store_removal(self, name: str) -> None:
+        """As :meth:`remove_account`, for a command: it blocks."""
+        self._accounts.change(partial(_without_account, name))
+        self._index()
+
+    async def is_password_of(self, name: str, password: str) -> Account | None:
+        """The account, if that is its password and it may log in; takes as long where not.
+
+        Raises:
+            PasswordsBusy: too many are being looked at.
+        """
+        account = self._accounts_by_name.get(name.lower())
+        right = await self.passwords.verify(account.password if account is not None else None, password)
+        if account is None or not right or account.disabled:
+            return None
+        if is_weakly_hashed(account.password):
+            with contextlib.suppress(OSError):
+                fields = {"password": await self.passwords.hash(password)}
+                await self._do(partial(self._accounts.change, partial(_changed, account.name, fields)))
+        return account
+
+    async def is_own_password(self, who: Identity, password: str) -> Account | None:
+        """The account of who is logged in, if that is its password. A session tries five, and then one a minute.
+
+        Raises:
+            AccessRefused: too many were wrong.
+            PasswordsBusy: too many are being looked at.
+        """
+        key, now = who.session or "", self._clock()
+        self._own_tries = {one: at for one, at in self._own_tries.items() if at > now}
+        at = self._own_tries.get(key, now)
+        if at - now > (OWN_TRIES - 1) * OWN_TRY_S:
+            raise AccessRefused("too many wrong passwords: wait a minute, then try again")
+        account = await self.is_password_of(who.account or "", password)
+        if account is None:
+            self._own_tries[key] = at + OWN_TRY_S
+        return account
+
+    def is_account(self, name: str) -> bool:
+        return name.lower() in self._accounts_by_name
+
+    def _account_of(self, name: str) -> Account:
+        account = self._accounts_by_name.get(name.lower())
+        if account is None:
+            raise NoSuch("there is no account of that name")
+        return account
+
+    # --- tokens
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        return tuple(
+            msgspec.structs.replace(one, used=max(one.used or 0.0, self._used.tokens.get(one.id, 0.0)) or None)
+            for one in self._tokens.contents
+        )
+
+    @property
+    def room_for_tokens(self) -> int:
+        """How many more there may be."""
+        return max(0, kept.MOST_TOKENS - len(self._tokens.contents))
+
+    @property
+    def has_code(self) -> bool:
+        """Whether there is an access code."""
+        return self._code is not None
+
+    @property
+    def code_used(self) -> float | None:
+        return self._code_used
+
+    @property
+    def code_can_be_revoked(self) -> bool:
+        """Whether the access code is kept in a file, and not in a setting."""
+        return self._code is not None and self._code_file is not None
+
+    async def add_token(
+        self, name: str, role: RoleWord, streams: tuple[str, ...] | None, lasts_s: float | None, by: str
+    ) -> tuple[Token, str]:
+        """A new token, and its secret, which is told once.
+
+        Raises:
+            AccessRefused: its name is taken, or there are too many.
+            ValueError: no such name.
+            OSError: it cannot be stored.
+        """
+        kept.check_name(name)
+        secret, now = make_secret(TOKEN_PREFIX), self._clock()
+        expires = None if lasts_s is None else now + lasts_s
+        token = Token(make_id(), name, role, digest_of(secret), streams, by, now, expires)
+        await self._do(partial(self._tokens.change, partial(_with_token, token)))
+        return token, secret
+
+    async def revoke_token(self, id: str) -> str:
+        """Revoke a token, or the access code where that is kept in a file; returns its name.
+
+        Raises:
+            NoSuch: there is none.
+            AccessRefused: the access code is a setting, or nobody could get in without it.
+            OSError: it cannot be stored.
+        """
+        if id == CODE_ID and self._code is not None:
+            return await self._revoke_code()
+        token = self._tokens_by_id.get(id)
+        if token is None:
+            raise NoSuch("there is no such token")
+        await self._do(partial(self._tokens.change, lambda all: tuple(one for one in all if one.id != id)))
+        return token.name
+
+    async def _revoke_code(self) -> str:
+        if self._code_file is None:
+            raise AccessRefused("the access code is the setting ACCESS_CODE: take it out there")
+        if not any(_is_admin(one) for one in self.accounts):
+            raise AccessRefused("without the access code nobody could get in: make an admin login first")
+        await self._do(partial(self._code_file.unlink, missing_ok=True))
+        self._code = None
+        self.tell()
+        return CODE_NAME
+
+    # --- sessions
+
+    @property
+    def sessions(self) -> list[Session]:
+        """Those that last, the one that was seen last first."""
+        now = self._clock()
+        lasting = [
+            msgspec.structs.replace(one, seen=max(one.seen, self._used.sessions.get(one.digest, 0.0)))
+            for one in self._lasting()
+        ]
+        return sorted(lasting, key=lambda one: min(one.seen, now), reverse=True)
+
+    def identity_of(self, session: Session) -> Identity:
+        """Who has a session, now."""
+        return self._of_session(session.digest)
+
+    def _lasting(self) -> list[Session]:
+        found = {**self._sessions_by_digest, **self._unstored}.values()
+        return [one for one in found if one is not None and self._of_session(one.digest).role is not Role.NOBODY]
+
+    async def open_session(
+        self,
+        kind: SessionKind,
+        of: str,
+        *,
+        address: str,
+        browser: str,
+        stamp: str = "",
+        instead_of: str | None = None,
+        role: RoleWord | None = None,
+        streams: tuple[str, ...] | None = None,
+        by: str | None = None,
+    ) -> str:
+        """A new session; returns what its cookie says. It is in force also where it cannot be stored.
+
+        Args:
+            instead_of: what the cookie of before said: that session ends.
+        """
+        secret, now = make_secret(""), self._clock()
+        if kind == "code":
+            stamp = await self._stamp_of_code()
+        session = Session(
+            make_id(),
+            digest_of(secret),
+            kind,
+            of,
+            stamp,
+            now,
+            now + LASTS_S[kind],
+            now,
+            address[:64],
+            browser[:200],
+            role,
+            streams,
+            by,
+        )
+        await self._put_session(session, None if instead_of is None else digest_of(instead_of))
+        return secret
+
+    async def end_session(self, id: str, of_account: str | None = None) -> Session:
+        """End a session, at once, and for ever as soon as that can be stored.
+
+        Args:
+            of_account: only one of this account.
+
+        Raises:
+            NoSuch: there is none.
+            OSError: it is over, but a restart would bring it back.
+        """
+        session = next((one for one in self._lasting() if one.id == id), None)
+        if session is None or (of_account is not None and (session.kind, session.of) != ("account", of_account)):
+            raise NoSuch("there is no such session: it has ended")
+        self._unstored[session.digest] = None
+        self.tell()
+        await self._store_sessions()
+        return session
+
+    async def _put_session(self, session: Session, instead_of: str | None = None) -> None:
+        self._unstored[session.digest] = session
+        if instead_of is not None and instead_of in self._sessions_by_digest:
+            self._unstored[instead_of] = None
+        while len(self._unstored) > kept.MOST_SESSIONS:
+            del self._unstored[next(iter(self._unstored))]
+        self.tell()
+        with contextlib.suppress(OSError):
+            await self._store_sessions()
+
+    async def _store_sessions(self) -> None:
+        waiting = dict(self._unstored)
+        now = self._clock()
+        seen = dict(self._used.sessions)
+
+        def step(sessions: tuple[Session, ...]) -> tuple[Session, ...]:
+            found = {one.digest: one for one in sessions}
+            for digest, one in waiting.items():
+                found.pop(digest, None)
+                if one is not None:
+                    found[digest] = one
+            return _fewest(found, seen, now)
+
+        try:
+            await self._do(partial(self._sessions.change, step))
+        except OSError as error:
+            if self._session_fault is None:
+                log.error("sessions cannot be stored reason=%s", error.strerror)
+            self._session_fault = error.strerror or str(error)
+            raise
+        self._session_fault = None
+        for digest, one in waiting.items():
+            if self._unstored.get(digest, waiting) is one:
+                del self._unstored[digest]
+        self.tell()
+
+    async def _stamp_of_code(self) -> str:
+        if self._code_stamp is None and self._code is not None:
+            self._code_stamp = await asyncio.get_running_loop().run_in_executor(self._thread, code_stamp, self._code)
+        return self._code_stamp or ""
+
+    async def _store_uses(self, everything: bool = False) -> None:
+        """Write when sessions and tokens were used last, where that lags behind too far; drop what is over."""
+        late = 0.0 if everything else SEEN_S
+        used, self._used.tokens = self._used.tokens, {}
+        old = {one.digest: one.seen for one in self._sessions.contents}
+        stale = any(at - old.get(digest, at) > late for digest, at in self._used.sessions.items())
+        try:
+            if used:
+                await self._do(
+                    partial(
+                        self._tokens.change,
+                        lambda all: tuple(
+                            msgspec.structs.replace(one, used=used[one.id]) if one.id in used else one for one in all
+                        ),
+                    )
+                )
+            lasting = {one.digest for one in self._lasting()}
+            over = [digest for digest in old if digest not in lasting]
+            self._unstored.update(dict.fromkeys(over))
+            if stale or self._unstored:
+                await self._store_sessions()
+            if len(self._used.sessions) > 2 * kept.MOST_SESSIONS:
+                self._used.sessions.clear()
+        except OSError as error:
+            for id, at in used.items():
+                self._used.tokens.setdefault(id, at)
+            log.debug("uses could not be stored reason=%s", error.strerror)
+
+    # --- phones
+
+    def make_pairing(self, stream: str, device: str, maker: Standing | None = None) -> tuple[Pairing, str]:
+        """A pairing and its secret; it is good as long as its maker (by default this machine) may still make one."""
+        maker = maker or self.open_to_all
+
+        def still_good() -> bool:
+            return maker.identity.role >= Role.OPERATOR and maker.identity.may_use(stream)
+
+        return self.pairings.make(stream, device, maker.identity.name, still_good)
+
+    async def pair(
+        self, secret: str, *, address: str, browser: str, instead_of: str | None
+    ) -> tuple[str, Pairing] | None:
+        """Use a pairing: what the cookie of the device says; None where it is good for nothing any more."""
+        pairing = self.pairings.use(secret)
+        if pairing is None or not pairing.still_good():
+            return None
+        cookie = await self.open_session(
+            "device",
+            pairing.device,
+            address=address,
+            browser=browser,
+            instead_of=instead_of,
+            role="operator",
+            streams=(pairing.stream,),
+            by=pairing.by,
+        )
+        return cookie, pairing
+
+
+def code_stamp(code: str) -> str:
+    """What sessions that were opened with the access code are held to: of another code they are over. Slow on purpose,
+    for a code may be short, and this is kept."""
+    return hashlib.scrypt(canonical(code), salt=b"defectvision access code", n=2**14, r=8, p=1, dklen=16).hex()
+
+
+def _chosen(password: str | None, name: str) -> tuple[str, str | None]:
+    """The password that was chosen, or one that is made, which then comes a second time.
+
+    Raises:
+        ValueError: it cannot be one.
+    """
+    if password is not None:
+        return check_password(password, name), None
+    made = make_password()
+    return made, made
+
+
+def _account(name: str, role: RoleWord, password: str, now: float) -> Account:
+    return Account(name, role, hashed(password), make_id(), now, now)
+
+
+def _is_admin(account: Account) -> bool:
+    return account.role == "admin" and not account.disabled
+
+
+def _with_account(account: Account, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
+    if any(one.name.lower() == account.name.lower() for one in accounts):
+        raise AccessRefused(f"there is an account {account.name} already")
+    if len(accounts) >= kept.MOST_ACCOUNTS:
+        raise AccessRefused(f"there are {kept.MOST_ACCOUNTS} accounts: remove one first")
+    return (*accounts, account)
+
+
+def _changed(name: str, fields: Mapping[str, Any], accounts: tuple[Account, ...]) -> tuple[Account, ...]:
+    if not any(one.name.lower() == name.lower() for one in accounts):
+        raise NoSuch("there is no account of that name")
+    return _with_an_admin(
+        accounts,
+        tuple(msgspec.structs.replace(one, **fields) if one.name.lower() == name.lower() else one for one in accounts),
+    )
+
+
+def _without_account(name: str, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
+    left = tuple(one for one in accounts if one.name.lower() != name.lower())
+    if len(left) == len(accounts):
+        raise NoSuch("there is no account of that name")
+    return _with_an_admin(accounts, left)
+
+
+def _with_an_admin(before: tuple[Account, ...], after: tuple[Account, ...]) -> tuple[Account, ...]:
+    if any(map(_is_admin, before)) and not any(map(_is_admin, after)):
+        raise AccessRefused("this is the last admin who can log in: make another one first")
+    return after
+
+
+def _with_token(token: Token, tokens: tuple[Token, ...]) -> tuple[Token, ...]:
+    if token.name.lower() == CODE_NAME or any(one.name.lower() == token.name.lower() for one in tokens):
+        raise AccessRefused(f"there is a token {token.name} already")
+    if len(tokens) >= kept.MOST_TOKENS:
+        raise AccessRefused(f"there are {kept.MOST_TOKENS} tokens: revoke one first")
+    return (*tokens, token)
+
+
+def _fewest(found: dict[str, Session], seen: dict[str, float], now: float) -> tuple[Session, ...]:
+    """Sessions that are kept: with when they were seen, without those that are over, and within the bounds."""
+    lasting: list[Session] = []
+    of_one: dict[tuple[str, str], int] = {}
+    current = (msgspec.structs.replace(one, seen=max(one.seen, seen.get(one.digest, 0.0))) for one in found.values())
+    for session in sorted(current, key=lambda one: one.seen, reverse=True):
+        key = (session.kind, "" if session.kind == "device" else session.of)
+        count = of_one[key] = of_one.get(key, 0) + 1
+        most = kept.MOST_SESSIONS if session.kind in ("device", "code") else kept.MOST_OF_ONE
+        if session.expires > now and now - session.seen < IDLE_S[session.kind] and count <= most:
+            lasting.append(session)
+    return tuple(lasting[: kept.MOST_SESSIONS])

@@ -1,0 +1,181 @@
+"""``defectvision user`` and ``defectvision audit``: logins and the audit log, from the machine itself.
+
+They work on the data directory, whether a server runs there or not; one that runs notices within a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from server.access import (
+    AUDIT_FOLDER,
+    Access,
+    AccessRefused,
+    Chain,
+    Happened,
+    PasswordsBusy,
+    as_moment,
+    verify,
+    verify_file,
+)
+from server.settings import SettingsError, read_settings
+from server.words import now
+
+ROLES = ("viewer", "operator", "engineer", "admin")
+
+
+def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """``user`` and ``audit``, with what each does."""
+    user = subparsers.add_parser("user", help="logins: add, password, list, remove", description=__doc__)
+    what = user.add_subparsers(required=True, metavar="WHAT")
+    add = _command(what, "add", "make a login and print its password", _add)
+    add.add_argument("name")
+    add.add_argument("--role", choices=ROLES, default="admin", help="what it may (default: admin)")
+    _add_ask(add)
+    password = _command(what, "password", "give a login another password; its browsers are logged out", _password)
+    password.add_argument("name")
+    _add_ask(password)
+    _command(what, "list", "print all logins", _list)
+    remove = _command(what, "remove", "remove a login", _remove)
+    remove.add_argument("name")
+    audit = subparsers.add_parser("audit", help="the audit log: verify", description=__doc__)
+    looks = audit.add_subparsers(required=True, metavar="WHAT")
+    look = _command(looks, "verify", "look at every line of the log, and say where its chain is broken", _verify)
+    look.add_argument(
+        "file", nargs="?", type=Path, help="a log that was downloaded (default: that in the data directory)"
+    )
+
+
+def _command(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    about: str,
+    run: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(name, help=about, description=about)
+    parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="of the server (default: DATA_DIR, or data)")
+    parser.set_defaults(run=_told(run))
+    return parser
+
+
+def _add_ask(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ask", action="store_true", help="ask for the password instead of making one")
+
+
+def _told(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """With errors as one sentence."""
+
+    def told(arguments: argparse.Namespace) -> int:
+        try:
+            return run(arguments)
+        except (AccessRefused, ValueError, SettingsError, PasswordsBusy) as error:
+            print(f"defectvision: {error}", file=sys.stderr)
+        except OSError as error:
+            print(f"defectvision: {error.filename or 'the data directory'}: {error.strerror}", file=sys.stderr)
+        return 2
+
+    return told
+
+
+def _data_dir(arguments: argparse.Namespace) -> Path:
+    """The server's data directory.
+
+    Raises:
+        ValueError: there is none, so that no login is made where no server looks.
+    """
+    folder: Path = arguments.data_dir or read_settings().data_dir
+    if not folder.is_dir():
+        raise ValueError(f"there is no data directory {folder.absolute()}: give the server's with --data-dir")
+    return folder
+
+
+def _access(arguments: argparse.Namespace) -> Access:
+    return Access(_data_dir(arguments), closed=True)
+
+
+def _add(arguments: argparse.Namespace) -> int:
+    access = _access(arguments)
+    made = access.store_account(arguments.name, arguments.role, _asked(arguments))
+    _note(arguments, "Make a login", f"{arguments.name} as {arguments.role}")
+    print(f"{arguments.name} may log in as {arguments.role}.")
+    _print_password(made)
+    return 0
+
+
+def _password(arguments: argparse.Namespace) -> int:
+    access = _access(arguments)
+    made = access.store_password(arguments.name, _asked(arguments))
+    _note(arguments, "Give a login another password", arguments.name)
+    print(f"{arguments.name} has another password, and is logged out everywhere.")
+    _print_password(made)
+    return 0
+
+
+def _remove(arguments: argparse.Namespace) -> int:
+    _access(arguments).store_removal(arguments.name)
+    _note(arguments, "Remove a login", arguments.name)
+    print(f"{arguments.name} is removed.")
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    access = _access(arguments)
+    if access.warning is not None:
+        print(f"defectvision: {access.warning}", file=sys.stderr)
+    for account in access.accounts:
+        state = "disabled" if account.disabled else ""
+        print(f"{account.name:24} {account.role:10} {as_moment(account.created)} {state}".rstrip())
+    if not access.accounts:
+        print("There are no logins.", file=sys.stderr)
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    found = verify(_data_dir(arguments) / AUDIT_FOLDER) if arguments.file is None else verify_file(arguments.file)
+    for words in found.broken:
+        print(words)
+    if found.last is None:
+        print("The audit log is empty.")
+    else:
+        print(f"{found.entries} entries, {found.first} to {found.last}, the last one's hash {found.head}.")
+    print("The chain is broken." if found.broken else "The chain holds.")
+    return 1 if found.broken else 0
+
+
+def _asked(arguments: argparse.Namespace) -> str | None:
+    """The password that is typed, twice at a terminal, where it was to be asked for; None to have one made."""
+    if not arguments.ask:
+        return None
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Once more: ") != password:
+        raise ValueError("these were two different passwords")
+    return password
+
+
+def _print_password(made: str | None) -> None:
+    if made is not None:
+        print(f"Password: {made}  (shown this once)")
+
+
+def _note(arguments: argparse.Namespace, what: str, detail: str) -> None:
+    """In the audit log, as far as that can be written: who has the machine has the rest, too."""
+    who = os.environ.get("SUDO_USER") or _user()
+    happened = Happened(now(), f"{who} at the machine", what, "command", "admin", "", detail)
+    try:
+        Chain(_data_dir(arguments) / AUDIT_FOLDER).add([happened])
+    except OSError as error:
+        print(f"defectvision: the audit log cannot be written ({error.strerror})", file=sys.stderr)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, in a container
+        return "somebody"
