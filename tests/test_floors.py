@@ -55,7 +55,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {"archive"},
         {"sinks", "drift"},
         {"metrics"},
-        {"ingest", "web"},
+        {"ingest", "web", "cannot_serve"},
         {"app"},
         {"serve", "healthcheck"},
         {"cli"},
