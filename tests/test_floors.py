@@ -46,7 +46,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {"words", "ground", "logs", "shifts"},
         {"cameras", "simulated_line", "access", "https"},
         {"settings", "camera_process"},
-        {"recipes", "kept_cameras"},
+        {"recipes", "kept_cameras", "backup"},
         {"parts"},
         {"inspection"},
         {"streams"},

@@ -2,7 +2,8 @@
 of strangers' doings is logged, and how tasks live and end."""
 
 from server.ground import private_file
-from server.ground.data_directory import DataDirectoryError, data_directory
+from server.ground.before_upgrade import keep_before_upgrade
+from server.ground.data_directory import RESTORING, DataDirectoryError, data_directory
 from server.ground.database_address import DatabaseAddress
 from server.ground.ending import ended
 from server.ground.file_descriptors import raise_limit
@@ -25,6 +26,7 @@ from server.ground.service_manager import ServiceManager
 from server.ground.supervised import Noted, Supervised
 
 __all__ = [
+    "RESTORING",
     "DataDirectoryError",
     "DatabaseAddress",
     "Form",
@@ -43,6 +45,7 @@ __all__ = [
     "host_and_port",
     "is_any_address",
     "is_loopback",
+    "keep_before_upgrade",
     "names",
     "page_folder",
     "page_url",
