@@ -8,8 +8,10 @@ import os
 import shutil
 import sqlite3
 import stat
+import struct
 import time
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +30,19 @@ from server.backup.contents import (
 from server.ground import RESTORING, DataDirectoryError, data_directory
 
 PIECE = 1 << 20
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+"""What zipfile raises of bytes that are none of its own."""
 ROOM = 50_000_000
 """Bytes that stay free on the disk."""
 
@@ -71,7 +86,7 @@ def restore(source: Path, data: Path) -> Restored:
         raise BackupError(f"{error} (systemctl stop defectvision)") from error
     except FileNotFoundError as error:
         raise BackupError(f"{error.filename or source} is not there: give the path of a backup") from error
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError, ValueError) as error:
+    except _DAMAGED as error:
         raise BackupError(f"{source} is no backup of DefectVision, or damaged ({error})") from error
     except OSError as error:
         raise BackupError(f"{error.filename or source}: {error.strerror or error}") from error
