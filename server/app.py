@@ -24,7 +24,7 @@ from detector import Detector, DetectorError, load
 from server.access import CODE_FILE, Access, AccessMiddleware, Origins, guard
 from server.archive import Archive, Limits, in_history
 from server.drift import Drifts
-from server.ground import Calendar, page_folder
+from server.ground import Calendar, Noted, Supervised, ended, page_folder
 from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
 from server.inspection import Calibrations, Drafts, Inspection
@@ -66,6 +66,7 @@ from server.web import (
     Teach,
     Tokens,
     Users,
+    Warns,
     answer_error,
     answer_http_error,
     content_policy,
@@ -76,6 +77,9 @@ from server.words import Role, needs
 log = logging.getLogger("defectvision.app")
 
 MakeModel = Callable[[], Detector]
+
+IN_S, OUT_S = 0.9, 2.0
+"""Seconds that ways in, and then ways out, have to end in: a stop takes less than 3 s whichever one hangs."""
 
 
 def create_app(
@@ -141,6 +145,7 @@ def create_app(
         silent_after_s=settings.silent_after_s or None,
         reserved=kept_cameras,
     )
+    watched: list[Warns] = [hub]  # whose warnings the operator is told; serve.py adds what it has of its own
     drifts = Drifts(hub, lambda name: opened.stream.transport if (opened := streams.get(name)) else None)
     streams.drifted = drifts.warnings
     of_streams = OfStreams(streams, pool, inspection)
@@ -182,9 +187,13 @@ def create_app(
         teaching_progress=(lambda: teacher.progress) if simulated else None,
         simulated_stream=simulated_stream.NAME if simulated else None,
         ice_servers=webrtc.ice_servers,
-        others=(library.book, kept_cameras, records, archive, sinks, access),
+        others=watched,
     )
 
+    attending = Supervised("the care of teachings", lambda: teachings.run())
+    simulating = Supervised("the simulated line", lambda: simulated_stream.run(streams))
+    unread, unrun = Noted(), Noted()
+    watched += [library.book, kept_cameras, records, archive, sinks, access, attending, simulating, unread, unrun]
     teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
 
     def opened(stream: OpenStream) -> None:
@@ -214,21 +223,32 @@ def create_app(
             log.exception("no model")
         try:
             await library.open(given, settings.model_category)
-        except Exception:
+        except Exception as error:
             log.exception("the recipes cannot be used")
+            unread.warning = (
+                f"recipes and models cannot be used ({type(error).__name__}: {error}): see to {settings.data_dir}, and "
+                "restart the server"
+            )
         if not inspection.ready:
             health.failed.set()
         if given is None and not inspection.recipes:
             return
         streams.tell_changed()
         if simulated and given is not None:
-            try:
-                await simulated_stream.run(streams)
-            except Exception:
-                log.exception("the simulated line stopped")
+            simulating.start()
 
     def run_camera(camera: PulledCamera) -> CameraStream:
         return CameraStream(camera, streams, settings.max_frame_pixels)
+
+    def run_cameras() -> list[CameraStream]:
+        running = []
+        for camera in settings.cameras:
+            try:
+                running.append(run_camera(camera))
+            except Exception as error:  # of one camera: the others, and the server, go on
+                log.exception("camera %s: cannot be run", camera.name)
+                unrun.warning = f"the camera {camera.name} cannot be run ({type(error).__name__}): see the server's log"
+        return running
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -238,28 +258,30 @@ def create_app(
         await teachings.open()
         pool.start()  # frames are shown to a teaching before there is any model
         preparing = asyncio.create_task(prepare())
-        cameras = [run_camera(camera) for camera in settings.cameras]
+        cameras = run_cameras()
         kept_cameras.start(run_camera)
         sinks.start()
-        attending = asyncio.create_task(teachings.run())
+        attending.start()
         try:
             yield
         finally:
             teacher.stop()
             preparing.cancel()
-            attending.cancel()
-            await teachings.close()
             workshop.shutdown(wait=False, cancel_futures=True)
+            await ended(
+                IN_S,
+                preparing=preparing,
+                webrtc=webrtc.close(),
+                simulated_line=simulating.stop(),
+                attending=attending.stop(),
+                teachings=teachings.close(),
+                kept_cameras=kept_cameras.stop(),
+                **{f"camera_{camera}": one.stop() for camera, one in enumerate(cameras)},
+            )
             library.close()
-            await asyncio.gather(preparing, attending, webrtc.close(), return_exceptions=True)
-            ends = kept_cameras.stop(), sinks.stop(), *(camera.stop() for camera in cameras)
-            told = await asyncio.gather(*ends, return_exceptions=True)
-            told += await asyncio.gather(archive.stop(), return_exceptions=True)
-            for error in told:
-                if isinstance(error, Exception):
-                    log.error("a part of the server did not stop cleanly", exc_info=error)
-            await records.close()
-            await access.close()
+            await ended(
+                OUT_S, sinks=sinks.stop(), archive_and_history=_written(archive, records), access=access.close()
+            )
             pool.close()
 
     recipes = Recipes(settings, library, inspection, streams, held)
@@ -320,7 +342,14 @@ def create_app(
     # A redirect to the path with another slash would name whatever Host the request did.
     app.router.redirect_slashes = False
     app.state.hub, app.state.pool, app.state.access = hub, pool, access
+    app.state.health, app.state.watched = health, watched
     return app
+
+
+async def _written(archive: Archive, records: Records) -> None:
+    """What waits for the disk is on it; of a picture the history is told once it is there."""
+    await ended(0.7, archive=archive.stop())
+    await records.close()
 
 
 def _for_other_pages(origins: Sequence[str]) -> list[Middleware]:

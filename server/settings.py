@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -209,6 +210,26 @@ def read_settings(
         history_rows=setting("HISTORY_ROWS", _whole(1000, 1_000_000_000), default.history_rows),
         came_from=came_from,
     )
+
+
+def read_place(
+    environment: Mapping[str, str] | None = None,
+    env_file: Path = Path(".env"),
+    arguments: Mapping[str, str] | None = None,
+) -> tuple[str, int]:
+    """Host and port alone, as far as they can be read: where people look for a server that cannot serve."""
+    environment, arguments = os.environ if environment is None else environment, arguments or {}
+    default = Settings()
+    try:
+        config = _config({**environment, **arguments}, env_file)
+    except SettingsError:
+        config = Config(environ={**environment, **arguments})
+    host, port = default.host, default.port
+    with contextlib.suppress(ValueError):
+        host = _host(config("HOST", default="") or default.host)
+    with contextlib.suppress(ValueError):
+        port = _whole(0, 65535)(config("PORT", default="") or str(default.port))
+    return host, port
 
 
 def _config(environment: Mapping[str, str], env_file: Path) -> Config:

@@ -159,6 +159,10 @@ class Database:
                 said = await asyncio.to_thread(self._back_up)
             async with engine.begin() as connection:
                 await connection.run_sync(migrate)
+        except Exception:
+            # aiosqlite's thread still has to say that it ends, to the loop that ends with this.
+            await asyncio.sleep(0.05)
+            raise
         finally:
             await engine.dispose()
         return said

@@ -203,7 +203,7 @@ class Records:
             done, _ = await asyncio.wait({self._task}, timeout=CLOSING_S)
             if not done:
                 self._task.cancel()
-                await asyncio.wait({self._task}, timeout=CLOSING_S)
+                await asyncio.wait({self._task}, timeout=CLOSING_S / 4)
         if self._opening is not None:
             self._opening.cancel()
         left = [*self._in_hand, *self._waiting]

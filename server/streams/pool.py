@@ -103,6 +103,9 @@ class InferencePool:
         workers: jobs in work at once; one more beside a slow one, :mod:`server.streams.turns`.
         hung_after_s: seconds without progress after which a job is given up and its thread replaced.
         clock: seconds, monotonic.
+
+    Attributes:
+        finished: jobs that came to an end in time, so far.
     """
 
     def __init__(
@@ -120,6 +123,7 @@ class InferencePool:
         self._requests_account = Account()
         self._running = False
         self._stopping = self._closed = False
+        self.finished = 0
 
     def start(self) -> None:
         """Begin to run jobs (there is a model now)."""
@@ -285,6 +289,7 @@ class InferencePool:
         assert one.timer is not None
         one.timer.cancel()
         self._in_work.discard(one)
+        self.finished += 1
         self._free.append(one.thread)
         self._turns.end(one.source, one.source.account, self._clock() - one.began)
         if self._unserved.pop(one.source.account, None) is not None:
