@@ -18,7 +18,6 @@ from server.inspection.baseline import Baseline, baseline_of
 from server.inspection.calibration_file import Action, Change, StoredCalibration
 from server.inspection.calibrations import Calibrations, Step
 from server.inspection.captured import Captured, Draft, among_all
-from server.inspection.condition import condition_of
 from server.inspection.inspected import Inspected, heatmap_of, kept_of
 from server.inspection.looking import Here, Looker, Wanted, picture_of
 from server.inspection.resting import Resting
@@ -29,6 +28,7 @@ from server.words import Load, Way, now
 log = logging.getLogger("defectvision.inspection")
 
 T = TypeVar("T")
+
 
 class NoModel(Exception):
     """There is no model to inspect with; the message says why."""

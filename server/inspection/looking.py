@@ -7,7 +7,7 @@ its hash; thresholds, verdicts and what becomes of them stay where the stream is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from detector import Detection, Detector
@@ -56,7 +56,7 @@ class Wanted:
     """
 
     taught: str = ""
-    regions: Regions = Regions()
+    regions: Regions = field(default_factory=Regions)
     gate: Polygon | None = None
     picture: bool = False
     sample: bool = False
