@@ -31,6 +31,7 @@ from server.inspection import Calibrations, Drafts, Inspection
 from server.kept_cameras import KeptCameras, Trials
 from server.metrics import OfRecords, OfSinks, OfStreams, PartLog, Totals
 from server.records import Records
+from server.replicas import RayCluster, Replicas, ReplicasWanted
 from server.settings import PulledCamera, Settings, SettingsError
 from server.sinks import OwnLine, Sinks
 from server.streams import Hub, InferencePool, OpenStream, Streams
@@ -116,7 +117,9 @@ def create_app(
         category=settings.model_category,
         per_stream=settings.calibrate_per == "stream",
     )
-    pool, hub = InferencePool(settings.workers, hung_after_s=settings.watchdog_s), Hub()
+    replicas = _replicas(settings, inspection) if settings.pool == "ray" else None
+    workers = settings.workers if replicas is None else 0  # none before the first replica is ready
+    pool, hub = InferencePool(workers, hung_after_s=settings.watchdog_s, supply=replicas), Hub()
     simulated = make_model is None and settings.model_path is None
     calendar = Calendar(settings.data_dir)
     records = Records(
@@ -172,6 +175,7 @@ def create_app(
         simulated=simulated_stream.NAME if simulated else None,
         most_bytes=settings.max_models_bytes,
         goods_of=simulated_stream.goods if simulated else (lambda taught: ()),
+        spread=replicas.spread if replicas is not None else None,
     )
     sinks = Sinks(
         settings.data_dir,
@@ -256,6 +260,8 @@ def create_app(
         records.start()
         archive.start()
         await teachings.open()
+        if replicas is not None:
+            replicas.start(pool.employ, lambda: pool.waiting)
         pool.start()  # frames are shown to a teaching before there is any model
         preparing = asyncio.create_task(prepare())
         cameras = run_cameras()
@@ -283,6 +289,8 @@ def create_app(
                 OUT_S, sinks=sinks.stop(), archive_and_history=_written(archive, records), access=access.close()
             )
             pool.close()
+            if replicas is not None:
+                await replicas.stop()
 
     recipes = Recipes(settings, library, inspection, streams, held)
     saying = Saying(library, Correcting(library, inspection))
@@ -396,6 +404,16 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+def _replicas(settings: Settings, inspection: Inspection) -> Replicas:
+    """Who looks at frames instead of this process."""
+    wanted = ReplicasWanted(*settings.ray_replicas, settings.ray_cpus, settings.ray_gpus)
+    cluster = RayCluster(settings.ray_address, settings.data_dir / "ray", wanted)
+    # A frame is given up there before the thread that waits for it is taken for one that hangs.
+    replicas = Replicas(cluster, wanted, lambda: inspection.models, call_s=0.75 * settings.watchdog_s)
+    inspection.looker = replicas
+    return replicas
 
 
 def _load(settings: Settings) -> Detector:

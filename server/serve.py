@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         "HOST": arguments.host,
         "PORT": arguments.port,
         "MODEL_PATH": arguments.model,
+        "POOL": arguments.pool,
         "HTTPS": "true" if arguments.https else None,
         "CERT_FILE": arguments.cert,
         "KEY_FILE": arguments.key,

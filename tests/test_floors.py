@@ -49,7 +49,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {"recipes", "kept_cameras", "backup"},
         {"parts"},
         {"inspection"},
-        {"streams"},
+        {"streams", "replicas"},
         {"teaching"},
         {"records"},
         {"archive"},
