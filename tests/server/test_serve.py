@@ -82,7 +82,7 @@ async def test_a_signal_ends_the_command_cleanly(tmp_path: Path, model_folder: P
     assert f"DefectVision is at http://localhost:{port}" in output
     assert "Traceback" not in output
     assert os.listdir(tmp_path) == ["data"], "nothing is written where it was started"  # noqa: PTH208
-    ours = {"server.lock", "history.db", "backlog", "archive"}
+    ours = {"server.lock", "history.db", "backlog", "archive", "calendar.json"}
     assert set(os.listdir(tmp_path / "data")) <= ours, "but the lock and the history"  # noqa: PTH208
 
 
