@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from detector import TaughtModel
+from detector import VERSION, TaughtModel
 from server.inspection import Calibrations, Inspection
 from server.streams import InferencePool
 from server.web.answers import answer
 from server.web.bodies import HealthBody, HealthToStrangers, IceServer
 from server.web.judgements import stored_body
 from server.words import Content, Operation, Reply, documented
-
-VERSION = version("defectvision")
 
 
 class Warns(Protocol):
