@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from detector import VERSION
-    from server import camera_process  # these take a second or two
+    from server import camera_process, original  # these take a second or two
     from training import commands as training_commands
 
     parser = argparse.ArgumentParser(
@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(subparsers)
     training_commands.add_parsers(subparsers)
     camera_process.add_parser(subparsers)
+    original.add_parser(subparsers)
     return parser
 
 

@@ -57,7 +57,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {"metrics"},
         {"ingest", "web"},
         {"app"},
-        {"serve", "healthcheck"},
+        {"serve", "healthcheck", "original"},
         {"cli"},
     ),
 }

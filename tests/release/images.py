@@ -106,7 +106,7 @@ def pip_volumes(folder: Path) -> list[str]:
     paths = {Path("/etc/ssl/certs"), Path("/usr/share/ca-certificates"), Path("/usr/local/share/ca-certificates")}
     for word in " ".join(settings.values()).split():
         if (path := Path(word.removeprefix("file://"))).is_absolute():
-            paths.add(path)
+            paths.add(path.parent if path.name == "simple" else path)  # an index names files that lie beside it
     file = folder / "pip.conf"
     file.write_text("[global]\n" + "".join(f"{option} = {value}\n" for option, value in settings.items()))
     volumes = [f"{file}:/etc/pip.conf:ro", *(f"{path}:{path}:ro" for path in sorted(paths) if path.exists())]
