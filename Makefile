@@ -44,7 +44,7 @@ bench: .venv/all
 	$(BIN)/python -m benchmarks
 
 docs: .venv/all
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "site/index.html"
 
 release: .venv/all

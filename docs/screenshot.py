@@ -57,8 +57,7 @@ def calibration(page: Page, url: str) -> None:
 def recipes(page: Page, url: str) -> None:
     page.goto(f"{url}recipes")
     expect(page.get_by_test_id("recipe-name")).not_to_be_empty()
-    page.get_by_test_id("surface").locator("img").first.wait_for()
-    page.wait_for_timeout(500)
+    page.wait_for_timeout(3000)  # the live picture comes
 
 
 def history(page: Page, url: str) -> None:

@@ -102,7 +102,9 @@ def try_out(python: Path, wheel: Path, folder: Path) -> Trial:
         began = time.monotonic()
         verdict = asyncio.run(_verdict(address))
         verdict_s = time.monotonic() - began
-    return Trial(python.parts[-3], install_s, healthy_s, verdict_s, verdict, packages, round(size / 1e6))
+    return Trial(
+        _run([str(python), "-V"]).split()[-1], install_s, healthy_s, verdict_s, verdict, packages, round(size / 1e6)
+    )
 
 
 @contextlib.contextmanager

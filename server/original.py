@@ -72,7 +72,7 @@ def lines(said: Mapping[str, str], folder: Path) -> Iterator[str]:
         said: the original's settings.
         folder: of the original, for its calibration and its pictures.
     """
-    named = {name.upper(): " ".join(value.split()) for name, value in said.items()}
+    named = {_line(name).upper(): _line(value) for name, value in said.items()}
     yield f"# Made by: defectvision import-original {_quoted(folder)}"
     for name, about in KEPT.items():
         if name in named:
@@ -101,5 +101,10 @@ def lines(said: Mapping[str, str], folder: Path) -> Iterator[str]:
         yield "# Then teach: on the page, or defectvision train FOLDER --output models/NAME, and set MODEL_PATH"
 
 
+def _line(text: str) -> str:
+    """Without anything that would begin another line."""
+    return " ".join(text.split())
+
+
 def _quoted(path: Path) -> str:
-    return shlex.quote(str(path)).replace("\n", " ")
+    return _line(shlex.quote(str(path)))
