@@ -4,6 +4,8 @@
 # make quick  the part of them that needs no extras, services or browser, in under 3 minutes
 # make check  lint, format, types, import floors
 # make lowest the detector's and the server's tests on the lowest versions that pyproject.toml allows
+# make docs   the pages of docs/ as a site, in site/
+# make release  archives, wheel, list of parts and checks of a release, in dist/ (CONTRIBUTING.md)
 # make bench  measure everything, about two hours, and write docs/benchmarks.md
 
 PYTHON ?= python3
@@ -12,7 +14,7 @@ BIN := .venv/bin
 TWO := -n 2 --dist loadfile
 SHELL := /bin/bash
 
-.PHONY: run phone test quick check lowest bench clean
+.PHONY: run phone test quick check lowest bench docs release wheels constraints image-test clean
 
 run: .venv/base
 	@exec $(BIN)/defectvision serve
@@ -40,6 +42,26 @@ lowest: .venv-lowest/all
 bench: .venv/all
 	@$(BIN)/python -m tests.equipment
 	$(BIN)/python -m benchmarks
+
+docs: .venv/all
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+release: .venv/all
+	$(BIN)/python -m release
+
+# The wheel in a clean environment of each Python: part of a release.
+wheels: .venv/all
+	$(BIN)/python -m release.wheels
+
+# The versions installed here are those that the container is built of.
+constraints: .venv/all
+	$(BIN)/python -m release.constraints
+
+# The container built and run without Docker, by Debian's buildah: minutes, root, so not a part of `make test`.
+image-test: .venv/all
+	@$(BIN)/python -m tests.equipment image
+	IMAGE_TEST=1 $(BIN)/python -m pytest tests/release/test_image.py
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -71,4 +93,4 @@ bench: .venv/all
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-lowest build dist *.egg-info
+	rm -rf .venv .venv-lowest build dist site *.egg-info

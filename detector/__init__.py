@@ -13,9 +13,11 @@ from detector.score import Detection
 from detector.taught_model import TaughtModel, load, load_taught
 from detector.teaching import PRESETS, Preset, fit
 from detector.thresholds import Calibration, calibrate
+from detector.version import VERSION
 
 __all__ = [
     "PRESETS",
+    "VERSION",
     "BadPatches",
     "Calibration",
     "Described",

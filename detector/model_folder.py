@@ -40,6 +40,7 @@ from detector.light import AnyHead, head_from, ordinary, tensors_of
 from detector.region import Region
 from detector.registration import Reference
 from detector.thresholds import follows
+from detector.version import VERSION
 
 FORMAT_VERSION = 4
 MANIFEST = "manifest.json"
@@ -63,7 +64,7 @@ _LONGEST = 60
 """Characters of a manifest that an error repeats."""
 
 _NAMED_BY_HASH = ("memory_bank-*.safetensors", "backbone-*")
-_SOFTWARE = ("defectvision", "openvino", "numpy", "opencv-python-headless")
+_SOFTWARE = ("openvino", "numpy", "opencv-python-headless")
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
@@ -210,7 +211,10 @@ def describe(
         registration=registration,
         tensors_sha256=tensors_sha256(head),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        software={name: _version(name) for name in (*_SOFTWARE, *(("nncf",) if precision == "int8" else ()))},
+        software={
+            "defectvision": VERSION,
+            **{name: _version(name) for name in (*_SOFTWARE, *(("nncf",) if precision == "int8" else ()))},
+        },
     )
 
 

@@ -28,18 +28,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from server import access_commands, backup, camera_process  # these take a second or two
+    from detector import VERSION
+    from server import access_commands, backup, camera_process, original  # these take a second or two
     from training import commands as training_commands
 
     parser = argparse.ArgumentParser(
         prog="defectvision", description="Real-time visual inspection that learns from good parts only."
     )
+    parser.add_argument("--version", action="version", version=f"defectvision {VERSION}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(subparsers)
     training_commands.add_parsers(subparsers)
     camera_process.add_parser(subparsers)
     access_commands.add_parsers(subparsers)
     backup.add_parsers(subparsers)
+    original.add_parser(subparsers)
     return parser
 
 

@@ -40,6 +40,8 @@ WEBRTC_PACKAGES = (
     "gstreamer1.0-plugins-ugly",
     "gstreamer1.0-nice",
 )
+IMAGE_PACKAGES = ("buildah", "debootstrap")
+"""For the container's test alone (``make image-test``), so asked for by ``python -m tests.equipment image``."""
 GENICAM_PACKAGES = ("libaravis-0.8-0", "aravis-tools")
 RTSP_PYTHON = "/usr/bin/python3"
 """Debian's own Python, which is the one its GStreamer bindings are for."""
@@ -105,6 +107,8 @@ def has_webrtc_equipment() -> bool:
 
 def main() -> int:
     """Install what is missing; returns 1 when there is no Chromium to be had."""
+    if "image" in sys.argv[1:]:
+        return 0 if all(map(debian_program, IMAGE_PACKAGES)) else _apt(*IMAGE_PACKAGES)
     if not has_rtsp_equipment() and _apt(*RTSP_PACKAGES) != 0:
         print(f"The RTSP tests will be skipped: they need {' '.join(RTSP_PACKAGES)}.", file=sys.stderr)
     for program in PROXIES:

@@ -22,7 +22,7 @@ FLOORS = ("detector", "training", "server")
 
 LEVELS: dict[str, tuple[set[str], ...]] = {
     "detector": (
-        {"counted", "errors", "files", "folder_lock", "input_size", "score", "quiet_openvino"},
+        {"counted", "errors", "files", "folder_lock", "input_size", "score", "quiet_openvino", "version"},
         {"images"},
         {"model", "region", "registration", "near_copies", "drawn_defects", "backbones"},
         {"heads", "thresholds"},
@@ -57,7 +57,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {"metrics"},
         {"ingest", "web", "cannot_serve"},
         {"app"},
-        {"serve", "healthcheck", "access_commands"},
+        {"serve", "healthcheck", "access_commands", "original"},
         {"cli"},
     ),
 }

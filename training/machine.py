@@ -7,8 +7,10 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from detector import VERSION
+
 PACKAGES = (
-    *("defectvision", "openvino", "numpy", "opencv-python-headless", "scikit-learn"),
+    *("openvino", "numpy", "opencv-python-headless", "scikit-learn"),
     *("nncf", "torch", "anomalib", "timm"),
 )
 
@@ -26,11 +28,11 @@ def processor() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that matter, as far as they are installed."""
-    found = {"Python": platform.python_version()}
+    found = {"Python": platform.python_version(), "defectvision": VERSION}
     for package in PACKAGES:
         try:
             found[package] = version(package)
-        except PackageNotFoundError:  # an extra, or a source tree that was never installed
+        except PackageNotFoundError:  # an extra
             continue
     return found
 

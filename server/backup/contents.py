@@ -6,11 +6,11 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 
+from detector import VERSION
 from detector.folder_lock import FILE as LOCK
 from server.ground import RESTORING, checksum
 
@@ -61,7 +61,7 @@ class _Format(msgspec.Struct):
 
 def software() -> str:
     """The version of this software."""
-    return version("defectvision")
+    return VERSION
 
 
 def read_manifest(data: bytes) -> Manifest:

@@ -8,12 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
-from detector import Detection, Detector, ImageError, TaughtModel
+from detector import VERSION, Detection, Detector, ImageError, TaughtModel
 from detector.images import BGRImage
 from server.inspection import Encoded, Looked, Wanted, all_of
 from server.replicas.packed_model import Packed, unpacked
@@ -81,7 +80,7 @@ class Replica:
 
     def hello(self) -> Hello:
         """Who is this."""
-        return Hello(version("defectvision"), platform.node(), os.getpid())
+        return Hello(VERSION, platform.node(), os.getpid())
 
     def load(self, packed: Packed, fetch: Callable[[], bytes]) -> str:
         """Have a model ready; returns its hash. It looked at a first frame: what is slow once is done.

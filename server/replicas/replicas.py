@@ -20,10 +20,9 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import version
 from typing import Any, TypeVar
 
-from detector import Detection, Detector, ImageError, TaughtModel
+from detector import VERSION, Detection, Detector, ImageError, TaughtModel
 from detector.counted import counted
 from detector.images import BGRImage
 from server.inspection import Ask, Encoded, Here, Looked, NotLooked, Wanted, all_of
@@ -426,7 +425,7 @@ class Replicas:
 
     def _greet(self, one: _One, hello: Hello, now: float) -> None:
         one.machine, one.heard, one.began = hello.machine or "?", now, now
-        if hello.version != version("defectvision"):
+        if hello.version != VERSION:
             one.refused = (
                 f"a replica on {one.machine} runs DefectVision {hello.version}, and this gateway "
                 f"{version('defectvision')}: install the same version on all machines"

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from server.web.health import VERSION
+from detector import VERSION
 from server.web.over_websocket import Answered, Asked
 from server.words import (
     Change,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -13,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from detector import TaughtModel
+from detector import VERSION, TaughtModel
 from server.access import standing_of
 from server.inspection import Calibrations, Inspection
 from server.streams import InferencePool
@@ -21,8 +20,6 @@ from server.web.answers import answer
 from server.web.bodies import HealthBody, HealthToStrangers, IceServer
 from server.web.judgements import stored_body
 from server.words import Content, Operation, Reply, Role, documented
-
-VERSION = version("defectvision")
 
 
 class Warns(Protocol):

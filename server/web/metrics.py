@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from detector import VERSION
 from server.metrics import Totals, taken, written
-from server.web.health import VERSION
 from server.words import BYTES, Content, HasFigures, Operation, Reply, Role, documented
 
 MAX_SCRAPES = 2

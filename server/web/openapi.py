@@ -20,9 +20,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.templating import Jinja2Templates
 
+from detector import VERSION
 from server.web import asyncapi
 from server.web.bodies import Refusal
-from server.web.health import VERSION
 from server.words import HTML, Content, Operation, Parameter, Reply, Role, documented, messages
 
 DESCRIPTION = """\

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
-from server.web.health import VERSION
+from detector import VERSION
 from server.words import HTML, Operation, Reply, Role, documented
 
 VIEWS = {"live": "Live", "teach": "Teach", "recipes": "Recipes", "history": "History", "settings": "Settings"}

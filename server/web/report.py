@@ -12,13 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
+from detector import VERSION
 from server.archive import Archive
 from server.inspection import Inspection
 from server.records import Entry, Records, RecordsAway, Span, Wanted
 from server.shifts import Shifts, Stretch, hours
 from server.web import history_query
 from server.web.answers import Refused
-from server.web.health import VERSION
 from server.web.numbers import Asked, LineNumbers
 from server.web.numbers_bodies import NumbersRow, Of
 from server.words import HTML, Operation, Parameter, Reply, Role, documented

@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from detector import VERSION
 from server.https import Certificates
 from server.settings import SECRET, Settings
 from server.web.answers import answer
-from server.web.health import VERSION
 from server.web.phone import page_addresses
 from server.web.settings_bodies import HttpsBody, SettingBody, SettingsBody
 from server.words import Content, Operation, Reply, Role, documented
