@@ -428,7 +428,7 @@ class Replicas:
         if hello.version != VERSION:
             one.refused = (
                 f"a replica on {one.machine} runs DefectVision {hello.version}, and this gateway "
-                f"{version('defectvision')}: install the same version on all machines"
+                f"{VERSION}: install the same version on all machines"
             )
 
     def _loaded(self, one: _One, hash: str, future: Future[str]) -> None:
