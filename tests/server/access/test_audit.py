@@ -159,7 +159,8 @@ async def test_a_full_disk_stops_nothing_and_what_was_lost_is_counted(
         audit.note(EVERYBODY, f"did {number}", address="10.0.0.1")
     await audit.written()
     assert audit.warning == (
-        f"the audit log cannot be written (No space left on device): {MOST_WAITING} wait, 7 entries lost; inspection goes on"
+        f"the audit log cannot be written (No space left on device): {MOST_WAITING} wait, 7 entries lost; "
+        "inspection goes on"
     )
     monkeypatch.setattr("server.access.audit_chain._append", _append)
     audit.sweep()
