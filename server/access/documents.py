@@ -7,6 +7,7 @@ a row of a shared database would be the same two functions.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,8 @@ class FileDocument(Generic[T]):
             file = KeptFile(self._path, self._form)
             if file.warning is not None:  # damaged, or not to be read now: nobody is thrown out for that
                 self._warning = file.warning
+                with contextlib.suppress(OSError):
+                    self._seen = _signature(self._path)  # it was set aside: that it is gone is no news, either
                 return False
             self._file, self._warning = file, None
             return True
