@@ -1,26 +1,24 @@
 """Shows the verdict of one stream, and knows when it has none: python live.py ws://HOST:8000 STREAM [ACCESS_CODE]"""
 
 import asyncio
-import contextlib
 import json
 import sys
 import time
 
-from websockets import ConnectionClosed, WebSocketException, connect
+from websockets import InvalidURI, WebSocketException, connect
 
 HEARTBEAT_S, FRESH_S = 2, 2  # a verdict counts for so long after it ARRIVED, by this machine's clock
 MEND = (1008, 1009, 4001)  # coming back by itself would change nothing
 
 
 def show(verdict, why):  # the one place that would switch an output: all but a fresh NORMAL stops the line
-    print(time.strftime("%H:%M:%S"), f"{verdict:10}", why, flush=True)
+    print(*filter(str.isprintable, f"{time.strftime('%H:%M:%S')} {verdict:10} {why}"[:300]), sep="", flush=True)
 
 
-def hear(message):
-    kind = message.get("type")
-    fresh = kind == "result" and not message.get("repeated")  # a repeated one may be hours old
-    if fresh:
-        show(message["verdict"], f"score {message['score']:.2f}, recipe {message['recipe']}")
+def hear(message):  # whether it is a fresh verdict; raises whatever it may where it cannot be read
+    kind, repeated = message.get("type"), message.get("repeated")  # a repeated one may be hours old
+    if fresh := kind == "result" and not repeated:
+        show(message["verdict"], f"score {round(message['score'], 2)}, recipe {message['recipe']}")
     elif kind == "part":
         show(message["verdict"], f"part {message['part'] or message['number']}")
     elif kind == "error":
@@ -36,9 +34,12 @@ async def listen(address, headers):
         while time.monotonic() - heard_at < 2.5 * HEARTBEAT_S:
             if verdict_at and time.monotonic() - verdict_at > FRESH_S:
                 verdict_at = show("NO VERDICT", f"none for {FRESH_S} s")
-            with contextlib.suppress(TimeoutError):  # nothing for a moment
-                fresh = hear(json.loads(await asyncio.wait_for(socket.recv(), 0.2)))
-                heard_at, verdict_at = time.monotonic(), time.monotonic() if fresh else verdict_at
+            try:
+                message, heard_at = await asyncio.wait_for(socket.recv(), 0.2), time.monotonic()
+                verdict_at = heard_at if hear(json.loads(message)) else verdict_at
+            except (TimeoutError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+                if not isinstance(error, TimeoutError):  # that is nothing for a moment
+                    verdict_at = show("NO VERDICT", f"a message cannot be read ({type(error).__name__})")
 
 
 async def main(server, stream, code=None):
@@ -48,8 +49,7 @@ async def main(server, stream, code=None):
         try:
             await listen(f"{server}/ws/live/{stream}?heatmap=0&heartbeat={HEARTBEAT_S}", headers)
         except (OSError, WebSocketException) as error:  # refused, no way, a wrong code, closed
-            why = str(error)
-            if isinstance(error, ConnectionClosed) and error.rcvd and error.rcvd.code in MEND:
+            if isinstance(why := error, InvalidURI) or getattr(getattr(error, "rcvd", None), "code", None) in MEND:
                 return show("NO VERDICT", why)
         show("NO VERDICT", f"the server is lost ({why}); again in {pause} s")
         await asyncio.sleep(pause)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 import numpy as np
 from msgspec import Struct
 
+from detector.images import MAX_SIDE
 from detector.registration import Moved
 from server.inspection import Inspected, KeptPicture, Threshold
 from server.recipes import ModelVersion, Recipe
@@ -30,6 +32,9 @@ PICTURE, INPUT, FACTS = "picture.jpg", "input.png", "facts.json"
 Disposition = Literal["good", "bad"]
 Kind = Literal["part", "alarm", "normal"]
 """A part with its one verdict; an alarm of a stream that runs freely; one good frame of such a stream."""
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_LONGEST = 300
+_LARGEST = 1e9
 _UNREADABLE = (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, EOFError, ValueError, OSError)
 
 
@@ -201,4 +206,33 @@ def unpack(data: bytes) -> Pictured:
     columns, rows = facts.cells
     if not (columns > 0 and rows > 0 and columns * rows == len(facts.heatmap) <= MOST_CELLS):
         raise Damaged("the archived picture is damaged (its heat map is not as large as it says)")
+    if (odd := _odd(facts)) is not None:
+        raise Damaged(f"the archived picture is damaged (its {odd} cannot be)")
+    if not picture.startswith(_JPEG) or (input is not None and not input.startswith(_PNG)):
+        raise Damaged("the archived picture is damaged (what it holds are no pictures)")
     return Pictured(facts, picture, input)
+
+
+def _odd(facts: Facts) -> str | None:
+    """What of the facts has the right type and cannot be; they go into headers, file names, and sums."""
+    words = {"id": facts.id, "frame": facts.frame, "stream": facts.stream, "part": facts.part, "recipe": facts.recipe}
+    words |= {"recipe's name": facts.recipe_name, "taught": facts.taught, "correction": facts.correction}
+    words |= {"model": facts.model[0], "runtime": facts.model[1]}
+    for name, text in words.items():
+        if text is not None and not (len(text) <= _LONGEST and text.isprintable()):
+            return name
+    if not (facts.frame.isascii() and '"' not in facts.frame):
+        return "frame"  # an ETag
+    try:
+        datetime.fromisoformat(facts.at)
+    except ValueError:
+        return "time"
+    if not 0 < facts.threshold < _LARGEST or not abs(facts.raw_score) < _LARGEST:
+        return "threshold or score"
+    if facts.typical is not None and not abs(facts.typical) < _LARGEST:
+        return "typical score"
+    if not all(0 < side <= MAX_SIDE for side in (*facts.size, *facts.picture)):
+        return "size"
+    if facts.moved is not None and not all(abs(one) < _LARGEST for row in facts.moved for one in row):
+        return "place"
+    return None

@@ -26,6 +26,8 @@ from server.sinks.sink import Outbox, Outgoing, SinkError
 LEFT_FREE = 200_000_000
 """Bytes of the disk that are not taken."""
 MOST_FILES = 100_000
+MOST_DEEP = 8
+"""Folders that are made below one that SINK_FOLDERS names."""
 
 _OURS = re.compile(r"[0-9]{8}T[0-9]{9}Z_[0-9]{8,20}_[A-Za-z0-9._-]{1,64}_[A-Za-z0-9._-]{1,80}\.(json|jpg)", re.ASCII)
 
@@ -71,9 +73,13 @@ def place(settings: FolderSettings, around: Around) -> tuple[Path, Path]:
         return around.data_dir / "out" / around.name, around.data_dir
     if "\0" in settings.folder or not (wanted := Path(settings.folder)).is_absolute():
         raise ValueError("the folder must be a whole path, from the root, or empty")
+    if not settings.folder.isprintable():
+        raise ValueError("the folder must have no signs in it that cannot be seen: take them out")
     for root in around.folders:
         real = Path(os.path.realpath(wanted))  # past every link and ..
-        if real.is_relative_to(os.path.realpath(root)):
+        if real.is_relative_to(whole := os.path.realpath(root)):
+            if len(real.relative_to(whole).parts) > MOST_DEEP:
+                raise ValueError(f"the folder must lie at most {MOST_DEEP} folders below {root}")
             return real, root
     named = ", ".join(map(str, around.folders)) or "which is not set"
     raise ValueError(f"the folder must lie below one that the setting SINK_FOLDERS names ({named}), or be left empty")
@@ -163,8 +169,16 @@ class Folder:
             hand.finish()
 
     def _try(self) -> str:
-        folder = self._folder()
+        folder, _ = self._place()
+        missing = [one for one in (folder, *folder.parents) if not one.exists()]  # the deepest first
+        try:
+            return self._written_to(self._folder())
+        finally:
+            for one in missing:
+                with contextlib.suppress(OSError):  # it is somebody's by now, or was never made
+                    one.rmdir()
 
+    def _written_to(self, folder: Path) -> str:
         def write() -> None:
             probe = temporary_beside(folder / "test")
             try:
@@ -175,15 +189,22 @@ class Folder:
         self._guarded(write)
         return f"{folder} can be written; {shutil.disk_usage(folder).free / 1e9:.1f} GB are free there"
 
+    def _place(self) -> tuple[Path, Path]:
+        """Looked at before each step: a link may have been laid meanwhile."""
+        try:
+            return place(self.settings, self.around)
+        except ValueError as error:
+            raise SinkError(str(error)) from None
+
     def _folder(self) -> Path:
-        folder, root = place(self.settings, self.around)
+        folder, root = self._place()
         if not root.is_dir():
             raise SinkError(f"{root} is not there: is the disk mounted?")
         self._guarded(lambda: folder.mkdir(parents=True, exist_ok=True))
         return folder
 
     def _guarded(self, do: Callable[[], object]) -> None:
-        folder, _ = place(self.settings, self.around)
+        folder, _ = self._place()
         try:
             if folder.is_dir() and shutil.disk_usage(folder).free < LEFT_FREE:
                 raise SinkError(f"the disk of {folder} is full ({LEFT_FREE // 1_000_000} MB are left free): make room")

@@ -27,13 +27,12 @@ from server.sinks.sink import Outbox, Outgoing, SinkError, SinkOver, What
 from server.words import now
 
 if TYPE_CHECKING:
-    import httpx
+    from server.sinks.sipped_http import Client
 
 TIMEOUT_S = 20.0
 """From the connection to the answer's headers: as the standard has it, 15 to 30 s."""
-MOST_OF_BODY = 16_384
-"""Bytes of an answer's body that are read, so that the connection can be used again; they mean nothing."""
 BODY_WITHIN_S = 1.0
+"""For the answer's body."""
 LONGEST_WAIT_S = 600.0
 KEY_BYTES = range(24, 65)
 """Of a secret, as the standard has it."""
@@ -167,7 +166,7 @@ class Webhook:
         took_ms = 1000 * (time.monotonic() - began)
         return f"a signed event of type test was answered by {host} with {status} after {took_ms:.0f} ms"
 
-    async def _post_until_told(self, client: httpx.AsyncClient, event: Outgoing, *, patient: bool) -> int:
+    async def _post_until_told(self, client: Client, event: Outgoing, *, patient: bool) -> int:
         """The status of an answer that takes an event, or refuses it for good.
 
         Args:
@@ -193,13 +192,19 @@ class Webhook:
         server = {} if self.around.address is None else {"server": self.around.address}
         return msgspec.json.encode({"type": type, "timestamp": at, **server, "data": data})
 
-    async def _post(self, client: httpx.AsyncClient, id: str, body: bytes) -> tuple[int, float | None]:
+    async def _post(self, client: Client, id: str, body: bytes) -> tuple[int, float | None]:
         """Status of the answer, and how long it asks to be left alone."""
+        import httpcore
         import httpx
         from standardwebhooks import Webhook as Signer
 
+        from server.sinks.sipped_http import TooLong
+
         now = datetime.now(UTC)
         headers = {
+            "user-agent": "DefectVision",
+            "accept": "*/*",
+            "accept-encoding": "identity",
             "content-type": "application/json",
             "webhook-id": id,
             "webhook-timestamp": str(int(now.timestamp())),
@@ -209,39 +214,25 @@ class Webhook:
             headers["authorization"] = self.settings.authorization
         host = urlsplit(self.settings.url).hostname
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                request = client.build_request("POST", self.settings.url, content=body, headers=headers)
-                answer = await client.send(request, stream=True)
-        except (TimeoutError, httpx.TimeoutException):
+            answer = await client.post(
+                self.settings.url, headers, body, within_s=TIMEOUT_S, body_within_s=BODY_WITHIN_S
+            )
+        except (TimeoutError, httpcore.TimeoutException):
             raise SinkError(f"no answer from {host} within {TIMEOUT_S:.0f} s: is the receiver busy, or away?") from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        except TooLong:
+            raise SinkError(f"{host} answers without an end: is it a receiver of webhooks at all?") from None
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpx.InvalidURL, OSError, ValueError) as error:
             raise SinkError(_why(error, host)) from None
-        try:
-            with contextlib.suppress(TimeoutError, httpx.HTTPError, OSError):
-                async with asyncio.timeout(BODY_WITHIN_S):
-                    read = 0
-                    async for chunk in answer.aiter_raw():
-                        if (read := read + len(chunk)) > MOST_OF_BODY:
-                            break
-        finally:
-            await answer.aclose()
-        return answer.status_code, _seconds(answer.headers.get("retry-after", ""))
+        return answer.status, _seconds(answer.retry_after)
 
     @contextlib.asynccontextmanager
-    async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
-        import httpx
+    async def _client(self) -> AsyncIterator[Client]:
+        from server.sinks import sipped_http
 
-        context: ssl.SSLContext | bool = False
+        context = None
         if urlsplit(self.settings.url).scheme == "https":
             context = await asyncio.to_thread(_trusting, self.settings.ca)
-        async with httpx.AsyncClient(
-            verify=context,
-            trust_env=False,  # no proxies that nobody chose here
-            follow_redirects=False,
-            timeout=TIMEOUT_S,
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=30),
-            headers={"user-agent": "DefectVision", "accept": "*/*", "accept-encoding": "identity"},
-        ) as client:
+        async with sipped_http.client(context) as client:
             yield client
 
 
@@ -310,7 +301,7 @@ WEBHOOK = Kind(
     check=check,
     extra="webhook",
     modules=("httpx", "standardwebhooks"),
-    warm=("httpcore", "anyio._backends._asyncio", "anyio._core._sockets"),
+    warm=("httpcore", "server.sinks.sipped_http", "anyio._backends._asyncio", "anyio._core._sockets"),
     peer=("url", "ca"),
     longest_wait_s=LONGEST_WAIT_S,
 )

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from detector import ImageError
 from detector.images import decode, encode_jpeg, encode_png
 from detector.score import overlay
 from server.archive import Archive, Damaged, Pictured, kept_frame
@@ -317,7 +318,10 @@ class Archived:
         if (same := _unchanged(request, pictured)) is not None:
             return same
         async with self.drawing:
-            data = await asyncio.to_thread(draw, kept_frame(pictured))
+            try:
+                data = await asyncio.to_thread(draw, kept_frame(pictured))
+            except ImageError as error:
+                raise Refused(404, f"the archived picture is damaged ({error})") from error
         return _response(pictured, data, media_type)
 
     async def _pictured(self, request: Request) -> Pictured:

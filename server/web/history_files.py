@@ -13,11 +13,10 @@ import msgspec
 from starlette.concurrency import run_in_threadpool
 
 from server.records import Entry, iso
+from server.web.spreadsheet import cell
 
 COLUMNS = tuple(field.name for field in msgspec.structs.fields(Entry))
 _TIMES = ("at", "began_at", "disposed_at")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""What a spreadsheet takes a cell for a formula by."""
 NO_PARQUET = "Parquet needs one more package on the server: pip install 'defectvision[parquet]'; CSV needs none"
 
 
@@ -47,8 +46,7 @@ def _cell(entry: Entry, name: str) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        # Ids and notes come from outside: a spreadsheet must not run them.
-        return f"'{value}" if value.startswith(_FORMULA) else value
+        return cell(value)
     return repr(value)
 
 

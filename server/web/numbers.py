@@ -20,6 +20,7 @@ from server.shifts import Shifts, Stretch, days, hours
 from server.web import history_query
 from server.web.answers import Refused, answer
 from server.web.numbers_bodies import By, NumbersBody, NumbersRow, Of
+from server.web.spreadsheet import cell
 from server.words import BYTES, Content, Operation, Parameter, Reply, Role, documented
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -136,7 +137,7 @@ class LineNumbers:
         written = csv.writer(text)
         written.writerow(NumbersRow.__struct_fields__)
         for row in body.rows:
-            written.writerow(["" if value is None else _plain(value) for value in msgspec.structs.astuple(row)])
+            written.writerow([_cell(value) for value in msgspec.structs.astuple(row)])
         headers = {"Content-Disposition": 'attachment; filename="numbers.csv"', **NO_STORE}
         return Response(text.getvalue(), headers=headers, media_type="text/csv; charset=utf-8")
 
@@ -230,9 +231,10 @@ def _local(moment: datetime) -> str:
     return moment.astimezone().isoformat(timespec="seconds")
 
 
-def _plain(value: object) -> object:
-    """A text that a spreadsheet would take for a formula has an apostrophe before it."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    return cell(value) if isinstance(value, str) else value
 
 
 def _moment(query: Mapping[str, str], name: str) -> datetime | None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import re
 import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, WebSocketRoute, expect
 
 from server.app import create_app
 from server.settings import PulledCamera, Settings
@@ -65,3 +67,22 @@ def test_it_shows_verdicts_and_says_when_the_server_is_lost(browser: Browser, tm
                 expect(why).to_contain_text("score 0.")
             expect(why).to_contain_text("the server is lost")
             expect(verdict).to_have_text("NO VERDICT")
+
+
+def test_a_message_that_cannot_be_read_is_no_verdict(browser: Browser) -> None:
+    good = {"type": "result", "verdict": "NORMAL", "score": 0.1, "recipe": "r"}
+    bad: list[str | bytes] = ["nonsense", "null", "[" * 200_000, b"x", json.dumps(good | {"verdict": None})]
+    bad += [json.dumps(good | {"score": "high"}), json.dumps({"type": "part"})]
+    with hmi() as origin, contextlib.closing(browser.new_page()) as page:
+        sockets: list[WebSocketRoute] = []
+        page.route_web_socket(re.compile("/ws/live/"), lambda socket: sockets.append(socket))
+        page.goto(f"{origin}/{PAGE.name}?stream=press")
+        page.wait_for_function("() => document.querySelector('#why')")
+        while not sockets:
+            page.wait_for_timeout(50)
+        for one in bad:
+            sockets[-1].send(json.dumps(good))
+            expect(page.get_by_role("status")).to_have_text("NORMAL")
+            sockets[-1].send(one)
+            expect(page.locator("#why")).to_contain_text("a message cannot be read")
+            expect(page.get_by_role("status")).to_have_text("NO VERDICT")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,8 @@ LONGEST_QUEUE = 200
 SOONEST_MS = 10.0
 """Between two publications of a subscription."""
 ACTIVATED_WITHIN_S = 10.0
+MAY_BE_PUSHED_OUT_S = 2.0
+"""After which a connection without a session makes room for a new one, where there are too many."""
 LONGEST_SESSION_MS = 120_000.0
 LARGEST_CHUNK = 65_535
 LARGEST_MESSAGE = 1_000_000
@@ -177,8 +180,12 @@ class _BoundedBinary(BinaryServer):  # type: ignore[misc]
 class _BoundedProtocol(OPCUAProtocol):  # type: ignore[misc]
     cut: Cut
     may_be_open: bool
+    since: float
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.since = time.monotonic()
+        if len(self.clients) >= self.iserver.max_connections:
+            self._make_room()
         super().connection_made(transport)
         if self.transport is None:
             self.cut.connections += 1
@@ -186,6 +193,16 @@ class _BoundedProtocol(OPCUAProtocol):  # type: ignore[misc]
         self.processor = _BoundedProcessor(self.iserver, self.transport, self.limits)
         self.processor.may_be_open = self.may_be_open
         self.processor.set_policies(self.policies)
+
+    def _make_room(self) -> None:
+        """The oldest goes that had its time to come to a session and has none."""
+        for one in self.clients:
+            if time.monotonic() - one.since < MAY_BE_PUSHED_OUT_S:
+                return  # they stand in the order they came in
+            if one.processor is None or one.processor.session is None or not one.processor.session.is_activated():
+                self.clients.remove(one)
+                one._cut()
+                return
 
     def data_received(self, data: bytes) -> None:
         """Nothing is kept but the beginning of a message that may be one, of a size that may be."""

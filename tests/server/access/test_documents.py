@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import threading
 from pathlib import Path
@@ -30,7 +29,7 @@ def test_two_processes_change_it_without_losing_anything(tmp_path: Path) -> None
 
     def add(number: int) -> None:
         for count in range(10):
-            documents[number].change(lambda all: (*all, token(f"{number}-{count}")))
+            documents[number].change(lambda all, count=count: (*all, token(f"{number}-{count}")))
 
     threads = [threading.Thread(target=add, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -51,7 +50,7 @@ def test_what_is_damaged_while_it_is_in_use_throws_nobody_out(tmp_path: Path, da
     (tmp_path / "access" / "tokens.json").write_bytes(damage)
     assert not one.refresh() and one.contents == (token("a"),)
     assert one.warning is not None and "damaged" in one.warning
-    one.change(lambda all: (*all, token("b")))
+    one.change(lambda all, count=count: (*all, token("b")))
     assert one.warning is None and document(tmp_path).contents == (token("a"), token("b"))
 
 
@@ -86,7 +85,7 @@ def test_nothing_is_written_where_nothing_is_asked(tmp_path: Path) -> None:
     password = closed.first_login()
     assert password is not None and closed.first_login() is None
     assert Access(tmp_path / "data", closed=True).first_login() is None, "shown once"
-    assert sorted(os.listdir(tmp_path / "data")) == ["access"]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["access"]
 
 
 async def test_numbers_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ RECIPE = Recipe("bottle-1", "bottle", 3, ModelVersion("t" * 64))
 
 def inspected(score: float = 12.5, *, kept: bool = True, size: int = 0) -> Inspected:
     """What was found in a frame; ``size``: bytes of its input, which is a real picture otherwise."""
-    input = bytes(size) if size else part(90)
+    input = b"\x89PNG\r\n\x1a\n".ljust(size, b"\0") if size else part(90)
     return Inspected(
         raw_score=score,
         threshold=Threshold(10.0, "calibration", 4.0),

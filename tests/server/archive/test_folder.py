@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -278,3 +279,37 @@ def test_no_bytes_do_more_than_say_that_they_are_damaged(junk: bytes, at: int, v
             unpack(data)
         except Damaged as error:
             assert "archived picture" in str(error)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"frame": "a\r\nset-cookie: x"},
+        {"frame": 'a"b'},
+        {"frame": "é"},
+        {"id": "\u202e"},
+        {"stream": "a\n"},
+        {"part": "x" * 1000},
+        {"recipe_name": "\0"},
+        {"at": "yesterday"},
+        {"threshold": 0.0},
+        {"threshold": -1.0},
+        {"raw_score": 1e300},
+        {"typical": 1e300},
+        {"size": (0, 48)},
+        {"picture": (64, 10**9)},
+        {"moved": ((1e300, 0.0, 0.0), (0.0, 1.0, 0.0))},
+    ],
+    ids=str,
+)
+def test_facts_that_cannot_be_are_damage(odd: dict[str, Any]) -> None:
+    good = one("a-1")
+    assert unpack(pack(good)) == good
+    with pytest.raises(Damaged, match="is damaged"):
+        unpack(pack(msgspec.structs.replace(good, facts=msgspec.structs.replace(good.facts, **odd))))
+
+
+@pytest.mark.parametrize("odd", [{"picture": b"nonsense"}, {"picture": b""}, {"input": b"<script>"}])
+def test_what_is_no_picture_is_damage(odd: dict[str, Any]) -> None:
+    with pytest.raises(Damaged, match="no pictures"):
+        unpack(pack(msgspec.structs.replace(one("a-1"), **odd)))

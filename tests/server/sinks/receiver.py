@@ -48,6 +48,18 @@ async def garbage(writer: asyncio.StreamWriter) -> None:
     await writer.drain()
 
 
+def floods(head: bytes, piece: bytes) -> Answer:
+    """For ever the same, as fast as it is taken."""
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        while True:
+            writer.write(piece * (64_000 // len(piece) + 1))
+            await writer.drain()
+
+    return answer
+
+
 @dataclass
 class Receiver:
     """``answers``: of the next requests, the last one for ever; ``got``: headers in lower case, and body, of each."""

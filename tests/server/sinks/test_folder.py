@@ -142,6 +142,22 @@ async def test_a_disk_that_is_not_mounted_is_not_written_beside(sinks: Sinks, hu
     assert not (tmp_path / "share").exists()
 
 
+async def test_a_folder_that_leads_outside_in_mid_run_is_said_and_not_followed(
+    sinks: Sinks, hub: Hub, tmp_path: Path
+) -> None:
+    folder, outside = tmp_path / "share" / "a", tmp_path / "outside"
+    outside.mkdir()
+    stored = await sinks.add(draft(folder=str(folder)), "a test")
+    await until(lambda: sinks.state(stored.id).state == "up")
+    folder.rmdir()
+    folder.symlink_to(outside)
+    hub.publish(part().message)
+    await until(lambda: "must lie below" in (sinks.state(stored.id).last_error or ""))
+    assert not list(outside.iterdir()) and sinks.state(stored.id).waiting == 1
+    folder.unlink()
+    await until(lambda: sinks.state(stored.id).delivered == 1)
+
+
 async def test_a_disk_that_hangs_costs_one_thread_and_no_other_sink(
     sinks: Sinks, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,7 +187,10 @@ async def test_a_disk_that_hangs_costs_one_thread_and_no_other_sink(
 async def test_the_test_says_what_can_be_written_and_leaves_nothing(sinks: Sinks, tmp_path: Path) -> None:
     folder = tmp_path / "share" / "a"
     assert f"{folder} can be written" in await sinks.try_out(draft(folder=str(folder)))
-    assert not list(folder.iterdir())
+    assert not list((tmp_path / "share").iterdir())
+    assert "can be written" in await sinks.try_out(draft(folder=f"{folder}/b/c")) and not folder.exists()
+    folder.mkdir()
+    assert "can be written" in await sinks.try_out(draft(folder=str(folder))) and folder.is_dir()
     (tmp_path / "share" / "b").write_text("a file")
     with pytest.raises(SinkError, match="cannot be written"):
         await sinks.try_out(draft(folder=str(tmp_path / "share" / "b")))
@@ -183,7 +202,10 @@ def around(tmp_path: Path) -> Around:
 
 @pytest.mark.parametrize(
     "folder",
-    ["relative", "/", "/etc", "{}/share/../other", "{}/data", "{}/shared", "{}/share/link", "{}/share/\0", "~/x"],
+    [
+        *("relative", "/", "/etc", "{}/share/../other", "{}/data", "{}/shared", "{}/share/link", "{}/share/\0", "~/x"),
+        *("{}/share/a\nb", "{}/share/a\u202eb", "{}/share" + "/a" * 9),
+    ],
 )
 def test_nothing_is_written_outside_of_what_the_operator_named(tmp_path: Path, folder: str) -> None:
     (tmp_path / "share").mkdir()

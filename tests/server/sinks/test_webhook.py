@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import h11
 import pytest
 from standardwebhooks import Webhook as Verifier
 
 from server.cameras import Backoff
 from server.https.certificates import ensure
-from server.sinks import Around, Choice, Draft, SinkError, Sinks
+from server.sinks import Around, Choice, Draft, SinkError, Sinks, sipped_http
 from server.sinks import running_sink as running
 from server.sinks import webhook as module
 from server.sinks.webhook import WEBHOOK
@@ -28,6 +29,7 @@ from tests.server.sinks.receiver import (
     Answer,
     breaks_off,
     drips,
+    floods,
     garbage,
     never,
     plainly,
@@ -127,6 +129,70 @@ async def test_a_body_is_neither_needed_nor_waited_for(sinks: Sinks, hub: Hub, a
         hub.publish(part().message)
         await until(lambda: sinks.state(stored.id).delivered == 2)
         assert len(receiver.got) == 2 and sinks.state(stored.id).state == "up"
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+NO_END = "answers without an end"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (floods(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), NO_END),
+        (floods(b"", b"HTTP/1.1 103 E\r\n" + b"a: b\r\n" * 90 + b"\r\n"), NO_END),
+        (floods(OK, b"a:\r\n"), NO_END),
+        (floods(OK + b"a: ", b"y"), NO_END),
+        (floods(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"), None),
+        (floods(OK + b"Content-Length: 99999999999\r\n\r\n", b"x"), None),
+    ],
+)
+async def test_whatever_an_answer_is_of_little_is_read_and_of_that_little_at_once(
+    answer: Answer, words: str | None, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A foreign parser on the event loop: what it does between two turns of the loop is bounded, and so is the rest."""
+    monkeypatch.setattr(module, "TIMEOUT_S", 60.0)  # the bound is one of bytes
+    monkeypatch.setattr(module, "BODY_WITHIN_S", 60.0)
+    parsed = at_once = most_at_once = fed = 0
+    next_event, receive_data = h11.Connection.next_event, h11.Connection.receive_data
+
+    def counted(self: h11.Connection) -> Any:
+        nonlocal parsed, at_once, most_at_once
+        parsed, at_once = parsed + 1, at_once + 1
+        most_at_once = max(most_at_once, at_once)
+        return next_event(self)
+
+    def measured(self: h11.Connection, data: bytes) -> None:
+        nonlocal fed
+        fed += len(data)
+        receive_data(self, data)
+
+    async def turn() -> None:
+        nonlocal at_once
+        while True:
+            at_once = 0
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(h11.Connection, "next_event", counted)
+    monkeypatch.setattr(h11.Connection, "receive_data", measured)
+    turning = asyncio.create_task(turn())
+    context, ca = None, ""
+    if scheme == "https":
+        certificates = ensure(tmp_path / "certificates", ["127.0.0.1"])
+        assert certificates.ca_path is not None
+        context, ca = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certificates.ca_path.read_text()
+        context.load_cert_chain(certificates.cert_path, certificates.key_path)
+    async with receiving(answer, context=context) as receiver:
+        settings = {"url": receiver.url.replace("http", scheme, 1), "secret": SECRET, "ca": ca}
+        sink = WEBHOOK.make(WEBHOOK.read(settings, Around("a", "mes", tmp_path)), Around("a", "mes", tmp_path))
+        if words is None:
+            assert "was answered by 127.0.0.1 with 200" in await sink.test()
+        else:
+            with pytest.raises(SinkError, match=words):
+                await sink.test()
+    turning.cancel()
+    assert fed <= sipped_http.MOST_OF_ANSWER and parsed < sipped_http.MOST_OF_ANSWER
+    assert most_at_once < 150
 
 
 async def test_one_that_is_away_gets_what_waited_in_order_once_it_is_there(sinks: Sinks, hub: Hub) -> None:

@@ -90,6 +90,47 @@ async def test_it_skips_what_it_does_not_know_and_notices_silence(tmp_path: Path
             await told(lines, "novelty")
 
 
+GOOD = {"type": "result", "verdict": "NORMAL", "score": 0.1, "recipe": "r"}
+UNREADABLE = [
+    "nonsense",
+    "",
+    "[]",
+    "null",
+    "5",
+    "[" * 200_000,
+    b"\xff\xff",
+    '{"type": "result"}',
+    '{"type": "part"}',
+    '{"type": "error"}',
+    json.dumps(GOOD | {"verdict": None}),
+    json.dumps(GOOD | {"score": "high"}),
+    json.dumps(GOOD)[:-1],
+]
+
+
+async def test_a_message_that_cannot_be_read_is_no_verdict_and_nothing_of_it_reaches_the_terminal() -> None:
+    async def say(socket: ServerConnection) -> None:
+        for bad in UNREADABLE:
+            await socket.send(json.dumps(GOOD))
+            await socket.send(bad)
+        await socket.send(json.dumps(GOOD | {"verdict": "NORMAL\x1b]0;x\x07", "recipe": "\x1b[2J\u202e\r\nNORMAL"}))
+        await socket.wait_closed()
+
+    async with serve(say, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with client(f"ws://127.0.0.1:{port}", "press") as lines:
+            for bad in UNREADABLE:
+                assert "NORMAL" in await told(lines, "NORMAL")
+                assert "NO VERDICT" in (line := (await lines.readline()).decode()), (str(bad)[:80], line)
+            assert (await told(lines, "x"))[:-1].isprintable()
+
+
+async def test_an_address_that_is_none_is_said_once() -> None:
+    async with client("http://127.0.0.1:1", "press") as lines:
+        assert "ws" in await told(lines, "NO VERDICT")
+        assert not await lines.read()
+
+
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the machine the tests run on."""
