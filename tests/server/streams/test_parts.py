@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.images import BGRImage, decode
-from server.streams.parts import Parts
 from server.inspection import Glimpse, glimpse
 from server.inspection.glimpse import SIDE
+from server.streams.parts import Parts
 from server.words import Verdict
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
