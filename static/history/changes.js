@@ -2,7 +2,7 @@
 
 import { count } from "../shared/count.js";
 import { element } from "../shared/elements.js";
-import { sentence } from "../shared/sentence.js";
+import { capital, sentence } from "../shared/sentence.js";
 import { timeElement } from "../shared/moments.js";
 
 const SHOWN_AT_FIRST = 30;
@@ -41,8 +41,4 @@ function item(change, goBack) {
     ),
     goBack && canRestore && element("button", { type: "button", className: "quiet", "aria-label": `Go back to version ${from}`, data: { testid: "go-back" }, on: { click: () => goBack(change) } }, `Go back to ${from}`),
   );
-}
-
-function capital(words) {
-  return words ? words[0].toUpperCase() + words.slice(1) : "";
 }

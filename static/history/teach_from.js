@@ -26,17 +26,21 @@ export class TeachFrom {
     for (const [id, value] of [["teach-from-name", "new"], ["teach-from-recipe", "more"], ["teach-from-teaching", "open"]]) this.#find(id).addEventListener("focus", () => this.#choose(value));
   }
 
-  async open(ids, recipe = null) {
+  /** `rejected`: of them, whose verdict stands that they are bad. */
+  async open(ids, recipe = null, rejected = 0) {
     this.#ids = ids;
     write(this.#find("teach-from-error"), "");
-    write(this.#find("teach-from-about"), `${count(ids.length, "picture")}. They must show good parts: a bad one among them would pass from then on.`);
+    write(this.#find("teach-from-title"), ids.length === 1 ? "Teach from it" : "Teach from these");
+    const doubt = rejected ? ` ${rejected} of ${ids.length} ${rejected === 1 ? "was" : "were"} rejected: ${ids.length === 1 ? "is it a good part" : "are they good parts"}?` : "";
+    const must = ids.length === 1 ? "It must show a good part: a bad one would pass" : "They must show good parts: a bad one among them would pass";
+    write(this.#find("teach-from-about"), `${count(ids.length, "picture")}. ${must} from then on.${doubt}`);
     const [{ recipes: all }, open] = await Promise.all([recipes().catch(() => ({ recipes: [] })), teachings().catch(() => [])]);
     const fit = all.filter(({ model }) => model?.can_be_taught_more);
     const showing = open.filter(({ state }) => state === "showing" || state === "failed");
     this.#offer("teach-from-recipe", "teach-from-more", fit);
     this.#offer("teach-from-teaching", "teach-from-open", showing);
     if (fit.some(({ id }) => id === recipe)) this.#find("teach-from-recipe").value = recipe;
-    this.#choose(showing.length ? "open" : fit.length ? "more" : "new");
+    this.#choose(rejected ? "" : showing.length ? "open" : fit.length ? "more" : "new");
     this.#dialog.showModal();
     this.#find("teach-from-title").focus();
   }
@@ -54,6 +58,7 @@ export class TeachFrom {
     if (this.#busy) return;
     const how = this.#find("teach-from-form").elements["teach-from"].value;
     const name = this.#find("teach-from-name").value.trim();
+    if (!how) return write(this.#find("teach-from-error"), "Choose first what they are to be taught to, if they are good parts.");
     if (how === "new" && !name) {
       write(this.#find("teach-from-error"), "Give the new recipe a name first.");
       this.#find("teach-from-name").focus();

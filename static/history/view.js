@@ -185,7 +185,9 @@ class History {
 
   #teach(ids) {
     const entry = this.#gallery.entries.find(({ id }) => id === ids[0]);
-    this.#teachFrom.open(ids, entry?.recipe ?? null);
+    const isBad = ({ verdict, disposition }) => disposition === "escape" || (verdict === "ANOMALY" && disposition !== "false_reject");
+    const rejected = this.#gallery.entries.filter((one) => ids.includes(one.id) && isBad(one)).length;
+    this.#teachFrom.open(ids, entry?.recipe ?? null, rejected);
   }
 
   #taught() {

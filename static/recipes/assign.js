@@ -49,7 +49,7 @@ export class Assign {
 
 function stateOf({ isTaught, isOn, simulated, other }) {
   if (isTaught) return "is being taught";
-  if (isOn) return simulated ? "✓ inspected with this recipe, its own" : "✓ inspected with this recipe";
+  if (isOn) return simulated ? "✓ inspected with this recipe, the only one it can have" : "✓ inspected with this recipe";
   if (simulated) return "keeps its own recipe";
   return other ? `inspected with ${other}` : "not inspected";
 }

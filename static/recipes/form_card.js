@@ -3,21 +3,24 @@
 
 import { write } from "../shared/elements.js";
 import { sentence } from "../shared/sentence.js";
+import { Unreachable } from "../shared/server.js";
 
 /**
  * `read()` gives the form's value, `show(value)` writes one into it, `words(value)` says it, and `save(value)` makes it
- * count. `problem(value)` says why it cannot be, or "".
+ * count, and answers whether it does. `problem(value)` says why it cannot be, or "".
  */
 export class FormCard {
   #form;
   #about;
   #inForce = null;
+  #isSaving = false;
+  #heard = null; // what is in force, told while it is being saved
+  #told = ""; // by whom the sentence is that stands: "form", "server" or "unreachable"; "" where none does
 
   constructor(form, about) {
     this.#form = form;
     this.#about = about;
-    form.addEventListener("input", () => this.#render());
-    form.addEventListener("change", () => this.#render());
+    for (const edit of ["input", "change"]) form.addEventListener(edit, () => this.#edited());
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#save();
@@ -34,11 +37,20 @@ export class FormCard {
 
   /** What is in force now; an edit that was begun stays, unless `over`. */
   take(value, { over = false } = {}) {
+    if (this.#isSaving) {
+      this.#heard = { value, over };
+      return;
+    }
     const mayShow = over || this.#inForce === null || !this.isChanged;
     const before = this.#inForce;
     if (mayShow) this.#about.show(value);
     this.#inForce = mayShow ? this.#about.read() : before;
     this.#render();
+  }
+
+  /** The server answers: that it did not is not true any more. */
+  reached() {
+    if (this.#told === "unreachable") this.#say("");
   }
 
   #reset() {
@@ -47,38 +59,46 @@ export class FormCard {
     this.#render();
   }
 
+  // What was said was said of what was written before.
+  #edited() {
+    if (this.#told === "form") this.#say(this.#about.problem?.(this.#about.read()) ?? "", "form");
+    else this.#say("");
+    this.#render();
+  }
+
   async #save() {
     const value = this.#about.read();
     const problem = this.#about.problem?.(value) ?? "";
-    this.#say(problem);
-    if (problem) return;
-    const button = this.#form.querySelector("[type=submit]");
-    button.disabled = true;
+    this.#say(problem, "form");
+    if (problem) return this.#render();
+    this.#form.querySelector("[type=submit]").disabled = true;
+    this.#isSaving = true;
+    let isSaved = false;
     try {
-      const before = this.#inForce;
-      this.#inForce = value;
-      try {
-        await this.#about.save(value);
-      } catch (error) {
-        this.#inForce = before;
-        throw error;
-      }
+      isSaved = await this.#about.save(value);
     } catch (error) {
-      this.#say(sentence(error.message));
+      this.#say(sentence(error.message), error instanceof Unreachable ? "unreachable" : "server");
     }
+    this.#isSaving = false;
+    if (isSaved) this.#inForce = value;
+    const heard = this.#heard;
+    this.#heard = null;
+    if (heard) this.take(heard.value, { over: heard.over });
     this.#render();
   }
 
   #render() {
     const value = this.#about.read();
-    write(this.#form.querySelector("[data-words]"), this.#about.problem?.(value) || this.#about.words(value));
+    const problem = this.#about.problem?.(value) ?? "";
+    write(this.#form.querySelector("[data-words]"), problem ? (this.#told === "form" ? "" : problem) : this.#about.words(value));
     const changed = this.isChanged;
     this.#form.dataset.changed = String(changed);
-    this.#form.querySelector("[type=submit]").disabled = !changed;
+    this.#form.querySelector("[type=submit]").disabled = !changed || this.#isSaving;
     this.#form.querySelector("[type=reset]").disabled = !changed;
   }
 
-  #say(words) {
+  #say(words, by = "") {
+    this.#told = words ? by : "";
     write(this.#form.querySelector(".form-problem"), words);
   }
 }

@@ -1,7 +1,6 @@
 // One recipe, opened: what it is, and all that can be changed of it.
 
 import { question } from "../shared/question.js";
-import { sentence } from "../shared/sentence.js";
 import { write } from "../shared/elements.js";
 import { showChanges } from "../history/changes.js";
 import { Assign } from "./assign.js";
@@ -31,7 +30,7 @@ export class OpenedRecipe {
   #historyAt = 0;
 
   /**
-   * `told` hears `say(words, kind)`, `changed()` after something that other recipes or the list show, `open(id)`, `close()` and
+   * `told` hears `say(words, kind)`, `failed(error)`, `changed()` after something that other recipes or the list show, `open(id)`, `close()` and
    * `teachMore(recipe)`.
    */
   constructor(root, station, told) {
@@ -79,15 +78,21 @@ export class OpenedRecipe {
     return this.#edit?.recipe.id ?? null;
   }
 
-  /** Show a recipe of these; what somebody is editing of it stays as they wrote it. */
+  /** Whether something of it is written that is not saved. */
+  get isChanged() {
+    return this.#edit !== null && (this.#regions.isChanged || Object.values(this.#forms).some(({ isChanged }) => isChanged));
+  }
+
+  /** Show a recipe of these, as the server has just answered; what somebody is editing of it stays as they wrote it. */
   show(recipe, recipes) {
     this.#recipes = recipes;
+    this.#root.hidden = false;
+    for (const form of Object.values(this.#forms)) form.reached();
     if (this.id !== recipe.id) {
       this.#edit = new RecipeEdit(recipe, () => this.#render());
       this.#askName(null);
       this.#historyOf = "";
       this.#render({ over: true });
-      this.#root.hidden = false;
     } else {
       this.#edit.take(recipe);
       this.#showStreams();
@@ -99,10 +104,10 @@ export class OpenedRecipe {
     this.#find("recipe-name").focus();
   }
 
+  /** It is not seen for a while: what is edited of it is kept. */
   hide() {
     this.#root.hidden = true;
     this.#regions.rest();
-    this.#edit = null;
   }
 
   rest() {
@@ -110,7 +115,7 @@ export class OpenedRecipe {
   }
 
   showStreams() {
-    if (this.#edit) this.#showStreams();
+    if (this.#edit && !this.#root.hidden) this.#showStreams();
   }
 
   /** One that is inspected with it now, or "". */
@@ -163,20 +168,23 @@ export class OpenedRecipe {
       return isSaved;
     } catch (error) {
       if (rethrow) throw error;
-      this.#told.say(sentence(error.message), "problem");
+      this.#told.failed(error);
       return false;
     }
   }
 
-  /** Do something and say what was done, or why not. */
+  /** Do something and say what was done, or why not; answers whether it was. */
   async #do(step) {
+    let isDone = true;
     try {
       this.#told.say(await step(), "done");
     } catch (error) {
-      this.#told.say(sentence(error.message), "problem");
+      isDone = false;
+      this.#told.failed(error);
     }
     this.#historyOf = "";
     await this.#told.changed();
+    return isDone;
   }
 
   #askName(why) {
@@ -195,14 +203,16 @@ export class OpenedRecipe {
     event.preventDefault();
     const name = this.#find("recipe-new-name").value.trim();
     if (!name) return;
+    let isDone;
     if (this.#naming === "copy") {
-      await this.#do(async () => {
+      isDone = await this.#do(async () => {
         const made = await requests.copy(this.#edit.recipe.id, name);
         await this.#told.changed();
         this.#told.open(made.id);
         return `Copied: ${made.name} has its own versions from here on.`;
       });
-    } else await this.#save({ name }, `the name ${name}`);
+    } else isDone = await this.#save({ name }, `the name ${name}`);
+    if (!isDone && !this.#edit.kept) return; // what was written stays
     this.#askName(null);
     this.#find("recipe-name").focus();
   }

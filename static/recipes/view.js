@@ -1,7 +1,9 @@
 // The view Recipes: all of them, and one opened beside the list, or instead of it on a small screen.
 
 import { write } from "../shared/elements.js";
+import { question } from "../shared/question.js";
 import { sentence } from "../shared/sentence.js";
+import { Unreachable } from "../shared/server.js";
 import { showList } from "./list.js";
 import { OpenedRecipe } from "./opened.js";
 import * as requests from "./requests.js";
@@ -37,6 +39,7 @@ class Recipes {
     this.#station = station;
     this.#opened = new OpenedRecipe(this.#find("recipe-opened"), station, {
       say: (...words) => this.#say(...words),
+      failed: (error) => this.#failed(error),
       changed: () => this.#look(),
       open: (id) => this.#open(id),
       close: () => this.#close(),
@@ -45,7 +48,7 @@ class Recipes {
     this.#find("recipes-import").addEventListener("change", (event) => this.#import(event.target));
     station.on("streams", () => this.#isShown && this.#opened.showStreams());
     window.addEventListener("hashchange", () => this.#isShown && this.#show());
-    BESIDE.addEventListener("change", () => this.#isShown && this.#show());
+    BESIDE.addEventListener("change", () => this.#isShown && this.#turned());
   }
 
   async enter() {
@@ -84,10 +87,12 @@ class Recipes {
     if (this.#isShown) this.#show();
   }
 
+  // Where there is room for one beside the list and none was asked for, it is the one that was seen last, or the default.
   #show() {
     if (this.#all === null) return;
     const wanted = decodeURIComponent(location.hash.slice(1));
-    const found = this.#all.find(({ id }) => id === wanted) ?? (BESIDE.matches ? (this.#all.find(({ is_default: isDefault }) => isDefault) ?? this.#all[0]) : undefined);
+    const of = (id) => this.#all.find((recipe) => recipe.id === id);
+    const found = of(wanted) ?? (BESIDE.matches ? (of(this.#opened.id) ?? this.#all.find(({ is_default: isDefault }) => isDefault) ?? this.#all[0]) : undefined);
     showList(this.#find("recipes-list"), this.#all, found?.id, (id) => this.#open(id));
     this.#find("recipes-empty").hidden = this.#all.length > 0;
     this.#find("recipes-panes").dataset.opened = String(Boolean(found));
@@ -95,7 +100,14 @@ class Recipes {
     else this.#opened.hide();
   }
 
-  #open(id) {
+  // A tablet was turned: where there is room for one thing only, it is what somebody is editing.
+  #turned() {
+    if (!BESIDE.matches && this.#opened.isChanged) history.replaceState(history.state, "", `#${encodeURIComponent(this.#opened.id)}`);
+    this.#show();
+  }
+
+  async #open(id) {
+    if (id !== this.#opened.id && this.#opened.isChanged && !(await this.#mayDrop())) return;
     history.pushState(null, "", `#${encodeURIComponent(id)}`);
     this.#say("", "none");
     this.#show();
@@ -110,6 +122,11 @@ class Recipes {
     this.#root.querySelector(".view-title").focus();
   }
 
+  async #mayDrop() {
+    const name = this.#all.find(({ id }) => id === this.#opened.id)?.name;
+    return name === undefined || question({ title: `Leave ${name}?`, text: "What was changed of it is not saved, and is lost when another recipe is opened.", yes: "Leave it", no: "Stay" });
+  }
+
   async #import(field) {
     const [file] = field.files;
     field.value = ""; // the same file may be chosen again
@@ -121,8 +138,13 @@ class Recipes {
       this.#open(made.id);
       this.#say(`${made.name} is here. Put it on a stream below.`, "done");
     } catch (error) {
-      this.#say(sentence(error.message), "problem");
+      this.#failed(error);
     }
+  }
+
+  #failed(error) {
+    this.#say(sentence(error.message), "problem");
+    this.#isAway ||= error instanceof Unreachable; // that goes when it answers again
   }
 
   #say(words, kind) {

@@ -7,6 +7,7 @@ import { sentence } from "../shared/sentence.js";
 import * as requests from "./requests.js";
 import { SinkForm } from "./sink_form.js";
 
+const DONE_STAYS_MS = 8_000;
 const STATES = {
   off: "○ off",
   connecting: "◌ connecting",
@@ -165,6 +166,7 @@ export class Sinks {
     if (!place) return;
     place.dataset.outcome = outcome;
     write(place, words);
+    if (outcome === "done") setTimeout(() => place.textContent === words && this.#say(id, "", "none"), DONE_STAYS_MS);
   }
 
   #rowOf(id) {

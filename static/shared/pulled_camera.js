@@ -1,5 +1,7 @@
 // A camera that the server pulls itself, in words. `camera` is the CameraInfo of docs/protocol.md.
 
+import { capital } from "./sentence.js";
+
 const WORDS = { connecting: "connecting", waiting: "waits for its trigger", stalled: "no picture", retrying: "not reachable", stopped: "stopped" };
 
 /** A word for the list of sources, or "" while all is well. */
@@ -29,5 +31,5 @@ export function cameraNotice(camera, age) {
 
 /** The server's words as a sentence, with the space after it; "" of none. */
 export function sentence(words) {
-  return words ? `${words[0].toUpperCase()}${words.slice(1).replace(/\.$/, "")}. ` : "";
+  return words ? `${capital(words).replace(/\.$/, "")}. ` : "";
 }

@@ -25,7 +25,7 @@ export class FrameWords {
     return isNew;
   }
 
-  of({ last, auto, stream, pictures }, now) {
+  of({ last, auto, stream, pictures, can_finish: canFinish }, now) {
     const wasTaken = now - this.#takenAt < TAKEN_STAYS_MS;
     if (wasTaken || last?.taken) return { tone: "taken", icon: "normal", word: "Taken", detail: `${count(this.#parts, "part")}. Now show another good part.` };
     if (last) {
@@ -33,7 +33,7 @@ export class FrameWords {
       return { ...known, detail: sentence(last.why) };
     }
     if (stream === null) {
-      return pictures.length ? { tone: "idle", icon: "teaching", word: "Add more", detail: "Or press Done." } : { tone: "idle", icon: "teaching", word: "Add pictures", detail: "Good parts only, 30 or more." };
+      return pictures.length ? { tone: "idle", icon: "teaching", word: "Add more", detail: canFinish ? "Or press Done." : "" } : { tone: "idle", icon: "teaching", word: "Add pictures", detail: "Good parts only, 30 or more." };
     }
     return { tone: "idle", icon: "teaching", word: "Show a good part", detail: auto ? "It is taken by itself when it is sharp, still and new." : "Press the shutter when it lies well." };
   }

@@ -169,6 +169,46 @@ def test_rules_are_checked_before_they_are_sent(page: Page, shop: Workshop) -> N
     expect(page.get_by_test_id("decision-n")).to_have_value("7")  # an edit elsewhere stays
 
 
+def test_what_is_written_outlives_a_turned_tablet_and_is_lost_only_if_one_says_so(page: Page, shop: Workshop) -> None:
+    shop.recipes.append(recipe("lid", "lid", streams=[], is_default=False))
+    page.goto(page.url.split("#")[0])
+    page.set_viewport_size({"width": 1180, "height": 820})
+    page.get_by_test_id("rule-one-in").fill("100")
+    page.set_viewport_size({"width": 820, "height": 1180})
+    expect(page.get_by_test_id("rule-one-in")).to_have_value("100")
+    expect(page.get_by_test_id("rule-one-in")).to_be_visible()
+    page.set_viewport_size({"width": 1180, "height": 820})
+    expect(page.get_by_test_id("rule-one-in")).to_have_value("100")
+    page.get_by_test_id("recipe-row").filter(has_text="lid").click()
+    page.get_by_test_id("question-no").click()
+    expect(page.get_by_test_id("rule-one-in")).to_have_value("100")
+    page.get_by_test_id("recipe-row").filter(has_text="lid").click()
+    page.get_by_test_id("question-yes").click()
+    expect(page.get_by_test_id("recipe-name")).to_have_text("lid")
+    expect(page.get_by_test_id("rule-one-in")).to_have_value("30")
+
+
+def test_what_could_not_be_saved_stays_written_and_the_reason_goes(page: Page, shop: Workshop) -> None:
+    form = page.get_by_test_id("rule-form")
+    page.route("**/api/recipes**", lambda route: route.abort())
+    page.get_by_test_id("rule-one-in").fill("100")
+    page.get_by_test_id("rule-save").click()
+    expect(form).to_contain_text("The server does not answer.")
+    page.unroute("**/api/recipes**")
+    expect(form).not_to_contain_text("The server does not answer.")
+    expect(page.get_by_test_id("rule-one-in")).to_have_value("100")
+    shop.answers["PATCH /api/recipes/bottle"] = lambda _: (422, {"error": "the disk is full"})
+    page.get_by_test_id("rule-save").click()
+    expect(form).to_contain_text("The disk is full.")
+    expect(page.get_by_test_id("rule-one-in")).to_have_value("100")
+    page.get_by_test_id("rule-one-in").fill("200")
+    expect(form).not_to_contain_text("The disk is full.")
+    del shop.answers["PATCH /api/recipes/bottle"]
+    page.get_by_test_id("rule-save").click()
+    expect(page.get_by_test_id("recipes-told")).to_have_text("Saved as version 4.")
+    assert patched(shop)["rule"] == {"one_in": 200, "k": None, "raw": None}
+
+
 def test_a_correction_is_undone_and_a_version_gone_back_to_by_one_press(show: Show, shop: Workshop) -> None:
     shop.corrections = [correction("c1")]
     page = show(shop, "/recipes#bottle").page
@@ -221,7 +261,10 @@ def test_parts_by_a_trigger_and_by_a_gate_drawn_on_its_empty_place(page: Page, s
     shop.answers["POST /api/streams/press/gate"] = looked
     page.get_by_test_id("parts-gate").check()
     expect(form).to_contain_text("Take a picture of the empty gate first.")
+    page.get_by_test_id("parts-save").click()
+    expect(form.get_by_text("Take a picture of the empty gate first.")).to_have_count(1)
     page.get_by_test_id("gate-take").click()
+    expect(form).not_to_contain_text("Take a picture of the empty gate first.")
     expect(page.get_by_test_id("gate-words")).to_contain_text("anywhere in the picture")
     page.get_by_test_id("gate-rectangle").click()
     page.keyboard.press("ArrowLeft")

@@ -1,5 +1,7 @@
 // Numbers and sentences as the calibration says them.
 
+import { capital } from "../../shared/sentence.js";
+
 const moment = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 const TRANSPORTS = { websocket: "WebSocket", webrtc: "WebRTC", camera: "a pulled camera", simulated: "the simulated line", pictures: "pictures" };
 
@@ -10,7 +12,7 @@ export function distance(value) {
 
 /** Begins with a capital letter and ends with a full stop. */
 export function sentence(words) {
-  return `${words[0].toUpperCase()}${words.slice(1)}${/[.?!]$/.test(words) ? "" : "."}`;
+  return `${capital(words)}${/[.?!]$/.test(words) ? "" : "."}`;
 }
 
 /** An ISO 8601 time as it reads on this device's clock; the text itself where it is none. */
