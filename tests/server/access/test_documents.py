@@ -50,7 +50,7 @@ def test_what_is_damaged_while_it_is_in_use_throws_nobody_out(tmp_path: Path, da
     (tmp_path / "access" / "tokens.json").write_bytes(damage)
     assert not one.refresh() and one.contents == (token("a"),)
     assert one.warning is not None and "damaged" in one.warning
-    one.change(lambda all, count=count: (*all, token("b")))
+    one.change(lambda all: (*all, token("b")))
     assert one.warning is None and document(tmp_path).contents == (token("a"), token("b"))
 
 
