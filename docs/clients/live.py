@@ -8,7 +8,7 @@ import time
 from websockets import InvalidURI, WebSocketException, connect
 
 HEARTBEAT_S, FRESH_S = 2, 2  # a verdict counts for so long after it ARRIVED, by this machine's clock
-MEND = (1008, 1009, 4001)  # coming back by itself would change nothing
+by_parts, MEND = False, (1008, 1009, 4001, 4401, 4403)  # after which coming back by itself would change nothing
 
 
 def show(verdict, why):  # the one place that would switch an output: all but a fresh NORMAL stops the line
@@ -16,15 +16,14 @@ def show(verdict, why):  # the one place that would switch an output: all but a 
 
 
 def hear(message):  # whether it is a fresh verdict; raises whatever it may where it cannot be read
-    kind, repeated = message.get("type"), message.get("repeated")  # a repeated one may be hours old
-    if fresh := kind == "result" and not repeated:
-        show(message["verdict"], f"score {round(message['score'], 2)}, recipe {message['recipe']}")
-    elif kind == "part":
-        show(message["verdict"], f"part {message['part'] or message['number']}")
-    elif kind == "error":
-        show("NO VERDICT", message["error"])
-    elif kind not in ("result", "status", "change", "heartbeat"):
-        show("NOTE", f"messages of the type {kind!r} are not known here: skipped")
+    global by_parts  # whether a frame's verdict is no part's
+    kind = message.get("type")
+    by_parts = message.get("parts_by", "line") != "line" if kind == "status" else by_parts
+    if fresh := kind == ("part" if by_parts else "result") and not message.get("repeated"):  # that may be hours old
+        of = f"part {message['part'] or message['number']}" if by_parts else f"score {message['score']:.2f}"
+        show(message["verdict"], f"{of}, recipe {message['recipe']}")
+    elif kind not in ("result", "part", "status", "change", "heartbeat"):
+        show("NO VERDICT" if kind == "error" else "NOTE", message.get("error", f"{kind!r} is not known here: skipped"))
     return fresh
 
 

@@ -183,7 +183,7 @@ class Streams:
     def status(self, name: str) -> Status:
         """What a new listener of a stream is told first."""
         opened = self._open.get(name)
-        said = Status(name, self._state(name))
+        said = Status(name, self._state(name), parts_by=opened.station.rule.by if opened else msgspec.UNSET)
         try:
             recipe = self.inspection.recipe_on(name)
         except NoModel:

@@ -18,6 +18,7 @@ HEATMAP_AT_THRESHOLD = 128
 0 is distance 0, 128 the threshold, 255 twice the threshold and above."""
 
 Verdict = Literal["NORMAL", "ANOMALY"]
+PartsBy = Literal["line", "trigger", "gate"]
 PartVerdict = Literal["NORMAL", "ANOMALY", "FAILED"]
 PartSource = Literal["trigger", "gate", "id"]
 StreamState = Literal["live", "silent", "waiting", "teaching"]
@@ -140,7 +141,7 @@ class StreamInfo(Struct, frozen=True, kw_only=True):
     ]
     parts_failed: Annotated[Count, Meta(description="of the parts, those whose verdict is FAILED: not good either")]
     parts_by: Annotated[
-        Literal["line", "trigger", "gate"],
+        PartsBy,
         Meta(description="what says what a part is, by its recipe: line: ids; else each part gets a message `part`"),
     ]
     triggers: Annotated[Count, Meta(description="that were taken since the server was started")]
@@ -313,6 +314,13 @@ class Status(Struct, frozen=True, tag="status", tag_field="type"):
     ] = UNSET
     recipe_name: Annotated[str | UnsetType, Meta(description="what that is called")] = UNSET
     recipe_version: Annotated[int | UnsetType, Meta(description="of that")] = UNSET
+    parts_by: Annotated[
+        PartsBy | UnsetType,
+        Meta(
+            description="only while a camera sends: what says that there is a part. With trigger and gate go by `part` "
+            "alone: a `result` is of a frame, which may show no part at all"
+        ),
+    ] = UNSET
 
 
 class Heartbeat(Struct, frozen=True, tag="heartbeat", tag_field="type"):

@@ -72,7 +72,7 @@ def test_it_shows_verdicts_and_says_when_the_server_is_lost(browser: Browser, tm
 def test_a_message_that_cannot_be_read_is_no_verdict(browser: Browser) -> None:
     good = {"type": "result", "verdict": "NORMAL", "score": 0.1, "recipe": "r"}
     bad: list[str | bytes] = ["nonsense", "null", "[" * 200_000, b"x", json.dumps(good | {"verdict": None})]
-    bad += [json.dumps(good | {"score": "high"}), json.dumps({"type": "part"})]
+    bad += [json.dumps(good | {"score": "high"}), json.dumps({"type": "result"})]
     with hmi() as origin, contextlib.closing(browser.new_page()) as page:
         sockets: list[WebSocketRoute] = []
         page.route_web_socket(re.compile("/ws/live/"), lambda socket: sockets.append(socket))

@@ -90,6 +90,31 @@ async def test_it_skips_what_it_does_not_know_and_notices_silence(tmp_path: Path
             await told(lines, "novelty")
 
 
+async def test_where_there_are_parts_a_frame_s_verdict_is_none() -> None:
+    part = {"type": "part", "part": "A-17", "number": 1, "recipe": "r"}
+    frame = {"type": "result", "verdict": "NORMAL", "score": 0.1, "recipe": "r"}
+    said = [
+        {"type": "status", "state": "live", "parts_by": "trigger"},
+        frame,
+        part | {"verdict": "ANOMALY"},
+        frame,
+        {"type": "status", "state": "live", "parts_by": "line"},
+        part | {"verdict": "ANOMALY"},
+        frame,
+    ]
+
+    async def say(socket: ServerConnection) -> None:
+        for message in said:
+            await socket.send(json.dumps(message))
+        await socket.wait_closed()
+
+    async with serve(say, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with client(f"ws://127.0.0.1:{port}", "press") as lines:
+            first, second = [(await lines.readline()).decode() for _ in range(2)]
+    assert "ANOMALY" in first and "part A-17" in first and "NORMAL" in second and "score 0.10" in second
+
+
 GOOD = {"type": "result", "verdict": "NORMAL", "score": 0.1, "recipe": "r"}
 UNREADABLE = [
     "nonsense",
@@ -100,7 +125,6 @@ UNREADABLE = [
     "[" * 200_000,
     b"\xff\xff",
     '{"type": "result"}',
-    '{"type": "part"}',
     '{"type": "error"}',
     json.dumps(GOOD | {"verdict": None}),
     json.dumps(GOOD | {"score": "high"}),
