@@ -2,7 +2,7 @@
 
 import { Screen } from "../shared/screen.js";
 import * as server from "../shared/server.js";
-import { hasPartVerdicts } from "../shared/verdict.js";
+import { hasPartVerdicts, waitsForPart } from "../shared/verdict.js";
 
 const STREAMS_EVERY_MS = 2_000;
 
@@ -11,7 +11,7 @@ let stream; // its entry in the list of streams
 const screen = new Screen({
   path: "kiosk",
   panel: document.getElementById("kiosk"),
-  known: () => (hasPartVerdicts(stream) ? { part: screen.lastPart } : {}),
+  known: () => (hasPartVerdicts(stream) ? { part: screen.lastPart, partWaits: waitsForPart(stream, screen.partBefore.part) } : {}),
   opened: look,
   changed: look,
 });
@@ -21,6 +21,7 @@ async function look() {
   if (screen.link?.phase !== "open") return;
   try {
     stream = (await server.streams()).find((one) => one.name === screen.name);
+    if (hasPartVerdicts(stream)) await screen.partBefore.look(screen.name);
   } catch {
     // the next look comes soon
   }

@@ -1,8 +1,9 @@
 // The strip of the last alarms, each one press from saying whether it was right; and the way to say that a part passed that is bad.
 
 import { correctionSheet } from "./correction/sheet.js";
-import { FrameTile, keptFrames } from "./kept_frames.js";
+import { FrameTile, frameOf, keptFrames, rejectedParts } from "./kept_frames.js";
 import { RecentFrames } from "./correction/recent.js";
+import { hasPartVerdicts } from "../shared/verdict.js";
 
 const SHOWN = 12;
 const LOOK_EVERY_MS = 3_000;
@@ -16,6 +17,7 @@ export class Alarms {
   #isShown = false;
   #absent = false; // this server keeps none
   #lastVerdict = "";
+  #noHistory = false;
 
   constructor(root, station) {
     this.#root = root;
@@ -47,6 +49,28 @@ export class Alarms {
     this.#lastVerdict = verdict;
   }
 
+  notePart({ verdict }) {
+    if (verdict === "ANOMALY") setTimeout(() => this.#look(), AFTER_ALARM_MS);
+  }
+
+  // Where parts have verdicts, what is seen between them is nobody's alarm. Without a history it is not told apart.
+  async #alarms(name, stream) {
+    if (!hasPartVerdicts(stream) || this.#noHistory) return keptFrames(name, "alarm");
+    try {
+      return await rejectedParts(name, SHOWN);
+    } catch (error) {
+      this.#noHistory = error.status === 404;
+      if (error.status === 404 || error.status === 503) return keptFrames(name, "alarm");
+      throw error;
+    }
+  }
+
+  async #open(chosen) {
+    const frame = chosen.entry ? await frameOf(chosen.entry).catch(() => null) : chosen; // it may be gone
+    if (frame) this.#sheet.open(frame, { onchanged: () => this.#changed() });
+    else this.#look();
+  }
+
   #changed() {
     this.#look();
     this.#station.lookAtRecipes();
@@ -57,7 +81,7 @@ export class Alarms {
     if (!this.#isShown || document.hidden || this.#absent || !stream?.recipe) return;
     let frames;
     try {
-      frames = await keptFrames(streamName, "alarm");
+      frames = await this.#alarms(streamName, stream);
     } catch (error) {
       this.#absent = error.status === 404;
       return;
@@ -79,7 +103,7 @@ export class Alarms {
     for (const frame of frames) {
       const known = this.#tiles.get(frame.id);
       if (known) known.show(frame);
-      const tile = known ?? new FrameTile(frame, (chosen) => this.#sheet.open(chosen, { onchanged: () => this.#changed() }));
+      const tile = known ?? new FrameTile(frame, (chosen) => this.#open(chosen));
       this.#tiles.set(frame.id, tile);
       if (tile.element === place) place = place.nextElementSibling;
       else list.insertBefore(tile.element, place); // moved only where it must be: the focus stays

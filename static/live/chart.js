@@ -39,18 +39,24 @@ export class ScoreChart {
     this.#threshold = this.#proposed = this.#axis = null;
   }
 
-  /** A result that came at `now`, milliseconds. */
-  add(result, now) {
+  /** A result that came at `now`, milliseconds; `isMarked`: as an alarm if it is one, which it is not between parts. */
+  add(result, now, { isMarked = true } = {}) {
     const { raw_score: raw, threshold, is_anomaly: isAnomaly } = result;
     if (this.#threshold !== null && this.#threshold !== threshold) this.#mark(now, "threshold", `Threshold ${distance(this.#threshold)} → ${distance(threshold)}`);
     this.#threshold = threshold;
-    this.#points.push({ at: now, raw, threshold, isAnomaly, shown: shownScore(result) });
+    this.#points.push({ at: now, raw, threshold, isAnomaly, isMarked: isMarked && isAnomaly, shown: shownScore(result) });
     this.#recent.push({ raw, isAnomaly });
     if (this.#recent.length > RECENT) this.#recent.shift();
     let old = 0;
     while (now - this.#points[old].at > SPAN_MS) old += 1;
     if (old > 0) this.#points.splice(0, old);
     this.#changes = this.#changes.filter(({ at }) => now - at <= SPAN_MS);
+  }
+
+  /** A verdict on a part that came at `now`: one that was rejected is marked. */
+  addPart({ verdict, raw_score: raw, threshold }, now) {
+    const last = this.#points.at(-1);
+    if (verdict === "ANOMALY" && last) this.#points.push({ ...last, at: now, raw, threshold, isAnomaly: true, isMarked: true });
   }
 
   /** A message that something changed, docs/protocol.md, that came at `now`. */
@@ -252,18 +258,18 @@ export class ScoreChart {
   // One column for each pixel: 3 minutes at 30 a second are more results than pixels.
   #columns(x) {
     const columns = [];
-    for (const { at, raw, isAnomaly, threshold } of this.#points) {
+    for (const { at, raw, isMarked, threshold } of this.#points) {
       const place = Math.round(x(at));
       let column = columns[columns.length - 1];
       if (!column || column.place !== place) {
-        column = { place, from: at, to: at, low: raw, high: raw, last: raw, threshold, isAnomaly: false };
+        column = { place, from: at, to: at, low: raw, high: raw, last: raw, threshold, isMarked: false };
         columns.push(column);
       }
       column.to = at;
       column.last = raw;
       column.low = Math.min(column.low, raw);
       column.high = Math.max(column.high, raw);
-      column.isAnomaly ||= isAnomaly;
+      column.isMarked ||= isMarked;
     }
     return columns;
   }
@@ -284,8 +290,8 @@ export class ScoreChart {
     context.stroke();
     context.fillStyle = context.strokeStyle = this.#colours["anomaly-ink"];
     let lastMark = -Infinity;
-    for (const { place, high, threshold, isAnomaly } of columns) {
-      if (!isAnomaly) continue;
+    for (const { place, high, threshold, isMarked } of columns) {
+      if (!isMarked) continue;
       context.globalAlpha = 0.35;
       line(context, place, this.y(threshold), place, this.y(high));
       context.globalAlpha = 1;

@@ -8,6 +8,29 @@ export async function keptFrames(stream, kind) {
   return (await demand(`api/streams/${encodeURIComponent(stream)}/frames?${new URLSearchParams({ kind })}`)).frames;
 }
 
+const SAID_OF_PART = { confirmed: "bad", false_reject: "good" };
+
+/** The last parts of a stream that were rejected and whose picture the history has, as FrameTile takes them. */
+export async function rejectedParts(stream, limit) {
+  const asked = new URLSearchParams({ stream, kind: "part", verdict: "ANOMALY", pictured: "true", limit });
+  const { entries } = await demand(`api/history?${asked}`);
+  return entries.map(({ id, at, score, verdict, disposition }) => ({
+    id,
+    entry: id,
+    kind: "alarm",
+    at,
+    score,
+    verdict,
+    picture: `api/history/${encodeURIComponent(id)}/thumbnail`, // with its heat map
+    disposition: SAID_OF_PART[disposition] ?? null,
+  }));
+}
+
+/** What of which something can be said, of a part of the history: a KeptFrameBody. */
+export function frameOf(entry) {
+  return demand(`api/history/${encodeURIComponent(entry)}/frame`);
+}
+
 /** Say that a frame was `good` or `bad`: see Disposition; answers what it does, or would do. */
 export function dispose(frame, was, disposition, options) {
   return send("POST", beside(frame, was), disposition, options);
@@ -40,7 +63,7 @@ export class FrameTile {
   constructor(frame, onopen) {
     this.#button.type = "button";
     this.#button.className = "tile-frame";
-    this.#button.append(picture(frame.picture), picture(frame.heatmap), time(frame.at), this.#said);
+    this.#button.append(picture(frame.picture), ...(frame.heatmap ? [picture(frame.heatmap)] : []), time(frame.at), this.#said);
     this.#button.addEventListener("click", () => onopen(this.frame));
     this.element.append(this.#button);
     this.show(frame);

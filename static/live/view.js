@@ -7,12 +7,13 @@ import { ScoreChart } from "./chart.js";
 import { Counters } from "./counters.js";
 import { cover, noticeFor } from "./covers.js";
 import { ModelCard } from "./model.js";
+import { PartBefore } from "../shared/part_before.js";
 import { Parts } from "./parts.js";
 import { RecipeSelect } from "./recipe_select.js";
 import { SourceSelect } from "./source_select.js";
 import { CAMERA } from "../shell/sources.js";
 import { Stage } from "../shared/stage.js";
-import { STALE_AFTER_MS, VerdictPanel, ago, decide, hasPartVerdicts } from "../shared/verdict.js";
+import { STALE_AFTER_MS, VerdictPanel, ago, decide, hasPartVerdicts, waitsForPart } from "../shared/verdict.js";
 import { ThresholdGrip } from "./threshold_grip.js";
 import { Tiles } from "./tiles.js";
 import { cameraNotice, sentence } from "../shared/pulled_camera.js";
@@ -46,6 +47,7 @@ class Live {
   #calibration;
   #grip;
   #parts;
+  #partBefore = new PartBefore();
   #recipeSelect;
   #alarms;
   #tiles;
@@ -106,7 +108,9 @@ class Live {
   #listen() {
     const station = this.#station;
     station.on("result", (result, at) => this.#takeResult(result, at));
-    station.on("part", () => {
+    station.on("part", (part) => {
+      if (hasPartVerdicts(station.stream)) this.#chart.addPart(part, performance.now());
+      this.#alarms.notePart(part);
       this.#parts.showLast();
       this.#showVerdict();
     });
@@ -124,13 +128,14 @@ class Live {
       this.#showStored();
       this.#showRecipe();
       this.#parts.show();
+      if (station.link?.phase === "open" && hasPartVerdicts(station.stream)) this.#partBefore.look(station.streamName);
     });
   }
 
   #takeResult(result, at) {
     this.#noteRecipe(result, at);
     this.#counters.add(result, at);
-    this.#chart.add(result, at);
+    this.#chart.add(result, at, { isMarked: !hasPartVerdicts(this.#station.stream) });
     this.#alarms.noteResult(result);
     if (this.#isShown) this.#stage.draw(result);
     this.#calibration.noteResult(result, at);
@@ -150,6 +155,7 @@ class Live {
 
   #clear() {
     this.#recipeSeen = null;
+    this.#partBefore.forget();
     this.#counters.clear();
     this.#chart.clear();
     this.#grip.clear();
@@ -182,6 +188,7 @@ class Live {
 
   #render() {
     const { health, link, last, watchesCamera } = this.#station;
+    if (link?.phase !== "open") this.#partBefore.forget();
     this.#showVerdict();
     this.#showAlert();
     this.#showCover();
@@ -242,12 +249,13 @@ class Live {
       waits: this.#waits,
       result: last?.result ?? null,
       age,
-      part: hasPartVerdicts(stream) ? lastPart : undefined,
+      ...(hasPartVerdicts(stream) ? { part: lastPart, partWaits: waitsForPart(stream, this.#partBefore.part) } : {}),
     });
     this.#verdict.show(frameError && state.verdict === "WAITING" ? { ...state, detail: frameError } : state);
     const verdictAge = this.#station.verdictAge;
     const isOld = verdictAge !== null && verdictAge >= STALE_AFTER_MS;
-    write("verdict-age", verdictAge === null ? "" : isOld ? `last verdict ${ago(verdictAge)}` : "now");
+    // Of a part, the words beside its verdict say when it was: frames come between parts, too.
+    write("verdict-age", verdictAge === null || hasPartVerdicts(stream) ? "" : isOld ? `last verdict ${ago(verdictAge)}` : "now");
     this.#stage.setStale(Boolean(last ?? this.#station.repeated) && (!last || age > STALE_AFTER_MS || state.verdict === "SILENT"));
   }
 

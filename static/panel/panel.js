@@ -3,7 +3,7 @@
 import { cameraNotice } from "../shared/pulled_camera.js";
 import { Screen } from "../shared/screen.js";
 import * as server from "../shared/server.js";
-import { STALE_AFTER_MS, ago, hasPartVerdicts } from "../shared/verdict.js";
+import { STALE_AFTER_MS, ago, hasPartVerdicts, waitsForPart } from "../shared/verdict.js";
 import { write } from "../shared/write.js";
 import { yieldWords } from "../shared/yield_words.js";
 
@@ -22,7 +22,7 @@ const screen = new Screen({
   panel: $("panel"),
   known: (age) => ({
     ...(stream?.is_taught ? { streamState: "teaching" } : {}),
-    ...(hasPartVerdicts(stream) ? { part: screen.lastPart } : {}),
+    ...(hasPartVerdicts(stream) ? { part: screen.lastPart, partWaits: waitsForPart(stream, screen.partBefore.part) } : {}),
     trouble: age < STALE_AFTER_MS && screen.last ? "" : (cameraNotice(stream?.camera, performance.now() - streamsAt)?.title ?? ""),
   }),
   repeated: (result) => {
@@ -37,8 +37,9 @@ const screen = new Screen({
   },
 });
 
+// Of a part, the words beside its verdict say when it was: frames come between parts, too.
 function showAge(age) {
-  write("verdict-age", age === null ? "" : age < STALE_AFTER_MS ? "now" : `last verdict ${ago(age)}`);
+  write("verdict-age", age === null || hasPartVerdicts(stream) ? "" : age < STALE_AFTER_MS ? "now" : `last verdict ${ago(age)}`);
 }
 
 // Only once the connection says that the access code was right.
@@ -47,6 +48,7 @@ async function lookAtStreams() {
   try {
     stream = (await server.streams()).find((one) => one.name === screen.name);
     streamsAt = performance.now();
+    if (hasPartVerdicts(stream)) screen.partBefore.look(screen.name);
     if (stream?.recipe && (recipe?.id !== stream.recipe || recipe?.version !== stream.recipe_version)) await lookAtRecipe();
   } catch {
     return; // the next look comes soon

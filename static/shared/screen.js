@@ -1,6 +1,7 @@
 // One stream on a whole screen where nothing is pressed: what the kiosk and the panel have in common.
 
 import { address } from "./address.js";
+import { PartBefore } from "./part_before.js";
 import * as server from "./server.js";
 import { Stage } from "./stage.js";
 import { openViewer } from "./transport.js";
@@ -17,6 +18,7 @@ export class Screen {
   stage = new Stage($("stage"));
   link = null;
   last = null; // { result, at }
+  partBefore = new PartBefore();
   lastPart = null; // { part, at }, of parts that a trigger or a gate tells apart
   #path;
   #panel;
@@ -106,7 +108,10 @@ export class Screen {
 
   #onstate(state) {
     this.link = state;
-    if (state.phase !== "open") this.lastPart = null; // parts may pass unheard
+    if (state.phase !== "open") {
+      this.lastPart = null; // parts may pass unheard
+      this.partBefore.forget();
+    }
     this.#frameError = "";
     if (state.access === false && !this.#framed) this.#enter({});
     this.#wakeLock.want(state.phase === "open");

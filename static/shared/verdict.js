@@ -1,5 +1,7 @@
 // The verdict that is read from three metres.
 
+import { capital } from "./sentence.js";
+
 export const STALE_AFTER_MS = 1_500;
 const FORGET_AFTER_MS = 3_000; // an old verdict must not stand for the part that lies there now
 const SPEAK_AFTER_MS = 700;
@@ -34,9 +36,9 @@ export function hasPartVerdicts(stream) {
  * stream (live, silent, waiting or teaching), `trouble` what is wrong with its camera or "", `waits` whether that is only that it
  * waits for its trigger, `result` the last result or null, `age` its age in milliseconds. `part` is the last verdict on a whole
  * part, `{ part, at }`, where the recipe says what a part is: then that is shown, not those of frames; null before the first, and
- * undefined where frames are judged. One that was sent again on connecting (`repeated`) is old, however lately it came.
+ * undefined where frames are judged; `partWaits` says what is waited for before the first. One that was sent again on connecting (`repeated`) is old, however lately it came.
  */
-export function decide({ health, camera, link, streamState, streamName, trouble, waits = false, result, age, part }) {
+export function decide({ health, camera, link, streamState, streamName, trouble, waits = false, result, age, part, partWaits = "Waiting for the first part" }) {
   const none = (verdict, detail, attention = true) => ({ verdict, word: "NOT INSPECTING", detail, stale: false, attention });
   if (health?.status === "teaching") return none("TEACHING", preparing(health), false);
   if (health?.status === "error") return none("ERROR", capital(health.reason));
@@ -50,24 +52,39 @@ export function decide({ health, camera, link, streamState, streamName, trouble,
   if (link?.phase === "open" && streamState === "teaching") return none("TAUGHT", `${streamName} is being taught a new part`, false);
   if (link?.phase === "open" && streamState === "silent") return none("SILENT", trouble || `${streamName} sends no picture: check its camera`, !waits);
   const given = !["replaced", "refused"].includes(link?.phase);
-  if (fresh && given && age < FORGET_AFTER_MS && part !== undefined) return ofPart(part, result, none);
+  if (fresh && given && age < FORGET_AFTER_MS && part !== undefined) return ofPart(part, result, partWaits, none);
   if (fresh && given && age < FORGET_AFTER_MS) {
     const stale = age > STALE_AFTER_MS;
     const detail = stale ? `No result for ${Math.floor(age / 1000)} s` : besideThreshold(result);
     return { verdict: result.verdict, word: result.verdict, detail, stale, attention: result.verdict === "ANOMALY" };
   }
-  return none("WAITING", waitingFor({ health, link, streamState, streamName, trouble, result: fresh ? result : null, age }), isAway({ health, link, streamState }));
+  return none("WAITING", waitingFor({ health, link, streamState, streamName, trouble, result: fresh ? result : null, age, part, waits: partWaits }), isAway({ health, link, streamState }));
 }
 
-function ofPart(last, result, none) {
+/** What a stream with parts waits for, before this page heard of one; `before` is the last one of the history, or null. */
+export function waitsForPart(stream, before) {
+  const what = stream.parts_by === "trigger" ? "Waiting for a trigger" : before || stream.parts ? "Waiting for the next part" : "Waiting for the first part";
+  return before ? `${what}; the last, ${nameOf(before).replace("Part", "part")}, was ${before.verdict}` : what;
+}
+
+function nameOf(part) {
+  return `Part ${part.part ?? part.number}`;
+}
+
+function waitingForPart(last, waits) {
+  return last ? `No part for ${seconds(performance.now() - last.at)}; the last was ${last.part.verdict}` : waits;
+}
+
+function ofPart(last, result, waits, none) {
   const age = last ? performance.now() - last.at : Infinity;
-  if (age > PART_IS_OLD_MS) return none("WAITING", last ? `No part for ${seconds(age)}; the last was ${last.part.verdict}` : "Waiting for the first part", false);
+  if (age > PART_IS_OLD_MS) return none("WAITING", waitingForPart(last, waits), false);
   const { part } = last;
-  const name = part.part ? `Part ${part.part}` : `Part ${part.number}`;
+  const name = nameOf(part);
   if (part.verdict === "FAILED") return { verdict: "FAILED", word: "NOT INSPECTED", detail: `${name}: ${part.why}`, stale: age > PART_STANDS_MS, attention: true };
   const score = part.threshold_source === "uncalibrated" ? "there is no threshold yet" : `score ${shownScore({ score: part.score, is_anomaly: part.raw_score > part.threshold })}`;
   const isDoubted = part.verdict === "NORMAL" && result.verdict === "ANOMALY"; // what lies there now is another, or none
-  return { verdict: part.verdict, word: part.verdict, detail: `${name}, ${score}, ${ago(age)}`, stale: isDoubted || age > PART_STANDS_MS, attention: part.verdict === "ANOMALY" };
+  const now = isDoubted ? ". What is seen now is not that part" : "";
+  return { verdict: part.verdict, word: part.verdict, detail: `${name}, ${score}, ${ago(age)}${now}`, stale: isDoubted || age > PART_STANDS_MS, attention: part.verdict === "ANOMALY" };
 }
 
 function preparing({ simulated, progress }) {
@@ -88,23 +105,20 @@ function besideThreshold(result) {
   return (result.verdict === "ANOMALY") === result.is_anomaly ? words : `${words}; several frames decide`;
 }
 
-function capital(words) {
-  return words[0].toUpperCase() + words.slice(1);
-}
-
 /** The score of a result in two digits, on the side of 0.50 where its verdict is: rounding alone would cross over. */
 export function shownScore({ score, is_anomaly }) {
   const rounded = Number(score.toFixed(2));
   return (is_anomaly ? Math.max(0.5, rounded) : Math.min(0.49, rounded)).toFixed(2);
 }
 
-function waitingFor({ health, link, streamState, streamName, trouble, result, age }) {
+function waitingFor({ health, link, streamState, streamName, trouble, result, age, part, waits }) {
   if (health === undefined) return "Asking the server";
   if (!health) return "The server does not answer";
   if (!link) return "Choose a source";
   if (link.phase !== "open") return link.words;
   if (trouble) return trouble;
   if (streamState === "waiting") return `No camera is sending to ${streamName}`;
+  if (part !== undefined) return waitingForPart(part, waits);
   return result ? `No result for ${seconds(age)}; the last was ${result.verdict}` : "Waiting for the first result";
 }
 
@@ -124,6 +138,7 @@ export class VerdictPanel {
   #spoken;
   #shown = "";
   #timer = 0;
+  #news = ""; // what was spoken last, without its numbers: those run
 
   constructor(root, spoken) {
     this.#root = root;
@@ -134,14 +149,16 @@ export class VerdictPanel {
     const key = [verdict, word, detail, stale, attention].join("|");
     if (key === this.#shown) return;
     this.#shown = key;
-    const changed = this.#root.dataset.verdict !== verdict;
     this.#root.dataset.verdict = verdict;
     this.#root.dataset.attention = String(attention);
     this.#root.dataset.stale = String(stale);
     this.#root.querySelector("#verdict-word").textContent = word;
     this.#root.querySelector("#verdict-detail").textContent = detail;
     this.#root.querySelector("#verdict-icon").setAttribute("href", `#${ICONS[verdict]}`);
-    if (changed) this.#speak(word === "NOT INSPECTING" ? `${word}: ${detail}` : word);
+    const words = word === "NOT INSPECTING" ? `${word}: ${detail}` : word;
+    const news = words.replace(/\d+/g, "");
+    if (news !== this.#news) this.#speak(words);
+    this.#news = news;
   }
 
   // A screen reader hears a verdict that has held for a moment, not every flicker.

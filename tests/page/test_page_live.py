@@ -363,13 +363,17 @@ def test_where_parts_are_triggered_the_parts_verdict_is_shown_and_one_can_trigge
     scene = Scene(
         streams=[stream("press", parts_by="trigger", parts=7, parts_failed=2, triggers=7, triggers_refused=3)]
     )
+    before = {"number": 7, "part": "A-16", "verdict": "NORMAL", "id": "id-7", "at": AT, "score": 0.1}
+    scene.answers["GET /api/history"] = lambda _: (200, {"entries": [before | {"disposition": None}], "next": None})
     scene.answers["POST /api/streams/press/trigger"] = lambda body: (
         409,
         {"error": "busy: the verdict of trigger 7 is not given yet"},
     )
     page = show(scene).page
     verdict = page.get_by_test_id("verdict")
-    expect(verdict).to_contain_text("Waiting for the first part")
+    expect(verdict).to_contain_text("Waiting for a trigger; the last, part A-16, was NORMAL")
+    expect(page.locator("#spoken")).to_have_text("NOT INSPECTING: Waiting for a trigger; the last, part A-16, was NORMAL")
+    expect(page.get_by_test_id("alarms-list").locator("li")).to_have_count(1)
     expect(page.get_by_test_id("parts-trouble")).to_have_text("2 not inspected, 3 triggers refused")
     page.get_by_test_id("parts-trigger-now").click()
     expect(page.get_by_text("Busy: the verdict of trigger 7 is not given yet.")).to_be_visible()
