@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from server import backup, camera_process  # these take a second or two
+    from server import backup, camera_process, doctor  # these take a second or two
     from training import commands as training_commands
 
     parser = argparse.ArgumentParser(
@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     training_commands.add_parsers(subparsers)
     camera_process.add_parser(subparsers)
     backup.add_parsers(subparsers)
+    doctor.add_parser(subparsers)
     return parser
 
 
