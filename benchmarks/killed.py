@@ -236,8 +236,8 @@ def check(server: Server, health: dict[str, Any], accepted: Accepted, killed: fl
     return missing
 
 
-def run(times: int, seed: int = 0) -> str:
-    """Kill it so often; what was seen, in words."""
+def run(times: int, seed: int = 0, longest_s: float = 6.0) -> str:
+    """Kill it so often, each time within so many seconds of load; what was seen, in words."""
     chance, accepted = random.Random(seed), Accepted()
     parts = missing = disposed = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -245,7 +245,7 @@ def run(times: int, seed: int = 0) -> str:
         try:
             server.start()
             for turn in range(times):
-                asyncio.run(load(server, accepted, chance.uniform(0.2, 6.0), turn))
+                asyncio.run(load(server, accepted, chance.uniform(0.2, longest_s), turn))
                 killed = time.monotonic()
                 parts, disposed = parts + len(accepted.parts), disposed + len(accepted.disposed)
                 missing += check(server, server.start(), accepted, killed)
