@@ -3,7 +3,7 @@
     python -m benchmarks.soak [--minutes 30] [--streams 8]
 
 Streams send as fast as they are answered; every minute listeners come and go, a webhook's peer fails and comes back, a
-camera is added and removed, a calibration is made, and a part is taught and given up. Every two seconds the memory of
+camera is added and removed, a calibration is made, and a teaching is begun and given up. Every two seconds the memory of
 the server and of what it started is read (RSS), with threads, open files and sockets. The slope after the first fifth
 is a line of least squares with its 95 % interval from means of ten blocks, so that neighbours that are alike do not
 count twice. At the end, everybody gone, threads and files are compared with those before anybody came.
@@ -116,7 +116,7 @@ async def listen(server: Server, names: Sequence[str], seen: Seen) -> None:
         seen.count("listeners")
 
 
-async def change(server: Server, seen: Seen, name: str) -> None:
+async def change(server: Server, seen: Seen) -> None:
     """Everything else that people do, once a minute."""
     pictures = [("files", (f"{number}.jpg", jpeg(number), "image/jpeg")) for number in range(20)]
     peer = await asyncio.start_server(_answer, "127.0.0.1", 0)
@@ -131,12 +131,12 @@ async def change(server: Server, seen: Seen, name: str) -> None:
 
         for turn in range(1 << 60):
             began = time.monotonic()
-            sink = {"kind": "webhook", "name": f"mes {turn}", "enabled": True, "settings": settings}
+            sink = {"kind": "webhook", "name": f"mes-{turn}", "enabled": True, "settings": settings}
             made = await ask("sinks", "POST", "/api/sinks", json=sink)
             await ask("cameras", "POST", "/api/cameras", json={"name": f"c{turn}", "source": "rtsp://127.0.0.1:9/x"})
             body = {"include_suspects": "true"}
             await ask("calibrations", "POST", "/calibrate", files=pictures, data=body)
-            taught = await ask("teachings", "POST", "/api/teaching", json={"stream": name})
+            taught = await ask("teachings", "POST", "/api/teaching", json={"name": f"part {turn}"})
             await asyncio.sleep(15)
             peer.close()  # the sink's peer is away for a while
             await asyncio.sleep(15)
@@ -175,7 +175,7 @@ async def soak(server: Server, minutes: float, streams: int) -> tuple[Seen, Samp
     await asyncio.sleep(3)
     before = sample(pid, start)
     work = [send(server, name, seen, start) for name in names]
-    work += [listen(server, names, seen), listen(server, names, seen), change(server, seen, names[0])]
+    work += [listen(server, names, seen), listen(server, names, seen), change(server, seen)]
     tasks = [asyncio.create_task(one) for one in work]
     while time.monotonic() - start < minutes * 60:
         await asyncio.sleep(EVERY_S)
@@ -211,8 +211,8 @@ def report(seen: Seen, before: Sample, after: Sample, minutes: float, streams: i
         ["slope, MB an hour, 95 %", f"{slope:+.2f} ± {error:.2f}"],
         ["threads before and after", f"{before.threads} · {after.threads}"],
         ["files and sockets before and after", f"{before.files} · {after.files}"],
-        [f"p99, ms: first {span / 60:g} minutes after {skipped:g} s", f"{p99(first):.1f}"],
-        [f"p99, ms: last {span / 60:g} minutes", f"{p99(last):.1f} ({p99(last) / p99(first):.2f} ×)"],
+        [f"p99, ms: first {span / 60:.2g} minutes after {skipped:g} s", f"{p99(first):.1f}"],
+        [f"p99, ms: last {span / 60:.2g} minutes", f"{p99(last):.1f} ({p99(last) / p99(first):.2f} ×)"],
     ]
     return table(["soak", ""], rows)
 
