@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from detector import VERSION
-    from server import access_commands, backup, camera_process, original  # these take a second or two
+    from server import access_commands, backup, camera_process, doctor, original  # these take a second or two
     from training import commands as training_commands
 
     parser = argparse.ArgumentParser(
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     access_commands.add_parsers(subparsers)
     backup.add_parsers(subparsers)
     original.add_parser(subparsers)
+    doctor.add_parser(subparsers)
     return parser
 
 

@@ -58,6 +58,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {"ingest", "web", "cannot_serve"},
         {"app"},
         {"serve", "healthcheck", "access_commands", "original"},
+        {"doctor"},
         {"cli"},
     ),
 }

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import msgspec
+
+from detector.files import read_at_most
 from server.cameras import check_source, is_address
 from server.ground import Form, ListFile
 from server.settings import PulledCamera, check_camera
@@ -64,3 +68,11 @@ FORM: Form[tuple[PulledCamera, ...]] = Form(
     then="add them again",
     mode=0o600,  # addresses hold credentials
 )
+
+
+def cameras_of(folder: Path) -> tuple[PulledCamera, ...]:
+    """Those that a data directory has, only looked at; none where its file cannot be used."""
+    try:
+        return FORM.decode(read_at_most(folder / "cameras.json", FORM.largest))[0]
+    except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
+        return ()

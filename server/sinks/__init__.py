@@ -2,6 +2,7 @@
 
 from server.sinks.choice import Choice
 from server.sinks.kind import Around, Field, FieldKind, Kind
+from server.sinks.kinds import KINDS
 from server.sinks.own_line import OwnLine
 from server.sinks.running_sink import SinkState, State
 from server.sinks.sink import (
@@ -18,9 +19,10 @@ from server.sinks.sink import (
     What,
 )
 from server.sinks.sinks import CannotAdd, Draft, NoSink, Sinks, TooManyTests
-from server.sinks.sinks_file import MOST, StoredSink
+from server.sinks.sinks_file import MOST, StoredSink, stored_in
 
 __all__ = [
+    "KINDS",
     "MOST",
     "Accepted",
     "Around",
@@ -47,4 +49,5 @@ __all__ = [
     "TooManyTests",
     "TriggerRefused",
     "What",
+    "stored_in",
 ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from detector.files import read_at_most
 from server.ground import Form, ListFile
 from server.sinks.choice import Choice
 
@@ -68,3 +70,11 @@ FORM: Form[tuple[StoredSink, ...]] = Form(
     then="add them again",
     mode=0o600,  # passwords and keys
 )
+
+
+def stored_in(folder: Path) -> tuple[StoredSink, ...]:
+    """Those that a data directory has, only looked at; none where its file cannot be used."""
+    try:
+        return FORM.decode(read_at_most(folder / "sinks.json", FORM.largest))[0]
+    except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
+        return ()

@@ -372,7 +372,9 @@ def test_where_parts_are_triggered_the_parts_verdict_is_shown_and_one_can_trigge
     page = show(scene).page
     verdict = page.get_by_test_id("verdict")
     expect(verdict).to_contain_text("Waiting for a trigger; the last, part A-16, was NORMAL")
-    expect(page.locator("#spoken")).to_have_text("NOT INSPECTING: Waiting for a trigger; the last, part A-16, was NORMAL")
+    expect(page.locator("#spoken")).to_have_text(
+        "NOT INSPECTING: Waiting for a trigger; the last, part A-16, was NORMAL"
+    )
     expect(page.get_by_test_id("alarms-list").locator("li")).to_have_count(1)
     expect(page.get_by_test_id("parts-trouble")).to_have_text("2 not inspected, 3 triggers refused")
     page.get_by_test_id("parts-trigger-now").click()

@@ -384,6 +384,26 @@ async def test_a_running_certificate_is_renewed_which_is_told_reports_once_and_s
     assert await asyncio.to_thread(shake_hands, context, phone(first), "10.0.0.7") != first.serial
 
 
+async def test_a_certificate_that_expires_while_it_is_in_use_is_said_until_it_is_renewed(folder: Path) -> None:
+    first = ensure(folder, NAMES)
+    now = [first.expires - timedelta(days=1)]
+    answers: list[Callable[[], Certificates]] = []
+    fresh = Fresh(server_context(first), first, lambda: answers[0](), clock=lambda: now[0])
+    assert fresh.warning is None
+
+    def unwritable() -> Certificates:
+        raise CertificateError("cannot keep certificates: make room")
+
+    answers[:] = [unwritable]
+    await fresh.look()
+    assert fresh.warning is not None and "cannot keep certificates" in fresh.warning
+    now[0] = first.expires + timedelta(seconds=1)
+    assert "expired on" in fresh.warning and "browsers refuse" in fresh.warning
+    answers[:] = [lambda: replace(first, serial=first.serial + 1, expires=first.expires + timedelta(days=100))]
+    await fresh.look()
+    assert fresh.warning is None
+
+
 # --- the operator's own certificate
 
 

@@ -1,0 +1,270 @@
+"""The whole server, killed at random moments under load: it starts clean, and what it accepted is there.
+
+    python -m benchmarks.killed [--times 200] [--seed 0]
+
+Two streams send parts under ids of their own, while cameras are added, calibrations made and parts disposed of, one
+after another. After a random time the server gets SIGKILL and is started again on the same data directory. Then:
+
+- it answers, inspects, and calls no file damaged;
+- every camera (201), the newest calibration (200) and every disposition (200) that it had answered is there;
+- so is every part whose verdict was told more than ``BATCH_S`` before the kill;
+- no temporary file is left, and no process that the dead server had started.
+
+``benchmarks.kills`` does the same to recipes, models and corrections.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import websockets
+
+import detector
+from tests.running import ROOT, free_port
+
+BATCH_S = 3.0
+"""What is told longer before the kill is on disk: batches are written twice a second, and the machine may be busy."""
+PATIENCE_S = 120.0
+
+
+def frame(number: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A picture of the part that the model was taught, each with noise of its own."""
+    pattern = np.kron(np.random.default_rng(0).integers(30, 220, (8, 8)), np.ones((8, 8)))
+    noise = np.random.default_rng(number).integers(-8, 9, (64, 64, 3))
+    return np.clip(np.dstack([pattern] * 3) + noise, 0, 255).astype(np.uint8)
+
+
+def jpeg(number: int) -> bytes:
+    return bytes(cv2.imencode(".jpg", frame(number))[1].tobytes())
+
+
+@dataclass
+class Accepted:
+    """What the server said yes to. ``parts``: by id, when their verdict was told (monotonic); ``asked``: dispositions
+    that were asked for, answered or not."""
+
+    parts: dict[str, float] = field(default_factory=dict)
+    disposed: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)
+    cameras: set[str] = field(default_factory=set)
+    calibrations: int = 0
+
+
+class Server:
+    """``defectvision serve`` on one data directory; killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data, self.port, self._folder = folder / "data", free_port(), folder
+        detector.fit([frame(number) for number in range(8)], image_size=64, coreset_size=20).save(folder / "model")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> dict[str, Any]:
+        """Start it; what health says once it inspects."""
+        environment = os.environ | {
+            "PORT": str(self.port),
+            "DATA_DIR": str(self.data),
+            "MODEL_PATH": str(self._folder / "model"),
+            "PYTHONPATH": str(ROOT),
+        }
+        with (self._folder / "log").open("ab") as log:
+            command = [sys.executable, "-m", "server.cli", "serve"]
+            self.process = subprocess.Popen(command, env=environment, cwd=self._folder, stdout=log, stderr=log)
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"it ended with {self.process.poll()}: {self._folder / 'log'}"
+            with contextlib.suppress(httpx.TransportError):
+                answer = httpx.get(f"{self.url}/health", trust_env=False)
+                if answer.status_code == 200:
+                    return dict(answer.json())
+            time.sleep(0.05)
+        raise AssertionError("it does not inspect")
+
+    def kill(self) -> None:
+        assert self.process is not None
+        children = children_of(self.process.pid)
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        deadline = time.monotonic() + 15
+        while any(is_alive(child) for child in children):
+            assert time.monotonic() < deadline, f"processes outlive the server: {children}"
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            assert self.process.wait(15) == 0
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes that a process has started, and theirs."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, task.read_text().split()):
+                found += [child, *children_of(child)]
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def load(server: Server, accepted: Accepted, seconds: float, turn: int) -> None:
+    """Everything at once, for so long, and then the kill."""
+    work = [stream(server, accepted, f"{turn}-{name}", name) for name in ("a", "b")]
+    work += [dispose(server, accepted), change(server, accepted, turn)]
+    tasks = [asyncio.create_task(one) for one in work]
+    await asyncio.sleep(seconds)
+    await asyncio.to_thread(server.kill)
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        gone = OSError | httpx.TransportError | websockets.ConnectionClosed
+        if isinstance(outcome, Exception) and not isinstance(outcome, gone):
+            raise outcome
+
+
+async def stream(server: Server, accepted: Accepted, prefix: str, name: str) -> None:
+    async with websockets.connect(f"ws://127.0.0.1:{server.port}/ws/stream?name={name}", proxy=None) as socket:
+
+        async def listen() -> None:
+            async for text in socket:
+                message = json.loads(text)
+                if message["type"] == "part":
+                    accepted.parts[message["id"]] = time.monotonic()
+
+        listening = asyncio.create_task(listen())
+        try:
+            for number in range(1 << 30):
+                await socket.send(json.dumps({"part": f"{prefix}-{number}"}))
+                await socket.send(jpeg(number))
+                await asyncio.sleep(0.05)
+        finally:
+            listening.cancel()
+
+
+async def dispose(server: Server, accepted: Accepted) -> None:
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=30) as client:
+        while True:
+            await asyncio.sleep(0.05)
+            now = time.monotonic()
+            known = [id for id, at in accepted.parts.items() if now - at > 1 and id not in accepted.asked]
+            if known:
+                id = accepted_id = known[-1]
+                accepted.asked[id] = "escape"
+                answer = await client.post(f"/api/history/{id}/disposition", json={"disposition": "escape"})
+                if answer.status_code == 200:
+                    accepted.disposed[accepted_id] = "escape"
+
+
+async def change(server: Server, accepted: Accepted, turn: int) -> None:
+    pictures = [("files", (f"{number}.jpg", jpeg(number), "image/jpeg")) for number in range(20)]
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=30) as client:
+        for number in range(1 << 30):
+            name = f"c{turn}-{number}"
+            if number < 2:
+                body = {"name": name, "source": "rtsp://127.0.0.1:9/x"}
+                if (await client.post("/api/cameras", json=body)).status_code == 201:
+                    accepted.cameras.add(name)
+                if number and (await client.delete(f"/api/cameras/c{turn}-0")).status_code in (200, 204):
+                    accepted.cameras.discard(f"c{turn}-0")
+            answer = await client.post("/calibrate", files=pictures, data={"include_suspects": "true"})
+            accepted.calibrations += answer.status_code == 200
+            assert answer.status_code in (200, 429, 503), answer.text[:300]
+
+
+def check(server: Server, health: dict[str, Any], accepted: Accepted, killed: float) -> int:
+    """Compare with what was accepted; how many of the parts told last are gone, within the bound.
+
+    Raises:
+        AssertionError: something is lost, or not clean.
+    """
+    damaged = [words for words in health["warnings"] if "damaged" in words or "lost" in words]
+    assert not damaged, damaged
+    temporary = [path for path in server.data.rglob("*.tmp") if not path.name.startswith(".database")]
+    assert not temporary, temporary
+    assert not list(server.data.glob("*.damaged-*"))
+    if accepted.calibrations:
+        assert health["threshold_source"] == "calibration", health["threshold_source"]
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as client:
+        there = {camera["name"] for camera in client.get("/api/cameras").json()["cameras"]}
+        assert accepted.cameras <= there, accepted.cameras - there
+        for name in there:
+            client.delete(f"/api/cameras/{name}")
+        accepted.cameras.clear()
+        missing = 0
+        deadline = time.monotonic() + PATIENCE_S
+        while client.get("/api/history?limit=1").status_code == 503:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        for id, at in accepted.parts.items():
+            answer = client.get(f"/api/history/{id}")
+            while answer.status_code == 404 and killed - at > BATCH_S and time.monotonic() < deadline:
+                time.sleep(0.1)  # the backlog is delivered
+                answer = client.get(f"/api/history/{id}")
+            if answer.status_code == 404:
+                assert killed - at <= BATCH_S, f"a part told {killed - at:.1f} s before the kill is lost"
+                missing += 1
+            elif id in accepted.disposed:
+                assert answer.json()["entry"]["disposition"] == accepted.disposed[id], answer.text
+    accepted.parts.clear()
+    accepted.asked.clear()
+    accepted.disposed.clear()
+    return missing
+
+
+def run(times: int, seed: int = 0, longest_s: float = 6.0) -> str:
+    """Kill it so often, each time within so many seconds of load; what was seen, in words."""
+    chance, accepted = random.Random(seed), Accepted()
+    parts = missing = disposed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder))
+        try:
+            server.start()
+            for turn in range(times):
+                asyncio.run(load(server, accepted, chance.uniform(0.2, longest_s), turn))
+                killed = time.monotonic()
+                parts, disposed = parts + len(accepted.parts), disposed + len(accepted.disposed)
+                missing += check(server, server.start(), accepted, killed)
+                print(f"\r{turn + 1} of {times}", end="", file=sys.stderr, flush=True)
+        finally:
+            server.stop()
+    return (
+        f"{times} kills: {parts} parts told, {missing} of the last {BATCH_S:g} s lost and none before; "
+        f"{disposed} dispositions and {accepted.calibrations} calibrations answered, none lost; every start clean"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    print(f"\n{run(chosen.times, chosen.seed)}")
+
+
+if __name__ == "__main__":
+    main()

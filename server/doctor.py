@@ -1,0 +1,333 @@
+"""``defectvision doctor``: what a server needs, looked at one by one, and what to mend. It changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as Late
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from detector.errors import DetectorError
+from detector.files import read_at_most
+from detector.folder_lock import holder
+from server.backup import is_database
+from server.ground import raise_limit
+from server.settings import Settings, SettingsError, read_settings
+
+Mark = Literal["ok", "warning", "wrong"]
+PATIENCE_S = 20.0
+"""For one look: a disk or a driver may hang."""
+LEAST_MEMORY, LEAST_FREE = 1_000_000_000, 2_000_000_000
+SLOW_SYNC_S = 0.25
+SOON = timedelta(days=14)
+KEPT = ("calibration.json", "recipes.json", "cameras.json", "sinks.json")
+OLDEST_CLOCK = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at. ``words``: how it is, and what to do where it is not well."""
+
+    what: str
+    mark: Mark
+    words: str
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Look at everything, each in its time; whatever a look fails of is a finding too."""
+    looks: dict[str, Callable[[Settings], Iterator[Finding]]] = {
+        "data directory": _data,
+        "data files": _files,
+        "history": _history,
+        "port": _port,
+        "certificate": _certificate,
+        "clock": _clock,
+        "machine": _machine,
+        "inference": _inference,
+        "model": _model,
+        "cameras": _cameras,
+        "sinks": _sinks,
+    }
+    for what, look in looks.items():
+        pool = ThreadPoolExecutor(1)
+        try:
+            yield from pool.submit(lambda look=look: [*look(settings)]).result(PATIENCE_S)  # type: ignore[misc]
+        except Late:
+            yield Finding(what, "wrong", f"it does not answer within {PATIENCE_S:g} s: a disk or a driver hangs")
+        except Exception as error:
+            yield Finding(what, "wrong", f"it cannot be looked at ({type(error).__name__}: {str(error)[:200]})")
+        finally:
+            pool.shutdown(wait=False)
+
+
+def _data(settings: Settings) -> Iterator[Finding]:
+    what, folder = "data directory", settings.data_dir.absolute()
+    place = next(one for one in (folder, *folder.parents) if one.exists())
+    if not place.is_dir():
+        yield Finding(what, "wrong", f"{place} is no folder: move it away, or set another DATA_DIR")
+        return
+    free = shutil.disk_usage(place).free
+    enough = free >= max(LEAST_FREE, settings.archive_free_gb * 1e9)
+    said = f"{free / 1e9:,.1f} GB are free on the disk of {folder}"
+    yield Finding("disk", "ok" if enough else "warning", said if enough else f"{said}: make room, pictures go first")
+    if not os.access(place, os.W_OK | os.X_OK):
+        yield Finding(what, "wrong", f"{place} cannot be written by this user: chown it to the server's")
+        return
+    busy = holder(folder) if folder.exists() else None
+    yield Finding(what, "ok", f"{folder} can be written" + (f"; used by {busy}" if busy else ""))
+    if folder.exists():
+        yield _synced(folder)
+
+
+def _synced(folder: Path) -> Finding:
+    """How long the disk takes to have something for good; the one thing that is written, and it has no name."""
+    flags = getattr(os, "O_TMPFILE", None)
+    if flags is None:
+        return Finding("disk speed", "ok", "not measured on this system")
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, flags | os.O_WRONLY, 0o600)
+        try:
+            start = time.perf_counter()
+            os.write(descriptor, bytes(4096))
+            os.fsync(descriptor)
+            took = time.perf_counter() - start
+        finally:
+            os.close(descriptor)
+        slow = took > SLOW_SYNC_S
+        then = ": changes and the history wait for it; an SD card may be at its end" if slow else ""
+        return Finding("disk speed", "warning" if slow else "ok", f"{took * 1000:.1f} ms until something is kept{then}")
+    return Finding("disk speed", "ok", "not measured on this disk")
+
+
+def _files(settings: Settings) -> Iterator[Finding]:
+    for name in KEPT:
+        path = settings.data_dir / name
+        if not os.path.lexists(path):
+            continue
+        try:
+            found = msgspec.json.decode(read_at_most(path, 100_000_000))
+            whole = isinstance(found, dict) and isinstance(found.get("version"), int)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            whole = False
+        words = "can be read" if whole else "cannot be read: see to its rights, or `defectvision restore` a backup"
+        yield Finding(name, "ok" if whole else "wrong", words)
+    aside = sorted(path.name for path in settings.data_dir.glob("*.damaged-*"))
+    if aside:
+        yield Finding(
+            "data files", "warning", f"set aside as damaged: {', '.join(aside[:5])}; remove it once it is mended"
+        )
+
+
+def _history(settings: Settings) -> Iterator[Finding]:
+    address, path = settings.database_url, settings.data_dir / "history.db"
+    if address is not None:
+        try:
+            if address.host.startswith("/"):
+                there = Path(address.host).is_dir()
+            else:
+                socket.create_connection((address.host, address.port), timeout=5).close()
+                there = True
+        except OSError:
+            there = False
+        words = "answers" if there else "does not answer: entries wait on disk meanwhile; start it, or mend the network"
+        yield Finding("history", "ok" if there else "wrong", f"{address} {words}")
+    elif path.exists():
+        try:
+            if not is_database(path):
+                raise sqlite3.DatabaseError("it is none of SQLite's")
+            with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as one:
+                one.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            yield Finding("history", "ok", f"{path.name} can be read, {path.stat().st_size / 1e6:,.1f} MB")
+        except (sqlite3.Error, OSError) as error:
+            yield Finding("history", "wrong", f"{path.name} cannot be read ({error}): the next start sets it aside")
+
+
+def _port(settings: Settings) -> Iterator[Finding]:
+    from server.serve import listen  # the web parts take their time
+
+    try:
+        listen(settings.host, settings.port).close()
+    except SettingsError as error:
+        busy = holder(settings.data_dir) if settings.data_dir.exists() else None
+        words = f"{settings.port} is taken, by the server that runs here ({busy})" if busy else str(error)
+        yield Finding("port", "ok" if busy else "wrong", words)
+    else:
+        yield Finding("port", "ok", f"{settings.host} port {settings.port} is free")
+
+
+def _certificate(settings: Settings) -> Iterator[Finding]:
+    from cryptography import x509
+
+    if not settings.secure:
+        return
+    path = settings.cert_file or settings.data_dir / "certificates" / "server.pem"
+    if not path.exists():
+        mark: Mark = "wrong" if settings.cert_file else "ok"
+        yield Finding(
+            "certificate", mark, f"{path} is not there" + ("" if settings.cert_file else ": made at the start")
+        )
+        return
+    leaf = x509.load_pem_x509_certificates(read_at_most(path, 1_000_000))[0]
+    until = leaf.not_valid_after_utc
+    left = until - datetime.now(UTC)
+    try:
+        alternative = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        said = ", ".join(str(name.value) for name in alternative)
+    except x509.ExtensionNotFound:
+        said = ""
+    if left < timedelta(0):
+        yield Finding("certificate", "wrong", f"{path} expired on {until:%Y-%m-%d}: renew it, or put the clock right")
+    elif left < SOON and settings.cert_file is not None:
+        yield Finding("certificate", "warning", f"{path} expires on {until:%Y-%m-%d}: renew it soon")
+    else:
+        yield Finding("certificate", "ok", f"valid until {until:%Y-%m-%d}")
+    missing = [name for name in settings.server_names if name.lower() not in said.lower()]
+    if missing:
+        yield Finding("certificate", "warning", f"it does not name {', '.join(missing)}: browsers refuse it there")
+
+
+def _clock(settings: Settings) -> Iterator[Finding]:
+    now, newest = datetime.now(UTC), max((one.stat().st_mtime for one in _of(settings.data_dir)), default=0.0)
+    if now < OLDEST_CLOCK:
+        yield Finding("clock", "wrong", f"it says {now:%Y-%m-%d}: set it, or let NTP; https and history need it")
+    elif newest > now.timestamp() + 3600:
+        ahead = datetime.fromtimestamp(newest, UTC)
+        yield Finding(
+            "clock", "warning", f"files are from {ahead:%Y-%m-%d %H:%M}, it is {now:%Y-%m-%d %H:%M}: it jumped back"
+        )
+    elif Path("/run/systemd/timesync").is_dir() and not Path("/run/systemd/timesync/synchronized").exists():
+        yield Finding("clock", "warning", "it was not set by NTP since the start: timedatectl says more")
+    else:
+        yield Finding("clock", "ok", f"{now:%Y-%m-%d %H:%M} UTC")
+
+
+def _of(folder: Path) -> Iterator[Path]:
+    with contextlib.suppress(OSError):
+        yield from (one for one in folder.iterdir() if one.is_file())
+
+
+def _machine(settings: Settings) -> Iterator[Finding]:
+    with contextlib.suppress(OSError, ValueError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        facts = {line.partition(":")[0]: int(line.split()[1]) * 1024 for line in lines if len(line.split()) > 1}
+        free = facts.get("MemAvailable", LEAST_MEMORY)
+        few = free < LEAST_MEMORY
+        then = ": teaching needs 1 GB; close other programs" if few else ""
+        yield Finding("memory", "warning" if few else "ok", f"{free / 1e9:.1f} GB are free{then}")
+    most = raise_limit()
+    short = most < settings.max_connections + 256
+    then = (
+        f": fewer than MAX_CONNECTIONS={settings.max_connections} need; set LimitNOFILE or ulimit -n" if short else ""
+    )
+    yield Finding("files", "warning" if short else "ok", f"{most:,} may be open at once{then}")
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        flags = set(next(line for line in lines if line.startswith("flags")).split())
+        slow = "avx2" not in flags
+        exact = " with exact 8-bit arithmetic" if flags & {"avx512_vnni", "avx_vnni"} else ""
+        words = "it has no AVX2: frames take several times as long" if slow else f"AVX2{exact}"
+        yield Finding("processor", "warning" if slow else "ok", f"{os.cpu_count()} cores, {words}")
+
+
+def _inference(settings: Settings) -> Iterator[Finding]:
+    from detector.runtimes import runtime
+
+    try:
+        runtime(settings.runtime)
+    except DetectorError as error:
+        yield Finding("inference", "wrong", str(error))
+        return
+    words = settings.runtime
+    if settings.runtime == "openvino":
+        from detector.quiet_openvino import ov
+
+        words += f" on {', '.join(ov.Core().available_devices)}"
+    yield Finding("inference", "ok", words)
+
+
+def _model(settings: Settings) -> Iterator[Finding]:
+    from detector.model_folder import read_manifest
+
+    if settings.model_path is not None:
+        try:
+            read_manifest(settings.model_path)
+            yield Finding("model", "ok", f"{settings.model_path} can be read")
+        except (DetectorError, OSError) as error:
+            yield Finding("model", "wrong", str(error))
+
+
+def _cameras(settings: Settings) -> Iterator[Finding]:
+    from server.cameras import shown
+    from server.kept_cameras import cameras_of
+
+    for camera in (*settings.cameras, *cameras_of(settings.data_dir)):
+        source = camera.source
+        if source.startswith("/dev/") or source.isdecimal():
+            device = Path(f"/dev/video{source}" if source.isdecimal() else source)
+            there = os.access(device, os.R_OK | os.W_OK)
+            words = f"{device} can be opened" if there else f"{device}: plug it in, or add this user to the group video"
+        elif "://" in source and not source.startswith("genicam"):
+            from urllib.parse import urlsplit
+
+            parts = urlsplit(source)
+            port = parts.port or {"rtsp": 554, "https": 443}.get(parts.scheme, 80)
+            try:
+                socket.create_connection((parts.hostname or "", port), timeout=3).close()
+                there, words = True, f"{shown(source)} answers"
+            except OSError:
+                there, words = False, f"{shown(source)}: nothing answers there; check its power, cable and address"
+        elif source.startswith("genicam"):
+            there, words = True, f"{shown(source)} is tried by the server alone"
+        else:
+            there = Path(source).exists()
+            words = f"{source} is there" if there else f"{source} is not there"
+        yield Finding(f"camera {camera.name}", "ok" if there else "wrong", words)
+
+
+def _sinks(settings: Settings) -> Iterator[Finding]:
+    from server.sinks import KINDS, stored_in
+
+    for one in stored_in(settings.data_dir):
+        kind = KINDS.get(one.kind)
+        if one.enabled:
+            why = f"there is no kind {one.kind}" if kind is None else kind.missing
+            yield Finding(f"sink {one.name}", "wrong" if why else "ok", why or f"{one.kind}: all it needs is installed")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add it to ``defectvision``'s subcommands."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="look at everything a server needs, and say what to mend",
+        description="Look at settings, data directory, disk, port, certificate, clock, memory, processor, model, "
+        "cameras, sinks and database as the server would find them. Changes nothing. Exit code 1: something is wrong.",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON list of what, mark (ok, warning, wrong) and words"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        found = [Finding("settings", "ok", "can be used"), *examine(read_settings())]
+    except SettingsError as error:
+        found = [Finding("settings", "wrong", str(error))]
+    if arguments.json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        for one in found:
+            print(f"{one.mark:8}{one.what}: {one.words}")
+    sys.stdout.flush()
+    return int(any(one.mark == "wrong" for one in found))

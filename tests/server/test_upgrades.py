@@ -1,0 +1,137 @@
+"""Today's server opens what every earlier format left, and there is a way back (``upgrades/README.md``)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detector import ModelError, load
+from server import cli
+from server.app import create_app
+from server.backup import BackupError
+from server.backup.going_back import go_back
+from server.inspection.calibration_file import VERSION as CALIBRATIONS
+from server.recipes.recipe_book import VERSION as RECIPES
+from server.settings import Settings
+from tests.running import running
+from tests.server.fakes import FakeModel, http
+
+OLD = Path(__file__).parent / "upgrades"
+KEPT = f"before-upgrade-{version('defectvision')}"
+
+
+def copy_of(commit: str, folder: Path) -> Path:
+    """The data directory that a commit left."""
+    data = folder / "data"
+    shutil.copytree(OLD / commit, data, ignore=shutil.ignore_patterns("model"))
+    if (packed := data / "history.db.gz").exists():
+        (data / "history.db").write_bytes(gzip.decompress(packed.read_bytes()))
+        packed.unlink()
+    if (data / "recipes.json").exists():
+        shutil.copytree(OLD / "models", data / "models")
+    return data
+
+
+def version_of(path: Path) -> int:
+    return int(json.loads(path.read_bytes())["version"])
+
+
+async def opened(data: Path) -> dict[str, Any]:
+    """What a server says that opened it, a model of the same hash given."""
+    key = json.loads((data / "calibration.json").read_bytes())
+    hash = next((one.partition(":")[0] for one in key.get("calibrations", {})), "a" * 64)
+    model = FakeModel(hash=hash)
+    settings = Settings(data_dir=data)
+    found: dict[str, Any] = {}
+    async with running(create_app(settings, make_model=lambda: model), settings) as server, http(server) as client:  # type: ignore[arg-type, return-value]
+
+        async def health() -> dict[str, Any]:
+            body: dict[str, Any] = (await client.get("/health")).json()
+            return body
+
+        while (found := await health())["status"] == "teaching":
+            pass
+        found["recipes"] = (await client.get("/api/recipes")).json()
+        found["cameras"] = (await client.get("/api/cameras")).json()
+        found["sinks"] = (await client.get("/api/sinks")).json()
+        if (data / "history.db").exists():
+            while (answer := await client.get("/api/history")).status_code == 503:
+                pass
+            found["history"] = answer.json()
+    return found
+
+
+@pytest.mark.parametrize("commit", ["b0ec51c", "46fe6c4", "87e8562", "a1b6d46"])
+async def test_it_opens_what_an_earlier_commit_left_and_there_is_a_way_back(commit: str, tmp_path: Path) -> None:
+    data = copy_of(commit, tmp_path)
+    before = {path.name: path.read_bytes() for path in data.iterdir() if path.suffix == ".json"}
+    older = {name for name in before if version_of(data / name) < _today(name)}
+    found = await opened(data)
+    assert found["status"] == "ok" and not [one for one in found["warnings"] if "damaged" in one], found["warnings"]
+    assert not list(data.glob("*.damaged-*"))
+    if "recipes.json" in before:
+        assert "washer" in json.dumps(found["recipes"]) and "press" in json.dumps(found["cameras"])
+    else:
+        assert found["threshold_source"] == "calibration"
+    if "sinks.json" in before:
+        assert "mes" in json.dumps(found["sinks"]) and "part-0" in json.dumps(found["history"])
+    for name in before:
+        assert version_of(data / name) == _today(name)
+    # And back.
+    kept = {path.name: path.read_bytes() for path in (data / KEPT).iterdir()} if older else {}
+    assert kept == {name: before[name] for name in older}, "as the older software wrote them, to the byte"
+    if not older:
+        with pytest.raises(BackupError, match="no upgrade wrote anything anew"):
+            go_back(data)
+        return
+    done = go_back(data)
+    assert set(done.files) == older
+    assert {name: (data / name).read_bytes() for name in before} == before
+    assert {version_of(done.aside / name) for name in older} == {_today(name) for name in older}, (
+        "nothing is thrown away"
+    )
+    again = await opened(data)
+    assert again["status"] == "ok" and (data / KEPT).is_dir(), "the next upgrade keeps them anew"
+
+
+def _today(name: str) -> int:
+    return {"calibration.json": CALIBRATIONS, "recipes.json": RECIPES}.get(name, 1)
+
+
+@pytest.mark.parametrize("commit", ["b0ec51c", "46fe6c4"])
+def test_a_model_of_an_earlier_format_says_what_to_do(commit: str) -> None:
+    with pytest.raises(ModelError, match="teach it again"):
+        load(OLD / commit / "model")
+
+
+async def test_where_the_way_back_cannot_be_kept_nothing_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = copy_of("b0ec51c", tmp_path)
+    before = (data / "calibration.json").read_bytes()
+    (data / KEPT).write_text("in its place")
+    assert (await opened(data))["threshold_source"] == "calibration"
+    assert (data / "calibration.json").read_bytes() == before
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    data = copy_of("b0ec51c", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("server.logs.set_up", lambda: None)
+    assert cli.main(["downgrade"]) == 1 and "reads what is there" in capsys.readouterr().err
+    (data / KEPT).mkdir()
+    (data / KEPT / "calibration.json").write_bytes(b"older")
+    (data / "history.db").write_bytes(b"newer")
+    (data / "history.db.before-20260101T000000Z").write_bytes(b"oldest")
+    (data / "history.db.before-20260201T000000Z").write_bytes(b"older")
+    assert cli.main(["downgrade", "--history"]) == 0
+    assert "calibration.json, history.db" in capsys.readouterr().out
+    assert (data / "history.db").read_bytes() == (data / "calibration.json").read_bytes() == b"older"
+    (aside,) = data.glob("before-downgrade-*")
+    assert (aside / "history.db").read_bytes() == b"newer"
