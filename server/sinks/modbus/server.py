@@ -59,7 +59,23 @@ class Modbus:
             await connections.listen(self.settings.address, self.settings.port)
         finally:
             await connections.close()
-        return f"it can listen at {self.settings.address}, port {self.settings.port}; nobody was asked anything"
+        return f"it can listen at {self.settings.address}, port {self.settings.port}; {self._streams_there()}"
+
+    def _streams_there(self) -> str:
+        """How the streams stand whose units these are: a name with a mistake in it is no stream that ever comes."""
+        line = self.around.line
+        if line is None:
+            return "this server has no streams to ask"
+        said = []
+        for stream in units_of(self.settings).values():
+            standing = line.standing(stream)
+            if stream not in line.streams:
+                said.append(f"no stream is called {stream} now: it may come")
+            elif standing.by != "trigger":
+                said.append(f"the recipe of {stream} takes no triggers")
+            else:
+                said.append(f"{stream} takes triggers")
+        return "; ".join(said)
 
     def _units(self, refusals: Refusals) -> dict[int, Unit]:
         settings = self.settings
