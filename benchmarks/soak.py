@@ -5,8 +5,8 @@
 Streams send as fast as they are answered; every minute listeners come and go, a webhook's peer fails and comes back, a
 camera is added and removed, a calibration is made, a teaching is begun and given up. Every two seconds the memory
 of the server and of what it started is read (RSS), with threads, open files and sockets. The slope after the first
-fifth is a line of least squares with its 95 % interval from means of ten blocks, so that neighbours that are alike do not
-count twice. At the end, everybody gone, threads and files are compared with those before anybody came.
+fifth is a line of least squares with its 95 % interval from means of ten blocks, so that neighbours that are alike do
+not count twice. At the end, everybody gone, threads and files are compared with those before anybody came.
 """
 
 from __future__ import annotations
