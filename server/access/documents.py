@@ -71,7 +71,9 @@ class FileDocument(Generic[T]):
             mode=0o600,
         )
         self._lock = threading.RLock()
-        self._seen = _signature(path)
+        self._seen: Signature = None
+        with contextlib.suppress(OSError):  # it is said below that it cannot be read
+            self._seen = _signature(path)
         self._file = KeptFile(path, self._form)
         self._warning = self._file.warning
 
