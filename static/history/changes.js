@@ -39,6 +39,6 @@ function item(change, goBack) {
       (was || became) && element("p", { className: "change-what" }, was && became ? `${was} → ` : was, element("b", {}, became)),
       element("p", { className: "change-why" }, [sentence(why), on && `On ${on}.`, who && `By ${who}.`].filter(Boolean).join(" ")),
     ),
-    goBack && canRestore && element("button", { type: "button", className: "quiet", "aria-label": `Go back to version ${from}`, data: { testid: "go-back" }, on: { click: () => goBack(change) } }, `Go back to ${from}`),
+    goBack && canRestore && element("button", { type: "button", className: "quiet", "aria-label": `Go back to version ${from}`, data: { testid: "go-back", needs: "engineer" }, on: { click: () => goBack(change) } }, `Go back to ${from}`),
   );
 }

@@ -3,6 +3,7 @@
 import { address } from "../shared/address.js";
 import { element, write } from "../shared/elements.js";
 import { correctionSheet } from "../live/correction/sheet.js";
+import { may } from "../shared/me.js";
 import { sentence } from "../shared/sentence.js";
 import * as requests from "./requests.js";
 import { SAID, VERDICT, milliseconds, moment, score } from "./words.js";
@@ -205,7 +206,7 @@ export class Opened {
     if (key === "ArrowLeft") this.#step(-1);
     else if (key === "ArrowRight") this.#step(1);
     else if (key === "h") this.#find("opened-heat-on").click();
-    else if (KEYS[key]) this.#say(KEYS[key]);
+    else if (KEYS[key] && may("operator")) this.#say(KEYS[key]);
     else return;
     event.preventDefault();
   }

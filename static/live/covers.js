@@ -46,11 +46,14 @@ function fillNotice({ title, text, action }) {
 }
 
 /** The notice for where things stand, or null when the picture should be seen. */
-export function noticeFor({ health, link, source, ownName, cameraOff, streamState, hasResult, others }) {
+export function noticeFor({ health, link, source, maySend, ownName, cameraOff, streamState, hasResult, others }) {
   if (health?.status === "error") return { title: "Not ready to inspect", text: sentence(health.reason) };
   if (link?.phase === "replaced") {
     return { title: link.words, text: `Frames of “${ownName}” now come from there.`, action: "Use this device instead" };
   }
+  if (link?.forbidden) return { title: "Not for you any more", text: sentence(link.words) };
+  if (link?.access === false) return { title: "Logged out", text: sentence(link.words) };
+  if (source === null && !maySend && health?.status === "ok") return { title: "No stream runs", text: "The picture appears here as soon as a camera or a program sends one." };
   if (link?.problem) return { title: "No live connection", text: link.problem };
   if (link?.phase === "refused") return { title: "The server closed the connection", text: link.words, action: "Try again" };
   if (source === "camera" && cameraOff) {

@@ -1,5 +1,6 @@
 // What the watched stream is inspected with: its recipe, to be seen and to be changed.
 
+import { may } from "../shared/me.js";
 import { send } from "../shared/server.js";
 
 export class RecipeSelect {
@@ -29,6 +30,8 @@ export class RecipeSelect {
       );
     }
     if (document.activeElement !== this.#select || this.#select.value === "") this.#select.value = recipe.id;
+    this.#select.disabled = !may("operator");
+    this.#select.title = this.#select.disabled ? "Choosing a stream’s recipe is for an operator" : "";
     this.#write("recipe-version", `v${recipe.version}`);
   }
 

@@ -1,6 +1,7 @@
 // The choice between this device's camera and the running streams.
 
 import { CAMERA, streamIn } from "../shell/sources.js";
+import { may } from "../shared/me.js";
 import { cameraWord } from "../shared/pulled_camera.js";
 
 export class SourceSelect {
@@ -25,13 +26,14 @@ export class SourceSelect {
     const names = new Set([simulatedStream, ...running.keys(), streamIn(chosen)].filter((name) => name && name !== ownName));
     const choices = [...names].map((name) => ({ value: `stream:${name}`, text: describe(name, running.get(name), simulatedStream) }));
     choices.sort((a, b) => Number(b.value === `stream:${simulatedStream}`) - Number(a.value === `stream:${simulatedStream}`));
-    choices.push({ value: CAMERA, text: "This device’s camera" });
+    if (may("operator")) choices.push({ value: CAMERA, text: "This device’s camera" });
+    if (choices.length === 0) choices.push({ value: "", text: "No stream runs" });
     const key = JSON.stringify(choices);
     if (key !== this.#offered) {
       this.#offered = key; // an open list must not be rebuilt under the finger
       this.#select.replaceChildren(...choices.map(({ value, text }) => new Option(text, value)));
     }
-    this.choose(chosen);
+    this.choose(chosen ?? "");
   }
 }
 

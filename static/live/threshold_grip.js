@@ -2,6 +2,7 @@
 // and a keyboard it is a slider.
 
 import { count } from "../shared/count.js";
+import { may } from "../shared/me.js";
 import { distance } from "./calibration/words.js";
 import { backWords } from "../recipes/words.js";
 import { change, takeHandAway } from "../recipes/requests.js";
@@ -55,7 +56,7 @@ export class ThresholdGrip {
   // Not where the environment sets it, and not where nobody knows of what recipe it is.
   #canChange() {
     const { recipe, last } = this.#station;
-    return Boolean(recipe?.model) && last !== null && last.result.threshold_source !== "environment";
+    return may("engineer") && Boolean(recipe?.model) && last !== null && last.result.threshold_source !== "environment";
   }
 
   #take(event) {

@@ -13,6 +13,7 @@ import { RecipeSelect } from "./recipe_select.js";
 import { SourceSelect } from "./source_select.js";
 import { CAMERA } from "../shell/sources.js";
 import { Stage } from "../shared/stage.js";
+import { may } from "../shared/me.js";
 import { STALE_AFTER_MS, VerdictPanel, ago, decide, hasPartVerdicts, waitsForPart } from "../shared/verdict.js";
 import { ThresholdGrip } from "./threshold_grip.js";
 import { Tiles } from "./tiles.js";
@@ -266,7 +267,7 @@ class Live {
       problem: watchesCamera ? camera.problem : null,
       notice:
         (last && this.#waits ? null : this.#pulledCameraNotice()) ?? // between two parts, the last one's picture is seen
-        noticeFor({ health, link, source, ownName, cameraOff: camera.state === "off", streamState, hasResult: Boolean(last), others: this.#station.streams.length }),
+        noticeFor({ health, link, source, maySend: may("operator"), ownName, cameraOff: camera.state === "off", streamState, hasResult: Boolean(last), others: this.#station.streams.length }),
     });
   }
 
@@ -287,7 +288,7 @@ class Live {
   #offerSources() {
     const { streams, health, source, camera, ownName } = this.#station;
     this.#find("show-all").hidden = streams.length === 0;
-    if (source) this.#select.offer(streams, health?.simulated_stream ?? null, source, camera.state === "off" ? null : ownName);
+    if (source || !may("operator")) this.#select.offer(streams, health?.simulated_stream ?? null, source, camera.state === "off" ? null : ownName);
   }
 
   #showOpacity() {

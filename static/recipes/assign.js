@@ -42,7 +42,7 @@ export class Assign {
       "li",
       { data: { testid: "assign-stream" } },
       element("p", {}, element("strong", {}, name), " ", element("span", { className: "assign-now" })),
-      element("button", { type: "button", on: { click: press } }),
+      element("button", { type: "button", data: { needs: "operator" }, on: { click: press } }),
     );
   }
 }

@@ -37,7 +37,7 @@ export class Corrections {
         why && element("p", {}, why),
         !learned && element("p", {}, "Kept as a known defect; it changes no score."),
       ),
-      element("button", { type: "button", data: { testid: "recipe-correction-undo" }, on: { click: (event) => this.#press(event.currentTarget, correction) } }, "Undo"),
+      element("button", { type: "button", data: { testid: "recipe-correction-undo", needs: "engineer" }, on: { click: (event) => this.#press(event.currentTarget, correction) } }, "Undo"),
     );
   }
 

@@ -47,7 +47,7 @@ export class Cameras {
   }
 
   #row({ name, source, from }) {
-    const remove = element("button", { type: "button", data: { testid: "camera-remove" }, on: { click: () => this.#remove(name) } }, "Remove");
+    const remove = element("button", { type: "button", data: { testid: "camera-remove", needs: "admin" }, on: { click: () => this.#remove(name) } }, "Remove");
     return element(
       "li",
       { className: "camera", data: { testid: "camera" } },

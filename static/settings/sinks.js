@@ -81,7 +81,7 @@ export class Sinks {
       ),
       element(
         "p",
-        { className: "buttons" },
+        { className: "buttons", data: { needs: "admin" } },
         button("switch", "Switch on", () => this.#switch(id)),
         button("test", "Test", () => this.#test(id)),
         button("edit", "Change", () => this.#edit(id)),

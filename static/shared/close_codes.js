@@ -1,5 +1,7 @@
 // What a close code means, whether it came with a WebSocket's close or in a goodbye, and when to come back.
 
+import { sentence } from "./sentence.js";
+
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 10_000;
 
@@ -7,6 +9,8 @@ const LONGEST_DELAY_MS = 10_000;
 const FINAL_CLOSES = {
   1008: { phase: "refused", words: "The server refused this connection" },
   1009: { phase: "refused", words: "A frame was larger than the server accepts" },
+  4401: { phase: "refused", words: "You are no longer logged in here", access: false },
+  4403: { phase: "refused", words: "You may not use this stream", forbidden: true },
   4001: { phase: "replaced", words: "Another device took over this stream name" },
 };
 
@@ -16,11 +20,15 @@ export function backoff(attempt, random = Math.random()) {
   return delay * (1 - random / 2);
 }
 
-/** The state `{ phase, words }` to stay in after a close, or null where coming back is right. */
+/**
+ * The state `{ phase, words }` to stay in after a close, or null where coming back is right. `access` is false where nobody is
+ * logged in here any more, `forbidden` true where whoever is may not have this.
+ */
 export function finalState({ code, reason }) {
   const final = FINAL_CLOSES[code];
   if (!final) return null;
-  return { phase: final.phase, words: reason && final.phase === "refused" ? `${final.words}: ${reason}` : final.words };
+  if (code === 4401 || code === 4403) return { ...final, words: sentence(reason) || final.words };
+  return { ...final, words: reason && final.phase === "refused" ? `${final.words}: ${reason}` : final.words };
 }
 
 /** The state to show during the `delay` (milliseconds) before coming back after a close. */

@@ -1,14 +1,21 @@
 // The server's HTTP side, docs/protocol.md. Every failure is an Error whose message can be shown to the operator.
 
 import { address, root } from "./address.js";
+import { goToLogin } from "./login.js";
 
 const TIMEOUT_MS = 10_000;
 
 let ownHeaders = {};
+let forbidden = () => {};
 
 /** Show the access code with each request, on a page that is framed and has no cookies. */
 export function showCode(code) {
   ownHeaders = { Authorization: `Bearer ${code}` };
+}
+
+/** `listener()` is called when the server says that whoever is logged in may not do something. */
+export function onForbidden(listener) {
+  forbidden = listener;
 }
 
 /** The server gave no answer at all. */
@@ -38,7 +45,8 @@ async function ask(path, options = {}) {
 /** The body of a good answer to `path`; any other answer is a Refused in the server's words. */
 export async function demand(path, options) {
   const { ok, status, body } = await ask(path, options);
-  if (status === 401 && !ownHeaders.Authorization) location.reload(); // the access code changed: the server then leads to its form
+  if (status === 401 && !ownHeaders.Authorization) goToLogin();
+  if (status === 403) forbidden();
   if (!ok) throw new Refused(body.error ?? `The server answered ${status} without a reason. Its log says more.`, status);
   return body;
 }

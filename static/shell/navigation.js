@@ -1,9 +1,12 @@
 // One view at a time of the one document: links, the browser's back and forward, the title, and where the focus goes.
 
 import { address } from "../shared/address.js";
+import { may, me, onMe, pairedStream, withArticle } from "../shared/me.js";
+import { write } from "../shared/write.js";
 
 const NAMES = ["live", "teach", "recipes", "history", "settings"]; // as server/web/pages.py
 const FIRST = "live"; // which is at the root
+const NEEDS = { teach: "engineer", settings: "operator" };
 
 /**
  * Each view is `static/NAME/view.js`, the first one loaded with the page, the others when they are first entered, with `enter({ root, go, ...given })`, told each time it is
@@ -12,6 +15,7 @@ const FIRST = "live"; // which is at the root
 export class Navigation {
   #given;
   #shown = null; // the name of the view that is shown
+  #entered = null; // the same, where it is one that somebody may see
   #modules = new Map();
 
   constructor(given) {
@@ -19,6 +23,7 @@ export class Navigation {
     document.addEventListener("click", (event) => this.#clicked(event));
     window.addEventListener("popstate", () => this.#show(viewIn(location), { focus: true }));
     this.#show(document.body.dataset.view, { focus: false });
+    onMe(() => this.#show(this.#shown, { focus: false }));
   }
 
   /** Lead to a view; `hash` says where in it, without the #. Resolves once it can be pressed. */
@@ -39,24 +44,31 @@ export class Navigation {
   }
 
   async #show(name, { focus }) {
-    if (name === this.#shown) return;
-    const before = this.#shown;
+    const barred = whyNot(name);
+    if (name === this.#shown && (barred === "") === (this.#entered === name)) return;
+    const before = this.#entered;
     this.#shown = name;
+    this.#entered = barred ? null : name;
     document.body.dataset.view = name;
-    for (const view of NAMES) document.getElementById(`view-${view}`).hidden = view !== name;
+    for (const view of NAMES) document.getElementById(`view-${view}`).hidden = view !== name || barred !== "";
+    document.getElementById("view-barred").hidden = barred === "";
     for (const link of document.querySelectorAll(".nav a[data-view]")) {
       if (link.dataset.view === name) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
-    const title = document.querySelector(`#view-${name} .view-title`);
+    const own = document.querySelector(`#view-${name} .view-title`);
+    const title = barred ? document.getElementById("title-barred") : own;
+    if (barred) write("title-barred", own.textContent);
+    write("barred-words", barred);
     document.title = `${title.textContent} – DefectVision`;
     if (focus) {
       window.scrollTo(0, 0);
       title.focus({ preventScroll: true }); // in vain in a view that was never entered
     }
     if (before) (await this.#module(before)).leave();
+    if (barred) return;
     const module = await this.#module(name);
-    if (name !== this.#shown) return; // somebody walks on quickly
+    if (name !== this.#entered) return; // somebody walks on quickly
     const root = document.getElementById(`view-${name}`);
     if (root.inert) {
       root.inert = false; // a press before it was entered for the first time would be lost
@@ -69,6 +81,13 @@ export class Navigation {
     if (!this.#modules.has(name)) this.#modules.set(name, import(`../${name}/view.js`));
     return this.#modules.get(name);
   }
+}
+
+/** Why a view is not for whoever is here, a sentence, or "". */
+function whyNot(name) {
+  if (pairedStream() && name !== FIRST) return "This phone was paired for one stream. It sends and watches that, on Live.";
+  if (!NEEDS[name] || may(NEEDS[name])) return "";
+  return `This is for ${withArticle(NEEDS[name])}. You are here as ${withArticle(me().role)}: an admin can give you another role.`;
 }
 
 function viewIn({ pathname }) {

@@ -6,6 +6,8 @@ import { Camera, explain } from "./camera.js";
 import { Listeners } from "./listeners.js";
 import { deviceName, keepDeviceName } from "./device_name.js";
 import * as server from "../shared/server.js";
+import { goToLogin } from "../shared/login.js";
+import { lookAtMe, may, onMe, pairedStream } from "../shared/me.js";
 import { openSender, openViewer } from "../shared/transport.js";
 import { WakeLock } from "../shared/wake_lock.js";
 
@@ -80,6 +82,7 @@ export class Station {
 
   /** Ask the server what there is, again and again. */
   start() {
+    onMe(() => this.#heardMe());
     repeat(() => this.lookAtHealth(), () => this.#healthPause());
     repeat(() => this.lookAtStreams(), () => STREAMS_EVERY_MS);
     repeat(() => this.lookAtRecipes(), () => RECIPES_EVERY_MS);
@@ -133,12 +136,7 @@ export class Station {
   /** Send this device's camera under another name, from now on. */
   rename(name) {
     keepDeviceName(name);
-    this.ownName = name;
-    if (this.watchesCamera && this.#connection) {
-      this.#connection.close();
-      this.#connection = this.#send(this.camera.stream);
-    }
-    this.#changed();
+    this.#sendAs(name);
   }
 
   stopCamera() {
@@ -176,7 +174,7 @@ export class Station {
   }
 
   async lookAtRecipes() {
-    if (!this.streams.some(({ recipe }) => recipe)) return;
+    if (pairedStream() || !this.streams.some(({ recipe }) => recipe)) return;
     try {
       this.recipes = (await server.recipes()).recipes;
     } catch {
@@ -194,8 +192,9 @@ export class Station {
     await this.lookAtStreams();
     if (this.source !== null) return; // the operator was quicker
     const kept = remembered();
-    const stays = kept === CAMERA || this.streams.some(({ name }) => `stream:${name}` === kept);
-    const first = stays ? kept : defaultSource(this.streams, this.health.simulated_stream);
+    const stays = (kept === CAMERA && may("operator")) || this.streams.some(({ name }) => `stream:${name}` === kept);
+    const first = stays ? kept : pairedStream() ? CAMERA : defaultSource(this.streams, this.health.simulated_stream);
+    if (first === CAMERA && !may("operator")) return; // there is nothing to watch yet
     if (first === CAMERA && kept !== CAMERA) this.#showIdleCamera();
     else this.choose(first);
   }
@@ -203,9 +202,28 @@ export class Station {
   // The camera is not switched on before somebody asks for it.
   #showIdleCamera() {
     this.source = CAMERA;
-    this.#idleByItself = true;
+    this.#idleByItself = pairedStream() === null; // its one stream is this very camera
     if (!isSecureContext) this.camera.problem = explain(null);
     this.#listeners.tell("source");
+  }
+
+  // A paired phone sends under its one stream's name; whoever may only watch sends nothing.
+  #heardMe() {
+    const name = pairedStream();
+    if (name && name !== this.ownName) this.#sendAs(name);
+    if (!may("operator") && this.watchesCamera) {
+      this.#leave();
+      this.#changed();
+    }
+  }
+
+  #sendAs(name) {
+    this.ownName = name;
+    if (this.watchesCamera && this.#connection) {
+      this.#connection.close();
+      this.#connection = this.#send(this.camera.stream);
+    }
+    this.#changed();
   }
 
   #leave() {
@@ -303,6 +321,8 @@ export class Station {
 
   #heardState(state) {
     this.link = state.phase === "closed" ? null : state;
+    if (state.access === false) goToLogin();
+    if (state.forbidden) lookAtMe();
     if (state.phase !== "open") {
       this.lastPart = null; // parts may pass unheard
       this.#listeners.tell("interrupted");

@@ -152,6 +152,25 @@ def kept(number: int, kind: str = "alarm", **changes: Any) -> dict[str, Any]:
     } | changes
 
 
+ROLES = ("viewer", "operator", "engineer", "admin")
+
+
+def whoever(role: str = "admin", how: str = "open", **changes: Any) -> dict[str, Any]:
+    """Who is at the page, as ``/api/me`` says it: everybody, on an open server."""
+    closed = how != "open"
+    return {
+        "name": f"ana-{role}" if closed else "",
+        "role": role,
+        "may": list(ROLES[: ROLES.index(role) + 1]),
+        "how": how,
+        "streams": None,
+        "login": how == "session",
+        "session": "s1" if closed else None,
+        "expires": AT if closed else None,
+        "closed": closed,
+    } | changes
+
+
 COST = {
     "goods": 40,
     "goods_rejected": 1,
@@ -179,6 +198,7 @@ class Scene:
     alarms: list[dict[str, Any]] = field(default_factory=lambda: [kept(n) for n in range(14, 0, -1)])
     recent: list[dict[str, Any]] = field(default_factory=lambda: [kept(n, "recent") for n in range(8, 0, -1)])
     health: dict[str, Any] = field(default_factory=dict)
+    me: dict[str, Any] = field(default_factory=lambda: whoever())
     raws: list[float] = field(default_factory=lambda: [6.2, 6.6, 6.1, 7.0, 6.4])
     state: str = "live"
     runs: bool = True
@@ -231,6 +251,8 @@ class Scene:
     def _said(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
         if known := self.answers.get(f"{method} {path}"):
             return known(body)
+        if path == "/api/me":
+            return 200, self.me
         if path == "/health":
             return 200, self._health()
         if path == "/api/streams":

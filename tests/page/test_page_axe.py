@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.page.scene import Scene, kept, stream
+from tests.page.staff import ACCESS
 from tests.page.visits import Show
 from tests.page.workshop import beside_live
 
@@ -67,6 +68,7 @@ STATES: dict[str, tuple[str, Scene, Callable[[Page], None]]] = {
     "history": ("/history", Scene(), nothing),
     "settings": ("/settings", Scene(), nothing),
     "panel": ("/panel/press", Scene(raws=[12.5]), lambda page: expect(page.get_by_test_id("parts")).to_be_visible()),
+    **ACCESS,
 }
 
 

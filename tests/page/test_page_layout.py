@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.page.scene import Scene, stream
+from tests.page.staff import ACCESS
 from tests.page.visits import Show
 from tests.page.workshop import beside_live
 
@@ -55,6 +56,17 @@ def test_nothing_overlaps_or_scrolls_sideways_beside_live(show: Show, state: str
     path, shop, there = beside_live()[state]
     page = show(shop, path).page
     expect(page.get_by_test_id(there).first).to_be_visible()
+    for screen, (width, height) in SCREENS.items():
+        page.set_viewport_size({"width": width, "height": height})
+        page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+        fits(page, f"{state}, {screen}")
+
+
+@pytest.mark.parametrize("state", ACCESS)
+def test_nothing_overlaps_or_scrolls_sideways_where_one_logs_in(show: Show, state: str) -> None:
+    path, staff, reach = ACCESS[state]
+    page = show(staff, path).page
+    reach(page)
     for screen, (width, height) in SCREENS.items():
         page.set_viewport_size({"width": width, "height": height})
         page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
