@@ -567,6 +567,7 @@ async def test_a_running_server_s_messages_are_valid_and_others_are_not(
                 "recipe",
                 "recipe_name",
                 "recipe_version",
+                "parts_by",
                 "heatmap",
                 "part",
                 "repeated",

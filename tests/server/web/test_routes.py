@@ -62,8 +62,9 @@ def uploads(pictures: list[bytes], field: str = "files") -> list[tuple[str, tupl
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder with its bytes."""
-    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("history.db"))
+    """Every file below a folder with its bytes, but those that are written whatever happens."""
+    always = ("history.db", "calendar.json", "audit-")
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(always))
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}  # the history has a life of its own
 
 
