@@ -27,7 +27,7 @@ from detector.input_size import square
 from server.access import Access
 from server.app import create_app
 from server.settings import Settings
-from server.words.messages import Heatmap, Message, PartResult, Result, Status, StreamState, encode
+from server.words.messages import Heatmap, Message, PartResult, PartsBy, Result, Status, StreamState, encode
 from tests.running import Running, running
 
 THRESHOLD = 100.0
@@ -128,7 +128,8 @@ RESULT = Result(
 
 def status(name: str, state: StreamState) -> Status:
     """What listeners of a stream hear while the quick detector is in use, and nothing was calibrated."""
-    return Status(name, state, recipe="given-aaaaaaaaaaaa", recipe_name="fake part", recipe_version=1)
+    by: PartsBy | msgspec.UnsetType = msgspec.UNSET if state == "waiting" else "line"
+    return Status(name, state, recipe="given-aaaaaaaaaaaa", recipe_name="fake part", recipe_version=1, parts_by=by)
 
 
 GOOD, BAD = picture(50), picture(150)

@@ -122,7 +122,8 @@ def test_a_file_of_an_older_version_is_read_and_made_one_of_this(tmp_path: Path,
         assert (found.threshold, found.n_images, found.created) == (1.3, 2, "2026-01-01")
         assert (found.transport, found.stream, found.alone, found.promise) == ("unknown", None, False, None)
         assert json.loads((tmp_path / FILE).read_bytes())["version"] == 4
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    (before,) = (path for path in tmp_path.iterdir() if path.name != FILE)
+    assert (before / FILE).read_bytes() == older, "the way back"
 
 
 @pytest.mark.parametrize(("k", "threshold"), [(0.0, 1.0), (100.0, 11.0)])
