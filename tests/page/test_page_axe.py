@@ -9,6 +9,7 @@ import axe_playwright_python
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.page.enter_form import show_form
 from tests.page.scene import Scene, kept, stream
 from tests.page.staff import ACCESS
 from tests.page.visits import Show
@@ -104,6 +105,8 @@ def test_axe_finds_nothing_serious_while_one_teaches_and_sets_up(show: Show, sta
 
 @pytest.mark.parametrize("path", ["/phone", "/enter"])
 def test_axe_finds_nothing_serious_beside_the_views(show: Show, path: str) -> None:
-    page = show(Scene(), path).page
+    page = show(Scene(), "/" if path == "/enter" else path).page
+    if path == "/enter":
+        show_form(page, wrong=True)
     page.evaluate(AXE)
     assert page.evaluate(FINDINGS) == []

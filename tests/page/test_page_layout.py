@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.page.enter_form import show_form
 from tests.page.scene import Scene, stream
 from tests.page.staff import ACCESS
 from tests.page.visits import Show
@@ -71,6 +72,17 @@ def test_nothing_overlaps_or_scrolls_sideways_where_one_logs_in(show: Show, stat
         page.set_viewport_size({"width": width, "height": height})
         page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
         fits(page, f"{state}, {screen}")
+
+
+def test_the_form_that_asks_who_it_is_fits_any_screen_and_is_filled_by_a_password_store(show: Show) -> None:
+    page = show(Scene()).page
+    show_form(page)
+    for screen, (width, height) in SCREENS.items():
+        page.set_viewport_size({"width": width, "height": height})
+        fits(page, f"log in, {screen}")
+    expect(page.get_by_label("Name")).to_be_focused()
+    expect(page.get_by_label("Name")).to_have_attribute("autocomplete", "username")
+    expect(page.get_by_label("Password")).to_have_attribute("autocomplete", "current-password")
 
 
 def test_everything_on_a_panel_is_above_the_fold_or_scrolls_beside_the_verdict(show: Show) -> None:

@@ -56,6 +56,7 @@ def test_a_stream_is_sent_and_watched_through_a_proxy(
         expect(other.get_by_test_id("picture")).to_have_attribute("data-shown", "true")
         other.goto(through.url)
         other.get_by_role("link", name="Use a phone").click()
+        other.get_by_role("link", name="What a phone has to trust").click()
         expect(other).to_have_url(f"{through.url}phone")
         other.get_by_role("link", name="Live page").click()
         expect(other).to_have_url(through.url)

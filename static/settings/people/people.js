@@ -78,7 +78,7 @@ export class People {
   #sessionRow({ id, kind, name, role, streams, address, browser, by, seen, expires, own }) {
     const isPhone = kind === "device";
     const made = row("session", element("p", { className: "buttons" }, button(`${name}, ${address}`, "session-end", own ? "Log out" : "End", () => this.#do("sessions", () => demand(`api/sessions/${at(id)}`, { method: "DELETE" })))));
-    made.querySelector(".person-name").append(name, chip(isPhone ? "phone" : role), streams && chip(streams.join(", ")), own && chip("this one"));
+    made.querySelector(".person-name").append(...[name, chip(isPhone ? "phone" : role), streams && chip(streams.join(", ")), own && chip("this one")].filter(Boolean));
     made.querySelector(".person-more").append(`${browserWords(browser)}, ${address}, seen `, timeElement(seen), `, until `, timeElement(expires), by ? `, paired by ${by}` : "");
     return made;
   }
