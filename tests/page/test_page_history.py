@@ -221,6 +221,11 @@ def test_selected_pictures_are_shown_to_a_teaching(show: Show) -> None:
     expect(page.locator("#history-selected")).to_have_text("2 pictures selected")
     page.get_by_test_id("history-teach").click()
     expect(page.get_by_test_id("teach-from-recipe")).to_have_value("bottle")
+    expect(page.locator("#teach-from-about")).to_contain_text("2 of 2 were rejected: are they good parts?")
+    page.get_by_test_id("teach-from-go").click()
+    expect(page.locator("#teach-from-error")).to_contain_text("Choose first")
+    assert scene.said("POST", "/api/history/teach") == []
+    page.get_by_role("radio", name="More of").check()
     page.get_by_test_id("teach-from-go").click()
     expect(page.get_by_test_id("view-teach")).to_be_visible()
     assert scene.said("POST", "/api/history/teach") == [{"ids": ["id-40", "id-36"], "more_of": "bottle"}]
