@@ -6,11 +6,11 @@ Two streams send parts under ids of their own, while cameras are added, calibrat
 after another. After a random time the server gets SIGKILL and is started again on the same data directory. Then:
 
 - it answers, inspects, and calls no file damaged;
-- every camera (201), the newest calibration (200) and every disposition (200) that it had answered is there;
+- every camera (201) and disposition (200) that it had answered is there, and a calibration in force where one was;
 - so is every part whose verdict was told more than ``BATCH_S`` before the kill;
 - no temporary file is left, and no process that the dead server had started.
 
-``benchmarks.kills`` does the same to recipes, models and corrections.
+``benchmarks.kills`` does the same to recipes, models, corrections and calibrations, and looks which one was left.
 """
 
 from __future__ import annotations
