@@ -64,7 +64,7 @@ export function decide({ health, camera, link, streamState, streamName, trouble,
 /** What a stream with parts waits for, before this page heard of one; `before` is the last one of the history, or null. */
 export function waitsForPart(stream, before) {
   const what = stream.parts_by === "trigger" ? "Waiting for a trigger" : before || stream.parts ? "Waiting for the next part" : "Waiting for the first part";
-  return before ? `${what}; the last, ${nameOf(before).replace("Part", "part")}, was ${before.verdict}` : what;
+  return before ? `${what}; ${before.part ?? `part ${before.number}`} was ${before.verdict}` : what;
 }
 
 function nameOf(part) {
@@ -83,8 +83,7 @@ function ofPart(last, result, waits, none) {
   if (part.verdict === "FAILED") return { verdict: "FAILED", word: "NOT INSPECTED", detail: `${name}: ${part.why}`, stale: age > PART_STANDS_MS, attention: true };
   const score = part.threshold_source === "uncalibrated" ? "there is no threshold yet" : `score ${shownScore({ score: part.score, is_anomaly: part.raw_score > part.threshold })}`;
   const isDoubted = part.verdict === "NORMAL" && result.verdict === "ANOMALY"; // what lies there now is another, or none
-  const now = isDoubted ? ". What is seen now is not that part" : "";
-  return { verdict: part.verdict, word: part.verdict, detail: `${name}, ${score}, ${ago(age)}${now}`, stale: isDoubted || age > PART_STANDS_MS, attention: part.verdict === "ANOMALY" };
+  return { verdict: part.verdict, word: part.verdict, detail: isDoubted ? `Between parts. ${name}, ${ago(age)}` : `${name}, ${score}, ${ago(age)}`, stale: isDoubted || age > PART_STANDS_MS, attention: part.verdict === "ANOMALY" };
 }
 
 function preparing({ simulated, progress }) {

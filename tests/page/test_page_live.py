@@ -371,10 +371,8 @@ def test_where_parts_are_triggered_the_parts_verdict_is_shown_and_one_can_trigge
     )
     page = show(scene).page
     verdict = page.get_by_test_id("verdict")
-    expect(verdict).to_contain_text("Waiting for a trigger; the last, part A-16, was NORMAL")
-    expect(page.locator("#spoken")).to_have_text(
-        "NOT INSPECTING: Waiting for a trigger; the last, part A-16, was NORMAL"
-    )
+    expect(verdict).to_contain_text("Waiting for a trigger; A-16 was NORMAL")
+    expect(page.locator("#spoken")).to_have_text("NOT INSPECTING: Waiting for a trigger; A-16 was NORMAL")
     expect(page.get_by_test_id("alarms-list").locator("li")).to_have_count(1)
     expect(page.get_by_test_id("parts-trouble")).to_have_text("2 not inspected, 3 triggers refused")
     page.get_by_test_id("parts-trigger-now").click()
@@ -386,6 +384,10 @@ def test_where_parts_are_triggered_the_parts_verdict_is_shown_and_one_can_trigge
     page.evaluate(say, part | judged)
     expect(verdict).to_have_attribute("data-verdict", "ANOMALY")
     expect(verdict).to_contain_text("Part A-17, score 0.80")
+    page.evaluate("scene.plays.press.raws = [12.5]")
+    page.evaluate(say, part | judged | {"verdict": "NORMAL", "raw_score": 5.0})
+    expect(verdict).to_contain_text("Between parts. Part A-17")
+    page.evaluate(say, part | judged)
     expect(page.get_by_test_id("parts-last")).to_have_text("Last: A-17, rejected, in 41 ms")
     page.evaluate(say, part | {"verdict": "FAILED", "why": "no frame came in time", "part": None})
     expect(verdict).to_contain_text("NOT INSPECTED")
