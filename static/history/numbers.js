@@ -13,15 +13,15 @@ const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-dig
 
 export class NumbersPanel {
   #root;
-  #station;
+  #known;
   #recipeName;
   #turn = 0;
   #drawn = "";
   #shift = null; // the one that runs now, as the server says
 
-  constructor(root, station, { recipeName }) {
+  constructor(root, known, { recipeName }) {
     this.#root = root;
-    this.#station = station;
+    this.#known = known;
     this.#recipeName = recipeName;
     const form = this.#find("numbers-form");
     form.addEventListener("submit", (event) => event.preventDefault());
@@ -193,7 +193,7 @@ export class NumbersPanel {
 
   #offer() {
     const select = this.#find("numbers-stream");
-    const names = ["", ...this.#station.streams.map(({ name }) => name)];
+    const names = ["", ...this.#known.names];
     if (select.value && !names.includes(select.value)) names.push(select.value);
     if ([...select.options].map(({ value }) => value).join() === names.join()) return;
     const { value } = select;

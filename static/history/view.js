@@ -6,6 +6,7 @@ import * as recipeRequests from "../recipes/requests.js";
 import { AlarmsInMemory } from "./memory.js";
 import { Filters } from "./filters.js";
 import { Gallery } from "./gallery.js";
+import { KnownStreams } from "./known_streams.js";
 import { NumbersPanel } from "./numbers.js";
 import { Opened } from "./opened.js";
 import { TeachFrom } from "./teach_from.js";
@@ -31,6 +32,7 @@ export function leave() {
 class History {
   #root;
   #station;
+  #known;
   #filters;
   #gallery;
   #opened;
@@ -52,7 +54,8 @@ class History {
     this.#gallery = new Gallery(root, { onopen: (entry) => this.#opened.open(entry), onteach });
     this.#opened = new Opened(root, this.#gallery, { onchanged: (entry) => this.#gallery.put(entry), onteach, recipeName });
     this.#filters = new Filters(root, () => this.#filtered());
-    this.#numbers = new NumbersPanel(root, station, { recipeName });
+    this.#known = new KnownStreams(station);
+    this.#numbers = new NumbersPanel(root, this.#known, { recipeName });
     this.#teachFrom = new TeachFrom(root, go, () => this.#taught());
     this.#memory = new AlarmsInMemory(root, station);
     this.#find("history-tabs").addEventListener("click", (event) => this.#tab(event));
@@ -158,7 +161,8 @@ class History {
       return null;
     }
     this.#recipes = all;
-    this.#filters.offer([...new Set(this.#station.streams.map(({ name }) => name))], all);
+    await this.#known.look();
+    this.#filters.offer(this.#known.names, all);
     return all;
   }
 

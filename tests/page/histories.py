@@ -104,6 +104,8 @@ class Histories(Workshop):
             return 200, {"count": len(self._wanted(query)), "exact": True}
         if path == "/api/numbers":
             rows = [row(hour, 300 + 20 * hour, hour - 5) for hour in range(6, 14)]
+            if query.get("each") == ["stream"] and query.get("by") == ["all"]:
+                rows = [row(6, 10, 1) | {"stream": "line-away"}]
             return 200, {"since": rows[0]["since"], "until": rows[-1]["until"], "of": "part", "by": "hour"} | {
                 "rows": rows,
                 "all": row(6, 4240, 36, until=rows[-1]["until"]),

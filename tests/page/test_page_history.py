@@ -281,3 +281,11 @@ def test_it_fits_on_every_screen_and_axe_finds_nothing_serious(show: Show, state
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         assert page.evaluate(FINDINGS) == []
+
+
+def test_streams_that_are_away_can_be_chosen(show: Show) -> None:
+    page = show(Histories(), "/history").page
+    for choice, panel in (("#filter-stream", None), ("#numbers-stream", "history-numbers")):
+        if panel is not None:
+            page.get_by_test_id(panel).click()
+        expect(page.locator(f"{choice} option[value=line-away]")).to_have_count(1)
