@@ -166,7 +166,7 @@ class History:
         )
     )
     async def state(self, request: Request) -> Response:
-        return answer(state_body(self.records.state, self.records.warning), headers=NO_STORE)
+        return answer(state_body(self.records.state, self.records.warning, parquet=has_parquet()), headers=NO_STORE)
 
     @documented(
         Operation(

@@ -163,6 +163,7 @@ class HistoryStateBody(Struct, frozen=True):
     ]
     entries: Annotated[Count, Meta(description="in the database, about")]
     deleted: Annotated[Count, Meta(description="entries that were too old or too many, since the start")]
+    parquet: Annotated[bool, Meta(description="whether parts can be had as Parquet: it needs one more package")]
 
 
 def entry_body(entry: Entry) -> EntryBody:
@@ -181,7 +182,7 @@ def minute_body(minute: Minute) -> MinuteBody:
     return MinuteBody(**fields | {"start": iso(minute.start)})
 
 
-def state_body(state: RecordsState, warning: str | None) -> HistoryStateBody:
+def state_body(state: RecordsState, warning: str | None, *, parquet: bool) -> HistoryStateBody:
     return HistoryStateBody(
         state=state.state,
         database=state.database,
@@ -198,4 +199,5 @@ def state_body(state: RecordsState, warning: str | None) -> HistoryStateBody:
         flickered=state.flickered,
         entries=state.entries,
         deleted=state.deleted,
+        parquet=parquet,
     )

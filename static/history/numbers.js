@@ -59,7 +59,7 @@ export class NumbersPanel {
     }
     if (turn !== this.#turn) return;
     this.#find("numbers-csv").href = address(`api/numbers.csv?${new URLSearchParams({ ...asked, of: body.of })}`);
-    this.#find("parts-csv").href = address(`api/history.csv?${new URLSearchParams({ ...time, ...stream })}`);
+    for (const kind of ["csv", "parquet"]) this.#find(`parts-${kind}`).href = address(`api/history.${kind}?${new URLSearchParams({ ...time, ...stream })}`);
     const at = form.range.value === "last-shift" ? { at: time.since } : {};
     this.#find("numbers-report").href = address(`report?${new URLSearchParams({ ...at, ...stream })}`);
     write(this.#find("numbers-time"), span(body.all));

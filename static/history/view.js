@@ -175,6 +175,7 @@ class History {
   // What somebody has to see to: the database, the disk.
   async #showNotes() {
     const [archive, state] = await Promise.all([requests.archive().catch(() => null), requests.state().catch(() => null)]);
+    if (state !== null) this.#find("parts-parquet").hidden = !state.parquet;
     const notes = [];
     if (state?.warning && this.#isThere) notes.push(sentence(state.warning));
     if (archive?.problem) notes.push(sentence(archive.problem));

@@ -95,7 +95,7 @@ class Histories(Workshop):
         if path == "/api/archive":
             return 200, self._archive()
         if path == "/api/history/state":
-            return 200, {"state": "ok", "warning": None}
+            return 200, {"state": "ok", "warning": None, "parquet": True}
         if self.away is not None and path.startswith(("/api/history", "/api/numbers")):
             return 503, {"error": self.away}
         if path == "/api/history":

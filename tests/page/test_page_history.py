@@ -288,4 +288,5 @@ def test_streams_that_are_away_can_be_chosen(show: Show) -> None:
     for choice, panel in (("#filter-stream", None), ("#numbers-stream", "history-numbers")):
         if panel is not None:
             page.get_by_test_id(panel).click()
+            expect(page.get_by_test_id("parts-parquet")).to_be_visible()
         expect(page.locator(f"{choice} option[value=line-away]")).to_have_count(1)
