@@ -53,7 +53,7 @@ bench: .venv/all
 
 .venv/all: pyproject.toml | .venv/bin/python
 	@echo "Installing everything, torch and anomalib included: about 6 GB, some minutes, once."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[torch,int8,lite2,anomalib,line,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[torch,int8,lite2,anomalib,line,ray,dev]'
 	@touch $@ .venv/base .venv/quick
 
 .venv/quick: pyproject.toml | .venv/bin/python

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from detector import anomalib, corrections, model_folder
 from detector.backbones import AnyBackbone, Features
 from detector.corrections import BadPatches, GoodPatches, Polygon
 from detector.errors import ImageError, ModelError
-from detector.heads import MemoryBanks, Patches
+from detector.heads import Corrections, MemoryBanks, Patches
 from detector.images import BGRImage
 from detector.light import AnyHead, LightGated, ordinary
 from detector.model import Detector
@@ -69,8 +69,16 @@ class TaughtModel(Described):
         Raises:
             ImageError: not such an array.
         """
+        return self.detect_through(frame, self.detect_input)
+
+    def detect_through(self, frame: BGRImage, detect_input: Callable[[BGRImage], Detection]) -> Detection:
+        """:meth:`detect`, where somebody else does what :meth:`detect_input` would: the same model, elsewhere.
+
+        Raises:
+            ImageError: not a frame.
+        """
         laid = lay(frame, self.manifest.reference)
-        found = self.detect_input(self._input(laid))
+        found = detect_input(np.ascontiguousarray(self._input(laid)))
         return Detection(found.score, laid.as_seen(found.anomaly_map))
 
     def input_of(self, frame: BGRImage) -> BGRImage:
@@ -163,8 +171,20 @@ class TaughtModel(Described):
         Raises:
             ModelError: corrections are of another model or too many, or the model cannot be corrected.
         """
-        head = self._correctable()
-        changed = replace(head, corrections=corrections.put_together(head, good, bad, self._typical))
+        return self.carrying(corrections.put_together(self._correctable(), good, bad, self._typical))
+
+    @property
+    def corrections(self) -> tuple[Corrections, ...]:
+        """All it was told, put together: one, or none."""
+        return self.head.corrections if isinstance(self.head, MemoryBanks) else ()
+
+    def carrying(self, given: tuple[Corrections, ...]) -> TaughtModel:
+        """The model as it was taught with the :attr:`corrections` of another one that was taught the same.
+
+        Raises:
+            ModelError: the model cannot be corrected.
+        """
+        changed = replace(self._correctable(), corrections=given)
         distances = self._distances.with_corrections(changed)
         return TaughtModel(self.manifest, changed, self._backbone, self._engine, distances)
 

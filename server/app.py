@@ -24,13 +24,14 @@ from detector import Detector, DetectorError, load
 from server.access import CODE_FILE, Access, AccessMiddleware, Origins, guard
 from server.archive import Archive, Limits, in_history
 from server.drift import Drifts
-from server.ground import page_folder
+from server.ground import Calendar, Noted, Supervised, ended, page_folder
 from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
 from server.inspection import Calibrations, Drafts, Inspection
 from server.kept_cameras import KeptCameras, Trials
 from server.metrics import OfRecords, OfSinks, OfStreams, PartLog, Totals
 from server.records import Records
+from server.replicas import RayCluster, Replicas, ReplicasWanted
 from server.settings import PulledCamera, Settings, SettingsError
 from server.sinks import OwnLine, Sinks
 from server.streams import Hub, InferencePool, OpenStream, Streams
@@ -66,6 +67,7 @@ from server.web import (
     Teach,
     Tokens,
     Users,
+    Warns,
     answer_error,
     answer_http_error,
     content_policy,
@@ -76,6 +78,9 @@ from server.words import Role, needs
 log = logging.getLogger("defectvision.app")
 
 MakeModel = Callable[[], Detector]
+
+IN_S, OUT_S = 0.9, 2.0
+"""Seconds that ways in, and then ways out, have to end in: a stop takes less than 3 s whichever one hangs."""
 
 
 def create_app(
@@ -112,14 +117,24 @@ def create_app(
         category=settings.model_category,
         per_stream=settings.calibrate_per == "stream",
     )
-    pool, hub = InferencePool(settings.workers, hung_after_s=settings.watchdog_s), Hub()
+    replicas = _replicas(settings, inspection) if settings.pool == "ray" else None
+    workers = settings.workers if replicas is None else 0  # none before the first replica is ready
+    pool, hub = InferencePool(workers, hung_after_s=settings.watchdog_s, supply=replicas), Hub()
     simulated = make_model is None and settings.model_path is None
-    records = Records(settings.data_dir, settings.database_url, days=settings.history_days, rows=settings.history_rows)
+    calendar = Calendar(settings.data_dir)
+    records = Records(
+        settings.data_dir,
+        settings.database_url,
+        days=settings.history_days,
+        rows=settings.history_rows,
+        calendar=calendar,
+    )
     hub.listen(records.hear)
     archive = Archive(
         settings.data_dir,
         Limits(int(settings.archive_gb * 1e9), settings.archive_days, int(settings.archive_free_gb * 1e9)),
         normals_every_s=settings.archive_normals_s,
+        calendar=calendar,
     )
     hub.listen(archive.hear)
     archive.on_kept, archive.on_gone = in_history(records), records.pictures_gone
@@ -133,6 +148,7 @@ def create_app(
         silent_after_s=settings.silent_after_s or None,
         reserved=kept_cameras,
     )
+    watched: list[Warns] = [hub]  # whose warnings the operator is told; serve.py adds what it has of its own
     drifts = Drifts(hub, lambda name: opened.stream.transport if (opened := streams.get(name)) else None)
     streams.drifted = drifts.warnings
     of_streams = OfStreams(streams, pool, inspection)
@@ -159,6 +175,7 @@ def create_app(
         simulated=simulated_stream.NAME if simulated else None,
         most_bytes=settings.max_models_bytes,
         goods_of=simulated_stream.goods if simulated else (lambda taught: ()),
+        spread=replicas.spread if replicas is not None else None,
     )
     sinks = Sinks(
         settings.data_dir,
@@ -174,9 +191,13 @@ def create_app(
         teaching_progress=(lambda: teacher.progress) if simulated else None,
         simulated_stream=simulated_stream.NAME if simulated else None,
         ice_servers=webrtc.ice_servers,
-        others=(library.book, kept_cameras, records, archive, sinks, access),
+        others=watched,
     )
 
+    attending = Supervised("the care of teachings", lambda: teachings.run())
+    simulating = Supervised("the simulated line", lambda: simulated_stream.run(streams))
+    unread, unrun = Noted(), Noted()
+    watched += [library.book, kept_cameras, records, archive, sinks, access, attending, simulating, unread, unrun]
     teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
 
     def opened(stream: OpenStream) -> None:
@@ -206,21 +227,32 @@ def create_app(
             log.exception("no model")
         try:
             await library.open(given, settings.model_category)
-        except Exception:
+        except Exception as error:
             log.exception("the recipes cannot be used")
+            unread.warning = (
+                f"recipes and models cannot be used ({type(error).__name__}: {error}): see to {settings.data_dir}, and "
+                "restart the server"
+            )
         if not inspection.ready:
             health.failed.set()
         if given is None and not inspection.recipes:
             return
         streams.tell_changed()
         if simulated and given is not None:
-            try:
-                await simulated_stream.run(streams)
-            except Exception:
-                log.exception("the simulated line stopped")
+            simulating.start()
 
     def run_camera(camera: PulledCamera) -> CameraStream:
         return CameraStream(camera, streams, settings.max_frame_pixels)
+
+    def run_cameras() -> list[CameraStream]:
+        running = []
+        for camera in settings.cameras:
+            try:
+                running.append(run_camera(camera))
+            except Exception as error:  # of one camera: the others, and the server, go on
+                log.exception("camera %s: cannot be run", camera.name)
+                unrun.warning = f"the camera {camera.name} cannot be run ({type(error).__name__}): see the server's log"
+        return running
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -228,31 +260,37 @@ def create_app(
         records.start()
         archive.start()
         await teachings.open()
+        if replicas is not None:
+            replicas.start(pool.employ, lambda: pool.waiting)
         pool.start()  # frames are shown to a teaching before there is any model
         preparing = asyncio.create_task(prepare())
-        cameras = [run_camera(camera) for camera in settings.cameras]
+        cameras = run_cameras()
         kept_cameras.start(run_camera)
         sinks.start()
-        attending = asyncio.create_task(teachings.run())
+        attending.start()
         try:
             yield
         finally:
             teacher.stop()
             preparing.cancel()
-            attending.cancel()
-            await teachings.close()
             workshop.shutdown(wait=False, cancel_futures=True)
+            await ended(
+                IN_S,
+                preparing=preparing,
+                webrtc=webrtc.close(),
+                simulated_line=simulating.stop(),
+                attending=attending.stop(),
+                teachings=teachings.close(),
+                kept_cameras=kept_cameras.stop(),
+                **{f"camera_{camera}": one.stop() for camera, one in enumerate(cameras)},
+            )
             library.close()
-            await asyncio.gather(preparing, attending, webrtc.close(), return_exceptions=True)
-            ends = kept_cameras.stop(), sinks.stop(), *(camera.stop() for camera in cameras)
-            told = await asyncio.gather(*ends, return_exceptions=True)
-            told += await asyncio.gather(archive.stop(), return_exceptions=True)
-            for error in told:
-                if isinstance(error, Exception):
-                    log.error("a part of the server did not stop cleanly", exc_info=error)
-            await records.close()
-            await access.close()
+            await ended(
+                OUT_S, sinks=sinks.stop(), archive_and_history=_written(archive, records), access=access.close()
+            )
             pool.close()
+            if replicas is not None:
+                await replicas.stop()
 
     recipes = Recipes(settings, library, inspection, streams, held)
     saying = Saying(library, Correcting(library, inspection))
@@ -303,7 +341,7 @@ def create_app(
         routes=routes,
         middleware=[
             *_for_other_pages(settings.allowed_origins),
-            Middleware(SecurityHeaders),
+            Middleware(SecurityHeaders, shared=bool(settings.allowed_origins)),
             Middleware(AccessMiddleware, access=access, routes=routes, origins=origins),
         ],
         exception_handlers={**handlers, Exception: answer_error},
@@ -312,7 +350,14 @@ def create_app(
     # A redirect to the path with another slash would name whatever Host the request did.
     app.router.redirect_slashes = False
     app.state.hub, app.state.pool, app.state.access = hub, pool, access
+    app.state.health, app.state.watched = health, watched
     return app
+
+
+async def _written(archive: Archive, records: Records) -> None:
+    """What waits for the disk is on it; of a picture the history is told once it is there."""
+    await ended(0.7, archive=archive.stop())
+    await records.close()
 
 
 def _for_other_pages(origins: Sequence[str]) -> list[Middleware]:
@@ -332,10 +377,19 @@ def _for_other_pages(origins: Sequence[str]) -> list[Middleware]:
 
 
 class SecurityHeaders:
-    """Pages load nothing from elsewhere, cannot be framed, and are fetched anew after an update."""
+    """Pages load nothing from elsewhere, cannot be framed, tell no other site where somebody was, and are fetched anew
+    after an update; pictures and scripts are not shown on other sites.
 
-    def __init__(self, app: ASGIApp) -> None:
+    HTTPS is not made a promise for later (HSTS): browsers would let nobody past a certificate made here.
+
+    Args:
+        app: the application.
+        shared: whether pages of other origins may use it.
+    """
+
+    def __init__(self, app: ASGIApp, *, shared: bool = False) -> None:
         self._app = app
+        self._resources = "cross-origin" if shared else "same-origin"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
@@ -343,10 +397,23 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Content-Security-Policy", content_policy())
                 headers.setdefault("X-Content-Type-Options", "nosniff")
+                headers.setdefault("Referrer-Policy", "same-origin")
+                headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+                headers.setdefault("Cross-Origin-Resource-Policy", self._resources)
                 headers.setdefault("Cache-Control", "no-cache")
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+def _replicas(settings: Settings, inspection: Inspection) -> Replicas:
+    """Who looks at frames instead of this process."""
+    wanted = ReplicasWanted(*settings.ray_replicas, settings.ray_cpus, settings.ray_gpus)
+    cluster = RayCluster(settings.ray_address, settings.data_dir / "ray", wanted)
+    # A frame is given up there before the thread that waits for it is taken for one that hangs.
+    replicas = Replicas(cluster, wanted, lambda: inspection.models, call_s=0.75 * settings.watchdog_s)
+    inspection.looker = replicas
+    return replicas
 
 
 def _load(settings: Settings) -> Detector:

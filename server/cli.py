@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from server import access_commands, camera_process  # these take a second or two
+    from server import access_commands, backup, camera_process  # these take a second or two
     from training import commands as training_commands
 
     parser = argparse.ArgumentParser(
@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     training_commands.add_parsers(subparsers)
     camera_process.add_parser(subparsers)
     access_commands.add_parsers(subparsers)
+    backup.add_parsers(subparsers)
     return parser
 
 
@@ -80,9 +81,16 @@ def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--host", help="address to listen on (HOST; default 127.0.0.1, 0.0.0.0 for the whole network)")
     parser.add_argument("--port", help="port to listen on (PORT; default 8000)")
     parser.add_argument("--model", metavar="FOLDER", help="model to inspect with (MODEL_PATH)")
+    parser.add_argument("--pool", help="who looks at frames: threads, or ray (POOL; default threads)")
     parser.add_argument("--https", action="store_true", help="speak https, with a certificate made here (HTTPS)")
     parser.add_argument("--cert", metavar="FILE", help="your own certificate, PEM (CERT_FILE); implies --https")
     parser.add_argument("--key", metavar="FILE", help="its private key, PEM (KEY_FILE)")
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="where it cannot serve as it is set, stay, show at its address what is wrong, and start once that is "
+        "mended (for services that are started again whenever they end)",
+    )
     parser.set_defaults(run=_serve)
 
 

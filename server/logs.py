@@ -38,7 +38,8 @@ class Collapse(logging.Filter):
         self._lines: dict[tuple[str, int], _Seen] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        message = _of(self._messages, (record.name, record.levelno, record.getMessage()), self._clock())
+        what = (record.name, record.levelno, record.getMessage() + _place(record))
+        message = _of(self._messages, what, self._clock())
         line = _of(self._lines, (record.pathname, record.lineno), self._clock())
         if message.written >= 1:
             message.left_out += 1
@@ -55,6 +56,17 @@ class Collapse(logging.Filter):
             record.msg, record.args = f"{record.getMessage()} (and {line.left_out} like it since)", ()
             line.left_out = 0
         return True
+
+
+def _place(record: logging.LogRecord) -> str:
+    """Of the exception that a message is about: "failed" with another one is other news."""
+    if not record.exc_info or record.exc_info[1] is None:
+        return ""
+    error, trace = record.exc_info[1], record.exc_info[2]
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    at = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
+    return f" {type(error).__qualname__} {at}"
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -11,7 +12,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import FrameType
@@ -20,13 +21,16 @@ from typing import Any, NoReturn, cast
 import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
-from uvicorn.config import STARTUP_FAILURE
 
+from detector.counted import counted
 from detector.folder_lock import FolderLock
 from server.access import FIRST, Access, AccessCodeError, load_code
+from server.cannot_serve import LOOK_EVERY_S, CannotServe
 from server.ground import (
     DataDirectoryError,
     Refusals,
+    ServiceManager,
+    Supervised,
     data_directory,
     is_any_address,
     names,
@@ -35,8 +39,8 @@ from server.ground import (
     raise_limit,
     takes_both_families,
 )
-from server.https import CertificateError, Certificates, check_own, ensure, keep_fresh
-from server.settings import Settings, SettingsError, read_settings
+from server.https import CertificateError, Certificates, Fresh, check_own, ensure
+from server.settings import Settings, SettingsError, read_place, read_settings
 from server.web import BoundedHTTP, BoundedWebSocket, Connections, Door, Held, Turns, phone_url
 
 log = logging.getLogger("defectvision.serve")
@@ -52,29 +56,48 @@ LOCALHOST = ("localhost", "127.0.0.1", "::1")
 MAX_UNCOUNTED = 256
 """Files and sockets kept free for what is no connection of this port: cameras, WebRTC senders, the data directory."""
 
+CANNOT_SERVE = 2
+"""Exit code where it cannot serve as it is set: nothing that starting it again would mend."""
+
+UNSEEN_S = 60.0
+"""Between tries, where what is wrong is found by starting only."""
+
+PULSE_S = 5.0
+"""How often the service manager is told at the least, where it asked for no watchdog."""
+
+CANNOT = (SettingsError, DataDirectoryError, AccessCodeError, CertificateError)
+"""Why it cannot serve as it is set; one sentence each."""
+
 Renew = Callable[[], Certificates]
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until Ctrl-C or SIGTERM, which ends the process with 0; returns 2 when it cannot serve as it is set."""
+    """Serve until Ctrl-C or SIGTERM, which ends the process with 0; returns 2 when it cannot serve as it is set, unless
+    it was told to stay and say so (``--explain``)."""
     given = {
         "HOST": arguments.host,
         "PORT": arguments.port,
         "MODEL_PATH": arguments.model,
+        "POOL": arguments.pool,
         "HTTPS": "true" if arguments.https else None,
         "CERT_FILE": arguments.cert,
         "KEY_FILE": arguments.key,
     }
+    arguments_given = {name: value for name, value in given.items() if value is not None}
+    manager = ServiceManager.of(os.environ)
     try:
-        settings = read_settings(arguments={name: value for name, value in given.items() if value is not None})
+        settings = read_settings(arguments=arguments_given)
         with data_directory(settings.data_dir, f"at {_own_address(settings, settings.port)}") as lock:
-            return _run(settings, lock)
-    except (SettingsError, DataDirectoryError, AccessCodeError, CertificateError) as error:
+            return _run(settings, lock, manager)
+    except CANNOT as error:
         print(f"defectvision: {error}", file=sys.stderr)
-        return 2
+        if not arguments.explain:
+            return CANNOT_SERVE
+        words = str(error)
+    return _explain(words, arguments_given, manager)
 
 
-def _run(settings: Settings, lock: FolderLock | None) -> NoReturn:
+def _run(settings: Settings, lock: FolderLock | None, manager: ServiceManager) -> NoReturn:
     from server.app import create_app  # the detector's libraries take a second: after the settings are checked
 
     code = load_code(settings.data_dir, settings.access_code) if settings.closed else None
@@ -89,11 +112,9 @@ def _run(settings: Settings, lock: FolderLock | None) -> NoReturn:
         lock.say(f"at {_own_address(settings, port)}")
     config = configuration(app, settings, certificates)
     _announce(settings, port, code, certificates, password, access)
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn raises the signal that stopped it once more when it is done: a normal end here, not a crash.
-        signal.signal(stop, lambda number, frame: None)
+    stop = Stop(manager)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(config, listening, certificates, renew))
+        runner.run(_serve(config, listening, certificates, renew, stop))
     # All is closed and saved. What may still run is a thread in native code, teaching or stuck in a camera's driver:
     # the interpreter's own end would wait for it, or crash on it.
     logging.shutdown()
@@ -101,24 +122,132 @@ def _run(settings: Settings, lock: FolderLock | None) -> NoReturn:
     os._exit(0)
 
 
+class Stop:
+    """What a signal to stop does: the first is a clean end, whenever it comes; the second ends the process at once."""
+
+    def __init__(self, manager: ServiceManager) -> None:
+        self.manager, self.asked = manager, False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self)
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            os._exit(128 + number)
+        self.asked = True
+        self.manager.tell(STOPPING=1, STATUS="stops")
+
+
+def _explain(words: str, given: Mapping[str, str], manager: ServiceManager) -> NoReturn:
+    """Say at the server's address why it cannot serve, until it can: then this process begins anew."""
+    host, port = read_place(arguments=given)
+    listening, certificates = None, None
+    with contextlib.suppress(SettingsError):  # somebody else may be there: the log and the service manager are told
+        listening = listen(host, port)
+    with contextlib.suppress(*CANNOT):
+        certificates = renew() if (renew := _certificates(read_settings(arguments=given))) else None
+    log.error("state=cannot serve reason=%r then=tried again every %d s, its page says so", words, LOOK_EVERY_S)
+    shown, stop = CannotServe(words), Stop(manager)
+
+    def why_not() -> str | None:
+        try:
+            settings = read_settings(arguments=given)
+            with data_directory(settings.data_dir, "where it looks whether it can serve"):
+                if settings.closed:
+                    load_code(settings.data_dir, settings.access_code)
+                if (renew := _certificates(settings)) is not None:
+                    renew()
+            if listening is None or (settings.host, settings.port) != (host, port):
+                listen(settings.host, settings.port).close()
+        except CANNOT as error:
+            return str(error)
+        return None
+
+    async def until_it_can() -> None:
+        """It begins anew once nothing is found; what only a start finds is tried by one now and then."""
+        first = await asyncio.to_thread(why_not)
+        pause = UNSEEN_S if first is None else LOOK_EVERY_S
+        manager.tell(READY=1, STATUS=f"cannot serve: {words}")
+        while True:
+            for _ in range(round(pause / LOOK_EVERY_S)):
+                manager.tell(WATCHDOG=1)
+                await asyncio.sleep(LOOK_EVERY_S)
+            if (found := await asyncio.to_thread(why_not)) is None:
+                return
+            if found != shown.why:
+                shown.why, pause = found, LOOK_EVERY_S
+                manager.tell(STATUS=f"cannot serve: {found}")
+                log.error("state=cannot serve reason=%r", found)
+
+    async def show() -> None:
+        looking = asyncio.create_task(until_it_can())
+        if listening is None:
+            while not looking.done() and not stop.asked:
+                await asyncio.wait({looking}, timeout=0.2)
+            return
+        server = Server(configuration(shown.app, Settings(host=host, port=port), certificates), stop)
+        looking.add_done_callback(lambda _: setattr(server, "should_exit", True))
+        await server.serve(sockets=[listening])
+
+    with asyncio.Runner() as runner:
+        runner.run(show())
+    logging.shutdown()
+    sys.stdout.flush()
+    if stop.asked:
+        os._exit(0)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 async def _serve(
-    config: uvicorn.Config, listening: socket.socket, certificates: Certificates | None, renew: Renew | None
+    config: Configuration,
+    listening: socket.socket,
+    certificates: Certificates | None,
+    renew: Renew | None,
+    stop: Stop,
 ) -> None:
     config.load()
+    app = config.app
+    assert isinstance(app, Starlette)
     renewing = None
     if certificates is not None and renew is not None and config.ssl is not None:
         for warning in certificates.warnings:
             log.warning("%s", warning)
-        renewing = asyncio.create_task(keep_fresh(config.ssl, certificates, renew))
+        fresh = Fresh(config.ssl, certificates, renew)
+        renewing = Supervised("the renewal of the certificate", fresh.keep)
+        renewing.start()
+        app.state.watched += [fresh, renewing]
     # What was imported lives as long as the process. Looking through it for garbage again and again, while strangers
     # come and go, would stop everything for a tenth of a second each time.
     gc.collect()
     gc.freeze()
-    await Server(config).serve(sockets=[listening])
-    if renewing is not None:
-        renewing.cancel()
+    pulse = Supervised("the word to the service manager", partial(_pulse, app, stop))
+    pulse.start()
+    await Server(config, stop).serve(sockets=[listening])
+    for one in (renewing, pulse):
+        if one is not None:
+            await one.stop(0.1)
     # The runner waits for all threads of the loop's own executor: what hangs in the old one is left behind.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+
+
+async def _pulse(app: Starlette, stop: Stop) -> None:
+    """Tell the service manager how it is, and that all goes on: the event loop, which this runs on, and the inspection.
+
+    A camera whose pictures hang workers is no reason to start anew while others are inspected; that nothing at all is
+    is one.
+    """
+    manager, pool, health = stop.manager, app.state.pool, app.state.health
+    every_s = min(PULSE_S, (manager.watchdog_s or PULSE_S * 3) / 3)
+    finished, told = -1, ""
+    while not stop.asked:
+        if pool.trouble is None or (pool.finished != finished and not pool.is_stuck):
+            manager.tell(WATCHDOG=1)
+        finished, now = pool.finished, health.now()
+        words = "inspects" if now.status == "ok" else f"{now.status}: {now.reason}"
+        words += f"; {counted(len(now.warnings), 'warning')}: {now.warnings[0]}" if now.warnings else ""
+        if words != told:
+            told = words
+            manager.tell(STATUS=words)
+        await asyncio.sleep(every_s)
 
 
 class Configuration(uvicorn.Config):
@@ -134,11 +263,16 @@ class Server(uvicorn.Server):
 
     config: Configuration
 
+    def __init__(self, config: Configuration, stop: Stop | None = None) -> None:
+        super().__init__(config)
+        self._stop = stop
+        self.should_exit = stop is not None and stop.asked
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         # As uvicorn does it, but that it would let strangers shake hands over TLS without counting them.
         await self.lifespan.startup()
         if self.lifespan.should_exit:
-            sys.exit(STARTUP_FAILURE)
+            raise SettingsError("a part of the server could not be started: the lines above, in the log, say why")
         make: Callable[..., asyncio.Protocol] = partial(
             cast(Callable[..., asyncio.Protocol], self.config.http_protocol_class),
             config=self.config,
@@ -149,15 +283,18 @@ class Server(uvicorn.Server):
         doors = [Door(one, connections, lambda place: make(connection=place), context) for one in sockets or []]
         self.servers = cast(list[asyncio.Server], doors)
         self.started = True
+        if self._stop is not None:
+            self._stop.manager.tell(READY=1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if isinstance(self.config.app, Starlette):
+        if isinstance(self.config.app, Starlette) and hasattr(self.config.app.state, "hub"):
             self.config.app.state.hub.close()
             self.config.app.state.pool.stop_waiting()
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # An impatient second Ctrl-C would cut the clean end short, which takes no second anyway.
+        if self._stop is not None:
+            self._stop(sig, frame)
         self.should_exit = True
 
 

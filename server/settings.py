@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -41,6 +42,14 @@ MAX_MODELS_GB = 100_000
 
 
 MAX_DAYS = 36_500
+
+
+MAX_REPLICAS = 256
+"""Of one gateway: each has a thread there that waits for it."""
+
+
+Pool = Literal["threads", "ray"]
+"""Who looks at frames: threads of this process, or replicas on a Ray cluster."""
 
 
 class SettingsError(Exception):
@@ -89,6 +98,11 @@ class Settings:
     max_connections: int = 1000
     max_connections_per_address: int = 256
     workers: int = 1
+    pool: Pool = "threads"
+    ray_address: str = ""
+    ray_replicas: tuple[int, int] = (1, 8)
+    ray_cpus: float = 1.0
+    ray_gpus: float = 0.0
     access_code: str | None = None
     max_frame_age_ms: float = 2000.0
     silent_after_s: float = 5.0
@@ -114,7 +128,7 @@ class Settings:
 
     @property
     def closed(self) -> bool:
-        """Whether everybody is asked who he is: beyond loopback, behind a proxy that has a name, or with an access code."""
+        """Whether everybody is asked who he is: beyond loopback, behind a proxy that has a name, or with a code."""
         chosen = self.has_chosen_code
         proxied = bool(self.server_names) or self.public_url is not None
         return chosen or proxied or not is_loopback(self.host)
@@ -191,6 +205,11 @@ def read_settings(
             "MAX_CONNECTIONS_PER_ADDRESS", _whole(8, 60_000), default.max_connections_per_address
         ),
         workers=setting("WORKERS", _whole(1, 64), default.workers),
+        pool=setting("POOL", _pool, default.pool),
+        ray_address=setting("RAY_ADDRESS", _ray_address, default.ray_address),
+        ray_replicas=setting("RAY_REPLICAS", _replicas, default.ray_replicas),
+        ray_cpus=setting("RAY_CPUS", _positive, default.ray_cpus),
+        ray_gpus=setting("RAY_GPUS", _positive_or_zero, default.ray_gpus),
         access_code=setting("ACCESS_CODE", str, default.access_code),
         silent_after_s=setting("SILENT_AFTER_S", _positive_or_zero, default.silent_after_s),
         watchdog_s=setting("WATCHDOG_S", _positive, default.watchdog_s),
@@ -209,6 +228,26 @@ def read_settings(
         history_rows=setting("HISTORY_ROWS", _whole(1000, 1_000_000_000), default.history_rows),
         came_from=came_from,
     )
+
+
+def read_place(
+    environment: Mapping[str, str] | None = None,
+    env_file: Path = Path(".env"),
+    arguments: Mapping[str, str] | None = None,
+) -> tuple[str, int]:
+    """Host and port alone, as far as they can be read: where people look for a server that cannot serve."""
+    environment, arguments = os.environ if environment is None else environment, arguments or {}
+    default = Settings()
+    try:
+        config = _config({**environment, **arguments}, env_file)
+    except SettingsError:
+        config = Config(environ={**environment, **arguments})
+    host, port = default.host, default.port
+    with contextlib.suppress(ValueError):
+        host = _host(config("HOST", default="") or default.host)
+    with contextlib.suppress(ValueError):
+        port = _whole(0, 65535)(config("PORT", default="") or str(default.port))
+    return host, port
 
 
 def _config(environment: Mapping[str, str], env_file: Path) -> Config:
@@ -363,6 +402,33 @@ def _calibrate_per(text: str) -> CalibratePer:
         case "stream":
             return "stream"
     raise ValueError("it must be all or stream")
+
+
+def _pool(text: str) -> Pool:
+    match text.strip().lower():
+        case "threads":
+            return "threads"
+        case "ray":
+            return "ray"
+    raise ValueError("it must be threads or ray")
+
+
+def _ray_address(text: str) -> str:
+    if (address := text.strip()).startswith("ray://"):
+        raise ValueError(
+            "a gateway is a machine of the cluster, not a client of it: run ray start --address=HEAD:6379 --num-cpus=0 "
+            "here, and set RAY_ADDRESS=auto"
+        )
+    return address
+
+
+def _replicas(text: str) -> tuple[int, int]:
+    least, dash, most = text.strip().partition("-")
+    whole = _whole(1, MAX_REPLICAS)
+    low, high = whole(least), whole(most if dash else least)
+    if low > high:
+        raise ValueError("it must be how many, 4, or from how many to how many, 1-8")
+    return low, high
 
 
 def _runtime(text: str) -> str:

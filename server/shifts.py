@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -113,13 +114,15 @@ THREE_SHIFTS = Shifts.parse("06:00,14:00,22:00")
 
 
 def hours(since: datetime, until: datetime) -> list[Stretch]:
-    """The hours that touch a stretch, from the quarter of an hour that it begins in: shifts begin at quarters. The one
-    that summer time repeats is there twice."""
+    """The hours of a stretch, from the quarter of an hour that it begins in to that which it ends in: shifts begin at
+    quarters. The hour that summer time repeats is there twice."""
     moment = since.astimezone()
     moment -= timedelta(minutes=moment.minute % STEP_MIN, seconds=moment.second, microseconds=moment.microsecond)
     found = []
+    step = STEP_MIN * 60
+    last = datetime.fromtimestamp(math.ceil(until.timestamp() / step) * step, UTC).astimezone()
     while moment < until:
-        next_ = _later(moment, hours=1)
+        next_ = min(_later(moment, hours=1), last)
         found.append(Stretch(moment, next_))
         moment = next_
     return found

@@ -46,7 +46,7 @@ class OpenVINORuntime:
 
     name = "openvino"
 
-    def __init__(self, workers: int = 1, precision: str = "float32") -> None:
+    def __init__(self, workers: int = 1, precision: str = "float32", threads: int | None = None) -> None:
         self._core = ov.Core()
         if precision == "bfloat16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ModelError("this processor does not compute in bfloat16: use a float32 model")
@@ -56,6 +56,8 @@ class OpenVINORuntime:
             "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
             "NUM_STREAMS": str(workers),
         }
+        if threads is not None:
+            self._configuration["INFERENCE_NUM_THREADS"] = str(threads)
 
     def features(self, backbone: AnyBackbone, size: InputSize, shrink: int = 1) -> Features:
         frame, seen = _frame(size), size.shrunk(shrink)

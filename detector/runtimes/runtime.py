@@ -76,8 +76,11 @@ class Runtime(Protocol):
         ...
 
 
-def runtime(name: str, *, workers: int = 1, precision: str = "float32") -> Runtime:
+def runtime(name: str, *, workers: int = 1, precision: str = "float32", threads: int | None = None) -> Runtime:
     """The runtime of that name, for so many threads calling at once.
+
+    Args:
+        threads: OpenVINO computes with at the most; None: as many as there are cores.
 
     Raises:
         ModelError: no such runtime, what it needs is not installed, or it has no such precision.
@@ -87,7 +90,7 @@ def runtime(name: str, *, workers: int = 1, precision: str = "float32") -> Runti
     if name == "openvino":
         from detector.runtimes.openvino_runtime import OpenVINORuntime
 
-        return OpenVINORuntime(workers, precision)
+        return OpenVINORuntime(workers, precision, threads)
     if name == "torch":
         if precision != "float32":
             raise ModelError(f"a {precision} model runs on RUNTIME=openvino only")

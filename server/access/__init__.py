@@ -1,4 +1,5 @@
-"""Who may use this server, and what: logins, tokens, phones that were paired, Origin and Host checks, and the audit log."""
+"""Who may use this server, and what: logins, tokens, phones that were paired, Origin and Host checks, and the audit
+log."""
 
 from server.access.access import CODE_ID, CODE_NAME, FIRST, Access, AccessRefused, NoSuch, Standing
 from server.access.audit_chain import FOLDER as AUDIT_FOLDER

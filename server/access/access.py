@@ -209,7 +209,7 @@ class Access:
         if self._session_fault is not None:
             words = f"sessions cannot be stored ({self._session_fault}): who logs in now is logged out by a restart"
             found.append(words)
-        return next((one for one in found if one), None)
+        return "; ".join(one for one in found if one) or None
 
     # --- who that is
 
@@ -357,8 +357,8 @@ class Access:
         return max(0, kept.MOST_ACCOUNTS - len(self.accounts))
 
     def first_login(self) -> str | None:
-        """Make the first login where there is none, and return its password, to be shown once; None where there is one, or it
-        cannot be told. Blocks: at the start.
+        """Make the first login where there is none, and return its password, to be shown once; None where there is
+        one, or it cannot be told. Blocks: at the start.
 
         Raises:
             OSError: it cannot be kept.
@@ -414,10 +414,13 @@ class Access:
         secret, made = _chosen(password, account.name)
         encoded, stamp = await self.passwords.hash(secret), make_id()
         fields = {"password": encoded, "stamp": stamp, "changed": self._clock()}
-        await self._do(partial(self._accounts.change, partial(_changed, name, fields)))
-        kept_one = next((one for one in self._lasting() if keep is not None and one.id == keep), None)
-        if kept_one is not None:
-            await self._put_session(msgspec.structs.replace(kept_one, stamp=stamp))
+        goes_on = next((one for one in self._lasting() if keep is not None and one.id == keep), None)
+        change = partial(self._accounts.change, partial(_changed, name, fields))
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, change))
+        if goes_on is None:
+            self.tell()
+        else:  # in the same step, so that nothing of it is told that it is over
+            await self._put_session(msgspec.structs.replace(goes_on, stamp=stamp))
         return made
 
     async def remove_account(self, name: str) -> None:
@@ -737,8 +740,8 @@ class Access:
 
 
 def code_stamp(code: str) -> str:
-    """What sessions that were opened with the access code are held to: of another code they are over. Slow on purpose, for a
-    code may be short, and this is kept."""
+    """What sessions that were opened with the access code are held to: of another code they are over. Slow on purpose,
+    for a code may be short, and this is kept."""
     return hashlib.scrypt(canonical(code), salt=b"defectvision access code", n=2**14, r=8, p=1, dklen=16).hex()
 
 

@@ -38,8 +38,8 @@ class _Repeated:
 
 
 class Audit:
-    """The audit log of a server. What cannot be written waits, up to a bound, and is tried again: nothing else of the server
-    stands still for it. Used from the event loop.
+    """The audit log of a server. What cannot be written waits, up to a bound, and is tried again: nothing else of the
+    server stands still for it. Used from the event loop.
 
     Args:
         data_dir: its folder lies there.
@@ -81,9 +81,9 @@ class Audit:
         self._take(Happened(now(), who.name, what, who.how, who.role.word, address, detail, method, path, status))
 
     def note_repeated(self, who: str, what: str, *, address: str) -> None:
-        """Note what strangers may make happen as often as they like: the first time at once, then once a minute how often it
-        was; and where too many different ones come, all of those together. Otherwise what somebody did could be washed out
-        of the log."""
+        """Note what strangers may make happen as often as they like: the first time at once, then once a minute how
+        often it was; and where too many different ones come, all of those together. Otherwise what somebody did could
+        be washed out of the log."""
         at = self._clock()
         key = (who, address)
         if key not in self._repeated:

@@ -1,11 +1,12 @@
-"""The audit log as it lies on disk: lines of JSON, each with the hash of the one before, in files that are only added to.
+"""The audit log as it lies on disk: lines of JSON, each with the hash of the one before, in files that are only added
+to.
 
-``audit-000001.jsonl`` and so on, below a folder of their own. A line holds ``seq``, ``at``, what happened, ``prev`` (the hash
-of the line before; of the very first, 64 zeros) and ``hash``: sha256 of the line as JSON without ``hash``. Where a file is
-full the next goes on with the chain; the oldest goes when there are too many. So a line that was changed, taken out or put in
-breaks the chain, and where is said. What no chain shows: that the newest lines were cut off, or that somebody with the rights
-of the server wrote all of it anew. Whoever needs that copies the log away now and then; the server logs its last hash at each
-start.
+``audit-000001.jsonl`` and so on, below a folder of their own. A line holds ``seq``, ``at``, what happened, ``prev``
+(the hash of the line before; of the very first, 64 zeros) and ``hash``: sha256 of the line as JSON without ``hash``.
+Where a file is full the next goes on with the chain; the oldest goes when there are too many. So a line that was
+changed, taken out or put in breaks the chain, and where is said. What no chain shows: that the newest lines were cut
+off, or that somebody with the rights of the server wrote all of it anew. Whoever needs that copies the log away now
+and then; the server logs its last hash at each start.
 """
 
 from __future__ import annotations
@@ -145,7 +146,8 @@ class Chain:
         return self._read(files)
 
     def _read(self, files: list[Path]) -> Head:
-        """The head after what is on disk; a line that a crash left unfinished is cut off: nobody was told it is there."""
+        """The head after what is on disk; a line that a crash left unfinished is cut off: nobody was told it is
+        there."""
         *before, newest = files
         data = newest.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
@@ -229,7 +231,8 @@ def _verified(files: list[Path]) -> Verified:
 
 
 def newest(folder: Path, before: int | None, limit: int) -> list[Entry]:
-    """Entries with smaller numbers than `before`, the newest first; files are read from the newest until there are enough.
+    """Entries with smaller numbers than `before`, the newest first; files are read from the newest until there are
+    enough.
 
     Raises:
         OSError: a file cannot be read.

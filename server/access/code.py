@@ -26,8 +26,8 @@ class AccessCodeError(Exception):
 
 
 def load_code(data_dir: Path, env_value: str | None) -> str | None:
-    """The access code in force: ``ACCESS_CODE``, or the one in ``DATA_DIR/access_code``, where versions before there were
-    logins made one; None where there is neither.
+    """The access code in force: ``ACCESS_CODE``, or the one in ``DATA_DIR/access_code``, where versions before there
+    were logins made one; None where there is neither.
 
     The file is kept with mode 0600. One that is damaged is set aside, and reported in the log.
 
@@ -56,8 +56,8 @@ def load_code(data_dir: Path, env_value: str | None) -> str | None:
 def same_code(given: str, code: str) -> bool:
     """Whether `given` is the code, in a time that does not depend on how much of it is right.
 
-    A code of the kind that was made here (``7KQ2-M9XR-4TBD``) may be typed in lower case, without the dashes, and with an O
-    for a zero or an I or L for a one. Any other has to be typed as it is.
+    A code of the kind that was made here (``7KQ2-M9XR-4TBD``) may be typed in lower case, without the dashes, and with
+    an O for a zero or an I or L for a one. Any other has to be typed as it is.
     """
     return hmac.compare_digest(canonical(given), canonical(code))
 

@@ -1,12 +1,13 @@
 """Small documents that this server shares with others: the command on the same machine, another gateway.
 
-A document is a list of things that is read and written whole. Whoever changes it says what it is to become of what it is
-now, and nobody comes in between; what others changed is noticed by asking. Files in a private folder do that here; a
-row of a shared database would be the same two functions.
+A document is a list of things that is read and written whole. Whoever changes it says what it is to become of what it
+is now, and nobody comes in between; what others changed is noticed by asking. Files in a private folder do that here;
+a row of a shared database would be the same two functions.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -70,7 +71,9 @@ class FileDocument(Generic[T]):
             mode=0o600,
         )
         self._lock = threading.RLock()
-        self._seen = _signature(path)
+        self._seen: Signature = None
+        with contextlib.suppress(OSError):  # it is said below that it cannot be read
+            self._seen = _signature(path)
         self._file = KeptFile(path, self._form)
         self._warning = self._file.warning
 
@@ -110,6 +113,8 @@ class FileDocument(Generic[T]):
             file = KeptFile(self._path, self._form)
             if file.warning is not None:  # damaged, or not to be read now: nobody is thrown out for that
                 self._warning = file.warning
+                with contextlib.suppress(OSError):
+                    self._seen = _signature(self._path)  # it was set aside: that it is gone is no news, either
                 return False
             self._file, self._warning = file, None
             return True

@@ -1,7 +1,7 @@
 """Every route guards itself: who asks is held to what the route says it takes, as long as it goes on.
 
-So it holds for whatever reaches a route, over HTTP, as a WebSocket, or as a message of ``/ws/api``; and a route that does not
-say what it takes keeps the application from being made.
+So it holds for whatever reaches a route, over HTTP, as a WebSocket, or as a message of ``/ws/api``; and a route that
+does not say what it takes keeps the application from being made.
 """
 
 from __future__ import annotations

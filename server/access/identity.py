@@ -17,8 +17,8 @@ class Identity:
     Attributes:
         name: of the account, token or device; of nobody, nothing.
         role: what that one is.
-        how: ``open``: the server asks nobody; ``session``: a browser that logged in or showed a token; ``token``: a machine;
-            ``device``: a phone that was paired.
+        how: ``open``: the server asks nobody; ``session``: a browser that logged in or showed a token; ``token``: a
+            machine; ``device``: a phone that was paired.
         streams: the only ones that it may use; None for all.
         session, account, token: id of the session, name of the account and id of the token, where there is one.
         expires: when it ends, seconds of the clock; None for not by itself.
@@ -45,7 +45,8 @@ class Identity:
             stream: that is asked for, by the endpoint's path or query.
         """
         if self.role < need.role:
-            return f"this takes the role {need.role.word}, and {self.name} is {self.role.word}: ask an admin of this server"
+            role = self.role.word
+            return f"this takes the role {need.role.word}, and {self.name} is {role}: ask an admin of this server"
         if self.streams is None or need.streams == "itself" or need.role is Role.NOBODY:
             return None
         if need.streams is None or not self.may_use(stream):

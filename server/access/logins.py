@@ -23,8 +23,8 @@ from server.ground import source_of
 from server.words import role_of
 
 TURN_S, COMMON_TURN_S = 0.5, 0.25
-"""Past the allowance of an address (ten, then one in 30 s) and of all (a hundred, then one a second): every look costs 30
-ms of a core."""
+"""Past the allowance of an address (ten, then one in 30 s) and of all (a hundred, then one a second): every look costs
+30 ms of a core."""
 ACCOUNT_BURST, ACCOUNT_S = 10, 60.0
 ACCOUNT_TURN_S = 1.0
 """Wrong passwords of one account within its allowance, one more a minute; and its turns above it."""

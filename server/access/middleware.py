@@ -1,19 +1,19 @@
 """Who asks, found out before anything else sees the request. What he may is the routes' own affair (``guard.py``).
 
-An open server is bound to this machine only and asks nobody, but serves no web site that a browser on this machine happens to
-show, and nobody who comes through a proxy. A closed one asks:
+An open server is bound to this machine only and asks nobody, but serves no web site that a browser on this machine
+happens to show, and nobody who comes through a proxy. A closed one asks:
 
-- people log in at ``/enter`` with name and password, or there, or by a link with ``?code=``, show a token or the access code;
-  the browser keeps the cookie of a session;
+- people log in at ``/enter`` with name and password, or there, or by a link with ``?code=``, show a token or the
+  access code; the browser keeps the cookie of a session;
 - a phone follows the link of a QR code and gets a session for one stream;
-- a machine sends ``Authorization: Bearer TOKEN``; a page of another site, whose WebSockets carry neither that header nor this
-  server's cookie, adds ``?code=`` to their address.
+- a machine sends ``Authorization: Bearer TOKEN``; a page of another site, whose WebSockets carry neither that header
+  nor this server's cookie, adds ``?code=`` to their address.
 
 Either way, WebSocket handshakes and requests that change something must come from the server's own pages, or those of
 ``ALLOWED_ORIGINS``, when they come from a browser.
 
-Every address that is handed out is relative to the one that was asked for, so that it is right behind a proxy, too, that adds
-a prefix to the path.
+Every address that is handed out is relative to the one that was asked for, so that it is right behind a proxy, too,
+that adds a prefix to the path.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ _CODE_IN_QUERY = re.compile(rb"(?:^|&)(?:c|%63)(?:o|%6[fF])(?:d|%64)(?:e|%65)(?:
 class AccessMiddleware:
     """ASGI middleware around the whole application.
 
-    It sets ``request.state.standing`` (:class:`Standing`) and ``request.state.access`` (bool): False only on routes that are
-    open to everybody, for a stranger; ``/health`` then tells no more than its ``status``. That holds for callers from this
-    machine too: a proxy here, standing for others, cannot be told from them.
+    It sets ``request.state.standing`` (:class:`Standing`) and ``request.state.access`` (bool): False only on routes
+    that are open to everybody, for a stranger; ``/health`` then tells no more than its ``status``. That holds for
+    callers from this machine too: a proxy here, standing for others, cannot be told from them.
 
-    A refused page leads to ``/enter``; other refusals are ``{"error": …}`` with 401 (nobody, or a wrong token), 403 (another
-    web site is behind it), 414 or 431 (an absurd address or header) or 429 (too many wrong tokens). A WebSocket is refused
-    before it is accepted.
+    A refused page leads to ``/enter``; other refusals are ``{"error": …}`` with 401 (nobody, or a wrong token), 403
+    (another web site is behind it), 414 or 431 (an absurd address or header) or 429 (too many wrong tokens). A
+    WebSocket is refused before it is accepted.
 
-    ``?code=`` is taken out of ``scope["query_string"]`` in place, so that it reaches neither the application nor uvicorn's
-    access log.
+    ``?code=`` is taken out of ``scope["query_string"]`` in place, so that it reaches neither the application nor
+    uvicorn's access log.
 
     Args:
         app: the application.

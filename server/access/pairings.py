@@ -1,9 +1,9 @@
-"""Phones are paired by a QR code: a secret that is good once, for ten minutes, to become a device that may send and watch
-one stream.
+"""Phones are paired by a QR code: a secret that is good once, for ten minutes, to become a device that may send and
+watch one stream.
 
 Once, because a photograph of the screen is then worth nothing as soon as the right phone is in; and it is used up by a
-button, not by opening its address, because phones fetch what they scan to show a preview. Pairings that wait are kept in
-memory: a restart ends them.
+button, not by opening its address, because phones fetch what they scan to show a preview. Pairings that wait are kept
+in memory: a restart ends them.
 """
 
 from __future__ import annotations

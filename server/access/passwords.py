@@ -41,8 +41,8 @@ def check_password(password: str, name: str) -> str:
         raise ValueError(f"a password has {SHORTEST} to {LONGEST} characters")
     if not password.isprintable():
         raise ValueError("a password has letters, digits, signs and blanks")
-    if len(set(password)) < 4 or name.lower() in password.lower():
-        raise ValueError("this password is guessed at once: it holds the name, or too few different signs")
+    if len(set(password.lower().replace(name.lower(), ""))) < 4:
+        raise ValueError("this password is guessed at once: it is the name, or has too few different signs")
     return password
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +23,7 @@ import msgspec
 
 from server.archive.folder import FOLDER, Folder, Held, Limits, NoRoom
 from server.archive.pictured import Disposition, Kind, Pictured, pictured
+from server.ground import Calendar, Supervised
 from server.records import frame_id
 from server.streams import KeptFrame, Told
 from server.words import Figure, PartResult, PartVerdict, Result
@@ -39,7 +41,7 @@ AGAIN_AFTER_S = 1.0
 LOOK_EVERY_S = 60.0
 SHORTENED_S = 600.0
 """How long it is told that the oldest had to go: a full disk is seen to within minutes, not within one picture."""
-_SHUTDOWN_S = 5.0
+_SHUTDOWN_S = 1.0
 
 FULL = (
     "the disk is full, and no older picture of the archive is left that could go: pictures are not kept until there is "
@@ -69,6 +71,7 @@ class Archive:
         data_dir: of the server.
         limits: of the folder; with no bytes nothing is archived.
         normals_every_s: seconds between good parts of a stream that are archived; 0: none.
+        calendar: what pictures are old by.
         clock: seconds, monotonic.
 
     Attributes:
@@ -82,10 +85,14 @@ class Archive:
         limits: Limits,
         *,
         normals_every_s: float = 60.0,
+        calendar: Calendar | None = None,
         clock: Callable[[], float] = time.monotonic,
         folder: Folder | None = None,
     ) -> None:
-        self.folder = folder or Folder(data_dir / FOLDER, limits)
+        by = calendar or Calendar(None)
+        self.folder = folder or Folder(
+            data_dir / FOLDER, limits, aged_by=lambda: datetime.fromtimestamp(by.now(), UTC).date()
+        )
         self.on_kept: Callable[[Pictured], None] = lambda pictured: None
         self.on_gone: Callable[[list[str]], None] = lambda ids: None
         self._limits, self._normals_every_s, self._clock = limits, normals_every_s, clock
@@ -106,7 +113,7 @@ class Archive:
         self._came = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "archive")
         self._readers = ThreadPoolExecutor(2, "archive reads")
-        self._task: asyncio.Task[None] | None = None
+        self._writer = Supervised("the archive's writer", self._run)
         self._stopping = False
 
     @property
@@ -260,23 +267,21 @@ class Archive:
     @property
     def warning(self) -> str | None:
         """What the operator should see to, one sentence, or nothing."""
-        return self._problem
+        return self._problem or self._writer.warning
 
     # Writing.
 
     def start(self) -> None:
         """Count what is there, and write what comes, until it is stopped."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._writer.start()
 
     async def stop(self) -> None:
-        """Write what waits, for some seconds at the most, and end."""
+        """Write what waits, for a second at the most, and end."""
         self._stopping = True
-        if self._task is not None:
+        if self._writer.task is not None:
             self._came.set()
-            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
-                async with asyncio.timeout(_SHUTDOWN_S):
-                    await asyncio.shield(self._task)
-            self._task.cancel()
+            await asyncio.wait({self._writer.task}, timeout=_SHUTDOWN_S)
+            await self._writer.stop(0.0)
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._readers.shutdown(wait=False, cancel_futures=True)
 
@@ -285,6 +290,8 @@ class Archive:
         counting = loop.run_in_executor(self._readers, self.folder.count, lambda: not self._stopping)
         looked_at = self._clock()
         while self._waiting or not self._stopping:
+            if counting.done():
+                counting.result()  # what it fails of is begun anew: limits are held of what was counted only
             next_ = self._next()
             if next_ is None:
                 self._came.clear()
@@ -299,8 +306,6 @@ class Archive:
                     self._tell_gone()
                 continue
             await self._write(next_)
-        if counting.done():
-            counting.result()
 
     def _next(self) -> Pictured | None:
         """What may be written now, the oldest first; what was written just now waits for a while."""

@@ -83,7 +83,7 @@ class Folder:
 
     Args:
         root: made when the first picture is written.
-        today: the day by the clock, which may jump.
+        today: the day by the clock, which may jump; ``aged_by``: the day that what is old is old by, None: the same.
         clock: seconds, monotonic.
         free: bytes that are free on the disk of a folder.
     """
@@ -94,11 +94,13 @@ class Folder:
         limits: Limits,
         *,
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
+        aged_by: Callable[[], date] | None = None,
         clock: Callable[[], float] = time.monotonic,
         free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
         self.limits, self.root = limits, root
         self._today, self._clock, self._free_on = today, clock, free
+        self._aged_by = aged_by or today
         self._days: dict[str, _Day] = {}
         self._oldest: deque[str] = deque()
         self._oldest_of: str | None = None
@@ -295,7 +297,7 @@ class Folder:
             left -= 1
         if self._clock() < self._look_at:
             return False
-        eldest = (self._today() - timedelta(days=self.limits.days)).isoformat()
+        eldest = (self._aged_by() - timedelta(days=self.limits.days)).isoformat()
         while left > 0 and min(self._days, default=eldest) < eldest and self._remove_oldest() is not None:
             left -= 1
         low = shortened = self._is_low(coming)

@@ -234,11 +234,15 @@ class Camera:
     def _supervise(self) -> None:
         with self._changed:
             while not self._stopping:
-                self._enter("connecting")
-                attempt = self._attempt = _Attempt(time.monotonic() + self._patience.first_frame)
-                capture = partial(self._capture, attempt)
-                threading.Thread(target=capture, name=f"capture {self.name}", daemon=True).start()
-                self._watch(attempt)
+                try:
+                    self._enter("connecting")
+                    attempt = _Attempt(time.monotonic() + self._patience.first_frame)
+                    capture = partial(self._capture, attempt)
+                    threading.Thread(target=capture, name=f"capture {self.name}", daemon=True).start()
+                    self._attempt = attempt
+                    self._watch(attempt)
+                except Exception as error:  # no thread is to be had: one camera's trouble, and not for ever
+                    self._note_failure(f"it cannot be watched ({type(error).__name__}: {error})")
                 if not self._stopping:
                     self._wait_to_retry()
             self._enter("stopped")

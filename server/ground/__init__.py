@@ -1,9 +1,12 @@
-"""What stands on the machine itself: its addresses, the data directory, private files, where the page's files are, and
-what of strangers' doings is logged."""
+"""What stands on the machine itself: its addresses, the data directory, private files, where the page's files are, what
+of strangers' doings is logged, and how tasks live and end."""
 
 from server.ground import private_file
-from server.ground.data_directory import DataDirectoryError, data_directory
+from server.ground.before_upgrade import keep_before_upgrade
+from server.ground.calendar import Calendar
+from server.ground.data_directory import RESTORING, DataDirectoryError, data_directory
 from server.ground.database_address import DatabaseAddress
+from server.ground.ending import ended
 from server.ground.file_descriptors import raise_limit
 from server.ground.kept_file import Form, KeptFile, ListFile, NewerVersion, checksum
 from server.ground.network_address import (
@@ -20,22 +23,31 @@ from server.ground.network_address import (
 from server.ground.page_files import page_folder
 from server.ground.public_url import PublicURL, canonical_origin, host_and_port
 from server.ground.refusals import Refusals
+from server.ground.service_manager import ServiceManager
+from server.ground.supervised import Noted, Supervised
 
 __all__ = [
+    "RESTORING",
+    "Calendar",
     "DataDirectoryError",
     "DatabaseAddress",
     "Form",
     "KeptFile",
     "ListFile",
     "NewerVersion",
+    "Noted",
     "PublicURL",
     "Refusals",
+    "ServiceManager",
+    "Supervised",
     "canonical_origin",
     "checksum",
     "data_directory",
+    "ended",
     "host_and_port",
     "is_any_address",
     "is_loopback",
+    "keep_before_upgrade",
     "names",
     "page_folder",
     "page_url",

@@ -16,6 +16,7 @@ import msgspec
 
 from detector.files import read_at_most, set_aside, write_atomically
 from server.ground import private_file
+from server.ground.before_upgrade import keep_before_upgrade
 
 T = TypeVar("T")
 
@@ -141,7 +142,10 @@ class KeptFile(Generic[T]):
             log.warning(self.warning)
             return form.empty
         if is_older:
-            with contextlib.suppress(OSError):  # a read-only disk: the older file is as good, but for the checksum
+            # A read-only disk: the older file is as good, but for the checksum. Where the way back cannot be kept, it
+            # is not cut off.
+            with contextlib.suppress(OSError):
+                keep_before_upgrade(self._path, data)
                 write_atomically(self._path, form.encode(contents), mode=form.mode)
         return contents
 

@@ -10,7 +10,7 @@ A server that runs for months picks up a renewed certificate without a restart, 
     made = ensure(folder, network_address.names())
     config = uvicorn.Config(app, ssl_certfile=made.cert_path, ssl_keyfile=made.key_path)
     config.load()
-    task = asyncio.create_task(keep_fresh(config.ssl, made, lambda: ensure(folder, network_address.names())))
+    task = asyncio.create_task(Fresh(config.ssl, made, lambda: ensure(folder, network_address.names())).keep())
 """
 
 from __future__ import annotations
@@ -140,10 +140,8 @@ def ca_der(ca_path: Path) -> bytes:
     return _read(ca_path, x509.load_pem_x509_certificate).public_bytes(serialization.Encoding.DER)
 
 
-async def keep_fresh(
-    context: ssl.SSLContext, serving: Certificates, renew: Callable[[], Certificates], every_s: float = 600.0
-) -> None:
-    """Keep a running server's certificate valid, until cancelled.
+class Fresh:
+    """Keeps a running server's certificate valid.
 
     Every ten minutes rather than every day, because the router may hand this machine another address at any
     time. A check that finds nothing to do takes about a millisecond, in a thread.
@@ -154,27 +152,60 @@ async def keep_fresh(
         renew: :func:`ensure` with the names of the moment, or :func:`check_own` to follow files that another
             program renews.
         every_s: Seconds between checks.
+        clock: The time, for tests.
     """
-    complaint = ""
-    while True:
-        await asyncio.sleep(every_s)
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        serving: Certificates,
+        renew: Callable[[], Certificates],
+        every_s: float = 600.0,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._context, self._serving, self._renew, self._every_s = context, serving, renew, every_s
+        self._clock = clock
+        self._complaint = ""
+
+    @property
+    def warning(self) -> str | None:
+        """That the certificate in service has expired, or soon will and cannot be renewed; one sentence, or nothing."""
+        until = self._serving.expires
+        if self._clock() >= until:
+            why = f" ({self._complaint})" if self._complaint else ""
+            return (
+                f"the certificate in service expired on {until:%Y-%m-%d}{why}: browsers refuse the page until it is "
+                "renewed, or this machine's clock is put right"
+            )
+        if self._complaint:
+            return f"still serving the certificate that expires on {until:%Y-%m-%d}: {self._complaint}"
+        return None
+
+    async def keep(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(self._every_s)
+            await self.look()
+
+    async def look(self) -> None:
+        """Renew it where that is due."""
         try:
-            fresh = await asyncio.to_thread(renew)
-            if fresh.serial != serving.serial:
+            fresh = await asyncio.to_thread(self._renew)
+            if fresh.serial != self._serving.serial:
                 # Here, not in the thread: OpenSSL does not lock a context against a handshake meanwhile.
-                context.load_cert_chain(fresh.cert_path, fresh.key_path)
+                self._context.load_cert_chain(fresh.cert_path, fresh.key_path)
         except (CertificateError, OSError) as error:
-            if str(error) != complaint:  # one line, not one every ten minutes
-                complaint = str(error)
-                until = serving.expires.date()
-                _log.error("still serving the certificate that expires on %s: %s", until, complaint)
-            continue
-        if fresh.serial != serving.serial:
+            if str(error) != self._complaint:  # one line, not one every ten minutes
+                self._complaint = str(error)
+                until = self._serving.expires.date()
+                _log.error("still serving the certificate that expires on %s: %s", until, self._complaint)
+            return
+        if fresh.serial != self._serving.serial:
             _log.info("a new server certificate is in use; it expires on %s", fresh.expires.date())
         for warning in fresh.warnings:
-            if warning not in serving.warnings:
+            if warning not in self._serving.warnings:
                 _log.warning("%s", warning)
-        serving, complaint = fresh, ""
+        self._serving, self._complaint = fresh, ""
 
 
 def _ensure(folder: Path, names: Sequence[str], now: datetime) -> Certificates:

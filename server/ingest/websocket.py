@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable
-from functools import partial
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from detector.images import decode
+from server.inspection import Encoded
 from server.parts import TriggerRefused
 from server.streams import OpenStream, Streams, Subscription
 from server.words import PartSaid, Role, TriggerAnswer, TriggerSaid, check_max_fps, check_name, encode, needs, read_said
@@ -55,7 +54,7 @@ class StreamSocket:
                 return
             data = message.get("bytes")
             if data is not None:
-                opened.offer(partial(decode, data, max_pixels=self._max_pixels))
+                opened.offer(Encoded(data, self._max_pixels))
                 continue
             try:
                 self._say(opened, read_said(message.get("text") or ""))

@@ -5,8 +5,10 @@ from server.inspection.calibration_file import Change, StoredCalibration
 from server.inspection.calibrations import Calibrations
 from server.inspection.captured import Captured, Draft, Drafts
 from server.inspection.condition import NAMES, Condition, condition_of
+from server.inspection.glimpse import Glimpse, glimpse
 from server.inspection.inspected import NO_RECIPE, Inspected, KeptPicture, Sample
 from server.inspection.inspection import Changed, Inspection, ModelReplaced, NoModel
+from server.inspection.looking import Ask, Encoded, Here, Looked, Looker, NotLooked, Wanted, all_of
 from server.inspection.regions import inspected_cells, within
 from server.inspection.resting import Resting
 from server.inspection.threshold import (
@@ -24,6 +26,7 @@ __all__ = [
     "GIVEN",
     "NAMES",
     "NO_RECIPE",
+    "Ask",
     "Baseline",
     "Calibrations",
     "Captured",
@@ -32,21 +35,30 @@ __all__ = [
     "Condition",
     "Draft",
     "Drafts",
+    "Encoded",
+    "Glimpse",
+    "Here",
     "Inspected",
     "Inspection",
     "KeptPicture",
     "Learning",
+    "Looked",
+    "Looker",
     "ModelReplaced",
     "NoModel",
+    "NotLooked",
     "Resting",
     "Sample",
     "Span",
     "StoredCalibration",
     "Threshold",
+    "Wanted",
+    "all_of",
     "baseline_of",
     "condition_of",
     "described",
     "given_recipe",
+    "glimpse",
     "inspected_cells",
     "key_of",
     "other_transport",

@@ -14,6 +14,7 @@ from detector.near_copies import Look, look_of
 from detector.registration import Moved
 from detector.score import display_score, heat
 from server.inspection.condition import Condition
+from server.inspection.glimpse import Glimpse
 from server.inspection.threshold import Threshold
 from server.parts import GateLook
 from server.recipes import ModelVersion, Recipe
@@ -64,7 +65,7 @@ class Inspected:
     """What was found in one frame. ``heatmap``: h×w uint8, absolute scale; ``size``: of the frame, width and height in
     pixels; ``model``: its hash and runtime; ``picture``: JPEG, width, height; ``sample`` and ``kept``: if they were
     asked for; ``recipe``: it was inspected with; ``gate``: a look at that, if a gate says what a part is;
-    ``condition``: how the frame was taken."""
+    ``condition``: how the frame was taken; ``scene``: a look that tells scenes apart, if that was asked for."""
 
     raw_score: float
     threshold: Threshold
@@ -77,6 +78,7 @@ class Inspected:
     recipe: Recipe = NO_RECIPE
     gate: GateLook | None = None
     condition: Condition | None = None
+    scene: Glimpse | None = None
 
     @property
     def score(self) -> float:

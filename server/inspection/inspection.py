@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,26 +12,22 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from detector import Detector, TaughtModel
-from detector.images import BGRImage, encode_jpeg
+from detector.images import BGRImage
 from detector.thresholds import Calibration, Rule, judge
 from server.inspection.baseline import Baseline, baseline_of
 from server.inspection.calibration_file import Action, Change, StoredCalibration
 from server.inspection.calibrations import Calibrations, Step
 from server.inspection.captured import Captured, Draft, among_all
-from server.inspection.condition import condition_of
-from server.inspection.inspected import Inspected, heatmap_of, kept_of, sample_of
-from server.inspection.regions import within
+from server.inspection.inspected import Inspected, heatmap_of, kept_of
+from server.inspection.looking import Here, Looker, Wanted, picture_of
 from server.inspection.resting import Resting
 from server.inspection.threshold import InUse, Threshold, given_recipe, held_out_scores, key_of, typical_score
-from server.parts import gate_look
 from server.recipes import Recipe, ThresholdRule
 from server.words import Load, Way, now
 
 log = logging.getLogger("defectvision.inspection")
 
 T = TypeVar("T")
-
-PICTURE_SIDE, PICTURE_QUALITY = 640, 80
 
 
 class NoModel(Exception):
@@ -56,6 +53,9 @@ class Inspection:
     Args:
         threshold: raw; stays in force whatever is calibrated.
         per_stream: whether a calibration holds for the stream it was made on, instead of for all.
+
+    Attributes:
+        looker: who looks at frames: this process, or others.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Inspection:
         # What is in force must be what is on disk, also when two people calibrate at once.
         self._changing = threading.Lock()
         self.why_no_model = "the server is starting"
+        self.looker: Looker = Here()
 
     def use(self, model: Detector, recipe: Recipe | None = None) -> None:
         """Inspect with this model from now on: the streams that a recipe was chosen for, or, without one, all that none
@@ -139,6 +140,11 @@ class Inspection:
     def recipes(self) -> tuple[Recipe, ...]:
         """Those in use, and those whose models rest."""
         return tuple(one.recipe for one in (*self._in_use.values(), *self._resting.values()))
+
+    @property
+    def models(self) -> tuple[Detector, ...]:
+        """Of the recipes in use."""
+        return tuple(one.model for one in self._in_use.values())
 
     def recipe(self, id: str) -> Recipe | None:
         """One of them."""
@@ -286,6 +292,7 @@ class Inspection:
         transport: Way = "pictures",
         picture: bool = False,
         sample: bool = False,
+        scene: bool = False,
         keep: Callable[[float, bool], bool] | None = None,
         progress: Callable[[], None] = lambda: None,
     ) -> Inspected:
@@ -295,32 +302,51 @@ class Inspection:
             load: makes the frame.
             stream, transport: whose recipe and threshold it is judged by.
             picture: whether a JPEG of it is asked for; ``sample``: whether what a calibration keeps of it is.
+            scene: whether a look that tells scenes apart is.
             keep: asked with its raw score and whether it is above the threshold: whether it is kept for a correction.
 
         Raises:
             ImageError: the frame cannot be decoded.
             NoModel: there is no model yet.
+            NotLooked: nobody looked at it.
         """
-        frame = load()
-        progress()
-        in_use = self._on(stream)  # taken together: a new calibration or model never mixes into a frame
-        model, threshold = in_use.model, in_use.on(stream, transport)
-        detection = within(model.detect(frame), in_use.recipe.regions)
-        progress()
-        kept = keep is not None and keep(detection.score, not threshold.known or detection.score > threshold.value)
-        jpeg = encode_jpeg(frame, quality=PICTURE_QUALITY, longest_side=PICTURE_SIDE) if picture or kept else None
+        # Taken together: a new calibration or model never mixes into a frame.
+        took: list[InUse] = []
+
+        def ask() -> tuple[Detector, Wanted]:
+            in_use = self._on(stream)
+            took[:] = [in_use]
+            parts, is_due = in_use.recipe.parts, keep is not None and keep(-math.inf, False)
+            return in_use.model, Wanted(
+                in_use.recipe.model.taught,
+                in_use.recipe.regions,
+                parts.gate if parts.by == "gate" else None,
+                picture,
+                sample,
+                is_due,
+                scene,
+            )
+
+        looked = self.looker.look(load, ask, progress)
+        (in_use,) = took
+        model, threshold, score = in_use.model, in_use.on(stream, transport), looked.found.score
+        kept = looked.kept
+        if keep is not None and kept is None and keep(score, not threshold.known or score > threshold.value):
+            frame = load() if looked.frame is None else looked.frame
+            kept = kept_of(frame, model, looked.picture or picture_of(frame), in_use.recipe.model.taught)
         return Inspected(
-            detection.score,
+            score,
             threshold,
-            heatmap_of(detection.anomaly_map, threshold),
-            (frame.shape[1], frame.shape[0]),
+            heatmap_of(looked.found.anomaly_map, threshold),
+            looked.size,
             (model.hash, model.runtime),
-            jpeg if picture else None,
-            sample_of(frame, model) if sample else None,
-            kept_of(frame, model, jpeg, in_use.recipe.model.taught) if kept and jpeg is not None else None,
+            looked.picture,
+            looked.sample,
+            kept,
             in_use.recipe,
-            gate_look(frame, parts.gate) if (parts := in_use.recipe.parts).by == "gate" else None,
-            condition_of(frame),
+            looked.gate,
+            looked.condition,
+            looked.scene,
         )
 
     def inspect_frame(

@@ -59,6 +59,7 @@ class KeptCameras:
         self._run: Run | None = None
         self._running: dict[str, RunningCamera] = {}
         self._left_behind: list[RunningCamera] = []
+        self._faults: dict[str, str] = {}
         self._changing: set[str] = set()
         self._writing = asyncio.Lock()
 
@@ -72,7 +73,10 @@ class KeptCameras:
         """What the operator should see to: the file could not be used, or a camera of it is not run."""
         if self._file.warning is not None:
             return self._file.warning
-        return why_not_run(self.hidden[0]) if self.hidden else None
+        if self.hidden:
+            return why_not_run(self.hidden[0])
+        name, why = next(iter(self._faults.items()), ("", ""))
+        return f"the camera {name} cannot be run ({why}): remove it, and add it again" if name else None
 
     @property
     def hidden(self) -> list[str]:
@@ -139,6 +143,7 @@ class KeptCameras:
                 raise KeyError(name)
             await self._store(tuple(camera for camera in self.all if camera.name != name))
             running = self._running.pop(name, None)
+            self._faults.pop(name, None)
             self._changing.add(name)
         try:
             if running is not None:
@@ -150,7 +155,11 @@ class KeptCameras:
 
     def _begin(self, camera: PulledCamera) -> None:
         if self._run is not None and camera.name not in self._own:
-            self._running[camera.name] = self._run(camera)
+            try:
+                self._running[camera.name] = self._run(camera)
+            except Exception as error:  # of one camera: the others, and the server, go on
+                self._faults[camera.name] = f"{type(error).__name__}: {error}"[:200]
+                log.error("camera %s: cannot be run", camera.name, exc_info=error)
 
     def _check_place(self, name: str) -> None:
         if name in self:

@@ -77,9 +77,11 @@ class Passage(Generic[J]):
 
 @dataclass(frozen=True)
 class Done(Generic[J]):
-    """A part with its verdict. ``why``: it FAILED; ``ended``: seconds, on the clock of its beginning."""
+    """A part with its verdict. ``why``: it FAILED; ``ended``: seconds, on the clock of its beginning; ``overruns``:
+    triggers that were refused since the part before had its verdict."""
 
     passage: Passage[J]
     verdict: PartVerdict
     why: str | None
     ended: float
+    overruns: int = 0

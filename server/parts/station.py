@@ -8,6 +8,7 @@ before a trigger are never of its part.
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from typing import Generic
 
@@ -18,9 +19,12 @@ from server.words import PartSource
 
 NO_FRAME = "no frame came in time after the trigger: check the camera, or allow it longer (within_ms)"
 TOO_SLOW = "a frame came in time, but none was inspected: this computer is too busy, or the camera too quick for it"
+NOT_SEEN = "none of its frames was inspected before the line named the next: they were dropped, failed, or none came"
 NO_REST = "it never came to rest in the gate"
 INSPECTION_S = 10.0
 """Seconds that a triggered frame that came in time may take to be inspected."""
+MOST_NAMED = 64
+"""Parts that a line may have named and of which no frame was inspected yet; the oldest is FAILED."""
 PATIENCE_S = 30.0
 """Seconds after which a gate's or a line's part whose stream has fallen silent has its verdict: it may be gone."""
 
@@ -46,6 +50,15 @@ class FrameFound(Generic[J]):
     look: GateLook | None = None
 
 
+@dataclass
+class Named:
+    """What the line says comes now: a part, or None. ``until``: when it said the next."""
+
+    part: str | None
+    at: float
+    until: float | None = None
+
+
 class Station(Generic[J]):
     """The parts of one stream, by one rule at a time. The event loop owns it.
 
@@ -57,9 +70,11 @@ class Station(Generic[J]):
 
     def __init__(self, rule: PartRule | None = None) -> None:
         self.rule = rule or PartRule()
-        self.taken = self.refused = 0
+        self.taken = self.refused = self._refused_before = 0
         self.open: Passage[J] | None = None
         self._named: str | None = None
+        self._awaited: deque[Named] = deque()
+        """What the line named since, of which no frame was inspected yet."""
         self._is_judged = False
         """Whether what lies there has its verdict already: the rest of its frames make no other part."""
         self._came = self._known = -math.inf
@@ -72,7 +87,7 @@ class Station(Generic[J]):
         if rule == self.rule:
             return None
         older, named, judged = self.rule, self._named, self._is_judged or self.open is not None
-        done = self._end(now, "what a part is was changed while it lay there") if self.open else None
+        done = self._end(now, "what a part is was changed while it lay there", is_cut=True) if self.open else None
         self._use(rule)
         if rule.by != "trigger" and (rule.by, rule.gate) == (older.by, older.gate):
             self._named, self._is_judged = named, judged  # what lies there has had its verdict
@@ -106,6 +121,21 @@ class Station(Generic[J]):
         self.refused += 1
         return TriggerRefused(words)
 
+    def name(self, part: str | None, now: float) -> list[Done[J]]:
+        """The line names what comes from now on; None: nothing. Each part that is named has its verdict, also where no
+        frame of it is inspected; returns those that have it with this."""
+        said = self._awaited[-1].part if self._awaited else self._named
+        if self.rule.by != "line" or part == said:
+            return []
+        if self._awaited:
+            self._awaited[-1].until = now
+        self._awaited.append(Named(part, now))
+        return self._miss(max(0, len(self._awaited) - MOST_NAMED), now, NOT_SEEN)
+
+    def miss(self, now: float, why: str) -> list[Done[J]]:
+        """No frame of the parts that were named will come any more."""
+        return self._miss(len(self._awaited), now, why)
+
     def see(self, frame: FrameFound[J], now: float) -> list[Done[J]]:
         """A frame was inspected; returns the parts that have their verdict with it, in order."""
         match self.rule.by:
@@ -132,6 +162,8 @@ class Station(Generic[J]):
         """Time has passed: at :attr:`due`, or later."""
         if self.due is None or now < self.due:
             return None
+        if self._missed_at is not None and self._missed_at <= now:
+            return self._end(now) if self.open else next(iter(self._miss(1, now, NOT_SEEN)), None)
         self._is_judged = self.rule.by != "trigger"  # if it lies there still, it is no other part
         return self._end(now, NO_REST if self.rule.by == "gate" else self._why_none)
 
@@ -139,15 +171,16 @@ class Station(Generic[J]):
     def due(self) -> float | None:
         """When it is to be asked again, if nothing comes before; None while nothing is open."""
         if self.open is None:
-            return None
+            return self._missed_at
         if self.rule.by == "trigger":
             return self._closes(self.open) + (INSPECTION_S if self._came > self._known else 0.0)
-        return (self.open.last_arrived or self.open.began) + PATIENCE_S
+        silent_at = (self.open.last_arrived or self.open.began) + PATIENCE_S
+        return silent_at if self._missed_at is None else min(silent_at, self._missed_at)
 
     def gone(self, now: float, why: str) -> Done[J] | None:
         """The stream's sender is gone: what lay there is judged by what was seen of it."""
         self._is_judged, self._named = False, None
-        return self._end(now, why) if self.open else None
+        return self._end(now, why, is_cut=True) if self.open else None
 
     def is_worst_yet(self, arrived: float, raw_score: float, is_anomaly: bool) -> bool:
         """Whether a frame would be the worst of its part so far, as far as that is known before it is seen."""
@@ -200,6 +233,10 @@ class Station(Generic[J]):
         if frame.part != self._named:
             if self.open is not None:
                 done.append(self._end(now))
+            before = next((place for place, one in enumerate(self._awaited) if one.part == frame.part), None)
+            if before is not None:
+                done += self._miss(before, now, NOT_SEEN)
+                self._awaited.popleft()
             self._named, self._is_judged = frame.part, False
         if self.open is None and frame.part is not None and not self._is_judged:
             self.open = self._begin(frame.arrived, "id", frame.part)
@@ -226,11 +263,31 @@ class Station(Generic[J]):
         self._came = self._known = -math.inf
         return Passage(self._number, now, source, part)
 
-    def _end(self, now: float, why: str = NO_FRAME) -> Done[J]:
+    @property
+    def _missed_at(self) -> float | None:
+        """When a part whose next was named already is given up, if no frame says so before."""
+        until = self._awaited[0].until if self._awaited else None
+        return None if until is None else until + INSPECTION_S
+
+    def _miss(self, count: int, now: float, why: str) -> list[Done[J]]:
+        done = [self._end(now)] if count and self.open is not None else []  # it was named before them
+        for one in [self._awaited.popleft() for _ in range(count)]:
+            if one.part is not None:
+                self._number += 1
+                done.append(Done(Passage[J](self._number, one.at, "id", one.part), "FAILED", why, now))
+        return done
+
+    def _end(self, now: float, why: str = NO_FRAME, *, is_cut: bool = False) -> Done[J]:
         passage, self.open = self.open, None
         assert passage is not None
         verdict = passage.verdict(self.rule.n)
-        return Done(passage, verdict, (passage.trouble or why) if verdict == "FAILED" else None, now)
+        asked = max(self.rule.frames, 1 if self.rule.by == "trigger" else 0)
+        if is_cut and verdict == "NORMAL" and passage.frames < asked:
+            # Good so far is not good: it was to be seen more often.
+            verdict, passage.worst = "FAILED", None
+            passage.trouble = f"{why}, after {passage.frames} of {asked} frames"
+        overruns, self._refused_before = self.refused - self._refused_before, self.refused
+        return Done(passage, verdict, (passage.trouble or why) if verdict == "FAILED" else None, now, overruns)
 
     def _use(self, rule: PartRule) -> None:
         self.rule = rule

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Sequence
@@ -17,6 +18,11 @@ MOST_BYTES = 256_000_000
 """About 400,000 parts; the oldest are lost beyond that."""
 SEGMENT_BYTES = 4_000_000
 LONGEST_LINE = 1_000_000
+KEPT_DAMAGED = 5
+"""Files that hold lines which could not be read, for somebody to look at."""
+_DAMAGED = ".damaged"
+
+log = logging.getLogger("defectvision.history")
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
@@ -31,6 +37,7 @@ class Segment:
     events: int
     read: int = 0
     open: bool = False
+    damaged: bool = False
 
 
 class Backlog:
@@ -38,7 +45,7 @@ class Backlog:
 
     Attributes:
         events: in it; ``size``: bytes that they take.
-        lost: events that its bound or damage took since the start.
+        lost: events that its bound took since the start; ``damaged``: lines that could not be read.
     """
 
     def __init__(self, folder: Path, most_bytes: int = MOST_BYTES, segment_bytes: int = SEGMENT_BYTES) -> None:
@@ -46,7 +53,7 @@ class Backlog:
         self._segments: list[Segment] = []
         self._number = 0
         self._lock = threading.Lock()  # a shutdown does not wait for a disk that hangs
-        self.lost = 0
+        self.lost = self.damaged = 0
 
     @property
     def events(self) -> int:
@@ -127,7 +134,10 @@ class Backlog:
                     try:
                         found.append(_decoder.decode(line))
                     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                        self.lost += 1
+                        self.damaged += 1
+                        if not segment.damaged:
+                            log.warning("history backlog=%s has lines that cannot be read", segment.path.name)
+                        segment.damaged = True
             return found, read
 
     def taken(self, read: int) -> None:
@@ -141,8 +151,16 @@ class Backlog:
                 segment.events -= file.read(read).count(b"\n")
             segment.read += read
             if segment.read >= segment.size or read == 0:
-                segment.path.unlink(missing_ok=True)
+                if segment.damaged:
+                    self._put_aside(segment.path)
+                else:
+                    segment.path.unlink(missing_ok=True)
                 self._segments.pop(0)
+
+    def _put_aside(self, path: Path) -> None:
+        path.replace(path.with_name(path.name + _DAMAGED))
+        for older in sorted(self._folder.glob(f"*{_DAMAGED}"))[:-KEPT_DAMAGED]:
+            older.unlink(missing_ok=True)
 
     @property
     def _path(self) -> Path:

@@ -63,6 +63,8 @@ class Database:
         self._engines: tuple[AsyncEngine, AsyncEngine] | None = None
         self._writing = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
+        self._inodes: dict[str, tuple[int, int]] = {}
+        """Of SQLite's files, as they were opened."""
 
     @property
     def path(self) -> Path:
@@ -157,6 +159,10 @@ class Database:
                 said = await asyncio.to_thread(self._back_up)
             async with engine.begin() as connection:
                 await connection.run_sync(migrate)
+        except Exception:
+            # aiosqlite's thread still has to say that it ends, to the loop that ends with this.
+            await asyncio.sleep(0.05)
+            raise
         finally:
             await engine.dispose()
         return said
@@ -171,11 +177,40 @@ class Database:
                 async with asyncio.timeout(2):
                     await engine.dispose()
 
+    def taken_away(self) -> str | None:
+        """Whether the file that is written is not the one of its name any more: the end of a sentence, or nothing.
+
+        SQLite writes on into a file that was removed or replaced, and says nothing.
+        """
+        if not self.is_sqlite:
+            return None
+        for ending in ("", "-wal"):
+            now, before = _inode(self._beside(ending)), self._inodes.get(ending)
+            if before is None and now is not None:
+                self._inodes[ending] = now
+            elif before != now:
+                what = "taken away" if now is None else "replaced by another one"
+                return f"{self.path.name}{ending} was {what} while the server ran"
+        return None
+
+    def open_anew(self) -> None:
+        """After :meth:`close`: another file lies at the name, and must not be read with the journal of the old one."""
+        if _inode(self.path) != self._inodes.get(""):
+            for ending in ("-wal", "-shm"):
+                before = self._inodes.get(ending)
+                if ending == "-shm" or (before is not None and _inode(self._beside(ending)) == before):
+                    self._beside(ending).unlink(missing_ok=True)
+        self._inodes = {}
+
+    def _beside(self, ending: str) -> Path:
+        return self.path.with_name(self.path.name + ending)
+
     def set_aside(self) -> str:
         """Rename a damaged file, for another to be begun; returns a sentence for the operator."""
         renamed = set_aside(self.path)
+        self._inodes = {}
         for ending in ("-wal", "-shm"):
-            beside = self.path.with_name(self.path.name + ending)
+            beside = self._beside(ending)
             if beside.exists():
                 beside.rename(renamed.with_name(renamed.name + ending))
         return (
@@ -244,6 +279,14 @@ class Database:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")  # no deadlock on the way from reading to writing
 
         return engine
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def url_of(address: DatabaseAddress) -> URL:

@@ -18,6 +18,7 @@ LONGEST_NOTE, LONGEST_WHO = 1000, 200
 """Characters of what a person writes."""
 LONGEST_KEPT = 500
 """Characters of texts that others pass through."""
+Count = Annotated[int, Meta(ge=0)]
 
 
 class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="entry", tag_field="op"):
@@ -31,6 +32,7 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="entry", 
         kind: part, change, or sample: a good frame of a stream that runs freely, of which a picture was archived.
         number: of the part on its stream, or of the frame on its connection.
         source: of a part what said that there is one; ``frame`` of a change.
+        overruns: of a part, triggers that were refused since the part before.
         was: of a change the verdict before; None for the first of a connection.
         picture: its id in the archive, where there is or was one; ``picture_kept``: whether it is there.
         disposition: what was said of it last, when, by whom, with which note.
@@ -55,10 +57,11 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="entry", 
     raw_score: float | None = None
     threshold: float | None = None
     threshold_source: str | None = None
-    frames: int
-    anomalous: int
+    frames: Count
+    anomalous: Count
     cycle_ms: float | None = None
     inspection_ms: float | None = None
+    overruns: Count = 0
     recipe: str | None = None
     recipe_version: int | None = None
     model: str | None = None
@@ -98,10 +101,10 @@ class Minute(Struct, frozen=True, kw_only=True, tag="minute", tag_field="op"):
     recipe: str
     recipe_version: int
     simulated: bool
-    frames: int
-    anomalies: int
-    dropped: int
-    failed: int
+    frames: Count
+    anomalies: Count
+    dropped: Count
+    failed: Count
     score_p05: float | None = None
     score_median: float | None = None
     score_p95: float | None = None
@@ -112,7 +115,7 @@ class Minute(Struct, frozen=True, kw_only=True, tag="minute", tag_field="op"):
     latency_p50: float | None = None
     latency_p95: float | None = None
     latency_max: float | None = None
-    scores: Annotated[list[int], Meta(max_length=1000)] = []
+    scores: Annotated[list[Count], Meta(max_length=1000)] = []
 
 
 class Linked(Struct, frozen=True, tag="linked", tag_field="op"):
@@ -179,6 +182,7 @@ def of_part(part: PartResult) -> Entry:
         anomalous=part.anomalous,
         cycle_ms=part.cycle_ms,
         inspection_ms=part.inspection_ms,
+        overruns=part.overruns,
         recipe=part.recipe,
         recipe_version=part.recipe_version,
         model=part.model,

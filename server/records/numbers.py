@@ -13,6 +13,7 @@ class Numbers:
     Attributes:
         span: index of the span that was asked for.
         total: parts (or changes, or inspected frames); ``rejected``: of them ANOMALY; ``failed``: of them FAILED.
+        overruns: triggers that were refused.
         confirmed: entries of which this was said last; so are ``false_rejects`` and ``escapes``.
         cycle_sum: milliseconds, of all parts; ``cycle_max``: of the slowest, None without.
         scores: counts in bins of equal width from 0 to 1.
@@ -25,6 +26,7 @@ class Numbers:
     total: int
     rejected: int
     failed: int
+    overruns: int
     confirmed: int
     false_rejects: int
     escapes: int

@@ -179,7 +179,14 @@ def _numbers_query(dialect: str, by_stream: bool, by_recipe: bool, of_stream: bo
     return text(f"SELECT {columns} FROM {source} GROUP BY {groups} ORDER BY {groups}")
 
 
-_SUMMED = ("total", "rejected", "failed", "confirmed", "false_rejects", "escapes")
+_SUMMED = ("total", "rejected", "failed", "overruns", "confirmed", "false_rejects", "escapes")
+
+
+async def first_start(connection: AsyncConnection) -> int | None:
+    """The quarter of an hour in which the oldest of what is counted was, milliseconds; None where nothing is."""
+    asked = select(func.min(counts.c.start)).where(counts.c.width == QUARTER_MS)
+    first: int | None = (await connection.execute(asked)).scalar_one()
+    return first
 
 
 async def slowest(

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from detector.counted import counted
-from server.ground import DatabaseAddress
+from server.ground import Calendar, DatabaseAddress
 from server.records import reading, writing
 from server.records.backlog import Backlog
 from server.records.database import Damaged, Database, PackageMissing, RecordsAway
@@ -75,7 +75,7 @@ class RecordsState:
         last_error: why it is away or off, or was last.
         stored: events (parts, changes, minutes, pictures) since the start.
         waiting: events in memory; ``backlog``: on disk, and the bytes they take there.
-        dropped: that were lost to a bound since the start, or could not be read from the backlog.
+        dropped: that were lost to a bound since the start; ``damaged``: lines of the backlog that cannot be read.
         refused: that the database does not take, whatever happens.
         flickered: changes of a verdict that were not kept since there were too many of them in their minute.
         entries: in the database, about; ``deleted``: that were too old or too many, since the start.
@@ -90,6 +90,7 @@ class RecordsState:
     backlog: int
     backlog_bytes: int
     dropped: int
+    damaged: int
     refused: int
     flickered: int
     entries: int
@@ -103,13 +104,21 @@ class Records:
         folder: the data directory.
         address: of a PostgreSQL; None: ``history.db`` in the folder.
         days: that an entry is kept; ``rows``: entries that are kept at the most.
+        calendar: what entries are old by.
     """
 
     def __init__(
-        self, folder: Path, address: DatabaseAddress | None = None, *, days: float = 400, rows: int = 10_000_000
+        self,
+        folder: Path,
+        address: DatabaseAddress | None = None,
+        *,
+        days: float = 400,
+        rows: int = 10_000_000,
+        calendar: Calendar | None = None,
     ) -> None:
         self._database = Database(folder, address)
         self._backlog = Backlog(folder / FOLDER)
+        self._calendar = calendar or Calendar(None)
         self._running = Running()
         self._days, self._rows = days, rows
         self._waiting: deque[Event] = deque()
@@ -125,6 +134,8 @@ class Records:
         self._last_error: str | None = None
         self._note: str | None = None
         self._failures, self._try_again = 0, 0.0
+        self._is_suspect = False
+        """Whether somebody who asked found the file damaged."""
         self._dropped = self._refused = self._stored = 0
         self._entries = self._deleted = 0
 
@@ -192,7 +203,7 @@ class Records:
             done, _ = await asyncio.wait({self._task}, timeout=CLOSING_S)
             if not done:
                 self._task.cancel()
-                await asyncio.wait({self._task}, timeout=CLOSING_S)
+                await asyncio.wait({self._task}, timeout=CLOSING_S / 4)
         if self._opening is not None:
             self._opening.cancel()
         left = [*self._in_hand, *self._waiting]
@@ -217,6 +228,7 @@ class Records:
             backlog=self._backlog.events,
             backlog_bytes=self._backlog.size,
             dropped=self._dropped + self._backlog.lost,
+            damaged=self._backlog.damaged,
             refused=self._refused,
             flickered=self._running.flickered,
             entries=self._entries,
@@ -233,7 +245,11 @@ class Records:
         if now.state == "away":
             return f"the history is away since {now.since}: {now.last_error}; {now.backlog} entries wait on disk{lost}"
         if lost:
-            return f"the history lost {now.dropped} entries since the start: neither database nor disk took them"
+            entries = counted(now.dropped, "entry", "entries")
+            return f"the history lost {entries} since the start: neither database nor disk took them"
+        if now.damaged:
+            lines = counted(now.damaged, "line")
+            return f"{lines} of the backlog could not be read: see to the disk; the file is in {FOLDER}, as .damaged"
         return self._note
 
     async def _run(self) -> None:
@@ -271,6 +287,9 @@ class Records:
         """Write one batch; returns whether there is more to be done at once."""
         for minute in self._running.overdue():
             self._put(minute)
+        if self._opened and await self._is_itself() and self._is_suspect:
+            await self._set_aside()
+        self._is_suspect = False
         able = self._may_try and await self._is_open()
         if self._state == "off":
             return False
@@ -327,7 +346,7 @@ class Records:
 
     async def _clear(self) -> None:
         """Delete what is too old or too much, a little at a time: what comes is written in between."""
-        before = round(time.time() * 1000 - self._days * 86_400_000)
+        before = round(await asyncio.to_thread(self._calendar.now) * 1000 - self._days * 86_400_000)
         most = LEAST_DELETED + 2 * self._since_clearing
         try:
             kept = await self._database.write(
@@ -357,6 +376,24 @@ class Records:
                 await asyncio.to_thread(self._backlog.taken, read)
         except OSError as error:
             self._trouble(f"{FOLDER} cannot be read ({error.strerror})")
+
+    async def _is_itself(self) -> bool:
+        """Whether the database is what it was when it was opened; where it is another file, that one is opened."""
+        try:
+            words = await asyncio.to_thread(self._database.taken_away)
+        except OSError as error:
+            words = f"history.db cannot be found any more ({error.strerror})"
+        if words is None:
+            return True
+        await self._database.close()
+        try:
+            await asyncio.to_thread(self._database.open_anew)
+        except OSError as error:
+            self._trouble(f"{words}, and its journal cannot be removed ({error.strerror})")
+        self._opened = False
+        self._note = f"{words}: what had been kept in it is not in the history any more"
+        log.error("history %s", self._note)
+        return False
 
     async def _set_aside(self) -> None:
         await self._database.close()
@@ -391,6 +428,8 @@ class Records:
                 log.warning("history refused=%r reason=%s; said once", events[0], error)
             self._refused += 1
             return True
+        if not await self._is_itself():
+            return False  # they are in a file that is gone
         self._stored += len(events)
         self._entries += len(events)  # about: it is counted anew when the oldest go
         self._since_clearing += len(events)
@@ -420,7 +459,12 @@ class Records:
 
     async def _ask(self, question: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         self._need_open()
-        return await self._database.read(question)
+        try:
+            return await self._database.read(question)
+        except Damaged:
+            self._is_suspect = True
+            self._came.set()
+            raise
 
     def _need_open(self) -> None:
         if self._state == "off":
@@ -489,6 +533,9 @@ class Records:
         note, who = (note or "")[:LONGEST_NOTE] or None, (who or "")[:LONGEST_WHO] or None
         self._need_open()
         await self._database.write(lambda connection: writing.dispose(connection, id_, disposition, note, who, at))
+        if (gone := await asyncio.to_thread(self._database.taken_away)) is not None:
+            self._came.set()
+            raise RecordsAway(f"{gone}: say it again in a moment")
         return await self.get(id_)
 
     async def count(self, wanted: Wanted) -> Counted:
@@ -521,6 +568,10 @@ class Records:
                 connection, spans, kind=kind, stream=stream, recipe=recipe, by_stream=by_stream, by_recipe=by_recipe
             )
         )
+
+    async def first_start(self) -> int | None:
+        """Milliseconds from which on there are numbers; None without any; raises RecordsAway."""
+        return await self._ask(reading.first_start)
 
     async def slowest(
         self, span: Span, *, stream: str | None = None, recipe: str | None = None, limit: int = 5

@@ -18,7 +18,7 @@ from server.records.schema import BIN_NAMES, BINS, QUARTER_MS, WIDTHS, counts, d
 
 Key = tuple[int, int, str, str, str, int]
 _KEY = ("width", "start", "kind", "stream", "recipe", "recipe_version")
-_ADDED = ("total", "rejected", "failed", "confirmed", "false_rejects", "escapes", "cycle_sum", *BIN_NAMES)
+_ADDED = ("total", "rejected", "failed", "overruns", "confirmed", "false_rejects", "escapes", "cycle_sum", *BIN_NAMES)
 _COUNTED_AS: dict[Disposition, str] = {"confirmed": "confirmed", "false_reject": "false_rejects", "escape": "escapes"}
 _NOT_A_COLUMN = ("seq",)
 
@@ -110,6 +110,7 @@ def counted(stored: Iterable[tuple[int, Entry]]) -> dict[Key, dict[str, Any]]:
         its["total"] += 1
         its["rejected"] += entry.verdict == "ANOMALY"
         its["failed"] += entry.verdict == "FAILED"
+        its["overruns"] += entry.overruns
         if entry.score is not None and math.isfinite(entry.score):
             its[BIN_NAMES[bin_of(entry.score)]] += 1
         if entry.kind == "part" and entry.cycle_ms is not None and math.isfinite(entry.cycle_ms):

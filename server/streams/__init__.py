@@ -3,7 +3,7 @@
 from server.streams.hub import Ear, Hub, Subscription, Told
 from server.streams.kept_frames import KeptFrame, KeptFrames
 from server.streams.open_stream import OpenStream, Watcher
-from server.streams.pool import Hung, InferencePool, PoolBusy, Progress
+from server.streams.pool import Hung, InferencePool, PoolBusy, Progress, Supply
 from server.streams.slot import Counters
 from server.streams.stream_calibration import MAX_FRAMES, MAX_SECONDS, StreamWentAway
 from server.streams.streams import Streams
@@ -24,6 +24,7 @@ __all__ = [
     "StreamWentAway",
     "Streams",
     "Subscription",
+    "Supply",
     "Told",
     "Watcher",
 ]

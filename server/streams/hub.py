@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ MAX_WAITING = 64
 """Messages that may wait for one subscriber; the oldest is lost beyond that. About 200 kB without pictures."""
 
 MAX_WAITING_WITH_PICTURES = 3
+
+FAULT_TOLD_S = 60.0
+"""How long it is told that an ear failed, after the last time."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +101,26 @@ class Wording:
         return text
 
 
+@dataclass
+class _Faults:
+    count: int = 0
+    last: float = 0.0
+    kind: str = ""
+
+
+def _name_of(ear: Ear) -> str:
+    """``the part drift``, from ``server.drift.drifts``."""
+    room = (getattr(ear, "__module__", None) or type(ear).__module__).split(".")
+    return f"the part {room[1] if room[0] == 'server' and len(room) > 1 else room[0]}"
+
+
 class Hub:
     """Fans messages out to the subscriptions of a stream's name. A topic exists as long as somebody listens."""
 
     def __init__(self) -> None:
         self._topics: dict[str, set[Subscription]] = {}
         self._ears: list[Ear] = []
-        self._complained: set[Ear] = set()
+        self._faults: dict[Ear, _Faults] = {}
 
     def listen(self, ear: Ear) -> Callable[[], None]:
         """Have somebody inside of the server hear everything, of all streams; returns what ends that."""
@@ -112,7 +129,7 @@ class Hub:
         def stop() -> None:
             if ear in self._ears:
                 self._ears.remove(ear)
-            self._complained.discard(ear)
+            self._faults.pop(ear, None)
 
         return stop
 
@@ -155,10 +172,23 @@ class Hub:
         for ear in [*self._ears]:
             try:
                 ear(told)
-            except Exception:  # whoever only listens never stops an inspection
-                if ear not in self._complained:
-                    self._complained.add(ear)
+            except Exception as error:  # whoever only listens never stops an inspection
+                faults = self._faults.setdefault(ear, _Faults())
+                if not faults.count:
                     log.exception("a listener failed, and is asked on; said once")
+                faults.count, faults.last, faults.kind = faults.count + 1, time.monotonic(), type(error).__name__
+
+    @property
+    def warning(self) -> str | None:
+        """That a listener of this server failed a moment ago, for the operator; or nothing."""
+        for ear, faults in self._faults.items():
+            if time.monotonic() - faults.last < FAULT_TOLD_S:
+                times = "once" if faults.count == 1 else f"{faults.count} times since the start"
+                return (
+                    f"{_name_of(ear)} failed {times} ({faults.kind}) at what it was told, and goes on: the log says "
+                    "more"
+                )
+        return None
 
     def close(self) -> None:
         """End every subscription."""

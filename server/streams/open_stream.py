@@ -16,7 +16,6 @@ from server.streams.in_force import InForce
 from server.streams.parts import Parts
 from server.streams.pool import Job, Progress
 from server.streams.results_seen import ResultsSeen
-from server.streams.scene import Glimpse, glimpse
 from server.streams.slot import Frame, Stream
 from server.streams.stations import StationOf
 from server.streams.stream_calibration import Capture
@@ -130,6 +129,8 @@ class OpenStream:
             ValueError: it cannot be a part's id.
         """
         self._part = check_part(part)
+        if self.watcher is None and not self._ended:
+            self.streams.stations.name(self.name, self.station, self._part)
 
     def watch(self, watcher: Watcher) -> None:
         """Show the frames to somebody instead of inspecting them, until it is told otherwise; they count as dropped.
@@ -168,13 +169,6 @@ class OpenStream:
         rule, station = self.station.rule, self.station.station
         expected = self.parts.expected(frame.part) if rule.by == "line" else self.station.number
         keep = kept.wanted(self.name, expected)
-        looks: list[Glimpse] = []
-
-        def load() -> BGRImage:
-            image = frame.load()
-            if frame.part is None and rule.by == "line":
-                looks.append(glimpse(image))
-            return image
 
         def keep_worst(raw_score: float, is_anomaly: bool) -> bool:
             return keep(raw_score, is_anomaly) or (
@@ -183,15 +177,16 @@ class OpenStream:
 
         return Job(
             lambda: self.streams.inspection.inspect(
-                load,
+                frame.load,
                 stream=self.name,
                 transport=self.stream.transport,
                 picture=picture,
                 sample=sample,
+                scene=frame.part is None and rule.by == "line",
                 keep=keep_worst,
                 progress=progress.made,
             ),
-            lambda outcome: self.streams.finish(self, frame, outcome, looks[0] if looks else None),
+            lambda outcome: self.streams.finish(self, frame, outcome),
             progress,
         )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from server.streams.scene import Glimpse, Scene
+from server.inspection import Glimpse
+from server.streams.scene import Scene
 from server.words import PartVerdict, Verdict
 
 

@@ -1,7 +1,8 @@
-"""Who computes: threads that pull the newest waiting frame, fairly between streams, and are watched while they work.
+"""Who works: threads that pull the newest waiting frame, fairly between streams, and are watched while they work.
 
 Nothing ever waits behind a worker: a job is handed over only when one is free. The event loop owns all state here, so
-there are no locks. Another pool (Ray Serve, a GPU box) can stand behind the same calls.
+there are no locks. Where frames are looked at elsewhere (:mod:`server.replicas`), each thread waits for one replica,
+and there are as many at once as replicas are known to be free.
 
 A thread in native code cannot be stopped. One that makes no progress is left to itself: its job is given up, another
 thread takes its place, and what it may say one day is not heard.
@@ -84,6 +85,24 @@ class Source(Protocol):
         ...
 
 
+class Supply(Protocol):
+    """Where workers are that are not of this process: they come and go."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why frames are not looked at, and what to do; nothing while all is well."""
+        ...
+
+    @property
+    def warning(self) -> str | None:
+        """What is wrong though frames are looked at; or nothing."""
+        ...
+
+    def figures(self) -> Iterator[Figure]:
+        """How many there are, and what became of them."""
+        ...
+
+
 @dataclass(eq=False)
 class _InWork:
     source: Source
@@ -102,13 +121,24 @@ class InferencePool:
     Args:
         workers: jobs in work at once; one more beside a slow one, :mod:`server.streams.turns`.
         hung_after_s: seconds without progress after which a job is given up and its thread replaced.
+        supply: where the workers are, if not here; it says by :meth:`employ` how many.
         clock: seconds, monotonic.
+
+    Attributes:
+        finished: jobs that came to an end in time, so far.
     """
 
     def __init__(
-        self, workers: int, *, hung_after_s: float = 4.0, clock: Callable[[], float] = time.perf_counter
+        self,
+        workers: int,
+        *,
+        hung_after_s: float = 4.0,
+        supply: Supply | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._turns: Turns[Source] = Turns(workers)
+        # A slow frame on a replica takes nobody's processor, but the express place would have no replica to go to.
+        self._turns: Turns[Source] = Turns(workers, express=supply is None)
+        self._supply = supply
         self._hung_after_s, self._clock = hung_after_s, clock
         self._free: list[ThreadPoolExecutor] = []
         self._in_work: set[_InWork] = set()
@@ -120,11 +150,22 @@ class InferencePool:
         self._requests_account = Account()
         self._running = False
         self._stopping = self._closed = False
+        self.finished = 0
 
     def start(self) -> None:
         """Begin to run jobs (there is a model now)."""
         self._running = True
         self._pump()
+
+    def employ(self, workers: int) -> None:
+        """There are so many workers from now on; those in work above that finish what they do."""
+        self._turns.workers = workers
+        self._pump()
+
+    @property
+    def waiting(self) -> int:
+        """How many sources wait for a worker."""
+        return self._turns.waiting
 
     def notify(self, source: Source) -> None:
         """Say that a source has a job waiting. Cheap, and harmless when said twice."""
@@ -193,6 +234,8 @@ class InferencePool:
         """Why frames are not inspected, or were not until a moment ago, and what to do; nothing while all is well."""
         if self.is_stuck:
             return f"{len(self._hanging)} workers hang and no more are started: restart the server"
+        if self._supply is not None and (words := self._supply.trouble) is not None:
+            return words
         unserved = ", ".join(sorted(set(self._unserved.values())))
         if not unserved and self._clock() >= self._shown_until:
             return None
@@ -203,7 +246,7 @@ class InferencePool:
     def warning(self) -> str | None:
         """That threads still hang though others took over; or nothing."""
         if not self._hanging:
-            return None
+            return None if self._supply is None else self._supply.warning
         hang = counted(len(self._hanging), "worker hangs", "workers hang")
         return f"{hang} and cannot be ended, others took over: restart the server when the line allows it"
 
@@ -212,6 +255,8 @@ class InferencePool:
         yield Figure("pool_waiting", "sources that wait for a worker", self._turns.waiting)
         yield Figure("pool_in_work", "jobs in work", len(self._in_work))
         yield Figure("pool_hanging", "workers that hang and cannot be ended", len(self._hanging))
+        if self._supply is not None:
+            yield from self._supply.figures()
         yield Figure("pool_requests", "single pictures that wait or are in work", len(self._requests))
 
     def _is_barred(self, account: Account) -> bool:
@@ -285,6 +330,7 @@ class InferencePool:
         assert one.timer is not None
         one.timer.cancel()
         self._in_work.discard(one)
+        self.finished += 1
         self._free.append(one.thread)
         self._turns.end(one.source, one.source.account, self._clock() - one.began)
         if self._unserved.pop(one.source.account, None) is not None:

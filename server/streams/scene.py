@@ -8,36 +8,15 @@ counts. Where parts have to be counted exactly, the line has to say which is whi
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from detector.images import BGRImage
-
-Glimpse = NDArray[np.float32]
-"""A frame at 16×16 cells, float32: how much brighter than the mean each is, in percent of it, so that brighter light
-alone changes nothing."""
-
-SIDE = 16
-_POINTS = 64
-"""Along the shorter side that are looked at: a look costs a tenth of a millisecond, whatever the camera."""
-_DARK = 8.0
-"""Mean brightness below which a picture is as dark as that: what is left is noise."""
+from server.inspection import Glimpse
 
 CLEAR, TIMES_NOISE = 3.0, 3.0
 """A scene is another one where the difference is more than so many percent, and so many times that of frames that
 followed one another."""
 _SLOWLY = 0.1
 """By which a scene follows its frames (daylight), and the noise its differences."""
-
-
-def glimpse(frame: BGRImage) -> Glimpse:
-    """A look at a frame (H×W×3 uint8 BGR). For a worker thread."""
-    step = max(1, min(frame.shape[:2]) // _POINTS)
-    few = np.ascontiguousarray(frame[::step, ::step, 1])
-    cells = cv2.resize(few, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    mean = float(cells.mean())
-    return np.asarray((cells - mean) * (100 / max(mean, _DARK)), np.float32)
 
 
 class Scene:

@@ -73,8 +73,10 @@ class Stations:
 
     def use(self, name: str, of: StationOf, rule: PartRule) -> None:
         """What a part is on a stream."""
-        done = of.station.use(rule, time.perf_counter())
-        self.give(name, of, [done] if done else [])
+        changes, at = rule != of.rule, time.perf_counter()
+        done = of.station.use(rule, at)
+        missed = of.station.miss(at, "what a part is was changed before a frame of it was inspected") if changes else []
+        self.give(name, of, [*([done] if done else []), *missed])
 
     def trigger(self, name: str, of: StationOf, said: TriggerSaid, by: str) -> int:
         """The part under the camera is to be judged now; returns the trigger's number.
@@ -110,8 +112,13 @@ class Stations:
 
     def gone(self, name: str, of: StationOf, why: str) -> None:
         """The stream's sender is gone."""
-        done = of.station.gone(time.perf_counter(), why)
-        self.give(name, of, [done] if done else [])
+        at = time.perf_counter()
+        done = of.station.gone(at, why)
+        self.give(name, of, [*([done] if done else []), *of.station.miss(at, why)])
+
+    def name(self, name: str, of: StationOf, part: str | None) -> None:
+        """The line names the part that comes now, or that none does."""
+        self.give(name, of, of.station.name(part, time.perf_counter()))
 
     def _tick(self, name: str, of: StationOf) -> None:
         done = of.station.tick(time.perf_counter())  # or it waits for an inspection by now, and is asked again
@@ -166,6 +173,7 @@ def part_result(
         at=now(),
         cycle_ms=round((done.ended - passage.began) * 1000, 2),
         inspection_ms=None if passage.last_arrived is None else round((done.ended - passage.last_arrived) * 1000, 2),
+        overruns=done.overruns,
         recipe=recipe[0] if recipe else None,
         recipe_version=recipe[1] if recipe else None,
         model=None if worst is None else worst.model[0],

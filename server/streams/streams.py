@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from detector import ImageError
-from server.inspection import Inspected, Inspection, NoModel, Threshold, described, other_transport
+from server.inspection import Inspected, Inspection, NoModel, NotLooked, Threshold, described, other_transport
 from server.parts import Done, TriggerRefused
 from server.streams.heat import heatmap_message
 from server.streams.hub import Hub, Subscription, Wording
@@ -22,7 +22,6 @@ from server.streams.parts import Parts
 from server.streams.pool import Hung, InferencePool
 from server.streams.remembered import Remembered
 from server.streams.results_seen import ResultsSeen
-from server.streams.scene import Glimpse
 from server.streams.slot import Frame, Stream
 from server.streams.stations import Stations, part_result
 from server.words import (
@@ -255,16 +254,11 @@ class Streams:
         """What is streaming now, by name."""
         return [self.info(self._open[name]) for name in self.names]
 
-    def finish(
-        self, opened: OpenStream, frame: Frame, outcome: Inspected | BaseException, look: Glimpse | None = None
-    ) -> None:
+    def finish(self, opened: OpenStream, frame: Frame, outcome: Inspected | BaseException) -> None:
         """Count a frame's outcome and tell everyone who listens.
 
         Promises of calibrations are held against the frames' own verdicts (``seen``); counters, the last verdict, parts
         and alarms go by the verdict that the recipe's decision rule makes of them.
-
-        Args:
-            look: at the frame, where nobody said which part it shows.
         """
         if isinstance(outcome, BaseException):
             self._finish_failed(opened, frame, outcome)
@@ -286,7 +280,7 @@ class Streams:
             number, done = self.stations.see(opened.station, outcome, frame.arrived, frame.part)
         else:  # its sender is gone: what lay there has its verdict already
             number, done = opened.parts.number, []
-        verdict, latency_ms = self._decide(opened, frame, outcome, look, number)
+        verdict, latency_ms = self._decide(opened, frame, outcome, number)
         opened.seen.count(outcome)
         for capture in opened.captures:
             capture.see(outcome, frame.simulated)
@@ -336,9 +330,7 @@ class Streams:
             opened.told_at = time.monotonic()
             opened.push(encode(self.heartbeat(opened.name)))
 
-    def _decide(
-        self, opened: OpenStream, frame: Frame, outcome: Inspected, look: Glimpse | None, number: int
-    ) -> tuple[Verdict, float]:
+    def _decide(self, opened: OpenStream, frame: Frame, outcome: Inspected, number: int) -> tuple[Verdict, float]:
         """The verdict of the stream with this frame, which it is counted with, and how long the frame took, ms.
 
         Args:
@@ -346,7 +338,7 @@ class Streams:
         """
         is_counted = opened.station.rule.by == "line"
         if is_counted:
-            begins = opened.parts.see(frame.part, look) and frame.part is not None
+            begins = opened.parts.see(frame.part, outcome.scene) and frame.part is not None
         else:
             begins = opened.parts.is_told(number)
         if begins:
@@ -399,7 +391,8 @@ class Streams:
     def _give(self, name: str, done: Done[Inspected]) -> PartResult:
         """Tell everybody of a part that has its verdict."""
         opened = self._open.get(name)
-        if opened is not None and opened.station.rule.by != "line":
+        is_uncounted = done.passage.frames == 0 or (opened is not None and opened.station.rule.by != "line")
+        if opened is not None and is_uncounted:  # what the line names is counted with its first frame
             opened.parts.add(done.verdict)
         in_force = opened.in_force if opened else None
         message = part_result(
@@ -414,7 +407,7 @@ class Streams:
 
     def _finish_failed(self, opened: OpenStream, frame: Frame, error: BaseException) -> None:
         opened.stream.count_failed()
-        if isinstance(error, ImageError | Hung | NoModel):
+        if isinstance(error, ImageError | Hung | NoModel | NotLooked):
             words = str(error)
         else:
             words = "the inspection failed; the server's log says why"

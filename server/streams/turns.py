@@ -38,11 +38,15 @@ class Turns(Generic[S]):
     Among those who wait, whoever has spent least is next. Who comes, or comes back from a pause, begins level with
     whoever was served last: time that was not used is not saved up.
 
-    At most ``workers`` jobs are in work; one more while a slow one is among them, of a source at least twice as quick.
+    At most ``workers`` jobs are in work; one more while a slow one is among them, of a source at least twice as quick,
+    unless there is no ``express`` place.
+
+    Attributes:
+        workers: may change.
     """
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
+    def __init__(self, workers: int, *, express: bool = True) -> None:
+        self.workers, self._express = workers, express
         self._waiting: dict[S, Account] = {}
         self._in_work: dict[S, float] = {}
         self._level = 0.0
@@ -89,4 +93,4 @@ class Turns(Generic[S]):
         slowest = max(self._in_work.values(), default=0.0)
         # Compared with one another: on a busy or a small computer everything is slow, and nothing is to be kept free.
         express = account.dearest is not None and slowest > SLOW_S and account.dearest < slowest / 2
-        return len(self._in_work) < self._workers + express
+        return len(self._in_work) < self.workers + (express and self._express)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from detector import DetectorError, TaughtModel
+from detector import Detector, DetectorError, TaughtModel
 from server.inspection import GIVEN, Inspection, Resting
 from server.recipes import MOST_RECIPES, NOT_KNOWN, Recipe, RecipeBook
 from server.streams import OpenStream, Streams
@@ -34,6 +34,7 @@ class InForce:
     Args:
         changing: that lock.
         simulated: name of the simulated line, which is inspected with the model given at the start.
+        spread: has a model wherever frames are looked at, before it is put in force.
 
     Attributes:
         given: the recipe of the model that was given at the start.
@@ -48,9 +49,11 @@ class InForce:
         thread: WorkThread,
         changing: asyncio.Lock,
         simulated: str | None,
+        spread: Callable[[Detector], Awaitable[None]],
     ) -> None:
         self._book, self._models, self._inspection, self._streams = book, models, inspection, streams
         self._thread, self._changing, self._simulated = thread, changing, simulated
+        self._spread = spread
         self.given: Recipe | None = None
         self._recent: dict[str, None] = {}
         """Ids of recipes, the one used last at the end."""
@@ -238,6 +241,7 @@ class InForce:
             if strict:
                 raise
             return
+        await self._spread(model)
         self._inspection.use(model, recipe)
 
     def _cannot_be_used(self, recipe: Recipe, error: Exception) -> None:

@@ -8,7 +8,7 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -76,6 +76,7 @@ class Library:
         simulated: name of the simulated line, which is inspected with the model given at the start.
         most_bytes: that all models may take on disk, their pictures included.
         goods_of: pictures of good parts of a model that was given, by its hash.
+        spread: has a model wherever frames are looked at, before it is put in force.
     """
 
     def __init__(
@@ -89,12 +90,16 @@ class Library:
         simulated: str | None = None,
         most_bytes: int = MOST_BYTES,
         goods_of: Callable[[str], Iterable[BGRImage]] = lambda taught: (),
+        spread: Callable[[Detector], Awaitable[None]] | None = None,
     ) -> None:
         self.book, self.keep = RecipeBook(data_dir), ModelKeep(data_dir, most_bytes)
         self.models = Models(self.keep, runtime, workers, goods_of)
         self._inspection, self._streams, self._simulated = inspection, streams, simulated
         self._changing, self._thread, self._waiting = asyncio.Lock(), WorkThread(), 0
-        self.in_force = InForce(self.book, self.models, inspection, streams, self._thread, self._changing, simulated)
+        self._spread = spread or _nowhere
+        self.in_force = InForce(
+            self.book, self.models, inspection, streams, self._thread, self._changing, simulated, self._spread
+        )
         self.in_thread = self._thread.run
 
     # ---- at the start and at the end --------------------------------------------------------------------------------
@@ -490,6 +495,7 @@ class Library:
         check(after)
         inspects = await self.in_thread(partial(self.models.of, after)) if model is None else model
         _require_something(after, inspects)
+        await self._spread(inspects)
         change = RecipeChange(when, who, action, why[:200], on, before, after)
         stored = await self.in_thread(partial(self.book.change, change, stream=stream, as_default=as_default))
         self._inspection.use(inspects, stored)
@@ -547,6 +553,10 @@ class Library:
                 log.info("models are kept that no recipe names, until recipes.json is whole and none is set aside")
             return
         self.keep.tidy([(model.taught, model.corrections) for model in self.book.named()])
+
+
+async def _nowhere(model: Detector) -> None:
+    """Frames are looked at in this process."""
 
 
 def _said(fields: Mapping[str, object]) -> str:

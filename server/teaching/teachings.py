@@ -27,7 +27,7 @@ MOST_DONE = 8
 IDLE_S = 30 * 60.0
 """Without a picture taken and without a request, after which a teaching ends by itself."""
 TICK_S = 1.0
-_SHUTDOWN_S = 10.0
+_SHUTDOWN_S = 0.8
 
 MakeLearner = Callable[[words.Wanted, Callable[[Progress | Region], None]], Learner]
 

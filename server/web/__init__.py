@@ -14,7 +14,7 @@ from server.web.content_policy import content_policy
 from server.web.corrections import Corrections, Saying
 from server.web.door import Door
 from server.web.frames import Frames
-from server.web.health import Health
+from server.web.health import Health, Warns
 from server.web.held import Held
 from server.web.history import History
 from server.web.kiosk import Kiosk
@@ -75,6 +75,7 @@ __all__ = [
     "Tokens",
     "Turns",
     "Users",
+    "Warns",
     "answer_error",
     "answer_http_error",
     "content_policy",

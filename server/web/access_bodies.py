@@ -32,7 +32,7 @@ class MeBody(Struct, frozen=True):
     how: Annotated[
         How,
         Meta(
-            description="open: the server asks nobody, and everybody may everything; session: a browser that is logged in; "
+            description="open: the server asks nobody, and everybody may everything; session: a browser that is in; "
             "token: a machine; device: a phone that was paired"
         ),
     ]
@@ -124,9 +124,7 @@ class TokenBody(Struct, frozen=True):
     used: Annotated[Moment | None, Meta(description="when it was shown last; null: never, or not since the start")]
     origin: Annotated[
         Origin,
-        Meta(
-            description="page: made by POST /api/tokens; ACCESS_CODE: a setting, not to be revoked here; file: access_code"
-        ),
+        Meta(description="page: made by POST /api/tokens; ACCESS_CODE: a setting, not revoked here; file: access_code"),
     ]
 
 

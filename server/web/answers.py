@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from detector import ImageError, ModelError
-from server.inspection import Inspection, ModelReplaced, NoModel
+from server.inspection import Inspection, ModelReplaced, NoModel, NotLooked
 from server.recipes import NotTheNewest, RecipeError
 from server.records import DispositionRefused, RecordsAway
 from server.streams import Hung, PoolBusy, StreamWentAway
@@ -85,7 +85,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
             status, words = 422, str(error)
         case NotStored():
             status, words = 507, str(error)
-        case NoModel() | PoolBusy() | Hung() | Crowded() | RecordsAway():
+        case NoModel() | NotLooked() | PoolBusy() | Hung() | Crowded() | RecordsAway():
             status, words = 503, str(error)
     headers = {"Retry-After": "1"} if status == 503 else {}
     if status == 413:
@@ -120,6 +120,7 @@ ERRORS = (
     ImageError,
     ModelReplaced,
     NoModel,
+    NotLooked,
     PoolBusy,
     Hung,
     StreamWentAway,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -329,8 +330,16 @@ class Archived:
         except Damaged as error:
             raise Refused(404, str(error)) from error
         if pictured is None:
+            await self._note_gone(id)
             raise Refused(404, GONE)
         return pictured
+
+    async def _note_gone(self, id: str) -> None:
+        """Somebody took it away: the history says so from now on, for this one that was looked for."""
+        with contextlib.suppress(RecordsAway):
+            entry = await self.records.get(id)
+            if entry is not None and entry.picture_kept and entry.picture is not None:
+                self.records.pictures_gone([entry.picture])
 
 
 def _response(pictured: Pictured, data: bytes, media_type: str) -> Response:

@@ -56,7 +56,10 @@ _QUERY: dict[str, tuple[str, Mapping[str, Any]]] = {
     "heartbeat": ("seconds between heartbeats, 1 to 60, or 0 for none; 5 when absent", {"type": "number"}),
     "name": ("of the stream, 1 to 64 of A-Z a-z 0-9 . _ -; one is made up when it is absent", {"type": "string"}),
     "max_fps": ("so many frames a second are inspected at the most", {"type": "number"}),
-    "code": ("the access code, for pages of ALLOWED_ORIGINS; others send it as a header", {"type": "string"}),
+    "code": (
+        "a token, or the access code, for pages of ALLOWED_ORIGINS; others send it as a header",
+        {"type": "string"},
+    ),
 }
 
 _CLOSES = {
@@ -64,6 +67,8 @@ _CLOSES = {
     "1009": "a message over the limit of size",
     "1012": "the server is shutting down: come back",
     "1013": "too much at once: try again",
+    "4401": "who has it is no longer logged in: log in again",
+    "4403": "who has it may not do this any more",
     "4001": "another sender took over this stream's name: do not come back by itself",
 }
 
@@ -102,7 +107,9 @@ def describe() -> dict[str, Any]:
         "components": {
             "messages": messages,
             "schemas": schemas,
-            "securitySchemes": {"code": {"type": "http", "scheme": "bearer", "description": "the access code"}},
+            "securitySchemes": {
+                "code": {"type": "http", "scheme": "bearer", "description": "a token, or the access code"}
+            },
         },
     }
     # Defaults may be of kinds that no JSON Schema knows.
@@ -128,7 +135,7 @@ def _channel(
     description: str,
     messages: Sequence[str],
     query: Sequence[str] = (),
-    closes: Sequence[str] = ("1008", "1009", "1012", "1013"),
+    closes: Sequence[str] = ("1008", "1009", "1012", "1013", "4401", "4403"),
 ) -> dict[str, Any]:
     described: dict[str, Any] = {
         "address": address,
@@ -176,7 +183,7 @@ _CHANNELS = {
         "one by an error.",
         (*_SENT, *_ANSWERS),
         ("name", "max_fps", "heatmap"),
-        ("1008", "1009", "1012", "1013", "4001"),
+        ("1008", "1009", "1012", "1013", "4001", "4401", "4403"),
     ),
     "api": _channel(
         "/ws/api",
@@ -184,7 +191,7 @@ _CHANNELS = {
         "Each request is answered by one answer, in order: paths, bodies and status codes of /openapi.json.",
         ("request", "answer"),
         (),
-        ("1008", "1009", "1012"),
+        ("1008", "1009", "1012", "4401", "4403"),
     ),
     "results": _channel(
         None,

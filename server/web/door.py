@@ -86,8 +86,8 @@ class Door:
                 self._pause = self._loop.call_later(PAUSE_S, self._open)
                 return
             peer.setblocking(False)
-            # asyncio does it only where the protocol is named, which an accepted socket's is not: an answer's body would
-            # wait 40 ms for the peer to confirm its head.
+            # asyncio does it only where the protocol is named, which an accepted socket's is not: an answer's body
+            # would wait 40 ms for the peer to confirm its head.
             with contextlib.suppress(OSError):
                 peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             source = str(address[0]) if address else "this machine"

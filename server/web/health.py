@@ -66,14 +66,15 @@ class Health:
         )
     )
     async def health(self, request: Request) -> Response:
-        body = self._health()
+        body = self.now()
         status = 200 if body.status == "ok" else 503
         if not getattr(request.state, "access", True):
             return answer(HealthToStrangers(body.status), status, {"Cache-Control": "no-store"})
         told = body if standing_of(request.scope).identity.role >= Role.OPERATOR else replace(body, ice_servers=[])
         return answer(told, status, {"Cache-Control": "no-store"})
 
-    def _health(self) -> HealthBody:
+    def now(self) -> HealthBody:
+        """How it is at this moment, as whoever has access is told."""
         inspection, ready = self.inspection, self.inspection.ready
         model = inspection.model if ready else None
         calibration = inspection.calibration if ready else None

@@ -43,6 +43,7 @@ class EntryBody(Struct, frozen=True, kw_only=True):
     anomalous: Annotated[Count, Meta(description="of them above their threshold")]
     cycle_ms: Annotated[float | None, Meta(description="from its beginning to the verdict; null of a change")]
     inspection_ms: Annotated[float | None, Meta(description="from the arrival of its last frame to the verdict")]
+    overruns: Annotated[Count, Meta(description="of a part, triggers that were refused since the part before")]
     recipe: Annotated[str | None, Meta(description="id of the recipe; null without one")]
     recipe_version: Annotated[int | None, Meta(description="of that")]
     model: Annotated[str | None, Meta(description="sha256 that names the very model")]
@@ -155,6 +156,7 @@ class HistoryStateBody(Struct, frozen=True):
     backlog: Annotated[Count, Meta(description="events on disk, to be delivered")]
     backlog_bytes: Annotated[Count, Meta(description="that they take")]
     dropped: Annotated[Count, Meta(description="events that were lost to a bound since the start")]
+    damaged: Annotated[Count, Meta(description="lines of the backlog that could not be read since the start")]
     refused: Annotated[Count, Meta(description="events that the database does not take")]
     flickered: Annotated[
         Count, Meta(description="changes of a verdict beyond 60 in a minute of a stream, which are not kept one by one")
@@ -191,6 +193,7 @@ def state_body(state: RecordsState, warning: str | None) -> HistoryStateBody:
         backlog=state.backlog,
         backlog_bytes=state.backlog_bytes,
         dropped=state.dropped,
+        damaged=state.damaged,
         refused=state.refused,
         flickered=state.flickered,
         entries=state.entries,

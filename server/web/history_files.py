@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import io
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -108,8 +108,6 @@ async def as_parquet(pieces: AsyncIterator[list[Entry]]) -> AsyncIterator[bytes]
 
 def _kind(name: str) -> type:
     """What a column holds, where it holds something."""
-    hint = Entry.__annotations__[name]
-    for kind in (float, int, bool):
-        if kind.__name__ in hint:
-            return kind
-    return str
+    hint = get_type_hints(Entry)[name]
+    kinds = {hint, *get_args(hint)}
+    return next((kind for kind in (float, bool, int) if kind in kinds), str)

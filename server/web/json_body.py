@@ -33,6 +33,6 @@ async def read_json(
         if len(body) > most:
             raise Refused(413, f"the body is larger than {most // 1024} kB: send {example}")
     try:
-        return msgspec.json.decode(bytes(body), type=kind)
+        return msgspec.json.decode(bytes(body) or b"{}", type=kind)  # nothing said: what may be left out is
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(422, f"send {example} as JSON: {error}") from error

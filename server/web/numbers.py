@@ -207,6 +207,7 @@ def _row(stretch: Stretch, numbers: Numbers | None) -> NumbersRow:
         total=numbers.total if numbers else 0,
         rejected=numbers.rejected if numbers else 0,
         failed=numbers.failed if numbers else 0,
+        overruns=numbers.overruns if numbers else 0,
         first_pass_yield=_rounded(numbers.first_pass_yield, 5) if numbers else None,
         confirmed=numbers.confirmed if numbers else 0,
         false_rejects=numbers.false_rejects if numbers else 0,

@@ -23,6 +23,7 @@ class NumbersRow(Struct, frozen=True, kw_only=True):
     total: Annotated[Count, Meta(description="parts, or inspected frames")]
     rejected: Annotated[Count, Meta(description="of them ANOMALY")]
     failed: Annotated[Count, Meta(description="of them FAILED: nothing of them was inspected")]
+    overruns: Annotated[Count, Meta(description="triggers that were refused, mostly since a part was in work still")]
     first_pass_yield: Annotated[
         float | None, Meta(description="share that was NORMAL at once, 0..1; null where there was none")
     ]

@@ -32,14 +32,14 @@ Frames come in over `WS /ws/stream?name=NAME`, `POST /webrtc/offer` or WHIP at `
 `WS /ws/live/NAME`. What is said there is `/asyncapi.json`, its JSON Schema alone `/schema.json`; docs/protocol.md tells
 the rest.
 
-On loopback nobody is asked who he is. Elsewhere people log in, and machines show a token; what each operation takes is its
-`x-role`. Fields may be added in later versions, none is taken away.
+On loopback nobody is asked who he is. Elsewhere people log in, and machines show a token; what each operation takes is
+its `x-role`. Fields may be added in later versions, none is taken away.
 """
 
 EVERYWHERE = {
     401: "nobody is logged in, or the token is wrong",
-    403: "who asks may not do this (`x-role`), or may use other streams only; or it comes from another web site's page, or "
-    "through a name this server does not have",
+    403: "who asks may not do this (`x-role`), or may use other streams only; or it comes from another site's page, "
+    "or through a name this server does not have",
     408: "the request comes too slowly",
     414: "the address is absurdly long",
     429: "too many wrong tokens: wait as long as Retry-After says",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +15,7 @@ from starlette.templating import Jinja2Templates
 from server.archive import Archive
 from server.inspection import Inspection
 from server.records import Entry, Records, RecordsAway, Span, Wanted
-from server.shifts import Shifts, Stretch
+from server.shifts import Shifts, Stretch, hours
 from server.web import history_query
 from server.web.answers import Refused
 from server.web.health import VERSION
@@ -99,7 +99,7 @@ class ShiftReport:
             "shift": shift,
             "title": _title(shift),
             "stream": stream,
-            "earlier": _key(self.shifts.before(shift)),
+            "earlier": None,
             "later": None if shift.until > now else _key(self.shifts.at(shift.until)),
             "runs": shift.since <= now < shift.until,
             "printed": _wall(now, "%d %b %Y, %H:%M"),
@@ -107,6 +107,9 @@ class ShiftReport:
         }
         try:
             context |= await self._found(shift, stream)
+            first = await self.records.first_start()
+            if first is not None and first < shift.since_ms:
+                context["earlier"] = _key(self.shifts.before(shift))
         except RecordsAway as error:
             context["away"] = str(error)
         headers = {"Cache-Control": "no-store"}
@@ -138,23 +141,13 @@ class ShiftReport:
         }
 
     def _asked(self, shift: Stretch, stream: str | None, of: Of) -> Asked:
-        return Asked(shift.since, shift.until, _hours(shift), "hour", of, (), stream, None)
+        return Asked(shift.since, shift.until, hours(shift.since, shift.until), "hour", of, (), stream, None)
 
     def _name(self, row: NumbersRow) -> str:
         if row.recipe is None:
             return "without a recipe"
         recipe = self.inspection.recipe(row.recipe)
         return f"{recipe.name if recipe else row.recipe}, version {row.recipe_version}"
-
-
-def _hours(shift: Stretch) -> list[Stretch]:
-    """Hours of a shift, from its beginning: one that begins at 05:45 has hours that do."""
-    found, since = [], shift.since
-    while since < shift.until:
-        until = min((since.astimezone(UTC) + timedelta(hours=1)).astimezone(), shift.until)
-        found.append(Stretch(since, until))
-        since = until
-    return found
 
 
 def _bars(stretches: Sequence[Stretch], rows: Sequence[NumbersRow]) -> list[Bar]:

@@ -23,7 +23,7 @@ from server.words import Content, Operation, Reply, Role, documented
 HIDDEN = "***"
 
 ABOUT: Mapping[str, str] = {
-    "HOST": "The address it listens on: any but this machine's own asks everyone for the access code.",
+    "HOST": "The address it listens on: any but this machine's own asks everyone to log in.",
     "PORT": "The port it listens on.",
     "MODEL_PATH": "The folder of the model; without one the simulated line runs.",
     "MODEL_CATEGORY": "What the parts are called; without it, as the model says.",
@@ -43,7 +43,12 @@ ABOUT: Mapping[str, str] = {
     "MAX_CONNECTIONS": "How many connections there may be at once.",
     "MAX_CONNECTIONS_PER_ADDRESS": "How many of them may come from one address.",
     "WORKERS": "How many frames are inspected at once.",
-    "ACCESS_CODE": "The code that is asked for; without it one is made where others can reach the server.",
+    "ACCESS_CODE": "One code that may everything, besides logins and tokens; everyone is asked where it is set.",
+    "POOL": "Who looks at frames: threads of this process, or replicas on a Ray cluster.",
+    "RAY_ADDRESS": "The Ray cluster; auto: the one that runs on this machine; without it one is started here.",
+    "RAY_REPLICAS": "How many detector replicas there are, or from how many to how many.",
+    "RAY_CPUS": "How many processors a replica may use; a part of one, too.",
+    "RAY_GPUS": "How many graphics cards a replica may use; a part of one, too.",
     "MAX_FRAME_AGE_MS": "A frame that waited longer, in milliseconds, is dropped.",
     "SILENT_AFTER_S": "Seconds without a frame after which a connected camera is called silent; 0: never.",
     "WATCHDOG_S": "Seconds without progress after which a frame is given up and its worker replaced.",

@@ -237,7 +237,10 @@ class PartResult(Struct, frozen=True, tag="part", tag_field="type"):
     ]
     verdict: Annotated[
         PartVerdict,
-        Meta(description="NORMAL, ANOMALY, or FAILED: nothing of it was inspected, `why` says why; not a good part"),
+        Meta(
+            description="NORMAL, ANOMALY, or FAILED: nothing or too little of it was inspected, `why` says why; not a "
+            "good part"
+        ),
     ]
     why: Annotated[str | None, Meta(description="of FAILED, one sentence; else null")]
     score: Annotated[float | None, Meta(description="0..1 for display, of its worst frame; null where it FAILED")]
@@ -254,6 +257,9 @@ class PartResult(Struct, frozen=True, tag="part", tag_field="type"):
     inspection_ms: Annotated[
         float | None,
         Meta(description="from the arrival of the last of its frames to the verdict, milliseconds; null without one"),
+    ]
+    overruns: Annotated[
+        Count, Meta(description="triggers that were refused on the stream since the part before had its verdict")
     ]
     recipe: Annotated[str | None, Meta(description="id of the recipe it was inspected with; null without one")]
     recipe_version: Annotated[int | None, Meta(description="of that")]
@@ -377,7 +383,10 @@ class Goodbye(Struct, frozen=True, tag="goodbye", tag_field="type"):
     """The last message on a WebRTC data channel, which has no close codes of its own."""
 
     stream: Annotated[str, Meta(description="name of the stream")]
-    code: Annotated[int, Meta(description="as the WebSocket's close codes: 4001 taken over, 1012 come back")]
+    code: Annotated[
+        int,
+        Meta(description="as the WebSocket's close codes: 4001 taken over, 4403 may not send any more, 1012 come back"),
+    ]
     reason: Annotated[str, Meta(description="the same in words")]
 
 

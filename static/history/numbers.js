@@ -63,7 +63,7 @@ export class NumbersPanel {
     const at = form.range.value === "last-shift" ? { at: time.since } : {};
     this.#find("numbers-report").href = address(`report?${new URLSearchParams({ ...at, ...stream })}`);
     write(this.#find("numbers-time"), span(body.all));
-    const key = JSON.stringify([window.innerWidth, body.rows, body.all, form.by.value, this.#station.streams.map(refused)]);
+    const key = JSON.stringify([window.innerWidth, body.rows, body.all, form.by.value]);
     if (key === this.#drawn) return;
     this.#drawn = key;
     this.#figures(body);
@@ -102,7 +102,6 @@ export class NumbersPanel {
 
   #figures({ all, of }) {
     const frames = of === "frame";
-    const triggers = this.#station.streams.map(refused).filter(Number.isFinite);
     const figures = [
       [frames ? "Frames" : "Parts", number(all.total)],
       [frames ? "With an alarm" : "Rejected", number(all.rejected), "", all.rejected > 0 ? "bad" : ""],
@@ -112,7 +111,7 @@ export class NumbersPanel {
       !frames && ["Escapes", number(all.escapes), "", all.escapes > 0 ? "bad" : ""],
       ["Score, median", score(all.score_median), all.score_p95 === null ? "" : `95 %: ${score(all.score_p95)}, 99 %: ${score(all.score_p99)}`],
       !frames && all.cycle_worst_ms !== null && ["Worst cycle", milliseconds(all.cycle_worst_ms), `mean ${milliseconds(all.cycle_mean_ms)}`],
-      triggers.length > 0 && ["Triggers refused", number(triggers.reduce((sum, count) => sum + count, 0)), "since the server was started"],
+      all.overruns > 0 && ["Overruns", number(all.overruns), "triggers refused", "bad"],
     ];
     this.#find("numbers-figures").replaceChildren(
       ...figures.filter(Boolean).map(([name, value, more, kind]) => element("div", { data: { kind: kind || undefined } }, element("dt", {}, name), element("dd", {}, value, more ? element("small", {}, more) : null))),
@@ -129,6 +128,7 @@ export class NumbersPanel {
       !frames && ["Confirmed", ({ confirmed }) => number(confirmed)],
       !frames && ["False rejects", (row) => number(row.false_rejects)],
       !frames && ["Escapes", ({ escapes }) => number(escapes)],
+      !frames && ["Overruns", ({ overruns }) => number(overruns)],
       ["5 %", (row) => score(row.score_p05)],
       ["Median", (row) => score(row.score_median)],
       ["95 %", (row) => score(row.score_p95)],
@@ -211,11 +211,6 @@ export class NumbersPanel {
   #find(id) {
     return this.#root.querySelector(`#${id}`);
   }
-}
-
-/** Triggers that a stream refused while it was busy; null where it has none. */
-function refused({ parts_by: by, triggers_refused: count }) {
-  return by === "trigger" || count > 0 ? count : null;
 }
 
 function span({ since, until }) {

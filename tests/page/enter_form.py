@@ -13,7 +13,7 @@ def show_form(page: Page, *, wrong: bool = False) -> None:
     def answer(route: Route) -> None:
         made = enter_page.refuse_login("/teach", "./") if wrong else enter_page.ask("/teach", "./", has_code=True)
         body = bytes(made.body)
-        route.fulfill(status=200, body=body, headers={name: value for name, value in made.headers.items()})
+        route.fulfill(status=200, body=body, headers=dict(made.headers.items()))
 
     page.route("**/enter", answer)
     page.goto(f"{page.url.rstrip('/')}/enter")

@@ -47,6 +47,23 @@ def camera_lost(name: str) -> None:
     log.warning("camera lost name=%s", name)
 
 
+def test_the_same_message_of_another_exception_is_news(written: list[str]) -> None:
+    def fail(with_: Exception) -> None:
+        try:
+            raise with_
+        except Exception:
+            log.exception("it failed")
+
+    for _ in range(3):
+        fail(ValueError("1"))
+        fail(KeyError("2"))
+    try:
+        raise ValueError("from elsewhere")
+    except ValueError:
+        log.exception("it failed")
+    assert len([line for line in written if line.startswith("it failed")]) == 3
+
+
 def test_the_same_message_is_written_once_a_minute_with_a_count(written: list[str], clock: Clock) -> None:
     for _ in range(1000):
         camera_lost("press-1")

@@ -1,4 +1,4 @@
-"""Every entrance × everybody, made from the application's own routes: HTTP, WebSocket, WHIP, files, and /ws/api's inside."""
+"""Every entrance × everybody, from the application's own routes: HTTP, WebSocket, WHIP, files, /ws/api's inside."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ async def callers(access: Access, host: str) -> list[Caller]:
             _, secret = await access.add_token(f"{role}-of-{stream}", role, (stream,), None, "a test")
             only = frozenset({stream})
             found.append(Caller(f"a machine, {role} of {stream}", Role[role.upper()], only, bearer(secret)))
-    pairing, secret = access.make_pairing(PRESS, "phone")
+    _, secret = access.make_pairing(PRESS, "phone")
     paired = await access.pair(secret, instead_of=None, address="10.0.0.1", browser="a test")
     assert paired is not None
     found.append(Caller("a phone", Role.OPERATOR, frozenset({PRESS}), cookie(paired[0])))
@@ -230,7 +230,8 @@ def table(app: Starlette) -> str:
     for way in entrances(app):
         if way.method not in ("HEAD", "OPTIONS"):
             mark = "" if way.need.streams is None else "°"
-            by_role[way.need.role].setdefault(f"`{way.path}`{mark}", []).append(way.method)
+            path = way.path.replace("/static/x", "/static/…")
+            by_role[way.need.role].setdefault(f"`{path}`{mark}", []).append(way.method)
     rows = ["| role | entrances |", "|---|---|"]
     for role, ways in by_role.items():
         name = "anybody" if role is Role.NOBODY else role.word

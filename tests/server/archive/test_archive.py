@@ -50,6 +50,7 @@ def part(id: str, verdict: PartVerdict = "ANOMALY", stream: str = "press", *, ke
         at="2026-11-26T09:30:05.250+00:00",
         cycle_ms=50.0,
         inspection_ms=20.0,
+        overruns=0,
         recipe="bottle-1",
         recipe_version=3,
         model="a" * 64,

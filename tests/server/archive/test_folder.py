@@ -86,6 +86,18 @@ def test_the_age_holds(tmp_path: Path, clock: Clock) -> None:
     assert ids(tmp_path) == {"p3", "p4", "p5"} and folder.held.oldest == "2026-11-29"
 
 
+def test_a_clock_that_runs_ahead_makes_no_picture_old(tmp_path: Path, clock: Clock) -> None:
+    calendar = date(2026, 11, 26)
+    folder = Folder(tmp_path, PLENTY, today=lambda: clock.day, aged_by=lambda: calendar, clock=lambda: clock.now)
+    folder.count()
+    folder.write(one("p0"))
+    clock.day += timedelta(days=1000)
+    for _ in range(3):
+        folder.hold_limits()
+    folder.write(one("p1"))
+    assert ids(tmp_path) == {"p0", "p1"} and folder.held.removed == 0
+
+
 def test_what_was_there_is_counted_and_leftovers_go(tmp_path: Path, clock: Clock) -> None:
     folder = clock.folder(tmp_path)
     for number in range(4):

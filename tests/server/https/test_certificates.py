@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.https import authority, pair_file
-from server.https.certificates import CertificateError, Certificates, ca_der, check_own, ensure, keep_fresh
+from server.https.certificates import CertificateError, Certificates, Fresh, ca_der, check_own, ensure
 
 NAMES = ["press-4", "press-4.local", "localhost", "127.0.0.1", "::1", "192.168.1.20"]
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -354,7 +354,7 @@ def test_any_text_makes_names_a_certificate_can_hold(names: list[str]) -> None:
 # --- while the server runs
 
 
-async def test_keep_fresh_renews_reports_once_and_survives_errors(
+async def test_a_running_certificate_is_renewed_which_is_told_reports_once_and_survives_errors(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = ensure(folder, NAMES)
@@ -373,7 +373,7 @@ async def test_keep_fresh_renews_reports_once_and_survives_errors(
 
     answers += [unwritable, unwritable, lambda: ensure(folder, [*NAMES, "10.0.0.7", "shop.example"])]
     caplog.set_level("INFO", "defectvision.https")
-    task = asyncio.create_task(keep_fresh(context, first, renew, every_s=0.001))
+    task = asyncio.create_task(Fresh(context, first, renew, every_s=0.001).keep())
     await asyncio.wait_for(done.wait(), 10)
     task.cancel()
     lines = [record.getMessage() for record in caplog.records]

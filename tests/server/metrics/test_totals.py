@@ -109,5 +109,13 @@ async def test_parts_by_verdict(running: tuple[Streams, Totals]) -> None:
 def part(stream: str, verdict: str, id: str = "ab12") -> PartResult:
     fields: dict[str, object] = dict.fromkeys(PartResult.__struct_fields__)
     fields |= {"stream": stream, "id": id, "number": 1, "source": "trigger", "verdict": verdict, "frames": 1}
-    fields |= {"anomalous": 0, "began_at": "", "at": "", "cycle_ms": 1.0, "simulated": False, "heatmap": msgspec.UNSET}
+    fields |= {
+        "anomalous": 0,
+        "began_at": "",
+        "at": "",
+        "cycle_ms": 1.0,
+        "overruns": 0,
+        "simulated": False,
+        "heatmap": msgspec.UNSET,
+    }
     return PartResult(**fields)  # type: ignore[arg-type]

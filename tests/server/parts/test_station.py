@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.parts import Done, FrameFound, Station, TriggerRefused, gate_look, packed
-from server.parts.station import INSPECTION_S, NO_FRAME, PATIENCE_S, TOO_SLOW
+from server.parts.station import INSPECTION_S, MOST_NAMED, NO_FRAME, NOT_SEEN, PATIENCE_S, TOO_SLOW
 from server.recipes import PartRule
 
 
@@ -54,6 +54,10 @@ def test_a_trigger_while_busy_is_refused_counted_and_told() -> None:
     with pytest.raises(TriggerRefused, match="busy: the verdict of trigger 1"):
         station.trigger(1.0)
     assert (station.taken, station.refused) == (1, 1)
+    first = station.tick(10.0)
+    station.trigger(11.0)
+    second = station.tick(20.0)
+    assert first is not None and second is not None and (first.overruns, second.overruns) == (1, 0)
 
 
 @pytest.mark.parametrize("by", ["line", "gate"])
@@ -166,6 +170,70 @@ def test_the_lines_ids_make_parts() -> None:
     assert verdicts(done) == [(1, "A", "ANOMALY"), (2, "B", "NORMAL")]
     last = station.gone(7, "away")
     assert last is not None and verdicts([last]) == [(3, "B", "NORMAL")]
+
+
+def test_a_named_part_of_which_nothing_was_inspected_failed_in_its_turn() -> None:
+    station = Station[Found]()
+    assert station.name("A", 1) == [] and station.due is None
+    done = [*station.see(frame(1.1, part="A"), 1.1)]
+    for at, part in ((2, "B"), (2, "B"), (3, "C"), (4, None), (5, "D")):
+        done += station.name(part, at)
+    assert done == [] and station.due == 3 + INSPECTION_S
+    done += station.see(frame(5.1, part="D"), 5.1)
+    assert verdicts(done) == [(1, "A", "NORMAL"), (2, "B", "FAILED"), (3, "C", "FAILED")]
+    assert done[1].why == NOT_SEEN and done[1].passage.began == 2
+    assert station.name("E", 6) == station.name("F", 7) == []
+    due = station.due
+    assert due == 7 + INSPECTION_S
+    late = [one for _ in range(3) for one in [station.tick(due)] if one]
+    assert verdicts(late) == [(4, "D", "NORMAL"), (5, "E", "FAILED")] and station.due is None
+    assert verdicts(station.miss(30, "the camera went away")) == [(6, "F", "FAILED")]
+
+
+def test_only_so_many_named_parts_are_waited_for() -> None:
+    station = Station[Found]()
+    done = [one for number in range(MOST_NAMED + 5) for one in station.name(str(number), number)]
+    assert verdicts(done) == [(number + 1, str(number), "FAILED") for number in range(5)]
+    assert Station[Found](PartRule(by="trigger")).name("A", 1) == []
+
+
+@given(st.lists(st.sampled_from(["name", "again", "none", "frame", "time", "gone"]), max_size=60))
+def test_every_part_that_is_named_has_one_verdict_in_order(steps: list[str]) -> None:
+    station, now, done = Station[Found](), 0.0, list[Done[Found]]()
+    named, said = list[str](), None
+    for step in steps:
+        now += 1.0
+        match step:
+            case "name":
+                said = f"P{len(named)}"
+                named.append(said)
+                done += station.name(said, now)
+            case "again":
+                done += station.name(said, now)
+            case "none":
+                said = None
+                done += station.name(None, now)
+            case "frame":
+                done += station.see(frame(now, part=said), now)
+            case "time":
+                now += INSPECTION_S
+                done += [one for _ in range(70) for one in [station.tick(now)] if one]
+            case "gone":
+                said = None
+                done += [one for one in [station.gone(now, "away")] if one] + station.miss(now, "away")
+    done += [one for one in [station.gone(now, "away")] if one] + station.miss(now, "away")
+    assert [one.passage.part for one in done] == named
+    assert [one.passage.number for one in done] == list(range(1, len(named) + 1))
+
+
+@pytest.mark.parametrize("cut", ["rule", "gone"])
+def test_good_so_far_is_not_good(cut: str) -> None:
+    station = triggered(frames=20)
+    station.trigger(1.0)
+    station.see(frame(1.1), 1.1)
+    done = station.use(PartRule(), 1.2) if cut == "rule" else station.gone(1.2, "away")
+    assert done is not None and done.verdict == "FAILED" and done.passage.worst is None
+    assert str(done.why).endswith("after 1 of 20 frames")
 
 
 def test_without_ids_there_are_no_parts() -> None:
@@ -283,5 +351,5 @@ def test_every_trigger_taken_has_one_verdict_in_order(steps: list[str]) -> None:
                 done += [one for one in [station.gone(now, "away")] if one]
     done += [one for one in [station.gone(now + 1, "away")] if one]
     assert [one.passage.trigger for one in done] == list(range(1, station.taken + 1))
-    assert all((one.verdict == "FAILED") == (one.passage.frames == 0) for one in done)
+    assert all((one.verdict == "FAILED") == (one.passage.worst is None) for one in done)
     assert all(one.passage.last_arrived is None or one.passage.last_arrived >= one.passage.began for one in done)

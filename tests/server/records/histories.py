@@ -65,6 +65,7 @@ def part(number: int, *, after_s: float | None = None, **fields: Any) -> PartRes
         "at": at.isoformat(timespec="milliseconds"),
         "cycle_ms": 80.0 + number % 50,
         "inspection_ms": 12.0,
+        "overruns": 0,
         "recipe": "flange",
         "recipe_version": 1,
         "model": "a" * 64,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -12,9 +13,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import create_engine
 
+from detector.counted import counted
 from server.ground import DatabaseAddress
 from server.records import Records, RecordsAway, Span, Wanted, migrations, records
 from server.records.migrations import steps
@@ -114,9 +117,20 @@ async def test_a_torn_backlog_is_read_up_to_the_tear(tmp_path: Path) -> None:
     await history.close()
     async with Place(tmp_path).opened() as history:
         assert await numbers_of(history) == [0, 1] or await numbers_of(history) == [0, 1, 3]
-        await until(lambda: history.state.dropped == 1)
-        assert await numbers_of(history) == [0, 1, 3]
-        assert "lost 1 entries" in str(history.warning)
+        await until(lambda: history.state.damaged == 1)
+        assert await numbers_of(history) == [0, 1, 3] and history.state.dropped == 0
+        assert "1 line of the backlog could not be read" in str(history.warning)
+    assert any(name.endswith(".jsonl.damaged") for name in os.listdir(tmp_path / "backlog"))  # noqa: PTH208
+
+
+async def test_impossible_counts_in_the_backlog_are_not_stored(tmp_path: Path) -> None:
+    (tmp_path / "backlog").mkdir()
+    minute = {"op": "minute", "id": "m", "start": 0, "stream": "press", "recipe": "", "recipe_version": 0}
+    minute |= {"simulated": False, "frames": -5, "anomalies": 0, "dropped": 0, "failed": 0}
+    (tmp_path / "backlog" / "0000000001.jsonl").write_bytes(msgspec.json.encode(minute) + b"\n")
+    async with Place(tmp_path).opened() as history:
+        await until(lambda: history.state.damaged == 1, history)
+        assert await history.minutes() == []
 
 
 @pytest.fixture
@@ -151,7 +165,7 @@ async def test_a_full_disk(small_disk: Path, monkeypatch: pytest.MonkeyPatch) ->
             await asyncio.sleep(0)
             assert sent < 100_000
         assert "full" in str(history.state.last_error).lower() or "space" in str(history.state.last_error)
-        assert "were lost" in str(history.warning)
+        assert " lost" in str(history.warning)
         lost = history.state.dropped
         ballast.unlink()
         await until(lambda: not history.state.waiting and not history.state.backlog, history)
@@ -159,12 +173,13 @@ async def test_a_full_disk(small_disk: Path, monkeypatch: pytest.MonkeyPatch) ->
         found = await numbers_of(history)
         assert found == sorted(set(found)) and len(found) == sent + 1 - lost
         assert found[0] == 0 and found[-1] == sent
-        assert f"lost {lost} entries" in str(history.warning)
+        assert f"lost {counted(lost, 'entry', 'entries')}" in str(history.warning)
 
 
 KILLED = """
 import asyncio, sys
 from pathlib import Path
+from detector.counted import counted
 from server.records import Records, records
 from tests.server.records.histories import hear
 async def main():
@@ -261,10 +276,10 @@ async def test_older_tables_are_changed_after_a_backup(
         await until(lambda: history.state.stored == 1)
     newer = tmp_path / "newer"
     (newer / "versions").mkdir(parents=True)
-    for name in ("env.py", "versions/step_0001.py"):
+    for name in ("env.py", "versions/step_0001.py", "versions/step_0002.py"):
         (newer / name).write_bytes((steps.FOLDER / name).read_bytes())
-    (newer / "versions" / "step_0002.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '0002', '0001'\n"
+    (newer / "versions" / "step_0003.py").write_text(
+        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision = '0003', '0002'\n"
         "def upgrade():\n    op.add_column('entries', sa.Column('shift', sa.Text))\n"
     )
     monkeypatch.setattr(steps, "FOLDER", newer)
@@ -276,7 +291,7 @@ async def test_older_tables_are_changed_after_a_backup(
     (backup,) = [tmp_path / name for name in os.listdir(tmp_path) if name.startswith("history.db.before-")]  # noqa: PTH208
     with sqlite3.connect(backup) as connection:
         assert connection.execute("SELECT id FROM entries").fetchall() == [("part-1",)]
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
     connection.close()
 
 
@@ -286,10 +301,10 @@ async def test_a_step_that_fails_changes_nothing(tmp_path: Path, monkeypatch: py
         await until(lambda: history.state.stored == 1)
     broken = tmp_path / "broken"
     (broken / "versions").mkdir(parents=True)
-    for name in ("env.py", "versions/step_0001.py"):
+    for name in ("env.py", "versions/step_0001.py", "versions/step_0002.py"):
         (broken / name).write_bytes((steps.FOLDER / name).read_bytes())
-    (broken / "versions" / "step_0002.py").write_text(
-        "from alembic import op\nrevision, down_revision = '0002', '0001'\n"
+    (broken / "versions" / "step_0003.py").write_text(
+        "from alembic import op\nrevision, down_revision = '0003', '0002'\n"
         "def upgrade():\n    op.drop_table('minutes')\n    op.drop_table('nothing of this name')\n"
     )
     with monkeypatch.context() as patch:
@@ -329,3 +344,51 @@ async def test_a_shutdown_waits_for_nobody(address: DatabaseAddress, postgresql:
             assert history.state.backlog >= 30
     async with place.opened() as history:
         assert await numbers_of(history) == [*range(30)]
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "journal removed", "journal and it removed"])
+async def test_a_file_that_is_taken_away_while_it_is_written(tmp_path: Path, how: str) -> None:
+    place, path = Place(tmp_path), tmp_path / "history.db"
+    async with place.opened() as history:
+        hear(history, *range(10))
+        await until(lambda: history.state.stored == 10)
+        copy = tmp_path / "copy"
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("VACUUM INTO ?", (str(copy),))
+        hear(history, *range(10, 20))
+        await until(lambda: history.state.stored == 20)
+        if how in ("removed", "journal and it removed"):
+            path.unlink()
+        if how == "replaced":
+            copy.replace(path)
+        if "journal" in how:
+            (tmp_path / "history.db-wal").unlink()
+        await until(lambda: history.warning is not None, history)
+        assert "while the server ran" in str(history.warning)
+        hear(history, *range(20, 30))
+        await until(lambda: history.state.state == "ok" and history.state.stored >= 30, history)
+        found = await numbers_of(history)
+        assert {*range(20, 30)} <= {*found}
+        if how == "replaced":
+            assert found == [*range(10), *range(20, 30)]
+    with contextlib.closing(sqlite3.connect(path)) as connection:  # and not in a file that has no name any more
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("SELECT count(*) FROM entries").fetchall() == [(len(found),)]
+
+
+async def test_damage_that_somebody_met_who_asked_is_told(tmp_path: Path) -> None:
+    async with Place(tmp_path).opened() as history:
+        hear(history, *range(2000))
+        await until(lambda: history.state.stored == 2000)
+    path = tmp_path / "history.db"
+    async with Place(tmp_path).opened() as history:
+        with path.open("r+b") as file:  # another program writes into it; its head and the tables' names are whole
+            file.seek(8 * 4096)
+            file.write(b"\xff" * (path.stat().st_size - 8 * 4096))
+        with pytest.raises(RecordsAway):
+            await everything(history)
+        await until(lambda: "was damaged" in str(history.warning), history)
+        hear(history, 2001)
+        await until(lambda: history.state.stored == 1, history)
+        assert await numbers_of(history) == [2001]
+    assert any("history.db.damaged-" in name for name in os.listdir(tmp_path))  # noqa: PTH208

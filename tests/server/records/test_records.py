@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.records import DispositionRefused, Entry, Span, Wanted, frame_id, milliseconds
+from server.ground import Calendar
+from server.records import DispositionRefused, Entry, Span, Wanted, frame_id, milliseconds, records
 from server.records.entry import of_part
 from server.records.retention import LEAST_DELETED
 from server.streams import Hub, Told
@@ -215,6 +216,22 @@ async def test_entries_go_by_number_and_by_age_and_their_numbers_stay(place: Pla
         (numbers,) = await history.numbers([Span(START, START + HOUR)])
         assert numbers.total == 700
         assert await history.get("part-10") is None and await history.said_of("part-10") == []
+
+
+async def test_a_clock_that_runs_ahead_makes_no_entry_old(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    wall = START / 1000 + 3600
+    calendar = Calendar(None, wall=lambda: wall)
+    assert calendar.now() == wall
+    monkeypatch.setattr(records, "EVERY_S", 0.0)
+    async with place.opened(days=1, calendar=calendar) as history:
+        hear(history, *range(20))
+        await until(lambda: history.state.stored == 20)
+        wall += 1000 * 86_400
+        before = history.state.deleted
+        hear(history, *range(20, 40))
+        await until(lambda: history.state.stored == 40 and history.state.entries == 40, history)
+        assert (history.state.deleted, before) == (0, 0)
+        assert len(await numbers_of(history)) == 40
 
 
 TEXT = st.text(max_size=200)

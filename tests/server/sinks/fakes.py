@@ -37,6 +37,7 @@ PART = PartResult(
     at="2026-11-26T10:00:00.100+00:00",
     cycle_ms=100.0,
     inspection_ms=10.0,
+    overruns=0,
     recipe="r-1",
     recipe_version=1,
     model="a" * 64,

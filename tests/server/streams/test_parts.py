@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from detector.images import BGRImage, decode
 from server.streams.parts import Parts
-from server.streams.scene import SIDE, Glimpse, glimpse
+from server.inspection import Glimpse, glimpse
+from server.inspection.glimpse import SIDE
 from server.words import Verdict
 
 DATA = Path(__file__).parents[4] / "shared" / "data"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +95,10 @@ async def test_from_a_part_to_its_picture_its_disposition_and_the_report(disc_fo
         assert "Parts</dt><dd>3<" in page and "P-1" in page and f"api/history/{first['id']}/thumbnail" in page
         state = (await client.get("/api/archive")).json()
         assert state["pictures"] >= 2 and state["problem"] is None and state["limit_days"] == 90
+
+        await asyncio.to_thread(shutil.rmtree, tmp_path / "archive")
+        assert (await client.get(f"{at}/picture")).status_code == 404
+        await entries(client, lambda some: not some[-1]["picture_kept"], verdict="ANOMALY")
 
 
 async def test_a_frame_that_was_told_on_live_is_told_in_the_history(disc_folder: Path, tmp_path: Path) -> None:

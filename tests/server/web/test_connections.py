@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -244,3 +245,20 @@ def test_a_kind_of_refusal_is_one_line_a_minute(caplog: pytest.LogCaptureFixture
         "another kind times=1 last=10.0.0.1",
         "too many of them times=1000 last=10.0.0.7",
     ]
+
+
+async def test_an_answer_s_body_does_not_wait_for_its_head_to_be_confirmed(
+    model: FakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40 ms for each request of a connection that is kept."""
+    options: list[int] = []
+    begin = door.Door._begin
+
+    def noted(self: door.Door, peer: socket.socket, connection: Connection) -> None:
+        options.append(peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        begin(self, peer, connection)
+
+    monkeypatch.setattr(door.Door, "_begin", noted)
+    async with serving(model, tmp_path) as server, http(server) as client:
+        await client.get("/health")
+    assert options and all(options)

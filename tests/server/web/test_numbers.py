@@ -89,7 +89,7 @@ async def line(tmp_path: Path) -> AsyncIterator[Line]:
     made.records.start()
     for minute in range(8):
         made.inspect(f"2026-11-26T14:{minute:02}")
-    made.inspect("2026-11-26T14:30", "ANOMALY", cycle_ms=80.0, part="P-80")
+    made.inspect("2026-11-26T14:30", "ANOMALY", cycle_ms=80.0, part="P-80", overruns=3)
     made.inspect("2026-11-26T15:10", "ANOMALY", stream="gate", recipe_version=4)
     made.inspect("2026-11-26T15:20", "FAILED", score=None, raw_score=None, why="nothing came in time")
     made.inspect("2026-11-26T13:59", "ANOMALY")  # of the shift before
@@ -107,7 +107,7 @@ async def test_of_the_shift_that_runs(line: Line) -> None:
     assert (whole["total"], whole["rejected"], whole["failed"]) == (11, 2, 1)
     assert whole["first_pass_yield"] == pytest.approx(8 / 11, abs=1e-4)
     assert (whole["confirmed"], whole["false_rejects"], whole["escapes"]) == (1, 1, 1)
-    assert whole["false_reject_rate"] == 0.5 and whole["cycle_worst_ms"] == 80.0
+    assert whole["false_reject_rate"] == 0.5 and whole["cycle_worst_ms"] == 80.0 and whole["overruns"] == 3
     assert whole["score_median"] == pytest.approx(0.1, abs=0.02) and whole["score_p95"] == pytest.approx(0.9, abs=0.02)
     assert [(row["since"][11:16], row["total"]) for row in body["rows"]] == [("14:00", 9), ("15:00", 2)]
     assert body["shifts"] == ["06:00", "14:00", "22:00"]
@@ -169,7 +169,15 @@ def test_what_cannot_be_asked(asked: dict[str, str]) -> None:
 async def test_the_report_of_a_shift(line: Line) -> None:
     page = (await line.client.get("/report")).text
     assert "Shift 14:00–22:00, Thursday 26 November 2026" in page and "The shift is running" in page
-    for figure in ("Parts</dt><dd>11<", "Rejected</dt><dd>2<", "72.7 %", "50.0 % of 2 judged", "P-80", "false reject"):
+    for figure in (
+        "Parts</dt><dd>11<",
+        "Rejected</dt><dd>2<",
+        "72.7 %",
+        "50.0 % of 2 judged",
+        "3<small> triggers refused",
+        "P-80",
+        "false reject",
+    ):
         assert figure in page, figure
     assert "Later shift" not in page and "report?at=2026-11-26T06" in page
     earlier = (await line.client.get("/report", params={"at": "2026-11-26T06:00"})).text
@@ -178,6 +186,8 @@ async def test_the_report_of_a_shift(line: Line) -> None:
     assert "stream gate" in gate and "Parts</dt><dd>1<" in gate
     empty = (await line.client.get("/report", params={"at": "2026-11-20T06:00"})).text
     assert "No part was inspected in this shift." in empty
+    # Back goes as far as anything was inspected, and no further.
+    assert "Earlier shift" in page and "Earlier shift" not in empty
     for wrong in ({"at": "x"}, {"at": "9999-12-31T23:59"}, {"stream": "no name"}, {"on": "x"}):
         assert (await line.client.get("/report", params=wrong)).status_code == 422
 

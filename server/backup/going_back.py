@@ -1,0 +1,78 @@
+"""``defectvision downgrade``: files that an upgrade wrote anew, as the older software wrote them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from detector.files import read_at_most, sync_folder, write_atomically
+from server.backup.contents import BackupError
+from server.ground import DataDirectoryError, data_directory
+
+_KEPT = re.compile(r"before-upgrade-.+")
+_HISTORY, _HISTORIES = "history.db", re.compile(r"history\.db\.before-[0-9]{8}T[0-9]{6}Z")
+LARGEST = 200_000_000
+
+
+@dataclass(frozen=True)
+class GoneBack:
+    """What was done. ``files``: by name; ``aside``: where what they replaced lies now."""
+
+    files: tuple[str, ...]
+    kept_in: Path
+    aside: Path
+
+
+def go_back(data: Path, *, history: bool = False) -> GoneBack:
+    """Put the files that the last upgrade kept in the place of today's; no server may be using them.
+
+    What was changed in them since is in none of them: it is kept aside, and is there again after the next upgrade only
+    if it is put back by hand.
+
+    Args:
+        history: whether the database too, of which entries since then are lost to the older software.
+
+    Raises:
+        BackupError: there is no way back, or it cannot be gone.
+    """
+    try:
+        with data_directory(data, "where an upgrade is taken back") as lock:
+            if lock is None:
+                raise BackupError(f"{data} cannot be written: nothing can be put back there")
+            folders = [path for path in data.iterdir() if _KEPT.fullmatch(path.name) and path.is_dir()]
+            histories = sorted(path for path in data.iterdir() if _HISTORIES.fullmatch(path.name))
+            if not folders and not (history and histories):
+                raise BackupError(
+                    f"no upgrade wrote anything anew in {data.absolute()}: the older software reads what is there"
+                )
+            aside = data / f"before-downgrade-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+            aside.mkdir(mode=0o700)
+            done: list[str] = []
+            newest = max(folders, key=lambda path: path.stat().st_mtime_ns, default=None)
+            for older in sorted(newest.iterdir()) if newest is not None else []:
+                if not older.is_file() or older.is_symlink():
+                    continue
+                kept = read_at_most(older, LARGEST)
+                if os.path.lexists(data / older.name):
+                    (data / older.name).rename(aside / older.name)
+                write_atomically(data / older.name, kept, mode=0o600)
+                done.append(older.name)
+            if history and histories:
+                for ending in ("", "-wal", "-shm"):
+                    if (data / (_HISTORY + ending)).exists():
+                        (data / (_HISTORY + ending)).rename(aside / (_HISTORY + ending))
+                shutil.copyfile(histories[-1], data / _HISTORY)
+                done.append(_HISTORY)
+            sync_folder(data)
+            if newest is not None:
+                # The next upgrade keeps anew what it finds.
+                newest.rename(aside / newest.name)
+    except DataDirectoryError as error:
+        raise BackupError(str(error)) from error
+    except OSError as error:
+        raise BackupError(f"{error.filename or data}: {error.strerror or error}") from error
+    return GoneBack(tuple(done), newest if newest is not None else data, aside)

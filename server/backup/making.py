@@ -1,0 +1,173 @@
+"""A backup of a data directory, also while a server works in it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from detector.files import sync_folder, temporary_beside
+from server.backup.contents import (
+    FORMAT,
+    MANIFEST,
+    BackupError,
+    Kept,
+    Manifest,
+    files_of,
+    is_database,
+    is_name,
+    software,
+)
+from server.ground import checksum
+
+TRIES = 5
+"""Recipes that are changed while they are copied are copied again."""
+PIECE = 1 << 20
+PATIENCE_S = 30.0
+"""For a database that somebody has locked."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A backup. ``size``: its own bytes; ``left_out``: names of files that it cannot hold, for the operator."""
+
+    path: Path
+    files: int
+    size: int
+    left_out: tuple[str, ...]
+
+
+def back_up(data: Path, target: Path, *, pictures: bool = False) -> Made:
+    """Copy a data directory into one file, which only this user may read: it holds keys and passwords.
+
+    What was accepted before is in it, and nothing that was half done: small files are written whole by whoever writes
+    them, databases are copied by SQLite, and models never change under their names.
+
+    Args:
+        target: not there yet; ``pictures``: whether archived pictures, and those handed to other machines, are in it.
+
+    Raises:
+        BackupError: it cannot be made.
+    """
+    if target.exists():
+        raise BackupError(f"{target} is there already: give another name, or remove it")
+    if not data.is_dir():
+        raise BackupError(f"{data.absolute()} is no data directory: set DATA_DIR, or start the command where it lies")
+    if data.resolve() in target.resolve().parents:
+        raise BackupError(f"{target} lies in the data directory itself: give a place outside of it")
+    temporary = temporary_beside(target)
+    try:
+        for _ in range(TRIES):
+            made = _try(data, temporary, target, pictures)
+            if made is not None:
+                return made
+    except sqlite3.Error as error:
+        raise BackupError(
+            f"a database cannot be copied ({error}): is it whole? `defectvision doctor` says more"
+        ) from error
+    except OSError as error:
+        where = error.filename or target
+        raise BackupError(f"{where}: {error.strerror or error}: make room, or give another place") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    raise BackupError("the data directory changed all the while: try again when nobody teaches or changes recipes")
+
+
+def _try(data: Path, temporary: Path, target: Path, pictures: bool) -> Made | None:
+    """One attempt; None where something changed in the middle of it."""
+    kept: list[Kept] = []
+    left_out: list[str] = []
+    changing: dict[Path, tuple[int, int]] = {}
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600)
+    with os.fdopen(descriptor, "w+b") as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, allowZip64=True, compresslevel=1) as archive:
+            for name, path in files_of(data, pictures=pictures):
+                if not is_name(name):
+                    left_out.append(name)
+                    continue
+                if is_database(path):
+                    kept.append(_add_database(archive, name, path, target.parent))
+                    continue
+                try:
+                    if "/" not in name:
+                        changing[path] = _stamp(path)
+                    kept.append(_add(archive, name, path))
+                except FileNotFoundError:
+                    if name.startswith("models/"):
+                        return None  # recipes that were copied before may name it
+            made = datetime.now(UTC).isoformat(timespec="seconds")
+            manifest = Manifest(FORMAT, software(), made, pictures, checksum(tuple(kept)), tuple(kept))
+            archive.writestr(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+        file.flush()
+        os.fsync(file.fileno())
+        size = file.seek(0, os.SEEK_END)
+    for path, stamp in changing.items():
+        with contextlib.suppress(FileNotFoundError):
+            if _stamp(path) != stamp:
+                return None
+    temporary.rename(target)
+    sync_folder(target.parent)
+    return Made(target, len(kept), size, tuple(left_out))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
+
+
+def _add(archive: zipfile.ZipFile, name: str, path: Path) -> Kept:
+    with path.open("rb") as source:
+        if name.endswith(".jsonl"):
+            # Somebody may be in the middle of its last line.
+            return _write(archive, name, source, os.fstat(source.fileno()), until=_end_of_lines(source))
+        return _write(archive, name, source, os.fstat(source.fileno()))
+
+
+def _add_database(archive: zipfile.ZipFile, name: str, path: Path, beside: Path) -> Kept:
+    """As it was at one moment, whoever writes."""
+    with tempfile.TemporaryDirectory(dir=beside, prefix=".database.") as folder:
+        copy = Path(folder) / "copy"
+        with (
+            contextlib.closing(
+                sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=PATIENCE_S)
+            ) as source,
+            contextlib.closing(sqlite3.connect(copy)) as there,
+        ):
+            source.backup(there)  # in one step: one that is interrupted by writing begins anew
+            there.execute("PRAGMA journal_mode=DELETE")
+        with copy.open("rb") as file:
+            return _write(archive, name, file, path.stat())
+
+
+def _write(
+    archive: zipfile.ZipFile, name: str, source: IO[bytes], about: os.stat_result, until: int | None = None
+) -> Kept:
+    entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    entry.compress_type = (
+        zipfile.ZIP_STORED if name.endswith((".safetensors", ".zip", ".jpg")) else zipfile.ZIP_DEFLATED
+    )
+    entry.external_attr = 0o600 << 16
+    digest, size = hashlib.sha256(), 0
+    left = -1 if until is None else until
+    with archive.open(entry, "w", force_zip64=True) as there:
+        while piece := source.read(PIECE if left < 0 else min(PIECE, left)):
+            there.write(piece)
+            digest.update(piece)
+            size += len(piece)
+            left -= len(piece) if until is not None else 0
+    return Kept(name, size, digest.hexdigest(), about.st_mode & 0o777)
+
+
+def _end_of_lines(source: IO[bytes]) -> int:
+    end = source.read().rfind(b"\n") + 1
+    source.seek(0)
+    return end

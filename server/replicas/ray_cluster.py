@@ -1,0 +1,189 @@
+"""Replicas as Ray actors. The only module that knows Ray; it is imported once it is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+from collections.abc import Collection
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+from server.ground import private_file
+from server.replicas.choice import ReplicasWanted
+from server.replicas.cluster import Gone, NoCluster
+from server.replicas.packed_model import Packed
+from server.replicas.replica import Answer, Hello, Replica, Request
+
+T = TypeVar("T")
+
+log = logging.getLogger("defectvision.replicas")
+
+STORE_BYTES = 256_000_000
+"""Of shared memory, where the cluster is one of our own on this machine: for what models learned, a few MB each."""
+INLINE_BYTES = 2_000_000
+"""Up to which a frame travels with its call, and not through shared memory and a second message: at 250 kB that took
+4.3 ms there and back, and 2.6 so."""
+
+
+class RayCluster:
+    """A Ray cluster of which this process is a driver, on one of its machines: frames go from here to the replica's
+    process and back over one connection. Never Ray's client (``ray://``), which would put a server between.
+
+    Args:
+        address: of the cluster; ``auto``: the one that runs on this machine; empty: one of our own is started here.
+        folder: where the secret of a cluster of our own lies.
+        wanted: what each replica may use.
+    """
+
+    def __init__(self, address: str, folder: Path, wanted: ReplicasWanted) -> None:
+        self._address, self._folder, self._wanted = address, folder, wanted
+        self._ray: Any = None
+        self._actor: Any = None
+
+    def connect(self) -> None:
+        """Raises NoCluster: Ray is not installed, or no cluster answers there."""
+        # Before Ray is imported, which reads them then: it reports how it is used, unless it is told not to.
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ.setdefault("RAY_ENABLE_RECORD_ACTOR_TASK_LOGGING", "0")
+        if not self._address:
+            self._take_secret()
+        try:
+            import ray
+        except ImportError as error:
+            raise NoCluster(
+                "POOL=ray needs Ray: pip install 'defectvision[ray]' (in a clone: .venv/bin/pip install -e '.[ray]')"
+            ) from error
+        try:
+            if self._ray is not None:
+                self._ray.shutdown()  # what is left of one that failed
+            if self._address:
+                ray.init(address=self._address, log_to_driver=False, configure_logging=False)
+            else:
+                os.environ.pop("RAY_ADDRESS", None)  # Ray would read it, too
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    configure_logging=False,
+                    object_store_memory=STORE_BYTES,
+                    _node_ip_address="127.0.0.1",
+                    _system_config={"max_direct_call_object_size": INLINE_BYTES},
+                )
+        except Exception as error:  # Ray raises whatever it comes upon
+            where = self._address or "this machine"
+            raise NoCluster(f"no Ray cluster at {where}: {_first_line(error)}") from error
+        self._ray = ray
+        self._actor = _actor(ray, self._wanted)
+
+    def start(self) -> RayPeer:
+        return RayPeer(self._ray, self._actor.remote(_threads(self._wanted)))
+
+    def share(self, base: bytes) -> Any:
+        return [self._ray.put(base)]  # in a list, Ray hands over the reference and fetches nothing
+
+    def close(self) -> None:
+        if self._ray is not None:
+            with contextlib.suppress(Exception):
+                self._ray.shutdown()
+
+    def _take_secret(self) -> None:
+        """Whoever reaches a cluster's ports can run anything on it: a secret that only this user can read shuts
+        them."""
+        if "RAY_AUTH_MODE" in os.environ:
+            return
+        path = self._folder / "auth_token"
+        if not path.is_file():
+            private_file.make_folder(self._folder)
+            private_file.write(path, secrets.token_hex(32).encode())
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(path.absolute())
+
+
+def _threads(wanted: ReplicasWanted) -> int:
+    return max(1, round(wanted.cpus))
+
+
+def _actor(ray: Any, wanted: ReplicasWanted) -> Any:
+    """The class of our replicas, with what each may use; one that dies is not started again by Ray, but by us."""
+
+    class OnRay:
+        def __init__(self, threads: int) -> None:
+            self._replica = Replica(threads)
+
+        @ray.method(concurrency_group="beat")  # type: ignore[untyped-decorator]
+        def hello(self) -> Hello:
+            return self._replica.hello()
+
+        @ray.method(concurrency_group="load")  # type: ignore[untyped-decorator]
+        def load(self, packed: Packed, base: Any) -> str:
+            return self._replica.load(packed, lambda: bytes(ray.get(base[0])))
+
+        @ray.method(concurrency_group="look")  # type: ignore[untyped-decorator]
+        def look(self, request: Request) -> Answer:
+            return self._replica.look(request)
+
+        @ray.method(concurrency_group="beat")  # type: ignore[untyped-decorator]
+        def beat(self, wanted: Collection[str]) -> tuple[str, ...]:
+            return self._replica.beat(wanted)
+
+    return ray.remote(
+        num_cpus=wanted.cpus,
+        num_gpus=wanted.gpus,
+        max_restarts=0,
+        max_task_retries=0,
+        scheduling_strategy="SPREAD",
+        concurrency_groups={"look": 1, "load": 1, "beat": 1},
+        enable_task_events=False,
+    )(OnRay)
+
+
+class RayPeer:
+    """One actor."""
+
+    def __init__(self, ray: Any, actor: Any) -> None:
+        self._ray, self._actor = ray, actor
+
+    def hello(self) -> Future[Hello]:
+        return self._of(self._actor.hello.remote())
+
+    def load(self, packed: Packed, base: Any) -> Future[str]:
+        return self._of(self._actor.load.remote(packed, base))
+
+    def look(self, request: Request) -> Future[Answer]:
+        return self._of(self._actor.look.remote(request))
+
+    def beat(self, wanted: Collection[str]) -> Future[tuple[str, ...]]:
+        return self._of(self._actor.beat.remote(tuple(wanted)))
+
+    def end(self) -> None:
+        with contextlib.suppress(Exception):
+            self._ray.kill(self._actor)
+
+    def _of(self, ref: Any) -> Future[Any]:
+        answer: Future[Any] = Future()
+        gone = self._ray.exceptions.RayError, ConnectionError
+
+        def told(found: Future[Any]) -> None:
+            error = found.exception()
+            if answer.done():
+                return
+            with contextlib.suppress(Exception):  # somebody else gave it up at this very moment
+                if error is None:
+                    answer.set_result(found.result())
+                elif isinstance(error, self._ray.exceptions.RayTaskError):
+                    answer.set_exception(error.cause if isinstance(error.cause, Exception) else error)
+                elif isinstance(error, gone):
+                    answer.set_exception(Gone(_first_line(error)))
+                else:
+                    answer.set_exception(error)
+
+        ref.future().add_done_callback(told)
+        return answer
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__

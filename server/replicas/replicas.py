@@ -1,0 +1,520 @@
+"""The replicas of this gateway: which are free, what each has loaded, which are gone, and how many there should be.
+
+Nothing waits on the other side: a thread of the pool takes a replica that is known to be free, gives it one frame, and
+waits for the answer. A replica belongs to one gateway, so what is known of it is true.
+
+A model is in force on all replicas or on none: a frame names its model by hash, so what is found is of that very
+model, and what becomes of it (threshold, recipe, verdict) was read together with it. Before a new version is put in
+force here, every replica has it (:meth:`Replicas.spread`); one that does not, gets no frames until it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+from detector import Detection, Detector, ImageError, TaughtModel
+from detector.counted import counted
+from detector.images import BGRImage
+from server.inspection import Ask, Encoded, Here, Looked, NotLooked, Wanted, all_of
+from server.replicas.choice import ReplicasWanted
+from server.replicas.cluster import Cluster, Gone, NoCluster, Peer
+from server.replicas.packed_model import Packed, base_of, packed
+from server.replicas.replica import Answer, Broken, Hello, NotHere, Request
+from server.replicas.scaling import Scaling
+from server.words import Figure, Load
+
+T = TypeVar("T")
+
+log = logging.getLogger("defectvision.replicas")
+
+TICK_S = 0.05
+BEAT_S = 0.2
+"""Seconds between two signs of life of a replica."""
+SILENT_S = 0.6
+"""Seconds without one after which a replica gets no frames, and the one it has is given up."""
+LOST_S = 10.0
+"""Seconds after which one that is silent is ended, and another started."""
+START_S = 60.0
+"""Seconds more for one that has not loaded any model yet: compiling the first may keep it from saying anything."""
+SPREAD_S = 10.0
+"""Seconds for which a new version waits for replicas to have it; those that take longer get no frames until they do."""
+COMING_S = 60.0
+"""Seconds for which a version that was spread stays wanted, until a recipe names it."""
+FREE_S = 1.0
+"""Seconds for which a thread waits for a replica: one may go the moment it is to be given a frame."""
+AGAIN_S = 2.0
+"""Seconds between two attempts to reach a cluster."""
+
+
+_Models = dict[str, tuple[Packed, Detector, bool]]
+"""By hash: all that is in force, which is true of it, or about to be."""
+
+
+@dataclass(eq=False)
+class _One:
+    """A replica.
+
+    Attributes:
+        is_ready: it has started, gives signs of life, and everything that is in force is loaded.
+        is_taken: a thread has it; ``look``: the frame it has, until it is done with it, whoever still waits for that;
+            ``told``: what the thread waits for.
+        heard: when it gave its last sign of life.
+        refused: why it cannot be used.
+    """
+
+    peer: Peer
+    began: float
+    hello: Future[Hello]
+    number: int
+    machine: str = ""
+    loaded: set[str] = field(default_factory=set)
+    loading: dict[str, Future[str]] = field(default_factory=dict)
+    is_ready: bool = False
+    is_taken: bool = False
+    look: Future[Answer] | None = None
+    told: Future[Answer] | None = None
+    beat: Future[tuple[str, ...]] | None = None
+    asked: float = -math.inf
+    heard: float = -math.inf
+    refused: str | None = None
+
+    @property
+    def is_free(self) -> bool:
+        return self.is_ready and not self.is_taken and self.look is None
+
+    def give_up(self, why: Exception) -> None:
+        """Whoever waits for its frame is told."""
+        if self.told is not None:
+            _fail(self.told, why)
+
+
+class _Silent(Exception):
+    """A replica gives no sign of life; it may come back."""
+
+
+class Replicas:
+    """Looks at frames on replicas. ``look`` may be called from many threads at once; the rest belongs to the event loop
+    or the keeper's thread.
+
+    Args:
+        cluster: where they are started.
+        wanted: how many.
+        models: those in force now.
+        call_s: seconds that a frame may take there; one that takes longer is lost, and its replica ended.
+        pack, share_of: name a model, and say what of it travels.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        wanted: ReplicasWanted,
+        models: Callable[[], Iterable[Detector]],
+        *,
+        call_s: float = 3.0,
+        silent_s: float = SILENT_S,
+        pack: Callable[[Detector], Packed | None] = packed,
+        share_of: Callable[[Detector], Any] = base_of,
+    ) -> None:
+        self._cluster, self._models, self._call_s, self._silent_s = cluster, models, call_s, silent_s
+        self._pack, self._share_of = pack, share_of
+        self._scaling = Scaling(wanted.least, wanted.most)
+        self._least = wanted.least
+        self._all: list[_One] = []
+        self._changed = threading.Condition()
+        self._shared: dict[str, Any] = {}
+        self._coming: dict[str, tuple[Detector, float]] = {}
+        self._no_cluster: str | None = "the cluster is being reached"
+        self._stopped = threading.Event()
+        self._keeper: threading.Thread | None = None
+        self._employ: Callable[[int], None] = lambda workers: None
+        self._waiting: Callable[[], int] = lambda: 0
+        self._ready_before = self._started = self._lost = self._frames_lost = 0
+        self._busy_s = 0.0
+        self._start_at, self._failed_starts = 0.0, 0
+        self._here = Here()
+
+    # ---- the event loop ---------------------------------------------------------------------------------------------
+
+    def start(self, employ: Callable[[int], None], waiting: Callable[[], int]) -> None:
+        """Begin to start replicas. On the event loop.
+
+        Args:
+            employ: told on the event loop how many take frames, whenever that changes.
+            waiting: how many sources wait for one.
+        """
+        loop = asyncio.get_running_loop()
+
+        def tell(workers: int) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(employ, workers)
+
+        self._employ, self._waiting = tell, waiting
+        self._keeper = threading.Thread(target=self._keep, name="replicas", daemon=True)
+        self._keeper.start()
+
+    async def stop(self) -> None:
+        """End all of them, and let go of the cluster."""
+        self._stopped.set()
+        if self._keeper is not None:
+            await asyncio.to_thread(self._keeper.join, 10.0)
+
+    async def spread(self, model: Detector) -> None:
+        """Have a model on all replicas before it is put in force. Returns once they have it, or no longer count."""
+        name = self._pack(model)
+        if name is None:
+            return
+        with self._changed:
+            self._coming[name.hash] = model, time.monotonic()
+        await asyncio.to_thread(self._load_everywhere, name, model)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why frames are not looked at; nothing while at least one replica takes some."""
+        if any(one.is_ready for one in self._all):
+            return None
+        if self._no_cluster is not None:
+            return f"no frame is inspected: {self._no_cluster}"
+        refused = next((one.refused for one in self._all if one.refused), None)
+        if refused is not None:
+            return f"no frame is inspected: {refused}"
+        return (
+            "no frame is inspected: no detector replica is left, others are being started; if this stays, the cluster "
+            "has no room for one: add a machine, or lower RAY_CPUS and RAY_GPUS"
+        )
+
+    @property
+    def warning(self) -> str | None:
+        """That there are fewer replicas than are asked for at the least, or one cannot be used."""
+        refused = next((one.refused for one in self._all if one.refused), None)
+        if refused is not None:
+            return refused
+        ready = sum(one.is_ready for one in self._all)
+        if not 0 < ready < self._least:
+            return None
+        return (
+            f"{counted(ready, 'detector replica takes', 'detector replicas take')} frames of the {self._least} that "
+            "RAY_REPLICAS asks for: the others are starting, or the cluster has no room for them"
+        )
+
+    def figures(self) -> Iterator[Figure]:
+        """How many there are, and what they lost."""
+        yield Figure("replicas_ready", "detector replicas that take frames", sum(one.is_ready for one in self._all))
+        yield Figure("replicas_wanted", "detector replicas that there should be", self._scaling.wanted)
+        yield Figure("replicas_started", "detector replicas started", self._started, kind="counter")
+        yield Figure("replicas_lost", "detector replicas that died or fell silent", self._lost, kind="counter")
+        yield Figure("replicas_frames_lost", "frames lost with a replica", self._frames_lost, kind="counter")
+
+    # ---- a thread of the pool ---------------------------------------------------------------------------------------
+
+    def look(self, load: Load, ask: Ask, progress: Callable[[], None]) -> Looked:
+        """Look at a frame on a replica that is free."""
+        if isinstance(load, Encoded):
+            model, wanted = ask()
+            name = self._pack(model)
+            if name is None:
+                return self._here.look(load, lambda: (model, wanted), progress)
+            answer = self._ask(name, model, load, wanted)
+            progress()
+            assert isinstance(answer, Looked)
+            return answer
+        frame = load()
+        progress()
+        model, wanted = ask()
+        name = self._pack(model)
+        if name is None or not isinstance(model, TaughtModel):
+            return self._here.look(lambda: frame, lambda: (model, wanted), progress)
+
+        def detect(small: BGRImage) -> Detection:
+            found = self._ask(name, model, small, wanted)
+            assert isinstance(found, Detection)
+            return found
+
+        found = model.detect_through(frame, detect)
+        progress()
+        return all_of(frame, found, model, wanted)
+
+    def _ask(self, name: Packed, model: Detector, frame: Encoded | BGRImage, wanted: Wanted) -> Answer:
+        one = self._take(name.hash)
+        began = time.monotonic()
+        try:
+            for _ in range(2):
+                answer = self._asked_of(one, Request(name.hash, frame, wanted))
+                if not isinstance(answer, NotHere):
+                    break
+                # It was let go of there, or comes from a recipe that was never spread: it is loaded before it counts.
+                one.peer.load(name, self._base(name, model)).result(self._call_s)
+        except _Silent as error:
+            raise self._lost_frame("the detector replica that had this frame gives no sign of life") from error
+        except Gone as error:
+            self._is_gone(one, str(error))
+            raise self._lost_frame("the detector replica that had this frame is gone") from error
+        except TimeoutError as error:
+            self._is_gone(one, f"a frame took more than {self._call_s:g} s")
+            raise self._lost_frame(f"a detector replica took more than {self._call_s:g} s and was ended") from error
+        finally:
+            with self._changed:
+                one.is_taken, one.told = False, None
+                self._busy_s += time.monotonic() - began
+                self._changed.notify_all()
+        if isinstance(answer, Broken):
+            raise ImageError(answer.words)
+        if isinstance(answer, NotHere):
+            raise self._lost_frame("a detector replica cannot load the model; the server's log says why")
+        return answer
+
+    def _lost_frame(self, words: str) -> NotLooked:
+        with self._changed:
+            self._frames_lost += 1
+        return NotLooked(f"{words}: this frame is lost")
+
+    def _asked_of(self, one: _One, request: Request) -> Answer:
+        told: Future[Answer] = Future()
+        answer = one.peer.look(request)
+        with self._changed:
+            one.look, one.told = answer, told
+            is_heard = one in self._all and one.is_ready
+        answer.add_done_callback(partial(self._came, one, told))
+        if not is_heard:
+            _fail(told, _Silent())
+        return told.result(self._call_s)
+
+    def _came(self, one: _One, told: Future[Answer], answer: Future[Answer]) -> None:
+        with self._changed:
+            if one.look is answer:
+                one.look = None
+                self._changed.notify_all()
+        error = answer.exception()
+        if error is None:
+            with suppress(InvalidStateError):  # it was given up
+                told.set_result(answer.result())
+        else:
+            _fail(told, error)
+
+    def _take(self, hash: str) -> _One:
+        """A replica that is free, and has the model if any that is free does."""
+        until = time.monotonic() + FREE_S
+        with self._changed:
+            while True:
+                free = [one for one in self._all if one.is_free]
+                if free:
+                    one = next((one for one in free if hash in one.loaded), free[0])
+                    one.is_taken = True
+                    return one
+                if (left := until - time.monotonic()) <= 0:
+                    break
+                self._changed.wait(left)
+        raise self._lost_frame("the detector replica that was free is gone")
+
+    # ---- the keeper's thread ----------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        last = time.monotonic()
+        while not self._stopped.is_set():
+            if self._no_cluster is not None and not self._reach():
+                self._stopped.wait(AGAIN_S)
+                continue
+            try:
+                now = time.monotonic()
+                self._scale(now, now - last)
+                last = now
+                self._attend(now)
+            except Exception as error:  # the cluster fails in its own ways
+                self._no_cluster = (
+                    f"the cluster failed ({str(error)[:200] or type(error).__name__}); it is reached anew"
+                )
+                log.exception("cluster failed")
+                self._let_go("the cluster failed")
+            self._stopped.wait(TICK_S)
+        self._let_go("the server stops")
+        self._cluster.close()
+
+    def _let_go(self, why: str) -> None:
+        with self._changed:
+            gone, self._all, self._shared = self._all, [], {}
+            self._changed.notify_all()
+        for one in gone:
+            one.is_ready = False
+            one.give_up(Gone(why))
+        self._tell()
+
+    def _reach(self) -> bool:
+        try:
+            self._cluster.connect()
+        except NoCluster as error:
+            if str(error) != self._no_cluster:
+                log.error("%s", error)
+            self._no_cluster = str(error)
+            return False
+        self._no_cluster = None
+        return True
+
+    def _scale(self, now: float, seconds: float) -> None:
+        ready = sum(one.is_ready for one in self._all)
+        busy, self._busy_s = self._busy_s, 0.0
+        at_work = max(busy / seconds, sum(one.look is not None for one in self._all)) if seconds > 0 else 0.0
+        wanted = self._scaling.see(now, ready=ready, busy=at_work, waiting=self._waiting())
+        if now >= self._start_at:
+            for _ in range(wanted - len(self._all)):
+                self._start(now)
+        if len(self._all) > wanted:
+            self._retire()
+
+    def _start(self, now: float) -> None:
+        self._started += 1
+        peer = self._cluster.start()
+        one = _One(peer, now, peer.hello(), self._started)
+        with self._changed:
+            self._all = [*self._all, one]
+
+    def _retire(self) -> None:
+        """One fewer: the newest that has no frame."""
+        with self._changed:
+            idle = [one for one in self._all if one.look is None and not one.is_taken]
+            if not idle:
+                return
+            self._all = [one for one in self._all if one is not idle[-1]]
+        log.info("replica retired number=%d left=%d", idle[-1].number, len(self._all))
+        idle[-1].peer.end()
+        self._tell()
+
+    def _attend(self, now: float) -> None:
+        wanted = self._wanted(now)
+        for one in self._all:
+            try:
+                self._attend_to(one, now, wanted)
+            except Gone as error:
+                self._is_gone(one, str(error))
+        self._tell()
+
+    def _attend_to(self, one: _One, now: float, wanted: _Models) -> None:
+        if one.machine == "":
+            if not one.hello.done():
+                return  # it waits for room, which may take as long as it takes
+            self._greet(one, one.hello.result(), now)
+        for hash, future in [*one.loading.items()]:
+            if future.done():
+                del one.loading[hash]
+                self._loaded(one, hash, future)
+        for hash, (name, model, _) in wanted.items():
+            if hash not in one.loaded and hash not in one.loading and one.refused is None:
+                one.loading[hash] = one.peer.load(name, self._base(name, model))
+        self._listen(one, now, wanted)
+        is_heard = now - one.heard <= self._silent_s
+        # What is only about to be in force is loaded, and keeps no frame waiting.
+        has_all = all(hash in one.loaded for hash, (_, _, in_force) in wanted.items() if in_force)
+        was, one.is_ready = one.is_ready, has_all and is_heard and one.refused is None
+        if was and not is_heard:
+            log.warning("replica silent number=%d machine=%s", one.number, one.machine)
+            self._lost += 1
+            one.give_up(_Silent())
+        elif one.is_ready and not was:
+            self._failed_starts = 0
+            log.info("replica ready number=%d machine=%s models=%d", one.number, one.machine, len(one.loaded))
+        if now - one.heard > LOST_S + (0 if one.loaded else START_S):
+            raise Gone("it gave no sign of life for long")
+
+    def _greet(self, one: _One, hello: Hello, now: float) -> None:
+        one.machine, one.heard, one.began = hello.machine or "?", now, now
+        if hello.version != version("defectvision"):
+            one.refused = (
+                f"a replica on {one.machine} runs DefectVision {hello.version}, and this gateway "
+                f"{version('defectvision')}: install the same version on all machines"
+            )
+
+    def _loaded(self, one: _One, hash: str, future: Future[str]) -> None:
+        error = future.exception()
+        if error is None:
+            one.loaded.add(hash)
+            one.refused = None
+        elif isinstance(error, Gone):
+            raise error
+        elif one.refused is None:
+            one.refused = f"a replica on {one.machine} cannot load a model: {str(error)[:200]}"
+            log.error("replica cannot load number=%d model=%s reason=%s", one.number, hash[:12], str(error)[:300])
+
+    def _listen(self, one: _One, now: float, wanted: Iterable[str]) -> None:
+        if one.beat is not None and one.beat.done():
+            one.loaded &= set(one.beat.result()) | set(one.loading)
+            one.beat, one.heard = None, now
+        if one.beat is None and now - one.asked >= BEAT_S:
+            one.asked = now
+            one.beat = one.peer.beat([*wanted])
+
+    def _wanted(self, now: float) -> _Models:
+        found: _Models = {}
+        with self._changed:
+            for hash, (_, since) in [*self._coming.items()]:
+                if now - since > COMING_S:
+                    del self._coming[hash]
+            coming = [model for model, _ in self._coming.values()]
+        for models, in_force in ((coming, False), (self._models(), True)):
+            for model in models:
+                if (name := self._pack(model)) is not None:
+                    found[name.hash] = name, model, in_force
+        taught = {name.taught for name, _, _ in found.values()}
+        self._shared = {one: shared for one, shared in self._shared.items() if one in taught}
+        return found
+
+    def _base(self, name: Packed, model: Detector) -> Any:
+        shared = self._shared.get(name.taught)
+        if shared is None:
+            shared = self._cluster.share(self._share_of(model))
+            self._shared = {**self._shared, name.taught: shared}
+        return shared
+
+    def _load_everywhere(self, name: Packed, model: Detector) -> None:
+        base = None
+        asked = list[tuple[_One, Future[str]]]()
+        for one in self._all:
+            if one.is_ready and name.hash not in one.loaded:
+                base = self._base(name, model) if base is None else base
+                asked.append((one, one.peer.load(name, base)))
+        until = time.monotonic() + SPREAD_S
+        for one, future in asked:
+            try:
+                future.result(max(0.0, until - time.monotonic()))
+                one.loaded.add(name.hash)
+            except Exception as error:  # it gets no frames until it has it: the keeper sees to that
+                one.is_ready = False
+                log.warning("replica not ready number=%d model=%s reason=%r", one.number, name.hash[:12], error)
+        self._tell()
+
+    def _is_gone(self, one: _One, why: str) -> None:
+        with self._changed:
+            if one not in self._all:
+                return
+            self._all = [other for other in self._all if other is not one]
+            self._lost += one.is_ready
+            one.is_ready = False
+            if not one.loaded:  # it never came as far: whatever is wrong with it is wrong with the next one, too
+                self._failed_starts += 1
+                self._start_at = time.monotonic() + min(10.0, 0.25 * 2**self._failed_starts)
+            self._changed.notify_all()
+        one.give_up(Gone(why))
+        log.warning("replica gone number=%d machine=%s reason=%s left=%d", one.number, one.machine, why, len(self._all))
+        one.peer.end()
+        self._tell()
+
+    def _tell(self) -> None:
+        ready = sum(one.is_ready for one in self._all)
+        if ready != self._ready_before:
+            self._ready_before = ready
+            self._employ(ready)
+            with self._changed:
+                self._changed.notify_all()
+
+
+def _fail(future: Future[Any], error: BaseException) -> None:
+    with suppress(InvalidStateError):
+        future.set_exception(error)

@@ -1,0 +1,131 @@
+"""Small documents that several processes change."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.access import Access, AccessRefused
+from server.access.documents import FileDocument
+from server.access.kept import TOKENS, Token, check_name, digest_of, make_secret
+
+SECRET = "dvt_secret"
+
+
+def document(folder: Path) -> FileDocument[Token]:
+    return FileDocument(folder / "access" / "tokens.json", TOKENS, "no token is taken", "make them anew")
+
+
+def token(id: str) -> Token:
+    return Token(id, f"token-{id}", "viewer", digest_of(id), None, "a test", 0.0)
+
+
+def test_two_processes_change_it_without_losing_anything(tmp_path: Path) -> None:
+    documents = [document(tmp_path) for _ in range(4)]
+
+    def add(number: int) -> None:
+        for count in range(10):
+            documents[number].change(lambda all: (*all, token(f"{number}-{count}")))
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(document(tmp_path).contents) == 40
+    documents[0].refresh()
+    assert len(documents[0].contents) == 40 and not documents[0].refresh()
+    file = tmp_path / "access" / "tokens.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600 and stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"version": 1, "sha256": "x", "tokens": []}', b"\xff" * 100])
+def test_what_is_damaged_while_it_is_in_use_throws_nobody_out(tmp_path: Path, damage: bytes) -> None:
+    one = document(tmp_path)
+    one.change(lambda all: (token("a"),))
+    (tmp_path / "access" / "tokens.json").write_bytes(damage)
+    assert not one.refresh() and one.contents == (token("a"),)
+    assert one.warning is not None and "damaged" in one.warning
+    one.change(lambda all: (*all, token("b")))
+    assert one.warning is None and document(tmp_path).contents == (token("a"), token("b"))
+
+
+def test_a_file_that_cannot_be_looked_at_now_throws_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = document(tmp_path)
+    one.change(lambda all: (token("a"),))
+
+    def none_left(*_: Any, **__: Any) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("server.access.documents._signature", none_left)
+    assert not one.refresh() and one.contents == (token("a"),)
+
+
+def test_what_a_change_refuses_changes_nothing(tmp_path: Path) -> None:
+    one = document(tmp_path)
+    one.change(lambda all: (token("a"),))
+
+    def refuse(all: tuple[Token, ...]) -> tuple[Token, ...]:
+        raise AccessRefused("no")
+
+    with pytest.raises(AccessRefused):
+        one.change(refuse)
+    assert document(tmp_path).contents == (token("a"),)
+
+
+def test_nothing_is_written_where_nothing_is_asked(tmp_path: Path) -> None:
+    access = Access(tmp_path / "data", closed=False)
+    assert access.first_login() is None, "an open server makes no login"
+    assert not (tmp_path / "data").exists()
+    closed = Access(tmp_path / "data", closed=True)
+    password = closed.first_login()
+    assert password is not None and closed.first_login() is None
+    assert Access(tmp_path / "data", closed=True).first_login() is None, "shown once"
+    assert sorted(os.listdir(tmp_path / "data")) == ["access"]
+
+
+async def test_numbers_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.access.kept.MOST_TOKENS", 3)
+    monkeypatch.setattr("server.access.kept.MOST_ACCOUNTS", 2)
+    monkeypatch.setattr("server.access.kept.MOST_OF_ONE", 4)
+    now = [1e9]
+    access = Access(tmp_path, closed=True, clock=lambda: now[0])
+    for number in range(3):
+        await access.add_token(f"t{number}", "viewer", None, None, "a test")
+    with pytest.raises(AccessRefused, match="revoke one first"):
+        await access.add_token("t3", "viewer", None, None, "a test")
+    for name in ("anna", "bo"):
+        await access.add_account(name, "admin", None)
+    with pytest.raises(AccessRefused, match="remove one first"):
+        await access.add_account("cy", "admin", None)
+    cookies = []
+    for number in range(8):
+        now[0] += 10
+        account = access.accounts[number % 2]
+        open_session = access.open_session("account", account.name, stamp=account.stamp, address="a", browser="b" * 999)
+        cookies.append(await open_session)
+    assert len(access.sessions) == 8
+    for _ in range(4):
+        now[0] += 10
+        account = access.accounts[0]
+        await access.open_session("account", "anna", stamp=account.stamp, address="a", browser="b")
+    assert [access.by_session(cookie, "a") is not None for cookie in cookies] == [False, True] * 4
+    assert max(len(session.browser) for session in access.sessions) == 200
+    pairings = [access.make_pairing("press", "press")[1] for _ in range(60)]
+    assert [access.pairings.look(secret) is not None for secret in pairings] == [False] * 10 + [True] * 50
+    await access.close()
+
+
+def test_names_and_secrets() -> None:
+    for name in ("anna", "anna.b@plant", "A-1_x", "x" * 64):
+        assert check_name(name) == name
+    for name in ("", "-anna", "a b", "änna", "x" * 65, "a/b", "a\n"):
+        with pytest.raises(ValueError, match="a name has"):
+            check_name(name)
+    made = {make_secret("dvt_") for _ in range(100)}
+    assert len(made) == 100 and all(len(one) == 47 for one in made)
