@@ -1,6 +1,7 @@
 // How the server is set, and how phones reach it: to read.
 
 import { element, write } from "../shared/elements.js";
+import { me } from "../shared/me.js";
 
 const FROM = { default: "default", environment: "environment", ".env": ".env file" };
 
@@ -20,14 +21,13 @@ export function showSettings(root, { settings, env_file: envFile }) {
   );
 }
 
-export function showAbout(root, { version, machine, data_dir: dataDirectory, https, settings }) {
-  const code = settings.find(({ name }) => name === "ACCESS_CODE");
+export function showAbout(root, { version, machine, data_dir: dataDirectory, https }) {
   const facts = [
     ["Version", version],
     ["Machine", machine],
     ["Data directory", dataDirectory],
     ["https", https.on ? (https.by === "proxy" ? "yes, by the proxy before it" : "yes") : "no"],
-    ["Access", code && code.value ? "an access code is asked for" : "from this machine alone, without a code"],
+    ["Access", me()?.closed ? "everybody logs in" : "from this machine alone, without a login"],
   ];
   root.querySelector("#about").replaceChildren(
     ...facts.filter(([, value]) => value).map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),

@@ -172,11 +172,10 @@ def inspection(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield f"http://127.0.0.1:{port}"
 
 
-@pytest.fixture(scope="session")
-def documents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server that only hands out pages and scripts: what they ask it, a scene answers."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("documents"))
-    app = create_app(settings, make_model=FakeModel)  # type: ignore[arg-type]
+@contextlib.contextmanager
+def _served(folder: Path, code: str | None = None) -> Iterator[str]:
+    settings = Settings(data_dir=folder)
+    app = create_app(settings, code=code, make_model=FakeModel)  # type: ignore[arg-type]
     found: Queue[str] = Queue()
     loop = asyncio.new_event_loop()
     over = asyncio.Event()
@@ -192,6 +191,20 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield found.get(timeout=30)
     loop.call_soon_threadsafe(over.set)
     thread.join(30)
+
+
+@pytest.fixture(scope="session")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that only hands out pages and scripts: what they ask it, a scene answers."""
+    with _served(tmp_path_factory.mktemp("documents")) as url:
+        yield url
+
+
+@pytest.fixture
+def closed_server(tmp_path: Path) -> Iterator[str]:
+    """The address of a server that asks who somebody is; its access code is ``7KQ2-M9XR-4TBD``."""
+    with _served(tmp_path, "7KQ2-M9XR-4TBD") as url:
+        yield url
 
 
 @pytest.fixture

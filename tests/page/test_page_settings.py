@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from playwright.sync_api import expect
 
-from tests.page.scene import kept
+from tests.page.scene import kept, whoever
 from tests.page.visits import Show
 from tests.page.workshop import Workshop, camera
 
@@ -86,11 +86,11 @@ def test_this_device_gets_another_name_and_keeps_it(show: Show) -> None:
 
 
 def test_settings_say_where_they_come_from_and_no_secret(show: Show) -> None:
-    page = show(Workshop(), "/settings").page
+    page = show(Workshop(me=whoever("admin", "session")), "/settings").page
     table = page.get_by_test_id("settings-table")
     expect(table.get_by_role("row", name="ACCESS_CODE")).to_contain_text("•••.env file")
     expect(table.get_by_role("row", name="MODEL_PATH")).to_contain_text("not setdefault")
-    expect(page.get_by_test_id("about")).to_contain_text("an access code is asked for")
+    expect(page.get_by_test_id("about")).to_contain_text("everybody logs in")
 
 
 def test_history_shows_alarms_and_changes_and_what_is_kept(show: Show) -> None:

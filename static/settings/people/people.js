@@ -9,7 +9,7 @@ import { element, keep, write } from "../../shared/elements.js";
 import { me } from "../../shared/me.js";
 import { question } from "../../shared/question.js";
 import { sentence } from "../../shared/sentence.js";
-import { timeElement } from "../../shared/moments.js";
+import { dayElement, timeElement } from "../../shared/moments.js";
 
 const at = encodeURIComponent;
 
@@ -79,7 +79,7 @@ export class People {
     const isPhone = kind === "device";
     const made = row("session", element("p", { className: "buttons" }, button(`${name}, ${address}`, "session-end", own ? "Log out" : "End", () => this.#do("sessions", () => demand(`api/sessions/${at(id)}`, { method: "DELETE" })))));
     made.querySelector(".person-name").append(...[name, chip(isPhone ? "phone" : role), streams && chip(streams.join(", ")), own && chip("this one")].filter(Boolean));
-    made.querySelector(".person-more").append(`${browserWords(browser)}, ${address}, seen `, timeElement(seen), `, until `, timeElement(expires), by ? `, paired by ${by}` : "");
+    made.querySelector(".person-more").append(`${browserWords(browser)}, ${address}, seen `, timeElement(seen), ", until ", dayElement(expires), by ? `, paired by ${by}` : "");
     return made;
   }
 
@@ -163,7 +163,7 @@ function fillUser(made, user) {
 
 function fillToken(made, token) {
   const { name, role, streams, by, created, expires, expired, used, origin } = token;
-  const when = [created && "made ", created && timeElement(created), by && ` by ${by}`, created && ", ", used ? "used " : "not used yet", used && timeElement(used), expires && (expired ? ", ended " : ", until "), expires && timeElement(expires)];
+  const when = [created && "made ", created && timeElement(created), by && ` by ${by}`, created && ", ", used ? "used " : "not used yet", used && timeElement(used), expires && (expired ? ", ended " : ", until "), expires && dayElement(expires)];
   const set = origin === "ACCESS_CODE" ? ["; from the setting ACCESS_CODE, and changed there"] : [];
   say(made, token, [name, chip(role), chip(streams ? streams.join(", ") : "all streams"), expired && chip("over", "off")], [...when, ...set]);
   made.querySelector("button").hidden = origin === "ACCESS_CODE";
