@@ -402,7 +402,7 @@ def _announce(
             print(qr_terminal(f"{url}?code={secret}"), end="")
             print(f"That pairs one phone, as {stream}, within 10 minutes; {url}phone shows more of them.")
     if password is not None:
-        print(f"Log in as {FIRST} with the password {password}  (shown this once; change it under your name on the page)")
+        print(f"Log in as {FIRST} with the password {password}  (shown this once; change it: your name on the page)")
     if code is not None:
         print(f"Access code: {code}")
     if certificates is not None and certificates.ca_path is not None and settings.public_url is None:
