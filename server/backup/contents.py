@@ -59,11 +59,6 @@ class _Format(msgspec.Struct):
     software: str = ""
 
 
-def software() -> str:
-    """The version of this software."""
-    return VERSION
-
-
 def read_manifest(data: bytes) -> Manifest:
     """The manifest of a backup, checked.
 
@@ -72,9 +67,9 @@ def read_manifest(data: bytes) -> Manifest:
     """
     try:
         first = msgspec.json.decode(data, type=_Format)
-        if first.format > FORMAT or _numbers(first.software) > _numbers(software()):
+        if first.format > FORMAT or _numbers(first.software) > _numbers(VERSION):
             raise BackupError(
-                f"it was made by a newer DefectVision ({first.software[:40]}; this is {software()}): install that one, "
+                f"it was made by a newer DefectVision ({first.software[:40]}; this is {VERSION}): install that one, "
                 "then restore"
             )
         manifest = msgspec.json.decode(data, type=Manifest)

@@ -15,6 +15,7 @@ from typing import IO
 
 import msgspec
 
+from detector import VERSION
 from detector.files import sync_folder, temporary_beside
 from server.backup.contents import (
     FORMAT,
@@ -25,7 +26,6 @@ from server.backup.contents import (
     files_of,
     is_database,
     is_name,
-    software,
 )
 from server.ground import checksum
 
@@ -105,7 +105,7 @@ def _try(data: Path, temporary: Path, target: Path, pictures: bool) -> Made | No
                     if name.startswith("models/"):
                         return None  # recipes that were copied before may name it
             made = datetime.now(UTC).isoformat(timespec="seconds")
-            manifest = Manifest(FORMAT, software(), made, pictures, checksum(tuple(kept)), tuple(kept))
+            manifest = Manifest(FORMAT, VERSION, made, pictures, checksum(tuple(kept)), tuple(kept))
             archive.writestr(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
         file.flush()
         os.fsync(file.fileno())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import version
 from pathlib import Path
 
+from detector import VERSION
 from detector.files import write_atomically
 
 FOLDER = "before-upgrade-"
@@ -17,7 +17,7 @@ def keep_before_upgrade(path: Path, data: bytes) -> None:
     Raises:
         OSError: it cannot be kept.
     """
-    folder = path.parent / f"{FOLDER}{version('defectvision')}"
+    folder = path.parent / f"{FOLDER}{VERSION}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if not os.path.lexists(folder / path.name):
         write_atomically(folder / path.name, data, mode=0o600)

@@ -19,10 +19,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detector import VERSION
 from detector.files import write_atomically
 from detector.folder_lock import hold
 from server import cli
-from server.backup import BackupError, back_up, contents, making, restore
+from server.backup import BackupError, back_up, making, restore
 from server.backup.contents import MANIFEST, Kept, Manifest, is_name
 from server.ground import RESTORING, DataDirectoryError, checksum, data_directory
 
@@ -220,7 +221,7 @@ def written(path: Path, entries: dict[str, bytes], **change: Any) -> Path:
         for name, what in entries.items()
         if name != MANIFEST
     )
-    manifest = Manifest(1, contents.software(), "2026-11-26T00:00:00+00:00", False, checksum(files), files)
+    manifest = Manifest(1, VERSION, "2026-11-26T00:00:00+00:00", False, checksum(files), files)
     entries = {**entries, MANIFEST: msgspec.json.encode(msgspec.structs.replace(manifest, **change))}
     with zipfile.ZipFile(path, "w") as archive:
         for name, what in entries.items():
