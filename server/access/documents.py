@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from detector.files import in_turn
-from server.ground import Form, KeptFile, ListFile, private_file
+from server.ground import KeptFile, ListFile, private_file
 
 T = TypeVar("T")
 
@@ -61,15 +61,7 @@ class FileDocument(Generic[T]):
 
     def __init__(self, path: Path, form: ListFile[T], without: str, then: str) -> None:
         self._path = path
-        self._form: Form[tuple[T, ...]] = Form(
-            largest=LARGEST,
-            encode=form.encode,
-            decode=lambda data: (form.decode(data), False),
-            empty=(),
-            without=without,
-            then=then,
-            mode=0o600,
-        )
+        self._form = form.form(largest=LARGEST, without=without, then=then)
         self._lock = threading.RLock()
         self._seen: Signature = None
         with contextlib.suppress(OSError):  # it is said below that it cannot be read

@@ -8,7 +8,7 @@ from server.ground.data_directory import RESTORING, DataDirectoryError, data_dir
 from server.ground.database_address import DatabaseAddress
 from server.ground.ending import ended
 from server.ground.file_descriptors import raise_limit
-from server.ground.kept_file import Form, KeptFile, ListFile, NewerVersion, checksum
+from server.ground.kept_file import Form, KeptFile, ListFile, NewerVersion, checksum, only_looked_at
 from server.ground.network_address import (
     is_any_address,
     is_loopback,
@@ -49,6 +49,7 @@ __all__ = [
     "is_loopback",
     "keep_before_upgrade",
     "names",
+    "only_looked_at",
     "page_folder",
     "page_url",
     "private_file",

@@ -161,6 +161,14 @@ def _short(error: Exception) -> str:
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"
 
 
+def only_looked_at(path: Path, form: Form[T]) -> T:
+    """What a file says, without setting aside or bringing up to date; as without it, where it cannot be used."""
+    try:
+        return form.decode(read_at_most(path, form.largest))[0]
+    except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
+        return form.empty
+
+
 class _Version(msgspec.Struct):
     version: int
 
@@ -178,6 +186,18 @@ class ListFile(Generic[T]):
         self._name, self._version, self._check = name, version, check
         fields = [("version", int), ("sha256", str), (name, tuple[kind, ...])]  # type: ignore[valid-type]
         self._file = msgspec.defstruct(f"{name.capitalize()}File", fields, forbid_unknown_fields=True)
+
+    def form(self, *, largest: int, without: str, then: str) -> Form[tuple[T, ...]]:
+        """Of its file, which nobody else may read."""
+        return Form(
+            largest=largest,
+            encode=self.encode,
+            decode=lambda data: (self.decode(data), False),
+            empty=(),
+            without=without,
+            then=then,
+            mode=0o600,
+        )
 
     def encode(self, things: tuple[T, ...]) -> bytes:
         file = self._file(self._version, checksum(things), things)

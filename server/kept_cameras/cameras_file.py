@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import msgspec
-
-from detector.files import read_at_most
 from server.cameras import check_source, is_address
-from server.ground import Form, ListFile
+from server.ground import ListFile, only_looked_at
 from server.settings import PulledCamera, check_camera
 
 VERSION = 1
@@ -59,20 +56,9 @@ def _check(cameras: tuple[PulledCamera, ...]) -> None:
 _LIST = ListFile(PulledCamera, "cameras", VERSION, _check)
 encode, decode = _LIST.encode, _LIST.decode
 
-FORM: Form[tuple[PulledCamera, ...]] = Form(
-    largest=LARGEST_FILE,
-    encode=encode,
-    decode=lambda data: (decode(data), False),
-    empty=(),
-    without="the cameras of the page do not run",
-    then="add them again",
-    mode=0o600,  # addresses hold credentials
-)
+FORM = _LIST.form(largest=LARGEST_FILE, without="the cameras of the page do not run", then="add them again")
 
 
 def cameras_of(folder: Path) -> tuple[PulledCamera, ...]:
     """Those that a data directory has, only looked at; none where its file cannot be used."""
-    try:
-        return FORM.decode(read_at_most(folder / "cameras.json", FORM.largest))[0]
-    except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
-        return ()
+    return only_looked_at(folder / "cameras.json", FORM)

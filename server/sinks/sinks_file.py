@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 
-from detector.files import read_at_most
-from server.ground import Form, ListFile
+from server.ground import ListFile, only_looked_at
 from server.sinks.choice import Choice
 
 VERSION = 1
@@ -61,20 +60,9 @@ def _check(sinks: tuple[StoredSink, ...]) -> None:
 _LIST = ListFile(StoredSink, "sinks", VERSION, _check)
 encode, decode = _LIST.encode, _LIST.decode
 
-FORM: Form[tuple[StoredSink, ...]] = Form(
-    largest=LARGEST_FILE,
-    encode=encode,
-    decode=lambda data: (decode(data), False),
-    empty=(),
-    without="nothing goes out to the machines around",
-    then="add them again",
-    mode=0o600,  # passwords and keys
-)
+FORM = _LIST.form(largest=LARGEST_FILE, without="nothing goes out to the machines around", then="add them again")
 
 
 def stored_in(folder: Path) -> tuple[StoredSink, ...]:
     """Those that a data directory has, only looked at; none where its file cannot be used."""
-    try:
-        return FORM.decode(read_at_most(folder / "sinks.json", FORM.largest))[0]
-    except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
-        return ()
+    return only_looked_at(folder / "sinks.json", FORM)
