@@ -5,13 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from detector import ModelError, load
+from detector import VERSION, ModelError, load
 from server import cli
 from server.app import create_app
 from server.backup import BackupError
@@ -23,7 +22,7 @@ from tests.running import running
 from tests.server.fakes import FakeModel, http
 
 OLD = Path(__file__).parent / "upgrades"
-KEPT = f"before-upgrade-{version('defectvision')}"
+KEPT = f"before-upgrade-{VERSION}"
 
 
 def copy_of(commit: str, folder: Path) -> Path:
