@@ -14,6 +14,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
+from server.access import comes_through_a_proxy, is_local_host
 from server.ground import is_loopback, page_folder
 
 COME_BACK = 1012
@@ -28,7 +29,6 @@ _HEADERS = {
     "Retry-After": str(LOOK_EVERY_S),
 }
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-_FROM_A_PROXY = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 _templates = jinja2.Environment(loader=jinja2.FileSystemLoader(page_folder("templates")), autoescape=True)
 
@@ -63,6 +63,5 @@ class CannotServe:
 
     def _words_for(self, connection: HTTPConnection) -> str:
         here = connection.client is not None and is_loopback(connection.client.host)
-        proxied = any(name in connection.headers for name in _FROM_A_PROXY)
-        named = is_loopback(connection.url.hostname or "")  # not by a web site that calls this machine its own
-        return self.why if here and named and not proxied else TO_STRANGERS
+        named = is_local_host(connection.headers.get("host", ""))  # not by a web site that calls this machine its own
+        return self.why if here and named and not comes_through_a_proxy(connection.scope) else TO_STRANGERS

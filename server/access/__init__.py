@@ -19,7 +19,7 @@ from server.access.guard import (
 from server.access.identity import Identity
 from server.access.kept import Account, Session, Token, as_moment
 from server.access.middleware import COOKIE, AccessMiddleware
-from server.access.origin import Origins
+from server.access.origin import Origins, comes_through_a_proxy, is_local_host
 from server.access.pairings import GOOD_FOR_S, Pairing
 from server.access.passwords import PasswordsBusy
 
@@ -54,8 +54,10 @@ __all__ = [
     "Verified",
     "add_detail",
     "as_moment",
+    "comes_through_a_proxy",
     "files_of",
     "guard",
+    "is_local_host",
     "load_code",
     "need_of",
     "standing_of",

@@ -175,11 +175,16 @@ class Guard:
 
 async def refuse(scope: Scope, receive: Receive, send: Send, status: int, words: str) -> None:
     """Answer ``{"error": words}``; a WebSocket before it is accepted, if the server can."""
-    if scope["type"] == "websocket" and "websocket.http.response" not in (scope.get("extensions") or {}):
+    if not can_be_answered(scope):
         await send({"type": "websocket.close", "code": 1008})
         return
     headers = {"Cache-Control": "no-store", **({"WWW-Authenticate": "Bearer"} if status == 401 else {})}
     await JSONResponse({"error": words}, status, headers)(scope, receive, send)
+
+
+def can_be_answered(scope: Scope) -> bool:
+    """Whether it can be refused with a status and a reason of our own: of WebSocket handshakes, not everywhere."""
+    return scope["type"] != "websocket" or "websocket.http.response" in (scope.get("extensions") or {})
 
 
 def client_address(scope: Scope) -> str:

@@ -30,12 +30,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.access import enter_page
 from server.access.access import CODE_NAME, LASTS_S, Access, Standing
-from server.access.guard import SAFE_METHODS, need_of
+from server.access.guard import SAFE_METHODS, can_be_answered, client_address, need_of
 from server.access.head import fault
 from server.access.identity import Identity
 from server.access.kept import SessionKind
 from server.access.logins import SOMEBODY, Logins, TooManyTries, identity_of
-from server.access.origin import Origins, is_local_host
+from server.access.origin import Origins, comes_through_a_proxy, is_local_host
 from server.access.pairings import PREFIX
 from server.access.passwords import PasswordsBusy
 from server.access.wrong_codes import WrongCodes
@@ -47,9 +47,6 @@ _LONGEST_COOKIE = 100
 _MOST_COOKIES = 8
 """Of ours in one request: a browser sends one for each folder that it has one for."""
 _LARGEST_FORM = 4096
-_FORWARDING = frozenset(
-    {"forwarded", "via", "x-real-ip", "x-client-ip", "client-ip", "true-client-ip", "cf-connecting-ip"}
-)
 _CODE_IN_QUERY = re.compile(rb"(?:^|&)(?:c|%63)(?:o|%6[fF])(?:d|%64)(?:e|%65)(?:=([^&]*))?(?=&|$)")
 
 
@@ -96,7 +93,7 @@ class AccessMiddleware:
             answer = await self._answer(scope, receive)
         if answer is None:
             await self._app(scope, receive, send)
-        elif scope["type"] == "websocket" and not _can_be_answered(scope):
+        elif not can_be_answered(scope):
             await send({"type": "websocket.close", "code": 1008})
         else:
             await answer(scope, receive, send)
@@ -122,7 +119,7 @@ class AccessMiddleware:
                 "this server is open on its own machine only: use http://localhost there, "
                 "or start it with HOST=0.0.0.0 and it will ask who you are",
             )
-        if _comes_through_a_proxy(scope, headers):
+        if comes_through_a_proxy(scope):
             return _error(
                 403,
                 "this server is open on its own machine only, and this came through a proxy: set PUBLIC_URL to the "
@@ -147,7 +144,7 @@ class AccessMiddleware:
             return _other_site()
         is_open = self._is_open(scope)
         # What is open to everyone waits for nobody's turn: a monitor is told the status, as without the token.
-        in_turns = is_open and self._wrong_codes.is_in_turns(_client_address(scope))
+        in_turns = is_open and self._wrong_codes.is_in_turns(client_address(scope))
         if bearer is not None and not in_turns:
             # Who says who he is is that one, also where a browser's cookie comes along.
             found = await self._by_secret(scope, bearer)
@@ -162,7 +159,7 @@ class AccessMiddleware:
                 return _unauthorized(
                     "nobody is logged in here: open /enter, or send 'Authorization: Bearer TOKEN' (or the access code)"
                 )
-            standing = self._access.nobody(_client_address(scope))
+            standing = self._access.nobody(client_address(scope))
         _set_standing(scope, standing)
         return None
 
@@ -194,7 +191,7 @@ class AccessMiddleware:
     async def _log_in(self, scope: Scope, headers: Headers, form: enter_page.Form) -> Response:
         root, has_code = _root(scope), self._access.has_code
         try:
-            account = await self._logins.log_in(form.name, form.password, _client_address(scope))
+            account = await self._logins.log_in(form.name, form.password, client_address(scope))
         except TooManyTries as error:
             return enter_page.refuse_for(form.target, root, error.wait_s, has_code=has_code)
         except PasswordsBusy as error:
@@ -225,7 +222,7 @@ class AccessMiddleware:
         return await self._let_in(scope, headers, target, "token", who.token, who)
 
     async def _pair(self, scope: Scope, headers: Headers, secret: str, target: str, *, by_link: bool) -> Response:
-        root, address = _root(scope), _client_address(scope)
+        root, address = _root(scope), client_address(scope)
         pairing = self._access.pairings.look(secret)
         if pairing is None:
             return enter_page.refuse_pairing(target, root)
@@ -253,7 +250,7 @@ class AccessMiddleware:
         stamp: str = "",
     ) -> Response:
         """On to the target, with the cookie of a new session: never with the id of one that was there before."""
-        address = _client_address(scope)
+        address = client_address(scope)
         cookie = await self._access.open_session(
             kind,
             of,
@@ -269,7 +266,7 @@ class AccessMiddleware:
 
     async def _by_secret(self, scope: Scope, given: str) -> Standing | int:
         """Whose token this is; for a wrong one the seconds this address has to wait before it gives another."""
-        address, wrong_codes = _client_address(scope), self._wrong_codes
+        address, wrong_codes = client_address(scope), self._wrong_codes
         if wrong_codes.is_known(address, given):
             return wrong_codes.wait_s(address)
         turn_s = wrong_codes.take_turn(address)
@@ -287,7 +284,7 @@ class AccessMiddleware:
         return wait_s
 
     def _by_cookie(self, scope: Scope, headers: Headers) -> Standing | None:
-        address = _client_address(scope)
+        address = client_address(scope)
         for number, value in enumerate(_cookies(headers)):
             if number == _MOST_COOKIES:
                 return None
@@ -364,11 +361,6 @@ def _cookies(headers: Headers) -> Iterator[str]:
                 yield value.strip()
 
 
-def _can_be_answered(scope: Scope) -> bool:
-    """Whether a WebSocket handshake can be refused with a status and a reason of our own."""
-    return "websocket.http.response" in (scope.get("extensions") or {})
-
-
 def _set_standing(scope: Scope, standing: Standing) -> None:
     access = standing.identity.role is not Role.NOBODY
     scope["state"] = {**scope.get("state", {}), "standing": standing, "access": access}
@@ -380,17 +372,6 @@ def _is_secure(scope: Scope) -> bool:
 
 def _changes_something(scope: Scope) -> bool:
     return scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
-
-
-def _comes_through_a_proxy(scope: Scope, headers: Headers) -> bool:
-    """Whether it stands for someone else, as far as can be told: most say so, and nginx by default speaks HTTP/1.0."""
-    names = {name for name in headers if name.startswith("x-forwarded")} | _FORWARDING.intersection(headers)
-    return bool(names) or scope.get("http_version") == "1.0"
-
-
-def _client_address(scope: Scope) -> str:
-    client = scope.get("client")
-    return client[0] if client else "unknown"
 
 
 def _bearer(headers: Headers) -> str | None:

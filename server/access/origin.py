@@ -8,10 +8,17 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
 from server.ground import PublicURL, canonical_origin, host_and_port, is_loopback
 
 _NAMED_ORIGINS = 20
 """Refused origins that get a line in the log, each once."""
+
+_FORWARDING = frozenset(
+    {"forwarded", "via", "x-real-ip", "x-client-ip", "client-ip", "true-client-ip", "cf-connecting-ip"}
+)
 
 _log = logging.getLogger("defectvision.access")
 
@@ -80,3 +87,10 @@ def is_local_host(host: str) -> bool:
     """
     parsed = host_and_port(host, 0)
     return parsed is not None and is_loopback(parsed[0])
+
+
+def comes_through_a_proxy(scope: Scope) -> bool:
+    """Whether it stands for someone else, as far as can be told: most say so, and nginx by default speaks HTTP/1.0."""
+    headers = Headers(scope=scope)
+    names = {name for name in headers if name.startswith("x-forwarded")} | _FORWARDING.intersection(headers)
+    return bool(names) or scope.get("http_version") == "1.0"
