@@ -51,7 +51,7 @@ class CannotServe:
         """503, as a page for browsers and as JSON for all else."""
         words = self._words_for(request)
         if "text/html" in request.headers.get("accept", ""):
-            page = _templates.get_template("cannot_serve.html").render(why=words, every_s=LOOK_EVERY_S)
+            page = _templates.get_template("cannot_serve.html").render(root="/", why=words, every_s=LOOK_EVERY_S)
             return HTMLResponse(page, 503, {**_HEADERS, "Refresh": str(LOOK_EVERY_S)})
         body = {"status": "error", "reason": words} if request.url.path == "/health" else {"error": words}
         return JSONResponse(body, 503, _HEADERS)
