@@ -21,6 +21,8 @@ from server.teaching import FrameGone, InUseStill, NoRecipe, NotStored
 from server.web.uploads import BadUpload, Crowded, TooLarge
 from server.words import Reply
 
+NO_STORE = {"Cache-Control": "no-store"}
+
 _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
 
 

@@ -16,7 +16,7 @@ from detector import ModelError
 from server.recipes import Kind
 from server.streams import KeptFrame, Streams
 from server.teaching import Correcting, Done, Library, NoRecipe
-from server.web.answers import Refused, answer
+from server.web.answers import NO_STORE, Refused, answer
 from server.web.calibration_query import who_asks
 from server.web.frames import NOT_KEPT, as_it_counts, kept_frame_body
 from server.web.json_body import read_json
@@ -33,7 +33,6 @@ from server.web.recipes import (
     BUSY,
     CHANGED,
     NEWEST,
-    NO_STORE,
     NO_SUCH,
     NOT_STORED,
     VERSION,

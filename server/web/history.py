@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from server.records import MOST_ON_A_PAGE, Entry, Records
 from server.web import history_query
-from server.web.answers import Refused, answer
+from server.web.answers import NO_STORE, Refused, answer
 from server.web.calibration_query import who_asks
 from server.web.history_bodies import (
     CountBody,
@@ -34,7 +34,6 @@ from server.web.history_query import FILTERS, PAGING, SINCE, STREAM, UNTIL
 from server.web.json_body import read_json
 from server.words import BYTES, Content, Operation, Parameter, Reply, Role, documented
 
-NO_STORE = {"Cache-Control": "no-store"}
 AWAY = "the history is off, or its database is away: `error` says why"
 NOT_FOUND = "the history has no such entry: it is too old, or was never written"
 MOST_IN_A_FILE, FILE_S = 1_000_000, 900.0

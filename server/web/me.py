@@ -10,14 +10,13 @@ from starlette.routing import Route
 
 from server.access import COOKIE, Access, Identity, standing_of
 from server.web.access_bodies import Done, Ended, MeBody, PasswordWanted, SessionsBody, me_body, session_body
-from server.web.answers import Refused, answer
+from server.web.answers import NO_STORE, Refused, answer
 from server.web.json_body import read_json
 from server.web.refusing_access import NOT_STORED, refusing
 from server.words import Content, Operation, Reply, Role, documented
 
 MAX_BODY = 4096
 NO_LOGIN = "whoever asks has no name and password here"
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True)

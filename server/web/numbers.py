@@ -18,12 +18,11 @@ from starlette.routing import Route
 from server.records import MOST_SPANS, Numbers, Records, Span
 from server.shifts import Shifts, Stretch, days, hours
 from server.web import history_query
-from server.web.answers import Refused, answer
+from server.web.answers import NO_STORE, Refused, answer
 from server.web.numbers_bodies import By, NumbersBody, NumbersRow, Of
 from server.web.spreadsheet import cell
 from server.words import BYTES, Content, Operation, Parameter, Reply, Role, documented
 
-NO_STORE = {"Cache-Control": "no-store"}
 AWAY = "the history is off, or its database is away: `error` says why"
 BAD = "a time, a stream or a recipe that cannot be, or more hours than are told at once"
 MOST_ROWS = 20_000

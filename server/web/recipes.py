@@ -20,7 +20,7 @@ from server.recipes import CHANGEABLE, Recipe, RecipeChange, part_words, way_bac
 from server.settings import Settings
 from server.streams import Streams
 from server.teaching import Library, pack, unpack
-from server.web.answers import UPLOADS, Refused, answer, whole_number
+from server.web.answers import NO_STORE, UPLOADS, Refused, answer, whole_number
 from server.web.calibration_query import who_asks
 from server.web.held import Held
 from server.web.json_body import read_json
@@ -49,7 +49,6 @@ NOT_STORED = "the data directory cannot be written; nothing was changed"
 BUSY = "too many changes wait already: try again in a moment"
 NEWEST = Reply("the newest version", Content(RecipeBody))
 VERSION = Parameter("version", "query", "that was looked at: 409 if it is not the newest any more", {"type": "integer"})
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,12 @@ from server.web.access_bodies import (
     pairing_body,
     session_body,
 )
-from server.web.answers import Refused, answer
+from server.web.answers import NO_STORE, Refused, answer
 from server.web.json_body import read_json
 from server.web.refusing_access import refusing
 from server.words import Content, Operation, Reply, Role, check_name, documented
 
 MAX_BODY = 4096
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True)

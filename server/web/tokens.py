@@ -11,14 +11,13 @@ from starlette.routing import Route
 
 from server.access import Access, add_detail, standing_of
 from server.web.access_bodies import Ended, TokenMade, TokensBody, TokenWanted, code_body, token_body
-from server.web.answers import answer
+from server.web.answers import NO_STORE, answer
 from server.web.json_body import read_json
 from server.web.refusing_access import NOT_STORED, refusing
 from server.words import Content, Operation, Reply, Role, check_name, documented
 
 MAX_BODY = 16 * 1024
 DAY_S = 24 * 3600.0
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from server.web.access_bodies import (
     UserWanted,
     user_body,
 )
-from server.web.answers import answer
+from server.web.answers import NO_STORE, answer
 from server.web.json_body import read_json
 from server.web.refusing_access import NOT_STORED, refusing
 from server.words import Content, Operation, Reply, Role, documented
@@ -30,7 +30,6 @@ MAX_BODY = 4096
 NO_SUCH = "there is no login of that name"
 LAST = "it is the last admin who can log in"
 BUSY = "too many passwords are being looked at: try again in a moment"
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True)
