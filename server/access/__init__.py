@@ -1,9 +1,10 @@
 """Who may use this server, and what: logins, tokens, phones that were paired, Origin and Host checks, and the audit
 log."""
 
-from server.access.access import CODE_ID, CODE_NAME, FIRST, Access, AccessRefused, NoSuch, Standing
+from server.access.access import CODE_ID, FIRST, Access, Standing
 from server.access.audit_chain import FOLDER as AUDIT_FOLDER
 from server.access.audit_chain import Chain, Entry, Happened, Verified, files_of, verify, verify_file
+from server.access.changes import AccessRefused, NoSuch
 from server.access.code import FILE as CODE_FILE
 from server.access.code import AccessCodeError, load_code
 from server.access.guard import (
@@ -17,7 +18,7 @@ from server.access.guard import (
     standing_of,
 )
 from server.access.identity import Identity
-from server.access.kept import Account, Session, Token, as_moment
+from server.access.kept import CODE_NAME, Account, Session, Token, as_moment
 from server.access.middleware import COOKIE, AccessMiddleware
 from server.access.origin import Origins, comes_through_a_proxy, is_local_host
 from server.access.pairings import GOOD_FOR_S, Pairing

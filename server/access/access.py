@@ -8,45 +8,39 @@ import dataclasses
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from server.access import kept
+from server.access import changes, kept
 from server.access.audit import Audit
+from server.access.changes import DAY_S, AccessRefused, NoSuch
 from server.access.code import canonical, same_code
 from server.access.documents import FileDocument
 from server.access.identity import EVERYBODY, NOBODY, Identity
-from server.access.kept import Account, Session, SessionKind, Token, digest_of, make_id, make_secret
+from server.access.kept import CODE_NAME, Account, Session, SessionKind, Token, digest_of, make_id, make_secret
 from server.access.pairings import Pairing, Pairings
-from server.access.passwords import Passwords, check_password, hashed, is_weakly_hashed, make_password
+from server.access.passwords import Passwords, hashed, is_weakly_hashed, make_password
 from server.words import Need, Role, RoleWord, role_of
 
 FOLDER = "access"
 TOKEN_PREFIX = "dvt_"
-CODE_ID, CODE_NAME = "access-code", "access code"
+CODE_ID = "access-code"
 FIRST = "admin"
 """Name of the login that is made at the first start."""
 
-DAY_S = 24 * 3600.0
 LASTS_S: dict[SessionKind, float] = {
     "account": 30 * DAY_S,
     "token": 365 * DAY_S,
     "code": 365 * DAY_S,
     "device": 90 * DAY_S,
 }
-IDLE_S: dict[SessionKind, float] = {
-    "account": 7 * DAY_S,
-    "token": 365 * DAY_S,
-    "code": 365 * DAY_S,
-    "device": 30 * DAY_S,
-}
-"""How long a session lasts, and how long without a sign of it."""
+"""How long a session lasts; how long without a sign of it, `changes.IDLE_S` says."""
 LOOK_S = 0.5
 """How often it is looked whether somebody else changed something, or a time is over."""
 SEEN_S = 300.0
@@ -57,14 +51,6 @@ USED_S = 600.0
 T = TypeVar("T")
 
 log = logging.getLogger("defectvision.access")
-
-
-class AccessRefused(Exception):
-    """A change of who may what that cannot be; one sentence."""
-
-
-class NoSuch(AccessRefused):
-    """There is none of that name."""
 
 
 @dataclass(frozen=True)
@@ -285,7 +271,7 @@ class Access:
     def _lasts(self, session: Session, now: float) -> bool:
         seen = max(session.seen, self._used.sessions.get(session.digest, 0.0))
         # A clock that was set back ends nobody's session; one that was set forward may.
-        return now < session.expires and now - seen < IDLE_S[session.kind]
+        return now < session.expires and now - seen < changes.IDLE_S[session.kind]
 
     # --- watching
 
@@ -366,7 +352,9 @@ class Access:
         if not self.closed or self.accounts or self._accounts.is_unread:
             return None
         password = make_password()
-        self._accounts.change(partial(_with_account, _account(FIRST, "admin", password, self._clock())))
+        self._accounts.change(
+            partial(changes.with_account, changes.made_account(FIRST, "admin", password, self._clock()))
+        )
         self._index()
         self.audit.note(EVERYBODY, "made the first login", address="", detail=FIRST)
         return password
@@ -379,10 +367,10 @@ class Access:
             ValueError: no such name or password.
             OSError: it cannot be stored.
         """
-        secret, made = _chosen(password, kept.check_name(name))
+        secret, made = changes.chosen(password, kept.check_name(name))
         now = self._clock()
         account = Account(name, role, await self.passwords.hash(secret), make_id(), now, now)
-        await self._do(partial(self._accounts.change, partial(_with_account, account)))
+        await self._do(partial(self._accounts.change, partial(changes.with_account, account)))
         return account, made
 
     async def change_account(self, name: str, *, role: RoleWord | None = None, disabled: bool | None = None) -> Account:
@@ -394,7 +382,7 @@ class Access:
             OSError: it cannot be stored.
         """
         fields = {key: value for key, value in (("role", role), ("disabled", disabled)) if value is not None}
-        await self._do(partial(self._accounts.change, partial(_changed, name, fields)))
+        await self._do(partial(self._accounts.change, partial(changes.changed, name, fields)))
         return self._account_of(name)
 
     async def set_password(self, name: str, password: str | None, *, keep: str | None = None) -> str | None:
@@ -411,11 +399,11 @@ class Access:
             NoSuch, ValueError, OSError: as above.
         """
         account = self._account_of(name)
-        secret, made = _chosen(password, account.name)
+        secret, made = changes.chosen(password, account.name)
         encoded, stamp = await self.passwords.hash(secret), make_id()
         fields = {"password": encoded, "stamp": stamp, "changed": self._clock()}
         goes_on = next((one for one in self._lasting() if keep is not None and one.id == keep), None)
-        change = partial(self._accounts.change, partial(_changed, name, fields))
+        change = partial(self._accounts.change, partial(changes.changed, name, fields))
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, change))
         if goes_on is None:
             self.tell()
@@ -427,26 +415,26 @@ class Access:
         """Raises:
         NoSuch, AccessRefused, OSError: as above.
         """
-        await self._do(partial(self._accounts.change, partial(_without_account, name)))
+        await self._do(partial(self._accounts.change, partial(changes.without_account, name)))
 
     def store_account(self, name: str, role: RoleWord, password: str | None) -> str | None:
         """As :meth:`add_account`, for a command: it blocks; returns the password that was made, if any."""
-        secret, made = _chosen(password, kept.check_name(name))
-        self._accounts.change(partial(_with_account, _account(name, role, secret, self._clock())))
+        secret, made = changes.chosen(password, kept.check_name(name))
+        self._accounts.change(partial(changes.with_account, changes.made_account(name, role, secret, self._clock())))
         self._index()
         return made
 
     def store_password(self, name: str, password: str | None) -> str | None:
         """As :meth:`set_password`, for a command: it blocks. Who is disabled stays so."""
-        secret, made = _chosen(password, self._account_of(name).name)
+        secret, made = changes.chosen(password, self._account_of(name).name)
         fields = {"password": hashed(secret), "stamp": make_id(), "changed": self._clock()}
-        self._accounts.change(partial(_changed, name, fields))
+        self._accounts.change(partial(changes.changed, name, fields))
         self._index()
         return made
 
     def store_removal(self, name: str) -> None:
         """As :meth:`remove_account`, for a command: it blocks."""
-        self._accounts.change(partial(_without_account, name))
+        self._accounts.change(partial(changes.without_account, name))
         self._index()
 
     async def is_password_of(self, name: str, password: str) -> Account | None:
@@ -462,7 +450,7 @@ class Access:
         if is_weakly_hashed(account.password):
             with contextlib.suppress(OSError):
                 fields = {"password": await self.passwords.hash(password)}
-                await self._do(partial(self._accounts.change, partial(_changed, account.name, fields)))
+                await self._do(partial(self._accounts.change, partial(changes.changed, account.name, fields)))
         return account
 
     async def is_own_password(self, who: Identity, password: str) -> Account | None:
@@ -533,7 +521,7 @@ class Access:
         secret, now = make_secret(TOKEN_PREFIX), self._clock()
         expires = None if lasts_s is None else now + lasts_s
         token = Token(make_id(), name, role, digest_of(secret), streams, by, now, expires)
-        await self._do(partial(self._tokens.change, partial(_with_token, token)))
+        await self._do(partial(self._tokens.change, partial(changes.with_token, token)))
         return token, secret
 
     async def revoke_token(self, id: str) -> str:
@@ -555,7 +543,7 @@ class Access:
     async def _revoke_code(self) -> str:
         if self._code_file is None:
             raise AccessRefused("the access code is the setting ACCESS_CODE: take it out there")
-        if not any(_is_admin(one) for one in self.accounts):
+        if not any(changes.is_admin(one) for one in self.accounts):
             raise AccessRefused("without the access code nobody could get in: make an admin login first")
         await self._do(partial(self._code_file.unlink, missing_ok=True))
         self._code = None
@@ -660,7 +648,7 @@ class Access:
                 found.pop(digest, None)
                 if one is not None:
                     found[digest] = one
-            return _fewest(found, seen, now)
+            return changes.fewest(found, seen, now)
 
         try:
             await self._do(partial(self._sessions.change, step))
@@ -743,75 +731,3 @@ def code_stamp(code: str) -> str:
     """What sessions that were opened with the access code are held to: of another code they are over. Slow on purpose,
     for a code may be short, and this is kept."""
     return hashlib.scrypt(canonical(code), salt=b"defectvision access code", n=2**14, r=8, p=1, dklen=16).hex()
-
-
-def _chosen(password: str | None, name: str) -> tuple[str, str | None]:
-    """The password that was chosen, or one that is made, which then comes a second time.
-
-    Raises:
-        ValueError: it cannot be one.
-    """
-    if password is not None:
-        return check_password(password, name), None
-    made = make_password()
-    return made, made
-
-
-def _account(name: str, role: RoleWord, password: str, now: float) -> Account:
-    return Account(name, role, hashed(password), make_id(), now, now)
-
-
-def _is_admin(account: Account) -> bool:
-    return account.role == "admin" and not account.disabled
-
-
-def _with_account(account: Account, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
-    if any(one.name.lower() == account.name.lower() for one in accounts):
-        raise AccessRefused(f"there is an account {account.name} already")
-    if len(accounts) >= kept.MOST_ACCOUNTS:
-        raise AccessRefused(f"there are {kept.MOST_ACCOUNTS} accounts: remove one first")
-    return (*accounts, account)
-
-
-def _changed(name: str, fields: Mapping[str, Any], accounts: tuple[Account, ...]) -> tuple[Account, ...]:
-    if not any(one.name.lower() == name.lower() for one in accounts):
-        raise NoSuch("there is no account of that name")
-    return _with_an_admin(
-        accounts,
-        tuple(msgspec.structs.replace(one, **fields) if one.name.lower() == name.lower() else one for one in accounts),
-    )
-
-
-def _without_account(name: str, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
-    left = tuple(one for one in accounts if one.name.lower() != name.lower())
-    if len(left) == len(accounts):
-        raise NoSuch("there is no account of that name")
-    return _with_an_admin(accounts, left)
-
-
-def _with_an_admin(before: tuple[Account, ...], after: tuple[Account, ...]) -> tuple[Account, ...]:
-    if any(map(_is_admin, before)) and not any(map(_is_admin, after)):
-        raise AccessRefused("this is the last admin who can log in: make another one first")
-    return after
-
-
-def _with_token(token: Token, tokens: tuple[Token, ...]) -> tuple[Token, ...]:
-    if token.name.lower() == CODE_NAME or any(one.name.lower() == token.name.lower() for one in tokens):
-        raise AccessRefused(f"there is a token {token.name} already")
-    if len(tokens) >= kept.MOST_TOKENS:
-        raise AccessRefused(f"there are {kept.MOST_TOKENS} tokens: revoke one first")
-    return (*tokens, token)
-
-
-def _fewest(found: dict[str, Session], seen: dict[str, float], now: float) -> tuple[Session, ...]:
-    """Sessions that are kept: with when they were seen, without those that are over, and within the bounds."""
-    lasting: list[Session] = []
-    of_one: dict[tuple[str, str], int] = {}
-    current = (msgspec.structs.replace(one, seen=max(one.seen, seen.get(one.digest, 0.0))) for one in found.values())
-    for session in sorted(current, key=lambda one: one.seen, reverse=True):
-        key = (session.kind, "" if session.kind == "device" else session.of)
-        count = of_one[key] = of_one.get(key, 0) + 1
-        most = kept.MOST_SESSIONS if session.kind in ("device", "code") else kept.MOST_OF_ONE
-        if session.expires > now and now - session.seen < IDLE_S[session.kind] and count <= most:
-            lasting.append(session)
-    return tuple(lasting[: kept.MOST_SESSIONS])

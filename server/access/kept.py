@@ -17,6 +17,8 @@ MOST_ACCOUNTS, MOST_TOKENS, MOST_SESSIONS, MOST_OF_ONE = 200, 200, 1000, 50
 """And sessions of one account or token: the one that was not seen for longest makes room."""
 MOST_STREAMS = 50
 LONGEST_NAME = 64
+CODE_NAME = "access code"
+"""What the access code is called among tokens."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 

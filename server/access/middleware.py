@@ -29,11 +29,11 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.access import enter_page
-from server.access.access import CODE_NAME, LASTS_S, Access, Standing
+from server.access.access import LASTS_S, Access, Standing
 from server.access.guard import SAFE_METHODS, can_be_answered, client_address, need_of
 from server.access.head import fault
 from server.access.identity import Identity
-from server.access.kept import SessionKind
+from server.access.kept import CODE_NAME, SessionKind
 from server.access.logins import SOMEBODY, Logins, TooManyTries, identity_of
 from server.access.origin import Origins, comes_through_a_proxy, is_local_host
 from server.access.pairings import PREFIX
