@@ -285,12 +285,14 @@ def create_app(
                 **{f"camera_{camera}": one.stop() for camera, one in enumerate(cameras)},
             )
             library.close()
-            await ended(
-                OUT_S, sinks=sinks.stop(), archive_and_history=_written(archive, records), access=access.close()
-            )
             pool.close()
-            if replicas is not None:
-                await replicas.stop()
+            await ended(
+                OUT_S,
+                sinks=sinks.stop(),
+                archive_and_history=_written(archive, records),
+                access=access.close(),
+                **({} if replicas is None else {"replicas": replicas.stop()}),
+            )
 
     recipes = Recipes(settings, library, inspection, streams, held)
     saying = Saying(library, Correcting(library, inspection))

@@ -26,6 +26,22 @@ STORE_BYTES = 256_000_000
 INLINE_BYTES = 2_000_000
 """Up to which a frame travels with its call, and not through shared memory and a second message: at 250 kB that took
 4.3 ms there and back, and 2.6 so."""
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # it reports how it is used, unless it is told not to
+    "RAY_ENABLE_RECORD_ACTOR_TASK_LOGGING": "0",
+    # It would put its own handler before ours, and at SIGTERM give the process 3 s before it aborts it.
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
+}
+ALONE = {
+    # Ray's name for it. It takes this machine for one of a cluster, and its network address for its own, unless told
+    # that there is none; then all its ports listen on 127.0.0.1 alone. `_node_ip_address` does not do it: Ray makes the
+    # network's address of 127.0.0.1.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+"""For a cluster of our own, on this machine."""
+
+CONFIG = {"max_direct_call_object_size": INLINE_BYTES, "prestart_worker_first_driver": False}
+"""Of a cluster of our own: no processes are started for tasks that never come."""
 
 
 class RayCluster:
@@ -45,17 +61,17 @@ class RayCluster:
 
     def connect(self) -> None:
         """Raises NoCluster: Ray is not installed, or no cluster answers there."""
-        # Before Ray is imported, which reads them then: it reports how it is used, unless it is told not to.
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        os.environ.setdefault("RAY_ENABLE_RECORD_ACTOR_TASK_LOGGING", "0")
+        # Before Ray is imported, which reads them then.
+        os.environ.update(SETTINGS)
         if not self._address:
-            self._take_secret()
+            prepare_own(self._folder)
         try:
             import ray
         except ImportError as error:
             raise NoCluster(
                 "POOL=ray needs Ray: pip install 'defectvision[ray]' (in a clone: .venv/bin/pip install -e '.[ray]')"
             ) from error
+        _quieten(ray)
         try:
             if self._ray is not None:
                 self._ray.shutdown()  # what is left of one that failed
@@ -70,7 +86,7 @@ class RayCluster:
                     configure_logging=False,
                     object_store_memory=STORE_BYTES,
                     _node_ip_address="127.0.0.1",
-                    _system_config={"max_direct_call_object_size": INLINE_BYTES},
+                    _system_config=CONFIG,
                 )
         except Exception as error:  # Ray raises whatever it comes upon
             where = self._address or "this machine"
@@ -89,17 +105,29 @@ class RayCluster:
             with contextlib.suppress(Exception):
                 self._ray.shutdown()
 
-    def _take_secret(self) -> None:
-        """Whoever reaches a cluster's ports can run anything on it: a secret that only this user can read shuts
-        them."""
-        if "RAY_AUTH_MODE" in os.environ:
-            return
-        path = self._folder / "auth_token"
-        if not path.is_file():
-            private_file.make_folder(self._folder)
-            private_file.write(path, secrets.token_hex(32).encode())
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN_PATH"] = str(path.absolute())
+
+def prepare_own(folder: Path) -> None:
+    """Before Ray is imported: a cluster of our own listens on this machine alone, and asks for a secret that only this
+    user can read. Whoever reaches a cluster's ports can run anything on it.
+
+    Args:
+        folder: where the secret lies; made if it is not there.
+    """
+    os.environ.update(SETTINGS | ALONE)
+    if "RAY_AUTH_MODE" in os.environ:
+        return
+    path = folder / "auth_token"
+    if not path.is_file():
+        private_file.make_folder(folder)
+        private_file.write(path, secrets.token_hex(32).encode())
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(path.absolute())
+
+
+def _quieten(ray: Any) -> None:
+    """What it prints by itself is not one line an event; what becomes of replicas is in our log."""
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    ray._private.worker._worker_logs_enabled = False
 
 
 def _threads(wanted: ReplicasWanted) -> int:
