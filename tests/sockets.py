@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -29,7 +28,13 @@ def sockets_of(processes: Iterable[int]) -> Iterator[TCP]:
     known = {}
     for table in ("tcp", "tcp6"):
         for line in Path("/proc/net", table).read_text().splitlines()[1:]:
-            _, own, peer, state, *_, = words = line.split()
+            (
+                _,
+                own,
+                peer,
+                state,
+                *_,
+            ) = words = line.split()
             known[words[9]] = own, peer, int(state, 16)
     for process in processes:
         for inode in _inodes(process):
@@ -43,7 +48,7 @@ def _inodes(process: int) -> Iterator[str]:
     with contextlib.suppress(OSError):
         for file in Path(f"/proc/{process}/fd").iterdir():
             with contextlib.suppress(OSError):
-                if found := re.fullmatch(r"socket:\[(\d+)\]", os.readlink(file)):
+                if found := re.fullmatch(r"socket:\[(\d+)\]", str(file.readlink())):
                     yield found[1]
 
 

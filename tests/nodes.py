@@ -1,0 +1,70 @@
+"""A Ray cluster of several nodes on this machine, for tests and benchmarks. Imports Ray only once one is started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from server.replicas.ray_cluster import CONFIG, prepare_own
+
+STORE_BYTES = 100_000_000
+ATTEMPTS = 4
+"""At a node: Ray gives one up that does not start within 30 s, as on a busy machine."""
+
+
+class Nodes:
+    """The first is the head, on which the driver is; each has so many processors, whatever the machine has.
+
+    Attributes:
+        address: of the cluster.
+        others: nodes beside the head, which may be killed.
+    """
+
+    def __init__(self, cpus: Sequence[int]) -> None:
+        from ray.cluster_utils import Cluster
+
+        self._cluster: Any = Cluster()
+        self._add(cpus[0], _system_config=CONFIG, include_dashboard=False)
+        self.others: list[Any] = [self._add(count) for count in cpus[1:]]
+        self.address: str = self._cluster.address
+
+    def other_with(self, process: int) -> Any:
+        """The node beside the head that a replica's process is on; None where it is on the head."""
+        raylet = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+        return next((node for node in self.others if node.all_processes["raylet"][0].process.pid == raylet), None)
+
+    def kill(self, node: Any) -> None:
+        """As a machine that crashes: its Ray processes get SIGKILL, and its replicas end with them."""
+        self.others.remove(node)
+        self._cluster.remove_node(node, allow_graceful=False)
+
+    def close(self) -> None:
+        self._cluster.shutdown()
+
+    def _add(self, cpus: int, **more: Any) -> Any:
+        return self._cluster.add_node(
+            num_cpus=cpus, object_store_memory=STORE_BYTES, node_ip_address="127.0.0.1", **more
+        )
+
+
+@contextlib.contextmanager
+def nodes(folder: Path, *cpus: int) -> Iterator[Nodes]:
+    """A cluster whose nodes have so many processors each; ended afterwards.
+
+    Args:
+        folder: for its secret.
+    """
+    before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
+    prepare_own(folder)
+    started = Nodes(cpus)
+    signal.signal(signal.SIGTERM, handler)  # Ray put its own there
+    try:
+        yield started
+    finally:
+        started.close()
+        os.environ.clear()
+        os.environ.update(before)
