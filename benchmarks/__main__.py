@@ -51,6 +51,7 @@ SECTIONS: dict[str, list[str]] = {
     "decoding": ["-m", "benchmarks.decoding", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "simulated_line": ["-m", "benchmarks.simulated_line"],
     "streams": ["-m", "benchmarks.streams"],
+    "ray_pool": ["-m", "benchmarks.ray_pool"],
     "history": ["-m", "benchmarks.history"],
     "trigger_latency": ["-m", "benchmarks.trigger_latency"],
     "opcua_latency": ["-m", "benchmarks.opcua_latency"],

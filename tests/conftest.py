@@ -17,7 +17,7 @@ from server.logs import QUIETER
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")  # how busy the machine is says nothing of the code
 
-EXTRAS = ("torch", "torchvision", "timm", "nncf", "anomalib")
+EXTRAS = ("torch", "torchvision", "timm", "nncf", "anomalib", "ray")
 """Left out of a quick run also where they are installed: importing one takes longer than the tests that need it."""
 
 LEFT_OUT = {
@@ -44,6 +44,8 @@ LEFT_OUT = {
         "tests/server/teaching/test_end_to_end.py",
         "tests/server/teaching/test_learner.py",
         "tests/server/ingest/webrtc/test_video_decoder.py",
+        "tests/server/replicas/test_nodes.py",
+        "tests/server/replicas/test_own_cluster.py",
         "tests/server/simulated_line/",
         "tests/server/ingest/webrtc/test_offers.py",
         "tests/server/ingest/webrtc/test_webrtc.py",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.killed import children_of
 from server.replicas.ray_cluster import CONFIG, prepare_own
 
+NOTHING: Mapping[str, int] = {}
 STORE_BYTES = 100_000_000
 ATTEMPTS = 4
 """At a node: Ray gives one up that does not start within 30 s, as on a busy machine."""
@@ -24,13 +26,20 @@ class Nodes:
         others: nodes beside the head, which may be killed.
     """
 
-    def __init__(self, cpus: Sequence[int]) -> None:
+    def __init__(self, cpus: Sequence[int], config: Mapping[str, int]) -> None:
         from ray.cluster_utils import Cluster
 
         self._cluster: Any = Cluster()
-        self._add(cpus[0], _system_config=CONFIG, include_dashboard=False)
+        self._add(cpus[0], _system_config={**CONFIG, **config}, include_dashboard=False)
         self.others: list[Any] = [self._add(count) for count in cpus[1:]]
+        self._silent: list[Any] = []
         self.address: str = self._cluster.address
+
+    def add(self, cpus: int) -> None:
+        """One node more. From the main thread: Ray takes SIGTERM for itself, which is undone."""
+        handler = signal.getsignal(signal.SIGTERM)
+        self.others.append(self._add(cpus))
+        signal.signal(signal.SIGTERM, handler)
 
     def other_with(self, process: int) -> Any:
         """The node beside the head that a replica's process is on; None where it is on the head."""
@@ -42,7 +51,17 @@ class Nodes:
         self.others.remove(node)
         self._cluster.remove_node(node, allow_graceful=False)
 
+    def silence(self, node: Any) -> None:
+        """As a machine without power or network: its processes stand still, and its connections stay open."""
+        self.others.remove(node)
+        self._silent.append(node)
+        raylet = node.all_processes["raylet"][0].process.pid
+        for process in (raylet, *children_of(raylet)):
+            os.kill(process, signal.SIGSTOP)
+
     def close(self) -> None:
+        for node in self._silent:
+            self._cluster.remove_node(node, allow_graceful=False)
         self._cluster.shutdown()
 
     def _add(self, cpus: int, **more: Any) -> Any:
@@ -52,15 +71,16 @@ class Nodes:
 
 
 @contextlib.contextmanager
-def nodes(folder: Path, *cpus: int) -> Iterator[Nodes]:
+def nodes(folder: Path, *cpus: int, config: Mapping[str, int] = NOTHING) -> Iterator[Nodes]:
     """A cluster whose nodes have so many processors each; ended afterwards.
 
     Args:
         folder: for its secret.
+        config: more of Ray's own settings.
     """
     before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
     prepare_own(folder)
-    started = Nodes(cpus)
+    started = Nodes(cpus, config)
     signal.signal(signal.SIGTERM, handler)  # Ray put its own there
     try:
         yield started
