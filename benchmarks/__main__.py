@@ -23,7 +23,7 @@ from training import machine
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
-OTHER_DOCUMENTS = {"promises": ROOT / "docs" / "calibration.md"}
+OTHER_DOCUMENTS = {"promises": ROOT / "docs" / "calibration.md", "plan": ROOT / "docs" / "scaling.md"}
 PICTURES = Path(os.environ.get("PICTURES", ROOT.parent / "shared" / "data"))
 OLDER = ["--tree", os.environ["BEFORE"]] if "BEFORE" in os.environ else []
 
@@ -31,6 +31,10 @@ FREELY = ("circuitboard", "bottle", "hazelnut", "cookie", "cubes")
 """Sets of parts, which may lie freely."""
 
 CORRECTED = ("bottle", "hazelnut", "circuitboard", "ballscrew")
+
+PLAN = ["--frame-ms", "11.9", "13.9", "--overhead-ms", "1.4", "4.5", "--gateway-ms", "1.2"]
+"""For the worked plan, from what was measured: a frame of one stream (*streams*), the way to a replica and back, and
+what a gateway computes for a frame (*ray_pool*)."""
 
 SECTIONS: dict[str, list[str]] = {
     "against_anomalib": ["-m", "benchmarks.against_anomalib", f"{PICTURES / 'bottle'}"],
@@ -51,6 +55,7 @@ SECTIONS: dict[str, list[str]] = {
     "decoding": ["-m", "benchmarks.decoding", f"{PICTURES / 'bottle' / 'train' / 'good'}"],
     "simulated_line": ["-m", "benchmarks.simulated_line"],
     "streams": ["-m", "benchmarks.streams"],
+    "plan": ["-m", "benchmarks.plan", *PLAN],
     "ray_pool": ["-m", "benchmarks.ray_pool"],
     "history": ["-m", "benchmarks.history"],
     "trigger_latency": ["-m", "benchmarks.trigger_latency"],

@@ -25,7 +25,9 @@ from tests.running import command, free_port
 FRAMES_PER_SECOND = 30
 
 
-async def camera(url: str, frames: list[bytes], seconds: float, latencies: list[float]) -> tuple[int, int]:
+async def camera(
+    url: str, frames: list[bytes], seconds: float, latencies: list[float], per_second: float = FRAMES_PER_SECOND
+) -> tuple[int, int]:
     """Send for so long; returns frames received and inspected."""
     last = {"received": 0, "inspected": 0}
     async with websockets.connect(url, compression=None) as socket:
@@ -38,8 +40,8 @@ async def camera(url: str, frames: list[bytes], seconds: float, latencies: list[
 
         listening = asyncio.create_task(listen())
         start = time.perf_counter()
-        for number in range(int(seconds * FRAMES_PER_SECOND)):
-            await asyncio.sleep(max(0.0, start + number / FRAMES_PER_SECOND - time.perf_counter()))
+        for number in range(int(seconds * per_second)):
+            await asyncio.sleep(max(0.0, start + number / per_second - time.perf_counter()))
             await socket.send(frames[number % len(frames)])
         listening.cancel()
     return last["received"], last["inspected"]
