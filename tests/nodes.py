@@ -15,7 +15,7 @@ from server.replicas.ray_cluster import CONFIG, prepare_own
 NOTHING: Mapping[str, int] = {}
 STORE_BYTES = 100_000_000
 ATTEMPTS = 4
-"""At a node: Ray gives one up that does not start within 30 s, as on a busy machine."""
+"""At a node: one whose helpers take more than 15 s ends itself, as on a busy machine."""
 
 
 class Nodes:
@@ -65,9 +65,11 @@ class Nodes:
         self._cluster.shutdown()
 
     def _add(self, cpus: int, **more: Any) -> Any:
-        return self._cluster.add_node(
-            num_cpus=cpus, object_store_memory=STORE_BYTES, node_ip_address="127.0.0.1", **more
-        )
+        more |= {"num_cpus": cpus, "object_store_memory": STORE_BYTES, "node_ip_address": "127.0.0.1"}
+        for _ in range(ATTEMPTS - 1):
+            with contextlib.suppress(Exception):
+                return self._cluster.add_node(**more)
+        return self._cluster.add_node(**more)
 
 
 @contextlib.contextmanager

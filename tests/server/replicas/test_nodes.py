@@ -32,7 +32,7 @@ pytestmark = [
 PICTURES = [picture(brightness) for brightness in (60, 120, 180)]
 EVERY_S = 0.05
 STREAMS = ("a", "b", "c")
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 """For a replica that is started: on a busy machine that takes long."""
 
 

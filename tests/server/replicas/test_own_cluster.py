@@ -15,7 +15,7 @@ from subprocess import Popen, run
 import pytest
 
 from benchmarks.killed import children_of, is_alive
-from tests.running import command, free_port
+from tests.running import command, free_port, wait_healthy
 from tests.server.fakes import WAIT_S, until
 from tests.sockets import sockets_of
 
@@ -23,6 +23,9 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray"),
     pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
 ]
+
+PATIENCE_S = 300.0
+"""On a busy machine Ray gives up several times, and is asked again."""
 
 
 @dataclass
@@ -43,8 +46,10 @@ def served(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     folder, port = tmp_path_factory.mktemp("served"), free_port()
     settings = {"DATA_DIR": str(folder / "data"), "MODEL_PATH": str(model_folder)}
     settings |= {"POOL": "ray", "RAY_REPLICAS": "1", "RAY_CPUS": "0.5"}
-    with command(port, settings, folder) as process:
-        yield Served(process, f"http://127.0.0.1:{port}", folder / "data")
+    with command(port, settings, folder, healthy=False) as process:
+        served = Served(process, f"http://127.0.0.1:{port}", folder / "data")
+        wait_healthy(served.url, process, PATIENCE_S)
+        yield served
 
 
 def test_it_inspects_on_a_replica(served: Served) -> None:
