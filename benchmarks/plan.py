@@ -278,11 +278,11 @@ def by_replicas(asked: Asked, shares: Sequence[float] = (0.8, 0.9, 1.0, 1.1, 1.2
 def when_one_dies(asked: Asked) -> str:
     """A machine dies in the middle of it."""
     middle, rows = asked.seconds / 2, []
-    full = math.ceil(asked.busy / 0.9)
+    planned, full = asked.machines * asked.each, math.ceil(asked.busy / 0.9)
     for what, count, again in (
-        ("as planned, a machine to spare", asked.replicas, asked.again_s),
-        ("as planned, none to spare", asked.replicas, math.inf),
-        ("at work for 90 %, a machine to spare", full, asked.again_s),
+        (f"{asked.machines} full machines, one to spare", planned, asked.again_s),
+        (f"{asked.machines} full machines, none to spare", planned, math.inf),
+        ("at work for 90 %, one to spare", full, asked.again_s),
         ("at work for 90 %, none to spare", full, math.inf),
     ):
         found = simulated(asked, count, Death(middle, min(asked.each, count), again))

@@ -15,6 +15,7 @@ from server.inspection import Calibrations, Inspection
 from server.replicas import RayCluster, Replicas, ReplicasWanted
 from server.replicas.cluster import Peer
 from server.replicas.replica import Hello
+from server.replicas.replicas import SILENT_S
 from server.streams import Hub, InferencePool, OpenStream, Streams
 from server.words import Load
 from server.words.messages import Error, Message, Result
@@ -70,6 +71,7 @@ async def gateway(
     address: str | None = None,
     *,
     cpus: float = 0.5,
+    silent_s: float = SILENT_S,
     max_age_s: float | None = None,
     within_s: float = 120.0,
 ) -> AsyncIterator[Gateway]:
@@ -79,6 +81,7 @@ async def gateway(
         workers: threads, or replicas.
         address: of the cluster for those; None: threads.
         cpus: of each replica.
+        silent_s: seconds without a sign of life after which a replica gets no frames.
     """
     inspection = Inspection(Calibrations(data))
     inspection.use(model)
@@ -90,7 +93,7 @@ async def gateway(
         return
     wanted = ReplicasWanted(workers, workers, cpus)
     cluster = Watched(address, data / "ray", wanted)
-    replicas = Replicas(cluster, wanted, lambda: inspection.models)
+    replicas = Replicas(cluster, wanted, lambda: inspection.models, silent_s=silent_s)
     inspection.looker = replicas
     pool = InferencePool(0, supply=replicas)
     made = Gateway(Streams(pool, Hub(), inspection, max_age_s=max_age_s), inspection, pool, cluster, replicas)
