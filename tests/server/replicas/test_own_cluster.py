@@ -86,3 +86,14 @@ async def test_a_signal_ends_it_cleanly_and_all_that_it_started(served: Served) 
     assert served.process.stdout is not None
     said = served.process.stdout.read()
     assert "SIGTERM" not in said and "(raylet)" not in said, "Ray prints nothing between the lines of our log"
+
+
+async def test_a_signal_while_ray_starts_ends_it_too(model_folder: Path, tmp_path: Path) -> None:
+    port = free_port()
+    settings = {"DATA_DIR": str(tmp_path / "data"), "MODEL_PATH": str(model_folder), "POOL": "ray"}
+    with command(port, settings, tmp_path, healthy=False) as process:
+        await until(lambda: len(children_of(process.pid)) >= 2, PATIENCE_S)
+        started = children_of(process.pid)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT_S) == 0
+        await until(lambda: not any(is_alive(one) for one in started))
