@@ -143,6 +143,15 @@ def _check_sessions(sessions: tuple[Session, ...]) -> None:
         raise ValueError(f"there are more than {MOST_SESSIONS} sessions in it, or two of the same id")
 
 
-ACCOUNTS = ListFile(Account, "accounts", 1, _check_accounts)
-TOKENS = ListFile(Token, "tokens", 1, _check_tokens)
-SESSIONS = ListFile(Session, "sessions", 1, _check_sessions)
+LARGEST = 2_000_000
+"""Bytes of a file."""
+
+ACCOUNTS = ListFile(Account, "accounts", 1, _check_accounts).form(
+    largest=LARGEST, without="nobody can log in", then="make logins anew with 'defectvision user add'"
+)
+TOKENS = ListFile(Token, "tokens", 1, _check_tokens).form(
+    largest=LARGEST, without="no token of before is taken", then="make them anew on the page"
+)
+SESSIONS = ListFile(Session, "sessions", 1, _check_sessions).form(
+    largest=LARGEST, without="everybody is logged out", then="log in again"
+)

@@ -6,6 +6,7 @@ from server.ground.before_upgrade import keep_before_upgrade
 from server.ground.calendar import Calendar
 from server.ground.data_directory import RESTORING, DataDirectoryError, data_directory
 from server.ground.database_address import DatabaseAddress
+from server.ground.document import OWN_FILES, Document, SharedDocument, SharedShelf, Shelf
 from server.ground.ending import ended
 from server.ground.file_descriptors import raise_limit
 from server.ground.kept_file import Form, KeptFile, ListFile, NewerVersion, checksum, only_looked_at
@@ -27,10 +28,12 @@ from server.ground.service_manager import ServiceManager
 from server.ground.supervised import Noted, Supervised
 
 __all__ = [
+    "OWN_FILES",
     "RESTORING",
     "Calendar",
     "DataDirectoryError",
     "DatabaseAddress",
+    "Document",
     "Form",
     "KeptFile",
     "ListFile",
@@ -39,6 +42,9 @@ __all__ = [
     "PublicURL",
     "Refusals",
     "ServiceManager",
+    "SharedDocument",
+    "SharedShelf",
+    "Shelf",
     "Supervised",
     "canonical_origin",
     "checksum",
