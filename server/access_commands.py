@@ -14,6 +14,7 @@ from pathlib import Path
 
 from server.access import (
     AUDIT_FOLDER,
+    SHARED_FILES,
     Access,
     AccessRefused,
     Chain,
@@ -23,6 +24,8 @@ from server.access import (
     verify,
     verify_file,
 )
+from server.ground import NotKept
+from server.plant import Plant, PlantError
 from server.settings import SettingsError, read_settings
 from server.words import now
 
@@ -73,10 +76,11 @@ def _told(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namesp
     def told(arguments: argparse.Namespace) -> int:
         try:
             return run(arguments)
-        except (AccessRefused, ValueError, SettingsError, PasswordsBusy) as error:
+        except (AccessRefused, ValueError, SettingsError, PasswordsBusy, PlantError) as error:
             print(f"defectvision: {error}", file=sys.stderr)
         except OSError as error:
-            print(f"defectvision: {error.filename or 'the data directory'}: {error.strerror}", file=sys.stderr)
+            where = f"{error.filename or 'the data directory'}: {error.strerror}"
+            print(f"defectvision: {error if isinstance(error, NotKept) else where}", file=sys.stderr)
         return 2
 
     return told
@@ -95,7 +99,11 @@ def _data_dir(arguments: argparse.Namespace) -> Path:
 
 
 def _access(arguments: argparse.Namespace) -> Access:
-    return Access(_data_dir(arguments), closed=True)
+    folder = _data_dir(arguments)
+    settings = read_settings()
+    ours = arguments.data_dir is None or arguments.data_dir.resolve() == settings.data_dir.resolve()
+    plant = Plant.of(settings.database_url, settings.plant_store, folder, settings.gateway_name) if ours else None
+    return Access(folder, closed=True, shelf=SHARED_FILES if plant is None else plant)
 
 
 def _add(arguments: argparse.Namespace) -> int:

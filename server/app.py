@@ -21,15 +21,17 @@ from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from detector import Detector, DetectorError, load
-from server.access import CODE_FILE, Access, AccessMiddleware, Origins, guard
+from server.access import CODE_FILE, SHARED_FILES, Access, AccessMiddleware, Origins, guard
 from server.archive import Archive, Limits, in_history
 from server.drift import Drifts
-from server.ground import Calendar, Noted, Supervised, ended, page_folder
+from server.ground import OWN_FILES, Calendar, Noted, Supervised, ended, page_folder
 from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
 from server.inspection import Calibrations, Drafts, Inspection
 from server.kept_cameras import KeptCameras, Trials
 from server.metrics import OfRecords, OfSinks, OfStreams, PartLog, Totals
+from server.plant import Plant
+from server.recipes import SharedModels
 from server.records import Records
 from server.replicas import RayCluster, Replicas, ReplicasWanted
 from server.settings import PulledCamera, Settings, SettingsError
@@ -79,6 +81,7 @@ log = logging.getLogger("defectvision.app")
 
 MakeModel = Callable[[], Detector]
 
+FETCH_AGAIN_S = 10.0
 IN_S, OUT_S = 0.9, 2.0
 """Seconds that ways in, and then ways out, have to end in: a stop takes less than 3 s whichever one hangs."""
 
@@ -103,14 +106,18 @@ def create_app(
     Raises:
         SettingsError: an ICE server that cannot be one.
         UndeclaredRoute: a route does not say who may use it.
+        PlantError: this gateway cannot be one of the plant that the settings name.
     """
+    plant = Plant.of(settings.database_url, settings.plant_store, settings.data_dir, settings.gateway_name)
+    shelf = OWN_FILES if plant is None else plant
     access = Access(
         settings.data_dir,
         closed=settings.closed or code is not None,
         code=code,
         code_file=None if settings.has_chosen_code else settings.data_dir / CODE_FILE,
+        shelf=SHARED_FILES if plant is None else plant,
     )
-    calibrations = Calibrations(settings.data_dir)
+    calibrations = Calibrations(settings.data_dir, shelf)
     inspection = Inspection(
         calibrations,
         threshold=settings.threshold,
@@ -176,7 +183,11 @@ def create_app(
         most_bytes=settings.max_models_bytes,
         goods_of=simulated_stream.goods if simulated else (lambda taught: ()),
         spread=replicas.spread if replicas is not None else None,
+        shelf=shelf,
+        shared=SharedModels(plant.store) if plant is not None else None,
     )
+    if plant is not None:
+        plant.join()
     sinks = Sinks(
         settings.data_dir,
         hub,
@@ -196,8 +207,10 @@ def create_app(
 
     attending = Supervised("the care of teachings", lambda: teachings.run())
     simulating = Supervised("the simulated line", lambda: simulated_stream.run(streams))
+    following = Supervised("what other gateways change", lambda: _followed(plant, library, inspection, streams))
     unread, unrun = Noted(), Noted()
     watched += [library.book, kept_cameras, records, archive, sinks, access, attending, simulating, unread, unrun]
+    watched += [] if plant is None else [plant, library.behind, following]
     teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
 
     def opened(stream: OpenStream) -> None:
@@ -233,6 +246,8 @@ def create_app(
                 f"recipes and models cannot be used ({type(error).__name__}: {error}): see to {settings.data_dir}, and "
                 "restart the server"
             )
+        if plant is not None:
+            following.start()
         if not inspection.ready:
             health.failed.set()
         if given is None and not inspection.recipes:
@@ -256,6 +271,8 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        if plant is not None:
+            plant.start()
         access.start()
         records.start()
         archive.start()
@@ -280,6 +297,7 @@ def create_app(
                 webrtc=webrtc.close(),
                 simulated_line=simulating.stop(),
                 attending=attending.stop(),
+                following=following.stop(),
                 teachings=teachings.close(),
                 kept_cameras=kept_cameras.stop(),
                 **{f"camera_{camera}": one.stop() for camera, one in enumerate(cameras)},
@@ -289,6 +307,8 @@ def create_app(
                 OUT_S, sinks=sinks.stop(), archive_and_history=_written(archive, records), access=access.close()
             )
             pool.close()
+            if plant is not None:
+                await asyncio.to_thread(plant.close)
             if replicas is not None:
                 await replicas.stop()
 
@@ -352,6 +372,15 @@ def create_app(
     app.state.hub, app.state.pool, app.state.access = hub, pool, access
     app.state.health, app.state.watched = health, watched
     return app
+
+
+async def _followed(plant: Plant | None, library: Library, inspection: Inspection, streams: Streams) -> None:
+    """Put in force what other gateways change; what could not be fetched is tried again now and then."""
+    while plant is not None:
+        await plant.news(FETCH_AGAIN_S)
+        await library.renew()
+        if await asyncio.to_thread(inspection.renew):
+            streams.tell_changed("another gateway")
 
 
 async def _written(archive: Archive, records: Records) -> None:

@@ -29,7 +29,6 @@ from server.access.passwords import Passwords, hashed, is_weakly_hashed, make_pa
 from server.ground import SharedShelf
 from server.words import Need, Role, RoleWord, role_of
 
-FOLDER = "access"
 TOKEN_PREFIX = "dvt_"
 CODE_ID = "access-code"
 FIRST = "admin"
@@ -148,7 +147,7 @@ class Access:
         self.passwords = Passwords()
         self.pairings = Pairings()
         self._clock = clock
-        folder = data_dir / FOLDER
+        folder = data_dir / kept.FOLDER
         self._accounts = shelf.keep(folder / "accounts.json", kept.ACCOUNTS)
         self._tokens = shelf.keep(folder / "tokens.json", kept.TOKENS)
         self._sessions = shelf.keep(folder / "sessions.json", kept.SESSIONS)
@@ -648,7 +647,7 @@ class Access:
             await self._do(partial(self._sessions.change, step))
         except OSError as error:
             if self._session_fault is None:
-                log.error("sessions cannot be stored reason=%s", error.strerror)
+                log.error("sessions cannot be stored reason=%s", error.strerror or error)
             self._session_fault = error.strerror or str(error)
             raise
         self._session_fault = None
@@ -688,7 +687,7 @@ class Access:
         except OSError as error:
             for id, at in used.items():
                 self._used.tokens.setdefault(id, at)
-            log.debug("uses could not be stored reason=%s", error.strerror)
+            log.debug("uses could not be stored reason=%s", error.strerror or error)
 
     # --- phones
 

@@ -21,6 +21,7 @@ from server.ground.network_address import (
     source_of,
     takes_both_families,
 )
+from server.ground.not_kept import NotKept, why_not_kept
 from server.ground.page_files import page_folder
 from server.ground.public_url import PublicURL, canonical_origin, host_and_port
 from server.ground.refusals import Refusals
@@ -38,6 +39,7 @@ __all__ = [
     "KeptFile",
     "ListFile",
     "NewerVersion",
+    "NotKept",
     "Noted",
     "PublicURL",
     "Refusals",
@@ -65,4 +67,5 @@ __all__ = [
     "reachable",
     "source_of",
     "takes_both_families",
+    "why_not_kept",
 ]

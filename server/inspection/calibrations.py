@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from server.ground import OWN_FILES, Form, Shelf
+from server.ground import OWN_FILES, Form, NotKept, Shelf
 from server.inspection.calibration_file import (
     LARGEST_FILE,
     VERSION,
@@ -49,6 +49,10 @@ FORM: Form[Contents] = Form(
     without="the model's default threshold is in force",
     then="calibrate again",
 )
+
+
+DOCUMENTS: Mapping[str, Form[Any]] = {FILE: FORM}
+"""What gateways of a plant share of this, by the path in the data directory."""
 
 
 class Calibrations:
@@ -123,7 +127,7 @@ class Calibrations:
         def changed(contents: Contents) -> Contents:
             others = tuple(stored for stored in contents.calibrations if not _is_of(stored, model_hash, runtime))
             if tuple(stored for stored in contents.calibrations if _is_of(stored, model_hash, runtime)) != before:
-                raise OSError(errno.EAGAIN, "somebody else calibrated at this very moment: look at it, and try again")
+                raise NotKept("somebody else calibrated at this very moment: look at it, then try again")
             history = tuple(
                 msgspec.structs.replace(older, undone=True) if older == undone else older for older in contents.history
             )

@@ -117,6 +117,10 @@ FORM: Form[Contents] = Form(
 )
 
 
+DOCUMENTS: Mapping[str, Form[Any]] = {FILE: FORM}
+"""What gateways of a plant share of this, by the path in the data directory."""
+
+
 class RecipeBook:
     """The recipes, as they lie on disk. Every change is one atomic write that holds the new version and its step of
     the history, so that neither is without the other."""
