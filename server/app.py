@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -101,7 +102,7 @@ def create_app(
             nobody who he is: for loopback only.
         certificates: what the server speaks TLS with, for phones to trust; None over plain http.
         make_model: makes or loads the model in a thread; by default MODEL_PATH is loaded, or, where there is none, the
-            simulated line runs and is taught.
+            simulated line runs and is taught; a gateway of a plant has none.
 
     Raises:
         SettingsError: an ICE server that cannot be one.
@@ -127,7 +128,7 @@ def create_app(
     replicas = _replicas(settings, inspection) if settings.pool == "ray" else None
     workers = settings.workers if replicas is None else 0  # none before the first replica is ready
     pool, hub = InferencePool(workers, hung_after_s=settings.watchdog_s, supply=replicas), Hub()
-    simulated = make_model is None and settings.model_path is None
+    simulated = make_model is None and settings.model_path is None and plant is None
     calendar = Calendar(settings.data_dir)
     records = Records(
         settings.data_dir,
@@ -169,7 +170,7 @@ def create_app(
         settings.data_dir, image_size=settings.image_size, runtime=settings.runtime, workers=settings.workers
     )
     if make_model is None:
-        make_model = teacher.model if simulated else lambda: _load(settings)
+        make_model = teacher.model if simulated else _loaded(settings)
     templates = Jinja2Templates(page_folder("templates"))
     origins = Origins(settings.public_url, frozenset(settings.allowed_origins))
     phone = Phone(settings, access, certificates, templates)
@@ -231,7 +232,8 @@ def create_app(
         )
         given: Detector | None = None
         try:
-            given = await asyncio.get_running_loop().run_in_executor(workshop, make_model)
+            if make_model is not None:
+                given = await asyncio.get_running_loop().run_in_executor(workshop, make_model)
         except DetectorError as error:
             inspection.why_no_model = str(error)
             log.error("no model reason=%s", error)
@@ -249,6 +251,8 @@ def create_app(
         if plant is not None:
             following.start()
         if not inspection.ready:
+            if make_model is None:
+                inspection.why_no_model = "the plant has no recipe yet: teach a part at any of its gateways"
             health.failed.set()
         if given is None and not inspection.recipes:
             return
@@ -445,12 +449,17 @@ def _replicas(settings: Settings, inspection: Inspection) -> Replicas:
     return replicas
 
 
-def _load(settings: Settings) -> Detector:
-    assert settings.model_path is not None
-    model = load(settings.model_path, runtime_name=settings.runtime, workers=settings.workers)
+def _loaded(settings: Settings) -> MakeModel | None:
+    """What loads the model that the settings give, if they do: the recipes of a plant bring their own."""
+    path = settings.model_path
+    return None if path is None else lambda: _load(path, settings)
+
+
+def _load(path: Path, settings: Settings) -> Detector:
+    model = load(path, runtime_name=settings.runtime, workers=settings.workers)
     if settings.image_size not in (None, model.image_size):
         raise DetectorError(
-            f"IMAGE_SIZE is {settings.image_size}, but {settings.model_path} was made for {model.image_size}: "
+            f"IMAGE_SIZE is {settings.image_size}, but {path} was made for {model.image_size}: "
             "remove the setting, or teach the model again with that --image-size"
         )
     return model

@@ -18,7 +18,7 @@ from server.plant.link import PlantAway
 EXAMPLE = "s3://BUCKET/FOLDER"
 CONNECT_S, READ_S, TRIES = 5, 20, 2
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,160}(/[A-Za-z0-9._-]{1,160}){0,7}")
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,159}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,159}){0,7}")
 
 
 @dataclass(frozen=True)

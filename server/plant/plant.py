@@ -155,6 +155,7 @@ class Plant:
             OSError: it cannot be written.
         """
         if self._joined() is None and self._id is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self._folder / FILE, msgspec.json.encode(_Joined(self._id)))
             for document in self._documents.values():
                 document.keep_copy()
