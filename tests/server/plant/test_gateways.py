@@ -131,16 +131,17 @@ async def test_a_calibration_holds_at_all_gateways(gateway: Any) -> None:
         answer = await at_one.post("/calibrate", files=files, data={"k": "4"})
         assert answer.status_code == 200, answer.text
 
-        async def thresholds() -> bool:
-            of = [(await client.get("/threshold")).json() for client in (at_one, at_two)]
-            return bool(of[0] == of[1] and of[0]["source"] == "calibration")
+        async def hold() -> bool:
+            of = [(await client.get("/health")).json() for client in (at_one, at_two)]
+            same = of[0]["threshold"] == of[1]["threshold"]
+            return bool(same and [one["threshold_source"] for one in of] == ["calibration"] * 2)
 
-        await until(thresholds)
-        gone = await at_two.delete("/calibrate")
+        await until(hold)
+        gone = await at_two.delete("/calibration")
         assert gone.status_code < 300, gone.text
 
         async def none_again() -> bool:
-            return bool((await at_one.get("/threshold")).json()["source"] != "calibration")
+            return bool((await at_one.get("/health")).json()["threshold_source"] != "calibration")
 
         await until(none_again)
 
@@ -148,7 +149,7 @@ async def test_a_calibration_holds_at_all_gateways(gateway: Any) -> None:
 async def test_logins_are_the_plants(gateway: Any) -> None:
     async with (
         gateway("one", first=True, code="4711-secret") as (_, at_one),
-        gateway("two", code="4711-secret") as (_, at_two),
+        gateway("two", code="4711-secret") as (two, at_two),
     ):
         key = {"Authorization": "Bearer 4711-secret"}
         made = await at_one.post("/api/users", json={"name": "ada", "role": "engineer"}, headers=key)
@@ -156,8 +157,9 @@ async def test_logins_are_the_plants(gateway: Any) -> None:
         password = made.json()["password"]
 
         async def logs_in() -> Any:
-            answer = await at_two.post("/api/login", json={"name": "ada", "password": password})
-            return answer if answer.status_code == 200 else None
+            form = {"name": "ada", "password": password}
+            answer = await at_two.post("/enter", data=form, headers={"Origin": two.http})
+            return answer if answer.status_code == 303 else None
 
         answer = await until(logs_in)
         cookies = dict(answer.cookies)
