@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from websockets.asyncio.client import connect
@@ -40,9 +41,10 @@ class Store(ObjectStore):
     is_away = False
 
     def _files(self) -> Any:
-        if self.is_away:
-            raise ConnectionError("no route to host")
-        return super()._files()
+        return self._away() if self.is_away else super()._files()
+
+    def _away(self) -> Any:
+        raise ConnectionError("no route to host")
 
 
 class Gateway:
@@ -367,7 +369,9 @@ def test_what_is_said_is_later_than_what_was_said_whatever_the_clock_says() -> N
 
 
 @pytest.mark.parametrize("store", ["bucket"], indirect=True)
-async def test_the_history_of_one_gateway_shows_pictures_of_another(gateway: Callable[..., Any]) -> None:
+async def test_the_history_of_one_gateway_shows_pictures_of_another(
+    gateway: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with gateway("one", first=True) as (one_, at_one), gateway("two") as (_, at_two):
         made = await copied(at_one)
         await until(lambda: _inspects_with(at_two, made["id"]))
@@ -375,8 +379,8 @@ async def test_the_history_of_one_gateway_shows_pictures_of_another(gateway: Cal
             await score(press, draw_part(3, defect=True))
 
             async def pictured() -> Any:
-                found = (await at_two.get("/api/history", params={"picture": "true"})).json()["entries"]
-                return next((entry["id"] for entry in found if entry["verdict"] == "ANOMALY"), None)
+                found = (await at_two.get("/api/history", params={"verdict": "ANOMALY"})).json()["entries"]
+                return next((entry["id"] for entry in found if entry["picture"]), None)
 
             id = await until(pictured)
 
@@ -389,15 +393,20 @@ async def test_the_history_of_one_gateway_shows_pictures_of_another(gateway: Cal
             assert (await at_two.get(f"/api/history/{id}/thumbnail")).status_code == 200
             told = await at_two.post(f"/api/history/{id}/good", json={})
             assert told.status_code == 200, told.text
-            for client in (at_one, at_two):
-                frame = (await client.get(f"/api/history/{id}/frame")).json()
-                assert frame["disposition"] == "good", frame
+            for client in (at_two, at_one):  # once the correction is there, too
+                await until(lambda client=client: _is_said(client, id, "good"))
             taken_back = await at_one.post(f"/api/history/{id}/nothing", json={})
             assert taken_back.status_code == 200, taken_back.text
 
-            async def nothing_said() -> bool:
-                return (await at_two.get(f"/api/history/{id}/frame")).json()["disposition"] is None
-
-            await until(nothing_said)
+            await until(lambda: _is_said(at_two, id, None))
             taught = await at_two.post("/api/history/teach", json={"ids": [id], "name": "discs again"})
             assert taught.status_code == 201, taught.text
+            monkeypatch.setattr(ObjectStore, "_files", Store._away)
+            assert (await at_one.get(f"/api/history/{id}/picture")).status_code == 200
+            answer = await at_two.get(f"/api/history/{id}/picture")
+            assert answer.status_code == 503 and "which the plant's gateways share" in answer.text
+            assert (await at_two.get(f"/api/history/{id}")).json()["picture"] is not None
+
+
+async def _is_said(client: httpx.AsyncClient, id: str, what: str | None) -> bool:
+    return bool((await client.get(f"/api/history/{id}/frame")).json()["disposition"] == what)
