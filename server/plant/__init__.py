@@ -2,6 +2,6 @@
 others changed."""
 
 from server.plant.object_store import Listed, ObjectStore, StoreAddress
-from server.plant.plant import Plant, PlantError
+from server.plant.plant import Plant, PlantError, looked_at
 
-__all__ = ["Listed", "ObjectStore", "Plant", "PlantError", "StoreAddress"]
+__all__ = ["Listed", "ObjectStore", "Plant", "PlantError", "StoreAddress", "looked_at"]

@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from detector.counted import counted
 from detector.files import read_at_most, write_atomically
 from server.ground import DatabaseAddress, Form, KeptFile, NewerVersion, NotKept, private_file
 from server.plant.link import Link, PlantAway
@@ -340,6 +341,28 @@ class Plant:
             return None
         except (OSError, msgspec.MsgspecError, ValueError) as error:
             raise PlantError(f"{path} cannot be read ({error}): it says which plant this gateway belongs to") from error
+
+
+def looked_at(address: DatabaseAddress, store: StoreAddress) -> str:
+    """How the plant's database and store do, one sentence; changes nothing.
+
+    Raises:
+        PlantAway: one of them does not answer; one sentence says why.
+    """
+
+    async def work(connection: Any) -> dict[str, int]:
+        is_made = await connection.fetchval("SELECT to_regclass('plant_documents') IS NOT NULL")
+        return await _versions(connection) if is_made else {}
+
+    link = Link(address)
+    try:
+        documents = link.ask(work)
+    finally:
+        link.close()
+    objects = ObjectStore(store).below("models")
+    return (
+        f"{address} answers, with {counted(len(documents), 'document')}; {store} with {counted(len(objects), 'object')}"
+    )
 
 
 async def _versions(connection: Any) -> dict[str, int]:
