@@ -12,7 +12,7 @@ import logging
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -280,19 +280,22 @@ class Plant:
         """Version that a document was seen to have last; None where it was not looked at."""
         return self._newest.get(name, 0) if self._away is None else None
 
-    def fetch(self, name: str, but: int) -> tuple[int, bytes] | None:
-        """A document's version and bytes, if it has another version than ``but``.
+    def fetch(self, name: str, but: int, most: int) -> tuple[int, bytes] | None:
+        """A document's version and bytes, if it has another version than ``but``; of more than ``most`` bytes none.
 
         Raises:
             PlantAway: nobody answers.
         """
 
         async def work(connection: Any) -> Any:
-            question = "SELECT version, data FROM plant_documents WHERE name = $1 AND version <> $2"
-            return await connection.fetchrow(question, name, but)
+            question = (
+                "SELECT version, CASE WHEN octet_length(data) <= $3 THEN data END AS data FROM plant_documents "
+                "WHERE name = $1 AND version <> $2"
+            )
+            return await connection.fetchrow(question, name, but, most)
 
-        row = self._link.ask(work)
-        return None if row is None else (int(row["version"]), bytes(row["data"]))
+        row = self._ask(work)
+        return None if row is None else (int(row["version"]), bytes(row["data"] or b""))
 
     def store_if(self, name: str, version: int, data: bytes) -> bool:
         """Store a document's next version, if ``version`` is the newest still; 0: if there is none.
@@ -314,10 +317,16 @@ class Plant:
                 name, version, data, self._gateway,
             )  # fmt: skip
 
-        stored = self._link.ask(work)
+        stored = self._ask(work)
         if stored is not None:
             self._newest = {**self._newest, name: int(stored)}
         return stored is not None
+
+    def _ask(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """While it is known that nobody answers, nobody waits: whoever looks finds out when that is over."""
+        if self._away is not None and self._looking is not None:
+            raise PlantAway(self._away)
+        return self._link.ask(work)
 
     async def _open(self, connection: Any) -> tuple[str, dict[str, int]]:
         async with connection.transaction():
@@ -409,7 +418,7 @@ class PlantDocument(Generic[T]):
 
     def recover(self) -> bool:
         with self._lock:
-            found = self._plant.fetch(self._path.name, self._version)
+            found = self._plant.fetch(self._path.name, self._version, self._form.largest)
             if found is None:
                 return False
             version, data = found
