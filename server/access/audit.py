@@ -80,7 +80,7 @@ class Audit:
         """Note that something happened just now."""
         self._take(Happened(now(), who.name, what, who.how, who.role.word, address, detail, method, path, status))
 
-    def note_line(self, who: str, what: str, detail: str, *, stream: str) -> None:
+    def note_line(self, who: str, what: str, detail: str, stream: str) -> None:
         """Note what the line changed; a controller may do so many times a minute."""
         self._note_repeated(Happened("", who, what, "line", "line", f"stream {stream}", detail))
 

@@ -206,8 +206,8 @@ async def test_what_the_line_chose_is_in_it_once_a_minute(tmp_path: Path) -> Non
     clock = [0.0]
     audit = Audit(tmp_path, lambda: clock[0])
     for recipe in ("discs", "plates", "discs"):
-        audit.note_line("modbus press", "Choose a recipe", recipe, stream="press")
-    audit.note_line("MQTT", "Choose a recipe", "discs", stream="lathe")
+        audit.note_line("modbus press", "Choose a recipe", recipe, "press")
+    audit.note_line("MQTT", "Choose a recipe", "discs", "lathe")
     clock[0] = 61.0
     audit.sweep()
     found = await audit.read(None, 10)
