@@ -226,6 +226,28 @@ async def test_without_the_database_a_gateway_inspects_on_and_starts(gateway: An
         postgresql.start()
 
 
+async def test_without_the_store_nothing_new_is_made_and_all_else_goes_on(gateway: Any, tmp_path: Path) -> None:
+    async with gateway("one", first=True) as (one, at_one):
+        made = await copied(at_one)
+        bad = draw_part(3, defect=True)
+        async with connect(f"{one.ws}/ws/stream?name=press") as stream:
+            before = await score(stream, bad)
+            frames = (await at_one.get("/api/streams/press/frames", params={"kind": "alarm"})).json()["frames"]
+            (tmp_path / "mounted").rename(tmp_path / "away")
+            (tmp_path / "mounted").write_text("where the share was mounted")
+            refused = await at_one.post(f"/api/frames/{frames[0]['id']}/good", json={})
+            assert refused.status_code == 507 and "which the plant's gateways share, cannot be used" in refused.text
+            assert (await score(stream, bad)).raw_score == before.raw_score
+            version = (await at_one.get(f"/api/recipes/{made['id']}")).json()["version"]
+            renamed = await at_one.patch(f"/api/recipes/{made['id']}", json={"version": version, "name": "plates"})
+            assert renamed.status_code == 200, renamed.text  # nothing of it is new for the store
+            (tmp_path / "mounted").unlink()
+            (tmp_path / "away").rename(tmp_path / "mounted")
+            done = await at_one.post(f"/api/frames/{frames[0]['id']}/good", json={})
+            assert done.status_code == 200, done.text
+            assert (await score(stream, bad)).raw_score < before.raw_score
+
+
 async def test_a_model_that_is_damaged_in_the_store_is_said_and_fetched_once_it_is_whole(
     gateway: Any, store: StoreAddress, tmp_path: Path
 ) -> None:
