@@ -31,8 +31,8 @@ log = logging.getLogger("defectvision.plant")
 
 FORMAT = 1
 FILE = "plant.json"
-LOOK_S, AWAY_S = 0.3, 2.0
-"""Seconds between two looks at the versions; while the database is away."""
+LOOK_S, AWAY_S, LOOKED_S = 0.3, 2.0, 2.0
+"""Seconds between two looks at the versions; while the database is away; that a look may take."""
 TRIES = 8
 """Of a change that others come in between."""
 _TURN = 0x646566656374
@@ -87,6 +87,8 @@ class Plant:
         self.store = ObjectStore(store)
         self._folder, self._gateway, self._where = folder, gateway, str(address)
         self._link = Link(address)
+        # Its own: it finds out that the database is away while somebody else waits for it.
+        self._looker = Link(address, connect_s=LOOKED_S, answer_s=LOOKED_S)
         self._documents: dict[str, PlantDocument[Any]] = {}
         self._newest: dict[str, int] = {}
         self._id: str | None = None
@@ -245,12 +247,13 @@ class Plant:
     def close(self) -> None:
         """Let go of the database."""
         self._stopped.set()
-        self._link.close()
+        for link in (self._link, self._looker):
+            link.close()
 
     def _look(self) -> None:
         while not self._stopped.wait(LOOK_S if self._away is None else AWAY_S):
             try:
-                found = self._link.ask(_versions)
+                found = self._looker.ask(_versions)
             except PlantAway as error:
                 self._say_away(str(error))
                 continue
