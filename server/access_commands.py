@@ -24,7 +24,7 @@ from server.access import (
     verify,
     verify_file,
 )
-from server.ground import NotKept
+from server.ground import in_words
 from server.plant import Plant, PlantError
 from server.settings import SettingsError, read_settings
 from server.words import now
@@ -62,28 +62,12 @@ def _command(
 ) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(name, help=about, description=about)
     parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="of the server (default: DATA_DIR, or data)")
-    parser.set_defaults(run=_told(run))
+    parser.set_defaults(run=in_words(run, AccessRefused, ValueError, SettingsError, PasswordsBusy, PlantError))
     return parser
 
 
 def _add_ask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ask", action="store_true", help="ask for the password instead of making one")
-
-
-def _told(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """With errors as one sentence."""
-
-    def told(arguments: argparse.Namespace) -> int:
-        try:
-            return run(arguments)
-        except (AccessRefused, ValueError, SettingsError, PasswordsBusy, PlantError) as error:
-            print(f"defectvision: {error}", file=sys.stderr)
-        except OSError as error:
-            where = f"{error.filename or 'the data directory'}: {error.strerror}"
-            print(f"defectvision: {error if isinstance(error, NotKept) else where}", file=sys.stderr)
-        return 2
-
-    return told
 
 
 def _data_dir(arguments: argparse.Namespace) -> Path:

@@ -195,7 +195,7 @@ def create_app(
         hub,
         folders=settings.sink_folders,
         address=str(settings.public_url) if settings.public_url else None,
-        line=OwnLine(streams, library),
+        line=OwnLine(streams, library, access.audit.note_line),
     )
     health = Health(
         inspection=inspection,

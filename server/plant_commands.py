@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from server import access, inspection, recipes
-from server.ground import DataDirectoryError, KeptFile, NotKept, data_directory
+from server.ground import DataDirectoryError, KeptFile, data_directory, in_words
 from server.plant import Plant, PlantError
 from server.recipes import ModelKeep, RecipeBook, SharedModels
 from server.settings import SettingsError, read_settings
@@ -27,29 +27,16 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         "DATABASE_URL), which must be empty still. The server has to be stopped. The history is not taken along.",
     )
     status = what.add_parser("status", help="whether this gateway belongs to the plant, and what the plant has")
-    for one, run in ((make, _make), (status, _status)):
-        one.set_defaults(run=run)
+    make.set_defaults(run=_prints(_made))
+    status.set_defaults(run=_prints(_said))
 
 
-def _make(arguments: argparse.Namespace) -> int:
-    return _told(_made)
-
-
-def _status(arguments: argparse.Namespace) -> int:
-    return _told(_said)
-
-
-def _told(work: object) -> int:
-    """With errors as one sentence."""
-    assert callable(work)
-    try:
+def _prints(work: Callable[[], str]) -> Callable[[argparse.Namespace], int]:
+    def run(arguments: argparse.Namespace) -> int:
         print(work())
         return 0
-    except (PlantError, SettingsError, DataDirectoryError, NotKept) as error:
-        print(f"defectvision: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"defectvision: {error.filename or 'the data directory'}: {error.strerror}", file=sys.stderr)
-    return 2
+
+    return in_words(run, PlantError, SettingsError, DataDirectoryError)
 
 
 def _opened() -> tuple[Plant, Path]:

@@ -3,6 +3,6 @@ others changed."""
 
 from server.plant.link import PlantAway
 from server.plant.object_store import Listed, ObjectStore, StoreAddress
-from server.plant.plant import Plant, PlantError
+from server.plant.plant import Plant, PlantError, looked_at
 
-__all__ = ["Listed", "ObjectStore", "Plant", "PlantAway", "PlantError", "StoreAddress"]
+__all__ = ["Listed", "ObjectStore", "Plant", "PlantAway", "PlantError", "StoreAddress", "looked_at"]

@@ -14,7 +14,7 @@ from server.ground import DatabaseAddress, NotKept
 T = TypeVar("T")
 
 CONNECT_S, ANSWER_S = 5.0, 10.0
-"""Seconds that a connection and a question may take."""
+"""Seconds that a connection and a question may take, where nothing else is asked for."""
 
 
 class PlantAway(NotKept):
@@ -23,10 +23,14 @@ class PlantAway(NotKept):
 
 class Link:
     """Asks one thing after the other, in a thread of its own that has an event loop; a connection that is lost is made
-    anew with the next question."""
+    anew with the next question.
 
-    def __init__(self, address: DatabaseAddress) -> None:
-        self._address = address
+    Args:
+        connect_s, answer_s: seconds that a connection and a question may take.
+    """
+
+    def __init__(self, address: DatabaseAddress, *, connect_s: float = CONNECT_S, answer_s: float = ANSWER_S) -> None:
+        self._address, self._connect_s, self._answer_s = address, connect_s, answer_s
         self._connection: Any = None
         self._turn: asyncio.Lock | None = None
         self._loop = asyncio.new_event_loop()
@@ -44,7 +48,7 @@ class Link:
         except RuntimeError as error:
             raise PlantAway("the server stops") from error
         try:
-            return future.result(CONNECT_S + 2 * ANSWER_S)
+            return future.result(self._connect_s + 2 * self._answer_s)
         except concurrent.futures.CancelledError as error:
             raise PlantAway("the server stops") from error
         except TimeoutError as error:
@@ -79,7 +83,7 @@ class Link:
             self._turn = asyncio.Lock()
         async with self._turn:
             try:
-                async with asyncio.timeout(CONNECT_S + ANSWER_S):
+                async with asyncio.timeout(self._connect_s + self._answer_s):
                     if self._connection is None or self._connection.is_closed():
                         self._connection = await self._connect(asyncpg)
                     return await work(self._connection)
@@ -101,9 +105,9 @@ class Link:
             database=at.database,
             user=at.user,
             password=at.password,
-            timeout=CONNECT_S,
-            command_timeout=ANSWER_S,
-            server_settings={"application_name": "defectvision plant", "lock_timeout": str(int(ANSWER_S * 500))},
+            timeout=self._connect_s,
+            command_timeout=self._answer_s,
+            server_settings={"application_name": "defectvision plant", "lock_timeout": str(int(self._answer_s * 500))},
             statement_cache_size=0,  # pgbouncer hands another connection to each transaction
             **arguments,
         )

@@ -12,13 +12,14 @@ import logging
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from detector.counted import counted
 from detector.files import read_at_most, write_atomically
 from server.ground import DatabaseAddress, Form, KeptFile, NewerVersion, NotKept, private_file
 from server.plant.link import Link, PlantAway
@@ -30,8 +31,8 @@ log = logging.getLogger("defectvision.plant")
 
 FORMAT = 1
 FILE = "plant.json"
-LOOK_S, AWAY_S = 0.3, 2.0
-"""Seconds between two looks at the versions; while the database is away."""
+LOOK_S, AWAY_S, LOOKED_S = 0.3, 2.0, 2.0
+"""Seconds between two looks at the versions; while the database is away; that a look may take."""
 TRIES = 8
 """Of a change that others come in between."""
 _TURN = 0x646566656374
@@ -86,6 +87,8 @@ class Plant:
         self.store = ObjectStore(store)
         self._folder, self._gateway, self._where = folder, gateway, str(address)
         self._link = Link(address)
+        # Its own: it finds out that the database is away while somebody else waits for it.
+        self._looker = Link(address, connect_s=LOOKED_S, answer_s=LOOKED_S)
         self._documents: dict[str, PlantDocument[Any]] = {}
         self._newest: dict[str, int] = {}
         self._id: str | None = None
@@ -244,12 +247,13 @@ class Plant:
     def close(self) -> None:
         """Let go of the database."""
         self._stopped.set()
-        self._link.close()
+        for link in (self._link, self._looker):
+            link.close()
 
     def _look(self) -> None:
         while not self._stopped.wait(LOOK_S if self._away is None else AWAY_S):
             try:
-                found = self._link.ask(_versions)
+                found = self._looker.ask(_versions)
             except PlantAway as error:
                 self._say_away(str(error))
                 continue
@@ -279,19 +283,22 @@ class Plant:
         """Version that a document was seen to have last; None where it was not looked at."""
         return self._newest.get(name, 0) if self._away is None else None
 
-    def fetch(self, name: str, but: int) -> tuple[int, bytes] | None:
-        """A document's version and bytes, if it has another version than ``but``.
+    def fetch(self, name: str, but: int, most: int) -> tuple[int, bytes] | None:
+        """A document's version and bytes, if it has another version than ``but``; of more than ``most`` bytes none.
 
         Raises:
             PlantAway: nobody answers.
         """
 
         async def work(connection: Any) -> Any:
-            question = "SELECT version, data FROM plant_documents WHERE name = $1 AND version <> $2"
-            return await connection.fetchrow(question, name, but)
+            question = (
+                "SELECT version, CASE WHEN octet_length(data) <= $3 THEN data END AS data FROM plant_documents "
+                "WHERE name = $1 AND version <> $2"
+            )
+            return await connection.fetchrow(question, name, but, most)
 
-        row = self._link.ask(work)
-        return None if row is None else (int(row["version"]), bytes(row["data"]))
+        row = self._ask(work)
+        return None if row is None else (int(row["version"]), bytes(row["data"] or b""))
 
     def store_if(self, name: str, version: int, data: bytes) -> bool:
         """Store a document's next version, if ``version`` is the newest still; 0: if there is none.
@@ -313,10 +320,16 @@ class Plant:
                 name, version, data, self._gateway,
             )  # fmt: skip
 
-        stored = self._link.ask(work)
+        stored = self._ask(work)
         if stored is not None:
             self._newest = {**self._newest, name: int(stored)}
         return stored is not None
+
+    def _ask(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """While it is known that nobody answers, nobody waits: whoever looks finds out when that is over."""
+        if self._away is not None and self._looking is not None:
+            raise PlantAway(self._away)
+        return self._link.ask(work)
 
     async def _open(self, connection: Any) -> tuple[str, dict[str, int]]:
         async with connection.transaction():
@@ -340,6 +353,28 @@ class Plant:
             return None
         except (OSError, msgspec.MsgspecError, ValueError) as error:
             raise PlantError(f"{path} cannot be read ({error}): it says which plant this gateway belongs to") from error
+
+
+def looked_at(address: DatabaseAddress, store: StoreAddress) -> str:
+    """How the plant's database and store do, one sentence; changes nothing.
+
+    Raises:
+        PlantAway: one of them does not answer; one sentence says why.
+    """
+
+    async def work(connection: Any) -> dict[str, int]:
+        is_made = await connection.fetchval("SELECT to_regclass('plant_documents') IS NOT NULL")
+        return await _versions(connection) if is_made else {}
+
+    link = Link(address)
+    try:
+        documents = link.ask(work)
+    finally:
+        link.close()
+    objects = ObjectStore(store).below("models")
+    return (
+        f"{address} answers, with {counted(len(documents), 'document')}; {store} with {counted(len(objects), 'object')}"
+    )
 
 
 async def _versions(connection: Any) -> dict[str, int]:
@@ -386,7 +421,7 @@ class PlantDocument(Generic[T]):
 
     def recover(self) -> bool:
         with self._lock:
-            found = self._plant.fetch(self._path.name, self._version)
+            found = self._plant.fetch(self._path.name, self._version, self._form.largest)
             if found is None:
                 return False
             version, data = found

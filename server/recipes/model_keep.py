@@ -119,7 +119,7 @@ class ModelKeep:
             OSError: the plant's store does not answer, or they cannot be written here.
         """
         if self._shared is not None and self._of(taught).is_dir() and not (self._of(taught) / PICTURES).exists():
-            self._shared.fetch(f"{taught}/{PICTURES}", self._of(taught) / PICTURES, LARGEST_PICTURES)
+            self._shared.fetch(f"{taught}/{PICTURES}", self._of(taught) / PICTURES, LARGEST_PICTURES, self._folder)
             self._size = None
 
     def share(self, models: Iterable[tuple[str, Collection[str]]]) -> None:
@@ -146,14 +146,18 @@ class ModelKeep:
 
     def _bring(self, shared: SharedModels, taught: str, corrections: Collection[str]) -> None:
         place = self._of(taught)
-        if not (place / MODEL).is_dir() and not shared.fetch(f"{taught}/{MODEL}", place / MODEL, LARGEST_FETCHED):
-            return  # a model that another gateway was given at its start
+        if not (place / MODEL).is_dir():
+            self.require_room(LARGEST_MODEL)
+            if not shared.fetch(f"{taught}/{MODEL}", place / MODEL, LARGEST_FETCHED, self._folder):
+                return  # a model that another gateway was given at its start
         for name in corrections:
             if (place / CORRECTIONS / f"{name}.json").exists():
                 continue
-            folder = temporary_beside(place / CORRECTIONS)
+            folder = temporary_beside(self._folder / CORRECTIONS)
             try:
-                if shared.fetch(f"{taught}/{CORRECTIONS}/{name}", folder, LARGEST_CORRECTION * len(SUFFIXES)):
+                if shared.fetch(
+                    f"{taught}/{CORRECTIONS}/{name}", folder, LARGEST_CORRECTION * len(SUFFIXES), self._folder
+                ):
                     files = {end: read_at_most(folder / f"{name}{end}", LARGEST_CORRECTION) for end in SUFFIXES}
                     self._write_correction(taught, name, files)
             finally:
@@ -164,15 +168,15 @@ class ModelKeep:
         if self._shared is not None:
             for what in (PICTURES, MODEL):  # whoever sees the model finds its pictures
                 if (self._of(taught) / what).is_dir():
-                    self._shared.put(f"{taught}/{what}", self._of(taught) / what)
+                    self._shared.put(f"{taught}/{what}", self._of(taught) / what, self._folder)
 
     def _share_correction(self, shared: SharedModels, taught: str, name: str, files: Mapping[str, bytes]) -> None:
-        folder = temporary_beside(self._of(taught) / CORRECTIONS)
+        folder = temporary_beside(self._folder / CORRECTIONS)
         folder.mkdir(parents=True)
         try:
             for suffix, data in files.items():
                 (folder / f"{name}{suffix}").write_bytes(data)
-            shared.put(f"{taught}/{CORRECTIONS}/{name}", folder)
+            shared.put(f"{taught}/{CORRECTIONS}/{name}", folder, self._folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

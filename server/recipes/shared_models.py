@@ -8,15 +8,18 @@ it came: until then somebody may be about to name it.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
+import struct
 import time
 import zipfile
+import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from detector.errors import ModelError
-from detector.files import temporary_beside
+from detector.files import sync_folder, temporary_beside
 from server.plant import ObjectStore
 
 log = logging.getLogger("defectvision.plant")
@@ -28,6 +31,11 @@ MOST_FILES = 20_000
 KEPT_S = 86_400.0
 """Seconds that something stays which no recipe names."""
 
+_UNREADABLE = (
+    zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, FileExistsError, NotADirectoryError,
+    IsADirectoryError, zlib.error, struct.error,
+)  # fmt: skip
+"""What a ZIP that is damaged, or names files twice, raises."""
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}(/[A-Za-z0-9][A-Za-z0-9._-]{0,120}){0,3}")
 _OBJECT = re.compile(r"models/(?P<taught>[0-9a-f]{64})/(model|pictures|corrections/(?P<correction>[0-9a-f]{12}))\.zip")
 
@@ -40,11 +48,11 @@ class SharedModels:
         self._there: set[str] = set()
         """Objects that were seen in the store; what is there stays while a recipe names it."""
 
-    def put(self, name: str, folder: Path) -> None:
-        """Store a folder's files, if they are not there."""
+    def put(self, name: str, folder: Path, work: Path) -> None:
+        """Store a folder's files, if they are not there; ``work``: where to pack them."""
         if self._has(name):
             return
-        packed = temporary_beside(folder.parent / "packed")
+        packed = temporary_beside(work / "packed")
         try:
             _pack(folder, packed)
             self._store.put(f"{FOLDER}/{name}.zip", packed)
@@ -52,26 +60,28 @@ class SharedModels:
             packed.unlink(missing_ok=True)
         self._there.add(name)
 
-    def fetch(self, name: str, folder: Path, most: int) -> bool:
+    def fetch(self, name: str, folder: Path, most: int, work: Path) -> bool:
         """Make a folder of the files of that name; whether there are any.
 
         Args:
             most: bytes, packed and unpacked.
+            work: where to unpack them.
 
         Raises:
             ModelError: what is in the store is damaged.
             OSError: it cannot be written.
         """
         folder.parent.mkdir(parents=True, exist_ok=True)
-        packed, unpacked = temporary_beside(folder), temporary_beside(folder)
+        packed, unpacked = temporary_beside(work / "packed"), temporary_beside(work / "unpacked")
         try:
             try:
                 if not self._store.get(f"{FOLDER}/{name}.zip", packed, most=most):
                     return False
                 _unpack(packed, unpacked, most)
-            except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
+            except _UNREADABLE as error:
                 raise ModelError(f"{name}.zip in {self._store.address} is damaged ({error})") from error
             unpacked.rename(folder)
+            sync_folder(folder.parent)
         finally:
             packed.unlink(missing_ok=True)
             shutil.rmtree(unpacked, ignore_errors=True)
@@ -139,3 +149,6 @@ def _unpack(packed: Path, folder: Path, most: int) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             with archive.open(one) as source, file.open("xb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
+                target.flush()
+                os.fsync(target.fileno())
+        sync_folder(folder)

@@ -405,7 +405,7 @@ async def test_the_history_of_one_gateway_shows_pictures_of_another(
             assert (await at_one.get(f"/api/history/{id}/picture")).status_code == 200
             answer = await at_two.get(f"/api/history/{id}/picture")
             assert answer.status_code == 503 and "which the plant's gateways share" in answer.text
-            assert (await at_two.get(f"/api/history/{id}")).json()["picture"] is not None
+            assert (await at_two.get(f"/api/history/{id}")).json()["entry"]["picture_kept"]
 
 
 async def _is_said(client: httpx.AsyncClient, id: str, what: str | None) -> bool:

@@ -100,6 +100,32 @@ async def test_a_recipe_of_one_gateway_inspects_at_the_other(gateway: Any) -> No
         await until(renamed)
 
 
+async def test_a_recipe_chosen_or_deleted_at_one_gateway_is_so_at_the_other(gateway: Any) -> None:
+    async with gateway("one", first=True) as (_, at_one), gateway("two") as (two, at_two):
+        made = await copied(at_one)
+        await until(lambda: _inspects_with(at_two, made["id"]))
+        other = (await at_one.post(f"/api/recipes/{made['id']}/copy", json={"name": "plates"})).json()
+        async with connect(f"{two.ws}/ws/stream?name=lathe") as far:
+            assert (await score(far, draw_part(1))).recipe == made["id"]
+            chosen = await at_one.post("/api/streams/lathe/recipe", json={"recipe": other["id"]})
+            assert chosen.status_code == 200, chosen.text
+
+            async def is_chosen() -> bool:
+                return (await score(far, draw_part(1))).recipe == other["id"]
+
+            await until(is_chosen)
+            # In use at the second gateway, which the first cannot know: deleted, and said there, never another's.
+            gone = await at_one.delete(f"/api/recipes/{other['id']}", params={"version": other["version"]})
+            assert gone.status_code < 300, gone.text
+
+            async def is_not_inspected() -> bool:
+                await far.send(png(draw_part(1)))
+                return "choose another one" in str(await far.recv())
+
+            await until(is_not_inspected)
+        assert (await at_two.get(f"/api/recipes/{other['id']}")).status_code == 404
+
+
 async def test_what_is_forgiven_at_one_gateway_passes_at_the_other(gateway: Any) -> None:
     async with gateway("one", first=True) as (one, at_one), gateway("two") as (two, at_two):
         made = await copied(at_one)
@@ -198,6 +224,28 @@ async def test_without_the_database_a_gateway_inspects_on_and_starts(gateway: An
                 pass
     finally:
         postgresql.start()
+
+
+async def test_without_the_store_nothing_new_is_made_and_all_else_goes_on(gateway: Any, tmp_path: Path) -> None:
+    async with gateway("one", first=True) as (one, at_one):
+        made = await copied(at_one)
+        bad = draw_part(3, defect=True)
+        async with connect(f"{one.ws}/ws/stream?name=press") as stream:
+            before = await score(stream, bad)
+            frames = (await at_one.get("/api/streams/press/frames", params={"kind": "alarm"})).json()["frames"]
+            (tmp_path / "mounted").rename(tmp_path / "away")
+            (tmp_path / "mounted").write_text("where the share was mounted")
+            refused = await at_one.post(f"/api/frames/{frames[0]['id']}/good", json={})
+            assert refused.status_code == 507 and "which the plant's gateways share, cannot be used" in refused.text
+            assert (await score(stream, bad)).raw_score == before.raw_score
+            version = (await at_one.get(f"/api/recipes/{made['id']}")).json()["version"]
+            renamed = await at_one.patch(f"/api/recipes/{made['id']}", json={"version": version, "name": "plates"})
+            assert renamed.status_code == 200, renamed.text  # nothing of it is new for the store
+            (tmp_path / "mounted").unlink()
+            (tmp_path / "away").rename(tmp_path / "mounted")
+            done = await at_one.post(f"/api/frames/{frames[0]['id']}/good", json={})
+            assert done.status_code == 200, done.text
+            assert (await score(stream, bad)).raw_score < before.raw_score
 
 
 async def test_a_model_that_is_damaged_in_the_store_is_said_and_fetched_once_it_is_whole(

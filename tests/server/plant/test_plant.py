@@ -192,3 +192,24 @@ def test_a_newer_or_damaged_document_leaves_what_is_known(gateway: Join, tmp_pat
         assert words in str(theirs.warning) and not theirs.is_whole
     assert one.store_if("numbers.json", mine._version, FORM.encode((3,)))
     assert theirs.recover() and theirs.contents == (3,) and theirs.warning is None
+
+
+async def test_a_database_that_answers_nothing_keeps_nobody_waiting_for_long(
+    postgresql: PostgreSQL, gateway: Join, tmp_path: Path
+) -> None:
+    plant = gateway("one")
+    document = numbers(plant, tmp_path)
+    plant.start()
+    with postgresql.paused():
+        async with asyncio.timeout(WAIT_S):
+            while plant.warning is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert "does not answer in time" in plant.warning
+        for _ in range(20):  # at once, each: otherwise this takes minutes
+            with pytest.raises(NotKept, match="does not answer"):
+                await asyncio.to_thread(document.change, lambda known: (2,))
+        assert not document.refresh() and document.contents == ()
+    async with asyncio.timeout(WAIT_S):
+        while plant.warning is not None:
+            await plant.news(WAIT_S)
+    await asyncio.to_thread(document.change, lambda known: (2,))
