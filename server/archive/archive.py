@@ -102,7 +102,7 @@ class Archive:
         def aged_by() -> date:
             return datetime.fromtimestamp(by.now(), UTC).date()
 
-        self.folder = folder or Folder(data_dir / FOLDER, limits, aged_by=aged_by)
+        self.folder = folder or Folder(data_dir / FOLDER, limits, aged_by=aged_by, has_store=store is not None)
         self.shared = None if store is None else SharedPictures(store, self.folder, days=limits.days, aged_by=aged_by)
         self.on_kept: Callable[[Pictured], None] = lambda pictured: None
         self.on_gone: Callable[[list[str]], None] = lambda ids: None

@@ -90,6 +90,7 @@ class Folder:
         today: the day by the clock, which may jump; ``aged_by``: the day that what is old is old by, None: the same.
         clock: seconds, monotonic.
         free: bytes that are free on the disk of a folder.
+        has_store: whether what goes from here may still be in the plant's store.
     """
 
     def __init__(
@@ -101,10 +102,11 @@ class Folder:
         aged_by: Callable[[], date] | None = None,
         clock: Callable[[], float] = time.monotonic,
         free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+        has_store: bool = False,
     ) -> None:
         self.limits, self.root = limits, root
         self._today, self._clock, self._free_on = today, clock, free
-        self._aged_by = aged_by or today
+        self._aged_by, self._has_store = aged_by or today, has_store
         self._days: dict[str, _Day] = {}
         self._oldest: deque[str] = deque()
         self._oldest_of: str | None = None
@@ -400,7 +402,7 @@ class Folder:
 
     def _is_shared(self, path: Path) -> bool:
         try:
-            return is_shared(path.stat().st_mode)
+            return self._has_store and is_shared(path.stat().st_mode)
         except OSError:
             return False
 

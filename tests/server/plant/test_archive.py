@@ -52,7 +52,7 @@ class Gateway:
 
     def __init__(self, root: Path, store: StoreAddress, limits: Limits = PLENTY, today: date = TODAY) -> None:
         self.store, self.today = Store(store), today
-        self.folder = Folder(root, limits, today=lambda: self.today, free=lambda folder: 1 << 40)
+        self.folder = Folder(root, limits, today=lambda: self.today, free=lambda _: 1 << 40, has_store=True)
         self.folder.count()
         self.gone: list[str] = []
         self.begin()
@@ -227,6 +227,17 @@ def test_what_is_in_the_store_may_go_here_and_is_not_gone(tmp_path: Path, store:
     assert mine.folder.take_gone() == ["p2"], "it was nowhere else"
     mine.go()
     assert mine.fetch("p1") is not None and mine.fetch("p2") is None
+
+
+def test_a_mark_means_nothing_without_a_store(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, Limits(bytes=150_000, days=90, free=0), free=lambda _: 1 << 40)
+    folder.count()
+    folder.write(one("p1", size=100_000))
+    path = folder.find("p1")
+    assert path is not None
+    path.chmod(0o444)
+    folder.write(one("p2", size=100_000))
+    assert folder.take_gone() == ["p1"]
 
 
 @BOTH
