@@ -390,8 +390,8 @@ async def test_the_history_of_one_gateway_shows_pictures_of_another(
             await score(press, draw_part(3, defect=True))
 
             async def pictured() -> Any:
-                found = (await at_two.get("/api/history", params={"verdict": "ANOMALY"})).json()["entries"]
-                return next((entry["id"] for entry in found if entry["picture"]), None)
+                answer = await at_two.get("/api/history", params={"verdict": "ANOMALY"})  # 503 until it is open
+                return next((entry["id"] for entry in answer.json().get("entries", ()) if entry["picture"]), None)
 
             id = await until(pictured)
 
