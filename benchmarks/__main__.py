@@ -58,6 +58,7 @@ SECTIONS: dict[str, list[str]] = {
     "plan": ["-m", "benchmarks.plan", *PLAN],
     "ray_pool": ["-m", "benchmarks.ray_pool"],
     "history": ["-m", "benchmarks.history"],
+    "plant": ["-m", "benchmarks.plant"],
     "trigger_latency": ["-m", "benchmarks.trigger_latency"],
     "opcua_latency": ["-m", "benchmarks.opcua_latency"],
     "peers_away": ["-m", "benchmarks.peers_away"],
