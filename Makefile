@@ -10,8 +10,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Modules of tests side by side: most of them wait for sockets, browsers and clocks.
-TWO := -n 2 --dist loadfile
+# Modules of tests side by side, twice as many as two cores: most of them wait for sockets, browsers and clocks. They are
+# begun in the order of tests/conftest.py, the longest first. A process that dies ends the run with an error: xdist
+# would put another in its place and wait for ever.
+SIDE_BY_SIDE := -n 4 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 SHELL := /bin/bash
 
 .PHONY: run phone test quick check lowest bench docs release wheels constraints image-test clean
@@ -24,10 +26,10 @@ phone: .venv/base
 
 test: .venv/all
 	@$(BIN)/python -m tests.equipment
-	$(BIN)/python -m pytest $(TWO)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 quick: .venv/quick
-	$(BIN)/python -m pytest --quick $(TWO)
+	$(BIN)/python -m pytest --quick $(SIDE_BY_SIDE)
 
 check: .venv/all
 	$(BIN)/ruff check

@@ -63,6 +63,28 @@ LEFT_OUT = {
 }
 """What a whole folder or module of tests needs."""
 
+LONGEST = (
+    "tests/page/test_first_start.py",  # first of all: it needs the simulated line before it is taught
+    "tests/page/test_whole_job.py",
+    "tests/page/test_page_axe.py",
+    "tests/detector/backbones/test_timm_backbone.py",
+    "tests/page/test_page_firefox.py",
+    "tests/page/test_page_calibration.py",
+    "tests/page/test_page_states.py",
+    "tests/page/test_page_transport.py",
+    "tests/page/test_page_live.py",
+    "tests/page/test_page_layout.py",
+    "tests/proxies/test_proxies.py",
+    "tests/server/test_serve.py",
+    "tests/server/teaching/test_learner.py",
+    "tests/server/simulated_line/test_simulated_line.py",
+    "tests/server/test_safe_mode.py",
+    "tests/test_killed.py",
+    "tests/training/anomalib/test_anomalib_models.py",
+    "tests/detector/anomalib/test_anomalib_export.py",
+)
+"""Side by side, these modules are begun first: one that takes a minute and is begun last is waited for by all. Those
+that follow in the order of the folders take seconds. A module that is not in here is late, and nothing else."""
 
 LOGGERS = ("defectvision", *QUIETER)
 
@@ -117,8 +139,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for mark, places in LEFT_OUT.items():
             if path.startswith(places):
                 item.add_marker(mark)
+    if hasattr(config, "workerinput"):  # one of the processes of pytest-xdist
+        items.sort(key=lambda item: _turn(item.path.relative_to(config.rootpath).as_posix()))
     if not config.getoption("--quick"):
         return
     left_out = [item for item in items if any(map(item.get_closest_marker, ("browser", "service", "slow")))]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _turn(path: str) -> int:
+    return LONGEST.index(path) if path in LONGEST else len(LONGEST)
