@@ -83,8 +83,9 @@ def _of_another_colour(jpeg: bytes) -> bytes:
     return encode_jpeg(np.ascontiguousarray(decode(jpeg)[..., ::-1]), quality=95)[0]
 
 
-def prepare(folder: Path) -> Parts:
-    """Teach the model on pictures made as the films are, and write all into a folder. Takes seconds."""
+def prepare(folder: Path) -> None:
+    """Teach the model on pictures made as the films are, and write all that is in :class:`Parts` into a folder. Takes
+    seconds."""
     good, defective = _bottles() if KIND == "bottle" else _rendered()
     # Coded as well and as badly as video may be, so that a verdict here does not depend on the transport.
     coded = [_jpeg(picture, (95, 60, 35, 20)[number % 4]) for number, picture in enumerate(good[:TAUGHT])]
@@ -95,21 +96,29 @@ def prepare(folder: Path) -> Parts:
         coreset_size=500,
         category=KIND,
     ).save(folder / "model")
+    film(folder / "good.mjpeg", good[TAUGHT:])
+    film(folder / "defective.mjpeg", defective)
+    for number, picture in enumerate(good[TAUGHT:]):
+        (folder / f"good-{number:02}.jpg").write_bytes(_jpeg(picture))
+    (folder / "defective.jpg").write_bytes(_jpeg(defective[0]))
+
+
+def prepared(folder: Path) -> Parts:
+    """What :func:`prepare` has written."""
     return Parts(
         folder / "model",
-        film(folder / "good.mjpeg", good[TAUGHT:]),
-        film(folder / "defective.mjpeg", defective),
-        tuple(map(_jpeg, good[TAUGHT:])),
-        _jpeg(defective[0]),
+        folder / "good.mjpeg",
+        folder / "defective.mjpeg",
+        tuple(path.read_bytes() for path in sorted(folder.glob("good-*.jpg"))),
+        (folder / "defective.jpg").read_bytes(),
     )
 
 
-def film(path: Path, pictures: Iterable[Picture]) -> Path:
+def film(path: Path, pictures: Iterable[Picture]) -> None:
     """Write H×W×3 BGR pictures as an MJPEG file for Chromium's fake camera."""
     # It takes the full range of levels that JPEG has for 16 to 235, as of video, and spreads it: this makes up for it.
     narrow = (cv2.convertScaleAbs(picture, alpha=219 / 255, beta=16) for picture in pictures)
     path.write_bytes(b"".join(_jpeg(np.asarray(picture, np.uint8)) * FRAMES_EACH for picture in narrow))
-    return path
 
 
 def _jpeg(picture: Picture, quality: int = 95) -> bytes:
