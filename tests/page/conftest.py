@@ -223,7 +223,7 @@ def closed_server(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def show(browser: Browser, documents: str) -> Iterator[Show]:
-    """Open a page whose server is a scene: ``show(scene, path, width=…, height=…, dark=…, touch=…)``."""
+    """Open a page whose server is a scene: ``show(scene, path, width=…, height=…, touch=…)``."""
     with contextlib.ExitStack() as open_contexts:
         visits: list[Visit] = []
 
@@ -233,12 +233,10 @@ def show(browser: Browser, documents: str) -> Iterator[Show]:
             *,
             width: int = 1440,
             height: int = 900,
-            dark: bool = False,
             touch: bool = False,
         ) -> Visit:
-            scheme: Any = "dark" if dark else "light"
             context = browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme=scheme, has_touch=touch
+                viewport={"width": width, "height": height}, color_scheme="light", has_touch=touch
             )
             open_contexts.callback(context.close)
             context.set_default_timeout(PATIENCE_MS)
