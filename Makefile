@@ -14,6 +14,8 @@ BIN := .venv/bin
 # begun in the order of tests/conftest.py, the longest first. A process that dies ends the run with an error: xdist
 # would put another in its place and wait for ever.
 SIDE_BY_SIDE := -n 4 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
+# Compiled once, not in each of the hundreds of processes that tests start, whatever the environment says.
+test quick: export PYTHONDONTWRITEBYTECODE :=
 SHELL := /bin/bash
 
 .PHONY: run phone test quick check lowest bench docs release wheels constraints image-test clean

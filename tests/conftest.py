@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from importlib.abc import MetaPathFinder
@@ -13,6 +14,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from server.logs import QUIETER
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+"""Of torch's threads, before it is imported: while others of these processes use the cores, threads that wait for work
+by going round and round take three times the processor's time that the work does."""
 
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")  # how busy the machine is says nothing of the code
