@@ -88,6 +88,8 @@ LONGEST = (
     "tests/test_killed.py",
     "tests/training/anomalib/test_anomalib_models.py",
     "tests/detector/anomalib/test_anomalib_export.py",
+    "tests/training/compare/test_compare.py",
+    "tests/training/test_export.py",
 )
 """Side by side, these modules are begun first: one that takes a minute and is begun last is waited for by all. Those
 that follow in the order of the folders take seconds. A module that is not in here is late, and nothing else."""
