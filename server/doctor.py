@@ -23,7 +23,8 @@ from detector.errors import DetectorError
 from detector.files import read_at_most
 from detector.folder_lock import holder
 from server.backup import is_database
-from server.ground import raise_limit
+from server.ground import NotKept, raise_limit
+from server.plant import looked_at
 from server.settings import Settings, SettingsError, read_settings
 
 Mark = Literal["ok", "warning", "wrong"]
@@ -50,6 +51,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         "data directory": _data,
         "data files": _files,
         "history": _history,
+        "plant": _plant,
         "port": _port,
         "certificate": _certificate,
         "clock": _clock,
@@ -151,6 +153,15 @@ def _history(settings: Settings) -> Iterator[Finding]:
             yield Finding("history", "ok", f"{path.name} can be read, {path.stat().st_size / 1e6:,.1f} MB")
         except (sqlite3.Error, OSError) as error:
             yield Finding("history", "wrong", f"{path.name} cannot be read ({error}): the next start sets it aside")
+
+
+def _plant(settings: Settings) -> Iterator[Finding]:
+    if settings.plant_store is None or settings.database_url is None:
+        return
+    try:
+        yield Finding("plant", "ok", looked_at(settings.database_url, settings.plant_store))
+    except NotKept as error:
+        yield Finding("plant", "wrong", f"{error}: gateways go on with what they know, and nothing can be changed")
 
 
 def _port(settings: Settings) -> Iterator[Finding]:

@@ -21,14 +21,14 @@ from server.access import changes, kept
 from server.access.audit import Audit
 from server.access.changes import DAY_S, AccessRefused, NoSuch
 from server.access.code import canonical, same_code
-from server.access.documents import FileDocument
+from server.access.documents import SHARED_FILES
 from server.access.identity import EVERYBODY, NOBODY, Identity
 from server.access.kept import CODE_NAME, Account, Session, SessionKind, Token, digest_of, make_id, make_secret
 from server.access.pairings import Pairing, Pairings
 from server.access.passwords import Passwords, hashed, is_weakly_hashed, make_password
+from server.ground import SharedShelf
 from server.words import Need, Role, RoleWord, role_of
 
-FOLDER = "access"
 TOKEN_PREFIX = "dvt_"
 CODE_ID = "access-code"
 FIRST = "admin"
@@ -128,6 +128,7 @@ class Access:
         closed: whether anybody is asked who he is; without, everybody who gets here may everything.
         code: the access code in force, which may everything; None for none.
         code_file: where it is kept, if it is in a file.
+        shelf: where accounts, tokens and sessions are kept.
         clock: seconds since 1970.
     """
 
@@ -138,6 +139,7 @@ class Access:
         closed: bool,
         code: str | None = None,
         code_file: Path | None = None,
+        shelf: SharedShelf = SHARED_FILES,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.closed = closed
@@ -145,19 +147,10 @@ class Access:
         self.passwords = Passwords()
         self.pairings = Pairings()
         self._clock = clock
-        folder = data_dir / FOLDER
-        self._accounts = FileDocument(
-            folder / "accounts.json",
-            kept.ACCOUNTS,
-            "nobody can log in",
-            "make logins anew with 'defectvision user add'",
-        )
-        self._tokens = FileDocument(
-            folder / "tokens.json", kept.TOKENS, "no token of before is taken", "make them anew on the page"
-        )
-        self._sessions = FileDocument(
-            folder / "sessions.json", kept.SESSIONS, "everybody is logged out", "log in again"
-        )
+        folder = data_dir / kept.FOLDER
+        self._accounts = shelf.keep(folder / "accounts.json", kept.ACCOUNTS)
+        self._tokens = shelf.keep(folder / "tokens.json", kept.TOKENS)
+        self._sessions = shelf.keep(folder / "sessions.json", kept.SESSIONS)
         self._code, self._code_file = code, code_file
         self._code_used: float | None = None
         self._code_stamp: str | None = None
@@ -654,7 +647,7 @@ class Access:
             await self._do(partial(self._sessions.change, step))
         except OSError as error:
             if self._session_fault is None:
-                log.error("sessions cannot be stored reason=%s", error.strerror)
+                log.error("sessions cannot be stored reason=%s", error.strerror or error)
             self._session_fault = error.strerror or str(error)
             raise
         self._session_fault = None
@@ -694,7 +687,7 @@ class Access:
         except OSError as error:
             for id, at in used.items():
                 self._used.tokens.setdefault(id, at)
-            log.debug("uses could not be stored reason=%s", error.strerror)
+            log.debug("uses could not be stored reason=%s", error.strerror or error)
 
     # --- phones
 

@@ -27,10 +27,20 @@ from server.recipes.recipe import (
     check_regions,
     part_words,
 )
-from server.recipes.recipe_book import MOST_EARLIER, MOST_RECIPES, NOT_KNOWN, NotTheNewest, RecipeBook, require_newest
+from server.recipes.recipe_book import (
+    DOCUMENTS,
+    MOST_EARLIER,
+    MOST_RECIPES,
+    NOT_KNOWN,
+    NotTheNewest,
+    RecipeBook,
+    require_newest,
+)
+from server.recipes.shared_models import SharedModels
 
 __all__ = [
     "CHANGEABLE",
+    "DOCUMENTS",
     "GATE_SIDE",
     "LARGEST_MODEL",
     "LONGEST_NAME",
@@ -56,6 +66,7 @@ __all__ = [
     "RecipeChange",
     "RecipeError",
     "Regions",
+    "SharedModels",
     "StreamOptions",
     "ThresholdRule",
     "WayBack",
