@@ -143,6 +143,7 @@ def create_app(
         Limits(int(settings.archive_gb * 1e9), settings.archive_days, int(settings.archive_free_gb * 1e9)),
         normals_every_s=settings.archive_normals_s,
         calendar=calendar,
+        store=plant.store if plant is not None else None,
     )
     hub.listen(archive.hear)
     archive.on_kept, archive.on_gone = in_history(records), records.pictures_gone

@@ -126,6 +126,21 @@ class ObjectStore:
                 if not name.endswith(".tmp")
             ]
 
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders in a folder."""
+        with self._told() as files:
+            try:
+                found = files.ls(self._at(folder), detail=True)
+            except FileNotFoundError:
+                return []
+            return sorted(one["name"].rpartition("/")[2] for one in found if one["type"] == "directory")
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove an empty folder; an S3 has none."""
+        if self.address.kind == "file":
+            with self._told() as files, contextlib.suppress(OSError):
+                files.rmdir(self._at(folder))
+
     def remove(self, name: str) -> None:
         """Remove an object, if there is one."""
         with self._told() as files, contextlib.suppress(FileNotFoundError):

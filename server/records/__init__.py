@@ -11,6 +11,7 @@ from server.records.entry import (
     frame_id,
     iso,
     milliseconds,
+    moment_of,
 )
 from server.records.numbers import Numbers
 from server.records.reading import Counted
@@ -40,4 +41,5 @@ __all__ = [
     "frame_id",
     "iso",
     "milliseconds",
+    "moment_of",
 ]
