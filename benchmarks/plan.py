@@ -1,7 +1,7 @@
 """A plan for many cameras, worked out and simulated: how many cores, replicas, machines and gateways, which network,
 how many frames are dropped, and what a machine costs that dies.
 
-    python -m benchmarks.plan --frame-ms 11.9 13.9 --overhead-ms 1.4 4.5 --gateway-ms 2.3
+    python -m benchmarks.plan --frame-ms 11.9 13.9 --overhead-ms 1.6 2.2 --gateway-ms 2.3
 
 **Simulated, not measured**: events of frames, slots and replicas in plain Python, with the rules that the pool has (the
 newest frame of a stream waits, streams take turns, a replica has one frame at a time). What a frame takes is given:
