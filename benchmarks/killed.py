@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,15 +44,17 @@ BATCH_S = 3.0
 PATIENCE_S = 120.0
 
 
-def frame(number: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A picture of the part that the model was taught, each with noise of its own."""
+def frame(number: int, *, defect: bool = False) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A picture of the part that the model was taught, each with noise of its own; a hole is its defect."""
     pattern = np.kron(np.random.default_rng(0).integers(30, 220, (8, 8)), np.ones((8, 8)))
+    if defect:
+        pattern[24:40, 24:40] = 0
     noise = np.random.default_rng(number).integers(-8, 9, (64, 64, 3))
     return np.clip(np.dstack([pattern] * 3) + noise, 0, 255).astype(np.uint8)
 
 
-def jpeg(number: int) -> bytes:
-    return bytes(cv2.imencode(".jpg", frame(number))[1].tobytes())
+def jpeg(number: int, *, defect: bool = False) -> bytes:
+    return bytes(cv2.imencode(".jpg", frame(number, defect=defect))[1].tobytes())
 
 
 @dataclass
@@ -67,10 +70,15 @@ class Accepted:
 
 
 class Server:
-    """``defectvision serve`` on one data directory; killed and started again."""
+    """``defectvision serve`` on one data directory; killed and started again.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        module: what ``python -m`` runs; ``environment``: more settings.
+    """
+
+    def __init__(self, folder: Path, module: str = "server.cli", environment: Mapping[str, str] = {}) -> None:
         self.data, self.port, self._folder = folder / "data", free_port(), folder
+        self._module, self._environment = module, environment
         detector.fit([frame(number) for number in range(8)], image_size=64, coreset_size=20).save(folder / "model")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -85,9 +93,10 @@ class Server:
             "DATA_DIR": str(self.data),
             "MODEL_PATH": str(self._folder / "model"),
             "PYTHONPATH": str(ROOT),
+            **self._environment,
         }
         with (self._folder / "log").open("ab") as log:
-            command = [sys.executable, "-m", "server.cli", "serve"]
+            command = [sys.executable, "-m", self._module, "serve"]
             self.process = subprocess.Popen(command, env=environment, cwd=self._folder, stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
