@@ -45,7 +45,6 @@ class Backups:
                     Content(BYTES, "application/zip"),
                     {"Content-Disposition": "its name, with the day"},
                 ),
-                403: "another web site asked for it",
                 406: "over a WebSocket: ask for it over HTTP",
                 503: "one is made and fetched already",
                 507: "it cannot be made: no room, or something that cannot be read",
