@@ -24,7 +24,7 @@ from detector import Detector, DetectorError, load
 from server.access import CODE_FILE, Access, AccessMiddleware, Origins, guard
 from server.archive import Archive, Limits, in_history
 from server.drift import Drifts
-from server.ground import Calendar, Noted, Supervised, ended, page_folder
+from server.ground import Calendar, Noted, Supervised, ended, give_back, page_folder
 from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
 from server.inspection import Calibrations, Drafts, Inspection
@@ -197,8 +197,21 @@ def create_app(
 
     attending = Supervised("the care of teachings", lambda: teachings.run())
     simulating = Supervised("the simulated line", lambda: simulated_stream.run(streams))
+    freeing = Supervised("the return of freed memory", give_back)
     unread, unrun = Noted(), Noted()
-    watched += [library.book, kept_cameras, records, archive, sinks, access, attending, simulating, unread, unrun]
+    watched += [
+        library.book,
+        kept_cameras,
+        records,
+        archive,
+        sinks,
+        access,
+        attending,
+        simulating,
+        freeing,
+        unread,
+        unrun,
+    ]
     teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
 
     def opened(stream: OpenStream) -> None:
@@ -269,6 +282,7 @@ def create_app(
         kept_cameras.start(run_camera)
         sinks.start()
         attending.start()
+        freeing.start()
         try:
             yield
         finally:
@@ -281,6 +295,7 @@ def create_app(
                 webrtc=webrtc.close(),
                 simulated_line=simulating.stop(),
                 attending=attending.stop(),
+                freeing=freeing.stop(),
                 teachings=teachings.close(),
                 kept_cameras=kept_cameras.stop(),
                 **{f"camera_{camera}": one.stop() for camera, one in enumerate(cameras)},
