@@ -7,9 +7,10 @@ Streams send as fast as they are answered, a defect among them now and then. Eve
 stream switched to its recipe and back, an alarm is forgiven, one remembered, and both are taken back, a calibration is
 made, a webhook's peer fails and comes back, a camera is added and removed, a teaching is given up; listeners come and
 go all the time. Every two seconds the memory of the server (RSS) and of what it started is read, with threads, open
-files and sockets. The slope after the first fifth is a line of least squares with its 95 % interval from means of ten
-blocks, so that neighbours that are alike do not count twice. At the end, everybody gone, threads, tasks and files are
-compared with those before anybody came (``benchmarks.looked_at``).
+files and sockets. The slope after the first fifth is a line of least squares through the least of each minute, with its
+95 % interval: teaching and correcting take up to 200 MB for a moment, and what is left behind shows between them. At
+the end, everybody gone, threads, tasks and files are compared with those before anybody came
+(``benchmarks.looked_at``).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ import httpx
 import msgspec
 import numpy as np
 import websockets
+from scipy import stats  # type: ignore[import-untyped]
 
 from benchmarks.killed import Server, children_of, jpeg
 from benchmarks.looked_at import Look
@@ -42,7 +44,9 @@ from training.reports.markdown import table
 
 EVERY_S = 2.0
 WARM = 0.2
-BLOCKS = 10
+WHOLE_MINUTE = 20
+"""Samples of a minute that is looked at: of one that the run began or ended in, the least says less."""
+FEWEST_MINUTES = 5
 FILLING, FILLED_AFTER = 8, 2600
 """Every such frame shows a defect until so many were sent: alarms are kept up to a bound, which the warm-up reaches."""
 DEFECT_EVERY = 500
@@ -94,15 +98,17 @@ def memory_of(pid: int) -> tuple[float, float]:
 
 
 def slope_of(samples: Sequence[Sample], what: str = "rss") -> tuple[float, float]:
-    """MB an hour, and half of its 95 % interval; not a number where there are too few."""
-    if len(samples) < 2 * BLOCKS:
+    """MB an hour, and half of its 95 % interval, of the least of each minute: what stays when the minute's work is
+    done. Not a number where there are too few minutes."""
+    minutes: dict[int, list[float]] = {}
+    for one in samples:
+        minutes.setdefault(int(one.at // 60), []).append(getattr(one, what))
+    full = {minute: min(values) for minute, values in minutes.items() if len(values) >= WHOLE_MINUTE}
+    if len(full) < FEWEST_MINUTES:
         return math.nan, math.nan
-    blocks = np.array_split(np.array([[one.at / 3600, getattr(one, what)] for one in samples]), BLOCKS)
-    x, y = np.array([block.mean(axis=0) for block in blocks]).T
-    slope, offset = np.polyfit(x, y, 1)
-    rest = y - slope * x - offset
-    error = math.sqrt(float((rest**2).sum()) / (BLOCKS - 2) / float(((x - x.mean()) ** 2).sum()))
-    return float(slope), T_95 * error
+    x, y = np.array([*full]) / 60, np.array([*full.values()])
+    line = stats.linregress(x, y)
+    return float(line.slope), float(stats.t.ppf(0.975, len(x) - 2) * line.stderr)
 
 
 def p99(latencies: Sequence[float]) -> float:
@@ -334,9 +340,13 @@ def report(seen: Seen, ends: Ends, minutes: float, streams: int) -> str:
         ["also", _counts(seen.done)],
         ["refused", _counts(seen.refused)],
         ["memory of the server, MB: before · median after warm-up", f"{before.rss:,.0f} · {_median(warm, 'rss'):,.0f}"],
-        ["its slope, MB an hour, 95 %", f"{slope:+.2f} ± {error:.2f}"],
+        ["slope of the least of each minute, MB an hour, 95 %", f"{slope:+.2f} ± {error:.2f}"],
         ["of it, without files of the system", f"{anonymous:+.2f} ± {anonymous_error:.2f}"],
         ["heap in use, MB: after warm-up · at the end", f"{_used(ends.warm):,.1f} · {_used(ends.last):,.1f}"],
+        [
+            "heap kept free by glibc, MB: after warm-up · at the end",
+            f"{_free(ends.warm):,.1f} · {_free(ends.last):,.1f}",
+        ],
         ["memory of what it starts (teachings), MB: at most", f"{max(one.children for one in warm):,.0f}"],
         ["threads: before · at most · after", f"{before.threads} · {max(x.threads for x in warm)} · {after.threads}"],
         ["of Python's, more after than before", _counts(_more(ends.begun.threads, ends.left.threads))],
@@ -363,6 +373,10 @@ def _median(samples: Sequence[Sample], what: str) -> float:
 def _used(look: Look) -> float:
     """MB that were asked for and not given back, in arenas and mapped."""
     return (look.heap.get("used", 0) + look.heap.get("mapped", 0)) / 1e6
+
+
+def _free(look: Look) -> float:
+    return look.heap.get("free", 0) / 1e6
 
 
 def grown(warm: Look, last: Look) -> str:
