@@ -290,7 +290,12 @@ class Server(uvicorn.Server):
         if isinstance(self.config.app, Starlette) and hasattr(self.config.app.state, "hub"):
             self.config.app.state.hub.close()
             self.config.app.state.pool.stop_waiting()
-        await super().shutdown(sockets)
+        try:
+            await super().shutdown(sockets)
+        except Exception:
+            # One connection that cannot be ended must not cost what waits for sinks and disk.
+            log.exception("the end of connections")
+            await self.lifespan.shutdown()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._stop is not None:

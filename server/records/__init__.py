@@ -15,6 +15,7 @@ from server.records.entry import (
 from server.records.numbers import Numbers
 from server.records.reading import Counted
 from server.records.records import MOST_ON_A_PAGE, MOST_SPANS, Records, RecordsState
+from server.records.taking_back import HistoryStays, take_back
 from server.records.wanted import Page, Said, Span, Wanted
 from server.records.writing import DispositionRefused
 
@@ -28,6 +29,7 @@ __all__ = [
     "DispositionRefused",
     "Entry",
     "EntryKind",
+    "HistoryStays",
     "Minute",
     "Numbers",
     "Page",
@@ -40,4 +42,5 @@ __all__ = [
     "frame_id",
     "iso",
     "milliseconds",
+    "take_back",
 ]

@@ -337,7 +337,8 @@ def test_a_database_that_is_gone_for_a_while(tmp_path: Path, model_folder: Path)
 
 def _gone_for_a_while(postgresql: PostgreSQL, data: Path, model_folder: Path) -> None:
     address = postgresql.database()
-    url = f"postgresql://{address.user}:{quote(str(address.password), safe='')}@{address.host}:{address.port}/{address.database}"
+    who = f"{address.user}:{quote(str(address.password), safe='')}"
+    url = f"postgresql://{who}@{address.host}:{address.port}/{address.database}"
     with serve(data, model_folder, DATABASE_URL=url) as served:
         with served.parts("a") as come:
             come(20)
