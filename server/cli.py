@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from server.settings import DatabaseAddress
+    from server.ground import DatabaseAddress
 
 STOPPED = 130  # what a shell reports for a command that Ctrl-C ended
 

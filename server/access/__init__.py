@@ -1,7 +1,7 @@
 """Who may use this server, and what: logins, tokens, phones that were paired, Origin and Host checks, and the audit
 log."""
 
-from server.access.access import CODE_ID, FIRST, Access, Standing
+from server.access.access import CODE_ID, FIRST, Access, Standing, access_faults
 from server.access.audit_chain import FOLDER as AUDIT_FOLDER
 from server.access.audit_chain import Chain, Entry, Happened, Verified, files_of, verify, verify_file
 from server.access.changes import AccessRefused, NoSuch
@@ -53,6 +53,7 @@ __all__ = [
     "Token",
     "UndeclaredRoute",
     "Verified",
+    "access_faults",
     "add_detail",
     "as_moment",
     "comes_through_a_proxy",

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,14 +21,21 @@ from server.access import changes, kept
 from server.access.audit import Audit
 from server.access.changes import DAY_S, AccessRefused, NoSuch
 from server.access.code import canonical, same_code
-from server.access.documents import FileDocument
+from server.access.documents import LARGEST, FileDocument
 from server.access.identity import EVERYBODY, NOBODY, Identity
 from server.access.kept import CODE_NAME, Account, Session, SessionKind, Token, digest_of, make_id, make_secret
 from server.access.pairings import Pairing, Pairings
 from server.access.passwords import Passwords, hashed, is_weakly_hashed, make_password
+from server.ground import ListFile, fault
 from server.words import Need, Role, RoleWord, role_of
 
 FOLDER = "access"
+WITHOUT = {
+    "accounts.json": ("nobody can log in", "make logins anew with 'defectvision user add'"),
+    "tokens.json": ("no token of before is taken", "make them anew on the page"),
+    "sessions.json": ("everybody is logged out", "log in again"),
+}
+"""What is in force without each file, and what to do then."""
 TOKEN_PREFIX = "dvt_"
 CODE_ID = "access-code"
 FIRST = "admin"
@@ -146,18 +153,9 @@ class Access:
         self.pairings = Pairings()
         self._clock = clock
         folder = data_dir / FOLDER
-        self._accounts = FileDocument(
-            folder / "accounts.json",
-            kept.ACCOUNTS,
-            "nobody can log in",
-            "make logins anew with 'defectvision user add'",
-        )
-        self._tokens = FileDocument(
-            folder / "tokens.json", kept.TOKENS, "no token of before is taken", "make them anew on the page"
-        )
-        self._sessions = FileDocument(
-            folder / "sessions.json", kept.SESSIONS, "everybody is logged out", "log in again"
-        )
+        self._accounts = FileDocument(folder / "accounts.json", kept.ACCOUNTS, *WITHOUT["accounts.json"])
+        self._tokens = FileDocument(folder / "tokens.json", kept.TOKENS, *WITHOUT["tokens.json"])
+        self._sessions = FileDocument(folder / "sessions.json", kept.SESSIONS, *WITHOUT["sessions.json"])
         self._code, self._code_file = code, code_file
         self._code_used: float | None = None
         self._code_stamp: str | None = None
@@ -731,3 +729,16 @@ def code_stamp(code: str) -> str:
     """What sessions that were opened with the access code are held to: of another code they are over. Slow on purpose,
     for a code may be short, and this is kept."""
     return hashlib.scrypt(canonical(code), salt=b"defectvision access code", n=2**14, r=8, p=1, dklen=16).hex()
+
+
+def access_faults(data_dir: Path) -> Iterator[tuple[str, str | None]]:
+    """Of each file there may be, by its name below the data directory: why it cannot be used and what follows of that,
+    or nothing. Only looked at."""
+    lists: dict[str, ListFile[Any]] = {
+        "accounts.json": kept.ACCOUNTS,
+        "tokens.json": kept.TOKENS,
+        "sessions.json": kept.SESSIONS,
+    }
+    for name, (without, then) in WITHOUT.items():
+        form = lists[name].form(largest=LARGEST, without=without, then=then)
+        yield f"{FOLDER}/{name}", fault(data_dir / FOLDER / name, form)

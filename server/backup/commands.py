@@ -13,7 +13,8 @@ from server.backup.contents import BackupError
 from server.backup.going_back import go_back
 from server.backup.making import back_up
 from server.backup.restoring import restore
-from server.settings import DatabaseAddress, Settings, SettingsError, read_settings
+from server.ground import DatabaseAddress
+from server.settings import Settings, SettingsError, read_settings
 
 TakeHistoryBack = Callable[[Path, DatabaseAddress | None, Path, str | None], str]
 """Of a data directory and its PostgreSQL, if it has one; where it is kept as it was; the version, or the one before."""

@@ -9,7 +9,7 @@ from server.ground.database_address import DatabaseAddress
 from server.ground.ending import ended
 from server.ground.file_descriptors import raise_limit
 from server.ground.freed_memory import give_back
-from server.ground.kept_file import Form, KeptFile, ListFile, NewerVersion, checksum, only_looked_at
+from server.ground.kept_file import Form, KeptFile, ListFile, NewerVersion, checksum, fault, only_looked_at
 from server.ground.network_address import (
     is_any_address,
     is_loopback,
@@ -45,6 +45,7 @@ __all__ = [
     "checksum",
     "data_directory",
     "ended",
+    "fault",
     "give_back",
     "host_and_port",
     "is_any_address",

@@ -2,7 +2,7 @@
 
 from server.inspection.baseline import Baseline, Learning, Span, baseline_of
 from server.inspection.calibration_file import Change, StoredCalibration
-from server.inspection.calibrations import Calibrations
+from server.inspection.calibrations import Calibrations, calibrations_fault
 from server.inspection.captured import Captured, Draft, Drafts
 from server.inspection.condition import NAMES, Condition, condition_of
 from server.inspection.glimpse import Glimpse, glimpse
@@ -55,6 +55,7 @@ __all__ = [
     "Wanted",
     "all_of",
     "baseline_of",
+    "calibrations_fault",
     "condition_of",
     "described",
     "given_recipe",

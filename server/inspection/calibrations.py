@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from server.ground import Form, KeptFile
+from server.ground import Form, KeptFile, fault
 from server.inspection.calibration_file import (
     LARGEST_FILE,
     VERSION,
@@ -148,3 +148,8 @@ def _bounded(history: tuple[Change, ...]) -> tuple[Change, ...]:
             break
         kept.append(change)
     return tuple(reversed(kept))
+
+
+def calibrations_fault(folder: Path) -> str | None:
+    """Why the file of the calibrations cannot be used, and what follows of that; or nothing. Only looked at."""
+    return fault(folder / FILE, FORM)

@@ -1,7 +1,7 @@
 """Cameras that were added on the page: kept in the data directory, run at once, and tried before."""
 
 from server.kept_cameras.cameras_file import LARGEST_SIDE, LONGEST_SOURCE, MOST, cameras_of, check_addable
-from server.kept_cameras.kept_cameras import CannotAdd, KeptCameras, Stuck, why_not_run
+from server.kept_cameras.kept_cameras import CannotAdd, KeptCameras, Stuck, cameras_fault, why_not_run
 from server.kept_cameras.trials import Trials, TrialsBusy
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Stuck",
     "Trials",
     "TrialsBusy",
+    "cameras_fault",
     "cameras_of",
     "check_addable",
     "why_not_run",

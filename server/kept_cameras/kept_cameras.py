@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from server.cameras import shown
-from server.ground import KeptFile
+from server.ground import KeptFile, fault
 from server.kept_cameras.cameras_file import FORM, MOST, check_addable
 from server.settings import PulledCamera
 
@@ -182,3 +182,8 @@ def why_not_run(name: str) -> str:
         f"the camera {name} that was added on the page is not run, for the setting CAMERAS or the simulated line has "
         "its name: remove it, and add it under another one"
     )
+
+
+def cameras_fault(folder: Path) -> str | None:
+    """Why the file of the cameras of the page cannot be used, and what follows of that; or nothing. Only looked at."""
+    return fault(folder / FILE, FORM)

@@ -27,7 +27,15 @@ from server.recipes.recipe import (
     check_regions,
     part_words,
 )
-from server.recipes.recipe_book import MOST_EARLIER, MOST_RECIPES, NOT_KNOWN, NotTheNewest, RecipeBook, require_newest
+from server.recipes.recipe_book import (
+    MOST_EARLIER,
+    MOST_RECIPES,
+    NOT_KNOWN,
+    NotTheNewest,
+    RecipeBook,
+    recipes_fault,
+    require_newest,
+)
 
 __all__ = [
     "CHANGEABLE",
@@ -65,6 +73,7 @@ __all__ = [
     "check_polygon",
     "check_regions",
     "part_words",
+    "recipes_fault",
     "require_newest",
     "way_back",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from server.ground import Form, KeptFile, NewerVersion, checksum
+from server.ground import Form, KeptFile, NewerVersion, checksum, fault
 from server.recipes.recipe import ModelVersion, Recipe, RecipeChange, RecipeError, check
 
 FILE = "recipes.json"
@@ -276,3 +276,8 @@ def _bounded(history: tuple[RecipeChange, ...]) -> tuple[RecipeChange, ...]:
             break
         kept.append(step)
     return tuple(reversed(kept))
+
+
+def recipes_fault(folder: Path) -> str | None:
+    """Why the file of the recipes cannot be used, and what follows of that; or nothing. Only looked at."""
+    return fault(folder / FILE, FORM)

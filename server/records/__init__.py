@@ -12,6 +12,7 @@ from server.records.entry import (
     iso,
     milliseconds,
 )
+from server.records.looking import history_fault
 from server.records.numbers import Numbers
 from server.records.reading import Counted
 from server.records.records import MOST_ON_A_PAGE, MOST_SPANS, Records, RecordsState
@@ -40,6 +41,7 @@ __all__ = [
     "Span",
     "Wanted",
     "frame_id",
+    "history_fault",
     "iso",
     "milliseconds",
     "take_back",

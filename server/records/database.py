@@ -142,8 +142,7 @@ class Database:
             PackageMissing: what speaks with it is not installed.
             RecordsAway: it is not there, or cannot be written.
         """
-        if self.address is not None and importlib.util.find_spec("asyncpg") is None:
-            raise PackageMissing("DATABASE_URL needs one more package: pip install 'defectvision[postgres]'")
+        self.require_package()
         async with _told(self):
             return await asyncio.to_thread(lambda: asyncio.run(self._open()))
 
@@ -166,6 +165,29 @@ class Database:
         finally:
             await engine.dispose()
         return said
+
+    async def look(self) -> None:
+        """Look whether a PostgreSQL can be used, and change nothing.
+
+        Raises:
+            NewerSchema, PackageMissing, RecordsAway: it cannot.
+        """
+        self.require_package()
+        engine = self._engine(1, writes=False)
+        try:
+            async with _told(self), asyncio.timeout(CONNECT_S * 2), engine.connect() as connection:
+                await connection.run_sync(is_behind)
+        finally:
+            await engine.dispose()
+
+    def require_package(self) -> None:
+        """Check that what speaks with a PostgreSQL is installed, where one is used.
+
+        Raises:
+            PackageMissing: it is not.
+        """
+        if self.address is not None and importlib.util.find_spec("asyncpg") is None:
+            raise PackageMissing("DATABASE_URL needs one more package: pip install 'defectvision[postgres]'")
 
     async def close(self) -> None:
         """Let go of all connections; it can be used again."""
@@ -259,6 +281,7 @@ class Database:
         Raises:
             NoWayBack, NewerSchema, RecordsAway: it cannot be; nothing has changed.
         """
+        self.require_package()
         if self.is_sqlite and not self.path.exists():
             raise NoWayBack(f"there is no {FILE}: there is nothing to bring back")
         engine = self._engine(1, writes=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from pathlib import Path
 
 from server.ground import DatabaseAddress
@@ -29,8 +28,6 @@ def take_back(data: Path, address: DatabaseAddress | None, aside: Path, to: str 
         HistoryStays: it cannot be done.
     """
     try:
-        if address is not None and importlib.util.find_spec("asyncpg") is None:
-            raise PackageMissing("DATABASE_URL needs one more package: pip install 'defectvision[postgres]'")
         was, now = asyncio.run(Database(data, address).take_back(aside, to))
     except (NoWayBack, NewerSchema, PackageMissing, RecordsAway) as error:
         raise HistoryStays(str(error)) from error

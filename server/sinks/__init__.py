@@ -18,7 +18,7 @@ from server.sinks.sink import (
     TriggerRefused,
     What,
 )
-from server.sinks.sinks import CannotAdd, Draft, NoSink, Sinks, TooManyTests
+from server.sinks.sinks import CannotAdd, Draft, NoSink, Sinks, TooManyTests, sinks_fault
 from server.sinks.sinks_file import MOST, StoredSink, stored_in
 
 __all__ = [
@@ -49,5 +49,6 @@ __all__ = [
     "TooManyTests",
     "TriggerRefused",
     "What",
+    "sinks_fault",
     "stored_in",
 ]

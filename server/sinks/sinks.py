@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from detector.counted import counted
-from server.ground import KeptFile
+from server.ground import KeptFile, fault
 from server.sinks.choice import Choice
 from server.sinks.kind import Around, Kind
 from server.sinks.kinds import KINDS
@@ -369,3 +369,8 @@ def _check_secrets(
         raise ValueError(
             f"{titles[changed[0]]} is another one: give {' and '.join(titles[name] for name in sorted(kept))} again"
         )
+
+
+def sinks_fault(folder: Path) -> str | None:
+    """Why the file of the machines around cannot be used, and what follows of that; or nothing. Only looked at."""
+    return fault(folder / FILE, FORM)

@@ -34,16 +34,25 @@ def is_behind(connection: Connection) -> bool:
     Raises:
         NewerSchema: they are of one that is not known here.
     """
-    script = ScriptDirectory.from_config(_config())
     now = MigrationContext.configure(connection).get_current_revision()
-    if now is None:
-        return False
-    if now not in {step.revision for step in script.walk_revisions()}:
+    return now is not None and require_known(now) != now
+
+
+def require_known(version: str) -> str:
+    """Check that tables are of a version that is known here; returns today's.
+
+    Raises:
+        NewerSchema: they are not.
+    """
+    script = ScriptDirectory.from_config(_config())
+    head = script.get_current_head()
+    if version not in {step.revision for step in script.walk_revisions()}:
         raise NewerSchema(
-            f"the history's database is of a newer version ({now}; this one knows {script.get_current_head()}): update "
-            "this software, or put another database in its place"
+            f"the history's database is of a newer version ({version}; this one knows {head}): update this software, or "
+            "put another database in its place"
         )
-    return now != script.get_current_head()
+    assert head is not None
+    return head
 
 
 def migrate(connection: Connection) -> None:
