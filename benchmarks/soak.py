@@ -343,10 +343,6 @@ def report(seen: Seen, ends: Ends, minutes: float, streams: int) -> str:
         ["slope of the least of each minute, MB an hour, 95 %", f"{slope:+.2f} ± {error:.2f}"],
         ["of it, without files of the system", f"{anonymous:+.2f} ± {anonymous_error:.2f}"],
         ["heap in use, MB: after warm-up · at the end", f"{_used(ends.warm):,.1f} · {_used(ends.last):,.1f}"],
-        [
-            "heap kept free by glibc, MB: after warm-up · at the end",
-            f"{_free(ends.warm):,.1f} · {_free(ends.last):,.1f}",
-        ],
         ["memory of what it starts (teachings), MB: at most", f"{max(one.children for one in warm):,.0f}"],
         ["threads: before · at most · after", f"{before.threads} · {max(x.threads for x in warm)} · {after.threads}"],
         ["of Python's, more after than before", _counts(_more(ends.begun.threads, ends.left.threads))],
@@ -375,10 +371,6 @@ def _used(look: Look) -> float:
     return (look.heap.get("used", 0) + look.heap.get("mapped", 0)) / 1e6
 
 
-def _free(look: Look) -> float:
-    return look.heap.get("free", 0) / 1e6
-
-
 def grown(warm: Look, last: Look) -> str:
     """What there is more of, the most first: objects by type, and bytes by line, where these were looked at."""
     lines = ["| more of | after warm-up | at the end |", "|---|---|---|"]
@@ -394,6 +386,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=8)
     parser.add_argument("--grown", action="store_true", help="say on stderr what there is more of at the end")
     parser.add_argument("--allocations", action="store_true", help="the same by line of Python: slow, no latencies")
+    parser.add_argument("--samples", type=Path, metavar="FILE", help="write every sample down, as JSON lines")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "look"
@@ -404,6 +397,8 @@ def main() -> None:
             seen, ends = asyncio.run(soak(server, place, chosen.minutes, chosen.streams))
         finally:
             server.stop()
+    if chosen.samples is not None:
+        chosen.samples.write_bytes(b"\n".join(map(msgspec.json.encode, seen.samples)))
     if chosen.grown or chosen.allocations:
         print(grown(ends.warm, ends.last), file=sys.stderr)
     print(report(seen, ends, chosen.minutes, chosen.streams))

@@ -157,6 +157,8 @@ def _history(settings: Settings) -> Iterator[Finding]:
     address, data = settings.database_url, settings.data_dir
     if address is not None or (data / "history.db").exists():
         fault = history_fault(data, address)
+        if fault and address is not None:
+            fault += ": entries wait on disk meanwhile; start it, or mend the network, or DATABASE_URL"
         yield Finding("history", "wrong" if fault else "ok", fault or f"{address or 'history.db'} can be read")
     waiting = len(list((data / "backlog").glob("*.jsonl"))) if (data / "backlog").is_dir() else 0
     if waiting and holder(data) is None:

@@ -48,8 +48,8 @@ def require_known(version: str) -> str:
     head = script.get_current_head()
     if version not in {step.revision for step in script.walk_revisions()}:
         raise NewerSchema(
-            f"the history's database is of a newer version ({version}; this one knows {head}): update this software, or "
-            "put another database in its place"
+            f"the history's database is of a newer version ({version}; this one knows {head}): update this software, "
+            "or put another database in its place"
         )
     assert head is not None
     return head
