@@ -22,6 +22,9 @@ async def test_all_entries_stay_and_today_s_server_takes_it_on_again(place: Plac
         await until(lambda: history.state.stored == 20, history)
     with pytest.raises(HistoryStays, match="brought back to 0001, not to '2'"):
         await asyncio.to_thread(take_back, place.folder, place.address, aside, "2")
+    if place.address is None:
+        with pytest.raises(HistoryStays, match="no copy of it can be made before"):
+            await asyncio.to_thread(take_back, place.folder, None, tmp_path / "not mounted", None)
     assert await version_of(place) == "0002"
     said = await asyncio.to_thread(take_back, place.folder, place.address, aside, "0001")
     assert said == "the history, from version 0002 to 0001" and await version_of(place) == "0001"
