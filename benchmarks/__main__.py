@@ -54,6 +54,7 @@ SECTIONS: dict[str, list[str]] = {
     "simulated_line": ["-m", "benchmarks.simulated_line"],
     "streams": ["-m", "benchmarks.streams"],
     "history": ["-m", "benchmarks.history"],
+    "plant": ["-m", "benchmarks.plant"],
     "trigger_latency": ["-m", "benchmarks.trigger_latency"],
     "opcua_latency": ["-m", "benchmarks.opcua_latency"],
     "peers_away": ["-m", "benchmarks.peers_away"],

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from server.access import (
     AUDIT_FOLDER,
+    SHARED_FILES,
     Access,
     AccessRefused,
     Chain,
@@ -23,6 +24,8 @@ from server.access import (
     verify,
     verify_file,
 )
+from server.ground import in_words
+from server.plant import Plant, PlantError
 from server.settings import SettingsError, read_settings
 from server.words import now
 
@@ -59,27 +62,12 @@ def _command(
 ) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(name, help=about, description=about)
     parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="of the server (default: DATA_DIR, or data)")
-    parser.set_defaults(run=_told(run))
+    parser.set_defaults(run=in_words(run, AccessRefused, ValueError, SettingsError, PasswordsBusy, PlantError))
     return parser
 
 
 def _add_ask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ask", action="store_true", help="ask for the password instead of making one")
-
-
-def _told(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """With errors as one sentence."""
-
-    def told(arguments: argparse.Namespace) -> int:
-        try:
-            return run(arguments)
-        except (AccessRefused, ValueError, SettingsError, PasswordsBusy) as error:
-            print(f"defectvision: {error}", file=sys.stderr)
-        except OSError as error:
-            print(f"defectvision: {error.filename or 'the data directory'}: {error.strerror}", file=sys.stderr)
-        return 2
-
-    return told
 
 
 def _data_dir(arguments: argparse.Namespace) -> Path:
@@ -95,7 +83,11 @@ def _data_dir(arguments: argparse.Namespace) -> Path:
 
 
 def _access(arguments: argparse.Namespace) -> Access:
-    return Access(_data_dir(arguments), closed=True)
+    folder = _data_dir(arguments)
+    settings = read_settings()
+    ours = arguments.data_dir is None or arguments.data_dir.resolve() == settings.data_dir.resolve()
+    plant = Plant.of(settings.database_url, settings.plant_store, folder, settings.gateway_name) if ours else None
+    return Access(folder, closed=True, shelf=SHARED_FILES if plant is None else plant)
 
 
 def _add(arguments: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -21,15 +22,17 @@ from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from detector import Detector, DetectorError, load
-from server.access import CODE_FILE, Access, AccessMiddleware, Origins, guard
+from server.access import CODE_FILE, SHARED_FILES, Access, AccessMiddleware, Origins, guard
 from server.archive import Archive, Limits, in_history
 from server.drift import Drifts
-from server.ground import Calendar, Noted, Supervised, ended, give_back, page_folder
+from server.ground import OWN_FILES, Calendar, Noted, Supervised, ended, give_back, page_folder
 from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
 from server.inspection import Calibrations, Drafts, Inspection
 from server.kept_cameras import KeptCameras, Trials
 from server.metrics import OfRecords, OfSinks, OfStreams, PartLog, Totals
+from server.plant import Plant
+from server.recipes import SharedModels
 from server.records import Records
 from server.replicas import RayCluster, Replicas, ReplicasWanted
 from server.settings import PulledCamera, Settings, SettingsError
@@ -80,6 +83,7 @@ log = logging.getLogger("defectvision.app")
 
 MakeModel = Callable[[], Detector]
 
+FETCH_AGAIN_S = 10.0
 IN_S, OUT_S = 0.9, 2.0
 """Seconds that ways in, and then ways out, have to end in: a stop takes less than 3 s whichever one hangs."""
 
@@ -99,19 +103,23 @@ def create_app(
             nobody who he is: for loopback only.
         certificates: what the server speaks TLS with, for phones to trust; None over plain http.
         make_model: makes or loads the model in a thread; by default MODEL_PATH is loaded, or, where there is none, the
-            simulated line runs and is taught.
+            simulated line runs and is taught; a gateway of a plant has none.
 
     Raises:
         SettingsError: an ICE server that cannot be one.
         UndeclaredRoute: a route does not say who may use it.
+        PlantError: this gateway cannot be one of the plant that the settings name.
     """
+    plant = Plant.of(settings.database_url, settings.plant_store, settings.data_dir, settings.gateway_name)
+    shelf = OWN_FILES if plant is None else plant
     access = Access(
         settings.data_dir,
         closed=settings.closed or code is not None,
         code=code,
         code_file=None if settings.has_chosen_code else settings.data_dir / CODE_FILE,
+        shelf=SHARED_FILES if plant is None else plant,
     )
-    calibrations = Calibrations(settings.data_dir)
+    calibrations = Calibrations(settings.data_dir, shelf)
     inspection = Inspection(
         calibrations,
         threshold=settings.threshold,
@@ -121,7 +129,7 @@ def create_app(
     replicas = _replicas(settings, inspection) if settings.pool == "ray" else None
     workers = settings.workers if replicas is None else 0  # none before the first replica is ready
     pool, hub = InferencePool(workers, hung_after_s=settings.watchdog_s, supply=replicas), Hub()
-    simulated = make_model is None and settings.model_path is None
+    simulated = make_model is None and settings.model_path is None and plant is None
     calendar = Calendar(settings.data_dir)
     records = Records(
         settings.data_dir,
@@ -136,6 +144,7 @@ def create_app(
         Limits(int(settings.archive_gb * 1e9), settings.archive_days, int(settings.archive_free_gb * 1e9)),
         normals_every_s=settings.archive_normals_s,
         calendar=calendar,
+        store=plant.store if plant is not None else None,
     )
     hub.listen(archive.hear)
     archive.on_kept, archive.on_gone = in_history(records), records.pictures_gone
@@ -163,7 +172,7 @@ def create_app(
         settings.data_dir, image_size=settings.image_size, runtime=settings.runtime, workers=settings.workers
     )
     if make_model is None:
-        make_model = teacher.model if simulated else lambda: _load(settings)
+        make_model = teacher.model if simulated else _loaded(settings)
     templates = Jinja2Templates(page_folder("templates"))
     origins = Origins(settings.public_url, frozenset(settings.allowed_origins))
     phone = Phone(settings, access, certificates, templates)
@@ -177,13 +186,17 @@ def create_app(
         most_bytes=settings.max_models_bytes,
         goods_of=simulated_stream.goods if simulated else (lambda taught: ()),
         spread=replicas.spread if replicas is not None else None,
+        shelf=shelf,
+        shared=SharedModels(plant.store) if plant is not None else None,
     )
+    if plant is not None:
+        plant.join()
     sinks = Sinks(
         settings.data_dir,
         hub,
         folders=settings.sink_folders,
         address=str(settings.public_url) if settings.public_url else None,
-        line=OwnLine(streams, library),
+        line=OwnLine(streams, library, access.audit.note_line),
     )
     health = Health(
         inspection=inspection,
@@ -198,20 +211,11 @@ def create_app(
     attending = Supervised("the care of teachings", lambda: teachings.run())
     simulating = Supervised("the simulated line", lambda: simulated_stream.run(streams))
     freeing = Supervised("the return of freed memory", give_back)
+    following = Supervised("what other gateways change", lambda: _followed(plant, library, inspection, streams))
     unread, unrun = Noted(), Noted()
-    watched += [
-        library.book,
-        kept_cameras,
-        records,
-        archive,
-        sinks,
-        access,
-        attending,
-        simulating,
-        freeing,
-        unread,
-        unrun,
-    ]
+    watched += [library.book, kept_cameras, records, archive, sinks, access, attending, simulating]
+    watched += [freeing, unread, unrun]
+    watched += [] if plant is None else [plant, library.behind, following]
     teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
 
     def opened(stream: OpenStream) -> None:
@@ -232,7 +236,8 @@ def create_app(
         )
         given: Detector | None = None
         try:
-            given = await asyncio.get_running_loop().run_in_executor(workshop, make_model)
+            if make_model is not None:
+                given = await asyncio.get_running_loop().run_in_executor(workshop, make_model)
         except DetectorError as error:
             inspection.why_no_model = str(error)
             log.error("no model reason=%s", error)
@@ -247,7 +252,11 @@ def create_app(
                 f"recipes and models cannot be used ({type(error).__name__}: {error}): see to {settings.data_dir}, and "
                 "restart the server"
             )
+        if plant is not None:
+            following.start()
         if not inspection.ready:
+            if make_model is None:
+                inspection.why_no_model = "the plant has no recipe yet: teach a part at any of its gateways"
             health.failed.set()
         if given is None and not inspection.recipes:
             return
@@ -270,6 +279,8 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        if plant is not None:
+            plant.start()
         access.start()
         records.start()
         archive.start()
@@ -296,6 +307,7 @@ def create_app(
                 simulated_line=simulating.stop(),
                 attending=attending.stop(),
                 freeing=freeing.stop(),
+                following=following.stop(),
                 teachings=teachings.close(),
                 kept_cameras=kept_cameras.stop(),
                 **{f"camera_{camera}": one.stop() for camera, one in enumerate(cameras)},
@@ -305,6 +317,8 @@ def create_app(
                 OUT_S, sinks=sinks.stop(), archive_and_history=_written(archive, records), access=access.close()
             )
             pool.close()
+            if plant is not None:
+                await asyncio.to_thread(plant.close)
             if replicas is not None:
                 await replicas.stop()
 
@@ -371,6 +385,15 @@ def create_app(
     return app
 
 
+async def _followed(plant: Plant | None, library: Library, inspection: Inspection, streams: Streams) -> None:
+    """Put in force what other gateways change; what could not be fetched is tried again now and then."""
+    while plant is not None:
+        await plant.news(FETCH_AGAIN_S)
+        await library.renew()
+        if await asyncio.to_thread(inspection.renew):
+            streams.tell_changed("another gateway")
+
+
 async def _written(archive: Archive, records: Records) -> None:
     """What waits for the disk is on it; of a picture the history is told once it is there."""
     await ended(0.7, archive=archive.stop())
@@ -433,12 +456,17 @@ def _replicas(settings: Settings, inspection: Inspection) -> Replicas:
     return replicas
 
 
-def _load(settings: Settings) -> Detector:
-    assert settings.model_path is not None
-    model = load(settings.model_path, runtime_name=settings.runtime, workers=settings.workers)
+def _loaded(settings: Settings) -> MakeModel | None:
+    """What loads the model that the settings give, if they do: the recipes of a plant bring their own."""
+    path = settings.model_path
+    return None if path is None else lambda: _load(path, settings)
+
+
+def _load(path: Path, settings: Settings) -> Detector:
+    model = load(path, runtime_name=settings.runtime, workers=settings.workers)
     if settings.image_size not in (None, model.image_size):
         raise DetectorError(
-            f"IMAGE_SIZE is {settings.image_size}, but {settings.model_path} was made for {model.image_size}: "
+            f"IMAGE_SIZE is {settings.image_size}, but {path} was made for {model.image_size}: "
             "remove the setting, or teach the model again with that --image-size"
         )
     return model

@@ -34,7 +34,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from detector import VERSION
-    from server import access_commands, backup, camera_process, doctor, original  # these take a second or two
+    from server import (  # these take a second or two
+        access_commands,
+        backup,
+        camera_process,
+        doctor,
+        original,
+        plant_commands,
+    )
     from training import commands as training_commands
 
     parser = argparse.ArgumentParser(
@@ -47,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     camera_process.add_parser(subparsers)
     access_commands.add_parsers(subparsers)
     backup.add_parsers(subparsers, _take_history_back)
+    plant_commands.add_parsers(subparsers)
     original.add_parser(subparsers)
     doctor.add_parser(subparsers)
     return parser

@@ -22,7 +22,8 @@ from detector.counted import counted
 from detector.errors import DetectorError
 from detector.files import read_at_most
 from detector.folder_lock import holder
-from server.ground import RESTORING, raise_limit
+from server.ground import RESTORING, NotKept, fault, raise_limit
+from server.plant import looked_at
 from server.settings import Settings, SettingsError, read_settings
 
 Mark = Literal["ok", "warning", "wrong"]
@@ -49,6 +50,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         "data directory": _data,
         "data files": _files,
         "history": _history,
+        "plant": _plant,
         "port": _port,
         "certificate": _certificate,
         "clock": _clock,
@@ -110,23 +112,14 @@ def _synced(folder: Path) -> Finding:
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
-    from server.access import access_faults
-    from server.inspection import calibrations_fault
-    from server.kept_cameras import cameras_fault
-    from server.recipes import recipes_fault
-    from server.sinks import sinks_fault
+    from server import access, inspection, kept_cameras, recipes, sinks
 
     data = settings.data_dir
-    faults = {
-        "calibration.json": calibrations_fault(data),
-        "recipes.json": recipes_fault(data),
-        "cameras.json": cameras_fault(data),
-        "sinks.json": sinks_fault(data),
-        **dict(access_faults(data)),
-    }
-    for name, fault in faults.items():
-        if os.path.lexists(data / name):
-            yield Finding(name, "wrong" if fault else "ok", fault or "can be read")
+    for room in (inspection, recipes, kept_cameras, sinks, access):
+        for name, form in room.DOCUMENTS.items():
+            if os.path.lexists(data / name):
+                words = fault(data / name, form)
+                yield Finding(name, "wrong" if words else "ok", words or "can be read")
     for name in FOLDERS:
         if os.path.lexists(data / name) and not (data / name).is_dir():
             yield Finding(name, "wrong", "is no folder, and nothing can be kept there: move it away")
@@ -163,6 +156,15 @@ def _history(settings: Settings) -> Iterator[Finding]:
     waiting = len(list((data / "backlog").glob("*.jsonl"))) if (data / "backlog").is_dir() else 0
     if waiting and holder(data) is None:
         yield Finding("history", "warning", f"entries wait in backlog ({counted(waiting, 'file')}) for the next start")
+
+
+def _plant(settings: Settings) -> Iterator[Finding]:
+    if settings.plant_store is None or settings.database_url is None:
+        return
+    try:
+        yield Finding("plant", "ok", looked_at(settings.database_url, settings.plant_store))
+    except NotKept as error:
+        yield Finding("plant", "wrong", f"{error}: gateways go on with what they know, and nothing can be changed")
 
 
 def _port(settings: Settings) -> Iterator[Finding]:

@@ -39,8 +39,10 @@ from server.ground import (
     qr_terminal,
     raise_limit,
     takes_both_families,
+    why_not_kept,
 )
 from server.https import CertificateError, Certificates, Fresh, check_own, ensure
+from server.plant import Plant, PlantError
 from server.settings import Settings, SettingsError, read_place, read_settings
 from server.web import BoundedHTTP, BoundedWebSocket, Connections, Door, Held, Turns, phone_url
 
@@ -72,7 +74,7 @@ CANNOT_LISTEN = {
 }
 """What to do, where it is not that somebody uses the port."""
 
-CANNOT = (SettingsError, DataDirectoryError, AccessCodeError, CertificateError)
+CANNOT = (SettingsError, DataDirectoryError, AccessCodeError, CertificateError, PlantError)
 """Why it cannot serve as it is set; one sentence each."""
 
 Renew = Callable[[], Certificates]
@@ -159,6 +161,9 @@ def _explain(words: str, given: Mapping[str, str], manager: ServiceManager) -> N
         try:
             settings = read_settings(arguments=given)
             with data_directory(settings.data_dir, "where it looks whether it can serve"):
+                plant = Plant.of(settings.database_url, settings.plant_store, settings.data_dir, settings.gateway_name)
+                if plant is not None:
+                    plant.close()
                 if settings.closed:
                     load_code(settings.data_dir, settings.access_code)
                 if (renew := _certificates(settings)) is not None:
@@ -384,7 +389,7 @@ def first_login(access: Access, code: str | None) -> str | None:
     try:
         return access.first_login()
     except OSError as error:
-        words = f"no login can be kept in the data directory ({error.strerror})"
+        words = f"no login can be kept ({why_not_kept(error)})"
         if code is None:
             raise AccessCodeError(f"{words}: let this user write there, or set ACCESS_CODE") from error
         log.warning("%s: only the access code opens this server", words)

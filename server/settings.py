@@ -18,6 +18,7 @@ from detector.runtimes import RUNTIMES
 from detector.score import LARGEST
 from server.cameras import Crop, Framing, Patience, Throttle, check_source
 from server.ground import DatabaseAddress, PublicURL, canonical_origin, is_loopback
+from server.plant import StoreAddress
 from server.shifts import THREE_SHIFTS, Shifts
 from server.words import check_name
 
@@ -117,6 +118,8 @@ class Settings:
     public_url: PublicURL | None = None
     allowed_origins: tuple[str, ...] = ()
     database_url: DatabaseAddress | None = None
+    plant_store: StoreAddress | None = None
+    gateway_name: str = ""
     history_days: float = 400.0
     history_rows: int = 10_000_000
     came_from: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
@@ -182,7 +185,7 @@ def read_settings(
             raise SettingsError(f"{name}{shown} cannot be used: {error}") from error
 
     default = Settings()
-    return Settings(
+    read = Settings(
         host=setting("HOST", _host, default.host),
         port=setting("PORT", _whole(0, 65535), default.port),
         model_path=setting("MODEL_PATH", _path, default.model_path),
@@ -224,10 +227,15 @@ def read_settings(
         public_url=setting("PUBLIC_URL", PublicURL.parse, default.public_url),
         allowed_origins=setting("ALLOWED_ORIGINS", _origins, default.allowed_origins),
         database_url=setting("DATABASE_URL", DatabaseAddress.parse, default.database_url),
+        plant_store=setting("PLANT_STORE", StoreAddress.parse, default.plant_store),
+        gateway_name=setting("GATEWAY_NAME", _gateway_name, default.gateway_name),
         history_days=setting("HISTORY_DAYS", _days, default.history_days),
         history_rows=setting("HISTORY_ROWS", _whole(1000, 1_000_000_000), default.history_rows),
         came_from=came_from,
     )
+    if read.plant_store is not None and read.database_url is None:
+        raise SettingsError("PLANT_STORE needs DATABASE_URL: the gateways of a plant share a PostgreSQL")
+    return read
 
 
 def read_place(
@@ -311,6 +319,13 @@ def _origins(text: str) -> tuple[str, ...]:
             )
         origins.append(origin)
     return tuple(origins)
+
+
+def _gateway_name(text: str) -> str:
+    name = text.strip()
+    if not 1 <= len(name) <= 64 or not name.isprintable():
+        raise ValueError("it must be a name of up to 64 characters")
+    return name
 
 
 def _yes_or_no(text: str) -> bool:

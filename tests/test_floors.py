@@ -44,7 +44,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
     ),
     "server": (
         {"words", "ground", "logs", "shifts"},
-        {"cameras", "simulated_line", "access", "https"},
+        {"cameras", "simulated_line", "access", "https", "plant"},
         {"settings", "camera_process"},
         {"recipes", "kept_cameras", "backup"},
         {"parts"},
@@ -57,7 +57,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
         {"metrics"},
         {"ingest", "web", "cannot_serve"},
         {"app"},
-        {"serve", "healthcheck", "access_commands", "original"},
+        {"serve", "healthcheck", "access_commands", "original", "plant_commands"},
         {"doctor"},
         {"cli"},
     ),

@@ -1,12 +1,13 @@
 """Who may use this server, and what: logins, tokens, phones that were paired, Origin and Host checks, and the audit
 log."""
 
-from server.access.access import CODE_ID, FIRST, Access, Standing, access_faults
+from server.access.access import CODE_ID, FIRST, Access, Standing
 from server.access.audit_chain import FOLDER as AUDIT_FOLDER
 from server.access.audit_chain import Chain, Entry, Happened, Verified, files_of, verify, verify_file
 from server.access.changes import AccessRefused, NoSuch
 from server.access.code import FILE as CODE_FILE
 from server.access.code import AccessCodeError, load_code
+from server.access.documents import SHARED_FILES
 from server.access.guard import (
     NO_LONGER_IN,
     NOT_ALLOWED,
@@ -18,7 +19,7 @@ from server.access.guard import (
     standing_of,
 )
 from server.access.identity import Identity
-from server.access.kept import CODE_NAME, Account, Session, Token, as_moment
+from server.access.kept import CODE_NAME, DOCUMENTS, Account, Session, Token, as_moment
 from server.access.middleware import COOKIE, AccessMiddleware
 from server.access.origin import Origins, comes_through_a_proxy, is_local_host
 from server.access.pairings import GOOD_FOR_S, Pairing
@@ -30,10 +31,12 @@ __all__ = [
     "CODE_ID",
     "CODE_NAME",
     "COOKIE",
+    "DOCUMENTS",
     "FIRST",
     "GOOD_FOR_S",
     "NOT_ALLOWED",
     "NO_LONGER_IN",
+    "SHARED_FILES",
     "Access",
     "AccessCodeError",
     "AccessMiddleware",
@@ -53,7 +56,6 @@ __all__ = [
     "Token",
     "UndeclaredRoute",
     "Verified",
-    "access_faults",
     "add_detail",
     "as_moment",
     "comes_through_a_proxy",

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -21,21 +21,14 @@ from server.access import changes, kept
 from server.access.audit import Audit
 from server.access.changes import DAY_S, AccessRefused, NoSuch
 from server.access.code import canonical, same_code
-from server.access.documents import LARGEST, FileDocument
+from server.access.documents import SHARED_FILES
 from server.access.identity import EVERYBODY, NOBODY, Identity
 from server.access.kept import CODE_NAME, Account, Session, SessionKind, Token, digest_of, make_id, make_secret
 from server.access.pairings import Pairing, Pairings
 from server.access.passwords import Passwords, hashed, is_weakly_hashed, make_password
-from server.ground import ListFile, fault
+from server.ground import SharedShelf
 from server.words import Need, Role, RoleWord, role_of
 
-FOLDER = "access"
-WITHOUT = {
-    "accounts.json": ("nobody can log in", "make logins anew with 'defectvision user add'"),
-    "tokens.json": ("no token of before is taken", "make them anew on the page"),
-    "sessions.json": ("everybody is logged out", "log in again"),
-}
-"""What is in force without each file, and what to do then."""
 TOKEN_PREFIX = "dvt_"
 CODE_ID = "access-code"
 FIRST = "admin"
@@ -135,6 +128,7 @@ class Access:
         closed: whether anybody is asked who he is; without, everybody who gets here may everything.
         code: the access code in force, which may everything; None for none.
         code_file: where it is kept, if it is in a file.
+        shelf: where accounts, tokens and sessions are kept.
         clock: seconds since 1970.
     """
 
@@ -145,6 +139,7 @@ class Access:
         closed: bool,
         code: str | None = None,
         code_file: Path | None = None,
+        shelf: SharedShelf = SHARED_FILES,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.closed = closed
@@ -152,10 +147,10 @@ class Access:
         self.passwords = Passwords()
         self.pairings = Pairings()
         self._clock = clock
-        folder = data_dir / FOLDER
-        self._accounts = FileDocument(folder / "accounts.json", kept.ACCOUNTS, *WITHOUT["accounts.json"])
-        self._tokens = FileDocument(folder / "tokens.json", kept.TOKENS, *WITHOUT["tokens.json"])
-        self._sessions = FileDocument(folder / "sessions.json", kept.SESSIONS, *WITHOUT["sessions.json"])
+        folder = data_dir / kept.FOLDER
+        self._accounts = shelf.keep(folder / "accounts.json", kept.ACCOUNTS)
+        self._tokens = shelf.keep(folder / "tokens.json", kept.TOKENS)
+        self._sessions = shelf.keep(folder / "sessions.json", kept.SESSIONS)
         self._code, self._code_file = code, code_file
         self._code_used: float | None = None
         self._code_stamp: str | None = None
@@ -652,7 +647,7 @@ class Access:
             await self._do(partial(self._sessions.change, step))
         except OSError as error:
             if self._session_fault is None:
-                log.error("sessions cannot be stored reason=%s", error.strerror)
+                log.error("sessions cannot be stored reason=%s", error.strerror or error)
             self._session_fault = error.strerror or str(error)
             raise
         self._session_fault = None
@@ -692,7 +687,7 @@ class Access:
         except OSError as error:
             for id, at in used.items():
                 self._used.tokens.setdefault(id, at)
-            log.debug("uses could not be stored reason=%s", error.strerror)
+            log.debug("uses could not be stored reason=%s", error.strerror or error)
 
     # --- phones
 
@@ -729,16 +724,3 @@ def code_stamp(code: str) -> str:
     """What sessions that were opened with the access code are held to: of another code they are over. Slow on purpose,
     for a code may be short, and this is kept."""
     return hashlib.scrypt(canonical(code), salt=b"defectvision access code", n=2**14, r=8, p=1, dklen=16).hex()
-
-
-def access_faults(data_dir: Path) -> Iterator[tuple[str, str | None]]:
-    """Of each file there may be, by its name below the data directory: why it cannot be used and what follows of that,
-    or nothing. Only looked at."""
-    lists: dict[str, ListFile[Any]] = {
-        "accounts.json": kept.ACCOUNTS,
-        "tokens.json": kept.TOKENS,
-        "sessions.json": kept.SESSIONS,
-    }
-    for name, (without, then) in WITHOUT.items():
-        form = lists[name].form(largest=LARGEST, without=without, then=then)
-        yield f"{FOLDER}/{name}", fault(data_dir / FOLDER / name, form)

@@ -80,12 +80,19 @@ class Audit:
         """Note that something happened just now."""
         self._take(Happened(now(), who.name, what, who.how, who.role.word, address, detail, method, path, status))
 
+    def note_line(self, who: str, what: str, detail: str, stream: str) -> None:
+        """Note what the line changed; a controller may do so many times a minute."""
+        self._note_repeated(Happened("", who, what, "line", "line", f"stream {stream}", detail))
+
     def note_repeated(self, who: str, what: str, *, address: str) -> None:
         """Note what strangers may make happen as often as they like: the first time at once, then once a minute how
         often it was; and where too many different ones come, all of those together. Otherwise what somebody did could
         be washed out of the log."""
+        self._note_repeated(Happened("", who, what, "nobody", "nobody", address))
+
+    def _note_repeated(self, first: Happened) -> None:
         at = self._clock()
-        key = (who, address)
+        key = (first.who, first.address)
         if key not in self._repeated:
             self._next_free_at = max(self._next_free_at, at) + REPEATED_S
             if self._next_free_at - at > REPEATED_BURST * REPEATED_S:
@@ -93,7 +100,8 @@ class Audit:
                 key = MANY
         seen = self._repeated.get(key)
         if seen is None:
-            seen = self._repeated[key] = _Repeated(at, Happened(now(), key[0], what, "nobody", "nobody", key[1]))
+            first = msgspec.structs.replace(first, at=now(), who=key[0], address=key[1])
+            seen = self._repeated[key] = _Repeated(at, first)
             self._take(seen.first)
         else:
             seen.times += 1

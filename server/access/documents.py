@@ -1,8 +1,7 @@
-"""Small documents that this server shares with others: the command on the same machine, another gateway.
+"""Files that this server shares with the commands on the same machine.
 
-A document is a list of things that is read and written whole. Whoever changes it says what it is to become of what it
-is now, and nobody comes in between; what others changed is noticed by asking. Files in a private folder do that here;
-a row of a shared database would be the same two functions.
+Whoever changes one says what it is to become of what it is now, and nobody comes in between; what others changed is
+noticed by asking. With several gateways, the plant's documents take their place.
 """
 
 from __future__ import annotations
@@ -11,43 +10,14 @@ import contextlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from detector.files import in_turn
-from server.ground import KeptFile, ListFile, private_file
+from server.ground import Form, KeptFile, SharedDocument, SharedShelf, private_file
 
 T = TypeVar("T")
 
-LARGEST = 2_000_000
-"""Bytes of a file."""
-
 Signature = tuple[int, int, int] | None
-
-
-class Document(Protocol[T]):
-    """A list of things, the same for everybody."""
-
-    @property
-    def contents(self) -> tuple[T, ...]:
-        """As it was when it was read or changed last; never changed in place."""
-        ...
-
-    @property
-    def warning(self) -> str | None:
-        """What was wrong with it, for the operator; or nothing."""
-        ...
-
-    def change(self, step: Callable[[tuple[T, ...]], tuple[T, ...]]) -> None:
-        """Make it what `step` makes of it. Blocks; the step may run again where somebody came in between.
-
-        Raises:
-            OSError: it cannot be stored; nothing has changed then.
-        """
-        ...
-
-    def refresh(self) -> bool:
-        """Read it again if somebody else changed it; whether that was so. Blocks."""
-        ...
 
 
 class FileDocument(Generic[T]):
@@ -55,13 +25,10 @@ class FileDocument(Generic[T]):
 
     Args:
         path: in a folder of its own, which is made when something is first written.
-        form: how the list lies in it.
-        without: what is in force without it, one clause; ``then``: what to do once it was damaged.
     """
 
-    def __init__(self, path: Path, form: ListFile[T], without: str, then: str) -> None:
-        self._path = path
-        self._form = form.form(largest=LARGEST, without=without, then=then)
+    def __init__(self, path: Path, form: Form[T]) -> None:
+        self._path, self._form = path, form
         self._lock = threading.RLock()
         self._seen: Signature = None
         with contextlib.suppress(OSError):  # it is said below that it cannot be read
@@ -70,7 +37,7 @@ class FileDocument(Generic[T]):
         self._warning = self._file.warning
 
     @property
-    def contents(self) -> tuple[T, ...]:
+    def contents(self) -> T:
         return self._file.contents
 
     @property
@@ -79,10 +46,16 @@ class FileDocument(Generic[T]):
 
     @property
     def is_unread(self) -> bool:
-        """Whether there is a file that could not be read: what is in it is not known to be nothing."""
         return self._file.is_unread
 
-    def change(self, step: Callable[[tuple[T, ...]], tuple[T, ...]]) -> None:
+    @property
+    def is_whole(self) -> bool:
+        return self._file.is_whole
+
+    def recover(self) -> bool:
+        return self.refresh() or self._file.recover()
+
+    def change(self, step: Callable[[T], T]) -> None:
         with self._lock:
             private_file.make_folder(self._path.parent)
             with in_turn(self._path.parent):
@@ -110,6 +83,16 @@ class FileDocument(Generic[T]):
                 return False
             self._file, self._warning = file, None
             return True
+
+
+class SharedFiles:
+    """A shelf of them."""
+
+    def keep(self, path: Path, form: Form[T]) -> SharedDocument[T]:
+        return FileDocument(path, form)
+
+
+SHARED_FILES: SharedShelf = SharedFiles()
 
 
 def _signature(path: Path) -> Signature:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
-from server.ground import ListFile
+from server.ground import Form, ListFile
 from server.words import RoleWord
 
 MOST_ACCOUNTS, MOST_TOKENS, MOST_SESSIONS, MOST_OF_ONE = 200, 200, 1000, 50
@@ -143,6 +144,20 @@ def _check_sessions(sessions: tuple[Session, ...]) -> None:
         raise ValueError(f"there are more than {MOST_SESSIONS} sessions in it, or two of the same id")
 
 
-ACCOUNTS = ListFile(Account, "accounts", 1, _check_accounts)
-TOKENS = ListFile(Token, "tokens", 1, _check_tokens)
-SESSIONS = ListFile(Session, "sessions", 1, _check_sessions)
+LARGEST = 2_000_000
+"""Bytes of a file."""
+
+ACCOUNTS = ListFile(Account, "accounts", 1, _check_accounts).form(
+    largest=LARGEST, without="nobody can log in", then="make logins anew with 'defectvision user add'"
+)
+TOKENS = ListFile(Token, "tokens", 1, _check_tokens).form(
+    largest=LARGEST, without="no token of before is taken", then="make them anew on the page"
+)
+SESSIONS = ListFile(Session, "sessions", 1, _check_sessions).form(
+    largest=LARGEST, without="everybody is logged out", then="log in again"
+)
+FOLDER = "access"
+DOCUMENTS: Mapping[str, Form[Any]] = {
+    f"{FOLDER}/accounts.json": ACCOUNTS, f"{FOLDER}/tokens.json": TOKENS, f"{FOLDER}/sessions.json": SESSIONS
+}  # fmt: skip
+"""What gateways of a plant share of this, by the path in the data directory."""

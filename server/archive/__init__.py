@@ -4,6 +4,7 @@ from server.archive.archive import Archive, ArchiveState
 from server.archive.entries import in_history
 from server.archive.folder import Folder, Held, Limits
 from server.archive.pictured import Damaged, Facts, Pictured, kept_frame
+from server.archive.shared import SharedPictures
 
 __all__ = [
     "Archive",
@@ -14,6 +15,7 @@ __all__ = [
     "Held",
     "Limits",
     "Pictured",
+    "SharedPictures",
     "in_history",
     "kept_frame",
 ]

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,8 +22,10 @@ from typing import TypeVar
 import msgspec
 
 from server.archive.folder import FOLDER, Folder, Held, Limits, NoRoom
-from server.archive.pictured import Disposition, Kind, Pictured, pictured
+from server.archive.pictured import Disposition, Kind, Pictured, pictured, said_of
+from server.archive.shared import SharedPictures
 from server.ground import Calendar, Supervised
+from server.plant import ObjectStore, PlantAway
 from server.records import frame_id
 from server.streams import KeptFrame, Told
 from server.words import Figure, PartResult, PartVerdict, Result
@@ -42,6 +44,8 @@ LOOK_EVERY_S = 60.0
 SHORTENED_S = 600.0
 """How long it is told that the oldest had to go: a full disk is seen to within minutes, not within one picture."""
 _SHUTDOWN_S = 1.0
+FETCH_S = 10.0
+"""Seconds that somebody waits for a picture out of the plant's store."""
 
 FULL = (
     "the disk is full, and no older picture of the archive is left that could go: pictures are not kept until there is "
@@ -73,9 +77,12 @@ class Archive:
         normals_every_s: seconds between good parts of a stream that are archived; 0: none.
         calendar: what pictures are old by.
         clock: seconds, monotonic.
+        store: of the plant, where there is one.
 
     Attributes:
-        on_kept: called with each picture once it is on disk; ``on_gone``: with the ids of those that were removed.
+        on_kept: called with each picture once it is on disk; ``on_gone``: with the ids of those that were removed from
+            here and are nowhere else.
+        shared: the pictures of all gateways of the plant; None without one.
         dropped: pictures that were not kept since the start: they came too fast, or the disk took none.
     """
 
@@ -88,11 +95,15 @@ class Archive:
         calendar: Calendar | None = None,
         clock: Callable[[], float] = time.monotonic,
         folder: Folder | None = None,
+        store: ObjectStore | None = None,
     ) -> None:
         by = calendar or Calendar(None)
-        self.folder = folder or Folder(
-            data_dir / FOLDER, limits, aged_by=lambda: datetime.fromtimestamp(by.now(), UTC).date()
-        )
+
+        def aged_by() -> date:
+            return datetime.fromtimestamp(by.now(), UTC).date()
+
+        self.folder = folder or Folder(data_dir / FOLDER, limits, aged_by=aged_by, has_store=store is not None)
+        self.shared = None if store is None else SharedPictures(store, self.folder, days=limits.days, aged_by=aged_by)
         self.on_kept: Callable[[Pictured], None] = lambda pictured: None
         self.on_gone: Callable[[list[str]], None] = lambda ids: None
         self._limits, self._normals_every_s, self._clock = limits, normals_every_s, clock
@@ -113,6 +124,7 @@ class Archive:
         self._came = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "archive")
         self._readers = ThreadPoolExecutor(2, "archive reads")
+        self._fetchers = ThreadPoolExecutor(2, "archive fetches")  # others do not wait for a store that hangs
         self._writer = Supervised("the archive's writer", self._run)
         self._stopping = False
 
@@ -215,7 +227,8 @@ class Archive:
     # Asking.
 
     async def read(self, id: str) -> Pictured | None:
-        """A picture by the id of its part or alarm; also one that waits to be written. None where there is none.
+        """A picture of this server by the id of its part or alarm; also one that waits to be written. None where there
+        is none.
 
         Raises:
             Damaged: it is not whole.
@@ -227,28 +240,71 @@ class Archive:
             return waiting
         return await asyncio.get_running_loop().run_in_executor(self._readers, self.folder.read, id)
 
+    async def read_newest(self, id: str) -> Pictured | None:
+        """The same, with what was said of it last at any gateway.
+
+        Raises:
+            Damaged: it is not whole.
+        """
+        pictured = await self.read(id)
+        if pictured is None or self.shared is None or id in self._waiting:
+            return pictured
+        try:
+            return await self._fetched(partial(self.shared.newest, pictured))
+        except PlantAway:
+            return pictured
+
+    async def fetch(self, id: str, at: int) -> Pictured | None:
+        """A picture of another gateway of the plant; None where none is in its store.
+
+        Args:
+            at: when its entry in the history was, milliseconds since 1970.
+
+        Raises:
+            Damaged: it is not whole.
+            PlantAway: the store does not answer.
+        """
+        return None if self.shared is None else await self._fetched(partial(self.shared.fetch, id, at))
+
+    async def _fetched(self, ask: Callable[[], T]) -> T:
+        try:
+            async with asyncio.timeout(FETCH_S):
+                return await asyncio.get_running_loop().run_in_executor(self._fetchers, ask)
+        except TimeoutError as error:
+            raise PlantAway("the plant's store does not answer in time: try again in a moment") from error
+
     def history_id(self, frame: str) -> str | None:
         """What the history calls the alarm that a kept frame belongs to, while that is remembered."""
         return self._of_frame.get(frame)
 
-    async def say(self, id: str, disposition: Disposition | None, correction: str | None) -> None:
+    async def say(
+        self, id: str, disposition: Disposition | None, correction: str | None, *, at: int | None = None
+    ) -> None:
         """Note with a picture what was said of it; from now on it stays the one that this was said of.
+
+        Args:
+            at: when its entry in the history was, milliseconds since 1970; where it is another gateway's.
 
         Raises:
             Damaged: it is not whole.
-            OSError: it cannot be written.
+            OSError: it cannot be written, here or into the plant's store.
         """
         _remember(self._said, id, None)
         if (waiting := self._waiting.get(id)) is not None:  # not written yet
-            facts = msgspec.structs.replace(waiting.facts, disposition=disposition, correction=correction)
-            self._waiting[id] = msgspec.structs.replace(waiting, facts=facts)
+            self._waiting[id] = said_of(waiting, disposition, correction)
             return
-        await asyncio.get_running_loop().run_in_executor(self._thread, self.folder.say, id, disposition, correction)
+        say = partial(self.folder.say, id, disposition, correction)
+        is_here = await asyncio.get_running_loop().run_in_executor(self._thread, say)
+        if self.shared is not None and is_here:
+            self.shared.put_soon(id)
+        elif self.shared is not None and at is not None:
+            await self._fetched(partial(self.shared.say, id, at, disposition, correction))
 
     async def state(self) -> ArchiveState:
         """How it is doing now."""
         held = await asyncio.get_running_loop().run_in_executor(self._readers, lambda: self.folder.held)
-        return ArchiveState(self.on, self._limits, held, len(self._waiting), self._written, self.dropped, self._problem)
+        problem = self._problem or (self.shared.warning if self.shared is not None else None)
+        return ArchiveState(self.on, self._limits, held, len(self._waiting), self._written, self.dropped, problem)
 
     def figures(self) -> Iterator[Figure]:
         """For whoever watches over many servers."""
@@ -264,26 +320,41 @@ class Archive:
             "archive_dropped", "pictures lost: they came too fast, or the disk took none", self.dropped, kind="counter"
         )
 
+        if self.shared is not None:
+            words = "1 while the plant's store takes pictures"
+            yield Figure("archive_shares", words, float(self.shared.warning is None))
+            words = "pictures that were put into the plant's store"
+            yield Figure("archive_shared", words, self.shared.put, kind="counter")
+
     @property
     def warning(self) -> str | None:
         """What the operator should see to, one sentence, or nothing."""
-        return self._problem or self._writer.warning
+        return self._problem or self._writer.warning or (self.shared.warning if self.shared is not None else None)
 
     # Writing.
 
     def start(self) -> None:
         """Count what is there, and write what comes, until it is stopped."""
         self._writer.start()
+        if self.shared is not None:
+            loop = asyncio.get_running_loop()
+            self.shared.on_gone = lambda ids: _told(loop, lambda: self.on_gone(ids))
+            self.shared.start()
 
     async def stop(self) -> None:
         """Write what waits, for a second at the most, and end."""
         self._stopping = True
+        if self.shared is not None:
+            self.shared.stop()
         if self._writer.task is not None:
             self._came.set()
             await asyncio.wait({self._writer.task}, timeout=_SHUTDOWN_S)
             await self._writer.stop(0.0)
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._readers.shutdown(wait=False, cancel_futures=True)
+        self._fetchers.shutdown(wait=False, cancel_futures=True)
+        if self.shared is not None:
+            await asyncio.to_thread(self.shared.end)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -338,6 +409,8 @@ class Archive:
         else:
             self._written += 1
             self.on_kept(pictured)
+            if self.shared is not None:
+                self.shared.put_soon(pictured.facts.id)
             self._say(SHORTENED if self._clock() - self._shortened_at < SHORTENED_S else None)
         finally:
             self._writing = None
@@ -361,6 +434,11 @@ class Archive:
             log.warning("archive %s", problem)
         elif was is not None:
             log.info("archive pictures are kept again dropped=%d", self.dropped)
+
+
+def _told(loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the server stops: those who look for one find out
+        loop.call_soon_threadsafe(tell)
 
 
 def _remember(known: dict[str, T], name: str, value: T) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from server.archive.pictured import Facts, Pictured, kept_frame
-from server.records import Entry, Records, milliseconds
+from server.archive.pictured import Facts, Pictured, began, kept_frame
+from server.records import Entry, Records
 
 
 def in_history(records: Records) -> Callable[[Pictured], None]:
@@ -21,7 +21,7 @@ def in_history(records: Records) -> Callable[[Pictured], None]:
 
 
 def _entry(facts: Facts, score: float) -> Entry:
-    at = milliseconds(facts.at)
+    at = began(facts)
     return Entry(
         id=facts.id,
         kind="sample" if facts.kind == "normal" else "change",

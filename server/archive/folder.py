@@ -20,10 +20,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import msgspec
-
 from detector.files import read_at_most, sync_folder, temporary_beside, write_atomically
-from server.archive.pictured import MOST_BYTES, Damaged, Disposition, Pictured, pack, unpack
+from server.archive.pictured import MOST_BYTES, Damaged, Disposition, Pictured, pack, said_of, unpack
 
 log = logging.getLogger("defectvision.archive")
 
@@ -44,6 +42,12 @@ MOST_REMOVED = 2_000
 
 MOST_GONE = 10_000
 """Ids of removed pictures that wait to be told; of more, the oldest are found out when somebody looks."""
+
+
+def is_shared(mode: int) -> bool:
+    """Whether a file is marked as one that is in the plant's store: nobody may write it. What is written in its place
+    is another file, without the mark, so that no crash can leave a mark on what was not stored."""
+    return not mode & 0o222
 
 
 class NoRoom(OSError):
@@ -86,6 +90,7 @@ class Folder:
         today: the day by the clock, which may jump; ``aged_by``: the day that what is old is old by, None: the same.
         clock: seconds, monotonic.
         free: bytes that are free on the disk of a folder.
+        has_store: whether what goes from here may still be in the plant's store.
     """
 
     def __init__(
@@ -97,10 +102,11 @@ class Folder:
         aged_by: Callable[[], date] | None = None,
         clock: Callable[[], float] = time.monotonic,
         free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+        has_store: bool = False,
     ) -> None:
         self.limits, self.root = limits, root
         self._today, self._clock, self._free_on = today, clock, free
-        self._aged_by = aged_by or today
+        self._aged_by, self._has_store = aged_by or today, has_store
         self._days: dict[str, _Day] = {}
         self._oldest: deque[str] = deque()
         self._oldest_of: str | None = None
@@ -179,16 +185,21 @@ class Folder:
             OSError: it cannot be written; nothing changes.
         """
         with self._lock:
-            path, pictured = self._find(id), self.read(id)
+            path, pictured = self.find(id), self.read(id)
             if path is None or pictured is None:
                 return False
-            before = path.stat()
-            said = msgspec.structs.replace(pictured.facts, disposition=disposition, correction=correction)
-            write_atomically(path, pack(msgspec.structs.replace(pictured, facts=said)))
-            os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns))
-            if (day := self._days.get(path.parent.name)) is not None:
-                day.bytes += path.stat().st_size - before.st_size
+            self._replace(path, said_of(pictured, disposition, correction))
             return True
+
+    def replace(self, pictured: Pictured) -> None:
+        """Put another one in the place of the picture of its id, if that is here; it stays as old as it is.
+
+        Raises:
+            OSError: it cannot be written; nothing changes.
+        """
+        with self._lock:
+            if (path := self.find(pictured.facts.id)) is not None:
+                self._replace(path, pictured)
 
     def read(self, id: str) -> Pictured | None:
         """A picture by its id; None where there is none, or not any more.
@@ -196,7 +207,7 @@ class Folder:
         Raises:
             Damaged: it is not whole.
         """
-        found = self._find(id)
+        found = self.find(id)
         if found is None:
             return None
         try:
@@ -209,6 +220,16 @@ class Folder:
             raise Damaged("the archived picture is damaged (it is larger than any)")
         return unpack(data)
 
+    def find(self, id: str) -> Path | None:
+        """Where the file of a picture is; None where there is none."""
+        if not _ID.fullmatch(id):
+            return None
+        for name in reversed(self._day_names()):
+            path = self.root / name / (id + SUFFIX)
+            if path.exists():
+                return path
+        return None
+
     def hold_limits(self) -> bool:
         """Remove what is too old or too much, and make room on the disk; to be called now and then. Returns whether any
         went because the disk is full."""
@@ -216,8 +237,15 @@ class Folder:
             self._look_at = -1.0
             return self._hold_limits(0)
 
+    def unshared(self) -> Iterator[Path]:
+        """Files of pictures that are not in the plant's store, the oldest first, as the days are looked through."""
+        for name in self._day_names():
+            for file in _by_age(self.root / name, lambda mode: not is_shared(mode)):
+                yield self.root / name / file
+
     def take_gone(self) -> list[str]:
-        """Ids of what was removed since this was asked last. Without the lock: the event loop asks."""
+        """Ids of what was removed since this was asked last, and is in no plant's store. Without the lock: the event
+        loop asks."""
         gone: list[str] = []
         with contextlib.suppress(IndexError):
             while True:
@@ -244,6 +272,13 @@ class Folder:
         return sum(day.files for day in days), sum(day.bytes for day in days)
 
     # Below: with the lock.
+
+    def _replace(self, path: Path, pictured: Pictured) -> None:
+        before = path.stat()
+        write_atomically(path, pack(pictured))
+        os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns))
+        if (day := self._days.get(path.parent.name)) is not None:
+            day.bytes += path.stat().st_size - before.st_size
 
     def _write(self, id: str, data: bytes) -> None:
         name = self._day_to_write()
@@ -339,8 +374,10 @@ class Folder:
                     return None
             while self._oldest:
                 file = self._oldest.popleft()
+                shared = self._is_shared(self.root / name / file)
                 if (size := self._unlink(name, file)) is not None:
-                    self._gone.append(file.removesuffix(SUFFIX))
+                    if not shared:
+                        self._gone.append(file.removesuffix(SUFFIX))
                     if not self._oldest and not self._days[name].files:
                         self._close(name)
                     return size
@@ -363,20 +400,17 @@ class Folder:
             day.files, day.bytes = max(0, day.files - 1), max(0, day.bytes - size)
         return size
 
+    def _is_shared(self, path: Path) -> bool:
+        try:
+            return self._has_store and is_shared(path.stat().st_mode)
+        except OSError:
+            return False
+
     def _size_of(self, path: Path) -> int | None:
         try:
             return path.stat().st_size
         except OSError:
             return None
-
-    def _find(self, id: str) -> Path | None:
-        if not _ID.fullmatch(id):
-            return None
-        for name in reversed(self._day_names()):
-            path = self.root / name / (id + SUFFIX)
-            if path.exists():
-                return path
-        return None
 
     def _day_names(self) -> list[str]:
         """From the oldest."""
@@ -391,11 +425,13 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
         return
 
 
-def _by_age(folder: Path) -> list[str]:
-    """Names of the pictures of a day, the oldest first."""
+def _by_age(folder: Path, wanted: Callable[[int], bool] = lambda mode: True) -> list[str]:
+    """Names of the pictures of a day, the oldest first; of those alone whose file's mode is wanted."""
     found = []
     for entry in _entries(folder):
         if entry.name.endswith(SUFFIX):
             with contextlib.suppress(OSError):
-                found.append((entry.stat(follow_symlinks=False).st_mtime, entry.name))
+                its = entry.stat(follow_symlinks=False)
+                if wanted(its.st_mode):
+                    found.append((its.st_mtime, entry.name))
     return [name for _, name in sorted(found)]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import math
+import struct
+import time
 import zipfile
 from datetime import datetime
 from typing import Literal
@@ -19,6 +21,7 @@ from detector.images import MAX_SIDE
 from detector.registration import Moved
 from server.inspection import Inspected, KeptPicture, Threshold
 from server.recipes import ModelVersion, Recipe
+from server.records import milliseconds, moment_of
 from server.streams import KeptFrame
 from server.words import PartVerdict
 
@@ -35,6 +38,8 @@ Kind = Literal["part", "alarm", "normal"]
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _LONGEST = 300
 _LARGEST = 1e9
+_LATEST = 253_402_300_799_999
+_MOST_ENTRIES, _LONGEST_LIST = 8, 4096
 _UNREADABLE = (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, EOFError, ValueError, OSError)
 
 
@@ -54,7 +59,8 @@ class Facts(Struct, frozen=True):
         size: of the frame; ``picture``: of the JPEG; width and height in pixels.
         moved: how the part lies on the model's reference.
         cells: width and height of the heat map; ``heatmap``: its bytes, row by row, 128 at the threshold.
-        disposition: what it was said to be, where its model was told; ``correction``: id of what was made of that.
+        disposition: what it was said to be, where its model was told; ``correction``: id of what was made of that;
+            ``said_at``: when, milliseconds since 1970, also where it was taken back; 0: nothing was said of it.
     """
 
     id: str
@@ -82,6 +88,7 @@ class Facts(Struct, frozen=True):
     disposition: Disposition | None = None
     correction: str | None = None
     format: int = FORMAT
+    said_at: int = 0
 
 
 class Pictured(Struct, frozen=True):
@@ -142,6 +149,21 @@ def pictured(
     return Pictured(facts, data, kept.input)
 
 
+def began(facts: Facts) -> int:
+    """When what it shows began, milliseconds since 1970: an alarm is called by its first frame, and goes on."""
+    began = moment_of(facts.id) if facts.kind == "alarm" else None
+    return milliseconds(facts.at) if began is None else began
+
+
+def said_of(pictured: Pictured, disposition: Disposition | None, correction: str | None) -> Pictured:
+    """A picture with what is said of it now, which is later than what was said before, whatever the clock says."""
+    said_at = max(round(time.time() * 1000), pictured.facts.said_at + 1)
+    facts = msgspec.structs.replace(
+        pictured.facts, disposition=disposition, correction=correction, said_at=min(said_at, _LATEST)
+    )
+    return msgspec.structs.replace(pictured, facts=facts)
+
+
 def kept_frame(pictured: Pictured) -> KeptFrame:
     """An archived picture as the frame that was kept then: whatever is done with those can be done with it.
 
@@ -192,6 +214,8 @@ def unpack(data: bytes) -> Pictured:
     Raises:
         Damaged: it is none, or not whole.
     """
+    if not _is_short(data):
+        raise Damaged("the archived picture is damaged (it has no list of the few files that it is)")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as packed:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in packed.infolist()):
@@ -211,6 +235,15 @@ def unpack(data: bytes) -> Pictured:
     if not picture.startswith(_JPEG) or (input is not None and not input.startswith(_PNG)):
         raise Damaged("the archived picture is damaged (what it holds are no pictures)")
     return Pictured(facts, picture, input)
+
+
+def _is_short(data: bytes) -> bool:
+    """Whether a ZIP ends as ours do, with a list of a few files: zipfile takes a list of millions into memory."""
+    end = data[-22:]
+    if len(end) < 22 or end[:4] != b"PK\5\6" or end[-2:] != b"\0\0" or data[-42:-38] == b"PK\6\7":
+        return False
+    entries, size = struct.unpack_from("<HL", end, 10)
+    return bool(entries <= _MOST_ENTRIES and size <= _LONGEST_LIST)
 
 
 def _odd(facts: Facts) -> str | None:
@@ -233,6 +266,8 @@ def _odd(facts: Facts) -> str | None:
         return "typical score"
     if not all(0 < side <= MAX_SIDE for side in (*facts.size, *facts.picture)):
         return "size"
+    if not 0 <= facts.said_at <= _LATEST:
+        return "time of what was said"
     if facts.moved is not None and not all(abs(one) < _LARGEST for row in facts.moved for one in row):
         return "place"
     return None

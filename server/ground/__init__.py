@@ -6,9 +6,11 @@ from server.ground.before_upgrade import keep_before_upgrade
 from server.ground.calendar import Calendar
 from server.ground.data_directory import RESTORING, DataDirectoryError, data_directory
 from server.ground.database_address import DatabaseAddress
+from server.ground.document import OWN_FILES, Document, SharedDocument, SharedShelf, Shelf
 from server.ground.ending import ended
 from server.ground.file_descriptors import raise_limit
 from server.ground.freed_memory import give_back
+from server.ground.in_words import in_words
 from server.ground.kept_file import Form, KeptFile, ListFile, NewerVersion, checksum, fault, only_looked_at
 from server.ground.network_address import (
     is_any_address,
@@ -21,6 +23,7 @@ from server.ground.network_address import (
     source_of,
     takes_both_families,
 )
+from server.ground.not_kept import NotKept, why_not_kept
 from server.ground.page_files import page_folder
 from server.ground.public_url import PublicURL, canonical_origin, host_and_port
 from server.ground.refusals import Refusals
@@ -28,18 +31,24 @@ from server.ground.service_manager import ServiceManager
 from server.ground.supervised import Noted, Supervised
 
 __all__ = [
+    "OWN_FILES",
     "RESTORING",
     "Calendar",
     "DataDirectoryError",
     "DatabaseAddress",
+    "Document",
     "Form",
     "KeptFile",
     "ListFile",
     "NewerVersion",
+    "NotKept",
     "Noted",
     "PublicURL",
     "Refusals",
     "ServiceManager",
+    "SharedDocument",
+    "SharedShelf",
+    "Shelf",
     "Supervised",
     "canonical_origin",
     "checksum",
@@ -48,6 +57,7 @@ __all__ = [
     "fault",
     "give_back",
     "host_and_port",
+    "in_words",
     "is_any_address",
     "is_loopback",
     "keep_before_upgrade",
@@ -62,4 +72,5 @@ __all__ = [
     "reachable",
     "source_of",
     "takes_both_families",
+    "why_not_kept",
 ]

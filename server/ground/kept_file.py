@@ -39,7 +39,7 @@ class Form(Generic[T]):
         encode: contents as the bytes of a file.
         decode: the contents of a file, and whether it is of an older version; raises msgspec.MsgspecError, ValueError
             (:class:`NewerVersion`) or RecursionError.
-        empty: where there is no file.
+        empty: where there is no file; ``unknown``: where there is one that cannot be used, None: the same.
         without: what is in force without it; ``then``: what to do once it was damaged; one clause each.
         mode: rights of the file; where others have none, they are taken from a file that is found.
     """
@@ -51,6 +51,23 @@ class Form(Generic[T]):
     without: str
     then: str
     mode: int = 0o644
+    unknown: T | None = None
+
+    def bytes_of(self, contents: T, name: str) -> bytes:
+        """Contents as they are stored.
+
+        Raises:
+            OSError: they are larger than what is read: the next start would call them damaged.
+        """
+        data = self.encode(contents)
+        if len(data) > self.largest:
+            raise OSError(errno.EFBIG, f"{name} would be over {self.largest // 1_000_000} MB")
+        return data
+
+    @property
+    def in_doubt(self) -> T:
+        """Contents where there are some that cannot be used."""
+        return self.empty if self.unknown is None else self.unknown
 
 
 class KeptFile(Generic[T]):
@@ -96,15 +113,22 @@ class KeptFile(Generic[T]):
         self.contents = contents
         return True
 
+    def change(self, step: Callable[[T], T]) -> None:
+        """Make it what ``step`` makes of what it says; what could not be read before is read first.
+
+        Raises:
+            OSError: it could not be read or written; nothing has changed then.
+        """
+        self.recover()
+        self.replace(step(self.contents))
+
     def replace(self, contents: T) -> None:
         """Store other contents, on disk, then in memory: what is in force is always what a restart would find.
 
         Raises:
             OSError: it could not be written; nothing has changed then.
         """
-        data = self._form.encode(contents)
-        if len(data) > self._form.largest:  # the next start would call it damaged
-            raise OSError(errno.EFBIG, f"{self._path.name} would be over {self._form.largest // 1_000_000} MB")
+        data = self._form.bytes_of(contents, self._path.name)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path, data, mode=self._form.mode)
         self.contents = contents
@@ -123,7 +147,7 @@ class KeptFile(Generic[T]):
                 f"{self._path} cannot be read ({error.strerror}): {form.without}, and nothing can be set until it can"
             )
             log.warning(self.warning)
-            return form.empty
+            return form.in_doubt
         if not form.mode & 0o077:
             with contextlib.suppress(OSError):  # a read-only disk
                 private_file.close_to_others(self._path)
@@ -140,7 +164,7 @@ class KeptFile(Generic[T]):
             what = "is of a newer version" if isinstance(error, NewerVersion) else "was damaged"
             self.warning = f"{self._path.name} {what} ({_short(error)}); {then} and {form.without}: {form.then}"
             log.warning(self.warning)
-            return form.empty
+            return form.in_doubt
         if is_older:
             # A read-only disk: the older file is as good, but for the checksum. Where the way back cannot be kept, it
             # is not cut off.

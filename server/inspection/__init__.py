@@ -2,7 +2,7 @@
 
 from server.inspection.baseline import Baseline, Learning, Span, baseline_of
 from server.inspection.calibration_file import Change, StoredCalibration
-from server.inspection.calibrations import Calibrations, calibrations_fault
+from server.inspection.calibrations import DOCUMENTS, Calibrations
 from server.inspection.captured import Captured, Draft, Drafts
 from server.inspection.condition import NAMES, Condition, condition_of
 from server.inspection.glimpse import Glimpse, glimpse
@@ -23,6 +23,7 @@ from server.inspection.threshold import (
 )
 
 __all__ = [
+    "DOCUMENTS",
     "GIVEN",
     "NAMES",
     "NO_RECIPE",
@@ -55,7 +56,6 @@ __all__ = [
     "Wanted",
     "all_of",
     "baseline_of",
-    "calibrations_fault",
     "condition_of",
     "described",
     "given_recipe",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from server.ground import Form, KeptFile, fault
+from server.ground import OWN_FILES, Form, NotKept, Shelf
 from server.inspection.calibration_file import (
     LARGEST_FILE,
     VERSION,
@@ -50,11 +51,15 @@ FORM: Form[Contents] = Form(
 )
 
 
+DOCUMENTS: Mapping[str, Form[Any]] = {FILE: FORM}
+"""What gateways of a plant share of this, by the path in the data directory."""
+
+
 class Calibrations:
     """The calibrations of this data directory. Reads once, writes atomically."""
 
-    def __init__(self, folder: Path) -> None:
-        self._file = KeptFile(folder / FILE, FORM)
+    def __init__(self, folder: Path, shelf: Shelf = OWN_FILES) -> None:
+        self._file = shelf.keep(folder / FILE, FORM)
 
     @property
     def warning(self) -> str | None:
@@ -117,15 +122,18 @@ class Calibrations:
             before=tuple(stored for stored in before if stored not in after),
             after=tuple(stored for stored in after if stored not in before),
         )
-        history = self._contents.history
-        if step.action == "undo":
-            undone = self.to_undo(model_hash, runtime)
+        undone = self.to_undo(model_hash, runtime) if step.action == "undo" else None
+
+        def changed(contents: Contents) -> Contents:
+            others = tuple(stored for stored in contents.calibrations if not _is_of(stored, model_hash, runtime))
+            if tuple(stored for stored in contents.calibrations if _is_of(stored, model_hash, runtime)) != before:
+                raise NotKept("somebody else calibrated at this very moment: look at it, then try again")
             history = tuple(
-                msgspec.structs.replace(older, undone=True) if older is undone else older for older in history
+                msgspec.structs.replace(older, undone=True) if older == undone else older for older in contents.history
             )
-        others = (stored for stored in self._contents.calibrations if not _is_of(stored, model_hash, runtime))
-        contents = Contents((*others, *after)[-MOST:], _bounded((*history, change)))
-        self._file.replace(contents)
+            return Contents((*others, *after)[-MOST:], _bounded((*history, change)))
+
+        self._file.change(changed)
         return change
 
 
@@ -148,8 +156,3 @@ def _bounded(history: tuple[Change, ...]) -> tuple[Change, ...]:
             break
         kept.append(change)
     return tuple(reversed(kept))
-
-
-def calibrations_fault(folder: Path) -> str | None:
-    """Why the file of the calibrations cannot be used, and what follows of that; or nothing. Only looked at."""
-    return fault(folder / FILE, FORM)

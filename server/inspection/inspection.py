@@ -464,6 +464,14 @@ class Inspection:
         in_use = self._on(stream, resting=True)
         return self._calibrations.history(in_use.key, in_use.model.runtime)
 
+    def renew(self) -> bool:
+        """Put in force what others calibrated since; whether there is anything. For a thread."""
+        with self._changing:
+            try:
+                return self._recovered()
+            except OSError:
+                return False  # the plant says it
+
     @contextmanager
     def _change_begins(self) -> Iterator[None]:
         """One change at a time, and none before all that is stored was read.
@@ -472,10 +480,16 @@ class Inspection:
             OSError: it cannot be read.
         """
         with self._changing:
-            if self._calibrations.recover():
-                self._in_use = {name: self._again(in_use) for name, in_use in self._in_use.items()}
-                self._resting = {name: self._again(resting) for name, resting in self._resting.items()}
+            self._recovered()
             yield
+
+    def _recovered(self) -> bool:
+        """Whether more calibrations were read than before; then those are in force."""
+        if not self._calibrations.recover():
+            return False
+        self._in_use = {name: self._again(in_use) for name, in_use in self._in_use.items()}
+        self._resting = {name: self._again(resting) for name, resting in self._resting.items()}
+        return True
 
     def _change(
         self,

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from server.cameras import shown
-from server.ground import KeptFile, fault
+from server.ground import Form, KeptFile
 from server.kept_cameras.cameras_file import FORM, MOST, check_addable
 from server.settings import PulledCamera
 
 log = logging.getLogger("defectvision.camera")
 
 FILE = "cameras.json"
+DOCUMENTS: Mapping[str, Form[Any]] = {FILE: FORM}
 MOST_STUCK = 8
 """Removed cameras whose driver never came back, with up to four threads each."""
 
@@ -182,8 +183,3 @@ def why_not_run(name: str) -> str:
         f"the camera {name} that was added on the page is not run, for the setting CAMERAS or the simulated line has "
         "its name: remove it, and add it under another one"
     )
-
-
-def cameras_fault(folder: Path) -> str | None:
-    """Why the file of the cameras of the page cannot be used, and what follows of that; or nothing. Only looked at."""
-    return fault(folder / FILE, FORM)

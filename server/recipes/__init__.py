@@ -28,17 +28,19 @@ from server.recipes.recipe import (
     part_words,
 )
 from server.recipes.recipe_book import (
+    DOCUMENTS,
     MOST_EARLIER,
     MOST_RECIPES,
     NOT_KNOWN,
     NotTheNewest,
     RecipeBook,
-    recipes_fault,
     require_newest,
 )
+from server.recipes.shared_models import SharedModels
 
 __all__ = [
     "CHANGEABLE",
+    "DOCUMENTS",
     "GATE_SIDE",
     "LARGEST_MODEL",
     "LONGEST_NAME",
@@ -64,6 +66,7 @@ __all__ = [
     "RecipeChange",
     "RecipeError",
     "Regions",
+    "SharedModels",
     "StreamOptions",
     "ThresholdRule",
     "WayBack",
@@ -73,7 +76,6 @@ __all__ = [
     "check_polygon",
     "check_regions",
     "part_words",
-    "recipes_fault",
     "require_newest",
     "way_back",
 ]

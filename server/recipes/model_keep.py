@@ -22,7 +22,10 @@ from safetensors import numpy as safetensors
 
 from detector.errors import ModelError
 from detector.files import read_at_most, remove_leftovers, sync_folder, temporary_beside, write_atomically
+from server.ground import NotKept
 from server.recipes.correction import Correction
+from server.recipes.shared_models import LARGEST_MODEL as LARGEST_FETCHED
+from server.recipes.shared_models import LARGEST_PICTURES, SharedModels
 
 FOLDER = "models"
 MODEL, PICTURES, CORRECTIONS = "model", "pictures", "corrections"
@@ -44,7 +47,7 @@ LARGEST_MODEL = 20_000_000
 """Bytes of a model itself, about, before it is known: 2 MB with the usual backbone."""
 
 
-class NoRoom(OSError):
+class NoRoom(NotKept):
     """There is no room for another model; one sentence that says what to do. Nothing was written."""
 
 
@@ -53,9 +56,11 @@ class ModelKeep:
 
     Args:
         most_bytes: of all of them together, pictures and corrections included.
+        shared: where a plant has its models; what comes here goes there too before a recipe may name it.
     """
 
-    def __init__(self, data_dir: Path, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, data_dir: Path, most_bytes: int = MOST_BYTES, shared: SharedModels | None = None) -> None:
+        self._shared = shared
         self._data_dir, self._folder = data_dir, data_dir / FOLDER
         self._most_bytes = most_bytes
         self._size: int | None = None
@@ -69,6 +74,10 @@ class ModelKeep:
         """Where the model itself lies, if it was taught or imported here."""
         return self._of(taught) / MODEL
 
+    def is_kept(self, taught: str) -> bool:
+        """Whether the model lies here, or, as far as it is known, where the plant has its models."""
+        return self.model_folder(taught).is_dir() or (self._shared is not None and self._shared.has_model(taught))
+
     def pictures(self, taught: str) -> list[Path]:
         """The pictures it was taught on, in order; none where they are not kept here."""
         with contextlib.suppress(OSError):
@@ -77,10 +86,99 @@ class ModelKeep:
         return []
 
     def has_pictures(self, taught: str) -> bool:
-        """Whether pictures that it was taught on are kept here."""
+        """Whether pictures that it was taught on are kept."""
         with contextlib.suppress(OSError), os.scandir(self._of(taught) / PICTURES) as entries:
             return any(_PICTURE.fullmatch(entry.name) for entry in entries)
-        return False
+        return self._shared is not None and self._shared.has_pictures(taught)
+
+    # ---- with the gateways of a plant -------------------------------------------------------------------------------
+
+    def bring(self, models: Iterable[tuple[str, Collection[str]]]) -> None:
+        """Fetch what others taught or told, if it is not here: models by their hash, with ids of corrections.
+
+        Raises:
+            ModelError: one of them is damaged; the others are here then.
+            OSError: the plant's store does not answer, or it cannot be written here.
+        """
+        if self._shared is None:
+            return
+        damaged: ModelError | None = None
+        for taught, corrections in models:
+            try:
+                self._bring(self._shared, taught, corrections)
+            except ModelError as error:
+                damaged = error
+        if damaged is not None:
+            raise damaged
+
+    def bring_pictures(self, taught: str) -> None:
+        """Fetch the pictures that a model was taught on, if they are not here.
+
+        Raises:
+            ModelError: they are damaged.
+            OSError: the plant's store does not answer, or they cannot be written here.
+        """
+        if self._shared is not None and self._of(taught).is_dir() and not (self._of(taught) / PICTURES).exists():
+            self._shared.fetch(f"{taught}/{PICTURES}", self._of(taught) / PICTURES, LARGEST_PICTURES, self._folder)
+            self._size = None
+
+    def share(self, models: Iterable[tuple[str, Collection[str]]]) -> None:
+        """Store models that lie here for the whole plant, with their pictures and these corrections.
+
+        Raises:
+            OSError: the plant's store does not answer.
+        """
+        for taught, corrections in models:
+            self._share(taught)
+            if self._shared is not None:
+                for name in corrections:
+                    files = {suffix: self.correction_file(taught, name, suffix) for suffix in SUFFIXES}
+                    self._share_correction(self._shared, taught, name, files)
+
+    def look_for_shared(self) -> None:
+        """See what the plant has.
+
+        Raises:
+            OSError: its store does not answer.
+        """
+        if self._shared is not None:
+            self._shared.look()
+
+    def _bring(self, shared: SharedModels, taught: str, corrections: Collection[str]) -> None:
+        place = self._of(taught)
+        if not (place / MODEL).is_dir():
+            self.require_room(LARGEST_MODEL)
+            if not shared.fetch(f"{taught}/{MODEL}", place / MODEL, LARGEST_FETCHED, self._folder):
+                return  # a model that another gateway was given at its start
+        for name in corrections:
+            if (place / CORRECTIONS / f"{name}.json").exists():
+                continue
+            folder = temporary_beside(self._folder / CORRECTIONS)
+            try:
+                if shared.fetch(
+                    f"{taught}/{CORRECTIONS}/{name}", folder, LARGEST_CORRECTION * len(SUFFIXES), self._folder
+                ):
+                    files = {end: read_at_most(folder / f"{name}{end}", LARGEST_CORRECTION) for end in SUFFIXES}
+                    self._write_correction(taught, name, files)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        self._size = None
+
+    def _share(self, taught: str) -> None:
+        if self._shared is not None:
+            for what in (PICTURES, MODEL):  # whoever sees the model finds its pictures
+                if (self._of(taught) / what).is_dir():
+                    self._shared.put(f"{taught}/{what}", self._of(taught) / what, self._folder)
+
+    def _share_correction(self, shared: SharedModels, taught: str, name: str, files: Mapping[str, bytes]) -> None:
+        folder = temporary_beside(self._folder / CORRECTIONS)
+        folder.mkdir(parents=True)
+        try:
+            for suffix, data in files.items():
+                (folder / f"{name}{suffix}").write_bytes(data)
+            shared.put(f"{taught}/{CORRECTIONS}/{name}", folder, self._folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def size(self) -> int:
@@ -135,6 +233,7 @@ class ModelKeep:
             shutil.rmtree(model, ignore_errors=True)  # the same pictures and seed make the same model
             if pictures is not None and pictures in new:
                 pictures.rename(place / PICTURES)
+            self._share(taught)
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         if place.is_dir():  # corrections of a model that was given at the start: it is ours now as well
@@ -150,6 +249,7 @@ class ModelKeep:
             temporary.rename(place)
         sync_folder(place)
         sync_folder(self._folder)
+        self._share(taught)
 
     def keep_correction(
         self, taught: str, correction: Correction, patches: Mapping[str, NDArray[np.generic]], jpeg: bytes, png: bytes
@@ -182,10 +282,17 @@ class ModelKeep:
         there = {suffix for suffix in SUFFIXES if (folder / f"{name}{suffix}").exists()}
         if any(self.correction_file(taught, name, suffix) != files[suffix] for suffix in there):
             raise ModelError(f"there is another correction {name} of this model here: one of the two was changed")
-        for suffix in reversed(SUFFIXES):  # what was said of it last
-            if suffix not in there:
-                write_atomically(folder / f"{name}{suffix}", files[suffix])
+        if self._shared is not None:
+            self._share_correction(self._shared, taught, name, files)
+        self._write_correction(taught, name, files)
         self._size = self.size + size
+
+    def _write_correction(self, taught: str, name: str, files: Mapping[str, bytes]) -> None:
+        folder = self._of(taught) / CORRECTIONS
+        folder.mkdir(parents=True, exist_ok=True)
+        for suffix in reversed(SUFFIXES):  # what was said of it last
+            if not (folder / f"{name}{suffix}").exists():
+                write_atomically(folder / f"{name}{suffix}", files[suffix])
 
     def correction(self, taught: str, name: str) -> Correction:
         """What was said.
@@ -258,6 +365,9 @@ class ModelKeep:
                     if _ID.fullmatch(file.stem) and file.stem not in wanted[place.name]:
                         file.unlink(missing_ok=True)
         self._size = self._looked_up()  # now, where nobody waits for it
+        if self._shared is not None:
+            with contextlib.suppress(NotKept):  # the next one does it
+                self._shared.tidy(wanted)
 
     def _of(self, taught: str) -> Path:
         if not _HASH.fullmatch(taught):

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from server.ground import Form, KeptFile, NewerVersion, checksum, fault
+from server.ground import OWN_FILES, Form, NewerVersion, Shelf, checksum
 from server.recipes.recipe import ModelVersion, Recipe, RecipeChange, RecipeError, check
 
 FILE = "recipes.json"
@@ -109,21 +109,24 @@ FORM: Form[Contents] = Form(
     encode=encode,
     decode=decode,
     empty=Contents(),
+    # Which recipe a stream had is not known: with the one that happens to be left it would be judged as another
+    # product. That stays so, over restarts, until somebody chooses.
+    unknown=Contents(default=NOT_KNOWN),
     without="it is not known which recipe streams are inspected with, so none is inspected",
     then="put the file back and start again, or choose a default recipe",
 )
+
+
+DOCUMENTS: Mapping[str, Form[Any]] = {FILE: FORM}
+"""What gateways of a plant share of this, by the path in the data directory."""
 
 
 class RecipeBook:
     """The recipes, as they lie on disk. Every change is one atomic write that holds the new version and its step of
     the history, so that neither is without the other."""
 
-    def __init__(self, folder: Path) -> None:
-        self._file = KeptFile(folder / FILE, FORM)
-        if self._file.warning is not None:
-            # Which recipe a stream had is not known: with the one that happens to be left it would be judged as another
-            # product. That stays so, over restarts, until somebody chooses.
-            self._file.contents = Contents(default=NOT_KNOWN)
+    def __init__(self, folder: Path, shelf: Shelf = OWN_FILES) -> None:
+        self._file = shelf.keep(folder / FILE, FORM)
 
     @property
     def warning(self) -> str | None:
@@ -135,6 +138,14 @@ class RecipeBook:
         """Whether nothing else is in use than what is named here: not while a damaged, newer or missing file may come
         back."""
         return self._file.is_whole
+
+    def recover(self) -> bool:
+        """Read what others changed. Returns whether there is anything.
+
+        Raises:
+            OSError: it cannot be read now.
+        """
+        return self._file.recover()
 
     @property
     def recipes(self) -> tuple[Recipe, ...]:
@@ -153,7 +164,7 @@ class RecipeBook:
 
     def get(self, recipe: str) -> Recipe | None:
         """The newest version of a recipe."""
-        return next((one for one in self.recipes if one.id == recipe), None)
+        return _find(self._file.contents, recipe)
 
     def history(self, recipe: str | None = None) -> tuple[RecipeChange, ...]:
         """What was done to a recipe, or to all, newest first."""
@@ -195,20 +206,23 @@ class RecipeBook:
             RecipeError: it cannot be a recipe, or there are too many.
             OSError: it cannot be stored; nothing changes.
         """
-        self._file.recover()
-        recipe, contents = check(change.after), self._file.contents
-        newest = self.get(recipe.id)
-        if newest is not None:
-            require_newest(newest, change.before.version if change.before else None)
-        if newest is None and len(self.recipes) >= MOST_RECIPES:
-            raise RecipeError(f"there are {MOST_RECIPES} recipes already: delete one that is not needed")
-        places = [recipe if one.id == recipe.id else one for one in contents.recipes]
-        self._replace(
-            recipes=(*places, recipe) if newest is None else tuple(places),
-            default=recipe.id if as_default else contents.default,
-            chosen=contents.chosen if stream is None else self._with(stream, recipe.id),
-            history=_bounded((*contents.history, change)),
-        )
+        recipe = check(change.after)
+
+        def step(contents: Contents) -> Contents:
+            newest = _find(contents, recipe.id)
+            if newest is not None:
+                require_newest(newest, change.before.version if change.before else None)
+            if newest is None and len(contents.recipes) >= MOST_RECIPES:
+                raise RecipeError(f"there are {MOST_RECIPES} recipes already: delete one that is not needed")
+            places = tuple(recipe if one.id == recipe.id else one for one in contents.recipes)
+            return Contents(
+                recipes=(*places, recipe) if newest is None else places,
+                default=recipe.id if as_default else contents.default,
+                chosen=contents.chosen if stream is None else _chosen(contents, stream, recipe.id),
+                history=_bounded((*contents.history, change)),
+            )
+
+        self._file.change(step)
         return recipe
 
     def delete(self, recipe: str, version: int) -> None:
@@ -219,17 +233,21 @@ class RecipeBook:
             NotTheNewest: somebody changed it since.
             OSError: it cannot be stored; nothing changes.
         """
-        self._file.recover()
-        contents, newest = self._file.contents, self.get(recipe)
-        if newest is not None and newest.version != version:
-            raise NotTheNewest(
-                f"{newest.name} was changed since: it is version {newest.version} now; nothing was deleted"
+
+        def step(contents: Contents) -> Contents:
+            newest = _find(contents, recipe)
+            if newest is not None and newest.version != version:
+                raise NotTheNewest(
+                    f"{newest.name} was changed since: it is version {newest.version} now; nothing was deleted"
+                )
+            return msgspec.structs.replace(
+                contents,
+                recipes=tuple(one for one in contents.recipes if one.id != recipe),
+                default=None if contents.default == recipe else contents.default,
+                history=tuple(step for step in contents.history if step.after.id != recipe),
             )
-        self._replace(
-            recipes=tuple(one for one in contents.recipes if one.id != recipe),
-            default=None if contents.default == recipe else contents.default,
-            history=tuple(step for step in contents.history if step.after.id != recipe),
-        )
+
+        self._file.change(step)
 
     def choose(self, stream: str, recipe: str | None) -> None:
         """Remember with which recipe a stream is inspected; None: with the default one.
@@ -238,8 +256,7 @@ class RecipeBook:
             RecipeError: one is chosen for too many streams already; nothing changes.
             OSError: it cannot be stored; nothing changes.
         """
-        self._file.recover()
-        self._replace(chosen=self._with(stream, recipe))
+        self._file.change(lambda contents: msgspec.structs.replace(contents, chosen=_chosen(contents, stream, recipe)))
 
     def choose_default(self, recipe: str | None) -> None:
         """Remember with which recipe streams are inspected that none was chosen for.
@@ -247,23 +264,30 @@ class RecipeBook:
         Raises:
             OSError: it cannot be stored; nothing changes.
         """
-        self._file.recover()
-        self._replace(default=recipe)
+        self._file.change(lambda contents: msgspec.structs.replace(contents, default=recipe))
 
-    def _with(self, stream: str, recipe: str | None) -> dict[str, str]:
-        chosen = {name: one for name, one in self.chosen.items() if name != stream}
-        if recipe is not None:
-            # Whichever made room would be inspected with another recipe from now on, and nobody would notice.
-            if len(chosen) >= MOST_CHOSEN:
-                raise RecipeError(
-                    f"a recipe is chosen for {MOST_CHOSEN} streams already: choose the default one for a stream that "
-                    f"is gone, as {next(iter(chosen))} may be, whose was chosen longest ago"
-                )
-            chosen[stream] = recipe
-        return chosen
 
-    def _replace(self, **changes: object) -> None:
-        self._file.replace(msgspec.structs.replace(self._file.contents, **changes))
+def _find(contents: Contents, recipe: str) -> Recipe | None:
+    """The newest version of a recipe."""
+    return next((one for one in contents.recipes if one.id == recipe), None)
+
+
+def _chosen(contents: Contents, stream: str, recipe: str | None) -> dict[str, str]:
+    """What is chosen once a stream has this recipe; None: the default one.
+
+    Raises:
+        RecipeError: one is chosen for too many streams already.
+    """
+    chosen = {name: one for name, one in contents.chosen.items() if name != stream}
+    if recipe is not None:
+        # Whichever made room would be inspected with another recipe from now on, and nobody would notice.
+        if len(chosen) >= MOST_CHOSEN:
+            raise RecipeError(
+                f"a recipe is chosen for {MOST_CHOSEN} streams already: choose the default one for a stream that "
+                f"is gone, as {next(iter(chosen))} may be, whose was chosen longest ago"
+            )
+        chosen[stream] = recipe
+    return chosen
 
 
 def _bounded(history: tuple[RecipeChange, ...]) -> tuple[RecipeChange, ...]:
@@ -276,8 +300,3 @@ def _bounded(history: tuple[RecipeChange, ...]) -> tuple[RecipeChange, ...]:
             break
         kept.append(step)
     return tuple(reversed(kept))
-
-
-def recipes_fault(folder: Path) -> str | None:
-    """Why the file of the recipes cannot be used, and what follows of that; or nothing. Only looked at."""
-    return fault(folder / FILE, FORM)

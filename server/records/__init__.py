@@ -11,6 +11,7 @@ from server.records.entry import (
     frame_id,
     iso,
     milliseconds,
+    moment_of,
 )
 from server.records.looking import history_fault
 from server.records.numbers import Numbers
@@ -44,5 +45,6 @@ __all__ = [
     "history_fault",
     "iso",
     "milliseconds",
+    "moment_of",
     "take_back",
 ]

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -34,6 +34,9 @@ READERS = 4
 MOST_QUESTIONS = 40
 """That are asked or wait to be."""
 KEPT_BACKUPS = 3
+_TURN = text("SELECT pg_advisory_xact_lock(x'686973746f7279'::bigint)")
+"""One transaction after the other writes into a PostgreSQL, whichever gateway's it is: so entries are seen in the order
+of their numbers, and no two wait for each other's rows."""
 _DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 
 
@@ -97,6 +100,8 @@ class Database:
 
         async def transaction() -> T:
             async with self._writing, self._writer.begin() as connection:
+                if not self.is_sqlite:
+                    await connection.execute(_TURN)
                 return await work(connection)
 
         return await self._in_time(transaction(), WRITE_S)
@@ -157,6 +162,8 @@ class Database:
             if behind:
                 said = await asyncio.to_thread(self._back_up)
             async with engine.begin() as connection:
+                if not self.is_sqlite:
+                    await connection.execute(_TURN)
                 await connection.run_sync(migrate)
         except Exception:
             # aiosqlite's thread still has to say that it ends, to the loop that ends with this.
@@ -360,7 +367,7 @@ def _connect_arguments(address: DatabaseAddress, statement_s: float) -> dict[str
             "application_name": "defectvision",
             "statement_timeout": str(int(statement_s * 1000)),
             "lock_timeout": str(int(statement_s * 500)),
-            "idle_in_transaction_session_timeout": str(int(statement_s * 2000)),
+            "idle_in_transaction_session_timeout": str(int(statement_s * 1000)),  # its turn is another's then
         },
     }
     if address.ssl is not None:

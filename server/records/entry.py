@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -19,6 +20,7 @@ LONGEST_NOTE, LONGEST_WHO = 1000, 200
 LONGEST_KEPT = 500
 """Characters of texts that others pass through."""
 Count = Annotated[int, Meta(ge=0)]
+_FRAME_ID = re.compile(r".+-(\d{1,15})-\d{1,20}", re.ASCII)
 
 
 class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="entry", tag_field="op"):
@@ -138,6 +140,12 @@ Event = Entry | Minute | Linked | Gone
 def frame_id(result: Result) -> str:
     """What the entry of a change is called that came with this frame; letters, digits, dot, underscore, hyphen."""
     return f"{result.stream}-{milliseconds(result.at)}-{result.seq}"
+
+
+def moment_of(id_: str) -> int | None:
+    """When the frame was that :func:`frame_id` named so, milliseconds since 1970; None where it named none so."""
+    found = _FRAME_ID.fullmatch(id_)
+    return None if found is None else int(found[1])
 
 
 def milliseconds(at: str) -> int:

@@ -331,6 +331,9 @@ class Records:
         try:
             self._note = opening.result() or self._note
         except (NewerSchema, PackageMissing) as error:
+            if isinstance(error, NewerSchema) and not self._database.is_sqlite:
+                self._trouble(str(error))  # another gateway was upgraded first: what comes waits on disk for this one
+                return False
             self._become("off", str(error))
             self._in_hand = []
             self._waiting.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import UNSET
 
@@ -15,10 +15,19 @@ from server.words import StreamState, TriggerSaid, check_name, check_trigger
 
 
 class OwnLine:
-    """The streams and recipes of a server as sinks see them. On the event loop."""
+    """The streams and recipes of a server as sinks see them. On the event loop.
 
-    def __init__(self, streams: Streams, library: Library) -> None:
-        self._streams, self._library = streams, library
+    Args:
+        on_change: told who of the line did what (and what exactly) with which stream.
+    """
+
+    def __init__(
+        self,
+        streams: Streams,
+        library: Library,
+        on_change: Callable[[str, str, str, str], None] = lambda who, what, detail, stream: None,
+    ) -> None:
+        self._streams, self._library, self._on_change = streams, library, on_change
 
     @property
     def streams(self) -> Sequence[str]:
@@ -69,4 +78,5 @@ class OwnLine:
             chosen, _ = await self._library.choose(stream, named[0] if named else recipe, who=who)
         except (NoRecipe, RecipeError, ModelError, NotStored, PoolBusy) as error:
             raise SinkError(str(error)) from error
+        self._on_change(who, "Choose a recipe", chosen.name, stream)
         return chosen.id

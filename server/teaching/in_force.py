@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -127,6 +127,36 @@ class InForce:
             await self._let_rest(recipe)
         for recipe in to_load:
             await self.put(recipe)
+
+    async def renew(self, before: Iterable[Recipe], *, again: bool) -> None:
+        """Inspect as the recipe book says now; while recipes change.
+
+        Args:
+            before: the recipes as they were.
+            again: whether those that could not be used are tried again.
+        """
+        were, now = {one.id: one for one in before}, {one.id: one for one in self._book.recipes}
+        for gone in were.keys() - now.keys():
+            self.forget(were[gone])
+        needed = self._needed_by_book()
+        for recipe in now.values():
+            is_changed = were.get(recipe.id) != recipe or (again and self._inspection.why_not(recipe.id) is not None)
+            if self.given is not None and recipe.id == self.given.id and not is_changed:
+                continue
+            is_loaded = self._inspection.model_of(recipe.id) is not None
+            if (is_changed and (is_loaded or recipe.id in needed)) or (recipe.id in needed and not is_loaded):
+                self.used(recipe.id)
+                await self.put(recipe)
+            elif is_changed:
+                await self._let_rest(recipe)
+        self.choose()
+        await self.rest_others()
+
+    def _needed_by_book(self) -> set[str]:
+        """Ids of the recipes that running streams are about to be inspected with."""
+        default = self.default_of(self._book.default)
+        found = {self._book.chosen.get(name, default) for name in self._streams.names} | {default}
+        return {id for id in found if id}
 
     def opened(self, stream: OpenStream) -> None:
         """A stream is sent: what it is inspected with is loaded, where it is not; its frames wait until then."""

@@ -21,6 +21,7 @@ from detector.counted import counted
 from detector.files import temporary_beside
 from detector.images import BGRImage
 from detector.thresholds import calibrate
+from server.ground import OWN_FILES, Noted, Shelf
 from server.inspection import Inspection, given_recipe, inspected_cells, taught_hash
 from server.recipes import (
     CHANGEABLE,
@@ -38,6 +39,7 @@ from server.recipes import (
     RecipeChange,
     RecipeError,
     Regions,
+    SharedModels,
     StreamOptions,
     ThresholdRule,
     check,
@@ -49,7 +51,7 @@ from server.streams import PoolBusy, Streams
 from server.teaching.files import write_model
 from server.teaching.in_force import InForce
 from server.teaching.models import Models
-from server.teaching.work_thread import WorkThread
+from server.teaching.work_thread import NotStored, WorkThread
 from server.words import now
 
 log = logging.getLogger("defectvision.recipes")
@@ -77,6 +79,11 @@ class Library:
         most_bytes: that all models may take on disk, their pictures included.
         goods_of: pictures of good parts of a model that was given, by its hash.
         spread: has a model wherever frames are looked at, before it is put in force.
+        shelf: where the recipes are kept.
+        shared: where a plant has its models.
+
+    Attributes:
+        behind: why what other gateways of the plant changed is not in force here; or nothing.
     """
 
     def __init__(
@@ -91,8 +98,11 @@ class Library:
         most_bytes: int = MOST_BYTES,
         goods_of: Callable[[str], Iterable[BGRImage]] = lambda taught: (),
         spread: Callable[[Detector], Awaitable[None]] | None = None,
+        shelf: Shelf = OWN_FILES,
+        shared: SharedModels | None = None,
     ) -> None:
-        self.book, self.keep = RecipeBook(data_dir), ModelKeep(data_dir, most_bytes)
+        self.book, self.keep = RecipeBook(data_dir, shelf), ModelKeep(data_dir, most_bytes, shared)
+        self.behind = Noted()
         self.models = Models(self.keep, runtime, workers, goods_of)
         self._inspection, self._streams, self._simulated = inspection, streams, simulated
         self._changing, self._thread, self._waiting = asyncio.Lock(), WorkThread(), 0
@@ -108,6 +118,7 @@ class Library:
         """Put in force what this data directory says, beside the model that was given at the start, if there is one."""
         async with self._changing:
             await self.in_thread(self.keep.remove_unfinished)
+            await self._bring()
             await self.in_thread(self._tidy)
             if given is not None:
                 self.models.give(given)
@@ -115,6 +126,33 @@ class Library:
         for name in self._streams.names:  # that came meanwhile
             if (stream := self._streams.get(name)) is not None:
                 self.in_force.opened(stream)
+
+    async def renew(self) -> None:
+        """Put in force what other gateways of the plant changed, and what could not be fetched before."""
+        async with self._changing:
+            before = self.book.recipes
+            try:
+                is_new = await self.in_thread(self.book.recover)
+            except NotStored:
+                return  # the plant says it
+            if not is_new and self.behind.warning is None:
+                return
+            was_behind = self.behind.warning is not None
+            await self._bring()
+            await self.in_force.renew(before, again=was_behind)
+        self._streams.tell_changed("another gateway")
+        log.info("recipes renewed recipes=%d", len(self.book.recipes))
+
+    async def _bring(self) -> None:
+        """Fetch the models that recipes name, where a plant has them."""
+        try:
+            await self.in_thread(self.keep.look_for_shared)
+            await self.in_thread(partial(self.keep.bring, _models_of(self.book.recipes)))
+            self.behind.warning = None
+        except (NotStored, ModelError) as error:
+            if self.behind.warning is None:
+                log.warning("models cannot be fetched reason=%s", error)
+            self.behind.warning = f"models of the plant cannot be fetched: {error}"
 
     def close(self) -> None:
         """Take no more work."""
@@ -170,7 +208,7 @@ class Library:
 
     def is_kept(self, version: Recipe) -> bool:
         """Whether the model of a version is still here: what it says can be gone back to then."""
-        return self.models.is_given(version.model.taught) or self.keep.model_folder(version.model.taught).is_dir()
+        return self.models.is_given(version.model.taught) or self.keep.is_kept(version.model.taught)
 
     def away(self, recipe: str) -> list[str]:
         """Streams that it was chosen for and that nobody sends now."""
@@ -242,6 +280,8 @@ class Library:
         """
         async with self.changing(recipe, version) as before:
             old = self.book.version(recipe, to)
+            if old is not None:
+                await self.in_thread(partial(self.keep.bring, _models_of([old])))
             if old is None and to == 1 and self.in_force.given is not None and self.in_force.given.id == recipe:
                 old = self.in_force.given
             if old is None:
@@ -263,7 +303,7 @@ class Library:
         """
         async with self._asked(), self._changing, self.taking_in():
             like = self.get(recipe)
-            if self.models.is_given(like.model.taught) and not self.keep.model_folder(like.model.taught).is_dir():
+            if self.models.is_given(like.model.taught) and not self.keep.is_kept(like.model.taught):
                 await self.in_thread(partial(self.keep_given, like.model.taught))
             made = msgspec.structs.replace(like, id=self.new_id(), name=check_name(name), version=1)
             return await self.store(None, made, "copied", who=who, why=f"a copy of {like.name}")
@@ -403,6 +443,7 @@ class Library:
             RecipeError: they are not kept here.
         """
         found = self.get(recipe)
+        self.keep.bring_pictures(found.model.taught)
         pictures = self.keep.pictures(found.model.taught)
         if not pictures:
             raise RecipeError(
@@ -553,6 +594,10 @@ class Library:
                 log.info("models are kept that no recipe names, until recipes.json is whole and none is set aside")
             return
         self.keep.tidy([(model.taught, model.corrections) for model in self.book.named()])
+
+
+def _models_of(recipes: Iterable[Recipe]) -> list[tuple[str, tuple[str, ...]]]:
+    return [(recipe.model.taught, recipe.model.corrections) for recipe in recipes]
 
 
 async def _nowhere(model: Detector) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from server.recipes import NoRoom
+from server.ground import NotKept, why_not_kept
 
 T = TypeVar("T")
 
 
-class NotStored(OSError):
-    """The data directory cannot be written, and nothing was changed; the message says so."""
+class NotStored(NotKept):
+    """It cannot be stored, and nothing was changed; the message says why."""
 
 
 class WorkThread:
@@ -30,11 +30,8 @@ class WorkThread:
         """
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        except NoRoom as error:
-            raise NotStored(str(error)) from error
         except OSError as error:
-            why = error.strerror or str(error)
-            raise NotStored(f"the data directory cannot be written ({why}); nothing was changed") from error
+            raise NotStored(why_not_kept(error)) from error
 
     def close(self) -> None:
         """Take no more work."""

@@ -17,6 +17,7 @@ from detector.images import decode, encode_jpeg, encode_png
 from detector.score import overlay
 from server.archive import Archive, Damaged, Pictured, kept_frame
 from server.inspection import Inspection
+from server.plant import PlantAway
 from server.recipes import Kind, check_name
 from server.records import Disposition, DispositionRefused, Records, RecordsAway
 from server.streams import KeptFrame
@@ -39,6 +40,8 @@ log = logging.getLogger("defectvision.archive")
 GONE = (
     "no picture of it is kept: it was none that is, or older ones made room (ARCHIVE_GB, ARCHIVE_DAYS, ARCHIVE_FREE_GB)"
 )
+NOT_THERE = "or the gateway that took it has not put it into the plant's store yet"
+AWAY = "of a plant: the picture is another gateway's, and the plant's store or database does not answer"
 ANOTHER = "the alarm went on, and its worst frame is another one now: look at it again"
 THUMBNAIL_SIDE = 320
 _FRAME = Parameter("frame", "query", "id of the very frame that is meant: 409 where the alarm has a worse one since")
@@ -107,6 +110,7 @@ class Archived:
                 200: Reply("up to 640 pixels", Content(BYTES, "image/jpeg")),
                 304: Reply("it is what `If-None-Match` names"),
                 404: GONE,
+                503: AWAY,
             },
             role=Role.VIEWER,
         )
@@ -125,6 +129,7 @@ class Archived:
                 ),
                 304: Reply("it is what `If-None-Match` names"),
                 404: GONE,
+                503: AWAY,
             },
             role=Role.VIEWER,
         )
@@ -142,6 +147,7 @@ class Archived:
                 200: Reply("as it was seen live", Content(BYTES, "image/png")),
                 304: Reply("it is what `If-None-Match` names"),
                 404: GONE,
+                503: AWAY,
             },
             role=Role.VIEWER,
         )
@@ -156,6 +162,7 @@ class Archived:
                 200: Reply(f"up to {THUMBNAIL_SIDE} pixels", Content(BYTES, "image/jpeg")),
                 304: Reply("it is what `If-None-Match` names"),
                 404: GONE,
+                503: AWAY,
             },
             role=Role.VIEWER,
         )
@@ -166,12 +173,12 @@ class Archived:
     @documented(
         Operation(
             "An archived picture as the frame that was kept then",
-            {200: Reply("what may be said of it", Content(KeptFrameBody)), 404: GONE},
+            {200: Reply("what may be said of it", Content(KeptFrameBody)), 404: GONE, 503: AWAY},
             role=Role.VIEWER,
         )
     )
     async def as_frame(self, request: Request) -> Response:
-        return answer(self._body(await self._pictured(request)), headers={"Cache-Control": "no-store"})
+        return answer(self._body(await self._pictured(request, newest=True)), headers={"Cache-Control": "no-store"})
 
     @documented(
         Operation(
@@ -215,7 +222,7 @@ class Archived:
     async def nothing(self, request: Request) -> Response:
         id = request.path_params["id"]
         await self.saying.take_back(request, self, id)
-        return answer(self._body(await self._find(id)))
+        return answer(self._body(await self._find(id, newest=True)))
 
     @documented(
         Operation(
@@ -227,7 +234,7 @@ class Archived:
                 409: "the teaching is learning, done, or was ended",
                 413: "larger than 64 kB",
                 422: "not such a body, a name that cannot be, or none of the pictures is kept any more",
-                503: "two parts are taught already",
+                503: f"two parts are taught already; or, {AWAY}",
                 507: NOT_WRITTEN,
             },
             body=Content(TaughtFromBody),
@@ -240,7 +247,10 @@ class Archived:
         wanted = await read_json(request, TaughtFromBody)
         if sum(one is not None for one in (wanted.teaching, wanted.name, wanted.more_of)) != 1:
             raise Refused(422, "send one of `teaching`, `name` and `more_of`: what is to be taught from them")
-        if not await self._any_of(wanted.ids):
+        with _said_away():
+            elsewhere = await self._elsewhere(wanted.ids)
+            is_any = await self._any_of(wanted.ids, elsewhere)
+        if not is_any:
             raise Refused(422, "none of these pictures is kept any more")
         with refusals():
             if wanted.teaching is not None:
@@ -249,21 +259,36 @@ class Archived:
                 name = check_name(wanted.name) if wanted.name is not None else self.shelf.name_of(str(wanted.more_of))
                 how = Wanted(name, None, wanted.more_of, False, wanted.preset, who_asks(request))
                 teaching, status = await self.teachings.begin(how), 201
-            await teaching.upload(self._packed(wanted.ids), request.is_disconnected)
+            await teaching.upload(self._packed(wanted.ids, elsewhere), request.is_disconnected)
         return answer(body_of(teaching), status)
 
-    async def _any_of(self, ids: list[str]) -> bool:
+    async def _elsewhere(self, ids: list[str]) -> dict[str, int]:
+        """Which of these pictures are another gateway's, and when their entries were."""
+        if self.archive.shared is None:
+            return {}
+        folder, found = self.archive.folder, {}
+        for id in await asyncio.to_thread(lambda: [one for one in ids if folder.find(one) is None]):
+            if (entry := await self.records.get(id)) is not None:
+                found[id] = entry.at
+        return found
+
+    async def _any_of(self, ids: list[str], elsewhere: dict[str, int]) -> bool:
         for id in ids:
             if await self.archive.read(id) is not None:
                 return True
+            if id in elsewhere and await self.archive.fetch(id, elsewhere[id]) is not None:
+                return True
         return False
 
-    def _packed(self, ids: list[str]) -> Iterator[Packed]:
+    def _packed(self, ids: list[str], elsewhere: dict[str, int]) -> Iterator[Packed]:
         """In a thread, one after the other."""
+        shared = self.archive.shared
         for id in ids:
             try:
                 pictured = self.archive.folder.read(id)
-            except Damaged as error:
+                if pictured is None and shared is not None and id in elsewhere:
+                    pictured = shared.fetch(id, elsewhere[id])
+            except (Damaged, PlantAway) as error:
                 log.warning("id=%s %s", id, error)
                 continue
             if pictured is not None:
@@ -277,13 +302,13 @@ class Archived:
 
     async def frame(self, id: str) -> KeptFrame:
         """An archived picture as the frame that was kept then."""
-        return kept_frame(await self._find(id))
+        return kept_frame(await self._find(id, newest=True))
 
     async def note(self, frame: KeptFrame, said: Kind | None, correction: str | None, who: str) -> None:
         """Keep with the picture what was said of it, and tell the history."""
         try:
-            await self.archive.say(frame.id, said, correction)
-        except (Damaged, OSError) as error:  # the correction stands, and can be undone under Recipes
+            await self.archive.say(frame.id, said, correction, at=(await self._elsewhere([frame.id])).get(frame.id))
+        except (Damaged, OSError, RecordsAway) as error:  # the correction stands, and can be undone under Recipes
             log.warning("id=%s what was said of it is not kept with its picture reason=%s", frame.id, error)
         await self.tell_history(frame.id, frame.verdict == "NORMAL", said, who)
 
@@ -324,26 +349,42 @@ class Archived:
                 raise Refused(404, f"the archived picture is damaged ({error})") from error
         return _response(pictured, data, media_type)
 
-    async def _pictured(self, request: Request) -> Pictured:
+    async def _pictured(self, request: Request, *, newest: bool = False) -> Pictured:
         async with self.asked:
-            return await self._find(request.path_params["id"])
+            return await self._find(request.path_params["id"], newest=newest)
 
-    async def _find(self, id: str) -> Pictured:
+    async def _find(self, id: str, *, newest: bool = False) -> Pictured:
+        """A picture of any gateway; ``newest``: with what was said of it last at any of them."""
+        shared = self.archive.shared
         try:
-            pictured = await self.archive.read(id)
+            with _said_away():
+                pictured = await (self.archive.read_newest(id) if newest else self.archive.read(id))
+                if pictured is None and shared is not None and (entry := await self.records.get(id)) is not None:
+                    pictured = await self.archive.fetch(id, entry.at)
         except Damaged as error:
             raise Refused(404, str(error)) from error
         if pictured is None:
             await self._note_gone(id)
-            raise Refused(404, GONE)
+            raise Refused(404, GONE if shared is None else f"{GONE}; {NOT_THERE}")
         return pictured
 
     async def _note_gone(self, id: str) -> None:
         """Somebody took it away: the history says so from now on, for this one that was looked for."""
         with contextlib.suppress(RecordsAway):
             entry = await self.records.get(id)
-            if entry is not None and entry.picture_kept and entry.picture is not None:
+            if entry is None or not entry.picture_kept or entry.picture is None:
+                return
+            if self.archive.shared is None or self.archive.shared.is_over(entry.at):  # another gateway may have it yet
                 self.records.pictures_gone([entry.picture])
+
+
+@contextlib.contextmanager
+def _said_away() -> Iterator[None]:
+    """Raises Refused where another gateway's picture cannot be fetched now."""
+    try:
+        yield
+    except PlantAway as error:
+        raise Refused(503, str(error)) from error
 
 
 def _response(pictured: Pictured, data: bytes, media_type: str) -> Response:

@@ -17,6 +17,7 @@ from detector import ImageError
 from detector.counted import counted
 from detector.images import decode
 from detector.thresholds import Calibration, Rule
+from server.ground import why_not_kept
 from server.inspection import (
     Captured,
     Draft,
@@ -286,8 +287,7 @@ async def changed(change: Callable[[], T]) -> T:
     except ValueError as error:
         raise Refused(422, f"{error}; nothing was changed") from error
     except OSError as error:
-        words = f"the data directory cannot be written ({error.strerror}); nothing was changed"
-        raise Refused(507, words) from error
+        raise Refused(507, why_not_kept(error)) from error
 
 
 def _inspected(inspection: Inspection, upload: Upload) -> Inspected:

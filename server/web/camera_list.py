@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from detector.images import encode_jpeg
 from server.cameras import CaptureError, Device, shown
+from server.ground import why_not_kept
 from server.kept_cameras import MOST, CannotAdd, KeptCameras, Stuck, Trials, TrialsBusy, why_not_run
 from server.settings import PulledCamera, Settings
 from server.streams import Streams
@@ -207,4 +208,4 @@ def _there(device: Device) -> CameraThere:
 
 
 def _not_stored(error: OSError) -> Refused:
-    return Refused(507, f"the data directory cannot be written ({error.strerror}); nothing was changed")
+    return Refused(507, why_not_kept(error))

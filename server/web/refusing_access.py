@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from server.access import AccessRefused, NoSuch, PasswordsBusy
+from server.ground import why_not_kept
 from server.web.answers import Refused
 
 NOT_STORED = "the data directory cannot be written; nothing was changed"
@@ -25,4 +26,4 @@ def refusing() -> Iterator[None]:
     except PasswordsBusy as error:
         raise Refused(503, str(error)) from error
     except OSError as error:
-        raise Refused(507, f"the data directory cannot be written ({error.strerror}); nothing was changed") from error
+        raise Refused(507, why_not_kept(error)) from error

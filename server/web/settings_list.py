@@ -61,6 +61,8 @@ ABOUT: Mapping[str, str] = {
     "SERVER_NAMES": "More names or addresses of this machine, for the certificate and the QR code.",
     "PUBLIC_URL": "The address that others see where a proxy stands before the server.",
     "ALLOWED_ORIGINS": "Pages of other origins that may use the server and frame its pages for HMIs.",
+    "PLANT_STORE": "Where the gateways of one plant share models and pictures; with DATABASE_URL.",
+    "GATEWAY_NAME": "What this gateway is called among those of its plant.",
     "DATABASE_URL": "The PostgreSQL that keeps the history; without it a file in DATA_DIR does.",
     "HISTORY_DAYS": "How many days parts and events are kept in the history.",
     "HISTORY_ROWS": "How many of them are kept at the most; the oldest go.",

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from server.ground import why_not_kept
 from server.sinks import MOST, CannotAdd, Draft, NoSink, SinkError, Sinks, StoredSink, TooManyTests
 from server.web.answers import Refused, answer
 from server.web.calibration_query import who_asks
@@ -199,4 +200,4 @@ def _refusing(then: str = "; nothing was changed") -> Iterator[None]:
     except TooManyTests as error:
         raise Refused(503, str(error)) from error
     except OSError as error:
-        raise Refused(507, f"the data directory cannot be written ({error.strerror}); nothing was changed") from error
+        raise Refused(507, why_not_kept(error)) from error

@@ -200,3 +200,20 @@ async def test_what_waits_at_the_end_is_written(tmp_path: Path) -> None:
     async with asyncio.timeout(20):
         await audit.close()
     assert verify(tmp_path / "audit").entries == 52
+
+
+async def test_what_the_line_chose_is_in_it_once_a_minute(tmp_path: Path) -> None:
+    clock = [0.0]
+    audit = Audit(tmp_path, lambda: clock[0])
+    for recipe in ("discs", "plates", "discs"):
+        audit.note_line("modbus press", "Choose a recipe", recipe, "press")
+    audit.note_line("MQTT", "Choose a recipe", "discs", "lathe")
+    clock[0] = 61.0
+    audit.sweep()
+    found = await audit.read(None, 10)
+    assert {(one.who, one.how, one.address) for one in found} == {
+        ("modbus press", "line", "stream press"),
+        ("MQTT", "line", "stream lathe"),
+    }
+    assert sorted(one.detail for one in found) == ["2 times more", "discs", "discs"]
+    await audit.close()

@@ -16,8 +16,8 @@ from server.access.kept import TOKENS, Token, check_name, digest_of, make_secret
 SECRET = "dvt_secret"
 
 
-def document(folder: Path) -> FileDocument[Token]:
-    return FileDocument(folder / "access" / "tokens.json", TOKENS, "no token is taken", "make them anew")
+def document(folder: Path) -> FileDocument[tuple[Token, ...]]:
+    return FileDocument(folder / "access" / "tokens.json", TOKENS)
 
 
 def token(id: str) -> Token:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from detector import ModelError
-from server.recipes import SUFFIXES, Correction, ModelKeep, NoRoom, model_keep
+from server.plant import ObjectStore, StoreAddress
+from server.recipes import SUFFIXES, Correction, ModelKeep, NoRoom, SharedModels, model_keep
 
 TAUGHT, OTHER = "a" * 64, "b" * 64
 
@@ -141,3 +146,58 @@ def test_where_the_disk_is_full_nothing_is_written(tmp_path: Path, monkeypatch: 
     keep.require_room(400_000_000, writes=40_000_000)
     with pytest.raises(NoRoom, match="has 250 MB left, and 260 MB are needed: make room on it"):
         keep.require_room(60_000_000)
+
+
+def shared_by(store: Path, folder: Path) -> ModelKeep:
+    """The models of one gateway of a plant."""
+    return ModelKeep(folder, shared=SharedModels(ObjectStore(StoreAddress("file", str(store)))))
+
+
+def test_what_comes_to_one_gateway_can_be_fetched_by_another(tmp_path: Path) -> None:
+    mine, theirs = (shared_by(tmp_path / "store", tmp_path / name) for name in ("mine", "theirs"))
+    mine.put(TAUGHT, *made(tmp_path / "taught"))
+    mine.put_correction(TAUGHT, "0123456789ab", dict.fromkeys(SUFFIXES, b"said"))
+    theirs.look_for_shared()
+    assert theirs.is_kept(TAUGHT) and theirs.has_pictures(TAUGHT) and not theirs.model_folder(TAUGHT).exists()
+    theirs.bring([(TAUGHT, ("0123456789ab",)), ("b" * 64, ())])  # the last was given to another gateway at its start
+    assert (theirs.model_folder(TAUGHT) / "manifest.json").read_bytes() == b"{}"
+    assert theirs.correction_file(TAUGHT, "0123456789ab", ".png") == b"said"
+    assert theirs.pictures(TAUGHT) == []
+    theirs.bring_pictures(TAUGHT)
+    assert [path.name for path in theirs.pictures(TAUGHT)] == [path.name for path in mine.pictures(TAUGHT)] != []
+    assert theirs.size == mine.size
+    assert [*theirs.folder.glob(".*")] == [*mine.folder.glob(".*")] == []
+
+
+def test_what_is_damaged_in_the_store_leaves_nothing_here(tmp_path: Path) -> None:
+    mine, theirs = (shared_by(tmp_path / "store", tmp_path / name) for name in ("mine", "theirs"))
+    mine.put(TAUGHT, made(tmp_path / "taught")[0], None)
+    (stored,) = (tmp_path / "store").rglob("model.zip")
+    whole = stored.read_bytes()
+    twice = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(twice, "w") as archive:
+        warnings.simplefilter("ignore")
+        for _ in range(2):
+            archive.writestr("manifest.json", b"{}")
+    for data in (b"", whole[:-30], whole.replace(b"{}", b"[]", 1), twice.getvalue()):
+        stored.write_bytes(data)
+        with pytest.raises(ModelError, match="is damaged"):
+            theirs.bring([(TAUGHT, ())])
+        assert not theirs.model_folder(TAUGHT).exists() and [*theirs.folder.glob(".*")] == []
+    stored.write_bytes(whole)
+    theirs.bring([(TAUGHT, ())])
+    assert theirs.model_folder(TAUGHT).is_dir()
+
+
+def test_what_no_recipe_names_goes_from_the_store_a_day_later(tmp_path: Path) -> None:
+    keep = shared_by(tmp_path / "store", tmp_path / "mine")
+    keep.put(TAUGHT, made(tmp_path / "taught")[0], None)
+    keep.put_correction(TAUGHT, "0123456789ab", dict.fromkeys(SUFFIXES, b"said"))
+    keep.tidy([])
+    assert len([*(tmp_path / "store").rglob("*.zip")]) == 2  # somebody may be about to name them
+    for path in (tmp_path / "store").rglob("*.zip"):
+        os.utime(path, (1.0, 1.0))
+    keep.tidy([(TAUGHT, ())])
+    assert [path.name for path in (tmp_path / "store").rglob("*.zip")] == ["model.zip"]
+    keep.tidy([])
+    assert [*(tmp_path / "store").rglob("*.zip")] == []

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
 from detector.counted import counted
 from server.ground import DatabaseAddress
 from server.records import Records, RecordsAway, Span, Wanted, migrations, records
+from server.records.database import Database
 from server.records.migrations import steps
 from server.streams import Hub
 from tests.server.records.histories import Place, everything, hear, numbers_of, part, until
@@ -244,14 +245,9 @@ async def test_a_file_that_is_damaged_while_it_is_used(tmp_path: Path) -> None:
         assert "was damaged" in str(history.warning)
 
 
-async def test_a_newer_schema(place: Place) -> None:
-    async with place.opened() as history:
-        hear(history, 1)
-        await until(lambda: history.state.stored == 1)
-    async with place.opened() as history:
-        from sqlalchemy import text
-
-        await history._database.write(lambda connection: connection.execute(text(_NEWER)))
+async def test_a_newer_schema(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    await _one_part_and_a_newer_schema(place)
     history = Records(place.folder, place.address)
     history.start()
     await until(lambda: history.state.state == "off", history)
@@ -265,7 +261,32 @@ async def test_a_newer_schema(place: Place) -> None:
     await history.close()
 
 
+async def test_a_newer_schema_that_another_gateway_made(address: DatabaseAddress, tmp_path: Path) -> None:
+    place = Place(tmp_path, address)
+    await _one_part_and_a_newer_schema(place)
+    history = Records(place.folder, place.address)
+    history.start()
+    await until(lambda: history.state.state == "away", history)
+    hear(history, 2)
+    await until(lambda: history.state.backlog == 1, history)
+    assert "of a newer version (9999; this one knows" in str(history.warning)
+    await history.close()
+    database = Database(place.folder, place.address)
+    await database.write(lambda connection: connection.execute(text(_TODAYS)))  # or this gateway is upgraded
+    await database.close()
+    async with place.opened() as history:
+        assert await numbers_of(history) == [1, 2]
+
+
+async def _one_part_and_a_newer_schema(place: Place) -> None:
+    async with place.opened() as history:
+        hear(history, 1)
+        await until(lambda: history.state.stored == 1)
+        await history._database.write(lambda connection: connection.execute(text(_NEWER)))
+
+
 _NEWER = "UPDATE alembic_version SET version_num = '9999'"
+_TODAYS = "UPDATE alembic_version SET version_num = '0002'"
 
 
 async def test_older_tables_are_changed_after_a_backup(

@@ -236,6 +236,10 @@ NOT_PROVOKED = {
     ("/api/recipes/{recipe}/corrections/{correction}", "delete", 507),
     ("/api/recipes/{recipe}/corrections/{correction}/picture", "get", 200),
     *((f"/api/history/{{id}}/{said}", "post", status) for said in ("good", "bad") for status in (200, 503, 507)),
+    *(  # of a plant: tests/server/plant/test_archive.py
+        (f"/api/history/{{id}}/{picture}", "get", 503)
+        for picture in ("frame", "heatmap", "overlay", "picture", "thumbnail")
+    ),
     *(("/api/history/{id}/nothing", "post", status) for status in (409, 503, 507)),  # test_archived.py
     *(("/api/history/teach", "post", status) for status in (200, 201, 409, 503, 507)),
     *((path, "get", 503) for path in ("/api/numbers", "/api/numbers.csv")),  # test_numbers.py

@@ -1,0 +1,125 @@
+"""One connection to the plant's database, for whoever asks from whichever thread."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import importlib.util
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from server.ground import DatabaseAddress, NotKept
+
+T = TypeVar("T")
+
+CONNECT_S, ANSWER_S = 5.0, 10.0
+"""Seconds that a connection and a question may take, where nothing else is asked for."""
+
+
+class PlantAway(NotKept):
+    """The plant's database, or its store, cannot be reached now; one sentence that says why."""
+
+
+class Link:
+    """Asks one thing after the other, in a thread of its own that has an event loop; a connection that is lost is made
+    anew with the next question.
+
+    Args:
+        connect_s, answer_s: seconds that a connection and a question may take.
+    """
+
+    def __init__(self, address: DatabaseAddress, *, connect_s: float = CONNECT_S, answer_s: float = ANSWER_S) -> None:
+        self._address, self._connect_s, self._answer_s = address, connect_s, answer_s
+        self._connection: Any = None
+        self._turn: asyncio.Lock | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="plant", daemon=True)
+        self._thread.start()
+
+    def ask(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """Wait for what a piece of work with an asyncpg connection comes to. Not for an event loop.
+
+        Raises:
+            PlantAway: the database did not answer. Whether what was to be written was is not known then.
+        """
+        try:
+            future = asyncio.run_coroutine_threadsafe(self._ask(work), self._loop)
+        except RuntimeError as error:
+            raise PlantAway("the server stops") from error
+        try:
+            return future.result(self._connect_s + 2 * self._answer_s)
+        except concurrent.futures.CancelledError as error:
+            raise PlantAway("the server stops") from error
+        except TimeoutError as error:
+            future.cancel()
+            raise self._away("it does not answer in time") from error
+
+    def close(self) -> None:
+        """Let go of it."""
+
+        async def let_go() -> None:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.terminate()
+            others = [one for one in asyncio.all_tasks() if one is not asyncio.current_task()]
+            for one in others:
+                one.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            self._loop.call_soon(self._loop.stop)
+
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(let_go(), self._loop)
+            self._thread.join(2.0)
+            if not self._thread.is_alive():
+                self._loop.close()
+
+    async def _ask(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        if importlib.util.find_spec("asyncpg") is None:
+            raise PlantAway("a plant needs more packages: pip install 'defectvision[plant]'")
+        import asyncpg
+
+        if self._turn is None:
+            self._turn = asyncio.Lock()
+        async with self._turn:
+            try:
+                async with asyncio.timeout(self._connect_s + self._answer_s):
+                    if self._connection is None or self._connection.is_closed():
+                        self._connection = await self._connect(asyncpg)
+                    return await work(self._connection)
+            except TimeoutError as error:
+                self._drop()
+                raise self._away("it does not answer in time") from error
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                if isinstance(error, NotKept):
+                    raise
+                self._drop()
+                raise self._away(_one_line(error)) from error
+
+    async def _connect(self, asyncpg: Any) -> Any:
+        at = self._address
+        arguments: dict[str, Any] = {} if at.ssl is None else {"ssl": at.ssl}
+        return await asyncpg.connect(
+            host=at.host,
+            port=at.port,
+            database=at.database,
+            user=at.user,
+            password=at.password,
+            timeout=self._connect_s,
+            command_timeout=self._answer_s,
+            server_settings={"application_name": "defectvision plant", "lock_timeout": str(int(self._answer_s * 500))},
+            statement_cache_size=0,  # pgbouncer hands another connection to each transaction
+            **arguments,
+        )
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    def _away(self, why: str) -> PlantAway:
+        return PlantAway(f"{self._address}, which the plant's gateways share, cannot be used ({why})")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,193 @@
+"""Files that all gateways of a plant share, in an S3-compatible store or a folder that all of them mount."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import re
+import secrets
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from server.plant.link import PlantAway
+
+EXAMPLE = "s3://BUCKET/FOLDER"
+CONNECT_S, READ_S, TRIES = 5, 20, 2
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,159}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,159}){0,7}")
+
+
+@dataclass(frozen=True)
+class StoreAddress:
+    """``kind``: ``s3`` or ``file``; ``place``: bucket and folder, or a folder that begins with a slash."""
+
+    kind: str
+    place: str
+
+    @classmethod
+    def parse(cls, text: str) -> StoreAddress:
+        """The address as a setting says it.
+
+        Raises:
+            ValueError: it cannot be one.
+        """
+        parts = urlsplit(text.strip())
+        if parts.query or parts.fragment or parts.username or parts.password:
+            raise ValueError(f"write {EXAMPLE}; keys belong into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        path = parts.path.strip("/")
+        if path and not _NAME.fullmatch(path) and parts.scheme == "s3":
+            raise ValueError("its folder may have letters, digits, dots, dashes and underscores")
+        if parts.scheme == "s3" and _BUCKET.fullmatch(parts.netloc):
+            return cls("s3", f"{parts.netloc}/{path}".rstrip("/"))
+        if parts.scheme == "file" and not parts.netloc and path:
+            return cls("file", f"/{path}")
+        raise ValueError(f"it must be {EXAMPLE}, or file:///FOLDER, a folder that all gateways mount")
+
+    def __str__(self) -> str:
+        return f"{self.kind}://{self.place}"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An object. ``modified``: seconds since 1970, by the store's clock."""
+
+    name: str
+    size: int
+    modified: float
+
+
+class ObjectStore:
+    """Objects by names with slashes, written whole or not at all. Everything here waits: for threads. What comes from
+    the store is bounded by whoever asks.
+
+    Every call raises PlantAway where the store does not answer.
+    """
+
+    def __init__(self, address: StoreAddress) -> None:
+        self.address = address
+        self._lock = threading.Lock()
+        self._made: Any = None
+
+    def put(self, name: str, file: Path) -> None:
+        """Store a file's bytes under a name."""
+        with self._told() as files:
+            target = self._at(name)
+            if self.address.kind == "s3":
+                files.put_file(str(file), target)
+                return
+            beside = f"{target}.{secrets.token_hex(4)}.tmp"
+            files.makedirs(target.rpartition("/")[0], exist_ok=True)
+            try:
+                files.put_file(str(file), beside)
+                files.mv(beside, target)
+            finally:
+                with contextlib.suppress(Exception):
+                    if files.exists(beside):
+                        files.rm_file(beside)
+
+    def get(self, name: str, file: Path, *, most: int) -> bool:
+        """Write an object's bytes into a file; whether there is one.
+
+        Raises:
+            ValueError: it is larger than ``most`` bytes.
+        """
+        with self._told() as files:
+            source = self._at(name)
+            try:
+                size = int(files.info(source)["size"])
+                if size > most:
+                    raise ValueError(f"{name} is larger than {most} bytes")
+                files.get_file(source, str(file))
+            except FileNotFoundError:
+                return False
+            return True
+
+    def has(self, name: str) -> bool:
+        """Whether there is an object."""
+        with self._told() as files:
+            return bool(files.exists(self._at(name)))
+
+    def below(self, folder: str) -> list[Listed]:
+        """All objects in a folder and those below it."""
+        with self._told() as files:
+            root = self._at(folder)
+            try:
+                found = files.find(root, detail=True)
+            except FileNotFoundError:
+                return []
+            place = f"{self.address.place}/"
+            return [
+                Listed(name.removeprefix(place), int(one["size"]), _modified(one))
+                for name, one in found.items()
+                if not name.endswith(".tmp")
+            ]
+
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders in a folder."""
+        with self._told() as files:
+            try:
+                found = files.ls(self._at(folder), detail=True)
+            except FileNotFoundError:
+                return []
+            return sorted(one["name"].rpartition("/")[2] for one in found if one["type"] == "directory")
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove an empty folder; an S3 has none."""
+        if self.address.kind == "file":
+            with self._told() as files, contextlib.suppress(OSError):
+                files.rmdir(self._at(folder))
+
+    def remove(self, name: str) -> None:
+        """Remove an object, if there is one."""
+        with self._told() as files, contextlib.suppress(FileNotFoundError):
+            files.rm_file(self._at(name))
+
+    def _at(self, name: str) -> str:
+        if name and not _NAME.fullmatch(name):
+            raise ValueError(f"{name[:80]!r} is no name of an object")
+        return f"{self.address.place}/{name}".rstrip("/")
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[Any]:
+        """The file system of fsspec; with what goes wrong in words."""
+        try:
+            yield self._files()
+        except (FileNotFoundError, PlantAway, ValueError):
+            raise
+        except Exception as error:  # botocore, aiohttp and fsspec each raise their own
+            words = " ".join(str(error).split())[:200] or type(error).__name__
+            raise PlantAway(f"{self.address}, which the plant's gateways share, cannot be used ({words})") from error
+
+    def _files(self) -> Any:
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def _make(self) -> Any:
+        needed = ("fsspec", "s3fs") if self.address.kind == "s3" else ("fsspec",)
+        if any(importlib.util.find_spec(one) is None for one in needed):
+            raise PlantAway("a plant needs more packages: pip install 'defectvision[plant]'")
+        import fsspec
+
+        if self.address.kind == "file":
+            return fsspec.filesystem("file", auto_mkdir=True, skip_instance_cache=True)
+        return fsspec.filesystem(
+            "s3",
+            skip_instance_cache=True,
+            use_listings_cache=False,  # others write here, too
+            config_kwargs={
+                "connect_timeout": CONNECT_S,
+                "read_timeout": READ_S,
+                "retries": {"total_max_attempts": TRIES, "mode": "standard"},
+            },
+        )
+
+
+def _modified(one: dict[str, Any]) -> float:
+    when = one.get("LastModified", one.get("mtime", 0.0))
+    return float(when.timestamp()) if hasattr(when, "timestamp") else float(when)

@@ -1,0 +1,90 @@
+"""``defectvision plant``: make a plant of this data directory, and say how it stands with it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from server import access, inspection, recipes
+from server.ground import DataDirectoryError, KeptFile, data_directory, in_words
+from server.plant import Plant, PlantError
+from server.recipes import ModelKeep, RecipeBook, SharedModels
+from server.settings import SettingsError, read_settings
+
+SHARED = {**inspection.DOCUMENTS, **access.DOCUMENTS, **recipes.DOCUMENTS}
+"""By their paths in the data directory."""
+
+
+def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """``plant make`` and ``plant status``."""
+    plant = subparsers.add_parser("plant", help="several gateways: make, status", description=__doc__)
+    what = plant.add_subparsers(required=True, metavar="WHAT")
+    make = what.add_parser(
+        "make",
+        help="share this data directory's recipes, models, calibrations and logins",
+        description="Store what this data directory has where the plant's gateways share it (PLANT_STORE and "
+        "DATABASE_URL), which must be empty still. The server has to be stopped. The history is not taken along.",
+    )
+    status = what.add_parser("status", help="whether this gateway belongs to the plant, and what the plant has")
+    make.set_defaults(run=_prints(_made))
+    status.set_defaults(run=_prints(_said))
+
+
+def _prints(work: Callable[[], str]) -> Callable[[argparse.Namespace], int]:
+    def run(arguments: argparse.Namespace) -> int:
+        print(work())
+        return 0
+
+    return in_words(run, PlantError, SettingsError, DataDirectoryError)
+
+
+def _opened() -> tuple[Plant, Path]:
+    settings = read_settings()
+    plant = Plant.of(settings.database_url, settings.plant_store, settings.data_dir, settings.gateway_name)
+    if plant is None:
+        raise SettingsError("PLANT_STORE is not set: it and DATABASE_URL say where the gateways of a plant share")
+    return plant, settings.data_dir
+
+
+def _made() -> str:
+    with data_directory(read_settings().data_dir, "where a plant is made of it"):
+        plant, folder = _opened()
+        try:
+            if plant.has_joined:
+                raise PlantError(f"{folder} belongs to the plant already: nothing was changed")
+            documents = {Path(name).name: _bytes_of(folder / name, name) for name in SHARED}
+            models = [(model.taught, model.corrections) for model in RecipeBook(folder).named()]
+            keep = ModelKeep(folder, shared=SharedModels(plant.store))
+            here = [(taught, corrections) for taught, corrections in models if keep.model_folder(taught).is_dir()]
+            keep.share(here)
+            plant.make(documents)
+        finally:
+            plant.close()
+    return f"{folder} is a gateway of the plant now, and all that it had is the plant's: start it, then the others"
+
+
+def _bytes_of(path: Path, name: str) -> bytes:
+    form = SHARED[name]
+    file = KeptFile(path, form)
+    if file.warning is not None:
+        raise PlantError(f"{file.warning}; nothing was changed")
+    data: bytes = form.bytes_of(file.contents, path.name)
+    return data
+
+
+def _said() -> str:
+    plant, folder = _opened()
+    try:
+        if plant.warning is not None:
+            return plant.warning
+        joined = "belongs to the plant" if plant.has_joined else "has not joined the plant yet"
+        lines = [f"{folder} {joined}; its files are in {plant.store.address}"]
+        lines += [
+            f"{one.name}  version {one.version}  changed {one.changed} by {one.gateway}" for one in plant.listed()
+        ]
+        objects = plant.store.below("")
+        lines.append(f"{len(objects)} objects, {sum(one.size for one in objects) / 1e6:.1f} MB")
+        return "\n".join(lines)
+    finally:
+        plant.close()

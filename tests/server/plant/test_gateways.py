@@ -1,0 +1,280 @@
+"""Two whole servers of one plant: what is done at one holds at the other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import zipfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+
+from server.app import create_app
+from server.ground import DatabaseAddress
+from server.plant import ObjectStore, PlantError, StoreAddress
+from server.settings import Settings
+from tests.detector.parts import draw_part, draw_parts
+from tests.running import running
+from tests.server.fakes import WAIT_S, healthy, http
+from tests.server.records.postgres import PostgreSQL
+from tests.server.web.test_recipes import png, score
+
+
+@pytest.fixture
+def gateway(
+    address: DatabaseAddress, store: StoreAddress, tmp_path: Path, disc_folder: Path
+) -> Callable[..., contextlib.AbstractAsyncContextManager[tuple[Any, httpx.AsyncClient]]]:
+    """Runs a gateway of the plant under a name; ``first`` has the model that is taught."""
+
+    @contextlib.asynccontextmanager
+    async def gateway(
+        name: str, *, first: bool = False, code: str | None = None
+    ) -> AsyncIterator[tuple[Any, httpx.AsyncClient]]:
+        settings = Settings(
+            data_dir=tmp_path / name,
+            model_path=disc_folder if first else None,
+            max_frame_age_ms=1e6,
+            database_url=address,
+            plant_store=store,
+            gateway_name=name,
+        )
+        async with running(create_app(settings, code=code), settings) as server, http(server) as client:
+            if first:
+                await healthy(server)
+            yield server, client
+
+    return gateway
+
+
+async def until(what: Callable[[], Any]) -> Any:
+    """Wait for something that is asked again and again; for its answer, once that is not empty."""
+    async with asyncio.timeout(WAIT_S):
+        while not (found := await what()):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        return found
+
+
+async def copied(client: httpx.AsyncClient) -> dict[str, Any]:
+    """A recipe of its own at the first gateway, by default for all streams."""
+    given = (await client.get("/api/recipes")).json()["recipes"][0]
+    made = (await client.post(f"/api/recipes/{given['id']}/copy", json={"name": "discs"})).json()
+    answer = await client.post("/api/recipes/default", json={"recipe": made["id"]})
+    assert answer.status_code == 200, answer.text
+    return dict(made)
+
+
+@pytest.mark.parametrize("store", ["mounted", "bucket"], indirect=True)
+async def test_a_recipe_of_one_gateway_inspects_at_the_other(gateway: Any) -> None:
+    async with gateway("one", first=True) as (one, at_one), gateway("two") as (two, at_two):
+        made = await copied(at_one)
+
+        async def there() -> Any:
+            return (await at_two.get(f"/api/recipes/{made['id']}")).json().get("id")
+
+        await until(there)
+        await until(lambda: _inspects_with(at_two, made["id"]))
+        async with (
+            connect(f"{one.ws}/ws/stream?name=press") as mine,
+            connect(f"{two.ws}/ws/stream?name=lathe") as far,
+        ):
+            for seed in (1, 2):
+                frame = draw_part(seed)
+                here, elsewhere = await score(mine, frame), await score(far, frame)
+                assert (here.raw_score, here.threshold) == (elsewhere.raw_score, elsewhere.threshold)
+                assert here.recipe == elsewhere.recipe == made["id"]
+        # Renamed at the second, seen at the first; and of two who change the same version, one is told.
+        version = (await at_two.get(f"/api/recipes/{made['id']}")).json()["version"]
+        answer = await at_two.patch(f"/api/recipes/{made['id']}", json={"version": version, "name": "plates"})
+        assert answer.status_code == 200, answer.text
+        late = await at_one.patch(f"/api/recipes/{made['id']}", json={"version": version, "name": "rings"})
+        assert late.status_code == 409, late.text
+
+        async def renamed() -> bool:
+            return bool((await at_one.get(f"/api/recipes/{made['id']}")).json()["name"] == "plates")
+
+        await until(renamed)
+
+
+async def test_a_recipe_chosen_or_deleted_at_one_gateway_is_so_at_the_other(gateway: Any) -> None:
+    async with gateway("one", first=True) as (_, at_one), gateway("two") as (two, at_two):
+        made = await copied(at_one)
+        await until(lambda: _inspects_with(at_two, made["id"]))
+        other = (await at_one.post(f"/api/recipes/{made['id']}/copy", json={"name": "plates"})).json()
+        async with connect(f"{two.ws}/ws/stream?name=lathe") as far:
+            assert (await score(far, draw_part(1))).recipe == made["id"]
+            chosen = await at_one.post("/api/streams/lathe/recipe", json={"recipe": other["id"]})
+            assert chosen.status_code == 200, chosen.text
+
+            async def is_chosen() -> bool:
+                return (await score(far, draw_part(1))).recipe == other["id"]
+
+            await until(is_chosen)
+            # In use at the second gateway, which the first cannot know: deleted, and said there, never another's.
+            gone = await at_one.delete(f"/api/recipes/{other['id']}", params={"version": other["version"]})
+            assert gone.status_code < 300, gone.text
+
+            async def is_not_inspected() -> bool:
+                await far.send(png(draw_part(1)))
+                return "choose another one" in str(await far.recv())
+
+            await until(is_not_inspected)
+        assert (await at_two.get(f"/api/recipes/{other['id']}")).status_code == 404
+
+
+async def test_what_is_forgiven_at_one_gateway_passes_at_the_other(gateway: Any) -> None:
+    async with gateway("one", first=True) as (one, at_one), gateway("two") as (two, at_two):
+        made = await copied(at_one)
+        await until(lambda: _inspects_with(at_two, made["id"]))
+        bad = draw_part(3, defect=True)
+        async with (
+            connect(f"{one.ws}/ws/stream?name=press") as mine,
+            connect(f"{two.ws}/ws/stream?name=lathe") as far,
+        ):
+            before = await score(far, bad)
+            assert (await score(mine, bad)).raw_score == before.raw_score
+            frames = (await at_one.get("/api/streams/press/frames", params={"kind": "alarm"})).json()["frames"]
+            told = await at_one.post(f"/api/frames/{frames[0]['id']}/good", json={})
+            assert told.status_code == 200, told.text
+            here = await score(mine, bad)
+            assert here.raw_score < before.raw_score
+
+            async def same() -> bool:
+                return (await score(far, bad)).raw_score == here.raw_score
+
+            await until(same)
+
+
+async def test_a_calibration_holds_at_all_gateways(gateway: Any) -> None:
+    async with gateway("one", first=True) as (_, at_one), gateway("two") as (_, at_two):
+        made = await copied(at_one)
+        await until(lambda: _inspects_with(at_two, made["id"]))
+        files = [("files", (f"{number}.png", png(part), "image/png")) for number, part in enumerate(draw_parts(30))]
+        answer = await at_one.post("/calibrate", files=files, data={"k": "4"})
+        assert answer.status_code == 200, answer.text
+
+        async def hold() -> bool:
+            of = [(await client.get("/health")).json() for client in (at_one, at_two)]
+            same = of[0]["threshold"] == of[1]["threshold"]
+            return bool(same and [one["threshold_source"] for one in of] == ["calibration"] * 2)
+
+        await until(hold)
+        gone = await at_two.delete("/calibration")
+        assert gone.status_code < 300, gone.text
+
+        async def none_again() -> bool:
+            return bool((await at_one.get("/health")).json()["threshold_source"] != "calibration")
+
+        await until(none_again)
+
+
+async def test_logins_are_the_plants(gateway: Any) -> None:
+    async with (
+        gateway("one", first=True, code="4711-secret") as (_, at_one),
+        gateway("two", code="4711-secret") as (two, at_two),
+    ):
+        key = {"Authorization": "Bearer 4711-secret"}
+        made = await at_one.post("/api/users", json={"name": "ada", "role": "engineer"}, headers=key)
+        assert made.status_code in (200, 201), made.text
+        password = made.json()["password"]
+
+        async def logs_in() -> Any:
+            form = {"name": "ada", "password": password}
+            answer = await at_two.post("/enter", data=form, headers={"Origin": two.http})
+            return answer if answer.status_code == 303 else None
+
+        answer = await until(logs_in)
+        cookies = dict(answer.cookies)
+        assert (await at_two.get("/api/me", cookies=cookies)).json()["role"] == "engineer"
+
+        async def let_in_here() -> bool:
+            return bool((await at_one.get("/api/me", cookies=cookies)).json().get("name") == "ada")
+
+        await until(let_in_here)
+        removed = await at_two.delete("/api/users/ada", headers=key)
+        assert removed.status_code < 300, removed.text
+
+        async def is_out() -> bool:
+            return bool((await at_one.get("/api/me", cookies=cookies)).json().get("name") != "ada")
+
+        await until(is_out)
+
+
+async def test_without_the_database_a_gateway_inspects_on_and_starts(gateway: Any, postgresql: PostgreSQL) -> None:
+    async with gateway("one", first=True) as (_, at_one):
+        made = await copied(at_one)
+        async with gateway("two") as (_, at_two):
+            await until(lambda: _inspects_with(at_two, made["id"]))
+    postgresql.kill()
+    try:
+        async with gateway("two") as (two, at_two):
+            await until(lambda: _inspects_with(at_two, made["id"]))
+            async with connect(f"{two.ws}/ws/stream?name=lathe") as stream:
+                assert (await score(stream, draw_part(1))).recipe == made["id"]
+            version = (await at_two.get(f"/api/recipes/{made['id']}")).json()["version"]
+            answer = await at_two.patch(f"/api/recipes/{made['id']}", json={"version": version, "name": "plates"})
+            assert answer.status_code == 507 and "which the plant's gateways share" in answer.text
+            assert "goes on with what it knows" in (await at_two.get("/health")).text
+        with pytest.raises(PlantError, match="belongs to no plant yet"):
+            async with gateway("three"):
+                pass
+    finally:
+        postgresql.start()
+
+
+async def test_without_the_store_nothing_new_is_made_and_all_else_goes_on(gateway: Any, tmp_path: Path) -> None:
+    async with gateway("one", first=True) as (one, at_one):
+        made = await copied(at_one)
+        bad = draw_part(3, defect=True)
+        async with connect(f"{one.ws}/ws/stream?name=press") as stream:
+            before = await score(stream, bad)
+            frames = (await at_one.get("/api/streams/press/frames", params={"kind": "alarm"})).json()["frames"]
+            (tmp_path / "mounted").rename(tmp_path / "away")
+            (tmp_path / "mounted").write_text("where the share was mounted")
+            refused = await at_one.post(f"/api/frames/{frames[0]['id']}/good", json={})
+            assert refused.status_code == 507 and "which the plant's gateways share, cannot be used" in refused.text
+            assert (await score(stream, bad)).raw_score == before.raw_score
+            version = (await at_one.get(f"/api/recipes/{made['id']}")).json()["version"]
+            renamed = await at_one.patch(f"/api/recipes/{made['id']}", json={"version": version, "name": "plates"})
+            assert renamed.status_code == 200, renamed.text  # nothing of it is new for the store
+            (tmp_path / "mounted").unlink()
+            (tmp_path / "away").rename(tmp_path / "mounted")
+            done = await at_one.post(f"/api/frames/{frames[0]['id']}/good", json={})
+            assert done.status_code == 200, done.text
+            assert (await score(stream, bad)).raw_score < before.raw_score
+
+
+async def test_a_model_that_is_damaged_in_the_store_is_said_and_fetched_once_it_is_whole(
+    gateway: Any, store: StoreAddress, tmp_path: Path
+) -> None:
+    async with gateway("one", first=True) as (_, at_one):
+        made = await copied(at_one)
+        files = ObjectStore(store)
+        (name,) = [one.name for one in files.below("models") if one.name.endswith("model.zip")]
+        await asyncio.to_thread(files.get, name, tmp_path / "whole", most=10**9)
+        other = io.BytesIO()
+        with zipfile.ZipFile(other, "w") as archive:
+            archive.writestr("../../model.json", b"{}")
+        (tmp_path / "damaged").write_bytes(other.getvalue())
+        await asyncio.to_thread(files.put, name, tmp_path / "damaged")
+        async with gateway("two") as (_, at_two):
+
+            async def has_a_problem() -> bool:
+                return "its model is not here" in (await at_two.get(f"/api/recipes/{made['id']}")).text
+
+            await until(has_a_problem)
+            assert "names files that cannot be" in (await at_two.get("/health")).text
+            assert not (tmp_path / "model.json").exists()
+            await asyncio.to_thread(files.put, name, tmp_path / "whole")
+            await until(lambda: _inspects_with(at_two, made["id"]))
+            assert "cannot be fetched" not in (await at_two.get("/health")).text
+
+
+async def _inspects_with(client: httpx.AsyncClient, recipe: str) -> bool:
+    found = (await client.get(f"/api/recipes/{recipe}")).json()
+    listed = (await client.get("/api/recipes")).json()
+    return found.get("problem", "?") is None and listed["default"] == recipe

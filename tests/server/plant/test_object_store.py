@@ -1,0 +1,77 @@
+"""Files that gateways share: in a mounted folder, and in an S3."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from server.ground import NotKept
+from server.plant import ObjectStore, StoreAddress
+
+BOTH = pytest.mark.parametrize("store", ["mounted", "bucket"], indirect=True)
+
+
+@BOTH
+def test_what_one_puts_another_gets(store: StoreAddress, tmp_path: Path) -> None:
+    mine, theirs = ObjectStore(store), ObjectStore(store)
+    (tmp_path / "file").write_bytes(b"patches")
+    assert not mine.has("models/a/model.zip") and mine.below("models") == []
+    mine.put("models/a/model.zip", tmp_path / "file")
+    assert theirs.has("models/a/model.zip")
+    assert theirs.get("models/a/model.zip", tmp_path / "got", most=7)
+    assert (tmp_path / "got").read_bytes() == b"patches"
+    (tmp_path / "file").write_bytes(b"more patches")
+    mine.put("models/a/model.zip", tmp_path / "file")
+    mine.put("models/b/model.zip", tmp_path / "file")
+    assert {(one.name, one.size) for one in theirs.below("models")} == {
+        ("models/a/model.zip", 12),
+        ("models/b/model.zip", 12),
+    }
+    assert all(one.modified > 1.7e9 for one in theirs.below(""))
+    theirs.remove("models/a/model.zip")
+    theirs.remove("models/a/model.zip")
+    assert [one.name for one in mine.below("models")] == ["models/b/model.zip"]
+    assert not mine.get("models/a/model.zip", tmp_path / "none", most=100) and not (tmp_path / "none").exists()
+
+
+@BOTH
+def test_what_is_larger_than_it_may_be_is_not_fetched(store: StoreAddress, tmp_path: Path) -> None:
+    files = ObjectStore(store)
+    (tmp_path / "file").write_bytes(b"12345678")
+    files.put("large", tmp_path / "file")
+    with pytest.raises(ValueError, match="larger"):
+        files.get("large", tmp_path / "got", most=7)
+    assert not (tmp_path / "got").exists()
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a//b", "a/../b", "a b", "ä", "a/", "x" * 161])
+def test_a_name_stays_below_its_folder(mounted: StoreAddress, tmp_path: Path, name: str) -> None:
+    files = ObjectStore(mounted)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ValueError, match="no name"):
+        files.put(name, tmp_path / "file")
+
+
+def test_a_store_that_is_away_is_said_in_one_sentence(
+    bucket: StoreAddress, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    with pytest.raises(NotKept, match="which the plant's gateways share, cannot be used"):
+        ObjectStore(bucket).has("models/a/model.zip")
+    (tmp_path / "mounted").write_text("a file, where a folder should be")
+    with pytest.raises(NotKept, match="cannot be used"):
+        ObjectStore(StoreAddress.parse(f"file://{tmp_path}/mounted")).put("a/b", tmp_path / "mounted")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "bucket", "s3://", "s3://B", "s3://bucket/a b", "s3://key:secret@bucket/x", "s3://bucket/x?endpoint=y",
+     "file://host/x", "file://", "http://bucket/x", "s3://bucket/../x"],
+)  # fmt: skip
+def test_what_cannot_be_a_store_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        StoreAddress.parse(text)

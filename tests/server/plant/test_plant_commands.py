@@ -1,0 +1,108 @@
+"""``defectvision plant``: a data directory of before becomes the first gateway of a plant."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from websockets.asyncio.client import connect
+
+from server import cli
+from server.app import create_app
+from server.ground import DatabaseAddress
+from server.plant import ObjectStore, StoreAddress
+from server.settings import Settings, read_settings
+from tests.detector.parts import draw_part
+from tests.running import running
+from tests.server.fakes import healthy, http
+from tests.server.plant.test_gateways import _inspects_with, copied, until
+from tests.server.records.postgres import PASSWORD, USER
+from tests.server.web.test_recipes import score
+
+
+@pytest.fixture
+def environment(
+    address: DatabaseAddress, mounted: StoreAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Of a gateway whose data directory is the one returned; a bare server's until PLANT_STORE is set."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "old"))
+    url = f"postgresql://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{address.port}/{address.database}"
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("PLANT_STORE", str(mounted))
+    return tmp_path / "old"
+
+
+async def alone(folder: Path, model: Path) -> dict[str, Any]:
+    """A server that belongs to no plant, with a recipe of its own; the recipe."""
+    settings = Settings(data_dir=folder, model_path=model, max_frame_age_ms=1e6)
+    async with running(create_app(settings), settings) as server, http(server) as client:
+        await healthy(server)
+        return await copied(client)
+
+
+async def test_what_a_server_had_is_the_plants(
+    environment: Path, mounted: StoreAddress, tmp_path: Path, disc_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = await alone(environment, disc_folder)
+    assert cli.main(["plant", "status"]) == 0
+    assert "has not joined" in capsys.readouterr().out
+    assert cli.main(["plant", "make"]) == 0
+    assert "start it, then the others" in capsys.readouterr().out
+    assert {one.name.rpartition("/")[2] for one in ObjectStore(mounted).below("models")} == {"model.zip"}
+    assert cli.main(["plant", "status"]) == 0
+    out = capsys.readouterr().out
+    assert "belongs to the plant" in out and "recipes.json  version 1" in out
+    assert cli.main(["plant", "make"]) == 2
+    assert "belongs to the plant already" in capsys.readouterr().err
+    read = read_settings()
+    settings = Settings(
+        data_dir=tmp_path / "new", database_url=read.database_url, plant_store=mounted, max_frame_age_ms=1e6
+    )
+    async with running(create_app(settings), settings) as server, http(server) as client:
+        await until(lambda: _inspects_with(client, made["id"]))
+        async with connect(f"{server.ws}/ws/stream?name=press") as stream:
+            assert (await score(stream, draw_part(1))).recipe == made["id"]
+
+
+async def test_a_plant_is_made_once_and_of_whole_files(
+    environment: Path, tmp_path: Path, disc_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await alone(environment, disc_folder)
+    shutil.copytree(environment, tmp_path / "other")
+    (environment / "recipes.json").write_text("{")
+    assert cli.main(["plant", "make"]) == 2
+    assert "damaged" in capsys.readouterr().err and not (environment / "plant.json").exists()
+    shutil.rmtree(environment)
+    shutil.copytree(tmp_path / "other", environment)
+    assert cli.main(["plant", "make"]) == 0
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DATA_DIR", str(tmp_path / "other"))
+        assert cli.main(["plant", "make"]) == 2
+        assert "has recipes or logins already: nothing was changed" in capsys.readouterr().err
+
+
+def test_a_login_made_on_one_machine_is_the_plants(
+    environment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+    assert cli.main(["user", "add", "ada", "--role", "engineer"]) == 0
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "new"))
+    capsys.readouterr()
+    assert cli.main(["user", "list"]) == 0
+    assert "ada" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("without", ["PLANT_STORE", "DATABASE_URL"])
+def test_a_plant_needs_both_settings(
+    environment: Path, without: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(without)
+    environment.mkdir()
+    assert cli.main(["plant", "status"]) == 2
+    assert "DATABASE_URL" in capsys.readouterr().err
