@@ -10,8 +10,14 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Modules of tests side by side: most of them wait for sockets, browsers and clocks.
-TWO := -n 2 --dist loadfile
+# Processes that `make test` runs modules of tests in, side by side: twice as many as two cores, as most tests wait for
+# sockets, browsers and clocks. Each takes up to 2.5 GB with its browser and servers: `make test N=2` where there is less.
+N ?= 4
+# They begin in the order of tests/conftest.py, the longest first. One that dies ends the run with an error: xdist would
+# put another in its place and wait for ever.
+SIDE_BY_SIDE := --dist loadfile --no-loadscope-reorder --max-worker-restart=0
+# Compiled once, not in each of the hundreds of processes that tests start, whatever the environment says.
+test quick: export PYTHONDONTWRITEBYTECODE :=
 SHELL := /bin/bash
 
 .PHONY: run phone test quick check lowest bench docs release wheels constraints image-test clean
@@ -24,10 +30,10 @@ phone: .venv/base
 
 test: .venv/all
 	@$(BIN)/python -m tests.equipment
-	$(BIN)/python -m pytest $(TWO)
+	$(BIN)/python -m pytest -n $(N) $(SIDE_BY_SIDE)
 
 quick: .venv/quick
-	$(BIN)/python -m pytest --quick $(TWO)
+	$(BIN)/python -m pytest --quick -n 2 $(SIDE_BY_SIDE)
 
 check: .venv/all
 	$(BIN)/ruff check

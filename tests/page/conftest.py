@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import signal
 import subprocess
 import threading
@@ -22,8 +23,9 @@ from playwright.sync_api import Browser, Playwright, expect, sync_playwright
 
 from server.app import create_app
 from server.settings import Settings
+from tests.once import made_once, shared_folder
 from tests.page import chromium
-from tests.page.parts import KIND, Parts, prepare
+from tests.page.parts import KIND, Parts, prepare, prepared
 from tests.page.scene import Scene
 from tests.page.visits import LOOPBACK_SERVER, Line, Open, Serve, Show, Visit
 from tests.running import command, free_port, running, wait_healthy
@@ -119,11 +121,23 @@ def _elsewhere(requests: list[str], url: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def simulating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Line, subprocess.Popen[str]]]:
-    """A server without a model, and its process."""
+    """A server without a model, and its process. Where the tests of another process have had one teach its simulated
+    line, this one has that model."""
     folder, port = tmp_path_factory.mktemp("line"), free_port()
+    own, shared = folder / "data" / "simulated_line", shared_folder(tmp_path_factory) / "simulated_line"
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copytree(shared, own)
     with command(port, {}, folder, module=LOOPBACK_SERVER, healthy=False) as process:
         url = f"http://127.0.0.1:{port}"
-        yield Line(url, lambda: wait_healthy(url, process)), process
+
+        def wait() -> None:
+            wait_healthy(url, process)
+            if not shared.exists():
+                copy = Path(shutil.copytree(own, tmp_path_factory.mktemp("taught") / "simulated_line"))
+                with contextlib.suppress(OSError):  # another one was quicker
+                    copy.rename(shared)
+
+        yield Line(url, wait), process
         process.send_signal(signal.SIGCONT)
 
 
@@ -147,7 +161,7 @@ def line(starting_line: Line) -> str:
 @pytest.fixture(scope="session", params=[KIND])
 def parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Parts:
     """A taught model and films; the name of the test says whether they show real bottles or rendered flanges."""
-    return prepare(tmp_path_factory.mktemp("parts"))
+    return prepared(made_once(tmp_path_factory, "parts", prepare))
 
 
 @pytest.fixture
@@ -209,7 +223,7 @@ def closed_server(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def show(browser: Browser, documents: str) -> Iterator[Show]:
-    """Open a page whose server is a scene: ``show(scene, path, width=…, height=…, dark=…, touch=…)``."""
+    """Open a page whose server is a scene: ``show(scene, path, width=…, height=…, touch=…)``."""
     with contextlib.ExitStack() as open_contexts:
         visits: list[Visit] = []
 
@@ -219,12 +233,10 @@ def show(browser: Browser, documents: str) -> Iterator[Show]:
             *,
             width: int = 1440,
             height: int = 900,
-            dark: bool = False,
             touch: bool = False,
         ) -> Visit:
-            scheme: Any = "dark" if dark else "light"
             context = browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme=scheme, has_touch=touch
+                viewport={"width": width, "height": height}, color_scheme="light", has_touch=touch
             )
             open_contexts.callback(context.close)
             context.set_default_timeout(PATIENCE_MS)

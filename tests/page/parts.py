@@ -25,6 +25,9 @@ KIND = "bottle" if BOTTLE.is_dir() else "rendered"
 WIDTH, HEIGHT = 640, 480
 TAUGHT, SHOWN = 40, 8
 FOR_TEACHING, FOR_CALIBRATING, TESTED, OTHERS = 13, 8, 6, 6
+SHELF_SIDE = 450
+"""Pixels: half of the bottles' own, and still more than a model looks at. A browser without a graphics card, which
+encodes and shows them, takes four times as long over whole ones."""
 FRAMES_EACH = 10
 """Three parts are seen in a second, so that a calibration of a few frames sees several."""
 
@@ -63,11 +66,18 @@ def shelf() -> Shelf:
 
 def _bottles_of_the_shelf() -> tuple[tuple[bytes, ...], ...]:
     def pictures(folder: str, count: int) -> tuple[bytes, ...]:
-        return tuple(path.read_bytes() for path in sorted((BOTTLE / folder).iterdir())[:count])
+        return tuple(map(_halved, sorted((BOTTLE / folder).iterdir())[:count]))
 
     train = pictures("train/good", FOR_TEACHING + FOR_CALIBRATING)
     tested = pictures("test/good", TESTED), pictures("test/contamination", TESTED)
     return train[:FOR_TEACHING], train[FOR_TEACHING:], *tested
+
+
+def _halved(path: Path) -> bytes:
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    assert picture is not None, f"{path} cannot be read"
+    small = cv2.resize(picture, (SHELF_SIDE, SHELF_SIDE), interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".png", small)[1].tobytes()
 
 
 def _flanges_of_the_shelf() -> tuple[tuple[bytes, ...], ...]:
@@ -83,8 +93,9 @@ def _of_another_colour(jpeg: bytes) -> bytes:
     return encode_jpeg(np.ascontiguousarray(decode(jpeg)[..., ::-1]), quality=95)[0]
 
 
-def prepare(folder: Path) -> Parts:
-    """Teach the model on pictures made as the films are, and write all into a folder. Takes seconds."""
+def prepare(folder: Path) -> None:
+    """Teach the model on pictures made as the films are, and write all that is in :class:`Parts` into a folder. Takes
+    seconds."""
     good, defective = _bottles() if KIND == "bottle" else _rendered()
     # Coded as well and as badly as video may be, so that a verdict here does not depend on the transport.
     coded = [_jpeg(picture, (95, 60, 35, 20)[number % 4]) for number, picture in enumerate(good[:TAUGHT])]
@@ -95,21 +106,29 @@ def prepare(folder: Path) -> Parts:
         coreset_size=500,
         category=KIND,
     ).save(folder / "model")
+    film(folder / "good.mjpeg", good[TAUGHT:])
+    film(folder / "defective.mjpeg", defective)
+    for number, picture in enumerate(good[TAUGHT:]):
+        (folder / f"good-{number:02}.jpg").write_bytes(_jpeg(picture))
+    (folder / "defective.jpg").write_bytes(_jpeg(defective[0]))
+
+
+def prepared(folder: Path) -> Parts:
+    """What :func:`prepare` has written."""
     return Parts(
         folder / "model",
-        film(folder / "good.mjpeg", good[TAUGHT:]),
-        film(folder / "defective.mjpeg", defective),
-        tuple(map(_jpeg, good[TAUGHT:])),
-        _jpeg(defective[0]),
+        folder / "good.mjpeg",
+        folder / "defective.mjpeg",
+        tuple(path.read_bytes() for path in sorted(folder.glob("good-*.jpg"))),
+        (folder / "defective.jpg").read_bytes(),
     )
 
 
-def film(path: Path, pictures: Iterable[Picture]) -> Path:
+def film(path: Path, pictures: Iterable[Picture]) -> None:
     """Write H×W×3 BGR pictures as an MJPEG file for Chromium's fake camera."""
     # It takes the full range of levels that JPEG has for 16 to 235, as of video, and spreads it: this makes up for it.
     narrow = (cv2.convertScaleAbs(picture, alpha=219 / 255, beta=16) for picture in pictures)
     path.write_bytes(b"".join(_jpeg(np.asarray(picture, np.uint8)) * FRAMES_EACH for picture in narrow))
-    return path
 
 
 def _jpeg(picture: Picture, quality: int = 95) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.page.belt import belt
@@ -49,8 +48,8 @@ def test_a_calibration_is_applied_kept_over_a_restart_undone_and_forgotten(
         expect(judgement).to_be_hidden()
         expect(page.get_by_test_id("calibrate-result")).to_contain_text("Applied")
         expect(source).to_have_text(CALIBRATION)
+        expect(page.get_by_test_id("threshold")).not_to_have_text(by_model)  # a result may still be of before
         calibrated = threshold(page)
-        assert calibrated != by_model
         expect(page.get_by_test_id("chart")).to_have_attribute("aria-label", re.compile("the threshold changed once"))
 
     expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "reconnecting")
@@ -133,20 +132,16 @@ def test_one_part_lying_still_makes_no_threshold(visit: Open, browser: Browser, 
         expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
 
 
-@pytest.mark.parametrize(
-    ("score", "is_anomaly", "shown"),
-    [
+def test_the_score_shown_is_on_the_side_of_the_verdict(visit: Open, browser: Browser, inspection: str) -> None:
+    page = visit(browser, inspection).page
+    for score, is_anomaly, shown in (
         (0.4999, False, "0.49"),
         (0.5, False, "0.49"),
         (0.4999, True, "0.50"),
         (0.5004, True, "0.50"),
         (0.1, False, "0.10"),
-    ],
-)
-def test_the_score_shown_is_on_the_side_of_the_verdict(
-    visit: Open, browser: Browser, inspection: str, score: float, is_anomaly: bool, shown: str
-) -> None:
-    assert visit(browser, inspection).page.evaluate(SHOWN_SCORE, [score, is_anomaly]) == shown
+    ):
+        assert page.evaluate(SHOWN_SCORE, [score, is_anomaly]) == shown, (score, is_anomaly)
 
 
 def test_numbers_that_cannot_be_are_refused_in_words(visit: Open, good_camera: Browser, inspection: str) -> None:

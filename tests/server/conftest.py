@@ -10,6 +10,7 @@ import pytest
 
 import detector
 from tests.detector.parts import draw_parts
+from tests.once import made_once
 from tests.server.fakes import FakeModel
 
 
@@ -23,17 +24,21 @@ def model() -> Iterator[FakeModel]:
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real, tiny model on disk."""
-    random = np.random.default_rng(0)
-    frames = [random.integers(90, 110, (64, 64, 3), np.uint8) for _ in range(6)]
-    folder = tmp_path_factory.mktemp("models") / "noise"
-    detector.fit(frames, image_size=64, coreset_size=20, category="noise").save(folder)
-    return folder
+    """A real, tiny model on disk; to be read only."""
+
+    def make(folder: Path) -> None:
+        random = np.random.default_rng(0)
+        frames = [random.integers(90, 110, (64, 64, 3), np.uint8) for _ in range(6)]
+        detector.fit(frames, image_size=64, coreset_size=20, category="noise").save(folder / "noise")
+
+    return made_once(tmp_path_factory, "noise", make) / "noise"
 
 
 @pytest.fixture(scope="session")
 def disc_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model taught on twelve drawn discs; to be read only."""
-    folder = tmp_path_factory.mktemp("models") / "disc"
-    detector.fit(draw_parts(12), image_size=128, coreset_size=200, category="disc").save(folder)
-    return folder
+
+    def make(folder: Path) -> None:
+        detector.fit(draw_parts(12), image_size=128, coreset_size=200, category="disc").save(folder / "disc")
+
+    return made_once(tmp_path_factory, "disc", make) / "disc"

@@ -56,6 +56,21 @@ def network(weights: Path) -> GraphBackbone:
     return timm_backbone.load(NAME, weights=weights)
 
 
+@pytest.fixture
+def traced_once(network: GraphBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of which weights are taken: those that were traced and converted before are not again, which takes a
+    second or two."""
+    known, trace = {network.sha256: network}, timm_backbone._as_graph
+
+    def once(given: Any, name: str, multiple: int) -> GraphBackbone:
+        sha256 = given.sha256()
+        if sha256 not in known:
+            known[sha256] = trace(given, name, multiple)
+        return known[sha256]
+
+    monkeypatch.setattr(timm_backbone, "_as_graph", once)
+
+
 @pytest.fixture(scope="module")
 def folder(network: GraphBackbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a model taught on this backbone."""
@@ -244,6 +259,7 @@ def test_quantised_it_has_no_torch_form(network: GraphBackbone) -> None:
 
 
 @needs_timm
+@pytest.mark.usefixtures("traced_once")
 def test_random_weights_say_so(tmp_path: Path) -> None:
     network = timm_backbone.load(NAME, random_weights=True)
     assert network.name == "resnet10t (random weights)"
@@ -264,6 +280,7 @@ def test_input_sizes_must_fit(network: GraphBackbone) -> None:
 
 
 @needs_timm
+@pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("file", ["plain.pth", "plain.bin", "wrapped.pth", "half.safetensors"])
 def test_files_that_are_taken(file: str, weights: Path, network: GraphBackbone, tmp_path: Path) -> None:
     state = state_of(weights)
@@ -277,6 +294,7 @@ def test_files_that_are_taken(file: str, weights: Path, network: GraphBackbone, 
 
 
 @needs_timm
+@pytest.mark.usefixtures("traced_once")
 def test_what_is_not_used_may_be_missing(weights: Path, network: GraphBackbone, tmp_path: Path) -> None:
     """Heads of fewer classes, blocks past the cut and counters, as those who save features leave them out."""
     kept = {n: t for n, t in state_of(weights).items() if not n.startswith(("fc.", "layer4.")) and "num_b" not in n}
@@ -436,7 +454,7 @@ def test_a_presets_size_becomes_one_the_patches_fit(transformer: GraphBackbone) 
 
 
 @needs_timm
-@pytest.mark.usefixtures("no_network")
+@pytest.mark.usefixtures("traced_once", "no_network")
 def test_the_network_is_not_called_for_a_file_or_random_weights(weights: Path, network: GraphBackbone) -> None:
     assert timm_backbone.load(NAME, weights=weights) == network
     timm_backbone.load(NAME, random_weights=True)
@@ -506,7 +524,7 @@ def test_weights_that_are_not_on_the_hub() -> None:
 
 
 @needs_timm
-@pytest.mark.usefixtures("no_network")
+@pytest.mark.usefixtures("traced_once", "no_network")
 def test_published_weights_are_used(network: GraphBackbone, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the hub had been asked before: timm reads the file in its cache."""
     import huggingface_hub

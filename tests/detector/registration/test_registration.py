@@ -41,7 +41,7 @@ def test_how_parts_lie_is_learned_from_their_pictures() -> None:
     found = motions()
     assert all(found.sure) and found.reference.is_turning and found.reference.is_sound()
     assert found.turn > 90 and 0.05 < found.shift < 0.2
-    assert found.reference.turns == (-180, 180)
+    assert found.reference.turns == pytest.approx((-180, 180))  # processors round differently
     assert str(found).startswith("turned up to 1") and "shifted up to" in str(found)
 
 
