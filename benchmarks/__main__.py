@@ -47,6 +47,8 @@ SECTIONS: dict[str, list[str]] = {
     "whole_job_page": ["-m", "benchmarks.whole_job", f"{PICTURES / 'bottle'}", "--pictures", "60", "--page"],
     "corrections": ["-m", "benchmarks.corrections", *(f"{PICTURES / name}" for name in CORRECTED)],
     "kills": ["-m", "benchmarks.kills", "--times", "200"],
+    "killed": ["-m", "benchmarks.killed", "--times", "200"],
+    "soak": ["-m", "benchmarks.soak"],
     "promises": ["-m", "benchmarks.promises", f"{PICTURES}"],
     "drift": ["-m", "benchmarks.drift", f"{PICTURES}"],
     "memory": ["-m", "benchmarks.memory", f"{PICTURES / 'bottle' / 'train' / 'good'}"],

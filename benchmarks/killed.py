@@ -1,9 +1,10 @@
 """The whole server, killed at random moments under load: it starts clean, and what it accepted is there.
 
-    python -m benchmarks.killed [--times 200] [--seed 0]
+    python -m benchmarks.killed [--times 200] [--seed 0] [--servers 3]
 
-Two streams send parts under ids of their own, while cameras are added, calibrations made and parts disposed of, one
-after another. After a random time the server gets SIGKILL and is started again on the same data directory. Then:
+Some servers side by side, each on a data directory of its own. Two streams send parts under ids of their own, while
+cameras are added, calibrations made and parts disposed of, one after another. After a random time the server gets
+SIGKILL and is started again on the same data directory. Then:
 
 - it answers, inspects, and calls no file damaged;
 - every camera (201) and disposition (200) that it had answered is there, and a calibration in force where one was;
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -26,7 +28,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +40,26 @@ import numpy as np
 import websockets
 
 import detector
-from tests.running import ROOT, free_port
+from server.serve import listen
+from server.settings import SettingsError
+from tests.running import ROOT
 
 BATCH_S = 3.0
 """What is told longer before the kill is on disk: batches are written twice a second, and the machine may be busy."""
 PATIENCE_S = 120.0
 
 
-def frame(number: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A picture of the part that the model was taught, each with noise of its own."""
+def frame(number: int, *, defect: bool = False) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A picture of the part that the model was taught, each with noise of its own; a hole is its defect."""
     pattern = np.kron(np.random.default_rng(0).integers(30, 220, (8, 8)), np.ones((8, 8)))
+    if defect:
+        pattern[24:40, 24:40] = 0
     noise = np.random.default_rng(number).integers(-8, 9, (64, 64, 3))
     return np.clip(np.dstack([pattern] * 3) + noise, 0, 255).astype(np.uint8)
 
 
-def jpeg(number: int) -> bytes:
-    return bytes(cv2.imencode(".jpg", frame(number))[1].tobytes())
+def jpeg(number: int, *, defect: bool = False) -> bytes:
+    return bytes(cv2.imencode(".jpg", frame(number, defect=defect))[1].tobytes())
 
 
 @dataclass
@@ -67,10 +75,15 @@ class Accepted:
 
 
 class Server:
-    """``defectvision serve`` on one data directory; killed and started again."""
+    """``defectvision serve`` on one data directory; killed and started again.
 
-    def __init__(self, folder: Path) -> None:
-        self.data, self.port, self._folder = folder / "data", free_port(), folder
+    Args:
+        module: what ``python -m`` runs; ``environment``: more settings.
+    """
+
+    def __init__(self, folder: Path, module: str = "server.cli", environment: Mapping[str, str] = {}) -> None:
+        self.data, self.port, self._folder = folder / "data", kept_port(), folder
+        self._module, self._environment = module, environment
         detector.fit([frame(number) for number in range(8)], image_size=64, coreset_size=20).save(folder / "model")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -85,9 +98,10 @@ class Server:
             "DATA_DIR": str(self.data),
             "MODEL_PATH": str(self._folder / "model"),
             "PYTHONPATH": str(ROOT),
+            **self._environment,
         }
         with (self._folder / "log").open("ab") as log:
-            command = [sys.executable, "-m", "server.cli", "serve"]
+            command = [sys.executable, "-m", self._module, "serve"]
             self.process = subprocess.Popen(command, env=environment, cwd=self._folder, stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
@@ -113,6 +127,14 @@ class Server:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             assert self.process.wait(15) == 0
+
+
+def kept_port() -> int:
+    """A free port that no client's connection is given while the server is away: below those that systems hand out."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with contextlib.suppress(SettingsError), listen("127.0.0.1", port):
+            return port
 
 
 def children_of(pid: int) -> list[int]:
@@ -189,8 +211,9 @@ async def change(server: Server, accepted: Accepted, turn: int) -> None:
                 body = {"name": name, "source": "rtsp://127.0.0.1:9/x"}
                 if (await client.post("/api/cameras", json=body)).status_code == 201:
                     accepted.cameras.add(name)
-                if number and (await client.delete(f"/api/cameras/c{turn}-0")).status_code in (200, 204):
-                    accepted.cameras.discard(f"c{turn}-0")
+                if number:
+                    accepted.cameras.discard(f"c{turn}-0")  # gone or not, once it was asked for: a kill decides
+                    await client.delete(f"/api/cameras/c{turn}-0")
             answer = await client.post("/calibrate", files=pictures, data={"include_suspects": "true"})
             accepted.calibrations += answer.status_code == 200
             assert answer.status_code in (200, 429, 503), answer.text[:300]
@@ -236,10 +259,23 @@ def check(server: Server, health: dict[str, Any], accepted: Accepted, killed: fl
     return missing
 
 
-def run(times: int, seed: int = 0, longest_s: float = 6.0) -> str:
-    """Kill it so often, each time within so many seconds of load; what was seen, in words."""
-    chance, accepted = random.Random(seed), Accepted()
-    parts = missing = disposed = 0
+@dataclass
+class Outcome:
+    """What was seen in so many kills. ``missing``: parts of the last moments that were told and are not there."""
+
+    kills: int = 0
+    parts: int = 0
+    missing: int = 0
+    disposed: int = 0
+    calibrations: int = 0
+
+    def __add__(self, other: Outcome) -> Outcome:
+        return Outcome(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
+
+
+def kill_again_and_again(times: int, seed: int, longest_s: float, killed_once: Callable[[], None]) -> Outcome:
+    """One server: killed so often on one data directory, each time within so many seconds of load."""
+    chance, accepted, seen = random.Random(seed), Accepted(), Outcome()
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder))
         try:
@@ -247,14 +283,35 @@ def run(times: int, seed: int = 0, longest_s: float = 6.0) -> str:
             for turn in range(times):
                 asyncio.run(load(server, accepted, chance.uniform(0.2, longest_s), turn))
                 killed = time.monotonic()
-                parts, disposed = parts + len(accepted.parts), disposed + len(accepted.disposed)
-                missing += check(server, server.start(), accepted, killed)
-                print(f"\r{turn + 1} of {times}", end="", file=sys.stderr, flush=True)
+                seen += Outcome(1, len(accepted.parts), 0, len(accepted.disposed))
+                seen.missing += check(server, server.start(), accepted, killed)
+                killed_once()
         finally:
             server.stop()
+    seen.calibrations = accepted.calibrations
+    return seen
+
+
+def run(times: int, seed: int = 0, longest_s: float = 6.0, side_by_side: int = 1) -> str:
+    """Kill so many servers side by side, so often together; what was seen, in words."""
+    began, done = time.monotonic(), itertools.count(1)
+
+    def killed_once() -> None:
+        print(f"\r{next(done)} of {times}", end="", file=sys.stderr, flush=True)
+
+    shares = [times // side_by_side + (number < times % side_by_side) for number in range(side_by_side)]
+    with ThreadPoolExecutor(side_by_side) as pool:
+        work = [
+            pool.submit(kill_again_and_again, share, seed + number, longest_s, killed_once)
+            for number, share in enumerate(shares)
+        ]
+        seen = sum((one.result() for one in work), Outcome())
+    print(f"\r{(time.monotonic() - began) / 60:.1f} minutes", file=sys.stderr)
+    servers = f", {side_by_side} servers side by side" if side_by_side > 1 else ""
     return (
-        f"{times} kills: {parts} parts told, {missing} of the last {BATCH_S:g} s lost and none before; "
-        f"{disposed} dispositions and {accepted.calibrations} calibrations answered, none lost; every start clean"
+        f"{seen.kills} kills{servers}: {seen.parts} parts told, {seen.missing} of the last {BATCH_S:g} s lost and "
+        f"none before; {seen.disposed} dispositions and {seen.calibrations} calibrations answered, none lost; every "
+        "start clean"
     )
 
 
@@ -262,8 +319,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--servers", type=int, default=3, help="side by side: most of a kill is waiting")
     chosen = parser.parse_args()
-    print(f"\n{run(chosen.times, chosen.seed)}")
+    print(run(chosen.times, chosen.seed, side_by_side=chosen.servers))
 
 
 if __name__ == "__main__":

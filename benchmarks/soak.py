@@ -1,51 +1,73 @@
 """The whole server at full load for a long time: what grows, what is left over, what becomes slower.
 
-    python -m benchmarks.soak [--minutes 30] [--streams 8]
+    python -m benchmarks soak                          # 30 minutes, into docs/benchmarks.md
+    python -m benchmarks.soak --minutes 5 --grown
 
-Streams send as fast as they are answered; every minute listeners come and go, a webhook's peer fails and comes back, a
-camera is added and removed, a calibration is made, a teaching is begun and given up. Every two seconds the memory
-of the server and of what it started is read (RSS), with threads, open files and sockets. The slope after the first
-fifth is a line of least squares with its 95 % interval from means of ten blocks, so that neighbours that are alike do
-not count twice. At the end, everybody gone, threads and files are compared with those before anybody came.
+Streams send as fast as they are answered, a defect among them now and then. Every minute a part is taught and a
+stream switched to its recipe and back, an alarm is forgiven, one remembered, and both are taken back, a calibration is
+made, a webhook's peer fails and comes back, a camera is added and removed, a teaching is given up; listeners come and
+go all the time. Every two seconds the memory of the server (RSS) and of what it started is read, with threads, open
+files and sockets. The slope after the first fifth is a line of least squares through the least of each minute, with its
+95 % interval: teaching and correcting take up to 200 MB for a moment, and what is left behind shows between them. At
+the end, everybody gone, threads, tasks and files are compared with those before anybody came
+(``benchmarks.looked_at``).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import math
 import os
+import signal
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
+import msgspec
 import numpy as np
 import websockets
+from scipy import stats  # type: ignore[import-untyped]
 
 from benchmarks.killed import Server, children_of, jpeg
+from benchmarks.looked_at import Look
 from training.reports.markdown import table
 
 EVERY_S = 2.0
 WARM = 0.2
-BLOCKS = 10
+WHOLE_MINUTE = 20
+"""Samples of a minute that is looked at: of one that the run began or ended in, the least says less."""
+FEWEST_MINUTES = 5
+FILLING, FILLED_AFTER = 8, 2600
+"""Every such frame shows a defect until so many were sent: alarms are kept up to a bound, which the warm-up reaches."""
+DEFECT_EVERY = 500
+"""From then on; what is forgiven and remembered are such."""
+TAUGHT_IN_S = 45.0
+MOST_GROWN = 25
 T_95 = 2.306
 """Student's, two-sided, of eight degrees of freedom: ten blocks, two of them for the line."""
 
 
 @dataclass
 class Sample:
-    """At one moment. ``at``: s since the start; ``rss``: MB, with ``children``'s; ``files``: sockets among them."""
+    """At one moment. ``at``: s since the start; ``rss``: MB of the server; ``children``: of what it started;
+    ``anonymous``: of ``rss``, what is no file of the system's; ``files``: sockets among them."""
 
     at: float
     rss: float
     children: float
     threads: int
     files: int
+    anonymous: float = 0.0
 
 
 @dataclass
@@ -54,40 +76,39 @@ class Seen:
 
     samples: list[Sample] = field(default_factory=list)
     latencies: list[tuple[float, float]] = field(default_factory=list)
-    done: dict[str, int] = field(default_factory=dict)
-    failed: dict[str, int] = field(default_factory=dict)
-
-    def count(self, what: str, is_well: bool = True) -> None:
-        counts = self.done if is_well else self.failed
-        counts[what] = counts.get(what, 0) + 1
+    done: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
 
 
 def sample(pid: int, start: float) -> Sample:
     threads = len(list(Path(f"/proc/{pid}/task").iterdir()))
     files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-    children = sum(rss_of(child) for child in children_of(pid))
-    return Sample(time.monotonic() - start, rss_of(pid) + children, children, threads, files)
+    rss, anonymous = memory_of(pid)
+    children = sum(memory_of(child)[0] for child in children_of(pid))
+    return Sample(time.monotonic() - start, rss, children, threads, files, anonymous)
 
 
-def rss_of(pid: int) -> float:
-    """MB in memory; 0 of a process that is gone."""
+def memory_of(pid: int) -> tuple[float, float]:
+    """MB in memory, and how much of them is no file's; 0 of a process that is gone."""
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        return tuple(int(lines[name].split()[0]) * 1024 / 1e6 for name in ("VmRSS", "RssAnon"))  # type: ignore[return-value]
+    except (OSError, KeyError, ValueError):
+        return 0.0, 0.0
 
 
-def slope_of(samples: Sequence[Sample]) -> tuple[float, float]:
-    """MB an hour, and half of its 95 % interval; not a number where there are too few."""
-    if len(samples) < 2 * BLOCKS:
+def slope_of(samples: Sequence[Sample], what: str = "rss") -> tuple[float, float]:
+    """MB an hour, and half of its 95 % interval, of the least of each minute: what stays when the minute's work is
+    done. Not a number where there are too few minutes."""
+    minutes: dict[int, list[float]] = {}
+    for one in samples:
+        minutes.setdefault(int(one.at // 60), []).append(getattr(one, what))
+    full = {minute: min(values) for minute, values in minutes.items() if len(values) >= WHOLE_MINUTE}
+    if len(full) < FEWEST_MINUTES:
         return math.nan, math.nan
-    blocks = np.array_split(np.array([[one.at / 3600, one.rss] for one in samples]), BLOCKS)
-    x, y = np.array([block.mean(axis=0) for block in blocks]).T
-    slope, offset = np.polyfit(x, y, 1)
-    rest = y - slope * x - offset
-    error = math.sqrt(float((rest**2).sum()) / (BLOCKS - 2) / float(((x - x.mean()) ** 2).sum()))
-    return float(slope), T_95 * error
+    x, y = np.array([*full]) / 60, np.array([*full.values()])
+    line = stats.linregress(x, y)
+    return float(line.slope), float(stats.t.ppf(0.975, len(x) - 2) * line.stderr)
 
 
 def p99(latencies: Sequence[float]) -> float:
@@ -97,10 +118,12 @@ def p99(latencies: Sequence[float]) -> float:
 async def send(server: Server, name: str, seen: Seen, start: float) -> None:
     """One frame after the other, each when the last was answered: full load, whatever the machine."""
     pictures = [jpeg(number) for number in range(16)]
+    defective = jpeg(0, defect=True)
     async with websockets.connect(f"ws://127.0.0.1:{server.port}/ws/stream?name={name}", proxy=None) as socket:
         for number in range(1 << 60):
             sent = time.monotonic()
-            await socket.send(pictures[number % 16])
+            every = FILLING if number < FILLED_AFTER else DEFECT_EVERY
+            await socket.send(defective if number % every == every - 1 else pictures[number % 16])
             while json.loads(await socket.recv())["type"] != "result":
                 pass
             seen.latencies.append((sent - start, (time.monotonic() - sent) * 1000))
@@ -113,40 +136,116 @@ async def listen(server: Server, names: Sequence[str], seen: Seen) -> None:
         async with websockets.connect(url, proxy=None, max_size=None) as socket:
             for _ in range(20):
                 await socket.recv()
-        seen.count("listeners")
+        seen.done["listeners"] += 1
 
 
-async def change(server: Server, seen: Seen) -> None:
+class People:
+    """Everything else that people do, once a minute; what was refused is counted by its words."""
+
+    def __init__(self, client: httpx.AsyncClient, seen: Seen, names: Sequence[str]) -> None:
+        self._client, self._seen, self._names = client, seen, names
+        self._pictures = [("files", (f"{number}.jpg", jpeg(number), "image/jpeg")) for number in range(20)]
+
+    async def ask(self, what: str, method: str, path: str, **more: Any) -> dict[str, Any]:
+        """What was answered; empty where it was refused."""
+        answer = await self._client.request(method, path, **more)
+        refused = answer.status_code >= 400
+        if refused:
+            self._seen.refused[f"{what}: {answer.text[:120]}"] += 1
+        elif what:
+            self._seen.done[what] += 1
+        return {} if refused or not answer.content else dict(answer.json())
+
+    async def minute(self, turn: int, peer: Peer) -> None:
+        settings = {"url": peer.url, "secret": "c29ha3NvYWtzb2Frc29ha3NvYWtzb2Fr"}
+        sink = {"kind": "webhook", "name": f"mes-{turn}", "enabled": True, "settings": settings}
+        made = await self.ask("sinks", "POST", "/api/sinks", json=sink)
+        await self.ask("cameras", "POST", "/api/cameras", json={"name": f"c{turn}", "source": "rtsp://127.0.0.1:9/x"})
+        body = {"include_suspects": "true"}
+        await self.ask("calibrations", "POST", "/calibrate", files=self._pictures, data=body)
+        async with peer.away():
+            recipe = await self._teach(turn)
+            stream = self._names[turn % len(self._names)]
+            if recipe is not None:
+                await self.ask("recipe switches", "POST", f"/api/streams/{stream}/recipe", json={"recipe": recipe})
+            for kind in ("good", "bad"):
+                await self._say(kind)
+        if recipe is not None:
+            await self.ask("recipe switches", "POST", f"/api/streams/{stream}/recipe", json={"recipe": None})
+            version = (await self.ask("", "GET", f"/api/recipes/{recipe}")).get("version", 1)
+            await self.ask("recipes deleted", "DELETE", f"/api/recipes/{recipe}?version={version}")
+        if made:
+            await self.ask("sinks removed", "DELETE", f"/api/sinks/{made['id']}")
+        await self.ask("cameras removed", "DELETE", f"/api/cameras/c{turn}")
+        begun = await self.ask("teachings begun", "POST", "/api/teaching", json={"name": f"given up {turn}"})
+        if begun:
+            await self.ask("teachings given up", "DELETE", f"/api/teaching/{begun['id']}")
+
+    async def _teach(self, turn: int) -> str | None:
+        """Teach a part from pictures; the id of its recipe."""
+        begun = await self.ask("", "POST", "/api/teaching", json={"name": f"part {turn}"})
+        if not begun:
+            return None
+        place = f"/api/teaching/{begun['id']}"
+        await self.ask("", "POST", f"{place}/pictures", files=self._pictures[:8])
+        state = await self.ask("", "POST", f"{place}/done")
+        deadline = time.monotonic() + TAUGHT_IN_S
+        while state.get("state") not in ("done", "failed", None) and time.monotonic() < deadline:
+            await asyncio.sleep(0.5)
+            state = await self.ask("", "GET", place)
+        if state.get("state") != "done":
+            self._seen.refused[f"teachings: {state.get('error') or state.get('state')}"] += 1
+        else:
+            self._seen.done["parts taught"] += 1
+        await self.ask("", "DELETE", place)
+        return state.get("recipe")
+
+    async def _say(self, kind: str) -> None:
+        """Forgive an alarm, or remember it, and take it back."""
+        alarms = await self.ask("", "GET", f"/api/streams/{self._names[0]}/frames?kind=alarm")
+        frames = [one for one in alarms.get("frames", ()) if one["can_correct"] and not one["disposition"]]
+        if not frames:
+            self._seen.refused[f"{kind}: there is no alarm"] += 1
+            return
+        frame = f"/api/frames/{frames[0]['id']}"
+        if await self.ask("forgiven" if kind == "good" else "remembered", "POST", f"{frame}/{kind}", json={}):
+            await self.ask("taken back", "POST", f"{frame}/nothing")
+
+
+class Peer:
+    """Takes the webhooks, and is away now and then."""
+
+    def __init__(self) -> None:
+        self._server: asyncio.Server | None = None
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/"
+
+    async def come(self) -> None:
+        self._server = await asyncio.start_server(_answer, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    @contextlib.asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        assert self._server is not None
+        self._server.close()
+        try:
+            yield
+        finally:
+            await self.come()
+
+
+async def change(server: Server, names: Sequence[str], seen: Seen) -> None:
     """Everything else that people do, once a minute."""
-    pictures = [("files", (f"{number}.jpg", jpeg(number), "image/jpeg")) for number in range(20)]
-    peer = await asyncio.start_server(_answer, "127.0.0.1", 0)
-    hook = f"http://127.0.0.1:{peer.sockets[0].getsockname()[1]}/"
-    settings = {"url": hook, "secret": "c29ha3NvYWtzb2Frc29ha3NvYWtzb2Fr"}
+    peer = Peer()
+    await peer.come()
     async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client:
-
-        async def ask(what: str, method: str, path: str, **more: object) -> httpx.Response:
-            answer = await client.request(method, path, **more)  # type: ignore[arg-type]
-            seen.count(what, answer.status_code < 400)
-            return answer
-
+        people = People(client, seen, names)
         for turn in range(1 << 60):
             began = time.monotonic()
-            sink = {"kind": "webhook", "name": f"mes-{turn}", "enabled": True, "settings": settings}
-            made = await ask("sinks", "POST", "/api/sinks", json=sink)
-            await ask("cameras", "POST", "/api/cameras", json={"name": f"c{turn}", "source": "rtsp://127.0.0.1:9/x"})
-            body = {"include_suspects": "true"}
-            await ask("calibrations", "POST", "/calibrate", files=pictures, data=body)
-            taught = await ask("teachings", "POST", "/api/teaching", json={"name": f"part {turn}"})
-            await asyncio.sleep(15)
-            peer.close()  # the sink's peer is away for a while
-            await asyncio.sleep(15)
-            port = int(hook.rpartition(":")[2].rstrip("/"))
-            peer = await asyncio.start_server(_answer, "127.0.0.1", port)
-            if taught.status_code < 400:
-                await ask("teachings ended", "DELETE", f"/api/teaching/{taught.json()['id']}")
-            if made.status_code < 400:
-                await ask("sinks removed", "DELETE", f"/api/sinks/{made.json()['id']}")
-            await ask("cameras removed", "DELETE", f"/api/cameras/c{turn}")
+            await people.minute(turn, peer)
             await asyncio.sleep(max(0.0, began + 60 - time.monotonic()))
 
 
@@ -164,8 +263,24 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         writer.close()
 
 
-async def soak(server: Server, minutes: float, streams: int) -> tuple[Seen, Sample, Sample]:
-    """What was seen; how the server was before anybody came, and when everybody was gone."""
+@dataclass
+class Ends:
+    """How the server was before anybody came, when everything was in use, and when everybody was gone."""
+
+    before: Sample
+    begun: Look
+    warm: Look
+    last: Look
+    after: Sample
+    left: Look
+
+
+async def soak(server: Server, place: Path, minutes: float, streams: int) -> tuple[Seen, Ends]:
+    """Everything at once, for so long.
+
+    Args:
+        place: where the server writes down what lives in it.
+    """
     assert server.process is not None
     seen, start, pid = Seen(), time.monotonic(), server.process.pid
     names = [f"soak-{number}" for number in range(streams)]
@@ -173,16 +288,21 @@ async def soak(server: Server, minutes: float, streams: int) -> tuple[Seen, Samp
         for path in ("/health", "/api/streams", "/api/history?limit=1"):
             await client.get(path)
     await asyncio.sleep(3)
-    before = sample(pid, start)
+    before, warm = sample(pid, start), None
+    begun = await asyncio.to_thread(looked_at, pid, place)
     work = [send(server, name, seen, start) for name in names]
-    work += [listen(server, names, seen), listen(server, names, seen), change(server, seen)]
+    work += [listen(server, names, seen), listen(server, names, seen), change(server, names, seen)]
     tasks = [asyncio.create_task(one) for one in work]
     while time.monotonic() - start < minutes * 60:
         await asyncio.sleep(EVERY_S)
         seen.samples.append(await asyncio.to_thread(sample, pid, start))
+        if warm is None and seen.samples[-1].at >= WARM * minutes * 60:
+            warm = await asyncio.to_thread(looked_at, pid, place)
         for task in tasks:
             if task.done():
                 task.result()
+    assert warm is not None
+    last = await asyncio.to_thread(looked_at, pid, place)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -190,46 +310,98 @@ async def soak(server: Server, minutes: float, streams: int) -> tuple[Seen, Samp
         for kind, key in (("sinks", "id"), ("cameras", "name")):
             for one in (await client.get(f"/api/{kind}")).json()[kind]:
                 await client.delete(f"/api/{kind}/{one[key]}")
+        for one in (await client.get("/api/teaching")).json()["teachings"]:
+            await client.delete(f"/api/teaching/{one['id']}")
     await asyncio.sleep(15)
-    return seen, before, sample(pid, start)
+    return seen, Ends(before, begun, warm, last, sample(pid, start), await asyncio.to_thread(looked_at, pid, place))
 
 
-def report(seen: Seen, before: Sample, after: Sample, minutes: float, streams: int) -> str:
+def looked_at(pid: int, place: Path) -> Look:
+    """What lives in the server now, by its own words."""
+    place.unlink(missing_ok=True)
+    os.kill(pid, signal.SIGUSR2)
+    deadline = time.monotonic() + 60
+    while not place.exists():
+        assert time.monotonic() < deadline, "the server does not say what lives in it"
+        time.sleep(0.05)
+    return msgspec.json.decode(place.read_bytes(), type=Look)
+
+
+def report(seen: Seen, ends: Ends, minutes: float, streams: int) -> str:
     warm = [one for one in seen.samples if one.at >= WARM * minutes * 60]
-    slope, error = slope_of(warm)
+    (slope, error), (anonymous, anonymous_error) = slope_of(warm), slope_of(warm, "anonymous")
     span = min(300.0, minutes * 60 / 3)
     skipped = min(60.0, minutes * 6)
     first = [ms for at, ms in seen.latencies if skipped <= at < skipped + span]
     last = [ms for at, ms in seen.latencies if at >= minutes * 60 - span]
-    done = ", ".join(f"{count} {what}" for what, count in seen.done.items())
-    failed = ", ".join(f"{count} {what}" for what, count in seen.failed.items()) or "none"
+    before, after = ends.before, ends.after
     rows = [
         ["frames inspected", f"{len(seen.latencies):,} of {streams} streams in {minutes:g} minutes"],
-        ["also", done],
-        ["refused", failed],
-        ["memory, MB: median after warm-up", f"{statistics.median(one.rss for one in warm):,.0f}"],
-        ["slope, MB an hour, 95 %", f"{slope:+.2f} ± {error:.2f}"],
-        ["threads before and after", f"{before.threads} · {after.threads}"],
-        ["files and sockets before and after", f"{before.files} · {after.files}"],
+        ["also", _counts(seen.done)],
+        ["refused", _counts(seen.refused)],
+        ["memory of the server, MB: before · median after warm-up", f"{before.rss:,.0f} · {_median(warm, 'rss'):,.0f}"],
+        ["slope of the least of each minute, MB an hour, 95 %", f"{slope:+.2f} ± {error:.2f}"],
+        ["of it, without files of the system", f"{anonymous:+.2f} ± {anonymous_error:.2f}"],
+        ["heap in use, MB: after warm-up · at the end", f"{_used(ends.warm):,.1f} · {_used(ends.last):,.1f}"],
+        ["memory of what it starts (teachings), MB: at most", f"{max(one.children for one in warm):,.0f}"],
+        ["threads: before · at most · after", f"{before.threads} · {max(x.threads for x in warm)} · {after.threads}"],
+        ["of Python's, more after than before", _counts(_more(ends.begun.threads, ends.left.threads))],
+        ["tasks, more after than before", _counts(_more(ends.begun.tasks, ends.left.tasks))],
+        ["files and sockets: before · after", f"{before.files} · {after.files}"],
         [f"p99, ms: first {span / 60:.2g} minutes after {skipped:g} s", f"{p99(first):.1f}"],
         [f"p99, ms: last {span / 60:.2g} minutes", f"{p99(last):.1f} ({p99(last) / p99(first):.2f} ×)"],
     ]
     return table(["soak", ""], rows)
 
 
+def _more(before: Mapping[str, int], after: Mapping[str, int]) -> Counter[str]:
+    return Counter(after) - Counter(before)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) or "none"
+
+
+def _median(samples: Sequence[Sample], what: str) -> float:
+    return statistics.median(getattr(one, what) for one in samples)
+
+
+def _used(look: Look) -> float:
+    """MB that were asked for and not given back, in arenas and mapped."""
+    return (look.heap.get("used", 0) + look.heap.get("mapped", 0)) / 1e6
+
+
+def grown(warm: Look, last: Look) -> str:
+    """What there is more of, the most first: objects by type, and bytes by line, where these were looked at."""
+    lines = ["| more of | after warm-up | at the end |", "|---|---|---|"]
+    for what, then, now in (("objects", warm.objects, last.objects), ("allocated", warm.allocated, last.allocated)):
+        more = sorted(now, key=lambda name: then.get(name, 0) - now[name])[:MOST_GROWN]
+        lines += [f"| {what}: {name} | {then.get(name, 0):,} | {now[name]:,} |" for name in more]
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--streams", type=int, default=8)
+    parser.add_argument("--grown", action="store_true", help="say on stderr what there is more of at the end")
+    parser.add_argument("--allocations", action="store_true", help="the same by line of Python: slow, no latencies")
+    parser.add_argument("--samples", type=Path, metavar="FILE", help="write every sample down, as JSON lines")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder))
+        place = Path(folder) / "look"
+        environment = {"LOOK": str(place)} | ({"LOOK_ALLOCATIONS": "1"} if chosen.allocations else {})
+        server = Server(Path(folder), "benchmarks.looked_at", environment)
         try:
             server.start()
-            seen, before, after = asyncio.run(soak(server, chosen.minutes, chosen.streams))
+            seen, ends = asyncio.run(soak(server, place, chosen.minutes, chosen.streams))
         finally:
             server.stop()
-    print(report(seen, before, after, chosen.minutes, chosen.streams))
+    if chosen.samples is not None:
+        chosen.samples.write_bytes(b"\n".join(map(msgspec.json.encode, seen.samples)))
+    if chosen.grown or chosen.allocations:
+        print(grown(ends.warm, ends.last), file=sys.stderr)
+    print(report(seen, ends, chosen.minutes, chosen.streams))
 
 
 if __name__ == "__main__":

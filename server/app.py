@@ -25,7 +25,7 @@ from detector import Detector, DetectorError, load
 from server.access import CODE_FILE, SHARED_FILES, Access, AccessMiddleware, Origins, guard
 from server.archive import Archive, Limits, in_history
 from server.drift import Drifts
-from server.ground import OWN_FILES, Calendar, Noted, Supervised, ended, page_folder
+from server.ground import OWN_FILES, Calendar, Noted, Supervised, ended, give_back, page_folder
 from server.https import Certificates
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
 from server.inspection import Calibrations, Drafts, Inspection
@@ -44,6 +44,7 @@ from server.web import (
     ApiSocket,
     Archived,
     AuditLog,
+    Backups,
     Calibrate,
     CalibrationDrafts,
     CameraList,
@@ -209,9 +210,11 @@ def create_app(
 
     attending = Supervised("the care of teachings", lambda: teachings.run())
     simulating = Supervised("the simulated line", lambda: simulated_stream.run(streams))
+    freeing = Supervised("the return of freed memory", give_back)
     following = Supervised("what other gateways change", lambda: _followed(plant, library, inspection, streams))
     unread, unrun = Noted(), Noted()
-    watched += [library.book, kept_cameras, records, archive, sinks, access, attending, simulating, unread, unrun]
+    watched += [library.book, kept_cameras, records, archive, sinks, access, attending, simulating]
+    watched += [freeing, unread, unrun]
     watched += [] if plant is None else [plant, library.behind, following]
     teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
 
@@ -290,6 +293,7 @@ def create_app(
         kept_cameras.start(run_camera)
         sinks.start()
         attending.start()
+        freeing.start()
         try:
             yield
         finally:
@@ -302,6 +306,7 @@ def create_app(
                 webrtc=webrtc.close(),
                 simulated_line=simulating.stop(),
                 attending=attending.stop(),
+                freeing=freeing.stop(),
                 following=following.stop(),
                 teachings=teachings.close(),
                 kept_cameras=kept_cameras.stop(),
@@ -349,6 +354,7 @@ def create_app(
         *Tokens(access).routes,
         *Sessions(access, phone.reached_at).routes,
         *AuditLog(access).routes,
+        *Backups(settings.data_dir).routes,
         *ConnectionCheck(origins).routes,
         *webrtc.routes,
         *Whip(webrtc).routes,

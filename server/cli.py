@@ -10,7 +10,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from server.ground import DatabaseAddress
 
 STOPPED = 130  # what a shell reports for a command that Ctrl-C ended
 
@@ -48,11 +53,20 @@ def _parser() -> argparse.ArgumentParser:
     training_commands.add_parsers(subparsers)
     camera_process.add_parser(subparsers)
     access_commands.add_parsers(subparsers)
-    backup.add_parsers(subparsers)
+    backup.add_parsers(subparsers, _take_history_back)
     plant_commands.add_parsers(subparsers)
     original.add_parser(subparsers)
     doctor.add_parser(subparsers)
     return parser
+
+
+def _take_history_back(data: Path, address: DatabaseAddress | None, aside: Path, to: str | None) -> str:
+    from server import backup, records
+
+    try:
+        return records.take_back(data, address, aside, to)
+    except records.HistoryStays as error:
+        raise backup.BackupError(str(error)) from error
 
 
 def _write_whatever_the_console_can_show() -> None:

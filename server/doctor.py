@@ -7,7 +7,6 @@ import contextlib
 import os
 import shutil
 import socket
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,11 +18,11 @@ from typing import Literal
 
 import msgspec
 
+from detector.counted import counted
 from detector.errors import DetectorError
 from detector.files import read_at_most
 from detector.folder_lock import holder
-from server.backup import is_database
-from server.ground import NotKept, raise_limit
+from server.ground import RESTORING, NotKept, fault, raise_limit
 from server.plant import looked_at
 from server.settings import Settings, SettingsError, read_settings
 
@@ -33,7 +32,7 @@ PATIENCE_S = 20.0
 LEAST_MEMORY, LEAST_FREE = 1_000_000_000, 2_000_000_000
 SLOW_SYNC_S = 0.25
 SOON = timedelta(days=14)
-KEPT = ("calibration.json", "recipes.json", "cameras.json", "sinks.json")
+FOLDERS = ("access", "archive", "audit", "backlog", "certificates", "models", "sinks", "teaching")
 OLDEST_CLOCK = datetime(2025, 1, 1, tzinfo=UTC)
 
 
@@ -113,46 +112,50 @@ def _synced(folder: Path) -> Finding:
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
-    for name in KEPT:
-        path = settings.data_dir / name
-        if not os.path.lexists(path):
-            continue
-        try:
-            found = msgspec.json.decode(read_at_most(path, 100_000_000))
-            whole = isinstance(found, dict) and isinstance(found.get("version"), int)
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            whole = False
-        words = "can be read" if whole else "cannot be read: see to its rights, or `defectvision restore` a backup"
-        yield Finding(name, "ok" if whole else "wrong", words)
-    aside = sorted(path.name for path in settings.data_dir.glob("*.damaged-*"))
+    from server import access, inspection, kept_cameras, recipes, sinks
+
+    data = settings.data_dir
+    for room in (inspection, recipes, kept_cameras, sinks, access):
+        for name, form in room.DOCUMENTS.items():
+            if os.path.lexists(data / name):
+                words = fault(data / name, form)
+                yield Finding(name, "wrong" if words else "ok", words or "can be read")
+    for name in FOLDERS:
+        if os.path.lexists(data / name) and not (data / name).is_dir():
+            yield Finding(name, "wrong", "is no folder, and nothing can be kept there: move it away")
+    others = [name for name in sorted(os.listdir(data)) if not _is_ours(data / name)] if data.is_dir() else []  # noqa: PTH208
+    if others:
+        yield Finding(
+            "data files",
+            "wrong",
+            f"this user may not write {', '.join(others[:5])}: chown them to the server's, or run the doctor as that",
+        )
+    if (data / RESTORING).exists():
+        yield Finding("data files", "wrong", "a backup was put back by half: run `defectvision restore` again")
+    aside = sorted(path.name for path in data.glob("*.damaged-*"))
     if aside:
         yield Finding(
             "data files", "warning", f"set aside as damaged: {', '.join(aside[:5])}; remove it once it is mended"
         )
 
 
+def _is_ours(path: Path) -> bool:
+    """Whether this user may write a file, or into a folder; of links, it is not this place's to say."""
+    return path.is_symlink() or os.access(path, os.W_OK | (os.X_OK if path.is_dir() else 0))
+
+
 def _history(settings: Settings) -> Iterator[Finding]:
-    address, path = settings.database_url, settings.data_dir / "history.db"
-    if address is not None:
-        try:
-            if address.host.startswith("/"):
-                there = Path(address.host).is_dir()
-            else:
-                socket.create_connection((address.host, address.port), timeout=5).close()
-                there = True
-        except OSError:
-            there = False
-        words = "answers" if there else "does not answer: entries wait on disk meanwhile; start it, or mend the network"
-        yield Finding("history", "ok" if there else "wrong", f"{address} {words}")
-    elif path.exists():
-        try:
-            if not is_database(path):
-                raise sqlite3.DatabaseError("it is none of SQLite's")
-            with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as one:
-                one.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            yield Finding("history", "ok", f"{path.name} can be read, {path.stat().st_size / 1e6:,.1f} MB")
-        except (sqlite3.Error, OSError) as error:
-            yield Finding("history", "wrong", f"{path.name} cannot be read ({error}): the next start sets it aside")
+    from server.records import history_fault
+
+    address, data = settings.database_url, settings.data_dir
+    if address is not None or (data / "history.db").exists():
+        fault = history_fault(data, address)
+        if fault and address is not None:
+            fault += ": entries wait on disk meanwhile; start it, or mend the network, or DATABASE_URL"
+        yield Finding("history", "wrong" if fault else "ok", fault or f"{address or 'history.db'} can be read")
+    waiting = len(list((data / "backlog").glob("*.jsonl"))) if (data / "backlog").is_dir() else 0
+    if waiting and holder(data) is None:
+        yield Finding("history", "warning", f"entries wait in backlog ({counted(waiting, 'file')}) for the next start")
 
 
 def _plant(settings: Settings) -> Iterator[Finding]:
@@ -180,16 +183,28 @@ def _port(settings: Settings) -> Iterator[Finding]:
 def _certificate(settings: Settings) -> Iterator[Finding]:
     from cryptography import x509
 
+    from server.https import CertificateError, check_own
+
     if not settings.secure:
         return
-    path = settings.cert_file or settings.data_dir / "certificates" / "server.pem"
-    if not path.exists():
-        mark: Mark = "wrong" if settings.cert_file else "ok"
-        yield Finding(
-            "certificate", mark, f"{path} is not there" + ("" if settings.cert_file else ": made at the start")
-        )
+    own, path = settings.cert_file, settings.cert_file or settings.data_dir / "certificates" / "server.pem"
+    if own is not None:
+        if settings.key_file is None:
+            yield Finding("certificate", "wrong", "CERT_FILE is given but KEY_FILE is not: give its private key too")
+            return
+        try:
+            check_own(own, settings.key_file)
+        except CertificateError as error:
+            yield Finding("certificate", "wrong", str(error))
+            return
+    elif not path.exists():
+        yield Finding("certificate", "ok", f"{path} is not there: made at the start")
         return
-    leaf = x509.load_pem_x509_certificates(read_at_most(path, 1_000_000))[0]
+    try:
+        leaf = x509.load_pem_x509_certificates(read_at_most(path, 1_000_000))[0]
+    except ValueError:
+        yield Finding("certificate", "warning", f"{path} is damaged: it is set aside, and made anew at the start")
+        return
     until = leaf.not_valid_after_utc
     left = until - datetime.now(UTC)
     try:
@@ -199,7 +214,7 @@ def _certificate(settings: Settings) -> Iterator[Finding]:
         said = ""
     if left < timedelta(0):
         yield Finding("certificate", "wrong", f"{path} expired on {until:%Y-%m-%d}: renew it, or put the clock right")
-    elif left < SOON and settings.cert_file is not None:
+    elif left < SOON and own is not None:
         yield Finding("certificate", "warning", f"{path} expires on {until:%Y-%m-%d}: renew it soon")
     else:
         yield Finding("certificate", "ok", f"valid until {until:%Y-%m-%d}")
@@ -314,6 +329,10 @@ def _sinks(settings: Settings) -> Iterator[Finding]:
         if one.enabled:
             why = f"there is no kind {one.kind}" if kind is None else kind.missing
             yield Finding(f"sink {one.name}", "wrong" if why else "ok", why or f"{one.kind}: all it needs is installed")
+    for folder in settings.sink_folders:
+        there = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+        words = "can be written" if there else "is not there, or this user may not write it: is the disk mounted?"
+        yield Finding("SINK_FOLDERS", "ok" if there else "warning", f"{folder} {words}")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -66,6 +67,12 @@ UNSEEN_S = 60.0
 
 PULSE_S = 5.0
 """How often the service manager is told at the least, where it asked for no watchdog."""
+
+CANNOT_LISTEN = {
+    errno.EADDRNOTAVAIL: "that is no address of this machine: set HOST to one, or to 0.0.0.0 for all of them",
+    errno.EACCES: "ports below 1024 are for root, or take CAP_NET_BIND_SERVICE: set another PORT",
+}
+"""What to do, where it is not that somebody uses the port."""
 
 CANNOT = (SettingsError, DataDirectoryError, AccessCodeError, CertificateError, PlantError)
 """Why it cannot serve as it is set; one sentence each."""
@@ -295,7 +302,12 @@ class Server(uvicorn.Server):
         if isinstance(self.config.app, Starlette) and hasattr(self.config.app.state, "hub"):
             self.config.app.state.hub.close()
             self.config.app.state.pool.stop_waiting()
-        await super().shutdown(sockets)
+        try:
+            await super().shutdown(sockets)
+        except Exception:
+            # One connection that cannot be ended must not cost what waits for sinks and disk.
+            log.exception("the end of connections")
+            await self.lifespan.shutdown()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._stop is not None:
@@ -353,10 +365,8 @@ def listen(host: str, port: int) -> socket.socket:
         both = takes_both_families(host)
         listening = socket.create_server(address, family=family, backlog=128, dualstack_ipv6=both)
     except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {host} port {port} ({error.strerror}): "
-            "stop what uses that port, or set another HOST or PORT"
-        ) from error
+        then = CANNOT_LISTEN.get(error.errno or 0, "stop what uses that port, or set another HOST or PORT")
+        raise SettingsError(f"cannot listen on {host} port {port} ({error.strerror}): {then}") from error
     # Connections inherit it. Otherwise the system would queue megabytes for a viewer on a slow link, and show verdicts
     # of half a minute ago as those of now.
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):

@@ -58,6 +58,7 @@ LEFT_OUT = {
         "tests/server/web/test_wrong_bytes.py",
         "tests/server/test_network.py",
         "tests/server/test_serve.py",
+        "tests/server/test_calamities.py",
         "tests/server/test_safe_mode.py",
         "tests/test_killed.py",
         "tests/server/camera_process/",

@@ -22,7 +22,10 @@ def test_the_slope_is_found_with_its_interval() -> None:
     chance = random.Random(0)
 
     def samples(rise: float) -> list[Sample]:
-        return [Sample(at, 200 + rise * at / 3600 + chance.gauss(0, 0.5), 0, 1, 1) for at in range(0, 1800, 2)]
+        def rss(at: int) -> float:
+            return 200 + rise * at / 3600 + chance.gauss(0, 0.5) + (150 if at % 60 < 40 else 0)
+
+        return [Sample(at, rss(at), 0, 1, 1) for at in range(0, 1800, 2)]
 
     for rise in (0.0, 5.0):
         slope, error = slope_of(samples(rise))

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.access.access import Standing
+from server.access.identity import Identity
 from server.words import Need, Role
 
 NO_LONGER_IN, NOT_ALLOWED = 4401, 4403
@@ -149,6 +150,8 @@ class Guard:
             # What a change came to is told: it was allowed when it was asked for, and may be why that is over.
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if is_safe and self.need.tells_secrets:  # before the first byte: what is broken off was told, too
+                    self._note(standing, identity, scope, status)
             await send(message)
 
         identity = standing.identity
@@ -161,16 +164,22 @@ class Guard:
                 task.uncancel()
                 if not status:
                     await refuse(scope, receive, send, 401, lost[0])
-        if self.need.audited is not None and not is_safe and 200 <= status < 400:
-            standing.access.audit.note(
-                identity,
-                self.need.audited,
-                address=standing.address or client_address(scope),
-                detail=scope["state"].get("audit_detail", ""),
-                method=scope["method"],
-                path=scope["path"],
-                status=status,
-            )
+        if not is_safe:
+            self._note(standing, identity, scope, status)
+
+    def _note(self, standing: Standing, identity: Identity, scope: Scope, status: int) -> None:
+        """Have in the audit log what was done, where it is its business and came about."""
+        if self.need.audited is None or not 200 <= status < 400:
+            return
+        standing.access.audit.note(
+            identity,
+            self.need.audited,
+            address=standing.address or client_address(scope),
+            detail=scope["state"].get("audit_detail", ""),
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+        )
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, status: int, words: str) -> None:

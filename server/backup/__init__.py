@@ -2,7 +2,17 @@
 
 from server.backup.commands import add_parsers
 from server.backup.contents import BackupError, is_database
-from server.backup.making import Made, back_up
+from server.backup.making import GivenUp, Made, back_up, to_be_fetched
 from server.backup.restoring import Restored, restore
 
-__all__ = ["BackupError", "Made", "Restored", "add_parsers", "back_up", "is_database", "restore"]
+__all__ = [
+    "BackupError",
+    "GivenUp",
+    "Made",
+    "Restored",
+    "add_parsers",
+    "back_up",
+    "is_database",
+    "restore",
+    "to_be_fetched",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from detector.counted import counted
@@ -12,11 +13,21 @@ from server.backup.contents import BackupError
 from server.backup.going_back import go_back
 from server.backup.making import back_up
 from server.backup.restoring import restore
+from server.ground import DatabaseAddress
 from server.settings import Settings, SettingsError, read_settings
 
+TakeHistoryBack = Callable[[Path, DatabaseAddress | None, Path, str | None], str]
+"""Of a data directory and its PostgreSQL, if it has one; where it is kept as it was; the version, or the one before."""
 
-def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add them to ``defectvision``'s subcommands."""
+
+def add_parsers(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser], take_history_back: TakeHistoryBack
+) -> None:
+    """Add them to ``defectvision``'s subcommands.
+
+    Args:
+        take_history_back: raises BackupError where it cannot, and then nothing has changed.
+    """
     backup = subparsers.add_parser(
         "backup",
         help="copy the data directory into one file, also while the server runs",
@@ -40,8 +51,15 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         description="Put the files that the last upgrade wrote anew back as they were before it; then install and "
         "start the older version. What was changed in them since is kept aside.",
     )
-    down.add_argument("--history", action="store_true", help="the history too: entries since the upgrade are left out")
-    down.set_defaults(run=_said(_downgrade))
+    down.add_argument(
+        "--history",
+        nargs="?",
+        const="",
+        metavar="VERSION",
+        help="the history's tables too, all entries kept: to the version that the older server says it knows, such as "
+        "0001; without one, to the version before",
+    )
+    down.set_defaults(run=_said(partial(_downgrade, take_history_back)))
 
 
 def _said(command: Callable[[argparse.Namespace, Settings], str]) -> Callable[[argparse.Namespace], int]:
@@ -76,7 +94,10 @@ def _restore(arguments: argparse.Namespace, settings: Settings) -> str:
     return f"{said}\nWhat was there before: {done.aside}" if done.aside is not None else said
 
 
-def _downgrade(arguments: argparse.Namespace, settings: Settings) -> str:
-    done = go_back(settings.data_dir, history=arguments.history)
+def _downgrade(take_history_back: TakeHistoryBack, arguments: argparse.Namespace, settings: Settings) -> str:
+    def take_back(aside: Path) -> str:
+        return take_history_back(settings.data_dir, settings.database_url, aside, arguments.history or None)
+
+    done = go_back(settings.data_dir, history=None if arguments.history is None else take_back)
     files = ", ".join(done.files)
     return f"As they were before the upgrade: {files}\nWhat they replaced: {done.aside}\nNow install the older version."

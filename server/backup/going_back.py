@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from server.backup.contents import BackupError
 from server.ground import DataDirectoryError, data_directory
 
 _KEPT = re.compile(r"before-upgrade-.+")
-_HISTORY, _HISTORIES = "history.db", re.compile(r"history\.db\.before-[0-9]{8}T[0-9]{6}Z")
 LARGEST = 200_000_000
+
+TakeBack = Callable[[Path], str]
+"""Brings the history back to an older version, what it was kept in a folder; says so in one clause, or raises
+BackupError, and then nothing has changed."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +31,14 @@ class GoneBack:
     aside: Path
 
 
-def go_back(data: Path, *, history: bool = False) -> GoneBack:
+def go_back(data: Path, *, history: TakeBack | None = None) -> GoneBack:
     """Put the files that the last upgrade kept in the place of today's; no server may be using them.
 
     What was changed in them since is in none of them: it is kept aside, and is there again after the next upgrade only
     if it is put back by hand.
 
     Args:
-        history: whether the database too, of which entries since then are lost to the older software.
+        history: brings the history's tables back, too; before anything else is touched.
 
     Raises:
         BackupError: there is no way back, or it cannot be gone.
@@ -44,14 +48,20 @@ def go_back(data: Path, *, history: bool = False) -> GoneBack:
             if lock is None:
                 raise BackupError(f"{data} cannot be written: nothing can be put back there")
             folders = [path for path in data.iterdir() if _KEPT.fullmatch(path.name) and path.is_dir()]
-            histories = sorted(path for path in data.iterdir() if _HISTORIES.fullmatch(path.name))
-            if not folders and not (history and histories):
+            if not folders and history is None:
                 raise BackupError(
-                    f"no upgrade wrote anything anew in {data.absolute()}: the older software reads what is there"
+                    f"no upgrade wrote anything anew in {data.absolute()}: the older software reads what is there, but "
+                    "for a history that it calls newer (--history)"
                 )
             aside = data / f"before-downgrade-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
             aside.mkdir(mode=0o700)
             done: list[str] = []
+            if history is not None:
+                try:
+                    done.append(history(aside))
+                except BackupError:
+                    shutil.rmtree(aside)
+                    raise
             newest = max(folders, key=lambda path: path.stat().st_mtime_ns, default=None)
             for older in sorted(newest.iterdir()) if newest is not None else []:
                 if not older.is_file() or older.is_symlink():
@@ -61,12 +71,6 @@ def go_back(data: Path, *, history: bool = False) -> GoneBack:
                     (data / older.name).rename(aside / older.name)
                 write_atomically(data / older.name, kept, mode=0o600)
                 done.append(older.name)
-            if history and histories:
-                for ending in ("", "-wal", "-shm"):
-                    if (data / (_HISTORY + ending)).exists():
-                        (data / (_HISTORY + ending)).rename(aside / (_HISTORY + ending))
-                shutil.copyfile(histories[-1], data / _HISTORY)
-                done.append(_HISTORY)
             sync_folder(data)
             if newest is not None:
                 # The next upgrade keeps anew what it finds.

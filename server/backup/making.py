@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import sqlite3
 import tempfile
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +36,12 @@ TRIES = 5
 PIECE = 1 << 20
 PATIENCE_S = 30.0
 """For a database that somebody has locked."""
+ROOM = 200_000_000
+"""Bytes of the data directory's disk that stay free while a backup lies there to be fetched."""
+
+
+class GivenUp(BackupError):
+    """Nobody waits for it any more."""
 
 
 @dataclass(frozen=True)
@@ -60,29 +68,86 @@ def back_up(data: Path, target: Path, *, pictures: bool = False) -> Made:
     """
     if target.exists():
         raise BackupError(f"{target} is there already: give another name, or remove it")
-    if not data.is_dir():
-        raise BackupError(f"{data.absolute()} is no data directory: set DATA_DIR, or start the command where it lies")
+    _require(data)
     if data.resolve() in target.resolve().parents:
         raise BackupError(f"{target} lies in the data directory itself: give a place outside of it")
-    temporary = temporary_beside(target)
+    with _in_words(target):
+        return _made(data, target, pictures, lambda: True)
+
+
+@contextlib.contextmanager
+def to_be_fetched(data: Path, go_on: Callable[[], bool]) -> Iterator[Path]:
+    """A folder of the data directory with a backup in it, ``backup.zip``, without pictures; gone afterwards. A crash
+    leaves what the next start removes.
+
+    Args:
+        go_on: asked again and again while it is made.
+
+    Raises:
+        BackupError: it cannot be made: there is no room, too.
+        GivenUp: it need not be made any more.
+    """
+    _require(data)
+    folder = temporary_beside(data / "backup")
+    with _in_words(data):
+        _require_room(data)
+        folder.mkdir(mode=0o700)
     try:
-        for _ in range(TRIES):
-            made = _try(data, temporary, target, pictures)
-            if made is not None:
-                return made
+        with _in_words(data):
+            _made(data, folder / "backup.zip", False, go_on)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require(data: Path) -> None:
+    if not data.is_dir():
+        raise BackupError(f"{data.absolute()} is no data directory: set DATA_DIR, or start the command where it lies")
+
+
+def _require_room(data: Path) -> None:
+    """The copy of a database stands beside the backup that it goes into, for a while."""
+    sizes, databases = 0, 0
+    for _, path in files_of(data, pictures=False):
+        with contextlib.suppress(FileNotFoundError):
+            size = path.stat().st_size
+            sizes += size
+            databases = max(databases, size if is_database(path) else 0)
+    free, needed = shutil.disk_usage(data).free, sizes + databases
+    if free < needed + ROOM:
+        raise BackupError(
+            f"there is no room for a backup on the disk of {data.absolute()}: it may take {needed / 1e6:,.0f} MB, "
+            f"{free / 1e6:,.0f} MB are free. `defectvision backup FILE` writes it to another disk"
+        )
+
+
+@contextlib.contextmanager
+def _in_words(place: Path) -> Iterator[None]:
+    """What databases and disks raise, as one sentence."""
+    try:
+        yield
     except sqlite3.Error as error:
         raise BackupError(
             f"a database cannot be copied ({error}): is it whole? `defectvision doctor` says more"
         ) from error
     except OSError as error:
-        where = error.filename or target
+        where = error.filename or place
         raise BackupError(f"{where}: {error.strerror or error}: make room, or give another place") from error
+
+
+def _made(data: Path, target: Path, pictures: bool, go_on: Callable[[], bool]) -> Made:
+    temporary = temporary_beside(target)
+    try:
+        for _ in range(TRIES):
+            made = _try(data, temporary, target, pictures, go_on)
+            if made is not None:
+                return made
     finally:
         temporary.unlink(missing_ok=True)
     raise BackupError("the data directory changed all the while: try again when nobody teaches or changes recipes")
 
 
-def _try(data: Path, temporary: Path, target: Path, pictures: bool) -> Made | None:
+def _try(data: Path, temporary: Path, target: Path, pictures: bool, go_on: Callable[[], bool]) -> Made | None:
     """One attempt; None where something changed in the middle of it."""
     kept: list[Kept] = []
     left_out: list[str] = []
@@ -91,6 +156,8 @@ def _try(data: Path, temporary: Path, target: Path, pictures: bool) -> Made | No
     with os.fdopen(descriptor, "w+b") as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, allowZip64=True, compresslevel=1) as archive:
             for name, path in files_of(data, pictures=pictures):
+                if not go_on():
+                    raise GivenUp("it was given up")
                 if not is_name(name):
                     left_out.append(name)
                     continue

@@ -9,8 +9,9 @@ from server.ground.database_address import DatabaseAddress
 from server.ground.document import OWN_FILES, Document, SharedDocument, SharedShelf, Shelf
 from server.ground.ending import ended
 from server.ground.file_descriptors import raise_limit
+from server.ground.freed_memory import give_back
 from server.ground.in_words import in_words
-from server.ground.kept_file import Form, KeptFile, ListFile, NewerVersion, checksum, only_looked_at
+from server.ground.kept_file import Form, KeptFile, ListFile, NewerVersion, checksum, fault, only_looked_at
 from server.ground.network_address import (
     is_any_address,
     is_loopback,
@@ -53,6 +54,8 @@ __all__ = [
     "checksum",
     "data_directory",
     "ended",
+    "fault",
+    "give_back",
     "host_and_port",
     "in_words",
     "is_any_address",

@@ -193,6 +193,25 @@ def only_looked_at(path: Path, form: Form[T]) -> T:
         return form.empty
 
 
+def fault(path: Path, form: Form[Any]) -> str | None:
+    """Why a file cannot be used and what follows of that, as one clause; nothing where it can, or there is none. Only
+    looked at."""
+    try:
+        data = read_at_most(path, form.largest + 1)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not path.is_symlink():
+            return None
+        return f"cannot be read ({error.strerror}): {form.without}; see to its rights"
+    try:
+        if len(data) > form.largest:
+            raise ValueError(f"it is larger than {form.largest // 1_000_000} MB")
+        form.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        what = "is of a newer version" if isinstance(error, NewerVersion) else "is damaged"
+        return f"{what} ({_short(error)}): {form.without}; `defectvision restore` a backup, or {form.then}"
+    return None
+
+
 class _Version(msgspec.Struct):
     version: int
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from server.cameras import shown
-from server.ground import KeptFile
+from server.ground import Form, KeptFile
 from server.kept_cameras.cameras_file import FORM, MOST, check_addable
 from server.settings import PulledCamera
 
 log = logging.getLogger("defectvision.camera")
 
 FILE = "cameras.json"
+DOCUMENTS: Mapping[str, Form[Any]] = {FILE: FORM}
 MOST_STUCK = 8
 """Removed cameras whose driver never came back, with up to four threads each."""
 

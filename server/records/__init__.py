@@ -13,9 +13,11 @@ from server.records.entry import (
     milliseconds,
     moment_of,
 )
+from server.records.looking import history_fault
 from server.records.numbers import Numbers
 from server.records.reading import Counted
 from server.records.records import MOST_ON_A_PAGE, MOST_SPANS, Records, RecordsState
+from server.records.taking_back import HistoryStays, take_back
 from server.records.wanted import Page, Said, Span, Wanted
 from server.records.writing import DispositionRefused
 
@@ -29,6 +31,7 @@ __all__ = [
     "DispositionRefused",
     "Entry",
     "EntryKind",
+    "HistoryStays",
     "Minute",
     "Numbers",
     "Page",
@@ -39,7 +42,9 @@ __all__ = [
     "Span",
     "Wanted",
     "frame_id",
+    "history_fault",
     "iso",
     "milliseconds",
     "moment_of",
+    "take_back",
 ]

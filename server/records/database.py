@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from detector.files import set_aside, sync_folder
 from server.ground import DatabaseAddress
-from server.records.migrations import NewerSchema, is_behind, migrate
+from server.records.migrations import NewerSchema, NoWayBack, is_behind, migrate, migrate_back
 
 T = TypeVar("T")
 
@@ -147,8 +147,7 @@ class Database:
             PackageMissing: what speaks with it is not installed.
             RecordsAway: it is not there, or cannot be written.
         """
-        if self.address is not None and importlib.util.find_spec("asyncpg") is None:
-            raise PackageMissing("DATABASE_URL needs one more package: pip install 'defectvision[postgres]'")
+        self.require_package()
         async with _told(self):
             return await asyncio.to_thread(lambda: asyncio.run(self._open()))
 
@@ -173,6 +172,29 @@ class Database:
         finally:
             await engine.dispose()
         return said
+
+    async def look(self) -> None:
+        """Look whether a PostgreSQL can be used, and change nothing.
+
+        Raises:
+            NewerSchema, PackageMissing, RecordsAway: it cannot.
+        """
+        self.require_package()
+        engine = self._engine(1, writes=False)
+        try:
+            async with _told(self), asyncio.timeout(CONNECT_S * 2), engine.connect() as connection:
+                await connection.run_sync(is_behind)
+        finally:
+            await engine.dispose()
+
+    def require_package(self) -> None:
+        """Check that what speaks with a PostgreSQL is installed, where one is used.
+
+        Raises:
+            PackageMissing: it is not.
+        """
+        if self.address is not None and importlib.util.find_spec("asyncpg") is None:
+            raise PackageMissing("DATABASE_URL needs one more package: pip install 'defectvision[postgres]'")
 
     async def close(self) -> None:
         """Let go of all connections; it can be used again."""
@@ -230,17 +252,7 @@ class Database:
             log.warning("history database=%s is brought to a newer version: its dump is yours to make", self.words)
             return f"{self.words} was brought to a newer version: its backups are the operator's"
         target = self.folder / f"{FILE}.before-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-        unfinished = target.with_name(f".{target.name}.tmp")
-        unfinished.unlink(missing_ok=True)
-        with contextlib.closing(sqlite3.connect(self.path)) as source:
-            source.execute("VACUUM INTO ?", (str(unfinished),))
-        descriptor = os.open(unfinished, os.O_RDWR)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        unfinished.replace(target)
-        sync_folder(self.folder)
+        self._copy_to(target)
         kept = sorted(
             one for one in self.folder.iterdir() if re.fullmatch(rf"{FILE}\.before-\d{{8}}T\d{{6}}Z", one.name)
         )
@@ -248,6 +260,48 @@ class Database:
             old.unlink(missing_ok=True)
         log.info("history backup=%s", target.name)
         return f"{FILE} was brought to a newer version; what it was before is kept as {target.name}"
+
+    def _copy_to(self, target: Path) -> None:
+        """As it is now, whole or not at all."""
+        unfinished = target.with_name(f".{target.name}.tmp")
+        unfinished.unlink(missing_ok=True)
+        try:
+            with contextlib.closing(sqlite3.connect(self.path)) as source:
+                source.execute("VACUUM INTO ?", (str(unfinished),))
+        except sqlite3.Error as error:
+            unfinished.unlink(missing_ok=True)
+            raise OSError(f"no copy of it can be made before: {error}") from error
+        descriptor = os.open(unfinished, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        unfinished.replace(target)
+        sync_folder(target.parent)
+
+    async def take_back(self, aside: Path, to: str | None) -> tuple[str, str]:
+        """Make the tables an older version's; of a file, what it was is kept in a folder first.
+
+        Returns:
+            the version that it was, and the one that it is.
+
+        Raises:
+            NoWayBack, NewerSchema, RecordsAway: it cannot be; nothing has changed.
+        """
+        self.require_package()
+        if self.is_sqlite and not self.path.exists():
+            raise NoWayBack(f"there is no {FILE}: there is nothing to bring back")
+        engine = self._engine(1, writes=True)
+        try:
+            async with _told(self), engine.begin() as connection:
+                if self.is_sqlite:
+                    await asyncio.to_thread(self._copy_to, aside / FILE)
+                return await connection.run_sync(migrate_back, to)
+        finally:
+            await engine.dispose()
+            await asyncio.sleep(
+                0.05
+            )  # aiosqlite's thread still has to say that it ends, to the loop that ends with this
 
     def _engine(self, connections: int, *, writes: bool) -> AsyncEngine:
         if self.address is not None:
@@ -326,7 +380,7 @@ async def _told(database: Database) -> AsyncIterator[None]:
     """What went wrong, as :class:`RecordsAway`."""
     try:
         yield
-    except NewerSchema:
+    except (NewerSchema, NoWayBack):
         raise
     except TimeoutError as error:
         raise RecordsAway(f"{database.words} does not answer in time") from error

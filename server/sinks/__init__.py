@@ -18,10 +18,11 @@ from server.sinks.sink import (
     TriggerRefused,
     What,
 )
-from server.sinks.sinks import CannotAdd, Draft, NoSink, Sinks, TooManyTests
+from server.sinks.sinks import DOCUMENTS, CannotAdd, Draft, NoSink, Sinks, TooManyTests
 from server.sinks.sinks_file import MOST, StoredSink, stored_in
 
 __all__ = [
+    "DOCUMENTS",
     "KINDS",
     "MOST",
     "Accepted",

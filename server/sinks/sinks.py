@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from detector.counted import counted
-from server.ground import KeptFile
+from server.ground import Form, KeptFile
 from server.sinks.choice import Choice
 from server.sinks.kind import Around, Kind
 from server.sinks.kinds import KINDS
@@ -28,6 +28,7 @@ from server.words import now
 log = logging.getLogger("defectvision.sinks")
 
 FILE = "sinks.json"
+DOCUMENTS: Mapping[str, Form[Any]] = {FILE: FORM}
 FOLDER = "sinks"
 KEEP_WITHIN_S = 1.0
 TEST_WITHIN_S = 25.0

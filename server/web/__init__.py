@@ -3,6 +3,7 @@
 from server.web.answers import ERRORS, answer_error, answer_http_error
 from server.web.archived import Archived
 from server.web.audit import AuditLog
+from server.web.backups import Backups
 from server.web.bounded_http import BoundedHTTP
 from server.web.bounded_websocket import BoundedWebSocket
 from server.web.calibrate import Calibrate
@@ -43,6 +44,7 @@ __all__ = [
     "ApiSocket",
     "Archived",
     "AuditLog",
+    "Backups",
     "BoundedHTTP",
     "BoundedWebSocket",
     "Calibrate",

@@ -8,13 +8,14 @@ from typing import Any, cast
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 
 from server.ground import Refusals
 from server.web.connections import Connection
 from server.web.held import Held, Share
 from server.web.pace import MAX_LAG_S, MIN_RATE, Lag, Rate, Turns
 
-POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
+POLICY_VIOLATION, COME_BACK, TRY_AGAIN_LATER = 1008, 1012, 1013
 
 CRUMB = 64
 """Bytes below which a message or fragment cannot be a picture, nor a sensible part of one."""
@@ -247,6 +248,15 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def handle_close(self, event: Frame) -> None:
         self._connection.expects_input = False
         super().handle_close(event)
+
+    def shutdown(self) -> None:
+        if self.handshake_complete and not self.close_sent and self.conn.state is not State.OPEN:
+            # Its peer closes at this moment: uvicorn would close it once more, fail, and the server's end with it.
+            self.stop_keepalive()
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": COME_BACK})
+            self.transport.close()
+            return
+        super().shutdown()
 
     # --- refusals ---
 

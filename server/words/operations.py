@@ -56,6 +56,7 @@ class Operation:
         role: the least that who asks must have.
         streams: see :class:`server.words.Need`.
         audited: whether the audit log has it when it changes something.
+        tells_secrets: whether it hands out keys and passwords: the audit log has it then, though nothing is changed.
     """
 
     summary: str
@@ -66,6 +67,7 @@ class Operation:
     role: Role = field(kw_only=True)
     streams: StreamsFrom | None = None
     audited: bool = True
+    tells_secrets: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -79,7 +81,7 @@ def documented(operation: Operation) -> Callable[[Endpoint], Endpoint]:
     def document(endpoint: Endpoint) -> Endpoint:
         endpoint.operation = operation  # type: ignore[attr-defined]
         audited = operation.summary if operation.audited else None
-        endpoint.need = Need(operation.role, operation.streams, audited)  # type: ignore[attr-defined]
+        endpoint.need = Need(operation.role, operation.streams, audited, operation.tells_secrets)  # type: ignore[attr-defined]
         return endpoint
 
     return document

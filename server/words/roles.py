@@ -60,11 +60,13 @@ class Need:
         streams: how those who may use some streams only are held to them; where nothing is said they are refused.
         audited: of a change, the summary that the audit log has of it; None where it is none of its business (what
             comes with every part, or changes nothing).
+        tells_secrets: whether what is only read is audited, too.
     """
 
     role: Role
     streams: StreamsFrom | None = None
     audited: str | None = None
+    tells_secrets: bool = False
 
 
 def needs(role: Role, streams: StreamsFrom | None = None) -> Callable[[Endpoint], Endpoint]:

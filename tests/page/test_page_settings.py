@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 
 import cv2
 import numpy as np
@@ -91,6 +92,23 @@ def test_settings_say_where_they_come_from_and_no_secret(show: Show) -> None:
     expect(table.get_by_role("row", name="ACCESS_CODE")).to_contain_text("•••.env file")
     expect(table.get_by_role("row", name="MODEL_PATH")).to_contain_text("not setdefault")
     expect(page.get_by_test_id("about")).to_contain_text("everybody logs in")
+
+
+def test_a_backup_is_for_admins_and_says_what_it_holds(show: Show) -> None:
+    page = show(Workshop(me=whoever("admin", "session")), "/settings").page
+    backup = page.get_by_test_id("backup")
+    expect(backup).to_be_visible()
+    expect(backup).to_have_attribute("href", "api/backup")
+    expect(backup).to_have_accessible_description(re.compile("holds keys and passwords"))
+    with page.expect_download() as download:
+        page.context.route(
+            "**/api/backup",
+            lambda route: route.fulfill(body="PK", headers={"Content-Disposition": 'attachment; filename="b.zip"'}),
+        )
+        backup.click()
+    assert download.value.suggested_filename == "b.zip"
+    expect(page.get_by_test_id("about")).to_be_visible()  # the page stays
+    expect(show(Workshop(me=whoever("engineer", "session")), "/settings").page.get_by_test_id("backup")).to_be_hidden()
 
 
 def test_history_shows_alarms_and_changes_and_what_is_kept(show: Show) -> None:

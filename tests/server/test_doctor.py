@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import time
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from detector.folder_lock import hold
 from server import cli, doctor
-from server.ground import checksum
+from server.ground import RESTORING, checksum
+from server.https import authority
 from server.serve import listen
 from server.settings import DatabaseAddress, PulledCamera, Settings
+from tests.server.records.postgres import running_postgresql
 
 
 def found(settings: Settings) -> dict[str, doctor.Finding]:
@@ -80,7 +87,93 @@ def test_the_port_of_the_server_that_runs_here_is_no_fault(tmp_path: Path) -> No
 def test_a_database_that_is_gone_is_said(tmp_path: Path) -> None:
     address = DatabaseAddress.parse("postgresql://me:secret@127.0.0.1:9/plant")
     finding = found(Settings(data_dir=tmp_path, port=0, database_url=address))["history"]
-    assert finding.mark == "wrong" and "does not answer" in finding.words and "secret" not in finding.words
+    assert finding.mark == "wrong" and "cannot be reached" in finding.words and "secret" not in finding.words
+
+
+def test_a_database_is_asked_as_the_server_asks_it(tmp_path: Path) -> None:
+    pytest.importorskip("asyncpg")
+    with running_postgresql() as postgresql:
+        if postgresql is None:
+            pytest.skip("PostgreSQL is not installed: python -m tests.equipment")
+        address = postgresql.database()
+
+        def history(**other: str) -> doctor.Finding:
+            return found(Settings(data_dir=tmp_path, port=0, database_url=replace(address, **other)))["history"]
+
+        assert history().mark == "ok"
+        for other, words in (({"password": "wrong"}, "password"), ({"database": "none"}, "does not exist")):
+            finding = history(**other)
+            assert finding.mark == "wrong" and words in finding.words and "mend" in finding.words, finding
+
+
+def test_each_file_is_read_as_the_server_reads_it(tmp_path: Path) -> None:
+    """Whole JSON with another checksum, of a newer version, and folders that are files."""
+    files = ("calibration.json", "recipes.json", "cameras.json", "sinks.json", "access/accounts.json")
+    (tmp_path / "access").mkdir()
+    for version, words in ((1, "is damaged"), (99, "is of a newer version")):
+        for name in files:
+            (tmp_path / name).write_text(f'{{"version": {version}, "sha256": "0"}}')
+        findings = found(Settings(data_dir=tmp_path, port=0))
+        for name in files:
+            assert findings[name].mark == "wrong" and words in findings[name].words, findings[name]
+    for name in ("backlog", "models", "archive"):
+        (tmp_path / name).touch()
+    (tmp_path / RESTORING).touch()
+    findings = found(Settings(data_dir=tmp_path, port=0, sink_folders=(tmp_path / "none",)))
+    assert all("is no folder" in findings[name].words for name in ("backlog", "models", "archive"))
+    assert "by half" in findings["data files"].words
+    assert findings["SINK_FOLDERS"].mark == "warning"
+    assert not list(tmp_path.glob("*.damaged-*")), "nothing was set aside"
+
+
+def test_what_this_user_may_not_write_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "recipes.json").touch()
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "recipes.json" and may(path, mode))
+    assert "may not write recipes.json" in found(Settings(data_dir=tmp_path, port=0))["data files"].words
+
+
+def test_the_inside_of_a_history_is_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE entries (x)")
+        database.executemany("INSERT INTO entries VALUES (?)", [("x" * 1000,)] * 500)
+        database.commit()
+    settings = Settings(data_dir=tmp_path, port=0)
+    assert found(settings)["history"].mark == "ok"
+    with path.open("r+b") as file:
+        file.seek(20 * 4096)
+        file.write(os.urandom(40 * 4096))
+    assert "is damaged" in found(settings)["history"].words
+    path.unlink()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE alembic_version (version_num)")
+        database.execute("INSERT INTO alembic_version VALUES ('0009')")
+        database.commit()
+    assert "of a newer version (0009; this one knows" in found(settings)["history"].words
+
+
+def test_certificates_of_ones_own_are_checked_as_the_server_checks_them(tmp_path: Path) -> None:
+    now, names = datetime.now(UTC), authority.parse_names(["127.0.0.1"])
+    pairs = [authority.issue(authority.make(names, now), names, now) for _ in range(2)]
+    (tmp_path / "own.crt").write_bytes(pairs[0].certificate.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    for number, pair in enumerate(pairs):
+        key = pair.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+        (tmp_path / f"{number}.key").write_bytes(key)
+
+    def certificate(key: str | None) -> doctor.Finding:
+        files = {"cert_file": tmp_path / "own.crt", "key_file": tmp_path / key if key else None}
+        return found(Settings(data_dir=tmp_path / "data", port=0, https=True, **files))["certificate"]  # type: ignore[arg-type]
+
+    assert certificate("0.key").mark == "ok"
+    assert "is not the private key of" in certificate("1.key").words
+    assert "KEY_FILE is not" in certificate(None).words
+    made_here = tmp_path / "data" / "certificates"
+    made_here.mkdir(parents=True)
+    (made_here / "server.pem").write_text("damaged")
+    finding = found(Settings(data_dir=tmp_path / "data", port=0, https=True))["certificate"]
+    assert finding.mark == "warning" and "made anew" in finding.words
 
 
 def test_a_look_that_hangs_or_crashes_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,7 +145,7 @@ def _stop(process: subprocess.Popen[str], number: signal.Signals) -> float:
     [
         ("PORT", "http", "PORT='http' cannot be used"),
         ("THRESHOLD", "-1", "THRESHOLD"),
-        ("HOST", "192.0.2.1", "another HOST"),
+        ("HOST", "192.0.2.1", "set HOST to one"),
         ("ICE_SERVERS", "nonsense", "ICE_SERVERS"),
     ],
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gzip
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +129,49 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert cli.main(["downgrade"]) == 1 and "reads what is there" in capsys.readouterr().err
     (data / KEPT).mkdir()
     (data / KEPT / "calibration.json").write_bytes(b"older")
-    (data / "history.db").write_bytes(b"newer")
-    (data / "history.db.before-20260101T000000Z").write_bytes(b"oldest")
-    (data / "history.db.before-20260201T000000Z").write_bytes(b"older")
-    assert cli.main(["downgrade", "--history"]) == 0
-    assert "calibration.json, history.db" in capsys.readouterr().out
-    assert (data / "history.db").read_bytes() == (data / "calibration.json").read_bytes() == b"older"
+    assert cli.main(["downgrade", "--history"]) == 1 and "there is no history.db" in capsys.readouterr().err
+    assert not list(data.glob("before-downgrade-*")) and (data / KEPT).is_dir(), "nothing has changed"
+    assert cli.main(["downgrade"]) == 0
+    assert "calibration.json" in capsys.readouterr().out
+    assert (data / "calibration.json").read_bytes() == b"older"
+
+
+async def test_a_history_goes_back_with_all_it_has_and_comes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its tables are then what that version made, to the column and index; and today's server takes it on."""
+    data = copy_of("a1b6d46", tmp_path)
+    then = tables_of(data)
+    found = await opened(data)
+    entries = found["history"]["entries"]
+    assert entries and tables_of(data) != then
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("server.logs.set_up", lambda: None)
+    for version, words in (("0009", "can be brought back to 0001, not to '0009'"), ("", "from version 0002 to 0001")):
+        command = ["downgrade", "--history", *([version] if version else [])]
+        done = await asyncio.to_thread(cli.main, command)
+        said = capsys.readouterr()
+        assert words in said.err + said.out and done == (1 if version else 0)
+    assert tables_of(data) == then
     (aside,) = data.glob("before-downgrade-*")
-    assert (aside / "history.db").read_bytes() == b"newer"
+    assert (aside / "history.db").exists(), "as it was"
+    assert await asyncio.to_thread(cli.main, ["downgrade", "--history"]) == 1
+    assert "every DefectVision reads it" in capsys.readouterr().err
+    again = await opened(data)
+    assert again["history"]["entries"] == entries
+
+
+def tables_of(data: Path) -> dict[str, object]:
+    """Columns of each table and index, and how many rows each table has."""
+    with contextlib.closing(sqlite3.connect(data / "history.db")) as database:
+        made = database.execute(
+            "SELECT type, name, tbl_name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
+        ).fetchall()
+        found: dict[str, object] = {}
+        for kind, name, table in made:
+            if kind == "index":
+                found[name] = table, [one[2] for one in database.execute(f"PRAGMA index_info({name})")]
+            else:
+                columns = [one[1:] for one in database.execute(f"PRAGMA table_info({name})")]
+                found[name] = columns, database.execute(f"SELECT count(*) FROM {name}").fetchone()
+        return found

@@ -1,5 +1,5 @@
 """How the tables of older versions become today's, and what is put aside before."""
 
-from server.records.migrations.steps import NewerSchema, is_behind, migrate
+from server.records.migrations.steps import NewerSchema, NoWayBack, is_behind, migrate, migrate_back, require_known
 
-__all__ = ["NewerSchema", "is_behind", "migrate"]
+__all__ = ["NewerSchema", "NoWayBack", "is_behind", "migrate", "migrate_back", "require_known"]

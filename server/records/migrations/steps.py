@@ -17,6 +17,10 @@ class NewerSchema(Exception):
     """The database was written by a newer version of this software."""
 
 
+class NoWayBack(Exception):
+    """The tables cannot be made an older version's; one sentence that says why."""
+
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
@@ -30,16 +34,25 @@ def is_behind(connection: Connection) -> bool:
     Raises:
         NewerSchema: they are of one that is not known here.
     """
-    script = ScriptDirectory.from_config(_config())
     now = MigrationContext.configure(connection).get_current_revision()
-    if now is None:
-        return False
-    if now not in {step.revision for step in script.walk_revisions()}:
+    return now is not None and require_known(now) != now
+
+
+def require_known(version: str) -> str:
+    """Check that tables are of a version that is known here; returns today's.
+
+    Raises:
+        NewerSchema: they are not.
+    """
+    script = ScriptDirectory.from_config(_config())
+    head = script.get_current_head()
+    if version not in {step.revision for step in script.walk_revisions()}:
         raise NewerSchema(
-            f"the history's database is of a newer version ({now}; this one knows {script.get_current_head()}): update "
-            "this software, or put another database in its place"
+            f"the history's database is of a newer version ({version}; this one knows {head}): update this software, "
+            "or put another database in its place"
         )
-    return now != script.get_current_head()
+    assert head is not None
+    return head
 
 
 def migrate(connection: Connection) -> None:
@@ -47,3 +60,35 @@ def migrate(connection: Connection) -> None:
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def migrate_back(connection: Connection, to: str | None = None) -> tuple[str, str]:
+    """Make the tables an older version's, in one transaction of the caller's. Every entry stays.
+
+    Args:
+        to: that version, such as ``0001``; None: the one before.
+
+    Returns:
+        what they were, and what they are.
+
+    Raises:
+        NoWayBack: there are none, or no such older ones.
+        NewerSchema: they are of a version that is not known here.
+    """
+    is_behind(connection)
+    now = MigrationContext.configure(connection).get_current_revision()
+    if now is None:
+        raise NoWayBack("the database has no history yet: there is nothing to bring back")
+    script = ScriptDirectory.from_config(_config())
+    older = [step.revision for step in script.iterate_revisions(now, "base")][1:]
+    if not older:
+        raise NoWayBack(f"the history is of the first version there was ({now}): every DefectVision reads it")
+    wanted = to or older[0]
+    if wanted not in older:
+        raise NoWayBack(
+            f"the history is of version {now}: it can be brought back to {', '.join(older)}, not to {wanted!r}"
+        )
+    config = _config()
+    config.attributes["connection"] = connection
+    command.downgrade(config, wanted)
+    return now, wanted

@@ -189,3 +189,20 @@ def test_a_rate_gives_so_many_at_once_and_so_many_a_second() -> None:
     assert rate.take(100.1001) == 0
     assert rate.take(100.1501) == pytest.approx(0.05, abs=0.001)
     assert [rate.take(200) for _ in range(3)] == [0, 0, 0] and rate.take(200) > 0
+
+
+async def test_a_stop_at_the_moment_in_which_a_peer_closes_is_a_clean_one(server: Running) -> None:
+    async with connect(f"{server.ws}/ws/live/a"), connect(f"{server.ws}/ws/live/a"):
+        closing, failing = server.server.server_state.connections
+        closing.conn.send_close(1000)  # what the answer to its own close leaves, until its socket is gone
+        closing.shutdown()
+        assert closing.transport.is_closing()
+
+        def fails() -> None:
+            raise ZeroDivisionError
+
+        failing.shutdown = fails  # type: ignore[method-assign, union-attr]
+        await server.stop()
+        assert server.server.lifespan.shutdown_event.is_set(), (
+            "what waits for the disk is written whatever connections do"
+        )
