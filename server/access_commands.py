@@ -31,10 +31,15 @@ from server.words import now
 
 ROLES = ("viewer", "operator", "engineer", "admin")
 
+_WHERE = (
+    "It works on the data directory, whether a server runs there or not; one that runs notices within a second. "
+    "In a plant it works on the plant's logins."
+)
+
 
 def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """``user`` and ``audit``, with what each does."""
-    user = subparsers.add_parser("user", help="logins: add, password, list, remove", description=__doc__)
+    user = subparsers.add_parser("user", help="logins: add, password, list, remove", description=f"Logins, from the machine itself. {_WHERE}")
     what = user.add_subparsers(required=True, metavar="WHAT")
     add = _command(what, "add", "make a login and print its password", _add)
     add.add_argument("name")
@@ -46,7 +51,7 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     _command(what, "list", "print all logins", _list)
     remove = _command(what, "remove", "remove a login", _remove)
     remove.add_argument("name")
-    audit = subparsers.add_parser("audit", help="the audit log: verify", description=__doc__)
+    audit = subparsers.add_parser("audit", help="the audit log: verify", description="The audit log, from the machine itself.")
     looks = audit.add_subparsers(required=True, metavar="WHAT")
     look = _command(looks, "verify", "look at every line of the log, and say where its chain is broken", _verify)
     look.add_argument(

@@ -15,10 +15,15 @@ from server.settings import SettingsError, read_settings
 SHARED = {**inspection.DOCUMENTS, **access.DOCUMENTS, **recipes.DOCUMENTS}
 """By their paths in the data directory."""
 
+_ABOUT = (
+    "Several gateways share what people work with: make a plant of this data directory, or say how this gateway stands "
+    "with it. PLANT_STORE and DATABASE_URL say where."
+)
+
 
 def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """``plant make`` and ``plant status``."""
-    plant = subparsers.add_parser("plant", help="several gateways: make, status", description=__doc__)
+    plant = subparsers.add_parser("plant", help="several gateways: make, status", description=_ABOUT)
     what = plant.add_subparsers(required=True, metavar="WHAT")
     make = what.add_parser(
         "make",
@@ -26,7 +31,8 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         description="Store what this data directory has where the plant's gateways share it (PLANT_STORE and "
         "DATABASE_URL), which must be empty still. The server has to be stopped. The history is not taken along.",
     )
-    status = what.add_parser("status", help="whether this gateway belongs to the plant, and what the plant has")
+    about = "whether this gateway belongs to the plant, and what the plant has"
+    status = what.add_parser("status", help=about, description=f"Say {about}. Changes nothing.")
     make.set_defaults(run=_prints(_made))
     status.set_defaults(run=_prints(_said))
 

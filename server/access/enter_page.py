@@ -13,6 +13,8 @@ from detector.counted import counted
 from server.ground import page_folder
 
 _LONGEST_TARGET = 2000
+_LONGEST_NAME = 64
+"""Of one that is shown again."""
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -53,23 +55,25 @@ def refuse_wrong(target: str, root: str, *, has_code: bool = False) -> HTMLRespo
     return _page(target, root, words, 401, has_code=has_code)
 
 
-def refuse_login(target: str, root: str, *, has_code: bool = False) -> HTMLResponse:
-    """The form again, after a wrong name or password (401): which of them is wrong is not said."""
+def refuse_login(target: str, root: str, *, has_code: bool = False, name: str = "") -> HTMLResponse:
+    """The form again, after a wrong name or password (401): which of them is wrong is not said; `name` is what was
+    typed."""
     words = "Name or password are wrong, or the login is disabled. An admin can give you another password."
-    return _page(target, root, words, 401, has_code=has_code)
+    return _page(target, root, words, 401, has_code=has_code, name=name)
 
 
-def refuse_for(target: str, root: str, wait_s: int, *, has_code: bool = False) -> HTMLResponse:
+def refuse_for(target: str, root: str, wait_s: int, *, has_code: bool = False, name: str = "") -> HTMLResponse:
     """The form again, after too many wrong ones (429)."""
     wait = counted(wait_s, "second") if wait_s < 120 else counted(math.ceil(wait_s / 60), "minute")
-    page = _page(target, root, f"Too many wrong tries. Wait {wait}, then try again.", 429, has_code=has_code)
+    words = f"Too many wrong tries. Wait {wait}, then try again."
+    page = _page(target, root, words, 429, has_code=has_code, name=name)
     page.headers["Retry-After"] = str(wait_s)
     return page
 
 
-def refuse_busy(target: str, root: str, words: str, *, has_code: bool = False) -> HTMLResponse:
+def refuse_busy(target: str, root: str, words: str, *, has_code: bool = False, name: str = "") -> HTMLResponse:
     """The form again, while too many passwords are being looked at (503)."""
-    page = _page(target, root, f"{words[0].upper()}{words[1:]}.", 503, has_code=has_code)
+    page = _page(target, root, f"{words[0].upper()}{words[1:]}.", 503, has_code=has_code, name=name)
     page.headers["Retry-After"] = "2"
     return page
 
@@ -134,11 +138,18 @@ def _page(
     status: int,
     *,
     has_code: bool = False,
+    name: str = "",
     secret: str = "",
     stream: str = "",
 ) -> HTMLResponse:
     template = _templates.get_template("pair.html" if secret else "enter.html")
     text = template.render(
-        target=safe_target(target), root=root, message=message, has_code=has_code, secret=secret, stream=stream
+        target=safe_target(target),
+        root=root,
+        message=message,
+        has_code=has_code,
+        name=name if len(name) <= _LONGEST_NAME and name.isprintable() else "",
+        secret=secret,
+        stream=stream,
     )
     return HTMLResponse(text, status, _HEADERS)

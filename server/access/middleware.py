@@ -189,15 +189,15 @@ class AccessMiddleware:
         return await self._open(scope, headers, form.code, form.target)
 
     async def _log_in(self, scope: Scope, headers: Headers, form: enter_page.Form) -> Response:
-        root, has_code = _root(scope), self._access.has_code
+        root, has_code, name = _root(scope), self._access.has_code, form.name
         try:
             account = await self._logins.log_in(form.name, form.password, client_address(scope))
         except TooManyTries as error:
-            return enter_page.refuse_for(form.target, root, error.wait_s, has_code=has_code)
+            return enter_page.refuse_for(form.target, root, error.wait_s, has_code=has_code, name=name)
         except PasswordsBusy as error:
-            return enter_page.refuse_busy(form.target, root, str(error), has_code=has_code)
+            return enter_page.refuse_busy(form.target, root, str(error), has_code=has_code, name=name)
         if account is None:
-            return enter_page.refuse_login(form.target, root, has_code=has_code)
+            return enter_page.refuse_login(form.target, root, has_code=has_code, name=name)
         return await self._let_in(
             scope, headers, form.target, "account", account.name, identity_of(account), account.stamp
         )

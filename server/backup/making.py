@@ -68,6 +68,8 @@ def back_up(data: Path, target: Path, *, pictures: bool = False) -> Made:
     """
     if target.exists():
         raise BackupError(f"{target} is there already: give another name, or remove it")
+    if not target.parent.is_dir():
+        raise BackupError(f"there is no folder {target.absolute().parent}: make it, or give another place")
     _require(data)
     if data.resolve() in target.resolve().parents:
         raise BackupError(f"{target} lies in the data directory itself: give a place outside of it")

@@ -129,6 +129,8 @@ def _text(value: object) -> str | None:
             return "true" if value else "false"
         case float():
             return f"{value:.12g}"
+        case (int(least), int(most)):  # RAY_REPLICAS
+            return f"{least}-{most}"
         case tuple():
             return ", ".join(map(str, value))
         case _:

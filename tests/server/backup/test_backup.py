@@ -191,6 +191,11 @@ def test_a_backup_does_not_go_into_the_data_directory(data: Path) -> None:
         back_up(data, data / "models" / "a.zip")
 
 
+def test_a_backup_makes_no_folder_of_a_mistyped_name(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match=f"no folder {tmp_path}/bakcup: make it"):
+        back_up(data, tmp_path / "bakcup" / "a.zip")
+
+
 def test_a_full_disk_is_said_and_nothing_left(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object, **more: object) -> None:
         raise OSError(28, "No space left on device")

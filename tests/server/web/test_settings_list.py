@@ -136,5 +136,6 @@ async def test_lists_are_told_as_they_would_be_written(tmp_path: Path) -> None:
         "models/bottle",
         "12.5",
     ]
+    assert found["RAY_REPLICAS"]["value"] == "1-8"
     hidden = Settings(data_dir=tmp_path, cameras=(PulledCamera("press", "rtsp://u:s3cret@camera/"),))
     assert by_name(await told(hidden))["CAMERAS"]["value"] == "***"
