@@ -267,8 +267,8 @@ class AccessMiddleware:
     async def _by_secret(self, scope: Scope, given: str) -> Standing | int:
         """Whose token this is; for a wrong one the seconds this address has to wait before it gives another."""
         address, wrong_codes = client_address(scope), self._wrong_codes
-        if wrong_codes.is_known(address, given):
-            return wrong_codes.wait_s(address)
+        if wrong_codes.is_known(address, given) and self._access.by_secret(given, address) is None:
+            return wrong_codes.wait_s(address)  # no new guess; it may have become right since, made at another gateway
         turn_s = wrong_codes.take_turn(address)
         if turn_s is None:
             return max(1, wrong_codes.wait_s(address))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import quote
 
 import httpx
@@ -244,6 +245,18 @@ def refused(site: Site, path: str, headers: dict[str, str]) -> int:
 
 def dial(site: Site, path: str, headers: dict[str, str]) -> Any:
     return site.client.websocket_connect(f"wss://{HOST}{path}", headers=dict(headers))
+
+
+def test_a_token_that_was_shown_too_early_is_good_once_it_is_known_here(site: Site) -> None:
+    """Another gateway made it, and the machine was quicker than the news of it."""
+    site.log_in()
+    token = site.post("/api/tokens", {"name": "plc", "role": "viewer"}).json()["secret"]
+    bearer = {"Authorization": f"Bearer {token}"}
+    site.forget()
+    with mock.patch.object(Access, "by_secret", lambda self, secret, address: None):
+        assert site.client.get("/api/streams", headers=bearer).status_code == 401
+        assert site.client.get("/api/streams", headers=bearer).status_code == 401
+    assert site.client.get("/api/streams", headers=bearer).status_code == 200
 
 
 def test_when_a_token_was_used_is_told_and_its_secret_never_again(site: Site) -> None:
