@@ -365,6 +365,8 @@ class Records:
         self._entries = kept.entries
         self._deleted += kept.deleted
         self._aged += kept.aged
+        if not (self._in_hand or self._backlog.events):
+            self._well()  # where nothing comes, this alone shows that the database is back
         if kept.more:
             self._next_clearing = time.monotonic() + BATCH_S
         else:

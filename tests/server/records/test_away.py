@@ -81,6 +81,18 @@ async def test_a_postgresql_that_stops_in_mid_run(
     assert not list((tmp_path / "backlog").glob("*.jsonl"))
 
 
+async def test_a_postgresql_that_is_back_is_said_to_be_where_nothing_comes(
+    address: DatabaseAddress, postgresql: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "EVERY_S", 0.0)
+    async with Place(tmp_path, address).opened() as history:
+        await asyncio.to_thread(postgresql.kill)
+        await until(lambda: history.state.state == "away", history)
+        await asyncio.to_thread(postgresql.start)
+        await until(lambda: history.state.state == "ok", history)
+        assert history.warning is None
+
+
 async def test_a_postgresql_that_is_not_there_at_the_start(tmp_path: Path) -> None:
     history = Records(tmp_path, DatabaseAddress("127.0.0.1", 1, "line"))
     history.start()
