@@ -26,7 +26,8 @@ def temporary_beside(path: Path) -> Path:
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a file through a temporary one beside it: write, fsync, rename, fsync the folder.
+    """Write a file through a temporary one beside it: write, fsync, rename, fsync the folder. Written by root, it
+    belongs to whom the folder belongs to.
 
     What a crash left of this file an hour ago or more is removed.
 
@@ -38,6 +39,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
+            give_to_owner(path.parent, temporary)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -46,6 +48,18 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def give_to_owner(folder: Path, *paths: Path) -> None:
+    """Give what root wrote into somebody's folder to him: the server, which runs as him, could not read it otherwise.
+    Best effort where a disk knows no owners."""
+    if sys.platform == "win32" or os.geteuid() != 0:
+        return
+    with contextlib.suppress(OSError):
+        owner = folder.stat()
+        if owner.st_uid != 0:
+            for path in paths:
+                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def read_whole(path: Path) -> bytes:

@@ -88,9 +88,8 @@ def _backup(arguments: argparse.Namespace, settings: Settings) -> str:
 
 def _restore(arguments: argparse.Namespace, settings: Settings) -> str:
     done = restore(arguments.file, settings.data_dir)
-    said = (
-        f"{counted(done.files, 'file')} of {done.made} (DefectVision {done.software}) are back in {settings.data_dir}"
-    )
+    said = f"{counted(done.files, 'file')} of {done.made} (DefectVision {done.software}) are back in "
+    said += str(settings.data_dir.absolute())
     return f"{said}\nWhat was there before: {done.aside}" if done.aside is not None else said
 
 

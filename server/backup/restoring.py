@@ -15,7 +15,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from detector.files import sync_folder, temporary_beside
+from detector.files import give_to_owner, sync_folder, temporary_beside
 from server.backup.contents import (
     LARGEST_MANIFEST,
     MANIFEST,
@@ -79,6 +79,7 @@ def restore(source: Path, data: Path) -> Restored:
                     for kept in manifest.files:
                         _unpack(archive, kept, unpacked)
                     _check_databases(manifest, unpacked)
+                    give_to_owner(data, *unpacked.rglob("*"), *data.glob("*.lock"))
                     aside = _exchange(unpacked, data, pictures=manifest.pictures)
                 finally:
                     shutil.rmtree(unpacked, ignore_errors=True)

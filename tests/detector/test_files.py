@@ -117,6 +117,13 @@ def test_leftovers_are_known_by_their_names(tmp_path: Path) -> None:
     assert (outside / "precious").exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files to others")
+def test_what_root_writes_into_somebodys_folder_is_his(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    write_atomically(tmp_path / "accounts.json", b"{}", mode=0o600)
+    assert (tmp_path / "accounts.json").stat().st_uid == 65534
+
+
 def test_leftovers_of_a_missing_folder_are_none(tmp_path: Path) -> None:
     remove_leftovers(tmp_path / "none")
 

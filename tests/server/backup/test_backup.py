@@ -92,6 +92,16 @@ def test_what_was_backed_up_comes_back(data: Path, tmp_path: Path, pictures: boo
     assert sorted(os.listdir(tmp_path)) == ["data", "monday.zip", "other"], "nothing is left over"  # noqa: PTH208
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files to others")
+def test_what_root_puts_back_belongs_to_the_server_s_user(data: Path, tmp_path: Path) -> None:
+    back_up(data, tmp_path / "monday.zip")
+    other = tmp_path / "other"
+    other.mkdir()
+    os.chown(other, 65534, 65534)
+    restore(tmp_path / "monday.zip", other)
+    assert {path.stat().st_uid for path in other.rglob("*")} == {65534}
+
+
 def test_what_was_there_is_kept_aside_and_pictures_that_are_not_in_it_stay(data: Path, tmp_path: Path) -> None:
     back_up(data, tmp_path / "monday.zip")
     (data / "recipes.json").write_bytes(b"changed since")
