@@ -8,6 +8,7 @@ import { streamIn } from "./sources.js";
 
 const LOOK_EVERY_MS = 2_000;
 const IS_NAME = /^[A-Za-z0-9._-]{1,64}$/;
+const NO_CAMERA = "The phone may watch, but not send: browsers give their camera to https pages only. Start the server with HTTPS=true first.";
 const NOT_REACHED = "No phone reaches this server: it listens on its own machine only. Stop it and start it with make phone, or HOST=0.0.0.0 defectvision serve --https.";
 
 export class Pairing {
@@ -68,7 +69,7 @@ export class Pairing {
 
   #show({ id, stream, device, url, qr, good_for_s: goodFor }) {
     this.#pairing = { id, stream, device, endsAt: performance.now() + goodFor * 1000 };
-    this.#say("none", "");
+    this.#say(...(url.startsWith("http:") ? ["problem", NO_CAMERA] : ["none", ""]));
     this.#find("pairing-form").hidden = true;
     this.#find("pairing-code").hidden = false;
     this.#find("pairing-qr").replaceChildren(drawing(qr));

@@ -161,6 +161,9 @@ def test_a_phone_is_paired_and_its_code_leaves_the_page(show: Show) -> None:
     page.get_by_test_id("pairing-stream").fill("phone-7")
     page.get_by_test_id("pairing-show").click()
     expect(page.get_by_test_id("pairing-told")).to_contain_text("No phone reaches this server")
+    staff.url, staff.waits = PAIRING.replace("https:", "http:"), True
+    page.get_by_test_id("pairing-show").click()
+    expect(page.get_by_test_id("pairing-told")).to_contain_text("The phone may watch, but not send")
 
 
 def test_ten_minutes_are_over(show: Show) -> None:
