@@ -363,7 +363,6 @@ async def test_nobody_waits_long_for_a_store_that_hangs(
 
     def hang(*arguments: Any, **options: Any) -> None:
         asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(20)
-        return None
 
     monkeypatch.setattr(its, "read", hang)
     with pytest.raises(PlantAway, match="in time"):
