@@ -39,7 +39,9 @@ _WHERE = (
 
 def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """``user`` and ``audit``, with what each does."""
-    user = subparsers.add_parser("user", help="logins: add, password, list, remove", description=f"Logins, from the machine itself. {_WHERE}")
+    user = subparsers.add_parser(
+        "user", help="logins: add, password, list, remove", description=f"Logins, from the machine itself. {_WHERE}"
+    )
     what = user.add_subparsers(required=True, metavar="WHAT")
     add = _command(what, "add", "make a login and print its password", _add)
     add.add_argument("name")
@@ -51,7 +53,9 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     _command(what, "list", "print all logins", _list)
     remove = _command(what, "remove", "remove a login", _remove)
     remove.add_argument("name")
-    audit = subparsers.add_parser("audit", help="the audit log: verify", description="The audit log, from the machine itself.")
+    audit = subparsers.add_parser(
+        "audit", help="the audit log: verify", description="The audit log, from the machine itself."
+    )
     looks = audit.add_subparsers(required=True, metavar="WHAT")
     look = _command(looks, "verify", "look at every line of the log, and say where its chain is broken", _verify)
     look.add_argument(

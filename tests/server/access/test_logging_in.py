@@ -113,6 +113,7 @@ def test_sessions_survive_a_restart_and_nothing_that_is_kept_opens_anything(site
     site.log_in()
     cookie = site.client.cookies[COOKIE]
     token = site.post("/api/tokens", {"name": "plc", "role": "viewer"}).json()["secret"]
+    assert site.client.get("/api/audit").status_code == 200, "it waits until what was noted is on disk"
     again = Access(site.data_dir, closed=True)
     standing = again.by_session(cookie, "10.0.0.9")
     assert standing is not None and standing.identity.name == "boss"
@@ -151,7 +152,9 @@ def test_wrong_logins_say_the_same_whether_the_name_or_the_password_is_wrong(sit
     answers = [site.log_in("boss", "wrong password"), site.log_in("nobody", "wrong password")]
     site.post("/enter")
     assert [answer.status_code for answer in answers] == [401, 401]
-    assert answers[0].text == answers[1].text.replace("nobody", "boss") and "Name or password are wrong" in answers[0].text
+    assert (
+        answers[0].text == answers[1].text.replace("nobody", "boss") and "Name or password are wrong" in answers[0].text
+    )
     assert COOKIE not in site.client.cookies
     assert site.log_in("boss\x00", PASSWORD).status_code == 401
     assert site.log_in("boss", "x" * 3000).status_code == 401
