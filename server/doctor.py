@@ -85,10 +85,14 @@ def _data(settings: Settings) -> Iterator[Finding]:
     if not os.access(place, os.W_OK | os.X_OK):
         yield Finding(what, "wrong", f"{place} cannot be written by this user: chown it to the server's")
         return
-    busy = holder(folder) if folder.exists() else None
+    if not folder.exists():
+        yield Finding(
+            what, "ok", f"{folder} is not there yet; the first start makes it. Another is meant? Set DATA_DIR"
+        )
+        return
+    busy = holder(folder)
     yield Finding(what, "ok", f"{folder} can be written" + (f"; used by {busy}" if busy else ""))
-    if folder.exists():
-        yield _synced(folder)
+    yield _synced(folder)
 
 
 def _synced(folder: Path) -> Finding:

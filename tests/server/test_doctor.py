@@ -39,6 +39,7 @@ def test_a_new_place_is_well_and_nothing_is_made(tmp_path: Path) -> None:
     assert not [one for one in findings.values() if one.mark == "wrong"], findings
     assert {"data directory", "disk", "port", "clock", "memory", "files", "inference"} <= set(findings)
     assert "CPU" in findings["inference"].words
+    assert "is not there yet" in findings["data directory"].words
     assert os.listdir(tmp_path) == []  # noqa: PTH208
 
 
