@@ -128,8 +128,8 @@ def _run(settings: Settings, lock: FolderLock | None, manager: ServiceManager) -
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(config, listening, certificates, renew, stop))
         runner.run(_let_go())
-        # All is closed and saved. What may still run is a thread in native code, teaching or stuck in a camera's driver
-        # or a store that does not answer: the runner's and the interpreter's own ends would wait for it, or crash on it.
+        # All is closed and saved. What may still run is a thread that teaches, or is stuck in a camera's driver or with
+        # a store that does not answer: the runner's and the interpreter's own ends would wait for it, or crash on it.
         logging.shutdown()
         sys.stdout.flush()
         os._exit(0)

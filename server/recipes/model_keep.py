@@ -152,7 +152,7 @@ class ModelKeep:
         place = self._of(taught)
         if not (place / MODEL).is_dir():
             self.require_room(LARGEST_MODEL)
-            check = partial(_check_is, taught)
+            check = partial(check_is, taught)
             if not shared.fetch(f"{taught}/{MODEL}", place / MODEL, LARGEST_FETCHED, self._folder, check):
                 return  # a model that another gateway was given at its start
         for name in corrections:
@@ -380,7 +380,7 @@ class ModelKeep:
         return self._folder / taught
 
 
-def _check_is(taught: str, folder: Path) -> None:
+def check_is(taught: str, folder: Path) -> None:
     """Raises ModelError: a folder's model is not the one of this hash."""
     if read_manifest(folder).hash != taught:
         raise ModelError(f"the model that the plant's store has as {taught[:12]}… is another one")

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import msgspec
 import pytest
 
@@ -218,6 +217,8 @@ async def test_a_database_that_answers_nothing_keeps_nobody_waiting_for_long(
 
 async def sql(address: DatabaseAddress, *statements: str) -> None:
     """As the operator, or whoever else may."""
+    import asyncpg
+
     connection = await asyncpg.connect(
         host=address.host, port=address.port, database=address.database, user=address.user, password=address.password
     )
@@ -288,9 +289,7 @@ def test_what_a_change_took_in_of_others_is_told_as_theirs(gateway: Join, tmp_pa
 
 
 @pytest.mark.parametrize("first", ["models", ""])
-def test_a_store_of_another_plant_is_refused(
-    postgresql: PostgreSQL, gateway: Join, tmp_path: Path, first: str
-) -> None:
+def test_a_store_of_another_plant_is_refused(postgresql: PostgreSQL, gateway: Join, tmp_path: Path, first: str) -> None:
     if first:
         (tmp_path / "store" / first).mkdir(parents=True)  # of a version that marked none
     numbers(gateway("one"), tmp_path)
