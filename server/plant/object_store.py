@@ -97,9 +97,12 @@ class ObjectStore:
 
     def put(self, name: str, file: Path) -> None:
         """Store a file's bytes under a name."""
+        self._put(name, lambda files, target: files.put_file(str(file), target))
+
+    def _put(self, name: str, put: Callable[[Any, str], object]) -> None:
         with self._told() as files:
             self._require_ours(files)
-            self._write(files, name, lambda target: files.put_file(str(file), target))
+            self._write(files, name, put)
 
     def get(self, name: str, file: Path, *, most: int) -> bool:
         """Write an object's bytes into a file; whether there is one.
@@ -108,17 +111,29 @@ class ObjectStore:
             ValueError: it is larger than ``most`` bytes.
         """
         with self._told() as files:
-            source = self._at(name)
             try:
-                found = files.info(source)
-                if found["type"] != "file":  # who opens a pipe waits for ever
-                    raise ValueError(f"{name} is no file")
-                if int(found["size"]) > most:
-                    raise ValueError(f"{name} is larger than {most} bytes")
-                files.get_file(source, str(file))
+                self._size(files, name, most)
+                files.get_file(self._at(name), str(file))
             except FileNotFoundError:
                 return False
             return True
+
+    def read(self, name: str, *, most: int) -> bytes | None:
+        """An object's bytes; None where there is none.
+
+        Raises:
+            ValueError: it is larger than ``most`` bytes.
+        """
+        with self._told() as files:
+            try:
+                size = self._size(files, name, most)
+                return bytes(files.cat_file(self._at(name), start=0, end=size)) if size else b""
+            except FileNotFoundError:
+                return None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Store bytes under a name."""
+        self._put(name, lambda files, target: files.pipe_file(target, data))
 
     def modified(self, name: str) -> float | None:
         """When an object was stored, seconds since 1970 by the store's clock; None where there is none."""
@@ -177,7 +192,7 @@ class ObjectStore:
                     f"{self.address}, which the plant's gateways share, is empty: is it mounted here? If it is to be a "
                     f"new one, write {self._plant} into a file {MARK} there"
                 ) from error
-            self._write(files, MARK, lambda target: files.pipe_file(target, mark))
+            self._write(files, MARK, lambda files, target: files.pipe_file(target, mark))
             found = mark
         if found.strip() != mark:
             raise NotOurs(
@@ -191,20 +206,28 @@ class ObjectStore:
         """Whether files of a plant lie there, which had no mark in earlier versions."""
         return any(files.isdir(self._at(folder)) for folder in ("models", "archive"))
 
-    def _write(self, files: Any, name: str, write: Callable[[str], object]) -> None:
+    def _write(self, files: Any, name: str, put: Callable[[Any, str], object]) -> None:
         target = self._at(name)
         if self.address.kind == "s3":
-            write(target)
+            put(files, target)
             return
         beside = f"{target}.{secrets.token_hex(4)}.tmp"
         files.makedirs(target.rpartition("/")[0], exist_ok=True)
         try:
-            write(beside)
+            put(files, beside)
             files.mv(beside, target)
         finally:
             with contextlib.suppress(Exception):
                 if files.exists(beside):
                     files.rm_file(beside)
+
+    def _size(self, files: Any, name: str, most: int) -> int:
+        found = files.info(self._at(name))
+        if found["type"] != "file":  # whoever opens a pipe waits for ever
+            raise ValueError(f"{name} is no file")
+        if int(found["size"]) > most:
+            raise ValueError(f"{name} is larger than {most} bytes")
+        return int(found["size"])
 
     def _at(self, name: str) -> str:
         if name and not _NAME.fullmatch(name):

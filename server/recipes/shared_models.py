@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import struct
-import tempfile
 import time
 import zipfile
 import zlib
@@ -118,8 +117,7 @@ class SharedModels:
         Args:
             wanted: ids of corrections by the hash of their model.
         """
-        with tempfile.NamedTemporaryFile(prefix="defectvision-") as nothing:
-            self._store.put(f"{FOLDER}/clock", Path(nothing.name))  # its time is now, by the store's clock
+        self._store.write(f"{FOLDER}/clock", b"")  # its time is now, by the store's clock
         found = self._store.below(FOLDER)
         now = max((one.modified for one in found), default=0.0)
         for one in found:

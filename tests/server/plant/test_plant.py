@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import msgspec
 import pytest
 
 from server.ground import DatabaseAddress, Form, NewerVersion, NotKept
-from server.plant import ObjectStore, Plant, PlantError, StoreAddress
+from server.plant import Plant, PlantError, StoreAddress
 from tests.server.fakes import WAIT_S
 from tests.server.records.postgres import PostgreSQL
 
@@ -312,10 +311,3 @@ def test_below_a_folder_that_is_not_mounted_nothing_is_stored(gateway: Join, tmp
     (tmp_path / "store").rmdir()
     (tmp_path / "away").rename(tmp_path / "store")
     plant.store.put("models/b", tmp_path / "file")
-
-
-def test_a_pipe_in_the_store_keeps_nobody_waiting(mounted: StoreAddress, tmp_path: Path) -> None:
-    (tmp_path / "mounted").mkdir()
-    os.mkfifo(tmp_path / "mounted" / "model.zip")
-    with pytest.raises(ValueError, match="no file"):
-        ObjectStore(mounted).get("model.zip", tmp_path / "here", most=100)
