@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import threading
 import zipfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from websockets.asyncio.client import connect
 
 from server.app import create_app
 from server.ground import DatabaseAddress
-from server.plant import ObjectStore, PlantError, StoreAddress
+from server.plant import ObjectStore, Plant, PlantError, StoreAddress
 from server.plant import plant as plant_module
 from server.settings import Settings
 from tests.detector.parts import draw_part, draw_parts
@@ -304,6 +305,21 @@ async def test_what_a_change_takes_in_of_another_gateway_comes_into_force(
                 return bool(found.threshold == 1234.5)
 
             await until(judged_anew)
+
+
+async def test_the_end_waits_for_no_database(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end, ended, close = threading.Event(), list[bool](), Plant.close
+
+    def hangs(plant: Plant) -> None:
+        ended.append(may_end.wait(WAIT_S))
+        close(plant)
+
+    monkeypatch.setattr(Plant, "close", hangs)
+    async with gateway("one", first=True):
+        pass
+    was_left_behind = not ended
+    may_end.set()
+    assert was_left_behind
 
 
 async def _inspects_with(client: httpx.AsyncClient, recipe: str) -> bool:
