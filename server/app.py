@@ -84,6 +84,8 @@ log = logging.getLogger("defectvision.app")
 MakeModel = Callable[[], Detector]
 
 FETCH_AGAIN_S = 10.0
+PLANT_S = 0.5
+"""Seconds that letting go of the plant's database may take."""
 IN_S, OUT_S = 0.9, 2.0
 """Seconds that ways in, and then ways out, have to end in: a stop takes less than 3 s whichever one hangs."""
 
@@ -322,7 +324,7 @@ def create_app(
                 **({} if replicas is None else {"replicas": replicas.stop()}),
             )
             if plant is not None:
-                await asyncio.to_thread(plant.close)
+                await ended(PLANT_S, plant=asyncio.to_thread(plant.close))
 
     recipes = Recipes(settings, library, inspection, streams, held)
     saying = Saying(library, Correcting(library, inspection))

@@ -50,6 +50,9 @@ log = logging.getLogger("defectvision.serve")
 
 SHUTDOWN_S = 1
 
+LET_GO_S = 0.3
+"""Seconds that what was left behind at the end may take to be cancelled."""
+
 MAX_UNSENT = 16 * 1024
 """Bytes of a connection that the system queues unsent; what is above that waits where newer messages replace it."""
 
@@ -124,11 +127,21 @@ def _run(settings: Settings, lock: FolderLock | None, manager: ServiceManager) -
     stop = Stop(manager)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(config, listening, certificates, renew, stop))
-    # All is closed and saved. What may still run is a thread in native code, teaching or stuck in a camera's driver:
-    # the interpreter's own end would wait for it, or crash on it.
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(0)
+        runner.run(_let_go())
+        # All is closed and saved. What may still run is a thread that teaches, or is stuck in a camera's driver or with
+        # a store that does not answer: the runner's and the interpreter's own ends would wait for it, or crash on it.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
+
+
+async def _let_go() -> None:
+    """What was left behind is cancelled."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=LET_GO_S)
 
 
 class Stop:

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from server.plant.link import PlantAway
 
 EXAMPLE = "s3://BUCKET/FOLDER"
+MARK = "plant"
+"""Object that says which plant's store it is."""
 CONNECT_S, READ_S, TRIES = 5, 20, 2
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,159}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,159}){0,7}")
@@ -51,6 +53,10 @@ class StoreAddress:
         return f"{self.kind}://{self.place}"
 
 
+class NotOurs(PlantAway):
+    """The store is another plant's, or not there; one sentence that says what to do."""
+
+
 @dataclass(frozen=True)
 class Listed:
     """An object. ``modified``: seconds since 1970, by the store's clock."""
@@ -62,7 +68,9 @@ class Listed:
 
 class ObjectStore:
     """Objects by names with slashes, written whole or not at all. Everything here waits: for threads. What comes from
-    the store is bounded by whoever asks.
+    the store is bounded by whoever asks. Once it is known whose store it is (:meth:`belong_to`), nothing is written to,
+    or removed from, one that is not marked as that: another plant would lose what its recipes name, and below a folder
+    that is not mounted nobody else would find anything.
 
     Every call raises PlantAway where the store does not answer.
     """
@@ -71,6 +79,21 @@ class ObjectStore:
         self.address = address
         self._lock = threading.Lock()
         self._made: Any = None
+        self._plant: str | None = None
+        self._is_new = self._is_checked = False
+
+    def belong_to(self, plant: str, *, is_new: bool) -> None:
+        """It is the store of the plant of this id; ``is_new``: it may be empty and without a mark."""
+        self._plant, self._is_new = plant, is_new
+
+    def check(self) -> None:
+        """See whose store it is, and mark one that nobody marked.
+
+        Raises:
+            NotOurs: it is another plant's, or there is nothing where a folder should be mounted.
+        """
+        with self._told() as files:
+            self._require_ours(files)
 
     def put(self, name: str, file: Path) -> None:
         """Store a file's bytes under a name."""
@@ -78,19 +101,8 @@ class ObjectStore:
 
     def _put(self, name: str, put: Callable[[Any, str], object]) -> None:
         with self._told() as files:
-            target = self._at(name)
-            if self.address.kind == "s3":
-                put(files, target)
-                return
-            beside = f"{target}.{secrets.token_hex(4)}.tmp"
-            files.makedirs(target.rpartition("/")[0], exist_ok=True)
-            try:
-                put(files, beside)
-                files.mv(beside, target)
-            finally:
-                with contextlib.suppress(Exception):
-                    if files.exists(beside):
-                        files.rm_file(beside)
+            self._require_ours(files)
+            self._write(files, name, put)
 
     def get(self, name: str, file: Path, *, most: int) -> bool:
         """Write an object's bytes into a file; whether there is one.
@@ -123,10 +135,13 @@ class ObjectStore:
         """Store bytes under a name."""
         self._put(name, lambda files, target: files.pipe_file(target, data))
 
-    def has(self, name: str) -> bool:
-        """Whether there is an object."""
+    def modified(self, name: str) -> float | None:
+        """When an object was stored, seconds since 1970 by the store's clock; None where there is none."""
         with self._told() as files:
-            return bool(files.exists(self._at(name)))
+            try:
+                return _modified(files.info(self._at(name)))
+            except FileNotFoundError:
+                return None
 
     def below(self, folder: str) -> list[Listed]:
         """All objects in a folder and those below it."""
@@ -161,7 +176,50 @@ class ObjectStore:
     def remove(self, name: str) -> None:
         """Remove an object, if there is one."""
         with self._told() as files, contextlib.suppress(FileNotFoundError):
+            self._require_ours(files)
             files.rm_file(self._at(name))
+
+    def _require_ours(self, files: Any) -> None:
+        if self._plant is None or self._is_checked:
+            return
+        mark = self._plant.encode()
+        try:
+            place = self._at(MARK)
+            found = files.cat_file(place, 0, 100) if files.info(place)["type"] == "file" else b""
+        except FileNotFoundError as error:
+            if self.address.kind == "file" and not self._is_new and not self._is_used(files):
+                raise NotOurs(
+                    f"{self.address}, which the plant's gateways share, is empty: is it mounted here? If it is to be a "
+                    f"new one, write {self._plant} into a file {MARK} there"
+                ) from error
+            self._write(files, MARK, lambda files, target: files.pipe_file(target, mark))
+            found = mark
+        if found.strip() != mark:
+            raise NotOurs(
+                f"{self.address} holds the files of another plant, as its {MARK} says: give PLANT_STORE a folder of "
+                "this plant's own"
+            )
+        self._is_new = False
+        self._is_checked = self.address.kind == "s3"  # a folder's mount may go
+
+    def _is_used(self, files: Any) -> bool:
+        """Whether files of a plant lie there, which had no mark in earlier versions."""
+        return any(files.isdir(self._at(folder)) for folder in ("models", "archive"))
+
+    def _write(self, files: Any, name: str, put: Callable[[Any, str], object]) -> None:
+        target = self._at(name)
+        if self.address.kind == "s3":
+            put(files, target)
+            return
+        beside = f"{target}.{secrets.token_hex(4)}.tmp"
+        files.makedirs(target.rpartition("/")[0], exist_ok=True)
+        try:
+            put(files, beside)
+            files.mv(beside, target)
+        finally:
+            with contextlib.suppress(Exception):
+                if files.exists(beside):
+                    files.rm_file(beside)
 
     def _size(self, files: Any, name: str, most: int) -> int:
         found = files.info(self._at(name))

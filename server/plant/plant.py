@@ -23,7 +23,7 @@ from detector.counted import counted
 from detector.files import read_at_most, write_atomically
 from server.ground import DatabaseAddress, Form, KeptFile, NewerVersion, NotKept, private_file
 from server.plant.link import Link, PlantAway
-from server.plant.object_store import ObjectStore, StoreAddress
+from server.plant.object_store import NotOurs, ObjectStore, StoreAddress
 
 T = TypeVar("T")
 
@@ -37,6 +37,9 @@ TRIES = 8
 """Of a change that others come in between."""
 _TURN = 0x646566656374
 """PostgreSQL's advisory lock while tables are made."""
+_NEXT = "1 + floor(random() * 4294967296)::bigint"
+"""What a version grows by. Not by one: after an older dump was put back, a version would come again with other
+contents, and a gateway that was cut off meanwhile would take what it knows for the newest."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS plant (id text PRIMARY KEY, format integer NOT NULL);
@@ -143,12 +146,20 @@ class Plant:
                 ) from error
             self._say_away(str(error))
             self._id = joined
+            self.store.belong_to(joined, is_new=False)
             return
         if joined is not None and joined != self._id:
             raise PlantError(
                 f"the data directory {self._folder.absolute()} belongs to another plant than the one in {self._where}: "
                 "give this gateway an empty DATA_DIR, or the database that it had"
             )
+        self.store.belong_to(self._id, is_new=joined is None)
+        try:
+            self.store.check()
+        except NotOurs as error:
+            raise PlantError(str(error)) from error
+        except PlantAway as error:
+            log.warning("%s", error)  # whoever needs it says it again
 
     def join(self) -> None:
         """Remember that this data directory belongs to the plant: all that is kept here was opened, and nothing of its
@@ -253,7 +264,7 @@ class Plant:
     def _look(self) -> None:
         while not self._stopped.wait(LOOK_S if self._away is None else AWAY_S):
             try:
-                found = self._looker.ask(_versions)
+                found = self._looker.ask(self._versions)
             except PlantAway as error:
                 self._say_away(str(error))
                 continue
@@ -262,9 +273,10 @@ class Plant:
                 log.info("the plant's database is back")
             if is_back or found != self._newest:
                 self._newest = found
-                self._tell()
+                self.tell()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Whoever waits for news has some. From any thread."""
         if self._news is not None:
             loop, event = self._news
             try:
@@ -283,25 +295,29 @@ class Plant:
         """Version that a document was seen to have last; None where it was not looked at."""
         return self._newest.get(name, 0) if self._away is None else None
 
-    def fetch(self, name: str, but: int, most: int) -> tuple[int, bytes] | None:
-        """A document's version and bytes, if it has another version than ``but``; of more than ``most`` bytes none.
+    def fetch(self, name: str, but: int, most: int) -> tuple[int, bytes]:
+        """A document's version, 0 where there is none, and its bytes, if that is another one than ``but``; of more than
+        ``most`` bytes none.
 
         Raises:
-            PlantAway: nobody answers.
+            PlantAway: nobody answers, or another plant does.
         """
 
         async def work(connection: Any) -> Any:
             question = (
-                "SELECT version, CASE WHEN octet_length(data) <= $3 THEN data END AS data FROM plant_documents "
-                "WHERE name = $1 AND version <> $2"
+                "SELECT version, CASE WHEN version <> $2 AND octet_length(data) <= $3 THEN data END AS data "
+                "FROM plant LEFT JOIN plant_documents ON name = $1 WHERE id = $4"
             )
-            return await connection.fetchrow(question, name, but, most)
+            return self._ours(await connection.fetchrow(question, name, but, most, self._id))
 
         row = self._ask(work)
-        return None if row is None else (int(row["version"]), bytes(row["data"] or b""))
+        return int(row["version"] or 0), bytes(row["data"] or b"")
 
-    def store_if(self, name: str, version: int, data: bytes) -> bool:
+    def store_if(self, name: str, version: int, data: bytes) -> int | None:
         """Store a document's next version, if ``version`` is the newest still; 0: if there is none.
+
+        Returns:
+            that version; None where it was not stored.
 
         Raises:
             PlantAway: nobody answers; whether it was stored is seen later.
@@ -310,20 +326,21 @@ class Plant:
         async def work(connection: Any) -> Any:
             if version == 0:
                 return await connection.fetchval(
-                    "INSERT INTO plant_documents (name, version, data, gateway) VALUES ($1, 1, $2, $3) "
-                    "ON CONFLICT (name) DO NOTHING RETURNING version",
-                    name, data, self._gateway,
+                    f"INSERT INTO plant_documents (name, version, data, gateway) SELECT $1, {_NEXT}, $2, $3 "
+                    "WHERE EXISTS (SELECT FROM plant WHERE id = $4) ON CONFLICT (name) DO NOTHING RETURNING version",
+                    name, data, self._gateway, self._id,
                 )  # fmt: skip
             return await connection.fetchval(
-                "UPDATE plant_documents SET version = version + 1, data = $3, gateway = $4, changed = now() "
-                "WHERE name = $1 AND version = $2 RETURNING version",
-                name, version, data, self._gateway,
+                f"UPDATE plant_documents SET version = version + {_NEXT}, data = $3, gateway = $4, changed = now() "
+                "WHERE name = $1 AND version = $2 AND EXISTS (SELECT FROM plant WHERE id = $5) RETURNING version",
+                name, version, data, self._gateway, self._id,
             )  # fmt: skip
 
         stored = self._ask(work)
-        if stored is not None:
-            self._newest = {**self._newest, name: int(stored)}
-        return stored is not None
+        if stored is None:
+            return None
+        self._newest = {**self._newest, name: int(stored)}
+        return int(stored)
 
     def _ask(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """While it is known that nobody answers, nobody waits: whoever looks finds out when that is over."""
@@ -343,7 +360,23 @@ class Plant:
                 id = str(row["id"])
                 if row["format"] > FORMAT:
                     raise PlantError("the plant is of a newer version of DefectVision: upgrade this gateway")
-        return id, await _versions(connection)
+        return id, await _versions(connection, id)
+
+    async def _versions(self, connection: Any) -> dict[str, int]:
+        found = await _versions(connection, self._id)
+        if not found:
+            self._ours(await connection.fetchrow("SELECT FROM plant WHERE id = $1", self._id))
+        return found
+
+    def _ours(self, row: Any) -> Any:
+        """What the plant's own row came with.
+
+        Raises:
+            PlantAway: it is not there: since this gateway began, the database became another plant's.
+        """
+        if row is None:
+            raise PlantAway(f"{self._where} holds another plant than this gateway's now: put the plant's own back")
+        return row
 
     def _joined(self) -> str | None:
         path = self._folder / FILE
@@ -364,7 +397,7 @@ def looked_at(address: DatabaseAddress, store: StoreAddress) -> str:
 
     async def work(connection: Any) -> dict[str, int]:
         is_made = await connection.fetchval("SELECT to_regclass('plant_documents') IS NOT NULL")
-        return await _versions(connection) if is_made else {}
+        return await _versions(connection, None) if is_made else {}
 
     link = Link(address)
     try:
@@ -377,9 +410,12 @@ def looked_at(address: DatabaseAddress, store: StoreAddress) -> str:
     )
 
 
-async def _versions(connection: Any) -> dict[str, int]:
-    """Of all documents, by name."""
-    rows = await connection.fetch("SELECT name, version FROM plant_documents")
+async def _versions(connection: Any, plant: str | None) -> dict[str, int]:
+    """Of all documents of a plant, or of whichever there is, by name."""
+    rows = await connection.fetch(
+        "SELECT name, version FROM plant_documents WHERE $1::text IS NULL OR EXISTS (SELECT FROM plant WHERE id = $1)",
+        plant,
+    )
     return {str(row["name"]): int(row["version"]) for row in rows}
 
 
@@ -394,6 +430,8 @@ class PlantDocument(Generic[T]):
         self._bytes: bytes | None = None
         """As stored in the plant, until there is a copy here."""
         self._fault: str | None = None
+        self._is_untold = False
+        """Whether a change here took in what others had changed: who follows them is told of it."""
         self.refresh()
 
     @property
@@ -421,26 +459,40 @@ class PlantDocument(Generic[T]):
 
     def recover(self) -> bool:
         with self._lock:
-            found = self._plant.fetch(self._path.name, self._version, self._form.largest)
-            if found is None:
-                return False
-            version, data = found
-            try:
-                contents, _ = self._form.decode(data)
-            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                newer = isinstance(error, NewerVersion)
-                self._fault = (
-                    f"the plant's {self._path.name} is of a newer version: upgrade this gateway"
-                    if newer
-                    else f"the plant's {self._path.name} is damaged: put back a copy of its row in plant_documents"
-                ) + "; until then this gateway goes on with what it knew, and nothing can be set"
-                raise NotKept(self._fault) from error
-            was, self._fault = self._contents, None
-            self._take(version, contents, data)
-            return contents != was
+            is_new = self._fetched() or self._is_untold
+            self._is_untold = False
+            return is_new
+
+    def _fetched(self) -> bool:
+        """Take in what others changed; whether there was anything."""
+        version, data = self._plant.fetch(self._path.name, self._version, self._form.largest)
+        if version == self._version:
+            self._fault = None
+            return False
+        if version == 0:
+            raise self._faulty(
+                "is gone from its database: put back its row in plant_documents, or restart this gateway and change "
+                "something there, which stores what it knows"
+            )
+        try:
+            contents, _ = self._form.decode(data)
+        except NewerVersion as error:
+            raise self._faulty("is of a newer version: upgrade this gateway") from error
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise self._faulty("is damaged: put back a copy of its row in plant_documents") from error
+        was, self._fault = self._contents, None
+        self._take(version, contents, data)
+        return contents != was
+
+    def _faulty(self, words: str) -> NotKept:
+        self._fault = (
+            f"the plant's {self._path.name} {words}; until then this gateway goes on with what it knew, and nothing "
+            "can be set"
+        )
+        return NotKept(self._fault)
 
     def refresh(self) -> bool:
-        if self._plant.newest(self._path.name) in (None, self._version):
+        if self._plant.newest(self._path.name) in (None, self._version) and not (self._fault or self._is_untold):
             return False
         try:
             return self.recover()
@@ -451,13 +503,16 @@ class PlantDocument(Generic[T]):
     def change(self, step: Callable[[T], T]) -> None:
         with self._lock:
             for _ in range(TRIES):
-                self.recover()
+                if self._fetched():
+                    self._is_untold = True
+                    self._plant.tell()
                 after = step(self._contents)
                 if after == self._contents:
                     return
                 data = self._form.bytes_of(after, self._path.name)
-                if self._plant.store_if(self._path.name, self._version, data):
-                    self._take(self._version + 1, after, data)
+                stored = self._plant.store_if(self._path.name, self._version, data)
+                if stored is not None:
+                    self._take(stored, after, data)
                     return
         raise NotKept(f"other gateways change {self._path.name} all the time: try again; nothing was changed")
 

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,7 @@ from safetensors import numpy as safetensors
 
 from detector.errors import ModelError
 from detector.files import read_at_most, remove_leftovers, sync_folder, temporary_beside, write_atomically
+from detector.model_folder import read_manifest
 from server.ground import NotKept
 from server.recipes.correction import Correction
 from server.recipes.shared_models import LARGEST_MODEL as LARGEST_FETCHED
@@ -105,6 +107,8 @@ class ModelKeep:
         damaged: ModelError | None = None
         for taught, corrections in models:
             try:
+                if not self._shared.has_model(taught):
+                    self._share(taught)  # somebody lost it there
                 self._bring(self._shared, taught, corrections)
             except ModelError as error:
                 damaged = error
@@ -148,7 +152,8 @@ class ModelKeep:
         place = self._of(taught)
         if not (place / MODEL).is_dir():
             self.require_room(LARGEST_MODEL)
-            if not shared.fetch(f"{taught}/{MODEL}", place / MODEL, LARGEST_FETCHED, self._folder):
+            check = partial(check_is, taught)
+            if not shared.fetch(f"{taught}/{MODEL}", place / MODEL, LARGEST_FETCHED, self._folder, check):
                 return  # a model that another gateway was given at its start
         for name in corrections:
             if (place / CORRECTIONS / f"{name}.json").exists():
@@ -373,6 +378,12 @@ class ModelKeep:
         if not _HASH.fullmatch(taught):
             raise ModelError(f"{taught[:20]!r} is no model's hash")
         return self._folder / taught
+
+
+def check_is(taught: str, folder: Path) -> None:
+    """Raises ModelError: a folder's model is not the one of this hash."""
+    if read_manifest(folder).hash != taught:
+        raise ModelError(f"the model that the plant's store has as {taught[:12]}… is another one")
 
 
 def _size_of(folder: Path) -> int:

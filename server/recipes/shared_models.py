@@ -15,7 +15,7 @@ import struct
 import time
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from detector.errors import ModelError
@@ -49,8 +49,14 @@ class SharedModels:
         """Objects that were seen in the store; what is there stays while a recipe names it."""
 
     def put(self, name: str, folder: Path, work: Path) -> None:
-        """Store a folder's files, if they are not there; ``work``: where to pack them."""
-        if self._has(name):
+        """Store a folder's files, if they are not there; ``work``: where to pack them.
+
+        The store is asked each time: another gateway may have removed what was seen here. What is about to be old
+        enough for that is stored anew: whoever removes it may not know yet that a recipe is going to name it.
+        """
+        there = self._store.modified(f"{FOLDER}/{name}.zip")
+        if there is not None and time.time() - there < KEPT_S / 2:
+            self._there.add(name)
             return
         packed = temporary_beside(work / "packed")
         try:
@@ -60,12 +66,15 @@ class SharedModels:
             packed.unlink(missing_ok=True)
         self._there.add(name)
 
-    def fetch(self, name: str, folder: Path, most: int, work: Path) -> bool:
+    def fetch(
+        self, name: str, folder: Path, most: int, work: Path, check: Callable[[Path], None] = lambda unpacked: None
+    ) -> bool:
         """Make a folder of the files of that name; whether there are any.
 
         Args:
             most: bytes, packed and unpacked.
             work: where to unpack them.
+            check: raises ModelError where the files are not what their name says; then they do not come here.
 
         Raises:
             ModelError: what is in the store is damaged.
@@ -78,6 +87,7 @@ class SharedModels:
                 if not self._store.get(f"{FOLDER}/{name}.zip", packed, most=most):
                     return False
                 _unpack(packed, unpacked, most)
+                check(unpacked)
             except _UNREADABLE as error:
                 raise ModelError(f"{name}.zip in {self._store.address} is damaged ({error})") from error
             unpacked.rename(folder)
@@ -107,20 +117,18 @@ class SharedModels:
         Args:
             wanted: ids of corrections by the hash of their model.
         """
-        for one in self._store.below(FOLDER):
+        self._store.write(f"{FOLDER}/clock", b"")  # its time is now, by the store's clock
+        found = self._store.below(FOLDER)
+        now = max((one.modified for one in found), default=0.0)
+        for one in found:
             match = _OBJECT.fullmatch(one.name)
-            if match is None or time.time() - one.modified < KEPT_S:
+            if match is None or now - one.modified < KEPT_S:
                 continue
             corrections, correction = wanted.get(match["taught"]), match["correction"]
             if corrections is None or (correction is not None and correction not in corrections):
                 self._store.remove(one.name)
                 self._there.discard(one.name.removeprefix(f"{FOLDER}/").removesuffix(".zip"))
                 log.info("removed from the plant's store object=%s: no recipe names it", one.name)
-
-    def _has(self, name: str) -> bool:
-        if name not in self._there and self._store.has(f"{FOLDER}/{name}.zip"):
-            self._there.add(name)
-        return name in self._there
 
 
 def _pack(folder: Path, packed: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -57,6 +57,9 @@ class InForce:
         self.given: Recipe | None = None
         self._recent: dict[str, None] = {}
         """Ids of recipes, the one used last at the end."""
+        self._known: dict[str, Recipe] = {}
+        """Recipes of the book as they were put in force last, or were found to be of no use, by id. The book may know
+        more: a change here takes in what other gateways had changed."""
         self._missing: frozenset[str] = frozenset()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = self._rests_soon = False
@@ -128,19 +131,17 @@ class InForce:
         for recipe in to_load:
             await self.put(recipe)
 
-    async def renew(self, before: Iterable[Recipe], *, again: bool) -> None:
-        """Inspect as the recipe book says now; while recipes change.
-
-        Args:
-            before: the recipes as they were.
-            again: whether those that could not be used are tried again.
-        """
-        were, now = {one.id: one for one in before}, {one.id: one for one in self._book.recipes}
+    async def renew(self) -> None:
+        """Inspect as the recipe book says now, and try again what could not be used; while recipes change."""
+        were, now = {**self._known}, {one.id: one for one in self._book.recipes}
         for gone in were.keys() - now.keys():
-            self.forget(were[gone])
+            if self.given is not None and gone == self.given.id:
+                await self.put(self.given)
+            else:
+                self.forget(were[gone])
         needed = self._needed_by_book()
         for recipe in now.values():
-            is_changed = were.get(recipe.id) != recipe or (again and self._inspection.why_not(recipe.id) is not None)
+            is_changed = were.get(recipe.id) != recipe or self._inspection.why_not(recipe.id) is not None
             if self.given is not None and recipe.id == self.given.id and not is_changed:
                 continue
             is_loaded = self._inspection.model_of(recipe.id) is not None
@@ -236,6 +237,7 @@ class InForce:
     async def _let_rest(self, recipe: Recipe) -> None:
         """Know a recipe without loading its model."""
         taught = recipe.model.taught
+        self._known[recipe.id] = recipe
         try:
             manifest = await self._thread.run(partial(self._models.about, taught))
         except (DetectorError, NotStored) as error:
@@ -256,6 +258,7 @@ class InForce:
         """It was deleted."""
         self._inspection.drop(recipe.id, f"the recipe {recipe.name} was deleted: choose another one")
         self._recent.pop(recipe.id, None)
+        self._known.pop(recipe.id, None)
         self._missing |= {recipe.id}  # which was just said
 
     async def put(self, recipe: Recipe, *, strict: bool = False) -> None:
@@ -264,6 +267,7 @@ class InForce:
         Raises:
             Exception: why it cannot be used; of ``strict`` ones only.
         """
+        self._known[recipe.id] = recipe
         try:
             model = await self._thread.run(partial(self._models.of, recipe))
         except Exception as error:  # whatever is wrong with one, the others are put in force
@@ -272,6 +276,11 @@ class InForce:
                 raise
             return
         await self._spread(model)
+        self.use(model, recipe)
+
+    def use(self, model: Detector, recipe: Recipe) -> None:
+        """Inspect with a recipe wherever it is chosen."""
+        self._known[recipe.id] = recipe
         self._inspection.use(model, recipe)
 
     def _cannot_be_used(self, recipe: Recipe, error: Exception) -> None:

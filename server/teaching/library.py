@@ -130,16 +130,15 @@ class Library:
     async def renew(self) -> None:
         """Put in force what other gateways of the plant changed, and what could not be fetched before."""
         async with self._changing:
-            before = self.book.recipes
+            was_behind = self.behind.warning is not None
             try:
                 is_new = await self.in_thread(self.book.recover)
             except NotStored:
-                return  # the plant says it
-            if not is_new and self.behind.warning is None:
+                is_new = False  # the plant says it
+            if not is_new and not was_behind:
                 return
-            was_behind = self.behind.warning is not None
             await self._bring()
-            await self.in_force.renew(before, again=was_behind)
+            await self.in_force.renew()
         self._streams.tell_changed("another gateway")
         log.info("recipes renewed recipes=%d", len(self.book.recipes))
 
@@ -539,7 +538,7 @@ class Library:
         await self._spread(inspects)
         change = RecipeChange(when, who, action, why[:200], on, before, after)
         stored = await self.in_thread(partial(self.book.change, change, stream=stream, as_default=as_default))
-        self._inspection.use(inspects, stored)
+        self.in_force.use(inspects, stored)
         self.in_force.used(stored.id)
         self.in_force.choose()
         await self.in_force.rest_others()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import threading
 import zipfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -16,7 +17,8 @@ from websockets.asyncio.client import connect
 
 from server.app import create_app
 from server.ground import DatabaseAddress
-from server.plant import ObjectStore, PlantError, StoreAddress
+from server.plant import ObjectStore, Plant, PlantError, StoreAddress
+from server.plant import plant as plant_module
 from server.settings import Settings
 from tests.detector.parts import draw_part, draw_parts
 from tests.running import running
@@ -272,6 +274,52 @@ async def test_a_model_that_is_damaged_in_the_store_is_said_and_fetched_once_it_
             await asyncio.to_thread(files.put, name, tmp_path / "whole")
             await until(lambda: _inspects_with(at_two, made["id"]))
             assert "cannot be fetched" not in (await at_two.get("/health")).text
+
+
+async def test_what_a_change_takes_in_of_another_gateway_comes_into_force(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gateway("one", first=True) as (one, at_one), gateway("two") as (_, at_two):
+        discs = await copied(at_one)
+        plates = (await at_one.post(f"/api/recipes/{discs['id']}/copy", json={"name": "plates"})).json()
+
+        async def there() -> Any:
+            return (await at_two.get(f"/api/recipes/{plates['id']}")).json().get("id")
+
+        await until(there)
+        monkeypatch.setattr(plant_module, "LOOK_S", 3600.0)  # from here on nobody looks before he changes something
+        await asyncio.sleep(1.0)
+        changed = await at_two.patch(
+            f"/api/recipes/{discs['id']}", json={"version": discs["version"], "rule": {"raw": 1234.5}}
+        )
+        assert changed.status_code == 200, changed.text
+        renamed = await at_one.patch(
+            f"/api/recipes/{plates['id']}", json={"version": plates["version"], "name": "rings"}
+        )
+        assert renamed.status_code == 200, renamed.text
+        async with connect(f"{one.ws}/ws/stream?name=press") as stream:
+
+            async def judged_anew() -> bool:
+                found = await score(stream, draw_part(1))
+                assert (found.recipe_version, found.threshold == 1234.5) in ((1, False), (2, True))
+                return bool(found.threshold == 1234.5)
+
+            await until(judged_anew)
+
+
+async def test_the_end_waits_for_no_database(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end, ended, close = threading.Event(), list[bool](), Plant.close
+
+    def hangs(plant: Plant) -> None:
+        ended.append(may_end.wait(WAIT_S))
+        close(plant)
+
+    monkeypatch.setattr(Plant, "close", hangs)
+    async with gateway("one", first=True):
+        pass
+    was_left_behind = not ended
+    may_end.set()
+    assert was_left_behind
 
 
 async def _inspects_with(client: httpx.AsyncClient, recipe: str) -> bool:

@@ -18,9 +18,9 @@ BOTH = pytest.mark.parametrize("store", ["mounted", "bucket"], indirect=True)
 def test_what_one_puts_another_gets(store: StoreAddress, tmp_path: Path) -> None:
     mine, theirs = ObjectStore(store), ObjectStore(store)
     (tmp_path / "file").write_bytes(b"patches")
-    assert not mine.has("models/a/model.zip") and mine.below("models") == []
+    assert mine.modified("models/a/model.zip") is None and mine.below("models") == []
     mine.put("models/a/model.zip", tmp_path / "file")
-    assert theirs.has("models/a/model.zip")
+    assert theirs.modified("models/a/model.zip") is not None
     assert theirs.get("models/a/model.zip", tmp_path / "got", most=7)
     assert (tmp_path / "got").read_bytes() == b"patches"
     (tmp_path / "file").write_bytes(b"more patches")
@@ -79,7 +79,7 @@ def test_a_store_that_is_away_is_said_in_one_sentence(
         port = taken.getsockname()[1]
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     with pytest.raises(NotKept, match="which the plant's gateways share, cannot be used"):
-        ObjectStore(bucket).has("models/a/model.zip")
+        ObjectStore(bucket).modified("models/a/model.zip")
     (tmp_path / "mounted").write_text("a file, where a folder should be")
     with pytest.raises(NotKept, match="cannot be used"):
         ObjectStore(StoreAddress.parse(f"file://{tmp_path}/mounted")).put("a/b", tmp_path / "mounted")

@@ -184,8 +184,7 @@ def test_a_newer_or_damaged_document_leaves_what_is_known(gateway: Join, tmp_pat
     mine.change(lambda known: (1,))
     theirs.recover()
     for data, words in ((b"[2,[5]]", "newer version"), (b"[1,[5", "damaged")):
-        assert one.store_if("numbers.json", mine._version, data)
-        mine._version += 1
+        mine._version = one.store_if("numbers.json", mine._version, data)
         assert not theirs.refresh() and theirs.contents == (1,)
         with pytest.raises(NotKept, match=words):
             theirs.change(lambda known: (2,))
@@ -213,3 +212,102 @@ async def test_a_database_that_answers_nothing_keeps_nobody_waiting_for_long(
         while plant.warning is not None:
             await plant.news(WAIT_S)
     await asyncio.to_thread(document.change, lambda known: (2,))
+
+
+async def sql(address: DatabaseAddress, *statements: str) -> None:
+    """As the operator, or whoever else may."""
+    import asyncpg
+
+    connection = await asyncpg.connect(
+        host=address.host, port=address.port, database=address.database, user=address.user, password=address.password
+    )
+    for statement in statements:
+        await connection.execute(statement)
+    await connection.close()
+
+
+async def test_after_an_older_dump_no_gateway_takes_another_contents_for_what_it_knows(
+    address: DatabaseAddress, gateway: Join, tmp_path: Path
+) -> None:
+    one, two = [await asyncio.to_thread(numbers, gateway(name), tmp_path) for name in ("one", "two")]
+    await asyncio.to_thread(one.change, lambda known: (1,))
+    await sql(address, "CREATE TABLE dump AS SELECT * FROM plant_documents")
+    await asyncio.to_thread(one.change, lambda known: (1, 2))
+    await asyncio.to_thread(two.recover)  # then this one is cut off, while
+    await sql(address, "DELETE FROM plant_documents", "INSERT INTO plant_documents SELECT * FROM dump")
+    await asyncio.to_thread(one.change, lambda known: (*known, 3))  # as many changes are made as were lost
+    assert await asyncio.to_thread(two.recover) and two.contents == one.contents == (1, 3)
+
+
+async def test_a_database_that_becomes_another_plants_changes_nothing_here(
+    address: DatabaseAddress, gateway: Join, tmp_path: Path
+) -> None:
+    plant = gateway("one")
+    document = await asyncio.to_thread(numbers, plant, tmp_path)
+    await asyncio.to_thread(document.change, lambda known: (1,))
+    theirs = FORM.encode((7,)).hex()
+    await sql(
+        address,
+        "UPDATE plant SET id = 'another'",
+        f"UPDATE plant_documents SET version = 1, data = '\\x{theirs}'",
+    )
+    with pytest.raises(NotKept, match="another plant"):
+        await asyncio.to_thread(document.change, lambda known: (*known, 2))
+    assert document.contents == (1,)
+    plant.start()
+    async with asyncio.timeout(WAIT_S):
+        while plant.warning is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert "holds another plant" in plant.warning
+    assert not document.refresh() and document.contents == (1,)
+
+
+async def test_a_document_that_is_gone_from_the_database_leaves_what_is_known(
+    address: DatabaseAddress, gateway: Join, tmp_path: Path
+) -> None:
+    document = await asyncio.to_thread(numbers, gateway("one"), tmp_path)
+    await asyncio.to_thread(document.change, lambda known: (1,))
+    await sql(address, "CREATE TABLE dump AS SELECT * FROM plant_documents", "DELETE FROM plant_documents")
+    with pytest.raises(NotKept, match="gone from its database"):
+        await asyncio.to_thread(document.change, lambda known: (2,))
+    assert document.contents == (1,) and not document.is_whole and "put back" in str(document.warning)
+    await sql(address, "INSERT INTO plant_documents SELECT * FROM dump")
+    assert not await asyncio.to_thread(document.recover) and document.warning is None
+    await sql(address, "DELETE FROM plant_documents")
+    again = await asyncio.to_thread(numbers, gateway("one"), tmp_path)  # after a restart its copy is put back
+    await asyncio.to_thread(again.change, lambda known: (*known, 2))
+    assert await asyncio.to_thread(document.recover) and document.contents == (1, 2)
+
+
+def test_what_a_change_took_in_of_others_is_told_as_theirs(gateway: Join, tmp_path: Path) -> None:
+    one, two = (numbers(gateway(name), tmp_path) for name in ("one", "two"))
+    one.change(lambda known: (1,))
+    two.change(lambda known: (*known, 2))  # nobody looked since
+    assert two.refresh() and two.contents == (1, 2)
+    assert not two.refresh() and not two.recover()
+
+
+@pytest.mark.parametrize("first", ["models", ""])
+def test_a_store_of_another_plant_is_refused(postgresql: PostgreSQL, gateway: Join, tmp_path: Path, first: str) -> None:
+    if first:
+        (tmp_path / "store" / first).mkdir(parents=True)  # of a version that marked none
+    numbers(gateway("one"), tmp_path)
+    with pytest.raises(PlantError, match="files of another plant"):
+        Plant.of(postgresql.database(), StoreAddress("file", str(tmp_path / "store")), tmp_path / "two", "two")
+
+
+def test_below_a_folder_that_is_not_mounted_nothing_is_stored(gateway: Join, tmp_path: Path) -> None:
+    plant = gateway("one")
+    numbers(plant, tmp_path)
+    (tmp_path / "file").write_bytes(b"1")
+    plant.store.put("models/a", tmp_path / "file")
+    (tmp_path / "store").rename(tmp_path / "away")
+    (tmp_path / "store").mkdir()
+    for work in (lambda: plant.store.put("models/b", tmp_path / "file"), lambda: plant.store.remove("models/a")):
+        with pytest.raises(NotKept, match="is it mounted here"):
+            work()
+    with pytest.raises(PlantError, match="is it mounted here"):
+        gateway("one")
+    (tmp_path / "store").rmdir()
+    (tmp_path / "away").rename(tmp_path / "store")
+    plant.store.put("models/b", tmp_path / "file")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import time
 import warnings
 import zipfile
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from detector import ModelError
+from detector.model_folder import read_manifest
 from server.plant import ObjectStore, StoreAddress
 from server.recipes import SUFFIXES, Correction, ModelKeep, NoRoom, SharedModels, model_keep
 
@@ -153,6 +155,13 @@ def shared_by(store: Path, folder: Path) -> ModelKeep:
     return ModelKeep(folder, shared=SharedModels(ObjectStore(StoreAddress("file", str(store)))))
 
 
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models are taken for what they are called."""
+    monkeypatch.setattr(model_keep, "check_is", lambda taught, folder: None)
+
+
+@pytest.mark.usefixtures("made_up")
 def test_what_comes_to_one_gateway_can_be_fetched_by_another(tmp_path: Path) -> None:
     mine, theirs = (shared_by(tmp_path / "store", tmp_path / name) for name in ("mine", "theirs"))
     mine.put(TAUGHT, *made(tmp_path / "taught"))
@@ -169,6 +178,7 @@ def test_what_comes_to_one_gateway_can_be_fetched_by_another(tmp_path: Path) -> 
     assert [*theirs.folder.glob(".*")] == [*mine.folder.glob(".*")] == []
 
 
+@pytest.mark.usefixtures("made_up")
 def test_what_is_damaged_in_the_store_leaves_nothing_here(tmp_path: Path) -> None:
     mine, theirs = (shared_by(tmp_path / "store", tmp_path / name) for name in ("mine", "theirs"))
     mine.put(TAUGHT, made(tmp_path / "taught")[0], None)
@@ -201,3 +211,42 @@ def test_what_no_recipe_names_goes_from_the_store_a_day_later(tmp_path: Path) ->
     assert [path.name for path in (tmp_path / "store").rglob("*.zip")] == ["model.zip"]
     keep.tidy([])
     assert [*(tmp_path / "store").rglob("*.zip")] == []
+
+
+def test_another_model_under_a_hash_does_not_come_here(tmp_path: Path, disc_folder: Path) -> None:
+    mine, theirs = (shared_by(tmp_path / "store", tmp_path / name) for name in ("mine", "theirs"))
+    for taught in (TAUGHT, read_manifest(disc_folder).hash):
+        shutil.copytree(disc_folder, tmp_path / "disc")
+        mine.put(taught, tmp_path / "disc", None)
+    with pytest.raises(ModelError, match="is another one"):
+        theirs.bring([(TAUGHT, ()), (taught, ())])
+    assert [theirs.model_folder(one).is_dir() for one in (TAUGHT, taught)] == [False, True]
+    assert [*theirs.folder.glob(".*")] == []
+
+
+def test_what_others_removed_or_lost_in_the_store_is_put_there_again(tmp_path: Path) -> None:
+    mine, theirs = (shared_by(tmp_path / "store", tmp_path / name) for name in ("mine", "theirs"))
+    mine.put(TAUGHT, made(tmp_path / "taught")[0], None)
+    (stored,) = (tmp_path / "store").rglob("model.zip")
+    os.utime(stored, (1.0, 1.0))
+    theirs.tidy([])
+    assert not stored.exists()
+    mine.put(TAUGHT, made(tmp_path / "again")[0], None)  # imported once more, though it lies here still
+    assert stored.exists()
+    os.utime(stored, (1.0, 1.0))
+    mine.put(TAUGHT, made(tmp_path / "once more")[0], None)
+    theirs.tidy([])  # of one that does not know yet that a recipe is about to name it
+    assert stored.exists()
+    stored.unlink()
+    mine.look_for_shared()
+    mine.bring([(TAUGHT, ())])  # a recipe names it
+    assert stored.exists()
+
+
+def test_a_clock_that_is_days_ahead_removes_nothing_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = shared_by(tmp_path / "store", tmp_path / "mine")
+    keep.put(TAUGHT, made(tmp_path / "taught")[0], None)
+    ahead = time.time() + 10 * 86_400
+    monkeypatch.setattr(time, "time", lambda: ahead)
+    keep.tidy([])
+    assert len([*(tmp_path / "store").rglob("*.zip")]) == 1
