@@ -91,7 +91,12 @@ class _Made:
         """
         made, loop = cls(gone), asyncio.get_running_loop()
         there: asyncio.Future[Path] = loop.create_future()
-        threading.Thread(target=made._work, args=(data_dir, loop, there), name="backup", daemon=True).start()
+        thread = threading.Thread(target=made._work, args=(data_dir, loop, there), name="backup", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            gone()
+            raise BackupError("this machine has no room for another thread: try again") from error
         try:
             made.folder = await there
         except asyncio.CancelledError:
