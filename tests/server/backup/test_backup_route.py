@@ -176,6 +176,34 @@ async def test_a_stop_does_not_wait_for_a_backup(
         await until(lambda: not unfinished(settings))
 
 
+async def test_a_stop_in_the_middle_of_a_large_file_leaves_nothing(tmp_path: Path, model: FakeModel) -> None:
+    """It holds secrets: it does not lie there until the next start."""
+    (tmp_path / "models").mkdir()
+    with (tmp_path / "models" / "large.safetensors").open("wb") as file:
+        file.truncate(400_000_000)
+    settings = Settings(data_dir=tmp_path)
+    app = create_app(settings, make_model=lambda: model)  # type: ignore[arg-type, return-value]
+    async with running(app, settings) as server, http(server) as client:
+        asking = asyncio.create_task(client.get("/api/backup"))
+        await until(lambda: any(one.stat().st_size > 3_000_000 for one in tmp_path.glob(".backup.*/.backup.zip.*")))
+        await server.stop()
+        await until(lambda: not unfinished(settings))
+        await asyncio.wait([asking], timeout=WAIT_S)
+        assert asking.done()
+
+
+async def test_a_stop_while_it_is_fetched_leaves_nothing(
+    app: Starlette, client: httpx.AsyncClient, settings: Settings
+) -> None:
+    (settings.data_dir / "models").mkdir(exist_ok=True)
+    with (settings.data_dir / "models" / "large.safetensors").open("wb") as file:
+        file.truncate(200_000_000)
+    async with client.stream("GET", "/api/backup") as fetched:
+        assert fetched.status_code == 200 and unfinished(settings)
+        app.state.backups.stop()
+        await until(lambda: not unfinished(settings))
+
+
 def test_what_goes_wrong_is_one_sentence_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackupError, match="no data directory"), to_be_fetched(tmp_path / "none", lambda: True):
         pass
