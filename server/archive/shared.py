@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +18,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-from detector.files import read_at_most
 from server.archive.folder import FOLDER, SUFFIX, Folder
 from server.archive.pictured import MOST_BYTES, Damaged, Disposition, Pictured, began, pack, said_of, unpack
 from server.plant import ObjectStore, PlantAway
@@ -154,21 +152,17 @@ class SharedPictures:
         pictured = self.fetch(id, at)
         if pictured is None:
             return False
-        with tempfile.TemporaryDirectory(prefix="defectvision-") as folder:
-            file = Path(folder) / "said"
-            file.write_bytes(pack(said_of(pictured, disposition, correction)))
-            self._store.put(_name(id, at), file)
+        self._store.write(_name(id, at), pack(said_of(pictured, disposition, correction)))
         return True
 
     def _get(self, id: str, at: int) -> Pictured | None:
-        with tempfile.TemporaryDirectory(prefix="defectvision-") as folder:
-            file = Path(folder) / "picture"
-            try:
-                if not self._store.get(_name(id, at), file, most=MOST_BYTES):
-                    return None
-            except ValueError as error:
-                raise Damaged(f"the archived picture in the plant's store is damaged ({error})") from error
-            pictured = unpack(read_at_most(file, MOST_BYTES))
+        try:
+            data = self._store.read(_name(id, at), most=MOST_BYTES)
+        except ValueError as error:
+            raise Damaged(f"the archived picture in the plant's store is damaged ({error})") from error
+        if data is None:
+            return None
+        pictured = unpack(data)
         if pictured.facts.id != id:
             raise Damaged("the archived picture in the plant's store is another one")
         return pictured

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from detector.files import read_at_most, sync_folder, write_atomically
+from server.backup.aside import made_aside
 from server.backup.contents import BackupError
 from server.ground import DataDirectoryError, data_directory
 
@@ -53,8 +53,7 @@ def go_back(data: Path, *, history: TakeBack | None = None) -> GoneBack:
                     f"no upgrade wrote anything anew in {data.absolute()}: the older software reads what is there, but "
                     "for a history that it calls newer (--history)"
                 )
-            aside = data / f"before-downgrade-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-            aside.mkdir(mode=0o700)
+            aside = made_aside(data, "downgrade")
             done: list[str] = []
             if history is not None:
                 try:

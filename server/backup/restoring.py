@@ -9,13 +9,13 @@ import shutil
 import sqlite3
 import stat
 import struct
-import time
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from detector.files import sync_folder, temporary_beside
+from server.backup.aside import made_aside
 from server.backup.contents import (
     LARGEST_ENTRY,
     LARGEST_MANIFEST,
@@ -177,8 +177,7 @@ def _exchange(unpacked: Path, data: Path, *, pictures: bool) -> Path | None:
     sync_folder(data)
     aside: Path | None = None
     if before:
-        aside = _free_name(data / f"before-restore-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-        aside.mkdir(mode=0o700)
+        aside = made_aside(data, "restore")
         for name in before:
             if name != RESTORING:
                 (data / name).rename(aside / name)
@@ -189,10 +188,3 @@ def _exchange(unpacked: Path, data: Path, *, pictures: bool) -> Path | None:
     mark.unlink()
     sync_folder(data)
     return aside
-
-
-def _free_name(path: Path) -> Path:
-    number, free = 1, path
-    while free.exists():
-        number, free = number + 1, path.with_name(f"{path.name}-{number}")
-    return free

@@ -7,7 +7,7 @@ import importlib.util
 import re
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,15 +74,18 @@ class ObjectStore:
 
     def put(self, name: str, file: Path) -> None:
         """Store a file's bytes under a name."""
+        self._put(name, lambda files, target: files.put_file(str(file), target))
+
+    def _put(self, name: str, put: Callable[[Any, str], object]) -> None:
         with self._told() as files:
             target = self._at(name)
             if self.address.kind == "s3":
-                files.put_file(str(file), target)
+                put(files, target)
                 return
             beside = f"{target}.{secrets.token_hex(4)}.tmp"
             files.makedirs(target.rpartition("/")[0], exist_ok=True)
             try:
-                files.put_file(str(file), beside)
+                put(files, beside)
                 files.mv(beside, target)
             finally:
                 with contextlib.suppress(Exception):
@@ -96,15 +99,29 @@ class ObjectStore:
             ValueError: it is larger than ``most`` bytes.
         """
         with self._told() as files:
-            source = self._at(name)
             try:
-                size = int(files.info(source)["size"])
-                if size > most:
-                    raise ValueError(f"{name} is larger than {most} bytes")
-                files.get_file(source, str(file))
+                self._size(files, name, most)
+                files.get_file(self._at(name), str(file))
             except FileNotFoundError:
                 return False
             return True
+
+    def read(self, name: str, *, most: int) -> bytes | None:
+        """An object's bytes; None where there is none.
+
+        Raises:
+            ValueError: it is larger than ``most`` bytes.
+        """
+        with self._told() as files:
+            try:
+                size = self._size(files, name, most)
+                return bytes(files.cat_file(self._at(name), start=0, end=size)) if size else b""
+            except FileNotFoundError:
+                return None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Store bytes under a name."""
+        self._put(name, lambda files, target: files.pipe_file(target, data))
 
     def has(self, name: str) -> bool:
         """Whether there is an object."""
@@ -145,6 +162,14 @@ class ObjectStore:
         """Remove an object, if there is one."""
         with self._told() as files, contextlib.suppress(FileNotFoundError):
             files.rm_file(self._at(name))
+
+    def _size(self, files: Any, name: str, most: int) -> int:
+        found = files.info(self._at(name))
+        if found["type"] != "file":  # whoever opens a pipe waits for ever
+            raise ValueError(f"{name} is no file")
+        if int(found["size"]) > most:
+            raise ValueError(f"{name} is larger than {most} bytes")
+        return int(found["size"])
 
     def _at(self, name: str) -> str:
         if name and not _NAME.fullmatch(name):

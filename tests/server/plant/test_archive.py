@@ -361,11 +361,10 @@ async def test_nobody_waits_long_for_a_store_that_hangs(
     gate = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def hang(*arguments: Any, **options: Any) -> bool:
+    def hang(*arguments: Any, **options: Any) -> None:
         asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(20)
-        return False
 
-    monkeypatch.setattr(its, "get", hang)
+    monkeypatch.setattr(its, "read", hang)
     with pytest.raises(PlantAway, match="in time"):
         await here.fetch("p1", milliseconds(AT))
     assert await here.read("p1") is None, "who reads here does not wait for those"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -30,6 +31,12 @@ def test_what_one_puts_another_gets(store: StoreAddress, tmp_path: Path) -> None
         ("models/b/model.zip", 12),
     }
     assert all(one.modified > 1.7e9 for one in theirs.below(""))
+    assert theirs.read("models/a/model.zip", most=12) == b"more patches" and theirs.read("none", most=12) is None
+    theirs.write("models/c", b"said")
+    theirs.write("models/d", b"")
+    assert mine.read("models/c", most=4) == b"said" and mine.read("models/d", most=0) == b""
+    for name in ("models/c", "models/d"):
+        mine.remove(name)
     theirs.remove("models/a/model.zip")
     theirs.remove("models/a/model.zip")
     assert [one.name for one in mine.below("models")] == ["models/b/model.zip"]
@@ -43,7 +50,18 @@ def test_what_is_larger_than_it_may_be_is_not_fetched(store: StoreAddress, tmp_p
     files.put("large", tmp_path / "file")
     with pytest.raises(ValueError, match="larger"):
         files.get("large", tmp_path / "got", most=7)
+    with pytest.raises(ValueError, match="larger"):
+        files.read("large", most=7)
     assert not (tmp_path / "got").exists()
+
+
+def test_a_pipe_where_a_file_should_be_is_not_waited_for(mounted: StoreAddress, tmp_path: Path) -> None:
+    (tmp_path / "mounted").mkdir()
+    os.mkfifo(tmp_path / "mounted" / "pipe")
+    with pytest.raises(ValueError, match="no file"):
+        ObjectStore(mounted).read("pipe", most=7)
+    with pytest.raises(ValueError, match="no file"):
+        ObjectStore(mounted).get("pipe", tmp_path / "got", most=7)
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a//b", "a/../b", "a b", "ä", "a/", "x" * 161])

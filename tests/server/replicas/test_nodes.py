@@ -136,6 +136,6 @@ async def test_a_node_that_is_killed_costs_the_frames_there_and_another_one_take
         cluster.kill(victim)
         await until(lambda: len(line.cluster.peers) > before and line.ready == 2, PATIENCE_S)  # type: ignore[union-attr]
         await more(senders)
-    assert line.replicas.trouble is None and line.replicas.warning is None
+        await until(lambda: line.replicas.trouble is None and line.replicas.warning is None, PATIENCE_S)  # type: ignore[union-attr]
     assert sum(one.opened.stream.failed for one in senders) <= 2
     assert max(one.longest_gap(killed) for one in senders) < WAIT_S
