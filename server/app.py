@@ -330,6 +330,7 @@ def create_app(
     saying = Saying(library, Correcting(library, inspection))
     archived = Archived(archive, records, saying, teachings, library, inspection)
     numbers = LineNumbers(records, settings.shifts)
+    backups = Backups(settings.data_dir)
     routes: list[BaseRoute] = [
         *Pages(templates).routes,
         *Kiosk(templates, settings.allowed_origins).routes,
@@ -356,7 +357,7 @@ def create_app(
         *Tokens(access).routes,
         *Sessions(access, phone.reached_at).routes,
         *AuditLog(access).routes,
-        *Backups(settings.data_dir).routes,
+        *backups.routes,
         *ConnectionCheck(origins).routes,
         *webrtc.routes,
         *Whip(webrtc).routes,
@@ -384,7 +385,7 @@ def create_app(
     )
     # A redirect to the path with another slash would name whatever Host the request did.
     app.router.redirect_slashes = False
-    app.state.hub, app.state.pool, app.state.access = hub, pool, access
+    app.state.hub, app.state.pool, app.state.access, app.state.backups = hub, pool, access, backups
     app.state.health, app.state.watched = health, watched
     return app
 

@@ -315,6 +315,7 @@ class Server(uvicorn.Server):
         if isinstance(self.config.app, Starlette) and hasattr(self.config.app.state, "hub"):
             self.config.app.state.hub.close()
             self.config.app.state.pool.stop_waiting()
+            self.config.app.state.backups.stop()
         try:
             await super().shutdown(sockets)
         except Exception:

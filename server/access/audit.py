@@ -16,7 +16,7 @@ import msgspec
 from detector.counted import counted
 from server.access.audit_chain import FOLDER, Chain, Entry, Happened, newest
 from server.access.identity import Identity
-from server.words import now
+from server.words import Role, now
 
 MOST_WAITING = 1000
 """Entries that wait for the disk; above that the newest are lost, and counted."""
@@ -24,6 +24,10 @@ COLLAPSED_S = 60.0
 REPEATED_BURST, REPEATED_S = 20, 60.0
 MANY = ("many names", "many addresses")
 """Failures that get an entry of their own: twenty, then one a minute; the others are one."""
+OWN_BURST, OWN_S = 60, 20.0
+"""Entries of one viewer, operator, phone or token of theirs: sixty, then one in 20 s; what is above is collapsed."""
+TOGETHER, TOGETHER_BURST, TOGETHER_S = "", 600, 5.0
+"""And of all of these: they may pair phones, and log in, under any number of names."""
 AGAIN_S = 5.0
 CLOSE_WITHIN_S = 1.0
 
@@ -51,7 +55,9 @@ class Audit:
         self._chain = Chain(self.folder)
         self._clock = clock
         self._waiting: list[Happened] = []
-        self._repeated: dict[tuple[str, str], _Repeated] = {}
+        self._repeated: dict[tuple[str, ...], _Repeated] = {}
+        self._whole_at: dict[str, float] = {}
+        """When the allowance of a name, and that of all together, is whole again."""
         self._next_free_at = 0.0
         self._thread = ThreadPoolExecutor(1, "audit")
         self._writing: asyncio.Task[None] | None = None
@@ -77,8 +83,31 @@ class Audit:
         path: str = "",
         status: int = 0,
     ) -> None:
-        """Note that something happened just now."""
-        self._take(Happened(now(), who.name, what, who.how, who.role.word, address, detail, method, path, status))
+        """Note that something happened just now. Of who may not do much, what comes in floods is noted once a minute:
+        the log has an end, and what others did is not washed out of it."""
+        happened = Happened(now(), who.name, what, who.how, who.role.word, address, detail, method, path, status)
+        flood = self._flood_of(who)
+        if flood is None:
+            self._take(happened)
+        elif (seen := self._repeated.get((flood, what, "flood"))) is None:
+            happened = msgspec.structs.replace(happened, who=flood)
+            self._repeated[flood, what, "flood"] = _Repeated(self._clock(), happened)
+            self._take(happened)
+        else:
+            seen.first, seen.times = msgspec.structs.replace(happened, who=flood), seen.times + 1
+
+    def _flood_of(self, who: Identity) -> str | None:
+        """Under whose name that what somebody did is collapsed; None where it has an entry of its own."""
+        if who.role >= Role.ENGINEER:
+            return None
+        at = self._clock()
+        together, own = (max(self._whole_at.get(name, at), at) for name in (TOGETHER, who.name))
+        if together - at > (TOGETHER_BURST - 1) * TOGETHER_S:
+            return MANY[0]
+        if own - at > (OWN_BURST - 1) * OWN_S:
+            return who.name
+        self._whole_at[TOGETHER], self._whole_at[who.name] = together + TOGETHER_S, own + OWN_S
+        return None
 
     def note_line(self, who: str, what: str, detail: str, stream: str) -> None:
         """Note what the line changed; a controller may do so many times a minute."""
@@ -111,6 +140,7 @@ class Audit:
         at = self._clock()
         for key in [key for key, seen in self._repeated.items() if at - seen.since >= COLLAPSED_S]:
             self._tell(self._repeated.pop(key))
+        self._whole_at = {name: whole_at for name, whole_at in self._whole_at.items() if whole_at > at}
         self._write()
 
     async def read(self, before: int | None, limit: int) -> list[Entry]:

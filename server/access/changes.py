@@ -94,9 +94,9 @@ def fewest(found: dict[str, Session], seen: dict[str, float], now: float) -> tup
     of_one: dict[tuple[str, str], int] = {}
     current = (msgspec.structs.replace(one, seen=max(one.seen, seen.get(one.digest, 0.0))) for one in found.values())
     for session in sorted(current, key=lambda one: one.seen, reverse=True):
-        key = (session.kind, "" if session.kind == "device" else session.of)
+        key = (session.kind, session.by or "" if session.kind == "device" else session.of)
         count = of_one[key] = of_one.get(key, 0) + 1
-        most = kept.MOST_SESSIONS if session.kind in ("device", "code") else kept.MOST_OF_ONE
+        most = {"device": kept.MOST_PHONES, "code": kept.MOST_SESSIONS}.get(session.kind, kept.MOST_OF_ONE)
         if session.expires > now and now - session.seen < IDLE_S[session.kind] and count <= most:
             lasting.append(session)
     return tuple(lasting[: kept.MOST_SESSIONS])

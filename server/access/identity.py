@@ -37,6 +37,15 @@ class Identity:
         """Whether a stream is none that this one is kept from; a stream without a name is everybody's and nobody's."""
         return self.streams is None or stream in self.streams
 
+    def pairing_refusal(self, stream: str) -> str | None:
+        """Why this one may pair no phone for a stream, in one sentence; None where it may."""
+        if self.how == "device":
+            # It would stay in when the phone that paired it is revoked, and so on without end.
+            return "a phone that was paired pairs no other: have its QR code shown where you are logged in"
+        if not self.may_use(stream):
+            return f"{self.name} may not use {stream}, and pair no phone for it"
+        return None
+
     def refusal(self, need: Need, stream: str | None = None) -> str | None:
         """Why this one may not use an endpoint, in one sentence; None where it may.
 

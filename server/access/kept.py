@@ -16,6 +16,8 @@ from server.words import RoleWord
 
 MOST_ACCOUNTS, MOST_TOKENS, MOST_SESSIONS, MOST_OF_ONE = 200, 200, 1000, 50
 """And sessions of one account or token: the one that was not seen for longest makes room."""
+MOST_PHONES = 200
+"""That were paired by one: otherwise who may pair could have everybody logged out."""
 MOST_STREAMS = 50
 LONGEST_NAME = 64
 CODE_NAME = "access code"

@@ -10,6 +10,8 @@ A stranger's guesses must not lock out the owner. So what is above an allowance 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -30,6 +32,9 @@ ACCOUNT_TURN_S = 1.0
 """Wrong passwords of one account within its allowance, one more a minute; and its turns above it."""
 LONGEST_QUEUE_S = 10.0
 REMEMBERED_ADDRESSES = 32
+UNKNOWN_NAMES = 1024
+"""What is counted of names that nobody has, in so many places: guesses at one of them must not be slower than those at
+a login, or the wait would tell who has one; and they fill no memory."""
 SOMEBODY = "somebody unknown"
 
 
@@ -70,6 +75,7 @@ class Logins:
         self._access, self._clock, self._sleep = access, clock, sleep
         self._addresses = WrongCodes(clock, turn_s=TURN_S, common_turn_s=COMMON_TURN_S, what="wrong password")
         self._accounts: dict[str, _Tried] = {}
+        self._key = secrets.token_bytes(16)
 
     async def log_in(self, name: str, password: str, address: str) -> Account | None:
         """The account, where that is its password.
@@ -79,8 +85,7 @@ class Logins:
             PasswordsBusy: too many are being looked at.
         """
         known = self._access.is_account(name)
-        key = name.lower() if known else ""  # all that there are not are one, so that nobody fills our memory with them
-        tried = self._accounts.setdefault(key, _Tried())
+        tried = self._accounts.setdefault(name.lower() if known else self._place_of(name), _Tried())
         source, secret = source_of(address), f"{name.lower()}\0{password}"
         turn_s = self._addresses.take_turn(address)
         account_turn_s = 0.0 if source in tried.right else self._account_turn(tried, source)
@@ -109,6 +114,13 @@ class Logins:
         if wait_s:
             raise TooManyTries(wait_s)
         return None
+
+    def _place_of(self, unknown: str) -> str:
+        """Where a name that nobody has is counted: no account is called so."""
+        digest = hashlib.blake2b(
+            unknown.lower().encode("utf-8", "surrogatepass"), key=self._key, digest_size=8
+        ).digest()
+        return f"\0{int.from_bytes(digest) % UNKNOWN_NAMES}"
 
     def _account_turn(self, tried: _Tried, source: str) -> float | None:
         now = self._clock()

@@ -20,6 +20,8 @@ FORMAT = 1
 MOST_FILES = 2_000_000
 LARGEST_MANIFEST = 500_000_000
 """Bytes; a file's entry is about 150."""
+LARGEST_ENTRY = 5_000
+"""Bytes of one at the most, its name all of signs that take four: a manifest of more says more than there is."""
 LONGEST_NAME, LONGEST_PATH, DEEPEST = 200, 800, 12
 
 PICTURES = ("archive", "out")

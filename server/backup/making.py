@@ -158,18 +158,17 @@ def _try(data: Path, temporary: Path, target: Path, pictures: bool, go_on: Calla
     with os.fdopen(descriptor, "w+b") as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, allowZip64=True, compresslevel=1) as archive:
             for name, path in files_of(data, pictures=pictures):
-                if not go_on():
-                    raise GivenUp("it was given up")
+                _require_wanted(go_on)
                 if not is_name(name):
                     left_out.append(name)
                     continue
                 if is_database(path):
-                    kept.append(_add_database(archive, name, path, target.parent))
+                    kept.append(_add_database(archive, name, path, target.parent, go_on))
                     continue
                 try:
                     if "/" not in name:
                         changing[path] = _stamp(path)
-                    kept.append(_add(archive, name, path))
+                    kept.append(_add(archive, name, path, go_on))
                 except FileNotFoundError:
                     if name.startswith("models/"):
                         return None  # recipes that were copied before may name it
@@ -188,20 +187,25 @@ def _try(data: Path, temporary: Path, target: Path, pictures: bool, go_on: Calla
     return Made(target, len(kept), size, tuple(left_out))
 
 
+def _require_wanted(go_on: Callable[[], bool]) -> None:
+    if not go_on():
+        raise GivenUp("it was given up")
+
+
 def _stamp(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_ino, found.st_mtime_ns
 
 
-def _add(archive: zipfile.ZipFile, name: str, path: Path) -> Kept:
+def _add(archive: zipfile.ZipFile, name: str, path: Path, go_on: Callable[[], bool]) -> Kept:
     with path.open("rb") as source:
         if name.endswith(".jsonl"):
             # Somebody may be in the middle of its last line.
-            return _write(archive, name, source, os.fstat(source.fileno()), until=_end_of_lines(source))
-        return _write(archive, name, source, os.fstat(source.fileno()))
+            return _write(archive, name, source, os.fstat(source.fileno()), go_on, until=_end_of_lines(source))
+        return _write(archive, name, source, os.fstat(source.fileno()), go_on)
 
 
-def _add_database(archive: zipfile.ZipFile, name: str, path: Path, beside: Path) -> Kept:
+def _add_database(archive: zipfile.ZipFile, name: str, path: Path, beside: Path, go_on: Callable[[], bool]) -> Kept:
     """As it was at one moment, whoever writes."""
     with tempfile.TemporaryDirectory(dir=beside, prefix=".database.") as folder:
         copy = Path(folder) / "copy"
@@ -214,11 +218,16 @@ def _add_database(archive: zipfile.ZipFile, name: str, path: Path, beside: Path)
             source.backup(there)  # in one step: one that is interrupted by writing begins anew
             there.execute("PRAGMA journal_mode=DELETE")
         with copy.open("rb") as file:
-            return _write(archive, name, file, path.stat())
+            return _write(archive, name, file, path.stat(), go_on)
 
 
 def _write(
-    archive: zipfile.ZipFile, name: str, source: IO[bytes], about: os.stat_result, until: int | None = None
+    archive: zipfile.ZipFile,
+    name: str,
+    source: IO[bytes],
+    about: os.stat_result,
+    go_on: Callable[[], bool],
+    until: int | None = None,
 ) -> Kept:
     entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
     entry.compress_type = (
@@ -229,6 +238,7 @@ def _write(
     left = -1 if until is None else until
     with archive.open(entry, "w", force_zip64=True) as there:
         while piece := source.read(PIECE if left < 0 else min(PIECE, left)):
+            _require_wanted(go_on)
             there.write(piece)
             digest.update(piece)
             size += len(piece)

@@ -17,6 +17,7 @@ from pathlib import Path
 from detector.files import give_to_owner, sync_folder, temporary_beside
 from server.backup.aside import made_aside
 from server.backup.contents import (
+    LARGEST_ENTRY,
     LARGEST_MANIFEST,
     MANIFEST,
     MOST_FILES,
@@ -43,6 +44,8 @@ _DAMAGED = (
     ValueError,
 )
 """What zipfile raises of bytes that are none of its own."""
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How files of a backup are packed. Others fail in ways of their own, and may ask for gigabytes to be unpacked."""
 ROOM = 50_000_000
 """Bytes that stay free on the disk."""
 
@@ -102,11 +105,17 @@ def _checked(archive: zipfile.ZipFile) -> Manifest:
     found: dict[str, zipfile.ZipInfo] = {}
     for entry in entries:
         kind = stat.S_IFMT(entry.external_attr >> 16)
-        if entry.filename in found or entry.is_dir() or kind not in (0, stat.S_IFREG) or entry.flag_bits & 1:
+        if (
+            entry.filename in found
+            or entry.is_dir()
+            or kind not in (0, stat.S_IFREG)
+            or entry.flag_bits & 1
+            or entry.compress_type not in _PACKED
+        ):
             raise BackupError("it holds something that is no plain file: it is no backup of DefectVision")
         found[entry.filename] = entry
     about = found.pop(MANIFEST, None)
-    if about is None or about.file_size > LARGEST_MANIFEST:
+    if about is None or about.file_size > min(LARGEST_MANIFEST, LARGEST_ENTRY * (len(entries) + 100)):
         raise BackupError(f"it is no backup of DefectVision, or cut off: it has no {MANIFEST}")
     with archive.open(about) as file:
         manifest = read_manifest(file.read(about.file_size + 1))

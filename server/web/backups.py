@@ -27,14 +27,26 @@ log = logging.getLogger("defectvision.backup")
 class Backups:
     """Attributes:
     making: held while one is made and sent: each takes as much of the disk as what it holds.
+    begun: that which is.
     """
 
     data_dir: Path
     making: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    begun: list[_Made] = field(default_factory=list)
+
+    def stop(self) -> None:
+        """Nobody needs it any more, for the server stops: it holds secrets, and should not lie there until the next
+        start."""
+        for made in self.begun:
+            made.done()
 
     @property
     def routes(self) -> list[Route]:
         return [Route("/api/backup", self.download)]
+
+    def _gone(self) -> None:
+        self.begun.clear()
+        self.making.release()
 
     @documented(
         Operation(
@@ -64,7 +76,7 @@ class Backups:
             raise Refused(503, "a backup is made or fetched already: try again when it is done")
         await self.making.acquire()
         try:
-            made = await _Made.begin(self.data_dir, self.making.release)
+            made = await _Made(self._gone).begin(self.data_dir, self.begun)
         except BackupError as error:
             raise Refused(507, f"no backup was made: {error}") from error
         name = f"defectvision-{datetime.now(UTC):%Y-%m-%d-%H%M}.zip"
@@ -73,31 +85,40 @@ class Backups:
 
 
 class _Made:
-    """A backup that a thread of its own makes, and removes when it was fetched or nobody waits for it."""
+    """A backup that a thread of its own makes, and removes when it was fetched or nobody waits for it.
+
+    Args:
+        gone: called on the event loop once nothing of it is left.
+    """
 
     def __init__(self, gone: Callable[[], None]) -> None:
         self._fetched, self._gone = threading.Event(), gone
         self.folder = Path()
 
-    @classmethod
-    async def begin(cls, data_dir: Path, gone: Callable[[], None]) -> _Made:
+    async def begin(self, data_dir: Path, begun: list[_Made]) -> _Made:
         """Wait until it is there.
 
         Args:
-            gone: called on the event loop once nothing of it is left.
+            begun: has it from now on.
 
         Raises:
             BackupError: it cannot be made.
         """
-        made, loop = cls(gone), asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        begun.append(self)
         there: asyncio.Future[Path] = loop.create_future()
-        threading.Thread(target=made._work, args=(data_dir, loop, there), name="backup", daemon=True).start()
+        thread = threading.Thread(target=self._work, args=(data_dir, loop, there), name="backup", daemon=True)
         try:
-            made.folder = await there
+            thread.start()
+        except RuntimeError as error:
+            self._gone()
+            raise BackupError("this machine has no room for another thread: try again") from error
+        try:
+            self.folder = await there
         except asyncio.CancelledError:
-            made.done()
+            self.done()
             raise
-        return made
+        return self
 
     def done(self) -> None:
         """It was fetched, or is not wanted any more."""

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import msgspec
 from msgspec import Meta, Raw, Struct, field
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from server.web.pace import Rate
@@ -78,6 +78,8 @@ class ApiSocket:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._going_on: set[asyncio.Task[None]] = set()
+        """Changes, which go on when the WebSocket on which they were asked for is closed."""
 
     @needs(Role.VIEWER, "itself")
     async def serve(self, socket: WebSocket) -> None:
@@ -148,11 +150,20 @@ class ApiSocket:
                 content.extend(message.get("body", b""))
 
         try:
-            await self._app(scope, receive, send)
+            if scope["method"] == "GET":
+                await self._app(scope, receive, send)
+            else:  # is not broken off in the middle, as over HTTP: so it ends whole, and is in the audit log
+                change = asyncio.ensure_future(self._change(scope, receive, send))
+                self._going_on.add(change)
+                change.add_done_callback(self._going_on.discard)
+                await asyncio.shield(change)
         except Exception:
             log.exception("failed method=%s path=%s", scope["method"], scope["path"])
             return 500, "application/json", b'{"error":"the server failed; its log says why"}'
         return status, kind, bytes(content)
+
+    async def _change(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
 
 
 def _is_gone(heard: asyncio.Future[Message]) -> bool:

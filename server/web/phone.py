@@ -79,8 +79,8 @@ class Phone:
             stream = check_name(request.query_params.get("stream") or _any_name(standing.identity))
         except ValueError as error:
             raise Refused(422, str(error)) from error
-        if not standing.identity.may_use(stream):
-            raise Refused(403, f"{standing.identity.name} may not use {stream}, and pair no phone for it")
+        if (refusal := standing.identity.pairing_refusal(stream)) is not None:
+            raise Refused(403, refusal)
         # Behind a proxy it is the proxy's certificate that a phone sees.
         certificates = self._certificates if self._settings.public_url is None else None
         url = self.reached_at(request.scope["server"][1])

@@ -80,7 +80,7 @@ class Sessions:
             "Pair a phone: what its QR code says, good once, for ten minutes",
             {
                 201: Reply("the phone has to open it and press the button there", Content(PairingBody)),
-                403: "whoever asks may not use that stream itself",
+                403: "whoever asks may not use that stream itself, or is a phone that was paired",
                 413: "larger than 4 kB",
                 422: "no stream can be called that",
             },
@@ -97,8 +97,8 @@ class Sessions:
         with refusing():
             stream = check_name(wanted.stream)
             device = check_name(wanted.device) if wanted.device else stream
-        if not standing.identity.may_use(stream):
-            raise Refused(403, f"{standing.identity.name} may not use {stream}, and pair no phone for it")
+        if (refusal := standing.identity.pairing_refusal(stream)) is not None:
+            raise Refused(403, refusal)
         pairing, secret = self.access.make_pairing(stream, device, standing)
         root = self.reached_at(request.scope["server"][1])
         path = f"?code={secret}"

@@ -10,18 +10,19 @@ from starlette.types import Receive, Scope, Send
 
 
 class TemporaryFile(FileResponse):
-    """Sends a file.
+    """Sends a file, whole: each request is answered with one of its own, and a piece of it fits no piece of another.
 
     Args:
         done: called when it was sent, or whoever asked went away, or anything went wrong.
     """
 
     def __init__(self, path: Path, done: Callable[[], None], headers: dict[str, str], media_type: str) -> None:
-        super().__init__(path, headers=headers, media_type=media_type)
+        super().__init__(path, headers={**headers, "Accept-Ranges": "none"}, media_type=media_type)
         self._done = done
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await super().__call__(scope, receive, send)
+            whole = [(name, value) for name, value in scope["headers"] if name != b"range"]
+            await super().__call__({**scope, "headers": whole}, receive, send)
         finally:
             self._done()

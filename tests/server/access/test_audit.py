@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from server.access import Chain, Happened, verify
 from server.access.audit import MANY, MOST_WAITING, Audit
 from server.access.audit_chain import BEGINNING, _append, files_of, newest, verify_file
-from server.access.identity import EVERYBODY
+from server.access.identity import EVERYBODY, Identity
+from server.words import Role
 
 
 def happened(what: str = "changed something") -> Happened:
@@ -169,6 +170,35 @@ async def test_a_full_disk_stops_nothing_and_what_was_lost_is_counted(
     found = verify(tmp_path / "audit")
     assert (found.last, found.broken) == (MOST_WAITING + 1, ())
     assert newest(tmp_path / "audit", None, 1)[0].detail.startswith("7 entries could not be written")
+    await audit.close()
+
+
+async def test_who_may_little_cannot_wash_the_log_out(tmp_path: Path) -> None:
+    at = [0.0]
+    audit = Audit(tmp_path, lambda: at[0])
+    viewer, bo = Identity("panel", Role.VIEWER, "token"), Identity("bo", Role.OPERATOR, "session")
+    for number in range(300):
+        audit.note(viewer, "logged in", address=f"10.0.0.{number % 9}")
+    audit.note(bo, "logged in", address="10.0.1.1")
+    await audit.written()
+    found = await audit.read(None, 1000)
+    assert [one.who for one in found] == ["bo", *["panel"] * 61], "sixty, and that there are more"
+    at[0] += 61
+    audit.sweep()
+    (told,) = await audit.read(None, 1)
+    assert (told.who, told.what, told.detail) == ("panel", "logged in", "239 times more")
+    for number in range(3000):  # under ever new names
+        audit.note(Identity(f"phone-{number}", Role.OPERATOR, "device"), "paired a phone", address="10.0.0.1")
+    await audit.written()
+    assert len(await audit.read(None, 4000)) < 700 and audit.warning is None
+    for _ in range(80):
+        audit.note(EVERYBODY, "changed a login", address="10.0.1.2")
+    await audit.written()
+    found = await audit.read(None, 81)
+    assert [one.what for one in found] == ["changed a login"] * 80 + ["paired a phone"] and found[-1].who == MANY[0]
+    at[0] += 3600
+    audit.sweep()
+    assert not audit._whole_at and not audit._repeated
     await audit.close()
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from server.access import Access, AccessRefused
+from server.access.changes import fewest
 from server.access.documents import FileDocument
-from server.access.kept import TOKENS, Token, check_name, digest_of, make_secret
+from server.access.kept import MOST_PHONES, TOKENS, Session, SessionKind, Token, check_name, digest_of, make_secret
 
 SECRET = "dvt_secret"
 
@@ -118,6 +119,17 @@ async def test_numbers_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     pairings = [access.make_pairing("press", "press")[1] for _ in range(60)]
     assert [access.pairings.look(secret) is not None for secret in pairings] == [False] * 10 + [True] * 50
     await access.close()
+
+
+def test_who_pairs_phones_without_end_logs_nobody_else_out() -> None:
+    def session(number: int, by: str | None) -> Session:
+        kind: SessionKind = "account" if by is None else "device"
+        return Session(f"{by}{number}", f"{by}{number}", kind, "x", "", 1.0, 9e9, 10.0 + number, "a", "b", by=by)
+
+    found = [session(0, None), session(0, "bo"), *(session(number, "anna") for number in range(1, 1500))]
+    left = fewest({one.digest: one for one in found}, {}, 2000.0)
+    assert {(one.kind, one.by) for one in left} == {("account", None), ("device", "bo"), ("device", "anna")}
+    assert len(left) == MOST_PHONES + 2
 
 
 def test_names_and_secrets() -> None:

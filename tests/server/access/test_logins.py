@@ -111,10 +111,26 @@ async def test_guesses_at_one_login_hold_up_no_other(logins: Logins, time: Time)
     assert time.waits == []
 
 
-async def test_names_that_nobody_has_take_no_memory(logins: Logins) -> None:
+async def test_how_long_it_takes_does_not_tell_who_has_a_login(logins: Logins, time: Time) -> None:
+    """After guesses at many names that nobody has, one more waits no longer than a login that nobody tried."""
+    for number in range(40):
+        await guess(logins, f"172.16.0.{number}", 1, name=f"nobody-{number}")
+    time.waits.clear()
+    await guess(logins, "10.0.0.8", 1, name="no-one")
+    await guess(logins, "10.0.0.9", 1, name="bo")
+    assert time.waits == []
+    for name in ("bo", "no-one"):
+        time.waits.clear()
+        for number in range(20):
+            await guess(logins, f"172.17.{len(name)}.{number}", 1, name=name)
+        assert time.waits, "guesses at one name wait, whether somebody has it or not"
+
+
+async def test_names_that_nobody_has_take_no_memory(logins: Logins, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.access.logins.UNKNOWN_NAMES", 8)
     for number in range(200):
         await guess(logins, f"10.1.0.{number}", 1, name=f"nobody-{number}")
-    assert len(logins._accounts) == 1
+    assert len(logins._accounts) <= 8
     for number in range(100):
         await logins.log_in("anna", PASSWORD, f"10.2.0.{number}")
     assert len(logins._accounts["anna"].right) == 32 and not logins._accounts["anna"].waiting

@@ -167,6 +167,46 @@ async def test_a_revoked_phone_is_out(site: Site) -> None:
         assert (await phone.get("/api/streams")).status_code == 401
 
 
+async def test_a_phone_that_was_paired_pairs_no_other(site: Site) -> None:
+    _, secret = site.access.make_pairing("phone-1", "phone-1")
+    async with http(site.server) as phone:
+        await phone.post("/enter", data={"code": secret})
+        origin = {"Origin": site.server.http}
+        assert (await phone.get("/api/me")).json()["role"] == "operator"
+        for answer in (
+            await phone.post("/api/pairings", json={"stream": "phone-1"}, headers=origin),
+            await phone.get("/phone", params={"stream": "phone-1"}),
+        ):
+            assert answer.status_code == 403 and "pairs no other" in answer.json()["error"]
+
+
+async def test_a_change_asked_for_over_a_websocket_is_made_whole_though_it_is_closed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else who is put out in the middle of one could leave it half done, and out of the audit log."""
+    token, secret = await site.access.add_token("panel", "admin", None, None, "boss")
+    panel = await site.open("/ws/api", {"Authorization": f"Bearer {secret}"})
+    asked, go_on, add = asyncio.Event(), asyncio.Event(), Access.add_account
+
+    async def slow(*about: Any) -> Any:
+        asked.set()
+        await go_on.wait()
+        return await add(*about)
+
+    monkeypatch.setattr(Access, "add_account", slow)
+    body = {"name": "carla", "role": "viewer"}
+    await panel.send(json.dumps({"method": "POST", "path": "/api/users", "body": body}))
+    async with asyncio.timeout(WAIT_S):
+        await asked.wait()
+    await site.access.revoke_token(token.id)
+    assert (await closed(panel))[0] == OUT
+    go_on.set()
+    await until(lambda: any(one.name == "carla" for one in site.access.accounts))
+
+    folder = site.data_dir / "audit"
+    await until(lambda: any('"path":"/api/users"' in file.read_text() for file in folder.glob("*.jsonl")))
+
+
 async def test_a_frame_that_comes_after_the_end_is_not_taken(site: Site, model: FakeModel) -> None:
     headers, session = await site.browser()
     sender = await site.open("/ws/stream?name=press", headers)

@@ -350,6 +350,21 @@ def test_what_does_not_fit_is_refused_before_it_is_unpacked(
     assert "no room" in refused(backup, data)
 
 
+@pytest.mark.parametrize("packed", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_is_packed_as_no_backup_is_is_refused(packed: int, backup: Path, data: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(backup) as archive, zipfile.ZipFile(evil := tmp_path / "evil.zip", "w") as other:
+        for name in archive.namelist():
+            other.writestr(name, archive.read(name), packed if name == "recipes.json" else None)
+    assert "no backup of DefectVision" in refused(evil, data)
+
+
+def test_a_list_of_files_that_are_not_there_is_not_read(data: Path, tmp_path: Path) -> None:
+    """A bomb: half a kilobyte, which would be a list of hundreds of megabytes."""
+    with zipfile.ZipFile(bomb := tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(MANIFEST, b" " * 600_000)
+    assert "no manifest.json" in refused(bomb, data)
+
+
 def test_a_file_that_is_a_folder_too_is_refused(data: Path, tmp_path: Path) -> None:
     evil = written(tmp_path / "evil.zip", {"models/a": b"x", "models/a/b": b"y"})
     assert "a file and a folder alike" in refused(evil, data)

@@ -76,6 +76,33 @@ async def test_it_is_fetched_noted_restored_and_gone(
     assert (entry["who"], entry["method"], entry["status"]) == ("nightly", "GET", 200)
 
 
+async def test_a_piece_of_one_is_not_sent_as_that_of_another(client: httpx.AsyncClient) -> None:
+    """Each is made anew: what a download that goes on got would fit nothing it has."""
+    for wanted in ("bytes=1000-", "bytes=0-0,5-9", "bytes=x"):
+        while (answer := await client.get("/api/backup", headers={"Range": wanted})).status_code == 503:
+            pass  # what is left of the one before is being removed
+        assert (answer.status_code, answer.headers["Accept-Ranges"]) == (200, "none")
+        assert answer.content.startswith(b"PK") and "Content-Range" not in answer.headers
+
+
+async def test_without_a_thread_it_is_refused_and_made_later(
+    client: httpx.AsyncClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        start = threading.Thread.start
+
+        def refuse(thread: threading.Thread) -> None:
+            if thread.name == "backup":
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        patch.setattr(threading.Thread, "start", refuse)
+        refused = await client.get("/api/backup")
+        assert refused.status_code == 507 and "another thread" in refused.text
+    assert (await client.get("/api/backup")).status_code == 200
+    await until(lambda: not unfinished(settings))
+
+
 async def test_one_at_a_time_and_who_is_refused_is_told_why(
     client: httpx.AsyncClient, settings: Settings, app: Starlette, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +173,34 @@ async def test_a_stop_does_not_wait_for_a_backup(
         assert asking.done() and not left.is_set(), "nobody waited for what hangs"
         go_on.set()
         await until(left.is_set)
+        await until(lambda: not unfinished(settings))
+
+
+async def test_a_stop_in_the_middle_of_a_large_file_leaves_nothing(tmp_path: Path, model: FakeModel) -> None:
+    """It holds secrets: it does not lie there until the next start."""
+    (tmp_path / "models").mkdir()
+    with (tmp_path / "models" / "large.safetensors").open("wb") as file:
+        file.truncate(400_000_000)
+    settings = Settings(data_dir=tmp_path)
+    app = create_app(settings, make_model=lambda: model)  # type: ignore[arg-type, return-value]
+    async with running(app, settings) as server, http(server) as client:
+        asking = asyncio.create_task(client.get("/api/backup"))
+        await until(lambda: any(one.stat().st_size > 3_000_000 for one in tmp_path.glob(".backup.*/.backup.zip.*")))
+        await server.stop()
+        await until(lambda: not unfinished(settings))
+        await asyncio.wait([asking], timeout=WAIT_S)
+        assert asking.done()
+
+
+async def test_a_stop_while_it_is_fetched_leaves_nothing(
+    app: Starlette, client: httpx.AsyncClient, settings: Settings
+) -> None:
+    (settings.data_dir / "models").mkdir(exist_ok=True)
+    with (settings.data_dir / "models" / "large.safetensors").open("wb") as file:
+        file.truncate(200_000_000)
+    async with client.stream("GET", "/api/backup") as fetched:
+        assert fetched.status_code == 200 and unfinished(settings)
+        app.state.backups.stop()
         await until(lambda: not unfinished(settings))
 
 
