@@ -26,7 +26,7 @@ from server.access import (
 )
 from server.ground import in_words
 from server.plant import Plant, PlantError
-from server.settings import SettingsError, read_settings
+from server.settings import SettingsError, add_data_dir, read_settings, read_settings_of
 from server.words import now
 
 ROLES = ("viewer", "operator", "engineer", "admin")
@@ -70,7 +70,7 @@ def _command(
     run: Callable[[argparse.Namespace], int],
 ) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(name, help=about, description=about)
-    parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="of the server (default: DATA_DIR, or data)")
+    add_data_dir(parser)
     parser.set_defaults(run=in_words(run, AccessRefused, ValueError, SettingsError, PasswordsBusy, PlantError))
     return parser
 
@@ -85,7 +85,7 @@ def _data_dir(arguments: argparse.Namespace) -> Path:
     Raises:
         ValueError: there is none, so that no login is made where no server looks.
     """
-    folder: Path = arguments.data_dir or read_settings().data_dir
+    folder = read_settings_of(arguments).data_dir
     if not folder.is_dir():
         raise ValueError(f"there is no data directory {folder.absolute()}: give the server's with --data-dir")
     return folder

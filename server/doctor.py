@@ -24,7 +24,7 @@ from detector.files import read_at_most
 from detector.folder_lock import holder
 from server.ground import RESTORING, NotKept, fault, raise_limit
 from server.plant import looked_at
-from server.settings import Settings, SettingsError, read_settings
+from server.settings import Settings, SettingsError, add_data_dir, read_settings_of
 
 Mark = Literal["ok", "warning", "wrong"]
 PATIENCE_S = 20.0
@@ -350,12 +350,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--json", action="store_true", help="one JSON list of what, mark (ok, warning, wrong) and words"
     )
+    add_data_dir(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     try:
-        found = [Finding("settings", "ok", "can be used"), *examine(read_settings())]
+        found = [Finding("settings", "ok", "can be used"), *examine(read_settings_of(arguments))]
     except SettingsError as error:
         found = [Finding("settings", "wrong", str(error))]
     if arguments.json:

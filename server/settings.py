@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import math
 import os
@@ -236,6 +237,21 @@ def read_settings(
     if read.plant_store is not None and read.database_url is None:
         raise SettingsError("PLANT_STORE needs DATABASE_URL: the gateways of a plant share a PostgreSQL")
     return read
+
+
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    """``--data-dir``, for a command beside the server, whose environment it may lack; see :func:`read_settings_of`."""
+    parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="of the server (default: DATA_DIR, or data)")
+
+
+def read_settings_of(arguments: argparse.Namespace) -> Settings:
+    """The settings for such a command.
+
+    Raises:
+        SettingsError: as :func:`read_settings`.
+    """
+    folder: Path | None = arguments.data_dir
+    return read_settings(arguments={} if folder is None else {"DATA_DIR": str(folder)})
 
 
 def read_place(

@@ -1,4 +1,4 @@
-"""The page that asks who you are. It needs no script."""
+"""The pages that ask who you are, and say what that one may not. They need no script."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, quote
 
 import jinja2
 from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.types import Scope
 
 from detector.counted import counted
 from server.ground import page_folder
@@ -98,6 +99,14 @@ def refuse_other_site(root: str) -> HTMLResponse:
     return _page("", root, words, 403)
 
 
+def not_allowed(words: str, scope: Scope) -> HTMLResponse:
+    """A page that this login may not open (403): why, and the ways on."""
+    text = _templates.get_template("not_allowed.html").render(
+        words=f"{words[0].upper()}{words[1:]}.", root=root_of(scope), target=safe_target(target_of(scope))
+    )
+    return HTMLResponse(text, 403, _HEADERS)
+
+
 def redirect(target: str, root: str) -> RedirectResponse:
     """Go to a page of this server (303: with GET); never to another one, whatever `target` says."""
     location = root + safe_target(target).removeprefix("/")
@@ -119,6 +128,19 @@ def safe_target(target: str) -> str:
     if ".." in target.partition("?")[0].lower().replace("%2e", ".").split("/"):
         return "/"  # out of the prefix under which a proxy has this server
     return target
+
+
+def target_of(scope: Scope) -> str:
+    """The path and query that were asked for, ready to be sent back in a header."""
+    path = quote(scope["path"], safe="/:@!$&'()*+,;=~")
+    query = scope["query_string"].decode("latin-1")
+    return f"{path}?{query}" if query else path
+
+
+def root_of(scope: Scope) -> str:
+    """From the address that was asked for to that of the live page, relative: ``./``, ``../`` …"""
+    raw_path = scope.get("raw_path") or scope["path"].encode()
+    return "../" * (raw_path.count(b"/") - 1) or "./"
 
 
 def parse_form(body: bytes) -> Form:

@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 from collections.abc import Iterable
 
-from starlette.datastructures import QueryParams
+from starlette.datastructures import Headers, QueryParams
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.access import enter_page
 from server.access.access import Standing
 from server.access.identity import Identity
 from server.words import Need, Role
@@ -85,7 +86,9 @@ class Guard:
             return
         standing, stream = standing_of(scope), _stream(scope, self.need)
         refusal = standing.identity.refusal(self.need, stream)
-        if refusal is not None:
+        if refusal is not None and asks_for_a_page(scope):
+            await enter_page.not_allowed(refusal, scope)(scope, receive, send)
+        elif refusal is not None:
             await refuse(scope, receive, send, 403, refusal)
         elif scope["type"] == "websocket":
             await self._connected(standing, stream, scope, receive, send)
@@ -189,6 +192,13 @@ async def refuse(scope: Scope, receive: Receive, send: Send, status: int, words:
         return
     headers = {"Cache-Control": "no-store", **({"WWW-Authenticate": "Bearer"} if status == 401 else {})}
     await JSONResponse({"error": words}, status, headers)(scope, receive, send)
+
+
+def asks_for_a_page(scope: Scope) -> bool:
+    """Whether a browser wants to show what comes."""
+    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+        return False
+    return "text/html" in Headers(scope=scope).get("accept", "")
 
 
 def can_be_answered(scope: Scope) -> bool:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator, Sequence
-from urllib.parse import quote, unquote_plus
+from urllib.parse import unquote_plus
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
@@ -30,7 +30,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.access import enter_page
 from server.access.access import LASTS_S, Access, Standing
-from server.access.guard import SAFE_METHODS, can_be_answered, client_address, need_of
+from server.access.guard import SAFE_METHODS, asks_for_a_page, can_be_answered, client_address, need_of
 from server.access.head import fault
 from server.access.identity import Identity
 from server.access.kept import CODE_NAME, SessionKind
@@ -128,7 +128,7 @@ class AccessMiddleware:
         if _changes_something(scope) and not self._has_good_origin(scope, headers, without=True):
             return _other_site()
         if scope["type"] == "http" and scope["path"] == "/enter":
-            return enter_page.redirect(_query_value(scope, "next"), _root(scope))
+            return enter_page.redirect(_query_value(scope, "next"), enter_page.root_of(scope))
         _set_standing(scope, self._access.open_to_all)
         return None
 
@@ -154,8 +154,8 @@ class AccessMiddleware:
                 return _refuse_bearer(found)
         if standing is None:
             if not is_open:
-                if self._is_page_request(scope) and "text/html" in headers.get("accept", ""):
-                    return enter_page.redirect_here(_target(scope), _root(scope))
+                if asks_for_a_page(scope):
+                    return enter_page.redirect_here(enter_page.target_of(scope), enter_page.root_of(scope))
                 return _unauthorized(
                     "nobody is logged in here: open /enter, or send 'Authorization: Bearer TOKEN' (or the access code)"
                 )
@@ -164,22 +164,22 @@ class AccessMiddleware:
         return None
 
     async def _follow_link(self, scope: Scope, headers: Headers, link_code: str) -> Response:
-        target = _target(scope)
+        target = enter_page.target_of(scope)
         if not link_code.startswith(PREFIX) and self._by_cookie(scope, headers) is not None:
-            return enter_page.redirect(target, _root(scope))
+            return enter_page.redirect(target, enter_page.root_of(scope))
         return await self._open(scope, headers, link_code, target, by_link=True)
 
     async def _enter(self, scope: Scope, headers: Headers, receive: Receive, link_code: str | None) -> Response:
         if scope["method"] in ("GET", "HEAD"):
             target = _query_value(scope, "next")
             if link_code is None and _query_value(scope, "anew") != "1" and self._by_cookie(scope, headers) is not None:
-                return enter_page.redirect(target, _root(scope))
+                return enter_page.redirect(target, enter_page.root_of(scope))
             return await self._open(scope, headers, link_code or "", target, by_link=True)
         if scope["method"] != "POST":
             return _error(405, "use GET or POST", {"Allow": "GET, HEAD, POST"})
         # Otherwise any web site could let its visitors' browsers guess, or log them in as somebody else.
         if not self._has_good_origin(scope, headers, without=True):
-            return enter_page.refuse_other_site(_root(scope))
+            return enter_page.refuse_other_site(enter_page.root_of(scope))
         body = await _read_form(receive)
         if body is None:
             return _error(413, "that form is too large: send name, password, code and next only")
@@ -189,7 +189,7 @@ class AccessMiddleware:
         return await self._open(scope, headers, form.code, form.target)
 
     async def _log_in(self, scope: Scope, headers: Headers, form: enter_page.Form) -> Response:
-        root, has_code, name = _root(scope), self._access.has_code, form.name
+        root, has_code, name = enter_page.root_of(scope), self._access.has_code, form.name
         try:
             account = await self._logins.log_in(form.name, form.password, client_address(scope))
         except TooManyTries as error:
@@ -206,7 +206,7 @@ class AccessMiddleware:
         self, scope: Scope, headers: Headers, given: str, target: str, *, by_link: bool = False
     ) -> Response:
         """A token, the access code or a pairing, from the form or a link: in with a cookie, or the form."""
-        root, has_code = _root(scope), self._access.has_code
+        root, has_code = enter_page.root_of(scope), self._access.has_code
         if not given.strip():
             return enter_page.ask(target, root, has_code=has_code)
         if given.startswith(PREFIX):
@@ -222,7 +222,7 @@ class AccessMiddleware:
         return await self._let_in(scope, headers, target, "token", who.token, who)
 
     async def _pair(self, scope: Scope, headers: Headers, secret: str, target: str, *, by_link: bool) -> Response:
-        root, address = _root(scope), client_address(scope)
+        root, address = enter_page.root_of(scope), client_address(scope)
         pairing = self._access.pairings.look(secret)
         if pairing is None:
             return enter_page.refuse_pairing(target, root)
@@ -260,7 +260,7 @@ class AccessMiddleware:
             instead_of=_first_cookie(headers),
         )
         self._access.audit.note(who, "logged in", address=address)
-        response = enter_page.redirect(target, _root(scope))
+        response = enter_page.redirect(target, enter_page.root_of(scope))
         self._give_cookie(response, scope, headers, cookie, kind)
         return response
 
@@ -319,7 +319,7 @@ class AccessMiddleware:
         """
         if self._public is not None and self._is_at_public(headers):
             return self._public.path
-        return None if _root(scope) == "./" else "/"
+        return None if enter_page.root_of(scope) == "./" else "/"
 
     def _is_secure_for_browser(self, scope: Scope, headers: Headers) -> bool:
         if _is_secure(scope):
@@ -377,19 +377,6 @@ def _changes_something(scope: Scope) -> bool:
 def _bearer(headers: Headers) -> str | None:
     scheme, _, value = headers.get("authorization", "").partition(" ")
     return value.strip() if scheme.lower() == "bearer" else None
-
-
-def _target(scope: Scope) -> str:
-    """The path and query that were asked for, ready to be sent back in a header."""
-    path = quote(scope["path"], safe="/:@!$&'()*+,;=~")
-    query = scope["query_string"].decode("latin-1")
-    return f"{path}?{query}" if query else path
-
-
-def _root(scope: Scope) -> str:
-    """From the address that was asked for to that of the live page, relative: ``./``, ``../`` …"""
-    raw_path = scope.get("raw_path") or scope["path"].encode()
-    return "../" * (raw_path.count(b"/") - 1) or "./"
 
 
 def _take_code_from_query(scope: Scope) -> str | None:

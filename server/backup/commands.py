@@ -14,7 +14,7 @@ from server.backup.going_back import go_back
 from server.backup.making import back_up
 from server.backup.restoring import restore
 from server.ground import DatabaseAddress
-from server.settings import Settings, SettingsError, read_settings
+from server.settings import Settings, SettingsError, add_data_dir, read_settings_of
 
 TakeHistoryBack = Callable[[Path, DatabaseAddress | None, Path, str | None], str]
 """Of a data directory and its PostgreSQL, if it has one; where it is kept as it was; the version, or the one before."""
@@ -60,12 +60,14 @@ def add_parsers(
         "0001; without one, to the version before",
     )
     down.set_defaults(run=_said(partial(_downgrade, take_history_back)))
+    for command in (backup, back, down):
+        add_data_dir(command)
 
 
 def _said(command: Callable[[argparse.Namespace, Settings], str]) -> Callable[[argparse.Namespace], int]:
     def run(arguments: argparse.Namespace) -> int:
         try:
-            print(command(arguments, read_settings()))
+            print(command(arguments, read_settings_of(arguments)))
         except (BackupError, SettingsError) as error:
             print(f"defectvision: {error}", file=sys.stderr)
             return 1

@@ -455,3 +455,14 @@ def test_who_logs_in_while_nothing_can_be_stored_is_in_all_the_same(
     assert site.client.get("/api/streams", headers=before).status_code == 401, "out is out, also where it is not stored"
     monkeypatch.undo()
     assert len([line for line in caplog.messages if "audit log cannot be written" in line]) == 1
+
+
+def test_a_page_that_a_login_may_not_open_says_so_and_leads_on(site: Site) -> None:
+    site.access.store_account("vera", "viewer", PASSWORD + "v")
+    assert site.log_in("vera", PASSWORD + "v").status_code == 303
+    page = site.client.get("/phone", headers=HTML)
+    assert page.status_code == 403 and page.headers["content-type"].startswith("text/html")
+    assert "This takes the role operator, and vera is viewer" in page.text
+    assert 'href="./enter?anew=1&amp;next=/phone"' in page.text and "<script" not in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "takes the role operator" in site.client.get("/phone").json()["error"]

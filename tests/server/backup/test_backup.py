@@ -423,3 +423,7 @@ def test_the_command(
     assert cli.main(["backup", "tuesday.zip"]) == 0
     said = capsys.readouterr().out
     assert "pg_dump" in said and "secret" not in said
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "another"))
+    assert cli.main(["restore", "monday.zip", "--data-dir", str(data)]) == 0
+    assert f"are back in {data}" in capsys.readouterr().out and not (tmp_path / "another").exists()
+    assert cli.main(["backup", "wednesday.zip", "--data-dir", str(data)]) == 0
