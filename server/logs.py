@@ -88,7 +88,10 @@ def _of(seen: dict[Key, _Seen], key: Key, now: float) -> _Seen:
 
 def is_news(record: logging.LogRecord) -> bool:
     """Not what uvicorn says of every WebSocket that was refused before it was accepted, and answered in full; nor, as
-    an error, that a stop waited for nobody."""
+    an error, that a stop waited for nobody; nor the traceback of a connection that could not be closed since the
+    database is away, which is said."""
+    if record.name.startswith("sqlalchemy.pool"):
+        return False
     message = record.getMessage()
     return "without completing handshake" not in message and not message.startswith("Cancel 0 running task(s)")
 

@@ -118,3 +118,15 @@ def test_the_set_up(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_no_test_inherits_the_set_up_of_another() -> None:
     assert all(type(handler) is not logging.StreamHandler for handler in logging.getLogger().handlers)
+
+
+def test_a_connection_that_could_not_be_closed_is_no_news(capsys: pytest.CaptureFixture[str]) -> None:
+    before = logging.getLogger().handlers[:]
+    try:
+        logs.set_up()
+        logging.getLogger("sqlalchemy.pool.impl.QueuePool").error("Exception closing connection")
+        logging.getLogger("sqlalchemy.engine").error("something else")
+    finally:
+        logging.getLogger().handlers[:] = before
+    err = capsys.readouterr().err
+    assert "closing" not in err and "something else" in err
