@@ -446,11 +446,12 @@ async def test_a_listener_whose_cable_is_cut_slows_nobody(server: Running) -> No
 async def test_streams_get_equal_service(server: Running, model: FakeModel) -> None:
     """Eight streams share one worker; the first sends ten times as fast as the others."""
     model.seconds = 0.004
-    done = asyncio.Event()
+    done, all_there = asyncio.Event(), asyncio.Barrier(8)
 
     async def send(number: int, pause_s: float) -> int:
         inspected = 0
         async with connect(f"{server.ws}/ws/stream?name=press-{number}") as socket:
+            await all_there.wait()  # who came late has had less
 
             async def flood() -> None:
                 while not done.is_set():
