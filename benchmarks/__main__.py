@@ -32,7 +32,7 @@ FREELY = ("circuitboard", "bottle", "hazelnut", "cookie", "cubes")
 
 CORRECTED = ("bottle", "hazelnut", "circuitboard", "ballscrew")
 
-PLAN = ["--frame-ms", "11.9", "13.9", "--overhead-ms", "1.6", "2.2", "--gateway-ms", "2.3"]
+PLAN = ["--frame-ms", "11.9", "13.9", "--overhead-ms", "1.9", "2.6", "--gateway-ms", "3.3"]
 """For the worked plan, from what was measured: a frame of one stream (*streams*), the way to a replica and back, and
 what a gateway computes for a frame (*ray_pool*)."""
 
