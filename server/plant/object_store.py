@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib.util
 import re
 import secrets
@@ -20,8 +19,6 @@ EXAMPLE = "s3://BUCKET/FOLDER"
 MARK = "plant"
 """Object that says which plant's store it is."""
 CONNECT_S, READ_S, TRIES = 5, 20, 2
-REPLACED = 3
-"""Tries of an object that others replace at this very moment."""
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,159}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,159}){0,7}")
 
@@ -128,16 +125,11 @@ class ObjectStore:
             ValueError: it is larger than ``most`` bytes.
         """
         with self._told() as files:
-            for left in range(REPLACED, -1, -1):
-                try:
-                    size = self._size(files, name, most)
-                    return bytes(files.cat_file(self._at(name), start=0, end=size)) if size else b""
-                except FileNotFoundError:
-                    return None
-                except OSError as error:
-                    if error.errno != errno.EINVAL or left == 0:  # no such range of it: it is being replaced
-                        raise
-        return None
+            try:
+                size = self._size(files, name, most)
+                return bytes(files.cat_file(self._at(name), start=0, end=size)) if size else b""
+            except FileNotFoundError:
+                return None
 
     def write(self, name: str, data: bytes) -> None:
         """Store bytes under a name."""
@@ -193,7 +185,7 @@ class ObjectStore:
         mark = self._plant.encode()
         try:
             place = self._at(MARK)
-            found = files.cat_file(place, 0, 100) if files.info(place)["type"] == "file" else b""
+            found = files.cat_file(place, start=0, end=100) if files.info(place)["type"] == "file" else b""
         except FileNotFoundError as error:
             if self.address.kind == "file" and not self._is_new and not self._is_used(files):
                 raise NotOurs(

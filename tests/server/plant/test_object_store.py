@@ -93,3 +93,18 @@ def test_a_store_that_is_away_is_said_in_one_sentence(
 def test_what_cannot_be_a_store_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         StoreAddress.parse(text)
+
+
+@BOTH
+def test_a_store_that_another_plant_marked_is_refused(store: StoreAddress) -> None:
+    mine, again, theirs = (ObjectStore(store) for _ in range(3))
+    mine.belong_to("a" * 32, is_new=True)
+    mine.write("models/a", b"patches")
+    again.belong_to("a" * 32, is_new=False)
+    again.write("models/b", b"patches")
+    theirs.belong_to("b" * 32, is_new=True)
+    with pytest.raises(NotKept, match="another plant"):
+        theirs.write("models/c", b"patches")
+    with pytest.raises(NotKept, match="another plant"):
+        theirs.remove("models/a")
+    assert {one.name for one in mine.below("models")} == {"models/a", "models/b"}
