@@ -126,8 +126,7 @@ class ObjectStore:
         """
         with self._told() as files:
             try:
-                size = self._size(files, name, most)
-                return bytes(files.cat_file(self._at(name), start=0, end=size)) if size else b""
+                return self._read(files, name, most)
             except FileNotFoundError:
                 return None
 
@@ -184,8 +183,9 @@ class ObjectStore:
             return
         mark = self._plant.encode()
         try:
-            place = self._at(MARK)
-            found = files.cat_file(place, start=0, end=100) if files.info(place)["type"] == "file" else b""
+            found = self._read(files, MARK, 100)
+        except ValueError:  # no file, or larger than a mark
+            found = b""
         except FileNotFoundError as error:
             if self.address.kind == "file" and not self._is_new and not self._is_used(files):
                 raise NotOurs(
@@ -220,6 +220,10 @@ class ObjectStore:
             with contextlib.suppress(Exception):
                 if files.exists(beside):
                     files.rm_file(beside)
+
+    def _read(self, files: Any, name: str, most: int) -> bytes:
+        size = self._size(files, name, most)
+        return bytes(files.cat_file(self._at(name), start=0, end=size)) if size else b""
 
     def _size(self, files: Any, name: str, most: int) -> int:
         found = files.info(self._at(name))
