@@ -54,7 +54,7 @@ class StreamSocket:
                 return
             data = message.get("bytes")
             if data is not None:
-                opened.offer(Encoded(data, self._max_pixels))
+                opened.offer(Encoded(data, self._max_pixels, opened.name))
                 continue
             try:
                 self._say(opened, read_said(message.get("text") or ""))

@@ -21,6 +21,7 @@ from server.recipes import Polygon, Regions
 from server.words import Load
 
 PICTURE_SIDE, PICTURE_QUALITY = 640, 80
+JPEG = b"\xff\xd8\xff"
 
 
 class NotLooked(Exception):
@@ -33,10 +34,17 @@ class Encoded:
 
     Args:
         max_pixels: larger pictures are refused.
+        sender: the stream it came on; None: of no stream.
     """
 
     data: bytes
     max_pixels: int
+    sender: str | None = None
+
+    @property
+    def is_jpeg(self) -> bool:
+        """Whether it is decoded in the process that asks for it; all else is in one more, and may take seconds."""
+        return self.data.startswith(JPEG)
 
     def __call__(self) -> BGRImage:
         """Raises ImageError: it is broken, or too large."""

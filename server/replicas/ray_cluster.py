@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,17 +65,24 @@ class RayCluster:
         # Before Ray is imported, which reads them then.
         os.environ.update(SETTINGS)
         if not self._address:
-            prepare_own(self._folder)
+            try:
+                prepare_own(self._folder)
+            except OSError as error:
+                raise NoCluster(
+                    f"the secret of the cluster cannot be kept in {self._folder} ({error.strerror or error}): see to "
+                    "that folder"
+                ) from error
         try:
             import ray
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             raise NoCluster(
                 "POOL=ray needs Ray: pip install 'defectvision[ray]' (in a clone: .venv/bin/pip install -e '.[ray]')"
             ) from error
+        except Exception as error:  # what is installed is not whole
+            raise NoCluster(f"Ray cannot be imported ({_words(error)}): install it anew") from error
         _quieten(ray)
         try:
-            if self._ray is not None:
-                self._ray.shutdown()  # what is left of one that failed
+            ray.shutdown()  # what is left of one that failed
             if self._address:
                 ray.init(address=self._address, log_to_driver=False, configure_logging=False)
             else:
@@ -90,7 +98,7 @@ class RayCluster:
                 )
         except Exception as error:  # Ray raises whatever it comes upon
             where = self._address or "this machine"
-            raise NoCluster(f"no Ray cluster at {where}: {_first_line(error)}") from error
+            raise NoCluster(f"no Ray cluster at {where}: {_words(error)}") from error
         self._ray = ray
         self._actor = _actor(ray, self._wanted)
 
@@ -117,7 +125,7 @@ def prepare_own(folder: Path) -> None:
     if "RAY_AUTH_MODE" in os.environ:
         return
     path = folder / "auth_token"
-    if not path.is_file():
+    if not path.is_file() or not path.read_bytes().strip():
         private_file.make_folder(folder)
         private_file.write(path, secrets.token_hex(32).encode())
     os.environ["RAY_AUTH_MODE"] = "token"
@@ -175,22 +183,22 @@ class RayPeer:
         self._ray, self._actor = ray, actor
 
     def hello(self) -> Future[Hello]:
-        return self._of(self._actor.hello.remote())
+        return self._of(self._actor.hello.remote)
 
     def load(self, packed: Packed, base: Any) -> Future[str]:
-        return self._of(self._actor.load.remote(packed, base))
+        return self._of(self._actor.load.remote, packed, base)
 
     def look(self, request: Request) -> Future[Answer]:
-        return self._of(self._actor.look.remote(request))
+        return self._of(self._actor.look.remote, request)
 
     def beat(self, wanted: Collection[str]) -> Future[tuple[str, ...]]:
-        return self._of(self._actor.beat.remote(tuple(wanted)))
+        return self._of(self._actor.beat.remote, tuple(wanted))
 
     def end(self) -> None:
         with contextlib.suppress(Exception):
             self._ray.kill(self._actor)
 
-    def _of(self, ref: Any) -> Future[Any]:
+    def _of(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
         answer: Future[Any] = Future()
         gone = self._ray.exceptions.RayError, ConnectionError
 
@@ -204,14 +212,30 @@ class RayPeer:
                 elif isinstance(error, self._ray.exceptions.RayTaskError):
                     answer.set_exception(error.cause if isinstance(error.cause, Exception) else error)
                 elif isinstance(error, gone):
-                    answer.set_exception(Gone(_first_line(error)))
+                    answer.set_exception(Gone(_words(error)))
                 else:
                     answer.set_exception(error)
 
-        ref.future().add_done_callback(told)
+        try:
+            call(*arguments).future().add_done_callback(told)
+        except Exception as error:  # the way there is gone, or shared memory is full
+            answer.set_exception(Gone(_words(error)))
         return answer
 
 
-def _first_line(error: BaseException) -> str:
+_NAMES = re.compile(r"(class_name|actor_id|pid|name|namespace|ip): ")
+"""Lines in which Ray says which actor died, between that it did and why."""
+_MOST_WORDS = 300
+
+
+def _words(error: BaseException) -> str:
+    """What Ray has to say of an error, in one line; its last word where it quotes what was raised on the other side."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200] if lines else type(error).__name__
+    told = [line for line in lines if not _NAMES.match(line)]
+    if not told:
+        return type(error).__name__
+    if "creation task" in told[0]:
+        return f"a replica cannot start there: {told[-1]}"[:_MOST_WORDS]
+    if told[0].startswith("Version mismatch"):
+        return f"{' '.join(told)[:_MOST_WORDS]}: install the same versions of Python and Ray on all machines"
+    return " ".join(told[:2])[:_MOST_WORDS]

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from detector import VERSION, Detection, Detector, ImageError, TaughtModel
+from detector import VERSION, Detection, Detector, ImageError, ModelError, TaughtModel
 from detector.counted import counted
 from detector.images import BGRImage
 from server.inspection import Ask, Encoded, Here, Looked, NotLooked, Wanted, all_of
@@ -31,6 +31,7 @@ from server.replicas.cluster import Cluster, Gone, NoCluster, Peer
 from server.replicas.packed_model import Packed, base_of, packed
 from server.replicas.replica import Answer, Broken, Hello, NotHere, Request
 from server.replicas.scaling import Scaling
+from server.replicas.strikes import Strikes
 from server.words import Figure, Load
 
 T = TypeVar("T")
@@ -44,6 +45,12 @@ SILENT_S = 0.6
 """Seconds without one after which a replica gets no frames, and the one it has is given up."""
 LOST_S = 10.0
 """Seconds after which one that is silent is ended, and another started."""
+LOAD_S = 120.0
+"""Seconds after which one that is loading a model still is ended: it hangs."""
+FAILED_S = 10.0
+"""Seconds after which a model that a replica could not load is tried there again."""
+YOUNG_S = 60.0
+"""Seconds for which a replica has to take frames, so that the next one is started at once when it dies."""
 START_S = 60.0
 """Seconds more for one that has not loaded any model yet: compiling the first may keep it from saying anything."""
 SPREAD_S = 10.0
@@ -51,7 +58,8 @@ SPREAD_S = 10.0
 COMING_S = 60.0
 """Seconds for which a version that was spread stays wanted, until a recipe names it."""
 FREE_S = 1.0
-"""Seconds for which a thread waits for a replica: one may go the moment it is to be given a frame."""
+"""Seconds for which a thread waits for a replica at the most, and a quarter of what a frame may take: one may go the
+moment it is to be given a frame."""
 AGAIN_S = 2.0
 """Seconds between two attempts to reach a cluster."""
 
@@ -65,10 +73,13 @@ class _One:
     """A replica.
 
     Attributes:
-        is_ready: it has started, gives signs of life, and everything that is in force is loaded.
+        loading: models it is about to have, and since when.
+        failed: models it cannot load: why, and when that was.
+        is_ready: it has started, gives signs of life, and everything that is in force is loaded, or cannot be there.
         is_taken: a thread has it; ``look``: the frame it has, until it is done with it, whoever still waits for that;
-            ``told``: what the thread waits for.
+            ``told``: what the thread waits for; ``since``: when it was given that frame.
         heard: when it gave its last sign of life.
+        came: when it took frames for the first time.
         refused: why it cannot be used.
     """
 
@@ -78,19 +89,27 @@ class _One:
     number: int
     machine: str = ""
     loaded: set[str] = field(default_factory=set)
-    loading: dict[str, Future[str]] = field(default_factory=dict)
+    loading: dict[str, tuple[Future[str], float]] = field(default_factory=dict)
+    failed: dict[str, tuple[str, float]] = field(default_factory=dict)
     is_ready: bool = False
     is_taken: bool = False
     look: Future[Answer] | None = None
     told: Future[Answer] | None = None
+    since: float = -math.inf
     beat: Future[tuple[str, ...]] | None = None
     asked: float = -math.inf
     heard: float = -math.inf
+    came: float = math.inf
     refused: str | None = None
 
     @property
     def is_free(self) -> bool:
         return self.is_ready and not self.is_taken and self.look is None
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be used, or not for some recipe; or nothing."""
+        return self.refused or next((words for words, _ in [*self.failed.values()]), None)
 
     def give_up(self, why: Exception) -> None:
         """Whoever waits for its frame is told."""
@@ -141,6 +160,7 @@ class Replicas:
         self._ready_before = self._started = self._lost = self._frames_lost = 0
         self._busy_s = 0.0
         self._start_at, self._failed_starts = 0.0, 0
+        self._strikes = Strikes()
         self._here = Here()
 
     # ---- the event loop ---------------------------------------------------------------------------------------------
@@ -169,7 +189,11 @@ class Replicas:
             await asyncio.to_thread(self._keeper.join, 10.0)
 
     async def spread(self, model: Detector) -> None:
-        """Have a model on all replicas before it is put in force. Returns once they have it, or no longer count."""
+        """Have a model on all replicas before it is put in force. Returns once they have it, or no longer count.
+
+        Raises:
+            ModelError: none of them can load it.
+        """
         name = self._pack(model)
         if name is None:
             return
@@ -184,9 +208,8 @@ class Replicas:
             return None
         if self._no_cluster is not None:
             return f"no frame is inspected: {self._no_cluster}"
-        refused = next((one.refused for one in self._all if one.refused), None)
-        if refused is not None:
-            return f"no frame is inspected: {refused}"
+        if (problem := self._problem) is not None:
+            return f"no frame is inspected: {problem}"
         return (
             "no frame is inspected: no detector replica is left, others are being started; if this stays, the cluster "
             "has no room for one: add a machine, or lower RAY_CPUS and RAY_GPUS"
@@ -195,9 +218,8 @@ class Replicas:
     @property
     def warning(self) -> str | None:
         """That there are fewer replicas than are asked for at the least, or one cannot be used."""
-        refused = next((one.refused for one in self._all if one.refused), None)
-        if refused is not None:
-            return refused
+        if (problem := self._problem) is not None:
+            return problem
         ready = sum(one.is_ready for one in self._all)
         if not 0 < ready < self._least:
             return None
@@ -205,6 +227,10 @@ class Replicas:
             f"{counted(ready, 'detector replica takes', 'detector replicas take')} frames of the {self._least} that "
             "RAY_REPLICAS asks for: the others are starting, or the cluster has no room for them"
         )
+
+    @property
+    def _problem(self) -> str | None:
+        return next((problem for one in self._all if (problem := one.problem)), None)
 
     def figures(self) -> Iterator[Figure]:
         """How many there are, and what they lost."""
@@ -218,7 +244,7 @@ class Replicas:
 
     def look(self, load: Load, ask: Ask, progress: Callable[[], None]) -> Looked:
         """Look at a frame on a replica that is free."""
-        if isinstance(load, Encoded):
+        if isinstance(load, Encoded) and load.is_jpeg:
             model, wanted = ask()
             name = self._pack(model)
             if name is None:
@@ -244,21 +270,26 @@ class Replicas:
         return all_of(frame, found, model, wanted)
 
     def _ask(self, name: Packed, model: Detector, frame: Encoded | BGRImage, wanted: Wanted) -> Answer:
+        sender = frame.sender if isinstance(frame, Encoded) else None
+        self._check(sender)
         one = self._take(name.hash)
         began = time.monotonic()
+        until = began + self._call_s
+        request = Request(name.hash, frame, wanted)
         try:
-            for _ in range(2):
-                answer = self._asked_of(one, Request(name.hash, frame, wanted))
-                if not isinstance(answer, NotHere):
-                    break
+            answer = self._asked_of(one, request, self._call_s)
+            if isinstance(answer, NotHere):
                 # It was let go of there, or comes from a recipe that was never spread: it is loaded before it counts.
-                one.peer.load(name, self._base(name, model)).result(self._call_s)
+                self._load_late(one, name, model, until)
+                answer = self._asked_of(one, request, until - time.monotonic())
         except _Silent as error:
             raise self._lost_frame("the detector replica that had this frame gives no sign of life") from error
         except Gone as error:
+            self._struck(one, sender)
             self._is_gone(one, str(error))
             raise self._lost_frame("the detector replica that had this frame is gone") from error
         except TimeoutError as error:
+            self._struck(one, sender)
             self._is_gone(one, f"a frame took more than {self._call_s:g} s")
             raise self._lost_frame(f"a detector replica took more than {self._call_s:g} s and was ended") from error
         finally:
@@ -269,24 +300,55 @@ class Replicas:
         if isinstance(answer, Broken):
             raise ImageError(answer.words)
         if isinstance(answer, NotHere):
-            raise self._lost_frame("a detector replica cannot load the model; the server's log says why")
+            raise self._lost_frame("a detector replica let go of the model before it looked")
         return answer
+
+    def _load_late(self, one: _One, name: Packed, model: Detector, until: float) -> None:
+        try:
+            one.peer.load(name, self._base(name, model)).result(max(0.0, until - time.monotonic()))
+        except TimeoutError as error:  # it goes on loading, and nothing is wrong with the replica
+            raise self._lost_frame("a detector replica is still loading the model") from error
+        except Gone:
+            raise
+        except Exception as error:
+            self._cannot_load(one, name.hash, error, time.monotonic())
+            raise self._lost_frame(one.failed[name.hash][0]) from error
+
+    def _check(self, sender: str | None) -> None:
+        if sender is None:
+            return
+        with self._changed:
+            wait, count = self._strikes.wait(sender, time.monotonic()), self._strikes.count(sender)
+        if wait > 0:
+            raise NotLooked(
+                f"{counted(count, 'detector replica', 'detector replicas')} died with a picture of this stream: no "
+                f"other gets one for {math.ceil(wait)} s; see to what its camera sends"
+            )
+
+    def _struck(self, one: _One, sender: str | None) -> None:
+        if sender is None:
+            return
+        with self._changed:
+            if one not in self._all:  # all were let go of
+                return
+            self._strikes.strike(sender, time.monotonic())
+        log.warning("replica died with a picture number=%d stream=%s", one.number, sender)
 
     def _lost_frame(self, words: str) -> NotLooked:
         with self._changed:
             self._frames_lost += 1
         return NotLooked(f"{words}: this frame is lost")
 
-    def _asked_of(self, one: _One, request: Request) -> Answer:
+    def _asked_of(self, one: _One, request: Request, within_s: float) -> Answer:
         told: Future[Answer] = Future()
         answer = one.peer.look(request)
         with self._changed:
-            one.look, one.told = answer, told
+            one.look, one.told, one.since = answer, told, time.monotonic()
             is_heard = one in self._all and one.is_ready
         answer.add_done_callback(partial(self._came, one, told))
         if not is_heard:
             _fail(told, _Silent())
-        return told.result(self._call_s)
+        return told.result(max(0.0, within_s))
 
     def _came(self, one: _One, told: Future[Answer], answer: Future[Answer]) -> None:
         with self._changed:
@@ -301,11 +363,14 @@ class Replicas:
             _fail(told, error)
 
     def _take(self, hash: str) -> _One:
-        """A replica that is free, and has the model if any that is free does."""
-        until = time.monotonic() + FREE_S
+        """A replica that is free and can load the model; one that has it already, if any that is free does."""
+        until = time.monotonic() + min(FREE_S, self._call_s / 4)
         with self._changed:
             while True:
-                free = [one for one in self._all if one.is_free]
+                ready = [one for one in self._all if one.is_ready]
+                if ready and all(hash in one.failed for one in ready):
+                    raise self._lost_frame(ready[0].failed[hash][0])
+                free = [one for one in ready if one.is_free and hash not in one.failed]
                 if free:
                     one = next((one for one in free if hash in one.loaded), free[0])
                     one.is_taken = True
@@ -329,11 +394,10 @@ class Replicas:
                 last = now
                 self._attend(now)
             except Exception as error:  # the cluster fails in its own ways
-                self._no_cluster = (
-                    f"the cluster failed ({str(error)[:200] or type(error).__name__}); it is reached anew"
-                )
+                self._no_cluster = f"the cluster failed ({_of(error)}); it is reached anew"
                 log.exception("cluster failed")
                 self._let_go("the cluster failed")
+                self._stopped.wait(AGAIN_S)
             self._stopped.wait(TICK_S)
         self._let_go("the server stops")
         self._cluster.close()
@@ -354,6 +418,10 @@ class Replicas:
             if str(error) != self._no_cluster:
                 log.error("%s", error)
             self._no_cluster = str(error)
+            return False
+        except Exception as error:  # nobody else would ever try again
+            self._no_cluster = f"the cluster cannot be reached ({_of(error)}); it is tried again"
+            log.exception("cluster cannot be reached")
             return False
         self._no_cluster = None
         return True
@@ -401,27 +469,48 @@ class Replicas:
             if not one.hello.done():
                 return  # it waits for room, which may take as long as it takes
             self._greet(one, one.hello.result(), now)
-        for hash, future in [*one.loading.items()]:
+        for hash, (future, since) in [*one.loading.items()]:
             if future.done():
                 del one.loading[hash]
-                self._loaded(one, hash, future)
-        for hash, (name, model, _) in wanted.items():
-            if hash not in one.loaded and hash not in one.loading and one.refused is None:
-                one.loading[hash] = one.peer.load(name, self._base(name, model))
+                self._loaded(one, hash, future, now)
+            elif now - since > LOAD_S:
+                raise Gone(f"it did not load a model within {LOAD_S:g} s")
+        self._load_missing(one, now, wanted)
         self._listen(one, now, wanted)
+        if one.look is not None and one.told is None and now - one.since > self._call_s + LOST_S:
+            raise Gone("it does not come to an end with a frame that was given up")
         is_heard = now - one.heard <= self._silent_s
-        # What is only about to be in force is loaded, and keeps no frame waiting.
-        has_all = all(hash in one.loaded for hash, (_, _, in_force) in wanted.items() if in_force)
+        # What is only about to be in force is loaded, and keeps no frame waiting; nor does what cannot be loaded there
+        # keep frames of others from it.
+        in_force = [hash for hash, (_, _, is_in_force) in wanted.items() if is_in_force]
+        has_all = all(hash in one.loaded or hash in one.failed for hash in in_force)
+        has_all = has_all and (not in_force or any(hash in one.loaded for hash in in_force))
         was, one.is_ready = one.is_ready, has_all and is_heard and one.refused is None
         if was and not is_heard:
             log.warning("replica silent number=%d machine=%s", one.number, one.machine)
             self._lost += 1
             one.give_up(_Silent())
         elif one.is_ready and not was:
-            self._failed_starts = 0
+            one.came = min(one.came, now)
             log.info("replica ready number=%d machine=%s models=%d", one.number, one.machine, len(one.loaded))
+        if now - one.came > YOUNG_S:
+            self._failed_starts = 0
         if now - one.heard > LOST_S + (0 if one.loaded else START_S):
             raise Gone("it gave no sign of life for long")
+
+    def _load_missing(self, one: _One, now: float, wanted: _Models) -> None:
+        for hash in [*one.failed]:
+            if hash not in wanted:
+                del one.failed[hash]
+        for hash, (name, model, _) in wanted.items():
+            if hash in one.loaded or hash in one.loading or one.refused is not None:
+                continue
+            if hash in one.failed and now - one.failed[hash][1] < FAILED_S:
+                continue
+            try:
+                one.loading[hash] = one.peer.load(name, self._base(name, model)), now
+            except Exception as error:  # what it learned does not travel: others' does
+                self._cannot_load(one, hash, error, now)
 
     def _greet(self, one: _One, hello: Hello, now: float) -> None:
         one.machine, one.heard, one.began = hello.machine or "?", now, now
@@ -431,16 +520,21 @@ class Replicas:
                 f"{VERSION}: install the same version on all machines"
             )
 
-    def _loaded(self, one: _One, hash: str, future: Future[str]) -> None:
+    def _loaded(self, one: _One, hash: str, future: Future[str], now: float) -> None:
         error = future.exception()
         if error is None:
             one.loaded.add(hash)
-            one.refused = None
+            one.failed.pop(hash, None)
         elif isinstance(error, Gone):
             raise error
-        elif one.refused is None:
-            one.refused = f"a replica on {one.machine} cannot load a model: {str(error)[:200]}"
-            log.error("replica cannot load number=%d model=%s reason=%s", one.number, hash[:12], str(error)[:300])
+        else:
+            self._cannot_load(one, hash, error, now)
+
+    def _cannot_load(self, one: _One, hash: str, error: BaseException, now: float) -> None:
+        words = f"a replica on {one.machine} cannot load a model: {_of(error)}"
+        if one.failed.get(hash, ("", 0.0))[0] != words:
+            log.error("replica cannot load number=%d model=%s reason=%s", one.number, hash[:12], _of(error))
+        one.failed[hash] = words, now
 
     def _listen(self, one: _One, now: float, wanted: Iterable[str]) -> None:
         if one.beat is not None and one.beat.done():
@@ -473,21 +567,34 @@ class Replicas:
         return shared
 
     def _load_everywhere(self, name: Packed, model: Detector) -> None:
-        base = None
-        asked = list[tuple[_One, Future[str]]]()
-        for one in self._all:
-            if one.is_ready and name.hash not in one.loaded:
-                base = self._base(name, model) if base is None else base
-                asked.append((one, one.peer.load(name, base)))
-        until = time.monotonic() + SPREAD_S
+        ready = [one for one in self._all if one.is_ready and name.hash not in one.loaded]
+        if not ready:
+            return
+        try:
+            base = self._base(name, model)
+        except Exception as error:
+            raise self._refused_by_all(name, error) from error
+        asked = [(one, one.peer.load(name, base)) for one in ready]
+        until, failures = time.monotonic() + SPREAD_S, list[Exception]()
         for one, future in asked:
             try:
-                future.result(max(0.0, until - time.monotonic()))
+                _await(future, until, partial(self._is_there, one))
                 one.loaded.add(name.hash)
             except Exception as error:  # it gets no frames until it has it: the keeper sees to that
+                failures.append(error)
                 one.is_ready = False
                 log.warning("replica not ready number=%d model=%s reason=%r", one.number, name.hash[:12], error)
         self._tell()
+        if len(failures) == len(asked) and not any(isinstance(error, Gone | TimeoutError) for error in failures):
+            raise self._refused_by_all(name, failures[0])
+
+    def _refused_by_all(self, name: Packed, error: Exception) -> ModelError:
+        with self._changed:
+            self._coming.pop(name.hash, None)
+        return ModelError(f"the detector replicas cannot load it ({_of(error)}): what was in force stays so")
+
+    def _is_there(self, one: _One) -> bool:
+        return one in self._all and time.monotonic() - one.heard <= self._silent_s
 
     def _is_gone(self, one: _One, why: str) -> None:
         with self._changed:
@@ -496,9 +603,10 @@ class Replicas:
             self._all = [other for other in self._all if other is not one]
             self._lost += one.is_ready
             one.is_ready = False
-            if not one.loaded:  # it never came as far: whatever is wrong with it is wrong with the next one, too
+            # It never took frames, or not for long: whatever was wrong with it may be wrong with the next one, too.
+            if time.monotonic() - one.came < YOUNG_S:
                 self._failed_starts += 1
-                self._start_at = time.monotonic() + min(10.0, 0.25 * 2**self._failed_starts)
+                self._start_at = time.monotonic() + min(10.0, 0.25 * 2.0 ** min(self._failed_starts, 8))
             self._changed.notify_all()
         one.give_up(Gone(why))
         log.warning("replica gone number=%d machine=%s reason=%s left=%d", one.number, one.machine, why, len(self._all))
@@ -512,6 +620,25 @@ class Replicas:
             self._employ(ready)
             with self._changed:
                 self._changed.notify_all()
+
+
+def _of(error: BaseException) -> str:
+    return str(error)[:200] or type(error).__name__
+
+
+def _await(future: Future[Any], until: float, is_there: Callable[[], bool]) -> None:
+    """Wait for what a replica does, for as long as it is there.
+
+    Raises:
+        Exception: what came of it; TimeoutError: nothing did in time; Gone: the replica did.
+    """
+    while (left := until - time.monotonic()) > 0 and is_there():
+        with suppress(TimeoutError):
+            future.result(min(left, TICK_S))
+            return
+    if not is_there():
+        raise Gone("it gives no sign of life")
+    future.result(0.0)
 
 
 def _fail(future: Future[Any], error: BaseException) -> None:

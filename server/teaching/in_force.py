@@ -275,7 +275,12 @@ class InForce:
             if strict:
                 raise
             return
-        await self._spread(model)
+        try:
+            await self._spread(model)
+        except DetectorError as error:  # it is tried there again and again, and said until then
+            log.warning("recipe not where frames are looked at recipe=%s reason=%s", recipe.id, error)
+            if strict:
+                raise
         self.use(model, recipe)
 
     def use(self, model: Detector, recipe: Recipe) -> None:

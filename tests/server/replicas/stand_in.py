@@ -27,6 +27,8 @@ class StandInPeer:
     at_work, most_at_work: calls of ``look`` that were handed over and not answered, now and at the most.
     looked: hashes of the models that frames were looked at with.
     load_gate: while it is not set, models are not loaded.
+    fails_to_load: what any load raises; ``cannot_load``: what that of a model raises, by hash.
+    dies_of_a_look: the next frame kills it.
     """
 
     def __init__(self, cluster: StandIn) -> None:
@@ -41,6 +43,8 @@ class StandInPeer:
         self.load_gate = threading.Event()
         self.load_gate.set()
         self.fails_to_load: Exception | None = None
+        self.cannot_load: dict[str, Exception] = {}
+        self.dies_of_a_look = False
 
     def hello(self) -> Future[Hello]:
         if self._cluster.is_full:
@@ -51,11 +55,11 @@ class StandInPeer:
     def load(self, packed: Packed, base: Any) -> Future[str]:
         def load() -> str:
             assert self.load_gate.wait(20)
-            if self.fails_to_load is not None:
-                raise self.fails_to_load
+            if (error := self.fails_to_load or self.cannot_load.get(packed.hash)) is not None:
+                raise error
             return self._replica.load(packed, lambda: base)
 
-        return self._call("load", load)
+        return self._call("load", load) if not self._cluster.hang_loading else Future()
 
     def look(self, request: Request) -> Future[Answer]:
         with self._lock:
@@ -64,6 +68,8 @@ class StandInPeer:
 
         def look() -> Answer:
             try:
+                if self.dies_of_a_look:
+                    self.die()
                 self.looked.append(request.model)
                 return self._replica.look(request)
             finally:
@@ -114,15 +120,19 @@ class StandInPeer:
 
 class StandIn:
     """A cluster. ``is_full``: it has no room; ``is_broken``: what is started on it dies; ``why_not``: it cannot be
-    reached; ``version``: of the program there."""
+    reached; ``raises``: what connecting raises; ``hang_loading``: models are never loaded; ``version``: of the program
+    there."""
 
     def __init__(self) -> None:
         self.peers: list[StandInPeer] = []
-        self.is_full = self.is_broken = False
+        self.is_full = self.is_broken = self.hang_loading = False
+        self.raises: Exception | None = None
         self.why_not: str | None = None
         self.version = ""
 
     def connect(self) -> None:
+        if self.raises is not None:
+            raise self.raises
         if self.why_not is not None:
             raise NoCluster(self.why_not)
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from detector import ModelError
+from detector.images import decode, encode_png
 from server.inspection import Calibrations, Encoded, Inspection, NotLooked
 from server.replicas import Replicas, ReplicasWanted
 from server.replicas import replicas as module
@@ -233,3 +238,127 @@ async def test_who_finds_no_replica_is_told_within_its_time(
         await asyncio.to_thread(plant.inspection.inspect, good)
     model.gate.set()
     await asyncio.gather(*both)
+
+
+async def test_a_model_that_cannot_be_loaded_stops_only_what_is_inspected_with_it(
+    plant: Plant, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FAILED_S", 0.2)
+    other = plant.inspection.recipe_on("a")
+    broken, recipe = Version(7), msgspec.structs.replace(other, id="broken")
+    for peer in plant.cluster.peers:
+        peer.cannot_load[broken.hash] = RuntimeError("no memory")
+    plant.inspection.use(broken, recipe)  # type: ignore[arg-type]
+    plant.inspection.choose({"b": recipe.id}, other.id)
+    a, b = (plant.streams.open(name, "websocket") for name in "ab")
+    await until(lambda: "cannot load a model: no memory" in (plant.replicas.warning or ""))
+    for _ in range(3):
+        a.offer(good)
+        b.offer(good)
+        await until(lambda: settled(a) and settled(b))
+    assert (a.stream.inspected, b.stream.failed, plant.ready) == (3, 3, 2)
+    assert plant.replicas.trouble is None
+    for peer in plant.cluster.peers:
+        peer.cannot_load.clear()
+    await until(lambda: plant.replicas.warning is None)
+    b.offer(good)
+    await until(lambda: b.stream.inspected == 1)
+
+
+async def test_a_version_that_no_replica_can_load_is_refused_before_it_counts(plant: Plant) -> None:
+    broken = Version(7)
+    for peer in plant.cluster.peers:
+        peer.cannot_load[broken.hash] = ModelError("the model that came is damaged")
+    with pytest.raises(ModelError, match="cannot load it"):
+        await plant.replicas.spread(broken)  # type: ignore[arg-type]
+    await until(lambda: plant.ready == 2 and plant.replicas.warning is None)
+
+
+async def test_a_change_waits_for_no_replica_that_falls_silent(
+    model: FakeModel, tmp_path: Path, plants: list[Plant]
+) -> None:
+    plants.append(plant := Plant(model, tmp_path, silent_s=1.0))
+    await plant.started()
+    hung = plant.cluster.peers[0]
+    hung.load_gate.clear()
+    hung.is_deaf = True
+    began = asyncio.get_running_loop().time()
+    await plant.replicas.spread(Version(1))  # type: ignore[arg-type]
+    assert asyncio.get_running_loop().time() - began < module.SPREAD_S / 2
+    assert Version(1).hash in await asyncio.wrap_future(plant.cluster.peers[1].beat([Version(1).hash]))
+    hung.load_gate.set()
+
+
+async def test_a_sender_whose_pictures_end_replicas_leaves_some_to_the_others(
+    model: FakeModel, tmp_path: Path, plants: list[Plant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.replicas.strikes.FREE_STRIKES", 0)
+    plants.append(plant := Plant(model, tmp_path, count=1))
+    await plant.started(1)
+    evil, other = (plant.streams.open(name, "websocket") for name in ("evil", "other"))
+    plant.cluster.alive[0].dies_of_a_look = True
+    evil.offer(replace(good, sender="evil"))
+    await until(lambda: evil.stream.failed == 1 and plant.ready == 1)
+    evil.offer(replace(good, sender="evil"))
+    await until(lambda: evil.stream.failed == 2)
+    assert plant.cluster.alive[0].looked == []
+    other.offer(replace(good, sender="other"))
+    await until(lambda: other.stream.inspected == 1)
+
+
+async def test_what_is_no_jpeg_is_decoded_here(plant: Plant) -> None:
+    opened = plant.streams.open("a", "websocket")
+    opened.offer(Encoded(encode_png(decode(GOOD)), 10_000_000))
+    await until(lambda: opened.stream.inspected == 1)
+    assert not any(peer.looked for peer in plant.cluster.peers), "a decoder that takes its time holds no replica up"
+
+
+async def test_a_replica_that_is_not_done_with_a_frame_for_long_is_replaced(
+    model: FakeModel, tmp_path: Path, plants: list[Plant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOST_S", 2.0)
+    plants.append(plant := Plant(model, tmp_path, count=1, silent_s=0.5, call_s=5.0))
+    await plant.started(1)
+    model.gate.clear()
+    opened = plant.streams.open("a", "websocket")
+    opened.offer(good)
+    await until(lambda: model.detected == 1)
+    plant.cluster.peers[0].is_deaf = True
+    await until(lambda: opened.stream.failed == 1)
+    plant.cluster.peers[0].is_deaf = False  # it gives signs of life again, and still has the frame
+    monkeypatch.setattr(plant.replicas, "_call_s", 0.1)
+    await until(lambda: len(plant.cluster.peers) == 2)
+    model.gate.set()
+    opened.offer(good)
+    await until(lambda: opened.stream.inspected == 1)
+
+
+async def test_one_that_hangs_while_it_loads_is_replaced(
+    model: FakeModel, tmp_path: Path, plants: list[Plant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOAD_S", 0.3)
+    plants.append(plant := Plant(model, tmp_path, count=1))
+    plant.cluster.hang_loading = True
+    plant.start()
+    await until(lambda: len(plant.cluster.peers) == 2)
+    plant.cluster.hang_loading = False
+    await until(lambda: plant.ready == 1)
+
+
+async def test_whatever_a_cluster_raises_it_is_tried_again(
+    model: FakeModel, tmp_path: Path, plants: list[Plant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AGAIN_S", 0.05)
+    plants.append(plant := Plant(model, tmp_path, count=1))
+    plant.cluster.raises = RuntimeError("of no kind that anybody knows")
+    plant.start()
+    await until(lambda: "of no kind that anybody knows" in (plant.pool.trouble or ""))
+    plant.cluster.raises = None
+    await until(lambda: plant.ready == 1 and plant.pool.trouble is None)
+
+
+async def test_replicas_that_die_at_once_for_days_are_still_started(plant: Plant) -> None:
+    plant.replicas._failed_starts = 100_000
+    plant.cluster.peers[0].die()
+    await until(lambda: plant.ready == 1)
+    assert plant.replicas._start_at - time.monotonic() <= 10.0
