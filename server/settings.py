@@ -212,8 +212,8 @@ def read_settings(
         pool=setting("POOL", _pool, default.pool),
         ray_address=setting("RAY_ADDRESS", _ray_address, default.ray_address),
         ray_replicas=setting("RAY_REPLICAS", _replicas, default.ray_replicas),
-        ray_cpus=setting("RAY_CPUS", _positive, default.ray_cpus),
-        ray_gpus=setting("RAY_GPUS", _positive_or_zero, default.ray_gpus),
+        ray_cpus=setting("RAY_CPUS", _cpus, default.ray_cpus),
+        ray_gpus=setting("RAY_GPUS", _gpus, default.ray_gpus),
         access_code=setting("ACCESS_CODE", str, default.access_code),
         silent_after_s=setting("SILENT_AFTER_S", _positive_or_zero, default.silent_after_s),
         watchdog_s=setting("WATCHDOG_S", _positive, default.watchdog_s),
@@ -450,7 +450,29 @@ def _ray_address(text: str) -> str:
             "a gateway is a machine of the cluster, not a client of it: run ray start --address=HEAD:6379 --num-cpus=0 "
             "here, and set RAY_ADDRESS=auto"
         )
+    if address in ("", "auto"):
+        return address
+    host, _, port = address.rpartition(":")
+    if not host or set(host) & set("/@ ") or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        # `local`, too: Ray would start a cluster that listens on the network and asks for no secret.
+        raise ValueError(
+            "it must be HOST:6379, the address of the cluster's first machine, or auto for the cluster of which this "
+            "machine is one; leave it out for a cluster of its own on this machine"
+        )
     return address
+
+
+def _cpus(text: str) -> float:
+    if not 0.01 <= (value := _positive(text)) <= 1024:
+        raise ValueError("it must be how many processors each replica may use, from 0.01 to 1024")
+    return value
+
+
+def _gpus(text: str) -> float:
+    value = _positive_or_zero(text)
+    if value and not (0.01 <= value <= 1 or (value <= 64 and value.is_integer())):
+        raise ValueError("it must be 0, a part of one graphics card from 0.01, or a whole number of them up to 64")
+    return value
 
 
 def _replicas(text: str) -> tuple[int, int]:

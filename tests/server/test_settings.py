@@ -213,3 +213,37 @@ def test_folders_of_sinks_are_whole_paths() -> None:
     )
     with pytest.raises(SettingsError, match=r"SINK_FOLDERS.*a whole path"):
         read_settings({"SINK_FOLDERS": "/mnt/quality,rejects"}, NOWHERE)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("POOL", "dask"),
+        ("RAY_ADDRESS", "ray://head:10001"),
+        ("RAY_ADDRESS", "local"),  # Ray would start a cluster that anybody in the network may use
+        ("RAY_ADDRESS", "head"),
+        ("RAY_ADDRESS", "head:65536"),
+        ("RAY_ADDRESS", "http://head:6379"),
+        ("RAY_REPLICAS", "0"),
+        ("RAY_REPLICAS", "4-2"),
+        ("RAY_REPLICAS", "many"),
+        ("RAY_CPUS", "0"),
+        ("RAY_CPUS", "0.00001"),
+        ("RAY_CPUS", "1e9"),
+        ("RAY_GPUS", "1.5"),
+        ("RAY_GPUS", "-1"),
+        ("RAY_GPUS", "inf"),
+    ],
+)
+def test_what_replicas_cannot_be_started_with_is_refused(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        read_settings({name: text}, NOWHERE)
+
+
+def test_replicas_are_set() -> None:
+    chosen = {"POOL": "ray", "RAY_ADDRESS": "10.0.0.7:6379", "RAY_REPLICAS": "2-40", "RAY_CPUS": "0.5", "RAY_GPUS": "2"}
+    settings = read_settings(chosen, NOWHERE)
+    assert (settings.pool, settings.ray_address, settings.ray_replicas) == ("ray", "10.0.0.7:6379", (2, 40))
+    assert (settings.ray_cpus, settings.ray_gpus) == (0.5, 2.0)
+    for address in ("auto", "[fd00::7]:6379"):
+        assert read_settings({"RAY_ADDRESS": address}, NOWHERE).ray_address == address
