@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import secrets
+import traceback
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from pathlib import Path
@@ -97,6 +98,7 @@ class RayCluster:
                     _system_config=CONFIG,
                 )
         except Exception as error:  # Ray raises whatever it comes upon
+            _end_started(error)
             where = self._address or "this machine"
             raise NoCluster(f"no Ray cluster at {where}: {_words(error)}") from error
         self._ray = ray
@@ -132,9 +134,20 @@ def prepare_own(folder: Path) -> None:
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(path.absolute())
 
 
+def _end_started(error: BaseException) -> None:
+    """End the processes of a cluster of our own that did not come up: Ray knows nothing of them any more, and leaves
+    some 300 MB of them behind with each attempt. Only what started them does, which failed half made."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        end = getattr(frame.f_locals.get("self"), "kill_all_processes", None)
+        if end is not None:
+            with contextlib.suppress(Exception):
+                end(check_alive=False, allow_graceful=False)
+
+
 def _quieten(ray: Any) -> None:
-    """What it prints by itself is not one line an event; what becomes of replicas is in our log."""
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    """What it prints by itself is not one line an event, whole logs of its processes where one does not start; what
+    becomes of cluster and replicas is in our log."""
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
     ray._private.worker._worker_logs_enabled = False
 
 
