@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import secrets
+import socket
 import traceback
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
@@ -34,6 +35,7 @@ SETTINGS = {
     # It would put its own handler before ours, and at SIGTERM give the process 3 s before it aborts it.
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
 }
+REACH_S = 3.0
 ALONE = {
     # Ray's name for it. It takes this machine for one of a cluster, and its network address for its own, unless told
     # that there is none; then all its ports listen on 127.0.0.1 alone. `_node_ip_address` does not do it: Ray makes the
@@ -65,7 +67,9 @@ class RayCluster:
         """Raises NoCluster: Ray is not installed, or no cluster answers there."""
         # Before Ray is imported, which reads them then.
         os.environ.update(SETTINGS)
-        if not self._address:
+        if self._address:
+            _reach(self._address)
+        else:
             try:
                 prepare_own(self._folder)
             except OSError as error:
@@ -132,6 +136,24 @@ def prepare_own(folder: Path) -> None:
         private_file.write(path, secrets.token_hex(32).encode())
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(path.absolute())
+
+
+def _reach(address: str) -> None:
+    """Ray tries for long, and says little, where nobody listens.
+
+    Raises:
+        NoCluster: nobody does.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        return  # `auto`
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
+    except OSError as error:
+        raise NoCluster(
+            f"no Ray cluster at {address}: nobody answers there ({error.strerror or error}); start Ray there, and see "
+            "whether this machine reaches it"
+        ) from error
 
 
 def _end_started(error: BaseException) -> None:
@@ -251,4 +273,9 @@ def _words(error: BaseException) -> str:
         return f"a replica cannot start there: {told[-1]}"[:_MOST_WORDS]
     if told[0].startswith("Version mismatch"):
         return f"{' '.join(told)[:_MOST_WORDS]}: install the same versions of Python and Ray on all machines"
+    if told[0].startswith("Failed to connect to Ray cluster"):
+        return (
+            "something answers there, and does not let this machine in: see whether it is Ray's first machine, and "
+            "whether RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH are those of the cluster"
+        )
     return " ".join(told[:2])[:_MOST_WORDS]

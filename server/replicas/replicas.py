@@ -60,8 +60,9 @@ COMING_S = 60.0
 FREE_S = 1.0
 """Seconds for which a thread waits for a replica at the most, and a quarter of what a frame may take: one may go the
 moment it is to be given a frame."""
-AGAIN_S = 2.0
-"""Seconds between two attempts to reach a cluster."""
+AGAIN_S, AGAIN_LATER_S = 2.0, 30.0
+"""Seconds between two attempts to reach a cluster: more after each, up to the latter. Ray writes some lines to
+standard error with each, past our log."""
 
 
 _Models = dict[str, tuple[Packed, Detector, bool]]
@@ -383,11 +384,13 @@ class Replicas:
     # ---- the keeper's thread ----------------------------------------------------------------------------------------
 
     def _keep(self) -> None:
-        last = time.monotonic()
+        last, wait_s = time.monotonic(), AGAIN_S
         while not self._stopped.is_set():
             if self._no_cluster is not None and not self._reach():
-                self._stopped.wait(AGAIN_S)
+                self._stopped.wait(wait_s)
+                wait_s = min(AGAIN_LATER_S, 1.5 * wait_s)
                 continue
+            wait_s = AGAIN_S
             try:
                 now = time.monotonic()
                 self._scale(now, now - last)

@@ -14,6 +14,8 @@ import pytest
 from server.replicas.choice import ReplicasWanted
 from server.replicas.cluster import Gone, NoCluster
 from server.replicas.ray_cluster import RayCluster, RayPeer, _words, prepare_own
+from server.serve import listen
+from tests.running import free_port
 from tests.server.fakes import FakeModel
 from tests.server.replicas.stand_in import pack
 
@@ -104,7 +106,21 @@ def test_another_version_of_ray_or_python_is_named(ray: FakeRay, tmp_path: Path)
         "This process on node 10.0.0.8 was started with:\n    Ray: 2.60.0\n    Python: 3.11.7\n"
     )
     with pytest.raises(NoCluster, match=r"Ray: 2\.9\.0 Python: 3\.10\.1 .*: install the same versions"):
-        cluster(tmp_path, "10.0.0.7:6379").connect()
+        cluster(tmp_path, "auto").connect()
+
+
+def test_where_nobody_listens_that_is_said_at_once(ray: FakeRay, tmp_path: Path) -> None:
+    with pytest.raises(NoCluster, match="nobody answers there"):
+        cluster(tmp_path, f"127.0.0.1:{free_port()}").connect()
+    assert ray.asked == []
+
+
+def test_what_answers_and_lets_nobody_in_is_said_to(ray: FakeRay, tmp_path: Path) -> None:
+    with listen("127.0.0.1", 0) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        ray.fails = ConnectionError(f"Failed to connect to Ray cluster at {address}")  # all that Ray says of a token
+        with pytest.raises(NoCluster, match="RAY_AUTH_TOKEN_PATH"):
+            cluster(tmp_path, address).connect()
 
 
 def test_what_killed_a_replica_is_said_and_not_only_that_it_died() -> None:
