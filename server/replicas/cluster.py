@@ -57,6 +57,14 @@ class Cluster(Protocol):
         """Put what a model learned where all machines can fetch it."""
         ...
 
+    def check(self) -> None:
+        """See whether it is there still.
+
+        Raises:
+            NoCluster: it is not.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of it."""
         ...

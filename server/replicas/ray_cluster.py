@@ -34,6 +34,8 @@ SETTINGS = {
     "RAY_ENABLE_RECORD_ACTOR_TASK_LOGGING": "0",
     # It would put its own handler before ours, and at SIGTERM give the process 3 s before it aborts it.
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
+    # It would end this process a minute after it lost the cluster's head. We notice, and reach the cluster anew.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "1000000",
 }
 REACH_S = 3.0
 ALONE = {
@@ -113,6 +115,9 @@ class RayCluster:
 
     def share(self, base: bytes) -> Any:
         return [self._ray.put(base)]  # in a list, Ray hands over the reference and fetches nothing
+
+    def check(self) -> None:
+        _reach(self._ray.get_runtime_context().gcs_address)
 
     def close(self) -> None:
         if self._ray is not None:

@@ -63,6 +63,8 @@ moment it is to be given a frame."""
 AGAIN_S, AGAIN_LATER_S = 2.0, 30.0
 """Seconds between two attempts to reach a cluster: more after each, up to the latter. Ray writes some lines to
 standard error with each, past our log."""
+CHECK_S = 5.0
+"""Seconds without any replica after which it is seen whether the cluster is there still."""
 
 
 _Models = dict[str, tuple[Packed, Detector, bool]]
@@ -162,6 +164,7 @@ class Replicas:
         self._busy_s = 0.0
         self._start_at, self._failed_starts = 0.0, 0
         self._strikes = Strikes()
+        self._checked = 0.0
         self._here = Here()
 
     # ---- the event loop ---------------------------------------------------------------------------------------------
@@ -272,7 +275,7 @@ class Replicas:
 
     def _ask(self, name: Packed, model: Detector, frame: Encoded | BGRImage, wanted: Wanted) -> Answer:
         sender = frame.sender if isinstance(frame, Encoded) else None
-        self._check(sender)
+        self._let_in(sender)
         one = self._take(name.hash)
         began = time.monotonic()
         until = began + self._call_s
@@ -315,7 +318,7 @@ class Replicas:
             self._cannot_load(one, name.hash, error, time.monotonic())
             raise self._lost_frame(one.failed[name.hash][0]) from error
 
-    def _check(self, sender: str | None) -> None:
+    def _let_in(self, sender: str | None) -> None:
         if sender is None:
             return
         with self._changed:
@@ -396,6 +399,7 @@ class Replicas:
                 self._scale(now, now - last)
                 last = now
                 self._attend(now)
+                self._check(now)
             except Exception as error:  # the cluster fails in its own ways
                 self._no_cluster = f"the cluster failed ({_of(error)}); it is reached anew"
                 log.exception("cluster failed")
@@ -404,6 +408,14 @@ class Replicas:
             self._stopped.wait(TICK_S)
         self._let_go("the server stops")
         self._cluster.close()
+
+    def _check(self, now: float) -> None:
+        """Replicas look at frames although the head of their cluster is gone; without any, no other is started."""
+        if any(one.is_ready for one in self._all):
+            self._checked = now
+        elif now - self._checked > CHECK_S:
+            self._cluster.check()
+            self._checked = now
 
     def _let_go(self, why: str) -> None:
         with self._changed:

@@ -357,6 +357,22 @@ async def test_whatever_a_cluster_raises_it_is_tried_again(
     await until(lambda: plant.ready == 1 and plant.pool.trouble is None)
 
 
+async def test_a_cluster_whose_head_is_gone_is_reached_anew_once_no_replica_is_left(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHECK_S", 0.2)
+    monkeypatch.setattr(module, "AGAIN_S", 0.05)
+    plant.cluster.why_not, plant.cluster.is_full = "no Ray cluster at auto: nobody answers there", True
+    opened = plant.streams.open("a", "websocket")
+    opened.offer(good)
+    await until(lambda: opened.stream.inspected == 1)
+    for peer in plant.cluster.alive:
+        peer.die()
+    await until(lambda: "nobody answers there" in (plant.pool.trouble or ""))
+    plant.cluster.why_not, plant.cluster.is_full = None, False
+    await until(lambda: plant.ready == 2 and plant.pool.trouble is None)
+
+
 async def test_replicas_that_die_at_once_for_days_are_still_started(plant: Plant) -> None:
     plant.replicas._failed_starts = 100_000
     plant.cluster.peers[0].die()
