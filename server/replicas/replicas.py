@@ -400,6 +400,10 @@ class Replicas:
                 last = now
                 self._attend(now)
                 self._check(now)
+            except NoCluster as error:
+                self._no_cluster = str(error)
+                log.error("%s", error)
+                self._let_go("the cluster is gone")
             except Exception as error:  # the cluster fails in its own ways
                 self._no_cluster = f"the cluster failed ({_of(error)}); it is reached anew"
                 log.exception("cluster failed")
