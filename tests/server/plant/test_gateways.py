@@ -15,15 +15,18 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
+from detector import TaughtModel
 from server.app import create_app
 from server.ground import DatabaseAddress
 from server.plant import ObjectStore, Plant, PlantError, StoreAddress
 from server.plant import plant as plant_module
-from server.settings import Settings
+from server.replicas.packed_model import Packed, unpacked
+from server.settings import Pool, Settings
 from tests.detector.parts import draw_part, draw_parts
 from tests.running import running
 from tests.server.fakes import WAIT_S, healthy, http
 from tests.server.records.postgres import PostgreSQL
+from tests.server.replicas.stand_in import StandIn
 from tests.server.web.test_recipes import png, score
 
 
@@ -35,7 +38,7 @@ def gateway(
 
     @contextlib.asynccontextmanager
     async def gateway(
-        name: str, *, first: bool = False, code: str | None = None
+        name: str, *, first: bool = False, code: str | None = None, pool: Pool = "threads"
     ) -> AsyncIterator[tuple[Any, httpx.AsyncClient]]:
         settings = Settings(
             data_dir=tmp_path / name,
@@ -44,6 +47,7 @@ def gateway(
             database_url=address,
             plant_store=store,
             gateway_name=name,
+            pool=pool,
         )
         async with running(create_app(settings, code=code), settings) as server, http(server) as client:
             if first:
@@ -59,6 +63,11 @@ async def until(what: Callable[[], Any]) -> Any:
         while not (found := await what()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         return found
+
+
+def made_there(packed: Packed, base: Any, threads: int | None) -> TaughtModel:
+    """A model on a replica of a stand-in cluster."""
+    return unpacked(packed, base, threads=threads)
 
 
 async def copied(client: httpx.AsyncClient) -> dict[str, Any]:
@@ -128,8 +137,12 @@ async def test_a_recipe_chosen_or_deleted_at_one_gateway_is_so_at_the_other(gate
         assert (await at_two.get(f"/api/recipes/{other['id']}")).status_code == 404
 
 
-async def test_what_is_forgiven_at_one_gateway_passes_at_the_other(gateway: Any) -> None:
-    async with gateway("one", first=True) as (one, at_one), gateway("two") as (two, at_two):
+@pytest.mark.parametrize("pool", ["threads", "ray"])
+async def test_what_is_forgiven_at_one_gateway_passes_at_the_other(
+    gateway: Any, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.app.RayCluster", lambda *_: StandIn(make=made_there))
+    async with gateway("one", first=True, pool=pool) as (one, at_one), gateway("two", pool=pool) as (two, at_two):
         made = await copied(at_one)
         await until(lambda: _inspects_with(at_two, made["id"]))
         bad = draw_part(3, defect=True)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from detector import Detection
 from server.replicas.cluster import Gone, NoCluster
 from server.replicas.packed_model import Packed
-from server.replicas.replica import Answer, Hello, Replica, Request
+from server.replicas.replica import Answer, Hello, Make, Replica, Request
 from tests.server.fakes import FakeModel
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class StandInPeer:
 
     def __init__(self, cluster: StandIn) -> None:
         self._cluster = cluster
-        self._replica = Replica(make=lambda packed, base, threads: base)
+        self._replica = Replica(make=cluster.make)
         self._threads = {name: ThreadPoolExecutor(1, f"stand-in-{name}") for name in ("look", "load", "beat")}
         self._pending: set[Future[Any]] = set()
         self._lock = threading.Lock()
@@ -121,9 +121,10 @@ class StandInPeer:
 class StandIn:
     """A cluster. ``is_full``: it has no room; ``is_broken``: what is started on it dies; ``why_not``: it cannot be
     reached; ``raises``: what connecting raises; ``hang_loading``: models are never loaded; ``version``: of the program
-    there."""
+    there; ``make``: makes a model of what came."""
 
-    def __init__(self) -> None:
+    def __init__(self, make: Make = lambda packed, base, threads: base) -> None:
+        self.make = make
         self.peers: list[StandInPeer] = []
         self.is_full = self.is_broken = self.hang_loading = False
         self.raises: Exception | None = None
