@@ -34,10 +34,13 @@ SETTINGS = {
     "RAY_ENABLE_RECORD_ACTOR_TASK_LOGGING": "0",
     # It would put its own handler before ours, and at SIGTERM give the process 3 s before it aborts it.
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
-    # It would end this process a minute after it lost the cluster's head. We notice, and reach the cluster anew.
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "1000000",
 }
 REACH_S = 3.0
+PATIENT = {
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "1000000",
+}
+"""For the gateway alone: Ray would end its process a minute after it lost the cluster's head. We notice, and reach the
+cluster anew."""
 ALONE = {
     # Ray's name for it. It takes this machine for one of a cluster, and its network address for its own, unless told
     # that there is none; then all its ports listen on 127.0.0.1 alone. `_node_ip_address` does not do it: Ray makes the
@@ -68,7 +71,7 @@ class RayCluster:
     def connect(self) -> None:
         """Raises NoCluster: Ray is not installed, or no cluster answers there."""
         # Before Ray is imported, which reads them then.
-        os.environ.update(SETTINGS)
+        os.environ.update(SETTINGS | PATIENT)
         if self._address:
             _reach(self._address)
         else:
