@@ -36,11 +36,10 @@ SETTINGS = {
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
 }
 REACH_S = 3.0
-PATIENT = {
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "1000000",
-}
-"""For the gateway alone: Ray would end its process a minute after it lost the cluster's head. We notice, and reach the
-cluster anew."""
+"""Seconds within which the cluster's head has to answer."""
+PATIENT = {"RAY_gcs_rpc_server_reconnect_timeout_s": "1000000"}
+"""For the gateway, and what it starts itself: Ray would end its process a minute after it lost the cluster's head. We
+notice, and reach the cluster anew."""
 ALONE = {
     # Ray's name for it. It takes this machine for one of a cluster, and its network address for its own, unless told
     # that there is none; then all its ports listen on 127.0.0.1 alone. `_node_ip_address` does not do it: Ray makes the
