@@ -116,6 +116,25 @@ def test_the_set_up(capsys: pytest.CaptureFixture[str]) -> None:
     assert line[10] == "T" and line[19] == "Z"
 
 
+def test_nothing_in_a_message_looks_like_a_line_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    before = logging.getLogger().handlers[:]
+    hostile = "a\n2026-11-27T00:00:00Z INFO forged: x\r\x1b[2J\u202e\u2028\ud800 Bolzen Größe 8 \N{WRENCH}"
+    try:
+        logs.set_up()
+        try:
+            raise ValueError(hostile)
+        except ValueError:
+            logging.getLogger("defectvision.test").exception("camera %s", hostile)
+    finally:
+        logging.getLogger().handlers[:] = before
+    first, *more = capsys.readouterr().err.splitlines()
+    assert first.endswith("ERROR defectvision.test: camera a")
+    assert all(line.startswith("  ") for line in more) and any("Traceback" in line for line in more)
+    shown = [line for line in more if "forged" in line]
+    assert len(shown) == 2 and all(line.isprintable() for line in shown)
+    assert shown[0].endswith(r"x\r\x1b[2J\u202e\u2028\ud800 Bolzen Größe 8 " + "\N{WRENCH}")
+
+
 def test_no_test_inherits_the_set_up_of_another() -> None:
     assert all(type(handler) is not logging.StreamHandler for handler in logging.getLogger().handlers)
 
