@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import time
@@ -111,9 +112,11 @@ def _shown(line: str) -> str:
 
 def is_news(record: logging.LogRecord) -> bool:
     """Not what uvicorn says of every WebSocket that was refused before it was accepted, and answered in full; nor, as
-    an error, that a stop waited for nobody; nor the traceback of a connection that could not be closed since the
-    database is away, which is said."""
+    an error, that a stop waited for nobody; nor where a request stood that a stop broke off; nor the traceback of a
+    connection that could not be closed since the database is away, which is said."""
     if record.name.startswith("sqlalchemy.pool"):
+        return False
+    if record.name == "uvicorn.error" and record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
         return False
     message = record.getMessage()
     return "without completing handshake" not in message and not message.startswith("Cancel 0 running task(s)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 from collections.abc import Iterator
@@ -149,3 +150,14 @@ def test_a_connection_that_could_not_be_closed_is_no_news(capsys: pytest.Capture
         logging.getLogger().handlers[:] = before
     err = capsys.readouterr().err
     assert "closing" not in err and "something else" in err
+
+
+def test_where_a_request_stood_that_a_stop_broke_off_is_no_news() -> None:
+    """Whoever sends a large file that slowly is told by its connection; how many there were is logged."""
+
+    def record(error: BaseException) -> logging.LogRecord:
+        about = type(error), error, None
+        return logging.LogRecord("uvicorn.error", logging.ERROR, "file", 1, "Exception in ASGI application", (), about)
+
+    assert not logs.is_news(record(asyncio.CancelledError("Task cancelled, timeout graceful shutdown exceeded")))
+    assert logs.is_news(record(ValueError()))
