@@ -94,10 +94,9 @@ class OneEvent(logging.Formatter):
     lines, as of a traceback, are set in by two blanks, so that each line that is not begins with a moment of ours.
     """
 
-    converter = time.gmtime
-
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+        self.converter = time.gmtime
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
