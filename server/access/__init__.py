@@ -20,7 +20,7 @@ from server.access.guard import (
 )
 from server.access.identity import Identity
 from server.access.kept import CODE_NAME, DOCUMENTS, Account, Session, Token, as_moment
-from server.access.middleware import COOKIE, AccessMiddleware
+from server.access.middleware import COOKIE, KEEP_PLACE, AccessMiddleware
 from server.access.origin import Origins, comes_through_a_proxy, is_local_host
 from server.access.pairings import GOOD_FOR_S, Pairing
 from server.access.passwords import PasswordsBusy
@@ -34,6 +34,7 @@ __all__ = [
     "DOCUMENTS",
     "FIRST",
     "GOOD_FOR_S",
+    "KEEP_PLACE",
     "NOT_ALLOWED",
     "NO_LONGER_IN",
     "SHARED_FILES",

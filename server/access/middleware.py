@@ -43,6 +43,9 @@ from server.ground import source_of
 from server.words import Role
 
 COOKIE = "defectvision_access"
+KEEP_PLACE = "keep_place"
+"""In a scope's state, where the server has few connections: called once somebody was found who may enter, so that his
+connection need not make room for another. A stranger's has to, whatever he is in the middle of."""
 _LONGEST_COOKIE = 100
 _MOST_COOKIES = 8
 """Of ours in one request: a browser sends one for each folder that it has one for."""
@@ -363,6 +366,8 @@ def _cookies(headers: Headers) -> Iterator[str]:
 
 def _set_standing(scope: Scope, standing: Standing) -> None:
     access = standing.identity.role is not Role.NOBODY
+    if access and (keep_place := scope.get("state", {}).get(KEEP_PLACE)) is not None:
+        keep_place()
     scope["state"] = {**scope.get("state", {}), "standing": standing, "access": access}
 
 
