@@ -25,7 +25,7 @@ from server.web.connections import Connection
 from server.web.held import Held
 from server.web.pace import MAX_LAG_S, MIN_RATE, Lag
 from tests.running import Running, running
-from tests.server.fakes import GOOD, WAIT_S, FakeModel, http, receive_result, serving, until
+from tests.server.fakes import GOOD, WAIT_S, FakeModel, healthy, http, receive_result, serving, until
 from tests.server.web.peers import GET, MULTIPART, Peer, post
 
 
@@ -72,6 +72,7 @@ async def test_strangers_who_send_slowly_make_room_and_who_is_in_does_not(model:
     chosen = Settings(data_dir=tmp_path, host="0.0.0.0", max_connections_per_address=6)
     app = create_app(chosen, make_model=lambda: model)  # type: ignore[arg-type, return-value]
     async with running(app, chosen) as server, contextlib.AsyncExitStack() as stack:
+        await healthy(server)
         _, secret = await app.state.access.add_token("mes", "operator", None, None, "boss")
         bearer = {"Authorization": f"Bearer {secret}"}
         stream = await stack.enter_async_context(connect(f"{server.ws}/ws/live/a", additional_headers=bearer))
