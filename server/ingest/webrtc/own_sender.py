@@ -1,8 +1,9 @@
 """Lets the ports of a WebRTC connection take from its own sender alone.
 
 aioice hands on what comes from anywhere, and aiortc ends for good at one empty datagram: whoever reaches the port could
-end a video, or, with many, have it ended as one that sends too much. Fits aioice 0.13 as used by aiortc 1.16; checked
-when a connection is guarded, and told once where it does not fit.
+end a video, or, with many, have it ended as one that sends too much. A check with an attribute cut short is more than
+aioice expects, and would be a traceback in the log. Fits aioice 0.13 as used by aiortc 1.16; checked when a connection
+is guarded, and told once where it does not fit.
 """
 
 from __future__ import annotations
@@ -60,9 +61,12 @@ class _Port:
     def received(self, data: bytes, address: Any) -> None:
         """A datagram, and where it comes from: host, port, and with IPv6 more."""
         if data and (self._is_known(address[0], address[1]) or self._may_check(data)):
-            self._handle(data, address)
-        else:
-            self._refusals.note("datagrams at a WebRTC port that are not its sender's were dropped", address[0])
+            try:
+                self._handle(data, address)
+                return
+            except Exception:  # of whatever kind aioice meets a broken check with
+                logger.debug("a datagram that aioice cannot read", exc_info=True)
+        self._refusals.note("datagrams at a WebRTC port that are not its sender's were dropped", address[0])
 
     def _is_known(self, host: str, port: int) -> bool:
         """Whether the sender offered that address, or made a check from it that was signed with its password."""

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -695,6 +696,9 @@ async def test_who_is_not_the_sender_is_not_heard_at_its_port(
 
     monkeypatch.setattr(aioice.ice.StunProtocol, "datagram_received", received)
     check = bytes(stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST))
+    cut_short = bytes.fromhex("0001000c2112a442000000000000000000000000002400018c000000c0570004")
+    with pytest.raises(struct.error):
+        stun.parse_message(cut_short)
     rubbish = [b"", bytes([128]) * 200, bytes([22, 254, 253]) + bytes(60)]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         stranger.bind(("127.0.0.1", 0))
@@ -705,12 +709,13 @@ async def test_who_is_not_the_sender_is_not_heard_at_its_port(
             found = re.search(r"a=candidate:[0-9a-f]+ 1 udp [0-9]+ 127.0.0.1 ([0-9]+) ", answer["sdp"])
             assert found is not None
             second = int(time.monotonic())
-            for data in [*rubbish, *[check] * 20, *rubbish]:
+            for data in [cut_short, *rubbish, *[check] * 20, *rubbish]:
                 stranger.sendto(data, ("127.0.0.1", int(found[1])))
             stream.frames = asyncio.Queue()
             await until(lambda: stream.frames.qsize() > 5)
             assert not stream.closed
-            assert 0 < len(heard) <= 3 * (int(time.monotonic()) - second + 1) and set(heard) == {check}
+            assert 0 < len(heard) <= 3 * (int(time.monotonic()) - second + 1) and set(heard) == {check, cut_short}
+    assert not [record for record in caplog.records if record.name == "asyncio"]
     (said,) = [record.getMessage() for record in caplog.records if "not its sender's" in record.message]
     assert said.endswith("times=1 last=127.0.0.1")
 
