@@ -151,7 +151,6 @@ class TaughtFrom:
     async def ask(self, **body: Any) -> httpx.Response:
         return await self.client.post("/api/history/teach", json=body)
 
-
     async def keep(self, id: str, picture: Any) -> None:
         """Archive a picture of a part that was good."""
         found = inspected(4)
