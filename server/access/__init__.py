@@ -19,13 +19,15 @@ from server.access.guard import (
     standing_of,
 )
 from server.access.identity import Identity
-from server.access.kept import CODE_NAME, DOCUMENTS, Account, Session, Token, as_moment
+from server.access.kept import ACCOUNTS, ACCOUNTS_FILE, CODE_NAME, DOCUMENTS, Account, Session, Token, as_moment
 from server.access.middleware import COOKIE, AccessMiddleware
 from server.access.origin import Origins, comes_through_a_proxy, is_local_host
 from server.access.pairings import GOOD_FOR_S, Pairing
 from server.access.passwords import PasswordsBusy
 
 __all__ = [
+    "ACCOUNTS",
+    "ACCOUNTS_FILE",
     "AUDIT_FOLDER",
     "CODE_FILE",
     "CODE_ID",
