@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from detector.counted import counted
 from server.access import (
     ACCOUNTS,
     ACCOUNTS_FILE,
@@ -56,6 +57,7 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     _command(what, "list", "print all logins", _list)
     remove = _command(what, "remove", "remove a login", _remove)
     remove.add_argument("name")
+    remove.add_argument("--phones", action="store_true", help="revoke the phones that it paired, too")
     audit = subparsers.add_parser(
         "audit", help="the audit log: verify", description="The audit log, from the machine itself."
     )
@@ -127,9 +129,16 @@ def _password(arguments: argparse.Namespace) -> int:
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    _access(arguments).store_removal(arguments.name)
-    _note(arguments, "Remove a login", arguments.name)
+    access = _access(arguments)
+    access.store_removal(arguments.name)
+    phones = counted(len(access.phones_of(arguments.name)), "phone")
+    if arguments.phones:
+        access.store_end_of_phones(arguments.name)
+    _note(arguments, "Remove a login", arguments.name + (f", and {phones} that it paired" if arguments.phones else ""))
     print(f"{arguments.name} is removed.")
+    if not phones.startswith("0"):
+        then = "revoked" if arguments.phones else "paired still: revoke them under Settings, or with --phones next time"
+        print(f"{phones} that it paired: {then}.")
     return 0
 
 

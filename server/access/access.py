@@ -620,6 +620,30 @@ class Access:
         await self._store_sessions()
         return session
 
+    def phones_of(self, name: str) -> list[Session]:
+        """The phones that a login, token or the access code of this name paired: they stay in when that is revoked."""
+        return [one for one in self._lasting() if one.kind == "device" and (one.by or "").lower() == name.lower()]
+
+    async def end_phones_of(self, name: str) -> int:
+        """End these, as :meth:`end_session` does; how many there were.
+
+        Raises:
+            OSError: they are out, but a restart would bring them back.
+        """
+        phones = self.phones_of(name)
+        if phones:
+            self._unstored.update((one.digest, None) for one in phones)
+            self.tell()
+            await self._store_sessions()
+        return len(phones)
+
+    def store_end_of_phones(self, name: str) -> int:
+        """As :meth:`end_phones_of`, for a command: it blocks."""
+        gone = {one.digest for one in self.phones_of(name)}
+        self._sessions.change(lambda all: tuple(one for one in all if one.digest not in gone))
+        self._index()
+        return len(gone)
+
     async def _put_session(self, session: Session, instead_of: str | None = None) -> None:
         self._unstored[session.digest] = session
         if instead_of is not None and instead_of in self._sessions_by_digest:
