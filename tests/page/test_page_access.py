@@ -145,10 +145,6 @@ def test_people_and_machines_are_kept(show: Show) -> None:
     expect(page.get_by_test_id("audit-file")).to_have_attribute("href", "api/audit.jsonl")
 
 
-import os
-SHOTS = os.environ.get("SHOTS")
-
-
 def path_of(url: str) -> str:
     """With its query."""
     return "/" + url.split("/", 3)[3]
@@ -162,11 +158,11 @@ def test_phones_go_with_the_login_that_paired_them_unless_the_box_is_unticked(sh
     page = show(staff, "/settings?show=people", width=width, height=900).page
     expect(page.get_by_test_id("session")).to_have_count(4)
     asked: list[str] = []
-    page.on("request", lambda one: one.method in ("PATCH", "DELETE") and asked.append(f"{one.method} {path_of(one.url)}"))
+    page.on(
+        "request", lambda one: one.method in ("PATCH", "DELETE") and asked.append(f"{one.method} {path_of(one.url)}")
+    )
     page.get_by_role("button", name="Disable: ana-admin").click()
     expect(page.get_by_test_id("question")).to_contain_text("Revoke 2 phones that it paired, too")
-    if SHOTS:
-        page.screenshot(path=f"{SHOTS}/phones-{width}.png")
     page.get_by_test_id("question-yes").click()
     page.get_by_role("button", name="Revoke: robot-4").click()
     page.get_by_label("Revoke 1 phone that it paired, too").uncheck()
