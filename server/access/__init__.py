@@ -1,7 +1,7 @@
 """Who may use this server, and what: logins, tokens, phones that were paired, Origin and Host checks, and the audit
 log."""
 
-from server.access.access import CODE_ID, FIRST, Access, Standing
+from server.access.access import CODE_ID, FIRST, Access
 from server.access.audit_chain import FOLDER as AUDIT_FOLDER
 from server.access.audit_chain import Chain, Entry, Happened, Verified, files_of, verify, verify_file
 from server.access.changes import AccessRefused, NoSuch
@@ -24,6 +24,7 @@ from server.access.middleware import COOKIE, AccessMiddleware
 from server.access.origin import Origins, comes_through_a_proxy, is_local_host
 from server.access.pairings import GOOD_FOR_S, Pairing
 from server.access.passwords import PasswordsBusy
+from server.access.standing import Standing
 
 __all__ = [
     "ACCOUNTS",

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,8 +26,9 @@ from server.access.identity import EVERYBODY, NOBODY, Identity
 from server.access.kept import CODE_NAME, Account, Session, SessionKind, Token, digest_of, make_id, make_secret
 from server.access.pairings import Pairing, Pairings
 from server.access.passwords import Passwords, hashed, is_weakly_hashed, make_password
+from server.access.standing import Standing, Watches
 from server.ground import SharedShelf
-from server.words import Need, Role, RoleWord, role_of
+from server.words import Role, RoleWord, role_of
 
 TOKEN_PREFIX = "dvt_"
 CODE_ID = "access-code"
@@ -51,65 +52,6 @@ USED_S = 600.0
 T = TypeVar("T")
 
 log = logging.getLogger("defectvision.access")
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Whoever asks, by what he showed: what he may is looked up again each time, for it may have changed.
-
-    Attributes:
-        address: he comes from.
-    """
-
-    _access: Access
-    _who: Callable[[], Identity]
-    address: str = ""
-
-    @property
-    def identity(self) -> Identity:
-        """Who that is now; nobody, once he is out."""
-        return self._who()
-
-    @property
-    def access(self) -> Access:
-        return self._access
-
-    @contextlib.contextmanager
-    def watched(self, need: Need, stream: str | None, lost: Callable[[str], None]) -> Iterator[None]:
-        """As long as this goes on, tell (once, with one sentence) when he may not do it any more."""
-        with self._access.watched(_Watch(self, need, stream, lost)):
-            yield
-
-    async def until_lost(self, need: Need, stream: str | None) -> str:
-        """Wait until he may not do something any more; one sentence that says why."""
-        told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-        def tell(words: str) -> None:
-            if not told.done():
-                told.set_result(words)
-
-        with self.watched(need, stream, tell):
-            return await told
-
-
-@dataclass(eq=False)
-class _Watch:
-    standing: Standing
-    need: Need
-    stream: str | None
-    lost: Callable[[str], None]
-
-    def look(self) -> bool:
-        """Whether he may go on; tells where he may not."""
-        identity = self.standing.identity
-        words = "you are no longer logged in here: log in again"
-        if identity.role is not Role.NOBODY:
-            refusal = identity.refusal(self.need, self.stream)
-            if refusal is None:
-                return True
-            words = refusal
-        self.lost(words)
-        return False
 
 
 @dataclass
@@ -159,7 +101,7 @@ class Access:
         self._session_fault: str | None = None
         self._used = _Used()
         self._own_tries: dict[str, float] = {}
-        self._watches: set[_Watch] = set()
+        self._watches = Watches()
         self._thread = ThreadPoolExecutor(1, "access")
         self._looking: asyncio.Task[None] | None = None
         self._index()
@@ -195,15 +137,15 @@ class Access:
     @property
     def open_to_all(self) -> Standing:
         """Whoever asks a server that asks nobody."""
-        return Standing(self, lambda: EVERYBODY)
+        return self._standing(lambda: EVERYBODY)
 
     def nobody(self, address: str) -> Standing:
-        return Standing(self, lambda: NOBODY, address)
+        return self._standing(lambda: NOBODY, address)
 
     def by_session(self, secret: str, address: str) -> Standing | None:
         """Whose cookie says this; None where it is nobody's, or not any more."""
         digest = digest_of(secret)
-        standing = Standing(self, lambda: self._of_session(digest), address)
+        standing = self._standing(lambda: self._of_session(digest), address)
         if standing.identity.role is Role.NOBODY:
             return None
         self._used.sessions[digest] = self._clock()
@@ -216,11 +158,14 @@ class Access:
             if token is None or self._of_token(token.id).role is Role.NOBODY:
                 return None
             self._used.tokens[token.id] = self._clock()
-            return Standing(self, lambda: self._of_token(token.id), address)
+            return self._standing(lambda: self._of_token(token.id), address)
         if self._code is None or not same_code(secret, self._code):
             return None
         self._code_used = self._clock()
-        return Standing(self, partial(self._of_code, self._code), address)
+        return self._standing(partial(self._of_code, self._code), address)
+
+    def _standing(self, who: Callable[[], Identity], address: str = "") -> Standing:
+        return Standing(self._watches, who, self.audit, address)
 
     def _of_session(self, digest: str) -> Identity:
         session, now = self._session(digest), self._clock()
@@ -266,25 +211,12 @@ class Access:
         # A clock that was set back ends nobody's session; one that was set forward may.
         return now < session.expires and now - seen < changes.IDLE_S[session.kind]
 
-    # --- watching
-
-    @contextlib.contextmanager
-    def watched(self, watch: _Watch) -> Iterator[None]:
-        self._watches.add(watch)
-        try:
-            yield
-        finally:
-            self._watches.discard(watch)
+    # --- what changes
 
     def tell(self) -> None:
         """Something changed: those who may not go on with what they do are told."""
         self._index()
-        self._look_at_watches()
-
-    def _look_at_watches(self) -> None:
-        for watch in list(self._watches):
-            if watch in self._watches and not watch.look():
-                self._watches.discard(watch)
+        self._watches.look()
 
     async def _look(self) -> None:
         documents = (self._accounts, self._tokens, self._sessions)
@@ -297,7 +229,7 @@ class Access:
                 changed = await loop.run_in_executor(self._thread, lambda: [one.refresh() for one in documents])
                 if any(changed):
                     self._index()
-                self._look_at_watches()
+                self._watches.look()
                 self.audit.sweep()
                 if loop.time() >= next_store:
                     next_store = loop.time() + USED_S

@@ -29,7 +29,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.access import enter_page
-from server.access.access import LASTS_S, Access, Standing
+from server.access.access import LASTS_S, Access
 from server.access.guard import SAFE_METHODS, asks_for_a_page, can_be_answered, client_address, need_of
 from server.access.head import fault
 from server.access.identity import Identity
@@ -38,6 +38,7 @@ from server.access.logins import SOMEBODY, Logins, TooManyTries, identity_of
 from server.access.origin import Origins, comes_through_a_proxy, is_local_host
 from server.access.pairings import PREFIX
 from server.access.passwords import PasswordsBusy
+from server.access.standing import Standing
 from server.access.wrong_codes import WrongCodes
 from server.ground import source_of
 from server.words import Role

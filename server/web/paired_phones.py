@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec import UnsetType
 from starlette.requests import Request
 
 from detector.counted import counted
@@ -30,6 +31,6 @@ def wants_phones(request: Request) -> bool:
     return said == "1"
 
 
-def and_phones(count: int) -> str:
-    """How many were, for the audit log."""
+def and_phones(count: int | UnsetType) -> str:
+    """How many were, for the audit log; UNSET: it was not asked for."""
     return f", and {counted(count, 'phone')} that it paired" if count else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -91,6 +92,6 @@ class Tokens:
         with_phones = wants_phones(request)
         with refusing():
             name = await self.access.revoke_token(request.path_params["token"])
-            phones = await self.access.end_phones_of(name) if with_phones else 0
+            phones = await self.access.end_phones_of(name) if with_phones else UNSET
         add_detail(request.scope, f"{name}{and_phones(phones)}")
         return answer(Ended(request.path_params["token"], phones), headers=NO_STORE)

@@ -103,7 +103,7 @@ class Users:
                 role=None if wanted.role is UNSET else wanted.role,
                 disabled=None if wanted.disabled is UNSET else wanted.disabled,
             )
-            phones = await self.access.end_phones_of(account.name) if with_phones else 0
+            phones = await self.access.end_phones_of(account.name) if with_phones else UNSET
         state = f"{account.name} is {account.role}{', disabled' if account.disabled else ''}"
         add_detail(request.scope, f"{state}{and_phones(phones)}")
         return answer(user_body(account, self.access.sessions), headers=NO_STORE)
@@ -149,6 +149,6 @@ class Users:
         name, with_phones = request.path_params["user"], wants_phones(request)
         with refusing():
             await self.access.remove_account(name)
-            phones = await self.access.end_phones_of(name) if with_phones else 0
+            phones = await self.access.end_phones_of(name) if with_phones else UNSET
         add_detail(request.scope, f"{name}{and_phones(phones)}")
         return answer(Ended(name, phones), headers=NO_STORE)

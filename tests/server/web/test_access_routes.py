@@ -169,7 +169,7 @@ async def test_phones_go_with_who_paired_them_where_that_is_asked_for(tmp_path: 
         ended = [
             (await client.delete(f"/api/tokens/{robot.id}?phones=1")).json()["phones"],
             (await client.delete("/api/users/anna", params={"phones": 1})).json()["phones"],
-            (await client.delete("/api/users/bert")).json()["phones"],
+            (await client.delete("/api/users/bert")).json().get("phones", 0),
         ]
         assert (await client.patch("/api/users/cleo?phones=1", json={"disabled": True})).json()["disabled"]
     assert ended == [2, 2, 0]
