@@ -148,7 +148,10 @@ def _list(arguments: argparse.Namespace) -> int:
         state = "disabled" if account.disabled else ""
         print(f"{account.name:24} {account.role:10} {as_moment(account.created)} {state}".rstrip())
     if not accounts:
-        print("There are no logins.", file=sys.stderr)
+        path = _data_dir(arguments) / ACCOUNTS_FILE
+        aside = sorted(one.name for one in path.parent.glob(f"{path.name}.damaged-*"))
+        then = f" {path.with_name(aside[-1])} was set aside as damaged." if aside else ""
+        print(f"There are no logins.{then}", file=sys.stderr)
     return 0
 
 

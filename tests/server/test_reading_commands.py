@@ -71,3 +71,10 @@ def test_logins_that_cannot_be_listed_are_said(
     assert cli.main(["user", "list", "--data-dir", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"defectvision: {tmp_path / ACCOUNTS_FILE} {words} (") and "user add" in line
+
+
+def test_that_logins_were_set_aside_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    damaged(tmp_path)
+    (tmp_path / ACCOUNTS_FILE).rename(tmp_path / f"{ACCOUNTS_FILE}.damaged-1")
+    assert cli.main(["user", "list", "--data-dir", str(tmp_path)]) == 0
+    assert "accounts.json.damaged-1 was set aside as damaged" in capsys.readouterr().err
