@@ -29,7 +29,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.access import enter_page
-from server.access.access import LASTS_S, Access, Standing
+from server.access.access import LASTS_S, Access
 from server.access.guard import SAFE_METHODS, asks_for_a_page, can_be_answered, client_address, need_of
 from server.access.head import fault
 from server.access.identity import Identity
@@ -38,6 +38,7 @@ from server.access.logins import SOMEBODY, Logins, TooManyTries, identity_of
 from server.access.origin import Origins, comes_through_a_proxy, is_local_host
 from server.access.pairings import PREFIX
 from server.access.passwords import PasswordsBusy
+from server.access.standing import Standing
 from server.access.wrong_codes import WrongCodes
 from server.ground import source_of
 from server.words import Role
@@ -175,6 +176,8 @@ class AccessMiddleware:
     async def _enter(self, scope: Scope, headers: Headers, receive: Receive, link_code: str | None) -> Response:
         if scope["method"] in ("GET", "HEAD"):
             target = _query_value(scope, "next")
+            if scope["method"] == "HEAD":
+                link_code = None  # it is looked at, not followed: nobody is let in by that
             if link_code is None and _query_value(scope, "anew") != "1" and self._by_cookie(scope, headers) is not None:
                 return enter_page.redirect(target, enter_page.root_of(scope))
             return await self._open(scope, headers, link_code or "", target, by_link=True)
@@ -300,7 +303,7 @@ class AccessMiddleware:
         return scope["type"] == "http" and any(route.matches(scope)[0] is not Match.NONE for route in self._open_routes)
 
     def _is_page_request(self, scope: Scope) -> bool:
-        return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and not self._is_open(scope)
+        return scope["type"] == "http" and scope["method"] == "GET" and not self._is_open(scope)
 
     def _give_cookie(self, response: Response, scope: Scope, headers: Headers, cookie: str, kind: SessionKind) -> None:
         # Lax, not strict: someone who follows a link to this page in a chat or ticket would be asked again.
