@@ -12,11 +12,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from detector.counted import counted
 from server.access import (
+    ACCOUNTS,
+    ACCOUNTS_FILE,
     AUDIT_FOLDER,
     SHARED_FILES,
     Access,
     AccessRefused,
+    Account,
     Chain,
     Happened,
     PasswordsBusy,
@@ -24,9 +28,9 @@ from server.access import (
     verify,
     verify_file,
 )
-from server.ground import in_words
-from server.plant import Plant, PlantError
-from server.settings import SettingsError, add_data_dir, read_settings, read_settings_of
+from server.ground import fault, in_words, only_looked_at
+from server.plant import Plant, PlantAway, PlantError, document_in
+from server.settings import Settings, SettingsError, add_data_dir, read_settings, read_settings_of
 from server.words import now
 
 ROLES = ("viewer", "operator", "engineer", "admin")
@@ -53,6 +57,7 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     _command(what, "list", "print all logins", _list)
     remove = _command(what, "remove", "remove a login", _remove)
     remove.add_argument("name")
+    remove.add_argument("--phones", action="store_true", help="revoke the phones that it paired, too")
     audit = subparsers.add_parser(
         "audit", help="the audit log: verify", description="The audit log, from the machine itself."
     )
@@ -93,10 +98,16 @@ def _data_dir(arguments: argparse.Namespace) -> Path:
 
 def _access(arguments: argparse.Namespace) -> Access:
     folder = _data_dir(arguments)
+    settings = _settings_of_plant(arguments, folder)
+    plant = settings and Plant.of(settings.database_url, settings.plant_store, folder, settings.gateway_name)
+    return Access(folder, closed=True, shelf=plant or SHARED_FILES)
+
+
+def _settings_of_plant(arguments: argparse.Namespace, folder: Path) -> Settings | None:
+    """The settings, where they name a plant and are those of this data directory."""
     settings = read_settings()
-    ours = arguments.data_dir is None or arguments.data_dir.resolve() == settings.data_dir.resolve()
-    plant = Plant.of(settings.database_url, settings.plant_store, folder, settings.gateway_name) if ours else None
-    return Access(folder, closed=True, shelf=SHARED_FILES if plant is None else plant)
+    ours = arguments.data_dir is None or folder.resolve() == settings.data_dir.resolve()
+    return settings if ours and settings.plant_store is not None else None
 
 
 def _add(arguments: argparse.Namespace) -> int:
@@ -118,22 +129,50 @@ def _password(arguments: argparse.Namespace) -> int:
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    _access(arguments).store_removal(arguments.name)
-    _note(arguments, "Remove a login", arguments.name)
+    access = _access(arguments)
+    access.store_removal(arguments.name)
+    phones = counted(len(access.phones_of(arguments.name)), "phone")
+    if arguments.phones:
+        access.store_end_of_phones(arguments.name)
+    _note(arguments, "Remove a login", arguments.name + (f", and {phones} that it paired" if arguments.phones else ""))
     print(f"{arguments.name} is removed.")
+    if not phones.startswith("0"):
+        then = "revoked" if arguments.phones else "paired still: revoke them under Settings, or with --phones next time"
+        print(f"{phones} that it paired: {then}.")
     return 0
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    access = _access(arguments)
-    if access.warning is not None:
-        print(f"defectvision: {access.warning}", file=sys.stderr)
-    for account in access.accounts:
+    accounts = _accounts(arguments)
+    for account in accounts:
         state = "disabled" if account.disabled else ""
         print(f"{account.name:24} {account.role:10} {as_moment(account.created)} {state}".rstrip())
-    if not access.accounts:
-        print("There are no logins.", file=sys.stderr)
+    if not accounts:
+        path = _data_dir(arguments) / ACCOUNTS_FILE
+        aside = sorted(one.name for one in path.parent.glob(f"{path.name}.damaged-*"))
+        then = f" {path.with_name(aside[-1])} was set aside as damaged." if aside else ""
+        print(f"There are no logins.{then}", file=sys.stderr)
     return 0
+
+
+def _accounts(arguments: argparse.Namespace) -> tuple[Account, ...]:
+    """All logins, only looked at: a file that cannot be used stays where it is.
+
+    Raises:
+        ValueError: it cannot be used.
+    """
+    folder = _data_dir(arguments)
+    path = folder / ACCOUNTS_FILE
+    settings = _settings_of_plant(arguments, folder)
+    if settings is not None and settings.database_url is not None:
+        try:
+            data = document_in(settings.database_url, folder, path.name)
+            return () if data is None else ACCOUNTS.decode(data)[0]
+        except PlantAway as error:
+            print(f"defectvision: {error}: these are the logins that this gateway knows", file=sys.stderr)
+    if (words := fault(path, ACCOUNTS)) is not None:
+        raise ValueError(f"{path} {words}")
+    return only_looked_at(path, ACCOUNTS)
 
 
 def _verify(arguments: argparse.Namespace) -> int:

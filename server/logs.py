@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import time
@@ -86,11 +87,35 @@ def _of(seen: dict[Key, _Seen], key: Key, now: float) -> _Seen:
     return entry
 
 
+class OneEvent(logging.Formatter):
+    """Keeps what a stranger may have written from looking like a line of ours.
+
+    Signs that are not shown (a terminal's commands, marks that turn the order round) are written as escapes; further
+    lines, as of a traceback, are set in by two blanks, so that each line that is not begins with a moment of ours.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+        self.converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if text.isprintable():
+            return text
+        return "\n  ".join(_shown(line) for line in text.split("\n"))
+
+
+def _shown(line: str) -> str:
+    return line if line.isprintable() else "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
+
+
 def is_news(record: logging.LogRecord) -> bool:
     """Not what uvicorn says of every WebSocket that was refused before it was accepted, and answered in full; nor, as
-    an error, that a stop waited for nobody; nor the traceback of a connection that could not be closed since the
-    database is away, which is said."""
+    an error, that a stop waited for nobody; nor where a request stood that a stop broke off; nor the traceback of a
+    connection that could not be closed since the database is away, which is said."""
     if record.name.startswith("sqlalchemy.pool"):
+        return False
+    if record.name == "uvicorn.error" and record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
         return False
     message = record.getMessage()
     return "without completing handshake" not in message and not message.startswith("Cancel 0 running task(s)")
@@ -99,9 +124,7 @@ def is_news(record: logging.LogRecord) -> bool:
 def set_up() -> None:
     """Write all logs to standard error, ours from INFO, the libraries' from WARNING."""
     handler = logging.StreamHandler(sys.stderr)
-    formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
+    handler.setFormatter(OneEvent())
     handler.addFilter(is_news)
     handler.addFilter(Collapse())
     root = logging.getLogger()

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from server import access, inspection, recipes
-from server.ground import DataDirectoryError, KeptFile, data_directory, in_words
-from server.plant import Plant, PlantError
+from server.ground import DatabaseAddress, DataDirectoryError, data_directory, fault, in_words, only_looked_at
+from server.plant import ObjectStore, Plant, PlantAway, PlantError, StoreAddress, joined_in, listed_in
 from server.recipes import ModelKeep, RecipeBook, SharedModels
-from server.settings import SettingsError, read_settings
+from server.settings import Settings, SettingsError, read_settings
 
 SHARED = {**inspection.DOCUMENTS, **access.DOCUMENTS, **recipes.DOCUMENTS}
 """By their paths in the data directory."""
@@ -45,11 +45,17 @@ def _prints(work: Callable[[], str]) -> Callable[[argparse.Namespace], int]:
     return in_words(run, PlantError, SettingsError, DataDirectoryError)
 
 
-def _opened() -> tuple[Plant, Path]:
+def _settings() -> tuple[Settings, DatabaseAddress, StoreAddress]:
     settings = read_settings()
-    plant = Plant.of(settings.database_url, settings.plant_store, settings.data_dir, settings.gateway_name)
-    if plant is None:
+    if settings.plant_store is None or settings.database_url is None:
         raise SettingsError("PLANT_STORE is not set: it and DATABASE_URL say where the gateways of a plant share")
+    return settings, settings.database_url, settings.plant_store
+
+
+def _opened() -> tuple[Plant, Path]:
+    settings, address, store = _settings()
+    plant = Plant.of(address, store, settings.data_dir, settings.gateway_name)
+    assert plant is not None
     return plant, settings.data_dir
 
 
@@ -72,25 +78,21 @@ def _made() -> str:
 
 def _bytes_of(path: Path, name: str) -> bytes:
     form = SHARED[name]
-    file = KeptFile(path, form)
-    if file.warning is not None:
-        raise PlantError(f"{file.warning}; nothing was changed")
-    data: bytes = form.bytes_of(file.contents, path.name)
+    if (words := fault(path, form)) is not None:
+        raise PlantError(f"{path.name} {words}; nothing was changed")
+    data: bytes = form.bytes_of(only_looked_at(path, form), path.name)
     return data
 
 
 def _said() -> str:
-    plant, folder = _opened()
+    settings, address, place = _settings()
+    folder, store = settings.data_dir, ObjectStore(place)
+    joined = "belongs to the plant" if joined_in(folder) else "has not joined the plant yet"
     try:
-        if plant.warning is not None:
-            return plant.warning
-        joined = "belongs to the plant" if plant.has_joined else "has not joined the plant yet"
-        lines = [f"{folder} {joined}; its files are in {plant.store.address}"]
-        lines += [
-            f"{one.name}  version {one.version}  changed {one.changed} by {one.gateway}" for one in plant.listed()
-        ]
-        objects = plant.store.below("")
-        lines.append(f"{len(objects)} objects, {sum(one.size for one in objects) / 1e6:.1f} MB")
-        return "\n".join(lines)
-    finally:
-        plant.close()
+        documents, objects = listed_in(address, folder), store.below("")
+    except PlantAway as error:
+        return f"{folder} {joined}; {error}"
+    lines = [f"{folder} {joined}; its files are in {store.address}"]
+    lines += [f"{one.name}  version {one.version}  changed {one.changed} by {one.gateway}" for one in documents]
+    lines.append(f"{len(objects)} objects, {sum(one.size for one in objects) / 1e6:.1f} MB")
+    return "\n".join(lines)

@@ -83,6 +83,7 @@ LONGEST = (
     "tests/page/test_page_transport.py",
     "tests/page/test_page_live.py",
     "tests/page/test_page_layout.py",
+    "tests/page/test_page_roles.py",
     "tests/proxies/test_proxies.py",
     "tests/server/test_serve.py",
     "tests/server/teaching/test_learner.py",

@@ -1,7 +1,7 @@
 """Who may use this server, and what: logins, tokens, phones that were paired, Origin and Host checks, and the audit
 log."""
 
-from server.access.access import CODE_ID, FIRST, Access, Standing
+from server.access.access import CODE_ID, FIRST, Access
 from server.access.audit_chain import FOLDER as AUDIT_FOLDER
 from server.access.audit_chain import Chain, Entry, Happened, Verified, files_of, verify, verify_file
 from server.access.changes import AccessRefused, NoSuch
@@ -19,13 +19,16 @@ from server.access.guard import (
     standing_of,
 )
 from server.access.identity import Identity
-from server.access.kept import CODE_NAME, DOCUMENTS, Account, Session, Token, as_moment
-from server.access.middleware import COOKIE, AccessMiddleware
+from server.access.kept import ACCOUNTS, ACCOUNTS_FILE, CODE_NAME, DOCUMENTS, Account, Session, Token, as_moment
+from server.access.middleware import COOKIE, KEEP_PLACE, AccessMiddleware
 from server.access.origin import Origins, comes_through_a_proxy, is_local_host
 from server.access.pairings import GOOD_FOR_S, Pairing
 from server.access.passwords import PasswordsBusy
+from server.access.standing import Standing
 
 __all__ = [
+    "ACCOUNTS",
+    "ACCOUNTS_FILE",
     "AUDIT_FOLDER",
     "CODE_FILE",
     "CODE_ID",
@@ -34,6 +37,7 @@ __all__ = [
     "DOCUMENTS",
     "FIRST",
     "GOOD_FOR_S",
+    "KEEP_PLACE",
     "NOT_ALLOWED",
     "NO_LONGER_IN",
     "SHARED_FILES",

@@ -8,9 +8,8 @@ import dataclasses
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -26,8 +25,10 @@ from server.access.identity import EVERYBODY, NOBODY, Identity
 from server.access.kept import CODE_NAME, Account, Session, SessionKind, Token, digest_of, make_id, make_secret
 from server.access.pairings import Pairing, Pairings
 from server.access.passwords import Passwords, hashed, is_weakly_hashed, make_password
+from server.access.sessions import KnownSessions
+from server.access.standing import Standing, Watches
 from server.ground import SharedShelf
-from server.words import Need, Role, RoleWord, role_of
+from server.words import Role, RoleWord, role_of
 
 TOKEN_PREFIX = "dvt_"
 CODE_ID = "access-code"
@@ -51,73 +52,6 @@ USED_S = 600.0
 T = TypeVar("T")
 
 log = logging.getLogger("defectvision.access")
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Whoever asks, by what he showed: what he may is looked up again each time, for it may have changed.
-
-    Attributes:
-        address: he comes from.
-    """
-
-    _access: Access
-    _who: Callable[[], Identity]
-    address: str = ""
-
-    @property
-    def identity(self) -> Identity:
-        """Who that is now; nobody, once he is out."""
-        return self._who()
-
-    @property
-    def access(self) -> Access:
-        return self._access
-
-    @contextlib.contextmanager
-    def watched(self, need: Need, stream: str | None, lost: Callable[[str], None]) -> Iterator[None]:
-        """As long as this goes on, tell (once, with one sentence) when he may not do it any more."""
-        with self._access.watched(_Watch(self, need, stream, lost)):
-            yield
-
-    async def until_lost(self, need: Need, stream: str | None) -> str:
-        """Wait until he may not do something any more; one sentence that says why."""
-        told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-        def tell(words: str) -> None:
-            if not told.done():
-                told.set_result(words)
-
-        with self.watched(need, stream, tell):
-            return await told
-
-
-@dataclass(eq=False)
-class _Watch:
-    standing: Standing
-    need: Need
-    stream: str | None
-    lost: Callable[[str], None]
-
-    def look(self) -> bool:
-        """Whether he may go on; tells where he may not."""
-        identity = self.standing.identity
-        words = "you are no longer logged in here: log in again"
-        if identity.role is not Role.NOBODY:
-            refusal = identity.refusal(self.need, self.stream)
-            if refusal is None:
-                return True
-            words = refusal
-        self.lost(words)
-        return False
-
-
-@dataclass
-class _Used:
-    """What was used since it was last written, by id, with when."""
-
-    sessions: dict[str, float] = field(default_factory=dict)
-    tokens: dict[str, float] = field(default_factory=dict)
 
 
 class Access:
@@ -150,16 +84,14 @@ class Access:
         folder = data_dir / kept.FOLDER
         self._accounts = shelf.keep(folder / "accounts.json", kept.ACCOUNTS)
         self._tokens = shelf.keep(folder / "tokens.json", kept.TOKENS)
-        self._sessions = shelf.keep(folder / "sessions.json", kept.SESSIONS)
+        self._sessions = KnownSessions(shelf.keep(folder / "sessions.json", kept.SESSIONS))
         self._code, self._code_file = code, code_file
         self._code_used: float | None = None
         self._code_stamp: str | None = None
-        self._unstored: dict[str, Session | None] = {}
-        """Sessions that could not be written, by digest; None for those that ended and could not be taken out."""
-        self._session_fault: str | None = None
-        self._used = _Used()
+        self._tokens_used: dict[str, float] = {}
+        """When they were, since that was last written."""
         self._own_tries: dict[str, float] = {}
-        self._watches: set[_Watch] = set()
+        self._watches = Watches()
         self._thread = ThreadPoolExecutor(1, "access")
         self._looking: asyncio.Task[None] | None = None
         self._index()
@@ -185,9 +117,6 @@ class Access:
     def warning(self) -> str | None:
         """What the operator should see to, or nothing."""
         found = [self._accounts.warning, self._tokens.warning, self._sessions.warning, self.audit.warning]
-        if self._session_fault is not None:
-            words = f"sessions cannot be stored ({self._session_fault}): who logs in now is logged out by a restart"
-            found.append(words)
         return "; ".join(one for one in found if one) or None
 
     # --- who that is
@@ -195,18 +124,18 @@ class Access:
     @property
     def open_to_all(self) -> Standing:
         """Whoever asks a server that asks nobody."""
-        return Standing(self, lambda: EVERYBODY)
+        return self._standing(lambda: EVERYBODY)
 
     def nobody(self, address: str) -> Standing:
-        return Standing(self, lambda: NOBODY, address)
+        return self._standing(lambda: NOBODY, address)
 
     def by_session(self, secret: str, address: str) -> Standing | None:
         """Whose cookie says this; None where it is nobody's, or not any more."""
         digest = digest_of(secret)
-        standing = Standing(self, lambda: self._of_session(digest), address)
+        standing = self._standing(lambda: self._of_session(digest), address)
         if standing.identity.role is Role.NOBODY:
             return None
-        self._used.sessions[digest] = self._clock()
+        self._sessions.use(digest, self._clock())
         return standing
 
     def by_secret(self, secret: str, address: str) -> Standing | None:
@@ -215,15 +144,18 @@ class Access:
             token = self._tokens_by_digest.get(digest_of(secret))
             if token is None or self._of_token(token.id).role is Role.NOBODY:
                 return None
-            self._used.tokens[token.id] = self._clock()
-            return Standing(self, lambda: self._of_token(token.id), address)
+            self._tokens_used[token.id] = self._clock()
+            return self._standing(lambda: self._of_token(token.id), address)
         if self._code is None or not same_code(secret, self._code):
             return None
         self._code_used = self._clock()
-        return Standing(self, partial(self._of_code, self._code), address)
+        return self._standing(partial(self._of_code, self._code), address)
+
+    def _standing(self, who: Callable[[], Identity], address: str = "") -> Standing:
+        return Standing(self._watches, who, self.audit, address)
 
     def _of_session(self, digest: str) -> Identity:
-        session, now = self._session(digest), self._clock()
+        session, now = self._sessions.get(digest), self._clock()
         if session is None or not self._lasts(session, now):
             return NOBODY
         match session.kind:
@@ -256,38 +188,20 @@ class Access:
     def _of_code(self, code: str) -> Identity:
         return Identity(CODE_NAME, Role.ADMIN, "token") if code == self._code else NOBODY
 
-    def _session(self, digest: str) -> Session | None:
-        if digest in self._unstored:
-            return self._unstored[digest]
-        return self._sessions_by_digest.get(digest)
-
     def _lasts(self, session: Session, now: float) -> bool:
-        seen = max(session.seen, self._used.sessions.get(session.digest, 0.0))
+        seen = self._sessions.seen(session)
         # A clock that was set back ends nobody's session; one that was set forward may.
         return now < session.expires and now - seen < changes.IDLE_S[session.kind]
 
-    # --- watching
-
-    @contextlib.contextmanager
-    def watched(self, watch: _Watch) -> Iterator[None]:
-        self._watches.add(watch)
-        try:
-            yield
-        finally:
-            self._watches.discard(watch)
+    # --- what changes
 
     def tell(self) -> None:
         """Something changed: those who may not go on with what they do are told."""
         self._index()
-        self._look_at_watches()
-
-    def _look_at_watches(self) -> None:
-        for watch in list(self._watches):
-            if watch in self._watches and not watch.look():
-                self._watches.discard(watch)
+        self._watches.look()
 
     async def _look(self) -> None:
-        documents = (self._accounts, self._tokens, self._sessions)
+        documents = (self._accounts, self._tokens, self._sessions.document)
         loop = asyncio.get_running_loop()
         await self.audit.log_head()
         next_store = loop.time() + USED_S
@@ -297,7 +211,7 @@ class Access:
                 changed = await loop.run_in_executor(self._thread, lambda: [one.refresh() for one in documents])
                 if any(changed):
                     self._index()
-                self._look_at_watches()
+                self._watches.look()
                 self.audit.sweep()
                 if loop.time() >= next_store:
                     next_store = loop.time() + USED_S
@@ -309,11 +223,11 @@ class Access:
         self._accounts_by_name = {one.name.lower(): one for one in self._accounts.contents}
         self._tokens_by_id = {one.id: one for one in self._tokens.contents}
         self._tokens_by_digest = {one.digest: one for one in self._tokens.contents}
-        self._sessions_by_digest = {one.digest: one for one in self._sessions.contents}
+        self._sessions.index()
         if (
             self._code is not None
             and self._code_stamp is None
-            and any(one.kind == "code" for one in self._sessions.contents)
+            and any(one.kind == "code" for one in self._sessions.document.contents)
         ):
             self._code_stamp = code_stamp(self._code)
 
@@ -477,7 +391,7 @@ class Access:
     @property
     def tokens(self) -> tuple[Token, ...]:
         return tuple(
-            msgspec.structs.replace(one, used=max(one.used or 0.0, self._used.tokens.get(one.id, 0.0)) or None)
+            msgspec.structs.replace(one, used=max(one.used or 0.0, self._tokens_used.get(one.id, 0.0)) or None)
             for one in self._tokens.contents
         )
 
@@ -549,10 +463,7 @@ class Access:
     def sessions(self) -> list[Session]:
         """Those that last, the one that was seen last first."""
         now = self._clock()
-        lasting = [
-            msgspec.structs.replace(one, seen=max(one.seen, self._used.sessions.get(one.digest, 0.0)))
-            for one in self._lasting()
-        ]
+        lasting = [msgspec.structs.replace(one, seen=self._sessions.seen(one)) for one in self._lasting()]
         return sorted(lasting, key=lambda one: min(one.seen, now), reverse=True)
 
     def identity_of(self, session: Session) -> Identity:
@@ -560,8 +471,7 @@ class Access:
         return self._of_session(session.digest)
 
     def _lasting(self) -> list[Session]:
-        found = {**self._sessions_by_digest, **self._unstored}.values()
-        return [one for one in found if one is not None and self._of_session(one.digest).role is not Role.NOBODY]
+        return [one for one in self._sessions if self._of_session(one.digest).role is not Role.NOBODY]
 
     async def open_session(
         self,
@@ -615,45 +525,44 @@ class Access:
         session = next((one for one in self._lasting() if one.id == id), None)
         if session is None or (of_account is not None and (session.kind, session.of) != ("account", of_account)):
             raise NoSuch("there is no such session: it has ended")
-        self._unstored[session.digest] = None
-        self.tell()
-        await self._store_sessions()
+        await self._end_sessions([session])
         return session
 
+    async def _end_sessions(self, sessions: list[Session]) -> None:
+        self._sessions.end(one.digest for one in sessions)
+        self.tell()
+        await self._store_sessions()
+
+    def phones_of(self, name: str) -> list[Session]:
+        """The phones that a login, token or the access code of this name paired: they stay in when that is revoked."""
+        return [one for one in self._lasting() if one.kind == "device" and (one.by or "").lower() == name.lower()]
+
+    async def end_phones_of(self, name: str) -> int:
+        """End these, as :meth:`end_session` does; how many there were.
+
+        Raises:
+            OSError: they are out, but a restart would bring them back.
+        """
+        phones = self.phones_of(name)
+        if phones:
+            await self._end_sessions(phones)
+        return len(phones)
+
+    def store_end_of_phones(self, name: str) -> int:
+        """As :meth:`end_phones_of`, for a command: it blocks."""
+        gone = {one.digest for one in self.phones_of(name)}
+        self._sessions.document.change(lambda all: tuple(one for one in all if one.digest not in gone))
+        self._index()
+        return len(gone)
+
     async def _put_session(self, session: Session, instead_of: str | None = None) -> None:
-        self._unstored[session.digest] = session
-        if instead_of is not None and instead_of in self._sessions_by_digest:
-            self._unstored[instead_of] = None
-        while len(self._unstored) > kept.MOST_SESSIONS:
-            del self._unstored[next(iter(self._unstored))]
+        self._sessions.put(session, instead_of)
         self.tell()
         with contextlib.suppress(OSError):
             await self._store_sessions()
 
     async def _store_sessions(self) -> None:
-        waiting = dict(self._unstored)
-        now = self._clock()
-        seen = dict(self._used.sessions)
-
-        def step(sessions: tuple[Session, ...]) -> tuple[Session, ...]:
-            found = {one.digest: one for one in sessions}
-            for digest, one in waiting.items():
-                found.pop(digest, None)
-                if one is not None:
-                    found[digest] = one
-            return changes.fewest(found, seen, now)
-
-        try:
-            await self._do(partial(self._sessions.change, step))
-        except OSError as error:
-            if self._session_fault is None:
-                log.error("sessions cannot be stored reason=%s", error.strerror or error)
-            self._session_fault = error.strerror or str(error)
-            raise
-        self._session_fault = None
-        for digest, one in waiting.items():
-            if self._unstored.get(digest, waiting) is one:
-                del self._unstored[digest]
+        await self._sessions.store(self._do, self._clock())
         self.tell()
 
     async def _stamp_of_code(self) -> str:
@@ -664,9 +573,7 @@ class Access:
     async def _store_uses(self, everything: bool = False) -> None:
         """Write when sessions and tokens were used last, where that lags behind too far; drop what is over."""
         late = 0.0 if everything else SEEN_S
-        used, self._used.tokens = self._used.tokens, {}
-        old = {one.digest: one.seen for one in self._sessions.contents}
-        stale = any(at - old.get(digest, at) > late for digest, at in self._used.sessions.items())
+        used, self._tokens_used = self._tokens_used, {}
         try:
             if used:
                 await self._do(
@@ -678,15 +585,12 @@ class Access:
                     )
                 )
             lasting = {one.digest for one in self._lasting()}
-            over = [digest for digest in old if digest not in lasting]
-            self._unstored.update(dict.fromkeys(over))
-            if stale or self._unstored:
+            self._sessions.end(one.digest for one in self._sessions.document.contents if one.digest not in lasting)
+            if self._sessions.is_behind(late):
                 await self._store_sessions()
-            if len(self._used.sessions) > 2 * kept.MOST_SESSIONS:
-                self._used.sessions.clear()
         except OSError as error:
             for id, at in used.items():
-                self._used.tokens.setdefault(id, at)
+                self._tokens_used.setdefault(id, at)
             log.debug("uses could not be stored reason=%s", error.strerror or error)
 
     # --- phones

@@ -16,8 +16,8 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.access import enter_page
-from server.access.access import Standing
 from server.access.identity import Identity
+from server.access.standing import Standing
 from server.words import Need, Role
 
 NO_LONGER_IN, NOT_ALLOWED = 4401, 4403
@@ -174,7 +174,7 @@ class Guard:
         """Have in the audit log what was done, where it is its business and came about."""
         if self.need.audited is None or not 200 <= status < 400:
             return
-        standing.access.audit.note(
+        standing.audit.note(
             identity,
             self.need.audited,
             address=standing.address or client_address(scope),

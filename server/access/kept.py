@@ -159,7 +159,8 @@ SESSIONS = ListFile(Session, "sessions", 1, _check_sessions).form(
     largest=LARGEST, without="everybody is logged out", then="log in again"
 )
 FOLDER = "access"
+ACCOUNTS_FILE = f"{FOLDER}/accounts.json"
 DOCUMENTS: Mapping[str, Form[Any]] = {
-    f"{FOLDER}/accounts.json": ACCOUNTS, f"{FOLDER}/tokens.json": TOKENS, f"{FOLDER}/sessions.json": SESSIONS
+    ACCOUNTS_FILE: ACCOUNTS, f"{FOLDER}/tokens.json": TOKENS, f"{FOLDER}/sessions.json": SESSIONS
 }  # fmt: skip
 """What gateways of a plant share of this, by the path in the data directory."""

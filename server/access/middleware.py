@@ -29,7 +29,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.access import enter_page
-from server.access.access import LASTS_S, Access, Standing
+from server.access.access import LASTS_S, Access
 from server.access.guard import SAFE_METHODS, asks_for_a_page, can_be_answered, client_address, need_of
 from server.access.head import fault
 from server.access.identity import Identity
@@ -38,11 +38,15 @@ from server.access.logins import SOMEBODY, Logins, TooManyTries, identity_of
 from server.access.origin import Origins, comes_through_a_proxy, is_local_host
 from server.access.pairings import PREFIX
 from server.access.passwords import PasswordsBusy
+from server.access.standing import Standing
 from server.access.wrong_codes import WrongCodes
 from server.ground import source_of
 from server.words import Role
 
 COOKIE = "defectvision_access"
+KEEP_PLACE = "keep_place"
+"""In a scope's state, where the server has few connections: called once somebody was found who may enter, so that his
+connection need not make room for another. A stranger's has to, whatever he is in the middle of."""
 _LONGEST_COOKIE = 100
 _MOST_COOKIES = 8
 """Of ours in one request: a browser sends one for each folder that it has one for."""
@@ -172,6 +176,8 @@ class AccessMiddleware:
     async def _enter(self, scope: Scope, headers: Headers, receive: Receive, link_code: str | None) -> Response:
         if scope["method"] in ("GET", "HEAD"):
             target = _query_value(scope, "next")
+            if scope["method"] == "HEAD":
+                link_code = None  # it is looked at, not followed: nobody is let in by that
             if link_code is None and _query_value(scope, "anew") != "1" and self._by_cookie(scope, headers) is not None:
                 return enter_page.redirect(target, enter_page.root_of(scope))
             return await self._open(scope, headers, link_code or "", target, by_link=True)
@@ -297,7 +303,7 @@ class AccessMiddleware:
         return scope["type"] == "http" and any(route.matches(scope)[0] is not Match.NONE for route in self._open_routes)
 
     def _is_page_request(self, scope: Scope) -> bool:
-        return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and not self._is_open(scope)
+        return scope["type"] == "http" and scope["method"] == "GET" and not self._is_open(scope)
 
     def _give_cookie(self, response: Response, scope: Scope, headers: Headers, cookie: str, kind: SessionKind) -> None:
         # Lax, not strict: someone who follows a link to this page in a chat or ticket would be asked again.
@@ -363,6 +369,8 @@ def _cookies(headers: Headers) -> Iterator[str]:
 
 def _set_standing(scope: Scope, standing: Standing) -> None:
     access = standing.identity.role is not Role.NOBODY
+    if access and (keep_place := scope.get("state", {}).get(KEEP_PLACE)) is not None:
+        keep_place()
     scope["state"] = {**scope.get("state", {}), "standing": standing, "access": access}
 
 

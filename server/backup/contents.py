@@ -128,9 +128,13 @@ def files_of(data: Path, *, pictures: bool) -> Iterator[tuple[str, Path]]:
     A link below the top leads out of it, and is not followed.
 
     Raises:
+        BackupError: a link at the top leads nowhere: what it stands for would be missing.
         OSError: it cannot be read.
     """
     tops = sorted(entry.name for entry in data.iterdir() if belongs(entry.name, pictures=pictures))
+    for path in (data / name for name in tops):
+        if path.is_symlink() and not path.exists():
+            raise BackupError(f"{path} is a link that leads nowhere: mount what it leads to, or remove it")
     files = [name for name in tops if (data / name).is_file()]
     databases = [name for name in files if is_database(data / name)]
     beside = {f"{name}{ending}" for name in databases for ending in ("-wal", "-shm", "-journal")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -38,6 +39,9 @@ PATIENCE_S = 30.0
 """For a database that somebody has locked."""
 ROOM = 200_000_000
 """Bytes of the data directory's disk that stay free while a backup lies there to be fetched."""
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class GivenUp(BackupError):
@@ -110,8 +114,8 @@ def _require(data: Path) -> None:
 def _require_room(data: Path) -> None:
     """The copy of a database stands beside the backup that it goes into, for a while."""
     sizes, databases = 0, 0
-    for _, path in files_of(data, pictures=False):
-        with contextlib.suppress(FileNotFoundError):
+    for _, path in _all_of(data, pictures=False):
+        with contextlib.suppress(FileNotFoundError), _reading(path):
             size = path.stat().st_size
             sizes += size
             databases = max(databases, size if is_database(path) else 0)
@@ -133,8 +137,26 @@ def _in_words(place: Path) -> Iterator[None]:
             f"a database cannot be copied ({error}): is it whole? `defectvision doctor` says more"
         ) from error
     except OSError as error:
-        where = error.filename or place
-        raise BackupError(f"{where}: {error.strerror or error}: make room, or give another place") from error
+        then = "make room, or give another place" if error.errno in _FULL else "give another place"
+        raise BackupError(f"{error.filename or place}: {error.strerror or error}: {then}") from error
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What is wrong with a file of the data directory, as one sentence; that it went, as FileNotFoundError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in _FULL:  # of the backup's disk
+            raise
+        what = f"{path} cannot be read ({error.strerror or error})"
+        if path.is_symlink():
+            what += ", it is a link"
+        is_closed = error.errno in (errno.EACCES, errno.EPERM)
+        then = "give it to the server's user, or run this as that" if is_closed else "mend its disk, or move it away"
+        raise BackupError(f"{what}: {then}") from error
 
 
 def _made(data: Path, target: Path, pictures: bool, go_on: Callable[[], bool]) -> Made:
@@ -157,7 +179,7 @@ def _try(data: Path, temporary: Path, target: Path, pictures: bool, go_on: Calla
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600)
     with os.fdopen(descriptor, "w+b") as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, allowZip64=True, compresslevel=1) as archive:
-            for name, path in files_of(data, pictures=pictures):
+            for name, path in _all_of(data, pictures=pictures):
                 _require_wanted(go_on)
                 if not is_name(name):
                     left_out.append(name)
@@ -168,7 +190,8 @@ def _try(data: Path, temporary: Path, target: Path, pictures: bool, go_on: Calla
                 try:
                     if "/" not in name:
                         changing[path] = _stamp(path)
-                    kept.append(_add(archive, name, path, go_on))
+                    with _reading(path):
+                        kept.append(_add(archive, name, path, go_on))
                 except FileNotFoundError:
                     if name.startswith("models/"):
                         return None  # recipes that were copied before may name it
@@ -185,6 +208,19 @@ def _try(data: Path, temporary: Path, target: Path, pictures: bool, go_on: Calla
     temporary.rename(target)
     sync_folder(target.parent)
     return Made(target, len(kept), size, tuple(left_out))
+
+
+def _all_of(data: Path, *, pictures: bool) -> Iterator[tuple[str, Path]]:
+    files = files_of(data, pictures=pictures)
+    while True:
+        try:
+            found = next(files, None)
+        except OSError as error:
+            with _reading(Path(error.filename or data)):
+                raise
+        if found is None:
+            return
+        yield found
 
 
 def _require_wanted(go_on: Callable[[], bool]) -> None:

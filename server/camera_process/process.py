@@ -29,7 +29,7 @@ CONFIGURATION_ERROR = 2
 MAX_MEGAPIXELS = 64
 
 _T = TypeVar("_T")
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NAME = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -66,11 +66,13 @@ class Station(Generic[J]):
         rule: in force.
         taken: triggers that were; ``refused``: that were not, since the start.
         open: the part that lies there now.
+        shows: number of the part that the frame shows that was seen last, also once it has its verdict; 0: none.
     """
 
     def __init__(self, rule: PartRule | None = None) -> None:
         self.rule = rule or PartRule()
         self.taken = self.refused = self._refused_before = 0
+        self.shows = 0
         self.open: Passage[J] | None = None
         self._named: str | None = None
         self._awaited: deque[Named] = deque()
@@ -79,7 +81,8 @@ class Station(Generic[J]):
         """Whether what lies there has its verdict already: the rest of its frames make no other part."""
         self._came = self._known = -math.inf
         """When the newest frame in time arrived, and the newest of which is known what came of it."""
-        self._number = 0
+        self._number = self._begun = 0
+        """Of the last part, and of the last one that frames showed."""
         self._use(self.rule)
 
     def use(self, rule: PartRule, now: float) -> Done[J] | None:
@@ -138,6 +141,7 @@ class Station(Generic[J]):
 
     def see(self, frame: FrameFound[J], now: float) -> list[Done[J]]:
         """A frame was inspected; returns the parts that have their verdict with it, in order."""
+        self.shows = 0
         match self.rule.by:
             case "trigger":
                 done = self._see_triggered(frame, now)
@@ -204,6 +208,7 @@ class Station(Generic[J]):
         if frame.arrived > self._closes(passage):  # results keep the order of frames: none of its own comes any more
             return self._end(now, self._why_none)
         passage.see(frame.found, frame.arrived)
+        self.shows = passage.number
         self._known = max(self._known, frame.arrived)
         passage.part = passage.part or frame.part
         is_closed = now >= self._closes(passage) and self._came <= self._known
@@ -217,9 +222,11 @@ class Station(Generic[J]):
             self._is_judged = False
             return self._end(now, NO_REST) if self.open else None
         if self._is_judged:
+            self.shows = self._begun
             return None
         if self.open is None:
             self.open = self._begin(frame.arrived, "gate", frame.part)
+        self.shows = self._begun
         self.open.part = self.open.part or frame.part
         if state == "resting" or not self.rule.rests:
             self.open.see(frame.found, frame.arrived)
@@ -240,6 +247,7 @@ class Station(Generic[J]):
             self._named, self._is_judged = frame.part, False
         if self.open is None and frame.part is not None and not self._is_judged:
             self.open = self._begin(frame.arrived, "id", frame.part)
+        self.shows = self._begun if frame.part is not None else 0
         if self.open is not None:
             self.open.see(frame.found, frame.arrived)
             if self.rule.frames and self.open.frames >= self.rule.frames:
@@ -260,6 +268,7 @@ class Station(Generic[J]):
 
     def _begin(self, now: float, source: PartSource, part: str | None) -> Passage[J]:
         self._number += 1
+        self._begun = self._number
         self._came = self._known = -math.inf
         return Passage(self._number, now, source, part)
 

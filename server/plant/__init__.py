@@ -2,7 +2,19 @@
 others changed."""
 
 from server.plant.link import PlantAway
+from server.plant.looking import document_in, listed_in, looked_at
 from server.plant.object_store import Listed, ObjectStore, StoreAddress
-from server.plant.plant import Plant, PlantError, looked_at
+from server.plant.plant import Plant, PlantError, joined_in
 
-__all__ = ["Listed", "ObjectStore", "Plant", "PlantAway", "PlantError", "StoreAddress", "looked_at"]
+__all__ = [
+    "Listed",
+    "ObjectStore",
+    "Plant",
+    "PlantAway",
+    "PlantError",
+    "StoreAddress",
+    "document_in",
+    "joined_in",
+    "listed_in",
+    "looked_at",
+]

@@ -13,13 +13,11 @@ import secrets
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from detector.counted import counted
 from detector.files import read_at_most, write_atomically
 from server.ground import DatabaseAddress, Form, KeptFile, NewerVersion, NotKept, private_file
 from server.plant.link import Link, PlantAway
@@ -61,16 +59,6 @@ class _Joined(msgspec.Struct):
     """``plant.json``: which plant this data directory belongs to."""
 
     plant: str
-
-
-@dataclass(frozen=True)
-class ListedDocument:
-    """A document of the plant: its version, and which gateway changed it last, and when (ISO 8601)."""
-
-    name: str
-    version: int
-    gateway: str
-    changed: str
 
 
 class Plant:
@@ -219,22 +207,6 @@ class Plant:
             raise PlantError(f"the plant in {self._where} has recipes or logins already: nothing was changed")
         self.join()
 
-    def listed(self) -> list[ListedDocument]:
-        """What there is.
-
-        Raises:
-            PlantAway: nobody answers.
-        """
-
-        async def work(connection: Any) -> list[ListedDocument]:
-            rows = await connection.fetch("SELECT name, version, gateway, changed FROM plant_documents ORDER BY name")
-            return [
-                ListedDocument(row["name"], row["version"], row["gateway"], row["changed"].isoformat(" ", "seconds"))
-                for row in rows
-            ]
-
-        return self._link.ask(work)
-
     # ---- what others change -----------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -360,10 +332,10 @@ class Plant:
                 id = str(row["id"])
                 if row["format"] > FORMAT:
                     raise PlantError("the plant is of a newer version of DefectVision: upgrade this gateway")
-        return id, await _versions(connection, id)
+        return id, await versions_of(connection, id)
 
     async def _versions(self, connection: Any) -> dict[str, int]:
-        found = await _versions(connection, self._id)
+        found = await versions_of(connection, self._id)
         if not found:
             self._ours(await connection.fetchrow("SELECT FROM plant WHERE id = $1", self._id))
         return found
@@ -379,38 +351,25 @@ class Plant:
         return row
 
     def _joined(self) -> str | None:
-        path = self._folder / FILE
-        try:
-            return msgspec.json.decode(read_at_most(path, 1000), type=_Joined).plant
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.MsgspecError, ValueError) as error:
-            raise PlantError(f"{path} cannot be read ({error}): it says which plant this gateway belongs to") from error
+        return joined_in(self._folder)
 
 
-def looked_at(address: DatabaseAddress, store: StoreAddress) -> str:
-    """How the plant's database and store do, one sentence; changes nothing.
+def joined_in(folder: Path) -> str | None:
+    """Id of the plant that a data directory belongs to; None where it belongs to none yet.
 
     Raises:
-        PlantAway: one of them does not answer; one sentence says why.
+        PlantError: it cannot be known.
     """
-
-    async def work(connection: Any) -> dict[str, int]:
-        is_made = await connection.fetchval("SELECT to_regclass('plant_documents') IS NOT NULL")
-        return await _versions(connection, None) if is_made else {}
-
-    link = Link(address)
+    path = folder / FILE
     try:
-        documents = link.ask(work)
-    finally:
-        link.close()
-    objects = ObjectStore(store).below("models")
-    return (
-        f"{address} answers, with {counted(len(documents), 'document')}; {store} with {counted(len(objects), 'object')}"
-    )
+        return msgspec.json.decode(read_at_most(path, 1000), type=_Joined).plant
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError, ValueError) as error:
+        raise PlantError(f"{path} cannot be read ({error}): it says which plant this gateway belongs to") from error
 
 
-async def _versions(connection: Any, plant: str | None) -> dict[str, int]:
+async def versions_of(connection: Any, plant: str | None) -> dict[str, int]:
     """Of all documents of a plant, or of whichever there is, by name."""
     rows = await connection.fetch(
         "SELECT name, version FROM plant_documents WHERE $1::text IS NULL OR EXISTS (SELECT FROM plant WHERE id = $1)",

@@ -33,8 +33,10 @@ def history_fault(data: Path, address: DatabaseAddress | None) -> str | None:
 def _fault_of(path: Path) -> str | None:
     """Raises NewerSchema."""
     until = time.monotonic() + LOOK_S
+    # Where no server has it open and none crashed, SQLite would make files beside it, and leave them there.
+    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as file:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=5)) as file:
             with contextlib.suppress(sqlite3.OperationalError):  # there are no tables yet
                 for (version,) in file.execute("SELECT version_num FROM alembic_version"):
                     require_known(version)

@@ -39,6 +39,15 @@ class StationOf:
         """Of the part that lies there now; 0 between parts."""
         return self.station.open.number if self.station.open else 0
 
+    def shows(self, part: str | None) -> int | None:
+        """Number of the part that the frame shows that was seen last, 0 of none; None where nothing says what a part
+        is.
+
+        Args:
+            part: that the line said it shows.
+        """
+        return None if self.rule.by == "line" and part is None else self.station.shows
+
     def hear(self, trigger: int) -> asyncio.Future[PartResult]:
         """The verdict to come of a trigger that was taken a moment ago."""
         return self._hearing.setdefault(trigger, asyncio.get_running_loop().create_future())

@@ -278,8 +278,9 @@ class Streams:
             self._take(opened, InForce.on(self.inspection, stream.name, stream.transport))
         if self._open.get(opened.name) is opened:
             number, done = self.stations.see(opened.station, outcome, frame.arrived, frame.part)
+            shows = opened.station.shows(frame.part)
         else:  # its sender is gone: what lay there has its verdict already
-            number, done = opened.parts.number, []
+            number, done, shows = opened.parts.number, [], None
         verdict, latency_ms = self._decide(opened, frame, outcome, number)
         opened.seen.count(outcome)
         for capture in opened.captures:
@@ -307,6 +308,7 @@ class Streams:
             heatmap=heatmap_message(outcome.heatmap),
             simulated=frame.simulated or msgspec.UNSET,
             part=msgspec.UNSET if frame.part is None else frame.part,
+            part_number=msgspec.UNSET if shows is None else shows,
         )
         with_picture = None
         if outcome.picture is not None:

@@ -183,6 +183,9 @@ class Ended(Struct, frozen=True):
     """What was revoked or removed."""
 
     ended: Annotated[str, Meta(description="its id or name")]
+    phones: Annotated[
+        int | UnsetType, Meta(description="that it had paired and that were revoked with it; only with `phones=1`")
+    ] = UNSET
 
 
 class PairingWanted(Struct, frozen=True, forbid_unknown_fields=True):

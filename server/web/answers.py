@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 
 import msgspec
 from msgspec import Struct
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from detector import ImageError, ModelError
 from server.inspection import Inspection, ModelReplaced, NoModel, NotLooked
@@ -29,6 +30,15 @@ _DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", re
 def answer(body: Struct | Sequence[Struct], status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A body of :mod:`server.web.bodies` or its like, or some, as JSON."""
     return Response(msgspec.json.encode(body), status, headers, "application/json")
+
+
+class MadeForGet(Route):
+    """A route whose answer is made for whoever asks, and costs or changes something: HEAD, which would have it made to
+    be thrown away, is refused (405)."""
+
+    def __init__(self, path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> None:
+        super().__init__(path, endpoint, methods=["GET"])
+        self.methods = {"GET"}  # Starlette adds HEAD
 
 
 class Refused(Exception):

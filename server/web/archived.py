@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +16,7 @@ from starlette.routing import Route
 from detector import ImageError
 from detector.images import decode, encode_jpeg, encode_png
 from detector.score import overlay
-from server.archive import Archive, Damaged, Pictured, kept_frame
+from server.archive import Archive, Damaged, Facts, Pictured, kept_frame
 from server.inspection import Inspection
 from server.plant import PlantAway
 from server.recipes import Kind, check_name
@@ -292,7 +293,7 @@ class Archived:
                 log.warning("id=%s %s", id, error)
                 continue
             if pictured is not None:
-                yield Packed(f"{pictured.facts.part or pictured.facts.at}.jpg", pictured.picture)
+                yield Packed(_named(pictured.facts), pictured.picture)
 
     async def _say(self, request: Request, kind: Kind) -> Response:
         id, meant = request.path_params["id"], request.query_params.get("frame")
@@ -385,6 +386,16 @@ def _said_away() -> Iterator[None]:
         yield
     except PlantAway as error:
         raise Refused(503, str(error)) from error
+
+
+def _named(facts: Facts) -> str:
+    """What notes of a teaching call a picture: its time first, since what is long is cut off at the end."""
+    with contextlib.suppress(ValueError):
+        at = datetime.fromisoformat(facts.at).astimezone(UTC)
+        moment = f"{at:%Y-%m-%d %H:%M:%S} UTC"
+        part = f", part {facts.part}" if facts.part else ""
+        return f"{moment}, {facts.stream}{part}"
+    return facts.id
 
 
 def _response(pictured: Pictured, data: bytes, media_type: str) -> Response:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from server.access import Access, files_of
 from server.web.access_bodies import AuditBody
-from server.web.answers import Refused, answer, whole_number
+from server.web.answers import MadeForGet, Refused, answer, whole_number
 from server.words import Content, Operation, Parameter, Reply, Role, documented
 
 PAGE, MOST = 100, 500
@@ -26,7 +26,7 @@ class AuditLog:
 
     @property
     def routes(self) -> list[Route]:
-        return [Route("/api/audit", self.list_entries), Route("/api/audit.jsonl", self.as_file)]
+        return [Route("/api/audit", self.list_entries), MadeForGet("/api/audit.jsonl", self.as_file)]
 
     @documented(
         Operation(

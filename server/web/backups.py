@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from server.backup import BackupError, to_be_fetched
-from server.web.answers import NO_STORE, Refused
+from server.web.answers import NO_STORE, MadeForGet, Refused
 from server.web.temporary_file import TemporaryFile
 from server.words import BYTES, Content, Operation, Reply, Role, documented
 
@@ -42,7 +42,7 @@ class Backups:
 
     @property
     def routes(self) -> list[Route]:
-        return [Route("/api/backup", self.download)]
+        return [MadeForGet("/api/backup", self.download)]
 
     def _gone(self) -> None:
         self.begun.clear()

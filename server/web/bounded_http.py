@@ -10,6 +10,7 @@ from typing import Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from server.access import KEEP_PLACE
 from server.ground import Refusals
 from server.web.connections import HEAD_S, LINGER_BYTES, LINGER_S, Connection
 from server.web.pace import MAX_LAG_S, MIN_RATE, Lag, Rate, Turns
@@ -140,7 +141,9 @@ class BoundedHTTP(HttpToolsProtocol):
         self._lag, self._pieces, self._body_bytes, self._unheard = Lag(), 0, 0, 0
         if len(self.pipeline) >= MAX_PIPELINE:
             self._give_up(429, f"more than {MAX_PIPELINE} requests were sent ahead")
-        self._connection.working()
+        if self.cycle is None or self.cycle.response_complete:
+            self._connection.idle()  # until it is known whose request it is
+        self.scope["state"][KEEP_PLACE] = self._connection.working
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

@@ -239,6 +239,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         await super().send(message)
         if message["type"] == "websocket.accept":
             self._connection.expects_input = True
+            self._connection.working()
         if message["type"] in ("websocket.accept", "websocket.close"):
             self._advance()
 

@@ -18,7 +18,7 @@ from server.ground import why_not_kept
 from server.kept_cameras import MOST, CannotAdd, KeptCameras, Stuck, Trials, TrialsBusy, why_not_run
 from server.settings import PulledCamera, Settings
 from server.streams import Streams
-from server.web.answers import Refused, answer
+from server.web.answers import MadeForGet, Refused, answer
 from server.web.calibration_query import who_asks
 from server.web.camera_bodies import (
     CameraBody,
@@ -52,7 +52,7 @@ class CameraList:
             Route("/api/cameras", self.list_cameras),
             Route("/api/cameras", self.add, methods=["POST"]),
             Route("/api/cameras/test", self.try_one, methods=["POST"]),
-            Route("/api/cameras/found", self.look_around),
+            MadeForGet("/api/cameras/found", self.look_around),
             Route("/api/cameras/{name}", self.remove, methods=["DELETE"]),
         ]
 

@@ -1,8 +1,9 @@
 """The connections of a server: how many at once, from whom, and how long each may keep its place.
 
 A connection is *idle* while it has asked for nothing: it shakes hands, its request has not come yet, or the answer has
-gone. Where there is no place left, the oldest idle one makes room; a connection at work keeps its place, and where all
-are at work the newcomer is refused.
+gone; and while it is not known that whoever asks may enter, or strangers could take all places by sending slowly. Where
+there is no place left, the oldest idle one makes room; a connection at work keeps its place, and where all are at work
+the newcomer is refused.
 """
 
 from __future__ import annotations

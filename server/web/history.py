@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from server.records import MOST_ON_A_PAGE, Entry, Records
 from server.web import history_query
-from server.web.answers import NO_STORE, Refused, answer
+from server.web.answers import NO_STORE, MadeForGet, Refused, answer
 from server.web.calibration_query import who_asks
 from server.web.history_bodies import (
     CountBody,
@@ -54,8 +54,8 @@ class History:
     def routes(self) -> list[Route]:
         return [
             Route("/api/history", self.list_entries),
-            Route("/api/history.csv", self.as_csv),
-            Route("/api/history.parquet", self.as_parquet),
+            MadeForGet("/api/history.csv", self.as_csv),
+            MadeForGet("/api/history.parquet", self.as_parquet),
             Route("/api/history/state", self.state),
             Route("/api/history/count", self.count),
             Route("/api/history/minutes", self.minutes),

@@ -13,7 +13,7 @@ from server.access import Access, Identity, standing_of
 from server.ground import is_any_address, is_loopback, page_url, qr_svg, reachable
 from server.https import Certificates, ca_der
 from server.settings import Settings
-from server.web.answers import Refused
+from server.web.answers import MadeForGet, Refused
 from server.words import BYTES, HTML, Content, Operation, Parameter, Reply, Role, check_name, documented
 
 
@@ -59,7 +59,7 @@ class Phone:
 
     @property
     def routes(self) -> list[Route]:
-        return [Route("/phone", self.page), Route("/ca", self.ca)]
+        return [MadeForGet("/phone", self.page), Route("/ca", self.ca)]
 
     @documented(
         Operation(

@@ -20,7 +20,7 @@ from server.recipes import CHANGEABLE, Recipe, RecipeChange, part_words, way_bac
 from server.settings import Settings
 from server.streams import Streams
 from server.teaching import Library, pack, unpack
-from server.web.answers import NO_STORE, UPLOADS, Refused, answer, whole_number
+from server.web.answers import NO_STORE, UPLOADS, MadeForGet, Refused, answer, whole_number
 from server.web.calibration_query import who_asks
 from server.web.held import Held
 from server.web.json_body import read_json
@@ -74,7 +74,7 @@ class Recipes:
             Route(f"{one}/copy", self.copy, methods=["POST"]),
             Route(f"{one}/restore", self.restore, methods=["POST"]),
             Route(f"{one}/history", self.history),
-            Route(f"{one}/file", self.export_file),
+            MadeForGet(f"{one}/file", self.export_file),
             Route("/api/streams/{name}/recipe", self.choose, methods=["POST"]),
         ]
 

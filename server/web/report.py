@@ -18,7 +18,7 @@ from server.inspection import Inspection
 from server.records import Entry, Records, RecordsAway, Span, Wanted
 from server.shifts import Shifts, Stretch, hours
 from server.web import history_query
-from server.web.answers import Refused
+from server.web.answers import MadeForGet, Refused
 from server.web.numbers import Asked, LineNumbers
 from server.web.numbers_bodies import NumbersRow, Of
 from server.words import HTML, Operation, Parameter, Reply, Role, documented
@@ -70,7 +70,7 @@ class ShiftReport:
 
     @property
     def routes(self) -> list[Route]:
-        return [Route("/report", self.report)]
+        return [MadeForGet("/report", self.report)]
 
     @documented(
         Operation(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -13,6 +14,7 @@ from server.access import Access, add_detail, standing_of
 from server.web.access_bodies import Ended, TokenMade, TokensBody, TokenWanted, code_body, token_body
 from server.web.answers import NO_STORE, answer
 from server.web.json_body import read_json
+from server.web.paired_phones import BAD_PHONES, PHONES, PHONES_STAY, and_phones, wants_phones
 from server.web.refusing_access import NOT_STORED, refusing
 from server.words import Content, Operation, Reply, Role, check_name, documented
 
@@ -78,13 +80,18 @@ class Tokens:
                 200: Reply("it is taken no more, and what it had open is closed", Content(Ended)),
                 404: "there is no such token",
                 409: "it is the access code, and a setting, or nobody could get in without it",
+                422: BAD_PHONES,
                 507: NOT_STORED,
             },
+            description=PHONES_STAY,
+            parameters=(PHONES,),
             role=Role.ADMIN,
         )
     )
     async def revoke(self, request: Request) -> Response:
+        with_phones = wants_phones(request)
         with refusing():
             name = await self.access.revoke_token(request.path_params["token"])
-        add_detail(request.scope, name)
-        return answer(Ended(request.path_params["token"]), headers=NO_STORE)
+            phones = await self.access.end_phones_of(name) if with_phones else UNSET
+        add_detail(request.scope, f"{name}{and_phones(phones)}")
+        return answer(Ended(request.path_params["token"], phones), headers=NO_STORE)

@@ -23,6 +23,7 @@ from server.web.access_bodies import (
 )
 from server.web.answers import NO_STORE, answer
 from server.web.json_body import read_json
+from server.web.paired_phones import BAD_PHONES, PHONES, PHONES_STAY, and_phones, wants_phones
 from server.web.refusing_access import NOT_STORED, refusing
 from server.words import Content, Operation, Reply, Role, documented
 
@@ -85,20 +86,26 @@ class Users:
                 422: "no such role can be",
                 507: NOT_STORED,
             },
-            description="What it may no more ends at once: its pages, streams and connections too.",
+            description=f"What it may no more ends at once: its pages, streams and connections too. {PHONES_STAY}",
+            parameters=(PHONES,),
             body=Content(UserChange),
             role=Role.ADMIN,
         )
     )
     async def change(self, request: Request) -> Response:
-        wanted = await read_json(request, UserChange, MAX_BODY, '{"role": "operator"}')
+        wanted, with_phones = (
+            await read_json(request, UserChange, MAX_BODY, '{"role": "operator"}'),
+            wants_phones(request),
+        )
         with refusing():
             account = await self.access.change_account(
                 request.path_params["user"],
                 role=None if wanted.role is UNSET else wanted.role,
                 disabled=None if wanted.disabled is UNSET else wanted.disabled,
             )
-        add_detail(request.scope, f"{account.name} is {account.role}{', disabled' if account.disabled else ''}")
+            phones = await self.access.end_phones_of(account.name) if with_phones else UNSET
+        state = f"{account.name} is {account.role}{', disabled' if account.disabled else ''}"
+        add_detail(request.scope, f"{state}{and_phones(phones)}")
         return answer(user_body(account, self.access.sessions), headers=NO_STORE)
 
     @documented(
@@ -130,13 +137,18 @@ class Users:
                 200: Reply("it is gone, and its browsers are out", Content(Ended)),
                 404: NO_SUCH,
                 409: LAST,
+                422: BAD_PHONES,
                 507: NOT_STORED,
             },
+            description=PHONES_STAY,
+            parameters=(PHONES,),
             role=Role.ADMIN,
         )
     )
     async def remove(self, request: Request) -> Response:
-        name = request.path_params["user"]
+        name, with_phones = request.path_params["user"], wants_phones(request)
         with refusing():
             await self.access.remove_account(name)
-        return answer(Ended(name), headers=NO_STORE)
+            phones = await self.access.end_phones_of(name) if with_phones else UNSET
+        add_detail(request.scope, f"{name}{and_phones(phones)}")
+        return answer(Ended(name, phones), headers=NO_STORE)

@@ -205,6 +205,14 @@ class Result(Struct, frozen=True, tag="result", tag_field="type"):
     part: Annotated[
         str | UnsetType, Meta(description="which part the frame shows; absent where the line did not say it")
     ] = UNSET
+    part_number: Annotated[
+        Count | UnsetType,
+        Meta(
+            description="where the recipe or the line says what a part is: `number` of the part, as in its message "
+            "`part`, that the frame is of, also while it lies there with its verdict given; 0: of none, as between "
+            "two parts, or where no trigger asked for it"
+        ),
+    ] = UNSET
     repeated: Annotated[
         bool | UnsetType,
         Meta(

@@ -25,17 +25,18 @@ Load = Callable[[], NDArray[np.uint8]]
 """Makes the picture (H×W×3 uint8 BGR) of a frame; called in a worker thread, and only if the frame is inspected.
 Raises ImageError when it is broken."""
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_NAME = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]{1,64}", re.ASCII)
+"""Not ``.`` or ``..``, which clients leave out of an address: nobody could listen to such a stream."""
 
 
 def check_name(name: str) -> str:
     """The name itself.
 
     Raises:
-        ValueError: not 1 to 64 of the letters, digits, dot, underscore and hyphen.
+        ValueError: not 1 to 64 of the letters, digits, dot, underscore and hyphen, or one or two dots alone.
     """
     if not _NAME.fullmatch(name):
-        raise ValueError("a stream's name has 1 to 64 characters, of A-Z a-z 0-9 . _ and -")
+        raise ValueError("a stream's name has 1 to 64 characters, of A-Z a-z 0-9 . _ and -, and is neither . nor ..")
     return name
 
 

@@ -80,7 +80,7 @@ export class OpenedRecipe {
 
   /** Whether something of it is written that is not saved. */
   get isChanged() {
-    return this.#edit !== null && (this.#regions.isChanged || Object.values(this.#forms).some(({ isChanged }) => isChanged));
+    return this.#edit !== null && (this.#edit.kept !== null || this.#regions.isChanged || Object.values(this.#forms).some(({ isChanged }) => isChanged));
   }
 
   /** Show a recipe of these, as the server has just answered; what somebody is editing of it stays as they wrote it. */

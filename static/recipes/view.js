@@ -33,6 +33,7 @@ class Recipes {
   #isAway = false;
   #silence = 0;
   #isShown = false;
+  #isAsking = false; // whether what is written of the opened one may be dropped
 
   constructor(root, station, go) {
     this.#root = root;
@@ -49,6 +50,7 @@ class Recipes {
     station.on("streams", () => this.#isShown && this.#opened.showStreams());
     window.addEventListener("hashchange", () => this.#isShown && this.#show());
     BESIDE.addEventListener("change", () => this.#isShown && this.#turned());
+    window.addEventListener("beforeunload", (event) => this.#opened.isChanged && event.preventDefault()); // the browser asks
   }
 
   async enter() {
@@ -88,16 +90,30 @@ class Recipes {
   }
 
   // Where there is room for one beside the list and none was asked for, it is the one that was seen last, or the default.
-  #show() {
-    if (this.#all === null) return;
+  #show({ mayDrop = false } = {}) {
+    if (this.#all === null || this.#isAsking) return;
     const wanted = decodeURIComponent(location.hash.slice(1));
     const of = (id) => this.#all.find((recipe) => recipe.id === id);
     const found = of(wanted) ?? (BESIDE.matches ? (of(this.#opened.id) ?? this.#all.find(({ is_default: isDefault }) => isDefault) ?? this.#all[0]) : undefined);
+    if (!mayDrop && found && found.id !== this.#opened.id && this.#opened.isChanged) {
+      this.#askToLeave();
+      return;
+    }
     showList(this.#find("recipes-list"), this.#all, found?.id, (id) => this.#open(id));
     this.#find("recipes-empty").hidden = this.#all.length > 0;
     this.#find("recipes-panes").dataset.opened = String(Boolean(found));
     if (found) this.#opened.show(found, this.#all);
     else this.#opened.hide();
+  }
+
+  // The browser's Back, or a link, leads to another one: the address goes back where it is not to be.
+  async #askToLeave() {
+    this.#isAsking = true;
+    const mayDrop = await this.#mayDrop();
+    this.#isAsking = false;
+    if (!this.#isShown) return;
+    if (!mayDrop) history.pushState(null, "", `#${encodeURIComponent(this.#opened.id)}`);
+    this.#show({ mayDrop });
   }
 
   // A tablet was turned: where there is room for one thing only, it is what somebody is editing.
@@ -110,7 +126,7 @@ class Recipes {
     if (id !== this.#opened.id && this.#opened.isChanged && !(await this.#mayDrop())) return;
     history.pushState(null, "", `#${encodeURIComponent(id)}`);
     this.#say("", "none");
-    this.#show();
+    this.#show({ mayDrop: true });
     if (!BESIDE.matches) window.scrollTo(0, 0);
     this.#opened.focus();
   }

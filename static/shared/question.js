@@ -2,15 +2,20 @@
 
 import { element } from "./elements.js";
 
-/** Resolves to whether `yes` was pressed. `no` is what has the focus, and what Escape means. */
-export function question({ title, text, yes, no }) {
+/**
+ * Resolves to whether `yes` was pressed. `no` is what has the focus, and what Escape means. With `also`, words of what may be done with it, there
+ * is a box for that, ticked at first, and what is resolved is "also" where it stayed so.
+ */
+export function question({ title, text, yes, no, also = "" }) {
   return new Promise((resolve) => {
+    const box = also && element("input", { type: "checkbox", checked: true, data: { testid: "question-also" } });
     const answer = (said) => () => dialog.close(said);
     const dialog = element(
       "dialog",
       { className: "question", "aria-labelledby": "question-title", data: { testid: "question" }, on: { close: done } },
       element("h2", { id: "question-title" }, title),
       element("p", {}, text),
+      ...(box ? [element("label", { className: "option-line" }, box, also)] : []),
       element(
         "p",
         { className: "question-answers" },
@@ -20,7 +25,8 @@ export function question({ title, text, yes, no }) {
     );
     function done() {
       dialog.remove();
-      resolve(dialog.returnValue === "yes");
+      const said = dialog.returnValue === "yes";
+      resolve(said && box?.checked ? "also" : said);
     }
     document.body.append(dialog);
     dialog.showModal();

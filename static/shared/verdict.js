@@ -82,8 +82,15 @@ function ofPart(last, result, waits, none) {
   const name = nameOf(part);
   if (part.verdict === "FAILED") return { verdict: "FAILED", word: "NOT INSPECTED", detail: `${name}: ${part.why}`, stale: age > PART_STANDS_MS, attention: true };
   const score = part.threshold_source === "uncalibrated" ? "there is no threshold yet" : `score ${shownScore({ score: part.score, is_anomaly: part.raw_score > part.threshold })}`;
-  const isDoubted = part.verdict === "NORMAL" && result.verdict === "ANOMALY"; // what lies there now is another, or none
-  return { verdict: part.verdict, word: part.verdict, detail: isDoubted ? `Between parts. ${name}, ${ago(age)}` : `${name}, ${score}, ${ago(age)}`, stale: isDoubted || age > PART_STANDS_MS, attention: part.verdict === "ANOMALY" };
+  const other = part.verdict === "NORMAL" && result.verdict === "ANOMALY" ? whatElseIsSeen(part, result) : "";
+  return { verdict: part.verdict, word: part.verdict, detail: other ? `${other}. ${name}, ${ago(age)}` : `${name}, ${score}, ${ago(age)}`, stale: other !== "" || age > PART_STANDS_MS, attention: part.verdict === "ANOMALY" };
+}
+
+/** What a picture shows that is not of `part`, as its result says; "" where it is of that part. */
+function whatElseIsSeen(part, { part_number: number }) {
+  if (number === undefined || number === part.number) return "";
+  if (number > 0) return "The next part";
+  return part.source === "trigger" ? "Between triggers" : "Between parts";
 }
 
 function preparing({ simulated, progress }) {

@@ -37,6 +37,7 @@
         received: this.seq * 3, inspected: this.seq, dropped: this.seq * 2, failed: 0, anomalies: 0, latency_ms: 14.2,
         at: new Date().toISOString(), recipe: played.recipe, recipe_version: 3, model: "a".repeat(64),
         heatmap: { width, height, data: isAnomaly ? data : scene.cold },
+        ...(played.partNumber === undefined ? {} : { part_number: played.partNumber }),
         picture: { width: 320, height: 240, data: scene.picture },
       };
     }

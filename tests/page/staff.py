@@ -129,8 +129,19 @@ def pairing(page: Page) -> None:
     expect(page.get_by_test_id("pairing-qr").locator("svg")).to_be_visible()
 
 
+LONGEST = "W" * 64
+
 ACCESS: dict[str, tuple[str, Staff, Callable[[Page], None]]] = {
     "people": ("/settings?show=people", Staff(warning="the disk is full"), people),
+    "longest names": (
+        "/settings?show=people",
+        Staff(
+            users=[user(LONGEST, "admin"), user("ben", "viewer", disabled=True, sessions=0)],
+            tokens=[token(LONGEST, streams=[LONGEST, LONGEST])],
+            sessions=[session("s2", LONGEST, kind="device", streams=[LONGEST], by=LONGEST, browser=2 * LONGEST)],
+        ),
+        people,
+    ),
     "own login": ("/", Staff(), own_login),
     "pairing": ("/", Staff(), pairing),
     "barred": (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.page.scene import stream, whoever
-from tests.page.staff import PAIRING, Staff, own_login, pairing, people
+from tests.page.staff import PAIRING, Staff, own_login, pairing, people, session
 from tests.page.visits import Show
 
 
@@ -142,6 +143,35 @@ def test_people_and_machines_are_kept(show: Show) -> None:
     page.get_by_test_id("audit-filter").fill("BEN sink")
     expect(page.get_by_test_id("audit-entry")).to_have_count(2)
     expect(page.get_by_test_id("audit-file")).to_have_attribute("href", "api/audit.jsonl")
+
+
+def path_of(url: str) -> str:
+    """With its query."""
+    return "/" + url.split("/", 3)[3]
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_phones_go_with_the_login_that_paired_them_unless_the_box_is_unticked(show: Show, width: int) -> None:
+    staff = Staff()
+    more = [session("s3", "phone-2", kind="device", by="Ana-admin"), session("s4", "gate", kind="device", by="robot-4")]
+    staff.sessions += more
+    page = show(staff, "/settings?show=people", width=width, height=900).page
+    expect(page.get_by_test_id("session")).to_have_count(4)
+    asked: list[str] = []
+    page.on(
+        "request", lambda one: one.method in ("PATCH", "DELETE") and asked.append(f"{one.method} {path_of(one.url)}")
+    )
+    page.get_by_role("button", name="Disable: ana-admin").click()
+    expect(page.get_by_test_id("question")).to_contain_text("Revoke 2 phones that it paired, too")
+    page.get_by_test_id("question-yes").click()
+    page.get_by_role("button", name="Revoke: robot-4").click()
+    page.get_by_label("Revoke 1 phone that it paired, too").uncheck()
+    page.get_by_test_id("question-yes").click()
+    expect(page.get_by_test_id("question")).to_have_count(0)
+    page.get_by_role("button", name="Remove: ben").click()
+    expect(page.get_by_test_id("question-also")).to_have_count(0)  # it paired none
+    page.get_by_test_id("question-no").click()
+    assert asked == ["PATCH /api/users/ana-admin?phones=1", "DELETE /api/tokens/id-robot-4"]
 
 
 def test_a_phone_is_paired_and_its_code_leaves_the_page(show: Show) -> None:

@@ -386,6 +386,12 @@ def test_where_parts_are_triggered_the_parts_verdict_is_shown_and_one_can_trigge
     expect(verdict).to_contain_text("Part A-17, score 0.80")
     page.evaluate("scene.plays.press.raws = [12.5]")
     page.evaluate(say, part | judged | {"verdict": "NORMAL", "raw_score": 5.0})
+    for number, words in ((8, "Part A-17, score 0.49"), (0, "Between triggers. Part A-17"), (9, "The next part. Part")):
+        page.evaluate("number => { scene.plays.press.partNumber = number; }", number)
+        expect(page.locator("#verdict-detail")).to_have_text(re.compile(f"^{words}"))
+        expect(verdict).to_have_attribute("data-stale", str(number != 8).lower())
+    page.evaluate("scene.plays.press.partNumber = 0")
+    page.evaluate(say, part | judged | {"verdict": "NORMAL", "raw_score": 5.0, "source": "gate"})
     expect(verdict).to_contain_text("Between parts. Part A-17")
     page.evaluate(say, part | judged)
     expect(page.get_by_test_id("parts-last")).to_have_text("Last: A-17, rejected, in 41 ms")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
 from tests.page.scene import recipe
 from tests.page.visits import Show
@@ -186,6 +186,54 @@ def test_what_is_written_outlives_a_turned_tablet_and_is_lost_only_if_one_says_s
     page.get_by_test_id("question-yes").click()
     expect(page.get_by_test_id("recipe-name")).to_have_text("lid")
     expect(page.get_by_test_id("rule-one-in")).to_have_value("30")
+
+
+@pytest.mark.parametrize("width", [390, 1180])
+def test_back_in_the_browser_asks_before_an_edit_is_lost(show: Show, shop: Workshop, width: int) -> None:
+    shop.recipes.append(recipe("lid", "lid", streams=[], is_default=False))
+    page: Page = show(shop, "/recipes#lid", width=width, height=844).page
+    expect(page.get_by_test_id("recipe-name")).to_have_text("lid")
+    page.evaluate("location.hash = '#bottle'")
+    expect(page.get_by_test_id("recipe-name")).to_have_text("bottle")
+    page.get_by_test_id("rule-one-in").fill("100")
+    page.evaluate("history.back()")
+    page.get_by_test_id("question-no").click()
+    expect(page.get_by_test_id("question")).to_have_count(0)
+    assert page.url.endswith("#bottle")
+    expect(page.get_by_test_id("rule-one-in")).to_have_value("100")
+    page.evaluate("location.hash = '#lid'")
+    page.get_by_test_id("question-yes").click()
+    expect(page.get_by_test_id("recipe-name")).to_have_text("lid")
+    expect(page.get_by_test_id("rule-one-in")).to_have_value("30")
+    page.evaluate("history.back()")  # nothing is written: nobody is asked
+    expect(page.get_by_test_id("recipe-name")).to_have_text("bottle")
+
+
+def test_another_view_and_back_keeps_an_edit(page: Page, shop: Workshop) -> None:
+    page.get_by_test_id("rule-one-in").fill("100")
+    page.locator(".nav a[data-view=history]").click()
+    expect(page.locator("#view-recipes")).to_be_hidden()
+    page.go_back()
+    expect(page.get_by_test_id("rule-one-in")).to_have_value("100")
+
+
+def test_the_browser_asks_before_a_tab_with_an_edit_is_closed(page: Page, shop: Workshop) -> None:
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    page.get_by_test_id("rule-one-in").fill("100")
+    with page.expect_event("dialog"):
+        page.evaluate("setTimeout(() => location.reload())")
+    expect(page.get_by_test_id("rule-one-in")).to_have_value("100")
+    assert asked == ["beforeunload"]
+    page.get_by_test_id("rule-form").get_by_role("button", name="Drop").click()
+    page.reload()
+    expect(page.get_by_test_id("rule-one-in")).to_have_value("30")
+    assert asked == ["beforeunload"]
 
 
 def test_what_could_not_be_saved_stays_written_and_the_reason_goes(page: Page, shop: Workshop) -> None:

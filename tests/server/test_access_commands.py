@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 from pathlib import Path
@@ -45,6 +46,28 @@ def test_who_lost_the_password_gets_back_in_from_the_machine(
     assert "last admin" in capsys.readouterr().err
     assert run(tmp_path, "audit", "verify") == 0
     assert "4 entries, 1 to 4" in (out := capsys.readouterr().out) and "The chain holds." in out
+
+
+@pytest.mark.parametrize("with_phones", [False, True])
+def test_a_login_is_removed_with_the_phones_that_it_paired_or_says_how_many_stay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], with_phones: bool
+) -> None:
+    run(tmp_path, "user", "add", "boss")
+    run(tmp_path, "user", "add", "anna", "--role", "operator")
+
+    async def pair() -> None:
+        access = Access(tmp_path, closed=True)
+        for by in ("anna", "anna", "boss"):
+            about = {"role": "operator", "streams": ("press",), "by": by}
+            await access.open_session("device", "phone", address="", browser="", **about)  # type: ignore[arg-type]
+        await access.close()
+
+    asyncio.run(pair())
+    capsys.readouterr()
+    assert run(tmp_path, "user", "remove", "anna", *(["--phones"] if with_phones else [])) == 0
+    out = capsys.readouterr().out
+    assert ("2 phones that it paired: revoked." in out) is with_phones and "2 phones that it paired" in out
+    assert len(Access(tmp_path, closed=True).sessions) == (1 if with_phones else 3)
 
 
 def test_a_password_may_be_typed(

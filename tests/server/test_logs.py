@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 from collections.abc import Iterator
@@ -116,6 +117,25 @@ def test_the_set_up(capsys: pytest.CaptureFixture[str]) -> None:
     assert line[10] == "T" and line[19] == "Z"
 
 
+def test_nothing_in_a_message_looks_like_a_line_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    before = logging.getLogger().handlers[:]
+    hostile = "a\n2026-11-27T00:00:00Z INFO forged: x\r\x1b[2J\u202e\u2028\ud800 Bolzen Größe 8 \N{WRENCH}"
+    try:
+        logs.set_up()
+        try:
+            raise ValueError(hostile)
+        except ValueError:
+            logging.getLogger("defectvision.test").exception("camera %s", hostile)
+    finally:
+        logging.getLogger().handlers[:] = before
+    first, *more = capsys.readouterr().err.splitlines()
+    assert first.endswith("ERROR defectvision.test: camera a")
+    assert all(line.startswith("  ") for line in more) and any("Traceback" in line for line in more)
+    shown = [line for line in more if "forged" in line]
+    assert len(shown) == 2 and all(line.isprintable() for line in shown)
+    assert shown[0].endswith(r"x\r\x1b[2J\u202e\u2028\ud800 Bolzen Größe 8 " + "\N{WRENCH}")
+
+
 def test_no_test_inherits_the_set_up_of_another() -> None:
     assert all(type(handler) is not logging.StreamHandler for handler in logging.getLogger().handlers)
 
@@ -130,3 +150,14 @@ def test_a_connection_that_could_not_be_closed_is_no_news(capsys: pytest.Capture
         logging.getLogger().handlers[:] = before
     err = capsys.readouterr().err
     assert "closing" not in err and "something else" in err
+
+
+def test_where_a_request_stood_that_a_stop_broke_off_is_no_news() -> None:
+    """Whoever sends a large file that slowly is told by its connection; how many there were is logged."""
+
+    def record(error: BaseException) -> logging.LogRecord:
+        about = type(error), error, None
+        return logging.LogRecord("uvicorn.error", logging.ERROR, "file", 1, "Exception in ASGI application", (), about)
+
+    assert not logs.is_news(record(asyncio.CancelledError("Task cancelled, timeout graceful shutdown exceeded")))
+    assert logs.is_news(record(ValueError()))

@@ -41,6 +41,10 @@ VIDEO_CODECS = ("VP8/90000", "H264/90000")
 
 TRANSPORT = ("a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "a=setup:", "a=candidate:")
 
+_ICE_LOGIN = re.compile(r"a=ice-(?:ufrag:[A-Za-z0-9+/=_-]{4,256}|pwd:[A-Za-z0-9+/=_-]{22,256})", re.ASCII)
+"""RFC 8839, 5.4, and three signs that others take too. The first goes out, readable, to every address that the offer
+names as a candidate: with any text in it, whoever may offer could have this server write to the syslog of another."""
+
 _FORMAT = re.compile(r"a=(?:rtpmap|fmtp|rtcp-fb):([0-9]{1,3}) (.*)")
 _CANDIDATE = re.compile(r"a=candidate:\S+ [0-9]+ (\S+) [0-9]+ (\S+) ([0-9]{1,5}) typ ")
 
@@ -110,6 +114,8 @@ def checked_offer(sdp: str) -> CheckedOffer:
             raise ValueError(
                 f"the SDP has more than {most} lines of a={kind}; offer one video track and one data channel"
             )
+    if any(line.startswith(("a=ice-ufrag:", "a=ice-pwd:")) and not _ICE_LOGIN.fullmatch(line) for line in lines):
+        raise ValueError("the SDP's ice-ufrag or ice-pwd is none (RFC 8839); send the browser's offer as it is")
     if sum(line.startswith("a=candidate:") and ".local" not in line for line in lines) > MAX_CANDIDATES:
         raise ValueError(f"the SDP has more than {MAX_CANDIDATES} candidates")
     session, *sections = _sections(lines)

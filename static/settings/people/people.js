@@ -16,6 +16,7 @@ const at = encodeURIComponent;
 export class People {
   #root;
   #audit;
+  #sessions = [];
 
   constructor(root) {
     this.#root = root;
@@ -28,6 +29,7 @@ export class People {
   async look() {
     this.#find("people-open").hidden = me()?.closed !== false;
     const [{ users }, { tokens }, { sessions }] = await Promise.all([demand("api/users"), demand("api/tokens"), demand("api/sessions"), this.#audit.look()]);
+    this.#sessions = sessions;
     keep(this.#find("users"), users, ({ name }) => name, (user) => this.#userRow(user), fillUser);
     keep(this.#find("tokens"), tokens, ({ id }) => id, (token) => this.#tokenRow(token), fillToken);
     keep(this.#find("sessions"), sessions, ({ id }) => id, (session) => this.#sessionRow(session));
@@ -54,23 +56,25 @@ export class People {
     const role = element("select", { "aria-label": `Role of ${name}`, data: { testid: "user-role-of" }, on: { change: () => this.#do("users", () => send("PATCH", path, { role: role.value })) } }, ...["viewer", "operator", "engineer", "admin"].map((word) => element("option", {}, word)));
     const disable = async ({ currentTarget }) => {
       const disabled = currentTarget.dataset.disables === "true";
-      await this.#do("users", () => send("PATCH", path, { disabled }));
+      const phones = disabled ? this.#phonesOf(name) : "";
+      const sure = phones ? await question({ title: `Disable ${name}?`, text: "Its browsers are logged out.", yes: "Disable it", no: "Leave it", also: phones }) : true;
+      if (sure) await this.#do("users", () => send("PATCH", path + also(sure), { disabled }));
     };
     const reset = async () => {
       if (!(await question({ title: `Another password for ${name}?`, text: "The one that holds now is good for nothing then, and the login’s browsers are logged out.", yes: "Make a new one", no: "Leave it" }))) return;
       await this.#do("users", async () => this.#showSecret("user-secret", `New password of ${name}`, (await send("POST", `${path}/password`, {})).password));
     };
     const remove = async () => {
-      if (!(await question({ title: `Remove ${name}?`, text: "Its browsers are logged out. What it did stays in the audit log.", yes: "Remove it", no: "Keep it" }))) return;
-      await this.#do("users", () => demand(path, { method: "DELETE" }));
+      const sure = await question({ title: `Remove ${name}?`, text: "Its browsers are logged out. What it did stays in the audit log.", yes: "Remove it", no: "Keep it", also: this.#phonesOf(name) });
+      if (sure) await this.#do("users", () => demand(path + also(sure), { method: "DELETE" }));
     };
     return row("user", element("p", { className: "buttons" }, role, button(name, "user-disable", "Disable", disable), button(name, "user-password", "New password", reset), button(name, "user-remove", "Remove", remove)));
   }
 
   #tokenRow({ id, name }) {
     const revoke = async () => {
-      if (!(await question({ title: `Revoke ${name}?`, text: "The machine that shows it is refused from now on.", yes: "Revoke it", no: "Keep it" }))) return;
-      await this.#do("tokens", () => demand(`api/tokens/${at(id)}`, { method: "DELETE" }));
+      const sure = await question({ title: `Revoke ${name}?`, text: "The machine that shows it is refused from now on.", yes: "Revoke it", no: "Keep it", also: this.#phonesOf(name) });
+      if (sure) await this.#do("tokens", () => demand(`api/tokens/${at(id)}${also(sure)}`, { method: "DELETE" }));
     };
     return row("token", element("p", { className: "buttons" }, button(name, "token-revoke", "Revoke", revoke)));
   }
@@ -81,6 +85,12 @@ export class People {
     made.querySelector(".person-name").append(...[name, chip(isPhone ? "phone" : role), streams && chip(streams.join(", ")), own && chip("this one")].filter(Boolean));
     made.querySelector(".person-more").append(`${browserWords(browser)}, ${address}, seen `, timeElement(seen), ", until ", dayElement(expires), by ? `, paired by ${by}` : "");
     return made;
+  }
+
+  /** What to ask of the phones that one paired, which stay in without it; "" where there are none. */
+  #phonesOf(name) {
+    const paired = this.#sessions.filter(({ kind, by }) => kind === "device" && by?.toLowerCase() === name.toLowerCase()).length;
+    return paired && `Revoke ${count(paired, "phone")} that it paired, too`;
   }
 
   #showSecret(id, what, secret) {
@@ -128,6 +138,11 @@ export class People {
 
 function row(kind, buttons) {
   return element("li", { className: "camera person", data: { testid: kind } }, element("div", {}, element("p", { className: "person-name" }), element("p", { className: "person-more" })), buttons);
+}
+
+// In the address, where the phones go, too.
+function also(sure) {
+  return sure === "also" ? "?phones=1" : "";
 }
 
 function button(of, testid, words, click) {

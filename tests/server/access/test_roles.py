@@ -198,6 +198,41 @@ async def test_inside_of_ws_api_the_same_holds(app: Starlette, server: Running) 
                 assert (answer["id"], answer["status"]) == (number, who.expected(way)), f"{way} for {who.name}"
 
 
+MADE_FOR_GET = {
+    "/api/audit.jsonl",
+    "/api/backup",
+    "/api/cameras/found",
+    "/api/history.csv",
+    "/api/history.parquet",
+    "/api/recipes/{recipe}/file",
+    "/phone",
+    "/report",
+}
+"""Whose answer is a file or a page that is made anew, a search of the network, or a pairing."""
+
+
+async def test_head_has_nothing_made(app: Starlette, server: Running) -> None:
+    ways = entrances(app)
+    with_head = {one.path for one in ways if one.method == "HEAD"}
+    assert {one.path for one in ways if one.method == "GET"} - with_head == {*MADE_FOR_GET, "/static/x"}
+    admin = next(one for one in await callers(app.state.access, "x") if one.name == "a machine, admin")
+    async with httpx.AsyncClient(base_url=server.http, headers=admin.headers) as client:
+        for way in (one for one in ways if one.path in MADE_FOR_GET):
+            answer = await client.head(way.address)
+            assert (answer.status_code, answer.headers["allow"]) == (405, "GET"), way
+
+
+async def test_head_of_a_link_lets_nobody_in(app: Starlette, server: Running) -> None:
+    access: Access = app.state.access
+    _, secret = await access.add_token("linked", "viewer", None, None, "a test")
+    async with httpx.AsyncClient(base_url=server.http, headers={"Accept": "text/html"}) as client:
+        for path in ("/", "/enter"):
+            answer = await client.head(path, params={"code": secret})
+            assert "set-cookie" not in answer.headers
+        assert access.sessions == []
+        assert "set-cookie" in (await client.get("/", params={"code": secret})).headers
+
+
 async def _handshake(server: Running, way: Entrance, who: Caller) -> int:
     headers, origin = dict(who.headers), who.headers.get("Origin")
     headers.pop("Origin", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -23,7 +24,7 @@ from detector import VERSION
 from detector.files import write_atomically
 from detector.folder_lock import hold
 from server import cli
-from server.backup import BackupError, back_up, making, restore
+from server.backup import BackupError, back_up, making, restore, to_be_fetched
 from server.backup.contents import MANIFEST, Kept, Manifest, is_name
 from server.ground import RESTORING, DataDirectoryError, checksum, data_directory
 
@@ -185,6 +186,14 @@ def test_links_lead_nowhere_and_odd_names_are_left_out(data: Path, tmp_path: Pat
             lambda data, target: (data / "history.db").write_bytes(b"SQLite format 3\0" + b"x" * 5000),
             "cannot be copied",
         ),
+        (
+            lambda data, target: (data / "sinks.json").symlink_to(data / "nowhere"),
+            "sinks.json is a link that leads nowhere: mount what it leads to",
+        ),
+        (
+            lambda data, target: (data / "sinks.json").symlink_to("/proc/self/mem"),
+            r"sinks.json cannot be read \(Input/output error\), it is a link: mend its disk, or move it away",
+        ),
     ],
 )
 def test_a_backup_that_cannot_be_made_says_why(
@@ -214,6 +223,29 @@ def test_a_full_disk_is_said_and_nothing_left(data: Path, tmp_path: Path, monkey
     with pytest.raises(BackupError, match="No space left on device: make room"):
         back_up(data, tmp_path / "a.zip")
     assert sorted(os.listdir(tmp_path)) == ["data"]  # noqa: PTH208
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+@pytest.mark.parametrize("make", [back_up, lambda data, target: to_be_fetched(data, lambda: True).__enter__()])
+def test_what_this_user_may_not_read_is_named_and_room_is_not_asked_for(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_folder: bool, make: Callable[[Path, Path], object]
+) -> None:
+    closed = data / "models" / "abc" if is_folder else data / "recipes.json"
+
+    def refuse(path: Any, *arguments: Any, **more: Any) -> Any:
+        """As the system does; whoever runs the tests may be root, who may everything."""
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments, **more)
+
+    owner, name = (os, "scandir") if is_folder else (Path, "open")
+    opened: Any = getattr(owner, name)
+    monkeypatch.setattr(owner, name, refuse)
+    with pytest.raises(BackupError, match="give it to the server's user") as refusal:
+        make(data, tmp_path / "a.zip")
+    assert str(refusal.value).startswith(f"{closed} cannot be read (Permission denied): ")
+    assert "room" not in str(refusal.value)
+    assert not [one for one in (*tmp_path.iterdir(), *data.iterdir()) if one.name.startswith(".backup")]
 
 
 # --- hostile and damaged ones

@@ -311,6 +311,29 @@ def test_with_enough_frames_at_rest_it_is_judged_while_it_lies_there() -> None:
     assert watch(station, *(0.5,) * 50, 0.65, None) == []
 
 
+def test_a_frame_says_which_part_it_shows_and_that_it_shows_none() -> None:
+    station = Station[Found](PartRule(by="gate", gate=GATE, empty=RULE.empty, frames=1))
+    shows = []
+    for place in (None, 0.35, 0.5, 0.5, 0.5, None, 0.5, None):
+        watch(station, place)
+        shows.append(station.shows)
+    assert shows == [0, 1, 1, 1, 1, 0, 2, 0]  # judged at the first rest, and it lies there still
+
+    station = triggered()
+    station.see(frame(0.9), 0.9)
+    assert station.shows == 0
+    station.trigger(1.0)
+    for arrived, number in ((0.99, 0), (1.02, 1), (1.1, 0)):  # of before the trigger, its own, after its verdict
+        station.see(frame(arrived), 1.1)
+        assert station.shows == number
+
+    station = Station(PartRule(by="line", frames=1))
+    for at, (part, number) in enumerate((("A", 1), ("A", 1), (None, 0), ("B", 2), ("B", 2))):
+        station.name(part, float(at))
+        station.see(frame(float(at), part=part), float(at))
+        assert station.shows == number
+
+
 def test_what_passes_without_a_rest() -> None:
     passing = (None, 0.2, 0.4, 0.6, 0.8, None)
     (failed,) = watch(Station[Found](RULE), *passing)

@@ -14,6 +14,7 @@ from server import cli
 from server.app import create_app
 from server.ground import DatabaseAddress
 from server.plant import ObjectStore, StoreAddress
+from server.plant.link import Link
 from server.settings import Settings, read_settings
 from tests.detector.parts import draw_part
 from tests.running import running
@@ -106,3 +107,23 @@ def test_a_plant_needs_both_settings(
     environment.mkdir()
     assert cli.main(["plant", "status"]) == 2
     assert "DATABASE_URL" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["plant", "status"], ["user", "list"], ["doctor"]])
+def test_who_only_looks_makes_no_plant(
+    environment: Path, mounted: StoreAddress, address: DatabaseAddress, command: list[str]
+) -> None:
+    environment.mkdir()
+    before = [*environment.rglob("*")], [*Path(mounted.place).rglob("*")]
+    cli.main(command)
+    assert ([*environment.rglob("*")], [*Path(mounted.place).rglob("*")]) == before
+    link = Link(address)
+    try:
+        assert link.ask(_tables) == []
+    finally:
+        link.close()
+
+
+async def _tables(connection: Any) -> list[str]:
+    rows = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    return [row["tablename"] for row in rows]

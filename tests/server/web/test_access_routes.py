@@ -10,7 +10,7 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 
-from server.access import COOKIE, passwords
+from server.access import COOKIE, Access, passwords
 from server.app import create_app
 from server.settings import Settings
 from server.web import openapi
@@ -83,6 +83,8 @@ async def test_what_is_answered_is_what_the_document_says(tmp_path: Path, monkey
         await ask("POST", "/api/tokens", content=big)
         (token,) = (await ask("GET", "/api/tokens")).json()["tokens"]
         await ask("DELETE", "/api/tokens/none")
+        for path in ("/api/tokens/none", "/api/users/anna"):
+            await ask("DELETE", path, params={"phones": "all"})
 
         # phones
         pairing = (await ask("POST", "/api/pairings", json={"stream": "phone-1"})).json()
@@ -145,3 +147,32 @@ async def test_what_is_answered_is_what_the_document_says(tmp_path: Path, monkey
     }
     left = described - checked.seen
     assert left == {("/api/tokens/{token}", "delete", 409)}, "that takes an access code: test_logging_in.py"
+
+
+async def test_phones_go_with_who_paired_them_where_that_is_asked_for(tmp_path: Path) -> None:
+    app = create_app(Settings(data_dir=tmp_path), make_model=FakeModel)  # type: ignore[arg-type]
+    access = app.state.access
+    robot, _ = await access.add_token("robot", "operator", None, None, "boss")
+    for name in ("anna", "bert", "cleo"):
+        await access.add_account(name, "operator", None)
+
+    async def paired(by: str) -> str:
+        """The cookie of a phone."""
+        cookie: str = await access.open_session(
+            "device", "phone", address="", browser="", role="operator", streams=("press",), by=by
+        )
+        return cookie
+
+    phones = {(by, number): await paired(by) for by in ("robot", "Anna", "bert", "cleo") for number in range(2)}
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as client:
+        ended = [
+            (await client.delete(f"/api/tokens/{robot.id}?phones=1")).json()["phones"],
+            (await client.delete("/api/users/anna", params={"phones": 1})).json()["phones"],
+            (await client.delete("/api/users/bert")).json().get("phones", 0),
+        ]
+        assert (await client.patch("/api/users/cleo?phones=1", json={"disabled": True})).json()["disabled"]
+    assert ended == [2, 2, 0]
+    left = {by for (by, _), cookie in phones.items() if access.by_session(cookie, "") is not None}
+    assert left == {"bert"}
+    assert len(Access(tmp_path, closed=True).sessions) == 2, "nor after a restart"

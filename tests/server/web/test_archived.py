@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -150,21 +151,23 @@ class TaughtFrom:
     async def ask(self, **body: Any) -> httpx.Response:
         return await self.client.post("/api/history/teach", json=body)
 
+    async def keep(self, id: str, picture: Any) -> None:
+        """Archive a picture of a part that was good."""
+        found = inspected(4)
+        assert found.kept is not None
+        kept = replace(found.kept, picture=encode_jpeg(np.asarray(picture), quality=90))
+        self.archive.hear(Told(msgspec.structs.replace(part_result(id), verdict="NORMAL"), replace(found, kept=kept)))
+        async with asyncio.timeout(WAIT_S):
+            while not [*self.archive.folder.root.glob(f"*/{id}.zip")]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
 
 @pytest.fixture
 async def taught(tmp_path: Path) -> AsyncIterator[TaughtFrom]:
     made = TaughtFrom(tmp_path)
     made.archive.start()
     for number in range(4):
-        found = inspected(4)
-        assert found.kept is not None
-        kept = replace(found.kept, picture=encode_jpeg(np.asarray(part(number)), quality=90))
-        made.archive.hear(
-            Told(msgspec.structs.replace(part_result(f"p{number}"), verdict="NORMAL"), replace(found, kept=kept))
-        )
-    async with asyncio.timeout(WAIT_S):
-        while len([*made.archive.folder.root.glob("*/*.zip")]) < 4:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await made.keep(f"p{number}", part(number))
     yield made
     await made.teachings.close()
     await made.archive.stop()
@@ -177,6 +180,16 @@ async def test_a_teaching_begins_with_selected_pictures_and_gets_more(taught: Ta
     assert (body["name"], body["stream"], len(body["pictures"])) == ("bracket", None, 2)
     more = await taught.ask(ids=["p2", "p3"], teaching=body["id"])
     assert more.status_code == 200 and len(more.json()["pictures"]) == 4
+
+
+async def test_a_picture_that_is_not_taken_is_told_by_time_stream_and_part(taught: TaughtFrom) -> None:
+    await taught.keep("dark", np.zeros((120, 160, 3), np.uint8))
+    facts = taught.archive.folder.read("dark")
+    assert facts is not None
+    begun = await taught.ask(ids=["p0", "dark"], name="bracket")
+    at = datetime.fromisoformat(facts.facts.at).astimezone(UTC)
+    (note,) = (one for one in begun.json()["notes"] if "UTC" in one)
+    assert note.startswith(f"{at:%Y-%m-%d %H:%M:%S} UTC, press, part P-7: ")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -24,8 +25,8 @@ from server.web.connections import Connection
 from server.web.held import Held
 from server.web.pace import MAX_LAG_S, MIN_RATE, Lag
 from tests.running import Running, running
-from tests.server.fakes import GOOD, WAIT_S, FakeModel, http, receive_result, serving, until
-from tests.server.web.peers import GET, Peer
+from tests.server.fakes import GOOD, WAIT_S, FakeModel, healthy, http, receive_result, serving, until
+from tests.server.web.peers import GET, MULTIPART, Peer, post
 
 
 @pytest.fixture
@@ -65,6 +66,33 @@ async def test_where_all_are_at_work_a_newcomer_is_told(server: Running) -> None
         assert (await client.get("/health")).status_code == 200
     for viewer in viewers:
         await viewer.close()
+
+
+async def test_strangers_who_send_slowly_make_room_and_who_is_in_does_not(model: FakeModel, tmp_path: Path) -> None:
+    chosen = Settings(data_dir=tmp_path, host="0.0.0.0", max_connections_per_address=6)
+    app = create_app(chosen, make_model=lambda: model)  # type: ignore[arg-type, return-value]
+    async with running(app, chosen) as server, contextlib.AsyncExitStack() as stack:
+        await healthy(server)
+        _, secret = await app.state.access.add_token("mes", "operator", None, None, "boss")
+        bearer = {"Authorization": f"Bearer {secret}"}
+        stream = await stack.enter_async_context(connect(f"{server.ws}/ws/live/a", additional_headers=bearer))
+        uploads, forms = [await stack.enter_async_context(Peer(server)) for _ in range(2)], list[Peer]()
+        for peer in uploads:
+            lines = (f"Authorization: Bearer {secret}", MULTIPART, "Content-Length: 100000")
+            assert await peer.send(post("/predict", *lines))
+        connected = server.server.config.connections  # type: ignore[attr-defined]
+        await until(lambda: len(connected) == 3 and len(connected._all.idle) == 0)
+        for _ in range(9):
+            forms.append(await stack.enter_async_context(Peer(server)))
+            assert await forms[-1].send(post("/enter", "Content-Length: 3000"))
+            async with Peer(server) as another:
+                assert await another.send(GET)
+                async with asyncio.timeout(WAIT_S):
+                    assert b" 200 " in await another.reader.readline(), "there is a place for whoever comes"
+        assert await forms[0].rest() == b"", "the oldest stranger's made room"
+        for peer in uploads:
+            assert await peer.send(b"--b") and not peer.reader.at_eof()
+        assert len(connected) <= 6 and (await stream.recv())
 
 
 async def test_thirty_phones_and_browsers_behind_one_address_have_room(model: FakeModel, tmp_path: Path) -> None:

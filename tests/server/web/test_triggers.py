@@ -10,9 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import UNSET
 from websockets.asyncio.client import ClientConnection, connect
 
-from server.words import PartResult, TriggerAnswer
+from server.words import PartResult, Result, TriggerAnswer
 from tests.running import Running
 from tests.server.fakes import BAD, BROKEN, GOOD, FakeModel, http, listed, picture, read, serving
 
@@ -60,7 +61,8 @@ async def test_one_verdict_a_trigger_with_its_ids(server: Running) -> None:
         connect(f"{server.ws}/ws/stream?name=press") as camera,
     ):
         await camera.send(BAD)
-        assert json.loads(await camera.recv())["verdict"] == "ANOMALY"  # nobody triggered: no part
+        result = json.loads(await camera.recv())
+        assert (result["verdict"], result["part_number"]) == ("ANOMALY", 0)  # nobody triggered: no part
         taken = await trigger(client, part="A-1", trigger="plc-7")
         assert (taken.status_code, taken.json()) == (202, {"stream": "press", "trigger": 1, "trigger_id": "plc-7"})
         refused = await trigger(client, part="A-2")
@@ -161,20 +163,23 @@ async def test_parts_that_come_into_the_gate(server: Running) -> None:
     gate = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
     async with http(server) as client, connect(f"{server.ws}/ws/stream?name=press") as camera:
 
-        async def show(*brightness: int) -> None:
+        async def show(*brightness: int) -> list[Any]:
+            """The numbers of the parts that these frames are said to show."""
+            numbers = []
             for one in brightness:
                 await camera.send(_half(one))
-                message = read(await camera.recv())
-                while message.__class__.__name__ != "Result":
-                    message = read(await camera.recv())
+                while not isinstance(message := read(await camera.recv()), Result):
+                    pass
+                numbers.append(message.part_number)
+            return numbers
 
-        await show(20)
+        assert await show(20) == [UNSET]  # nothing says what a part is
         looked = await client.post("/api/streams/press/gate", json={"gate": gate})
         assert looked.status_code == 200, looked.text
         refused = await client.patch(f"/api/recipes/{RECIPE}", json={"version": 1, "parts": {"by": "gate"}})
         assert refused.status_code == 422 and "empty" in refused.json()["error"]
         await by(server, by="gate", gate=gate, empty=looked.json()["empty"])
-        await show(20, 60, 60, 60, 20, 150, 150, 20)
+        assert await show(20, 60, 60, 60, 20, 150, 150, 20) == [0, 1, 1, 1, 0, 2, 2, 0]
         stream = await listed(server, "press")
         assert stream is not None and [stream["parts"], stream["parts_rejected"]] == [2, 1]
 

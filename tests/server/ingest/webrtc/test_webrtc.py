@@ -6,6 +6,8 @@ import asyncio
 import json
 import logging
 import re
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +19,7 @@ import av
 import httpx
 import numpy as np
 import pytest
+from aioice import stun
 from aiortc import (
     RTCCertificate,
     RTCConfiguration,
@@ -34,7 +37,7 @@ from OpenSSL import SSL
 from starlette.applications import Starlette
 
 from server.ground import source_of
-from server.ingest.webrtc import aiortc_receiver, consent, data_channel_limits
+from server.ingest.webrtc import aiortc_receiver, consent, data_channel_limits, own_sender
 from server.ingest.webrtc import ingest as webrtc
 from server.ingest.webrtc import peer as webrtc_peer
 from server.ingest.webrtc.ice_servers import ice_server
@@ -676,6 +679,45 @@ async def test_a_flood_of_packets_ends_the_sender(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(webrtc_peer, "MAX_PACKETS_PER_S", 5)
         await until(lambda: here.ingest.peers == 0)
         assert here.streams.opened[0].closed
+
+
+async def test_who_is_not_the_sender_is_not_heard_at_its_port(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An empty datagram from anywhere ended aiortc for good, without a word to the sender."""
+    monkeypatch.setattr(own_sender, "MAX_CHECKS_PER_S", 3)
+    heard: list[bytes] = []
+    hear = aioice.ice.StunProtocol.datagram_received
+
+    def received(self: Any, data: bytes, address: Any) -> None:
+        if address[1] == stranger.getsockname()[1]:
+            heard.append(data)
+        hear(self, data, address)
+
+    monkeypatch.setattr(aioice.ice.StunProtocol, "datagram_received", received)
+    check = bytes(stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST))
+    cut_short = bytes.fromhex("0001000c2112a442000000000000000000000000002400018c000000c0570004")
+    with pytest.raises(struct.error):
+        stun.parse_message(cut_short)
+    rubbish = [b"", bytes([128]) * 200, bytes([22, 254, 253]) + bytes(60)]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        async with site() as here:
+            answer = await here.sender().connect()
+            (stream,) = here.streams.opened
+            await newest_frame(stream)
+            found = re.search(r"a=candidate:[0-9a-f]+ 1 udp [0-9]+ 127.0.0.1 ([0-9]+) ", answer["sdp"])
+            assert found is not None
+            second = int(time.monotonic())
+            for data in [cut_short, *rubbish, *[check] * 20, *rubbish]:
+                stranger.sendto(data, ("127.0.0.1", int(found[1])))
+            stream.frames = asyncio.Queue()
+            await until(lambda: stream.frames.qsize() > 5)
+            assert not stream.closed
+            assert 0 < len(heard) <= 3 * (int(time.monotonic()) - second + 1) and set(heard) == {check, cut_short}
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+    (said,) = [record.getMessage() for record in caplog.records if "not its sender's" in record.message]
+    assert said.endswith("times=1 last=127.0.0.1")
 
 
 @pytest.mark.parametrize(
