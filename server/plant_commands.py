@@ -8,7 +8,7 @@ from pathlib import Path
 
 from server import access, inspection, recipes
 from server.ground import DataDirectoryError, KeptFile, data_directory, in_words
-from server.plant import Plant, PlantError
+from server.plant import ListedGateway, Plant, PlantError
 from server.recipes import ModelKeep, RecipeBook, SharedModels
 from server.settings import SettingsError, read_settings
 
@@ -83,14 +83,20 @@ def _said() -> str:
     plant, folder = _opened()
     try:
         if plant.warning is not None:
-            return plant.warning
+            raise PlantError(plant.warning)
         joined = "belongs to the plant" if plant.has_joined else "has not joined the plant yet"
         lines = [f"{folder} {joined}; its files are in {plant.store.address}"]
-        lines += [
-            f"{one.name}  version {one.version}  changed {one.changed} by {one.gateway}" for one in plant.listed()
-        ]
+        documents, gateways = plant.listed()
+        lines += [f"{one.name}  version {one.version}  changed {one.changed} by {one.gateway}" for one in documents]
+        lines += [_line_of(one) for one in gateways]
         objects = plant.store.below("")
         lines.append(f"{len(objects)} objects, {sum(one.size for one in objects) / 1e6:.1f} MB")
         return "\n".join(lines)
     finally:
         plant.close()
+
+
+def _line_of(one: ListedGateway) -> str:
+    seen = "is there" if one.is_there else f"was seen {one.seen_s / 60:.0f} minutes ago"
+    streams = f", with {', '.join(one.streams)}" if one.is_there and one.streams else ""
+    return f"gateway {one.name} on {one.host} ({one.software}) {seen}{streams}"
