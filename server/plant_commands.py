@@ -57,17 +57,28 @@ def _made() -> str:
     with data_directory(read_settings().data_dir, "where a plant is made of it"):
         plant, folder = _opened()
         try:
-            if plant.has_joined:
-                raise PlantError(f"{folder} belongs to the plant already: nothing was changed")
-            documents = {Path(name).name: _bytes_of(folder / name, name) for name in SHARED}
-            models = [(model.taught, model.corrections) for model in RecipeBook(folder).named()]
-            keep = ModelKeep(folder, shared=SharedModels(plant.store))
-            here = [(taught, corrections) for taught, corrections in models if keep.model_folder(taught).is_dir()]
-            keep.share(here)
-            plant.make(documents)
+            make_of(plant, folder)
         finally:
             plant.close()
     return f"{folder} is a gateway of the plant now, and all that it had is the plant's: start it, then the others"
+
+
+def make_of(plant: Plant, folder: Path) -> None:
+    """Make a plant of a data directory that no server uses. Cut off in the middle, it is done again: the models are in
+    the store first, then all documents in one transaction, then this directory belongs to it.
+
+    Raises:
+        PlantError: it cannot be; nothing was changed.
+        OSError: database or store do not answer.
+    """
+    if plant.has_joined:
+        raise PlantError(f"{folder} belongs to the plant already: nothing was changed")
+    documents = {Path(name).name: _bytes_of(folder / name, name) for name in SHARED}
+    models = [(model.taught, model.corrections) for model in RecipeBook(folder).named()]
+    keep = ModelKeep(folder, shared=SharedModels(plant.store))
+    here = [(taught, corrections) for taught, corrections in models if keep.model_folder(taught).is_dir()]
+    keep.share(here)
+    plant.make(documents)
 
 
 def _bytes_of(path: Path, name: str) -> bytes:

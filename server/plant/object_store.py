@@ -67,6 +67,10 @@ class NotOurs(PlantAway):
     """The store is another plant's, or not there; one sentence that says what to do."""
 
 
+class _Unfit(ValueError):
+    """An object, or a name, is not what was asked for."""
+
+
 @dataclass(frozen=True)
 class Listed:
     """An object. ``modified``: seconds since 1970, by the store's clock."""
@@ -239,7 +243,7 @@ class ObjectStore:
         mark = self._plant.encode()
         try:
             found = self._read(files, MARK, 100)
-        except ValueError:  # no file, or larger than a mark
+        except _Unfit:  # no file, or larger than a mark
             found = b""
         except FileNotFoundError as error:
             if self.address.kind == "file" and not self._is_new and not self._is_used(files):
@@ -285,14 +289,14 @@ class ObjectStore:
     def _size(self, files: Any, name: str, most: int) -> int:
         found = files.info(self._at(name))
         if found["type"] != "file":  # whoever opens a pipe waits for ever
-            raise ValueError(f"{name} is no file")
+            raise _Unfit(f"{name} is no file")
         if int(found["size"]) > most:
-            raise ValueError(f"{name} is larger than {most} bytes")
+            raise _Unfit(f"{name} is larger than {most} bytes")
         return int(found["size"])
 
     def _at(self, name: str) -> str:
         if name and not _NAME.fullmatch(name):
-            raise ValueError(f"{name[:80]!r} is no name of an object")
+            raise _Unfit(f"{name[:80]!r} is no name of an object")
         return f"{self.address.place}/{name}".rstrip("/")
 
     def _do(self, work: Callable[[Any], T], size: int = 0) -> T:
@@ -315,7 +319,7 @@ class ObjectStore:
         threading.Thread(target=run, name="plant store", daemon=True).start()
         try:
             return outcome.result(ANSWER_S + size / LEAST_BYTES_S)
-        except (FileNotFoundError, PlantAway, ValueError):
+        except (FileNotFoundError, PlantAway, _Unfit):
             raise
         except Exception as error:  # botocore, aiohttp and fsspec each raise their own
             if not outcome.done():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -106,3 +107,16 @@ def test_a_plant_needs_both_settings(
     environment.mkdir()
     assert cli.main(["plant", "status"]) == 2
     assert "DATABASE_URL" in capsys.readouterr().err
+
+
+def test_the_status_of_a_plant_that_is_away_is_a_failure(
+    environment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.mkdir()
+    (environment / "plant.json").write_text('{"plant": "0123456789abcdef0123456789abcdef"}')
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://line:secret@127.0.0.1:{port}/plant")
+    assert cli.main(["plant", "status"]) == 2
+    said = capsys.readouterr()
+    assert "cannot be used" in said.err and "secret" not in said.err and not said.out
