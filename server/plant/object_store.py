@@ -219,10 +219,13 @@ class ObjectStore:
 
         def work(files: Any) -> list[str]:
             self._require_ours(files)
+            unused = _unused_folders(Path(self._at(folder)), now)
             for name in old:
                 with contextlib.suppress(FileNotFoundError):
                     files.rm_file(f"{self.address.place}/{name}")
-            _remove_empty(Path(self._at(folder)), now)
+            for place in unused:
+                with contextlib.suppress(OSError):  # it is not empty
+                    place.rmdir()
             return old
 
         return self._do(work)
@@ -363,9 +366,12 @@ def _modified(one: dict[str, Any]) -> float:
     return float(when.timestamp()) if hasattr(when, "timestamp") else float(when)
 
 
-def _remove_empty(folder: Path, now: float) -> None:
-    """Remove folders below one that have been empty for a day: somebody may be about to write into others."""
+def _unused_folders(folder: Path, now: float) -> list[Path]:
+    """Folders below one in which nothing came or went for a day, the innermost first: into others somebody may be about
+    to write."""
+    found = []
     for place, _, _ in os.walk(folder, topdown=False):
         with contextlib.suppress(OSError):
             if Path(place) != folder and now - Path(place).stat().st_mtime >= UNFINISHED_S:
-                Path(place).rmdir()
+                found.append(Path(place))
+    return found

@@ -454,9 +454,11 @@ class Plant:
             raise PlantAway(_NEWER)
 
     async def _versions(self, connection: Any, plant: str | None = None) -> dict[str, int]:
-        """Of all documents of the plant, by name."""
+        """Of all documents of the plant, by name; of those whose row is gone -1."""
         rows = await connection.fetch(
-            "SELECT format, name, version FROM plant LEFT JOIN plant_documents ON true WHERE id = $1", plant or self._id
+            "SELECT format, name, coalesce(version, -1) AS version FROM plant "
+            "LEFT JOIN (plant_names FULL JOIN plant_documents USING (name)) ON true WHERE id = $1",
+            plant or self._id,
         )
         self._ours(rows[0] if rows else None)
         return {str(row["name"]): int(row["version"]) for row in rows if row["name"] is not None}

@@ -444,8 +444,8 @@ class Records:
         return True
 
     async def _is_outgrown(self) -> bool:
-        """Whether another gateway brought the tables to a newer version meanwhile: what they refuse now is not at fault,
-        and waits on disk for this one's update."""
+        """Whether another gateway brought the tables to a newer version meanwhile: what they refuse then is not at
+        fault, and waits on disk for this one's update."""
         if self._database.is_sqlite:
             return False
         try:

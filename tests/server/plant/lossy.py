@@ -55,13 +55,21 @@ class _Both:
     def ask(self) -> None:
         with contextlib.suppress(OSError):
             while data := self._client.recv(1 << 20):
-                if self._is_change and data[:1] == b"B":  # what was prepared is done now
-                    self._is_change, self._is_lost = False, True
-                if self._lossy.swallow and any(mark in data for mark in MARKS):
-                    self._lossy.swallow -= 1
-                    self._is_change = True
+                if self._lossy.swallow:
+                    self._look_at(data)
                 self._server.sendall(data)
         self._end()
+
+    def _look_at(self, data: bytes) -> None:
+        """Messages of PostgreSQL's: one byte that says what it is, and a length of four; a few come at once."""
+        while len(data) >= 5 and not self._is_lost:
+            message = data[: 1 + int.from_bytes(data[1:5])]
+            data = data[len(message) :]
+            if message[:1] == b"P":
+                self._is_change = any(mark in message for mark in MARKS)
+            elif message[:1] == b"B" and self._is_change:  # what was prepared is done now
+                self._is_lost = True
+                self._lossy.swallow -= 1
 
     def answer(self) -> None:
         with contextlib.suppress(OSError):
