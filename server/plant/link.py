@@ -107,7 +107,7 @@ class Link:
                 self._drop()
                 words = "it does not answer in time"
                 raise (self._unanswered(words) if is_asked else self._away(words)) from error
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
                 if isinstance(error, NotKept):
                     raise
                 self._drop()

@@ -310,6 +310,11 @@ class Plant:
             except PlantAway as error:
                 self._say_away(str(error))
                 continue
+            except Exception as error:  # who looks must not end: nothing others change would be heard of any more
+                if self._away is None:
+                    log.exception("looking for what other gateways change failed, and goes on")
+                self._say_away(f"{self._where} cannot be asked ({type(error).__name__}: {error})")
+                continue
             is_back, self._away = self._away is not None, None
             if is_back:
                 log.info("the plant's database is back")

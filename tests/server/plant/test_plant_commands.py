@@ -83,6 +83,9 @@ async def test_a_plant_is_made_once_and_of_whole_files(
     capsys.readouterr()
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("DATA_DIR", str(tmp_path / "other"))
+        with pytest.MonkeyPatch.context() as alone_again:
+            alone_again.delenv("PLANT_STORE")
+            assert cli.main(["user", "add", "ada", "--role", "engineer"]) == 0
         assert cli.main(["plant", "make"]) == 2
         assert "has recipes or logins already: nothing was changed" in capsys.readouterr().err
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
@@ -56,10 +57,14 @@ def gateway(
         plant.close()
 
 
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+async def until(condition: Callable[[], object], plant: Plant | None = None) -> None:
+    try:
+        async with asyncio.timeout(WAIT_S):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    except TimeoutError as error:
+        said = None if plant is None else (plant.warning, plant.among.warning)
+        raise AssertionError(f"it did not come: {said}") from error
 
 
 async def opened(gateway: Plant, folder: Path) -> Any:
@@ -164,7 +169,7 @@ async def test_a_table_that_somebody_locks_and_a_database_that_is_read_only(
         await asyncio.to_thread(document.change, lambda known: (2,))
     await who.execute(f"ALTER DATABASE {address.database} RESET default_transaction_read_only")
     await who.execute(f"{ends} AND datname = current_database()")
-    await until(lambda: plant.among.warning is None and plant.warning is None)
+    await until(lambda: plant.among.warning is None and plant.warning is None, plant)
     await asyncio.to_thread(document.change, lambda known: (*known, 2))
     assert document.contents == (1, 2)
     await who.close()
@@ -202,6 +207,25 @@ async def test_a_database_that_has_no_connection_left(
         await asyncio.to_thread(document.change, lambda known: (1,))
     finally:
         plant.close()
+
+
+async def test_who_looks_for_changes_goes_on_whatever_the_database_library_raises(
+    gateway: Join, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does where a connection ends between two of its messages."""
+    import asyncpg
+
+    one, two = gateway("one"), gateway("two")
+    document = await opened(one, tmp_path)
+    theirs = await asyncio.to_thread(numbers, two, tmp_path)
+    for wrong in (asyncpg.InternalClientError("another operation (2) is in progress"), RuntimeError("whatever")):
+        with monkeypatch.context() as patched:
+            patched.setattr(Plant, "_versions", AsyncMock(side_effect=wrong))
+            await until(lambda: one.warning is not None, one)
+            assert str(wrong) in str(one.warning)
+        await until(lambda: one.warning is None, one)
+        await asyncio.to_thread(theirs.change, lambda known: (*known, 1))
+        await until(document.refresh, one)
 
 
 # ---- documents and gateways that are not what they seem -------------------------------------------------------------
