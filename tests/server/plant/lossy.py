@@ -19,6 +19,7 @@ class Lossy:
         swallow: answers to changes of documents that are still to be lost: the database's answer is awaited, and thrown
             away with the connection. ``swallowed``: those that were.
         delay_s: by which each answer is late.
+        is_cut: whether nothing is passed on: see :meth:`cut`.
     """
 
     def __init__(self, to: int) -> None:
@@ -26,12 +27,23 @@ class Lossy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.swallow = self.swallowed = 0
-        self.delay_s = 0.0
+        self.delay_s, self.is_cut = 0.0, False
         self._sockets = [self._listener]
         threading.Thread(target=self._accept, daemon=True).start()
 
+    @contextlib.contextmanager
+    def cut(self) -> Iterator[None]:
+        """All connections end, and new ones, too, meanwhile."""
+        self.is_cut = True
+        self._end(self._sockets[1:])
+        yield
+        self.is_cut = False
+
     def close(self) -> None:
-        for one in self._sockets:
+        self._end(self._sockets)
+
+    def _end(self, sockets: list[socket.socket]) -> None:
+        for one in sockets:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
@@ -40,6 +52,9 @@ class Lossy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                if self.is_cut:
+                    client.close()
+                    continue
                 server = socket.create_connection(("127.0.0.1", self._to))
                 self._sockets += [client, server]
                 both = _Both(self, client, server)

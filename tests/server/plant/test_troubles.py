@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock
 
+import httpx
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
+from server.app import create_app
 from server.ground import DatabaseAddress, NotKept
 from server.plant import ObjectStore, Plant, PlantError, StoreAddress, object_store
 from server.plant import plant as plant_module
-from tests.server.fakes import WAIT_S
+from server.settings import Settings
+from tests.running import running
+from tests.server.fakes import WAIT_S, http
 from tests.server.plant.lossy import Lossy, lossy
+from tests.server.plant.test_gateways import until as until_true
 from tests.server.plant.test_plant import FORM, numbers, sql
 from tests.server.records.postgres import PostgreSQL
 from tests.server.test_calamities import mounted as disk
@@ -226,6 +232,40 @@ async def test_who_looks_for_changes_goes_on_whatever_the_database_library_raise
         await until(lambda: one.warning is None, one)
         await asyncio.to_thread(theirs.change, lambda known: (*known, 1))
         await until(document.refresh, one)
+
+
+async def test_a_login_that_is_removed_elsewhere_goes_on_at_a_gateway_that_is_cut_off_and_ends_with_that(
+    address: DatabaseAddress, between: Lossy, mounted: StoreAddress, tmp_path: Path
+) -> None:
+    @contextlib.asynccontextmanager
+    async def whole(name: str, at: DatabaseAddress) -> AsyncIterator[tuple[Any, httpx.AsyncClient]]:
+        settings = Settings(data_dir=tmp_path / name, database_url=at, plant_store=mounted, gateway_name=name)
+        app = create_app(settings, code="4711-secret")
+        async with running(app, settings) as server, http(server) as client:
+            yield server, client
+
+    key = {"Authorization": "Bearer 4711-secret"}
+    far = dataclasses.replace(address, port=between.port)
+    async with whole("one", address) as (_, at_one), whole("two", far) as (_, at_two):
+        token = (await at_one.post("/api/tokens", json={"name": "press", "role": "viewer"}, headers=key)).json()
+        mine = {"Authorization": f"Bearer {token['secret']}"}
+
+        async def is_let_in() -> bool:
+            return (await at_two.get("/api/streams", headers=mine)).status_code == 200
+
+        async def is_out() -> bool:
+            return not await is_let_in()
+
+        async def is_cut_off() -> bool:
+            return "is still let in here" in (await at_two.get("/health", headers=key)).text
+
+        await until_true(is_let_in)
+        with between.cut():
+            gone = await at_one.delete(f"/api/tokens/{token['token']['id']}", headers=key)
+            assert gone.status_code < 300, gone.text
+            await until_true(is_cut_off)
+            assert await is_let_in()
+        await until_true(is_out)
 
 
 # ---- documents and gateways that are not what they seem -------------------------------------------------------------
