@@ -279,7 +279,6 @@ class SharedPictures:
                     self._store.remove(one.name)
                     gone.append(one.name.rpartition("/")[2].removesuffix(SUFFIX))
                     left -= 1
-                self._store.remove_unfinished(f"{FOLDER}/{day}", time.time())
                 self._store.remove_folder(f"{FOLDER}/{day}")
         finally:
             if gone:

@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,8 +184,9 @@ class ObjectStore:
         return sorted(one["name"].rpartition("/")[2] for one in found if one["type"] == "directory")
 
     def remove_folder(self, folder: str) -> None:
-        """Remove an empty folder; an S3 has none."""
+        """Remove a folder in which nothing is, but what was never finished; an S3 has none."""
         if self.address.kind == "file":
+            self.remove_unfinished(folder, time.time())
 
             def work(files: Any) -> None:
                 with contextlib.suppress(OSError):

@@ -131,6 +131,19 @@ def test_what_was_never_finished_goes_a_day_later(mounted: StoreAddress, tmp_pat
     assert sorted(path.name for path in root.rglob("*")) == ["a", "model.zip", "models"]
 
 
+def test_a_folder_goes_with_what_was_never_finished_in_it(mounted: StoreAddress, tmp_path: Path) -> None:
+    files, day = ObjectStore(mounted), tmp_path / "mounted/archive/2026-11-27"
+    day.mkdir(parents=True)
+    for name, age_s in (("p1.zip.0123abcd.tmp", DAY_S), ("p2.zip.0123abcd.tmp", 0.0)):
+        (day / name).write_bytes(b"half")
+        os.utime(day / name, (time.time() - age_s,) * 2)
+    files.remove_folder("archive/2026-11-27")
+    assert [path.name for path in day.iterdir()] == ["p2.zip.0123abcd.tmp"], "somebody may write it right now"
+    (day / "p2.zip.0123abcd.tmp").unlink()
+    files.remove_folder("archive/2026-11-27")
+    assert not day.exists()
+
+
 def test_parts_of_an_upload_that_was_cut_off_go_a_day_later(bucket: StoreAddress) -> None:
     files = ObjectStore(bucket)
     name, folder = bucket.place.split("/", 1)
