@@ -59,6 +59,7 @@ SECTIONS: dict[str, list[str]] = {
     "streams": ["-m", "benchmarks.streams"],
     "plan": ["-m", "benchmarks.plan", *PLAN],
     "ray_pool": ["-m", "benchmarks.ray_pool"],
+    "whose_turn": ["-m", "benchmarks.whose_turn"],
     "history": ["-m", "benchmarks.history"],
     "plant": ["-m", "benchmarks.plant"],
     "trigger_latency": ["-m", "benchmarks.trigger_latency"],

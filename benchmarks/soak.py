@@ -8,9 +8,13 @@ stream switched to its recipe and back, an alarm is forgiven, one remembered, an
 made, a webhook's peer fails and comes back, a camera is added and removed, a teaching is given up; listeners come and
 go all the time. Every two seconds the memory of the server (RSS) and of what it started is read, with threads, open
 files and sockets. The slope after the first fifth is a line of least squares through the least of each minute, with its
-95 % interval: teaching and correcting take up to 200 MB for a moment, and what is left behind shows between them. At
-the end, everybody gone, threads, tasks and files are compared with those before anybody came
-(``benchmarks.looked_at``).
+95 % interval: teaching and correcting take up to 200 MB for a moment, and what is left behind shows between them.
+
+Once a minute, when the minute's work is done, the senders pause until the last frame is answered; then garbage is
+collected, freed memory given back, and what is left is read: the slope *at rest* is of what the server holds on to, and
+is told much more exactly than that of memory at full load, in which up to nine frames, their results and listeners'
+messages are at any moment. No latency is taken then. At the end, everybody gone, threads, tasks and files are compared
+with those before anybody came (``benchmarks.looked_at``).
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,8 +57,8 @@ DEFECT_EVERY = 500
 """From then on; what is forgiven and remembered are such."""
 TAUGHT_IN_S = 45.0
 MOST_GROWN = 25
-T_95 = 2.306
-"""Student's, two-sided, of eight degrees of freedom: ten blocks, two of them for the line."""
+SETTLED_S = 1.0
+"""From the last answer until memory is read at rest: what goes to sinks, history and archive has gone."""
 
 
 @dataclass
@@ -76,8 +80,52 @@ class Seen:
 
     samples: list[Sample] = field(default_factory=list)
     latencies: list[tuple[float, float]] = field(default_factory=list)
+    resting: list[Resting] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Resting:
+    """At rest. ``at``: s since the start; ``anonymous``: MB in memory that are no file's; ``heap``: of these, what was
+    asked of glibc and not given back."""
+
+    at: float
+    anonymous: float
+    heap: float
+    look: Look
+
+
+class Load:
+    """How many frames are sent and not answered, and how the senders are made to pause."""
+
+    def __init__(self) -> None:
+        self._in_flight = 0
+        self._going, self._answered = asyncio.Event(), asyncio.Event()
+        self._going.set()
+
+    @contextlib.asynccontextmanager
+    async def frame(self) -> AsyncIterator[None]:
+        """While it is sent and until it is answered; waits while all pause."""
+        await self._going.wait()
+        self._in_flight += 1
+        self._answered.clear()
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._answered.set()
+
+    @contextlib.asynccontextmanager
+    async def pause(self) -> AsyncIterator[None]:
+        """Nothing is sent; what was is answered."""
+        self._going.clear()
+        try:
+            await self._answered.wait()
+            yield
+        finally:
+            self._going.set()
 
 
 def sample(pid: int, start: float) -> Sample:
@@ -97,6 +145,14 @@ def memory_of(pid: int) -> tuple[float, float]:
         return 0.0, 0.0
 
 
+def line_of(at_s: Sequence[float], mb: Sequence[float]) -> tuple[float, float]:
+    """MB an hour, and half of its 95 % interval, by least squares. Not a number where there are too few."""
+    if len(at_s) < FEWEST_MINUTES:
+        return math.nan, math.nan
+    line = stats.linregress(np.array(at_s) / 3600, np.array(mb))
+    return float(line.slope), float(stats.t.ppf(0.975, len(at_s) - 2) * line.stderr)
+
+
 def slope_of(samples: Sequence[Sample], what: str = "rss") -> tuple[float, float]:
     """MB an hour, and half of its 95 % interval, of the least of each minute: what stays when the minute's work is
     done. Not a number where there are too few minutes."""
@@ -104,28 +160,25 @@ def slope_of(samples: Sequence[Sample], what: str = "rss") -> tuple[float, float
     for one in samples:
         minutes.setdefault(int(one.at // 60), []).append(getattr(one, what))
     full = {minute: min(values) for minute, values in minutes.items() if len(values) >= WHOLE_MINUTE}
-    if len(full) < FEWEST_MINUTES:
-        return math.nan, math.nan
-    x, y = np.array([*full]) / 60, np.array([*full.values()])
-    line = stats.linregress(x, y)
-    return float(line.slope), float(stats.t.ppf(0.975, len(x) - 2) * line.stderr)
+    return line_of([minute * 60 for minute in full], [*full.values()])
 
 
 def p99(latencies: Sequence[float]) -> float:
     return float(np.percentile(latencies, 99)) if latencies else math.nan
 
 
-async def send(server: Server, name: str, seen: Seen, start: float) -> None:
+async def send(server: Server, name: str, seen: Seen, start: float, load: Load) -> None:
     """One frame after the other, each when the last was answered: full load, whatever the machine."""
     pictures = [jpeg(number) for number in range(16)]
     defective = jpeg(0, defect=True)
     async with websockets.connect(f"ws://127.0.0.1:{server.port}/ws/stream?name={name}", proxy=None) as socket:
         for number in range(1 << 60):
-            sent = time.monotonic()
             every = FILLING if number < FILLED_AFTER else DEFECT_EVERY
-            await socket.send(defective if number % every == every - 1 else pictures[number % 16])
-            while json.loads(await socket.recv())["type"] != "result":
-                pass
+            async with load.frame():
+                sent = time.monotonic()
+                await socket.send(defective if number % every == every - 1 else pictures[number % 16])
+                while json.loads(await socket.recv())["type"] != "result":
+                    pass
             seen.latencies.append((sent - start, (time.monotonic() - sent) * 1000))
 
 
@@ -237,8 +290,8 @@ class Peer:
             await self.come()
 
 
-async def change(server: Server, names: Sequence[str], seen: Seen) -> None:
-    """Everything else that people do, once a minute."""
+async def change(server: Server, names: Sequence[str], seen: Seen, rest: Callable[[], Awaitable[None]]) -> None:
+    """Everything else that people do, once a minute, and a rest after it."""
     peer = Peer()
     await peer.come()
     async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client:
@@ -246,6 +299,7 @@ async def change(server: Server, names: Sequence[str], seen: Seen) -> None:
         for turn in range(1 << 60):
             began = time.monotonic()
             await people.minute(turn, peer)
+            await rest()
             await asyncio.sleep(max(0.0, began + 60 - time.monotonic()))
 
 
@@ -265,12 +319,10 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 @dataclass
 class Ends:
-    """How the server was before anybody came, when everything was in use, and when everybody was gone."""
+    """How the server was before anybody came, and when everybody was gone."""
 
     before: Sample
     begun: Look
-    warm: Look
-    last: Look
     after: Sample
     left: Look
 
@@ -288,21 +340,25 @@ async def soak(server: Server, place: Path, minutes: float, streams: int) -> tup
         for path in ("/health", "/api/streams", "/api/history?limit=1"):
             await client.get(path)
     await asyncio.sleep(3)
-    before, warm = sample(pid, start), None
+    before = sample(pid, start)
     begun = await asyncio.to_thread(looked_at, pid, place)
-    work = [send(server, name, seen, start) for name in names]
-    work += [listen(server, names, seen), listen(server, names, seen), change(server, names, seen)]
+    load = Load()
+
+    async def rest() -> None:
+        async with load.pause():
+            await asyncio.sleep(SETTLED_S)
+            look = await asyncio.to_thread(looked_at, pid, place)
+            seen.resting.append(Resting(time.monotonic() - start, memory_of(pid)[1], _used(look), look))
+
+    work = [send(server, name, seen, start, load) for name in names]
+    work += [listen(server, names, seen), listen(server, names, seen), change(server, names, seen, rest)]
     tasks = [asyncio.create_task(one) for one in work]
     while time.monotonic() - start < minutes * 60:
         await asyncio.sleep(EVERY_S)
         seen.samples.append(await asyncio.to_thread(sample, pid, start))
-        if warm is None and seen.samples[-1].at >= WARM * minutes * 60:
-            warm = await asyncio.to_thread(looked_at, pid, place)
         for task in tasks:
             if task.done():
                 task.result()
-    assert warm is not None
-    last = await asyncio.to_thread(looked_at, pid, place)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -313,7 +369,7 @@ async def soak(server: Server, place: Path, minutes: float, streams: int) -> tup
         for one in (await client.get("/api/teaching")).json()["teachings"]:
             await client.delete(f"/api/teaching/{one['id']}")
     await asyncio.sleep(15)
-    return seen, Ends(before, begun, warm, last, sample(pid, start), await asyncio.to_thread(looked_at, pid, place))
+    return seen, Ends(before, begun, sample(pid, start), await asyncio.to_thread(looked_at, pid, place))
 
 
 def looked_at(pid: int, place: Path) -> Look:
@@ -327,8 +383,14 @@ def looked_at(pid: int, place: Path) -> Look:
     return msgspec.json.decode(place.read_bytes(), type=Look)
 
 
+def resting(seen: Seen, minutes: float) -> list[Resting]:
+    """After the warm-up."""
+    return [one for one in seen.resting if one.at >= WARM * minutes * 60]
+
+
 def report(seen: Seen, ends: Ends, minutes: float, streams: int) -> str:
     warm = [one for one in seen.samples if one.at >= WARM * minutes * 60]
+    at_rest = resting(seen, minutes)
     (slope, error), (anonymous, anonymous_error) = slope_of(warm), slope_of(warm, "anonymous")
     span = min(300.0, minutes * 60 / 3)
     skipped = min(60.0, minutes * 6)
@@ -342,7 +404,9 @@ def report(seen: Seen, ends: Ends, minutes: float, streams: int) -> str:
         ["memory of the server, MB: before · median after warm-up", f"{before.rss:,.0f} · {_median(warm, 'rss'):,.0f}"],
         ["slope of the least of each minute, MB an hour, 95 %", f"{slope:+.2f} ± {error:.2f}"],
         ["of it, without files of the system", f"{anonymous:+.2f} ± {anonymous_error:.2f}"],
-        ["heap in use, MB: after warm-up · at the end", f"{_used(ends.warm):,.1f} · {_used(ends.last):,.1f}"],
+        ["slope at rest, MB an hour, 95 %", _slope(at_rest, "anonymous")],
+        ["of it, heap in use", _slope(at_rest, "heap")],
+        ["at rest, MB: after warm-up · at the end", " · ".join(f"{one.anonymous:,.1f}" for one in _ends(at_rest))],
         ["memory of what it starts (teachings), MB: at most", f"{max(one.children for one in warm):,.0f}"],
         ["threads: before · at most · after", f"{before.threads} · {max(x.threads for x in warm)} · {after.threads}"],
         ["of Python's, more after than before", _counts(_more(ends.begun.threads, ends.left.threads))],
@@ -352,6 +416,15 @@ def report(seen: Seen, ends: Ends, minutes: float, streams: int) -> str:
         [f"p99, ms: last {span / 60:.2g} minutes", f"{p99(last):.1f} ({p99(last) / p99(first):.2f} ×)"],
     ]
     return table(["soak", ""], rows)
+
+
+def _slope(at_rest: Sequence[Resting], what: str) -> str:
+    slope, error = line_of([one.at for one in at_rest], [getattr(one, what) for one in at_rest])
+    return f"{slope:+.2f} ± {error:.2f} of {len(at_rest)}"
+
+
+def _ends(at_rest: Sequence[Resting]) -> Sequence[Resting]:
+    return at_rest if len(at_rest) < 2 else (at_rest[0], at_rest[-1])
 
 
 def _more(before: Mapping[str, int], after: Mapping[str, int]) -> Counter[str]:
@@ -398,9 +471,10 @@ def main() -> None:
         finally:
             server.stop()
     if chosen.samples is not None:
-        chosen.samples.write_bytes(b"\n".join(map(msgspec.json.encode, seen.samples)))
+        chosen.samples.write_bytes(b"\n".join(map(msgspec.json.encode, [*seen.samples, *seen.resting])))
     if chosen.grown or chosen.allocations:
-        print(grown(ends.warm, ends.last), file=sys.stderr)
+        looks = [one.look for one in resting(seen, chosen.minutes)]
+        print(grown(looks[0], looks[-1]), file=sys.stderr)
     print(report(seen, ends, chosen.minutes, chosen.streams))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import sys
@@ -9,7 +10,7 @@ import sys
 import pytest
 
 from benchmarks import killed
-from benchmarks.soak import Sample, slope_of
+from benchmarks.soak import Load, Sample, slope_of
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks for orphans in /proc")
@@ -31,3 +32,28 @@ def test_the_slope_is_found_with_its_interval() -> None:
         slope, error = slope_of(samples(rise))
         assert abs(slope - rise) < 2 * error and error < 1.0
     assert math.isnan(slope_of(samples(0)[:5])[0])
+
+
+async def test_the_load_pauses_when_all_is_answered_and_goes_on_afterwards() -> None:
+    load, order = Load(), list[str]()
+    sent, answer = asyncio.Event(), asyncio.Event()
+
+    async def send(name: str) -> None:
+        async with load.frame():
+            order.append(name)
+            sent.set()
+            await answer.wait()
+
+    async def pause() -> None:
+        async with load.pause():
+            order.append("pause")
+
+    first = asyncio.create_task(send("first"))
+    await sent.wait()
+    tasks = [first, asyncio.create_task(pause()), asyncio.create_task(send("second"))]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert order == ["first"]
+    answer.set()
+    await asyncio.gather(*tasks)
+    assert order == ["first", "pause", "second"]
