@@ -580,7 +580,10 @@ class PlantDocument(Generic[T]):
         except NewerVersion as error:
             raise self._faulty("is of a newer version: upgrade this gateway") from error
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise self._faulty("is damaged: put back a copy of its row in plant_documents") from error
+            raise self._faulty(
+                "is damaged, or of a newer version: put back a copy of its row in plant_documents, or upgrade this "
+                "gateway"
+            ) from error
         was, self._fault = self._contents, None
         self._take(version, contents, data)
         return contents != was

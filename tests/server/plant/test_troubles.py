@@ -127,39 +127,34 @@ async def test_a_database_that_is_slow_is_given_up_and_nothing_is_left_over(
     between.delay_s = 0.0
     await until(lambda: plant.warning is None)
     await asyncio.to_thread(document.change, lambda known: (*known, 2))
-    assert (await rows(address, CONNECTIONS))[0]["n"] <= 3  # of before, one may still be ending
+    who = await connected(address)
+    assert await who.fetchval(CONNECTIONS) <= 3  # of before, one may still be ending
+    await who.close()
     await until(lambda: threading.active_count() <= threads + 4)  # those of what stands between
 
 
 CONNECTIONS = (
-    "SELECT count(*) AS n FROM pg_stat_activity "
+    "SELECT count(*) FROM pg_stat_activity "
     "WHERE application_name = 'defectvision plant' AND datname = current_database()"
 )
 
 
-async def rows(address: DatabaseAddress, question: str) -> list[Any]:
+async def connected(address: DatabaseAddress) -> Any:
+    """A connection of somebody else's."""
     import asyncpg
 
-    connection = await asyncpg.connect(
+    return await asyncpg.connect(
         host=address.host, port=address.port, database=address.database, user=address.user, password=address.password
     )
-    try:
-        return list(await connection.fetch(question))
-    finally:
-        await connection.close()
 
 
 async def test_a_table_that_somebody_locks_and_a_database_that_is_read_only(
     gateway: Join, address: DatabaseAddress, tmp_path: Path
 ) -> None:
-    import asyncpg
-
     plant = gateway("two")
     document = await opened(plant, tmp_path)
     await asyncio.to_thread(document.change, lambda known: (1,))
-    who = await asyncpg.connect(
-        host=address.host, port=address.port, database=address.database, user=address.user, password=address.password
-    )
+    who = await connected(address)
     async with who.transaction():
         await who.execute("LOCK TABLE plant_documents IN ACCESS EXCLUSIVE MODE")
         await until(lambda: plant.warning is not None)
@@ -184,8 +179,6 @@ async def test_a_table_that_somebody_locks_and_a_database_that_is_read_only(
 async def test_a_database_that_has_no_connection_left(
     postgresql: PostgreSQL, address: DatabaseAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import asyncpg
-
     monkeypatch.setattr(plant_module, "LOOK_S", 0.02)
     monkeypatch.setattr(plant_module, "AWAY_S", 0.05)
     role = f"few_{address.database}"
@@ -199,9 +192,7 @@ async def test_a_database_that_has_no_connection_left(
     assert plant is not None
     document = await asyncio.to_thread(plant.keep, tmp_path / "numbers.json", FORM)
     await asyncio.to_thread(plant.join)
-    other = await asyncpg.connect(
-        host=few.host, port=few.port, database=few.database, user=few.user, password=few.password
-    )
+    other = await connected(few)
     plant.start()
     try:
         await until(lambda: plant.warning is not None)
