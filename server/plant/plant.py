@@ -45,6 +45,8 @@ _NEXT = 1 << 32
 """What a version grows by, at the most; by chance, not by one: after an older dump was put back, a version would come
 again with other contents, and a gateway that was cut off meanwhile would take what it knows for the newest. It is drawn
 here, so that who got no answer sees whether his is the one that stands there."""
+_NO_TABLE = "42P01"
+"""SQLSTATE of a table that is not there."""
 _NEWER = "the plant is of a newer version of DefectVision: upgrade this gateway"
 
 _TABLES = f"""
@@ -308,6 +310,7 @@ class Plant:
             try:
                 found = self._looked()
             except PlantAway as error:
+                self._has_tables = self._has_tables and error.sqlstate != _NO_TABLE
                 self._say_away(str(error))
                 continue
             except Exception as error:  # who looks must not end: nothing others change would be heard of any more
@@ -324,10 +327,9 @@ class Plant:
 
     def _looked(self) -> dict[str, int]:
         """The documents' versions, by name; and now and then that this gateway is there."""
-        if not self._has_tables:  # it was away at the start
+        if not self._has_tables:  # it was away at the start, or a dump of an earlier version was put back
             with contextlib.suppress(PlantAway):
-                self._looker.ask(self._make_tables)
-                self._has_tables = True
+                self._has_tables = self._looker.ask(self._make_missing_tables)
         found = self._looker.ask(self._versions)
         if self._has_tables and time.monotonic() >= self._beat_at:
             self._beat_at = time.monotonic() + BEAT_S
@@ -446,6 +448,13 @@ class Plant:
             else:
                 id = str(row["id"])
         return id, await self._versions(connection, id)
+
+    async def _make_missing_tables(self, connection: Any) -> bool:
+        """Into a database that holds no plant at all, nothing is put."""
+        if not await connection.fetchval("SELECT to_regclass('plant') IS NOT NULL"):
+            return False
+        await self._make_tables(connection)
+        return True
 
     async def _make_tables(self, connection: Any) -> None:
         async with connection.transaction():

@@ -61,12 +61,19 @@ async def test_what_a_server_had_is_the_plants(
     assert "belongs to the plant already" in capsys.readouterr().err
     read = read_settings()
     settings = Settings(
-        data_dir=tmp_path / "new", database_url=read.database_url, plant_store=mounted, max_frame_age_ms=1e6
+        data_dir=tmp_path / "new",
+        database_url=read.database_url,
+        plant_store=mounted,
+        gateway_name="new",
+        max_frame_age_ms=1e6,
     )
     async with running(create_app(settings), settings) as server, http(server) as client:
         await until(lambda: _inspects_with(client, made["id"]))
         async with connect(f"{server.ws}/ws/stream?name=press") as stream:
             assert (await score(stream, draw_part(1))).recipe == made["id"]
+    capsys.readouterr()
+    assert cli.main(["plant", "status"]) == 0
+    assert "gateway new on " in capsys.readouterr().out
 
 
 async def test_a_plant_is_made_once_and_of_whole_files(

@@ -302,6 +302,24 @@ async def test_a_plant_that_becomes_of_a_newer_version_is_inspected_on_with(
     await asyncio.to_thread(document.change, lambda known: (*known, 2))
 
 
+async def test_after_a_dump_of_an_earlier_version_the_tables_it_lacks_are_made(
+    gateway: Join, address: DatabaseAddress, tmp_path: Path
+) -> None:
+    plant = gateway("one")
+    document = await opened(plant, tmp_path)
+    await asyncio.to_thread(document.change, lambda known: (1,))
+    await sql(address, "DROP TABLE plant_names, plant_gateways")
+    await until(lambda: plant.warning is not None, plant)
+    await until(lambda: plant.warning is None, plant)
+    await asyncio.to_thread(document.change, lambda known: (*known, 2))
+    await sql(address, "DROP TABLE plant, plant_names, plant_gateways, plant_documents")
+    await until(lambda: plant.warning is not None, plant)
+    assert document.contents == (1, 2) and not document.refresh()
+    who = await connected(address)
+    assert await who.fetchval("SELECT to_regclass('plant_names')") is None, "it is no plant's database"
+    await who.close()
+
+
 async def test_gateways_that_are_taken_for_another_say_so(gateway: Join, tmp_path: Path) -> None:
     one = gateway("one", "hall")
     await opened(one, tmp_path)
