@@ -21,8 +21,8 @@ from server.plant.link import PlantAway
 EXAMPLE = "s3://BUCKET/FOLDER"
 MARK = "plant"
 """Object that says which plant's store it is."""
-CONNECT_S, READ_S, TRIES = 5, 10, 2
-ANSWER_S, LEAST_BYTES_S = 30.0, 1_000_000
+CONNECT_S, READ_S, TRIES = 5, 20, 2
+ANSWER_S, LEAST_BYTES_S = 45.0, 1_000_000
 """Seconds that a call may take, and one more for so many bytes that it moves."""
 UNFINISHED_S = 86_400.0
 """Seconds after which nobody goes on writing what was begun."""
