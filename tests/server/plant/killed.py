@@ -22,7 +22,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from server import plant_commands
 from server.ground import DatabaseAddress
 from server.inspection import Calibrations, Inspection
 from server.plant import Plant, StoreAddress, object_store
-from server.recipes import Kind, Recipe, SharedModels, shared_models
+from server.recipes import Kind, ModelVersion, Recipe, SharedModels, shared_models
 from server.streams import Hub, InferencePool, Streams
 from server.teaching import Correcting, Library, recipe_file
 from tests.detector.parts import draw_part, draw_parts
@@ -273,12 +273,11 @@ class Place:
         root = Path(self.store.place)
         left = {path.relative_to(root).as_posix() for path in root.rglob("*")}
         files = {name for name in left if (root / name).is_file()}
-        wanted = {"plant", "models/clock"}
-        for model in gateway.library.book.named():
-            at = f"models/{model.taught}"
-            wanted |= {f"{at}/model.zip", *(f"{at}/corrections/{name}.zip" for name in model.corrections)}
-        pictures = {name for name in files if name.endswith("/pictures.zip") and f"{name[:-12]}model.zip" in wanted}
-        assert files - pictures == wanted, f"the store has {(files - pictures) ^ wanted}"
+        book = gateway.library.book
+        needed, named = _objects_of(recipe.model for recipe in book.recipes), _objects_of(book.named())
+        pictures = {name for name in files if name.endswith("/pictures.zip") and f"{name[:-12]}model.zip" in named}
+        assert files >= needed, f"the store lacks {needed - files}"
+        assert not (over := files - pictures - named - {"plant", "models/clock"}), f"the store has {over}"
         empty = [name for name in left - files if not any(file.startswith(f"{name}/") for file in files)]
         assert not empty, f"empty folders are left: {empty}"
 
@@ -325,6 +324,14 @@ class Place:
         (same,) = (await self.gateway("old")).seen().values()
         assert recipe == same
         return was
+
+
+def _objects_of(models: Iterable[ModelVersion]) -> set[str]:
+    found = set()
+    for model in models:
+        at = f"models/{model.taught}"
+        found |= {f"{at}/model.zip", *(f"{at}/corrections/{name}.zip" for name in model.corrections)}
+    return found
 
 
 def sweep(name: str, place: Place) -> None:
