@@ -217,7 +217,7 @@ def create_app(
     unread, unrun = Noted(), Noted()
     watched += [library.book, kept_cameras, records, archive, sinks, access, attending, simulating]
     watched += [freeing, unread, unrun]
-    watched += [] if plant is None else [plant, library.behind, following]
+    watched += [] if plant is None else [plant, plant.among, library.behind, following]
     teachings = Teachings(settings.data_dir, library, streams.get, runtime=settings.runtime)
 
     def opened(stream: OpenStream) -> None:
@@ -282,7 +282,7 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         if plant is not None:
-            plant.start()
+            plant.start(lambda: streams.names)
         access.start()
         records.start()
         archive.start()
@@ -394,6 +394,8 @@ async def _followed(plant: Plant | None, library: Library, inspection: Inspectio
     """Put in force what other gateways change; what could not be fetched is tried again now and then."""
     while plant is not None:
         await plant.news(FETCH_AGAIN_S)
+        if not plant.is_behind and library.behind.warning is None:
+            continue
         await library.renew()
         if await asyncio.to_thread(inspection.renew):
             streams.tell_changed("another gateway")

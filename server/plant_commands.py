@@ -8,7 +8,7 @@ from pathlib import Path
 
 from server import access, inspection, recipes
 from server.ground import DatabaseAddress, DataDirectoryError, data_directory, fault, in_words, only_looked_at
-from server.plant import ObjectStore, Plant, PlantAway, PlantError, StoreAddress, joined_in, listed_in
+from server.plant import ListedGateway, ObjectStore, Plant, PlantAway, PlantError, StoreAddress, joined_in, listed_in
 from server.recipes import ModelKeep, RecipeBook, SharedModels
 from server.settings import Settings, SettingsError, read_settings
 
@@ -63,17 +63,28 @@ def _made() -> str:
     with data_directory(read_settings().data_dir, "where a plant is made of it"):
         plant, folder = _opened()
         try:
-            if plant.has_joined:
-                raise PlantError(f"{folder} belongs to the plant already: nothing was changed")
-            documents = {Path(name).name: _bytes_of(folder / name, name) for name in SHARED}
-            models = [(model.taught, model.corrections) for model in RecipeBook(folder).named()]
-            keep = ModelKeep(folder, shared=SharedModels(plant.store))
-            here = [(taught, corrections) for taught, corrections in models if keep.model_folder(taught).is_dir()]
-            keep.share(here)
-            plant.make(documents)
+            make_of(plant, folder)
         finally:
             plant.close()
     return f"{folder} is a gateway of the plant now, and all that it had is the plant's: start it, then the others"
+
+
+def make_of(plant: Plant, folder: Path) -> None:
+    """Make a plant of a data directory that no server uses. Cut off in the middle, it is done again: the models are in
+    the store first, then all documents in one transaction, then this directory belongs to it.
+
+    Raises:
+        PlantError: it cannot be; nothing was changed.
+        OSError: database or store do not answer.
+    """
+    if plant.has_joined:
+        raise PlantError(f"{folder} belongs to the plant already: nothing was changed")
+    documents = {Path(name).name: _bytes_of(folder / name, name) for name in SHARED}
+    models = [(model.taught, model.corrections) for model in RecipeBook(folder).named()]
+    keep = ModelKeep(folder, shared=SharedModels(plant.store))
+    here = [(taught, corrections) for taught, corrections in models if keep.model_folder(taught).is_dir()]
+    keep.share(here)
+    plant.make(documents)
 
 
 def _bytes_of(path: Path, name: str) -> bytes:
@@ -89,10 +100,17 @@ def _said() -> str:
     folder, store = settings.data_dir, ObjectStore(place)
     joined = "belongs to the plant" if joined_in(folder) else "has not joined the plant yet"
     try:
-        documents, objects = listed_in(address, folder), store.below("")
+        (documents, gateways), objects = listed_in(address, folder), store.below("")
     except PlantAway as error:
-        return f"{folder} {joined}; {error}"
+        raise PlantError(f"{folder} {joined}; {error}") from error
     lines = [f"{folder} {joined}; its files are in {store.address}"]
     lines += [f"{one.name}  version {one.version}  changed {one.changed} by {one.gateway}" for one in documents]
+    lines += [_line_of(one) for one in gateways]
     lines.append(f"{len(objects)} objects, {sum(one.size for one in objects) / 1e6:.1f} MB")
     return "\n".join(lines)
+
+
+def _line_of(one: ListedGateway) -> str:
+    seen = "is there" if one.is_there else f"was seen {one.seen_s / 60:.0f} minutes ago"
+    streams = f", with {', '.join(one.streams)}" if one.is_there and one.streams else ""
+    return f"gateway {one.name} on {one.host} ({one.software}) {seen}{streams}"

@@ -90,6 +90,7 @@ LONGEST = (
     "tests/server/simulated_line/test_simulated_line.py",
     "tests/server/test_safe_mode.py",
     "tests/test_killed.py",
+    "tests/server/plant/test_kills.py",
     "tests/training/anomalib/test_anomalib_models.py",
     "tests/detector/anomalib/test_anomalib_export.py",
     "tests/training/compare/test_compare.py",

@@ -16,9 +16,22 @@ T = TypeVar("T")
 CONNECT_S, ANSWER_S = 5.0, 10.0
 """Seconds that a connection and a question may take, where nothing else is asked for."""
 
+_ENDED = ("08", "57")
+"""Classes of SQLSTATE with which a connection ends, whatever became of what was asked."""
+
 
 class PlantAway(NotKept):
-    """The plant's database, or its store, cannot be reached now; one sentence that says why."""
+    """The plant's database, or its store, cannot be reached now; one sentence that says why.
+
+    Attributes:
+        sqlstate: of the answer, where the database did answer, and would not.
+    """
+
+    sqlstate: str | None = None
+
+
+class Unanswered(PlantAway):
+    """It was asked, and no answer came: what was to be written may be written."""
 
 
 class Link:
@@ -41,7 +54,8 @@ class Link:
         """Wait for what a piece of work with an asyncpg connection comes to. Not for an event loop.
 
         Raises:
-            PlantAway: the database did not answer. Whether what was to be written was is not known then.
+            Unanswered: it was asked, and did not answer. Whether what was to be written was is not known then.
+            PlantAway: it cannot be asked, or would not; nothing was written.
         """
         try:
             future = asyncio.run_coroutine_threadsafe(self._ask(work), self._loop)
@@ -53,7 +67,7 @@ class Link:
             raise PlantAway("the server stops") from error
         except TimeoutError as error:
             future.cancel()
-            raise self._away("it does not answer in time") from error
+            raise self._unanswered("it does not answer in time") from error
 
     def close(self) -> None:
         """Let go of it."""
@@ -82,19 +96,25 @@ class Link:
         if self._turn is None:
             self._turn = asyncio.Lock()
         async with self._turn:
+            is_asked = False
             try:
                 async with asyncio.timeout(self._connect_s + self._answer_s):
                     if self._connection is None or self._connection.is_closed():
                         self._connection = await self._connect(asyncpg)
+                    is_asked = True
                     return await work(self._connection)
             except TimeoutError as error:
                 self._drop()
-                raise self._away("it does not answer in time") from error
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                words = "it does not answer in time"
+                raise (self._unanswered(words) if is_asked else self._away(words)) from error
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
                 if isinstance(error, NotKept):
                     raise
                 self._drop()
-                raise self._away(_one_line(error)) from error
+                sqlstate = str(getattr(error, "sqlstate", None) or "")
+                if is_asked and sqlstate[:2] in ("", *_ENDED):
+                    raise self._unanswered(_one_line(error)) from error
+                raise self._away(_one_line(error), sqlstate or None) from error
 
     async def _connect(self, asyncpg: Any) -> Any:
         at = self._address
@@ -117,8 +137,16 @@ class Link:
         if connection is not None:
             connection.terminate()
 
-    def _away(self, why: str) -> PlantAway:
-        return PlantAway(f"{self._address}, which the plant's gateways share, cannot be used ({why})")
+    def _away(self, why: str, sqlstate: str | None = None) -> PlantAway:
+        away = PlantAway(self._words(why))
+        away.sqlstate = sqlstate
+        return away
+
+    def _unanswered(self, why: str) -> Unanswered:
+        return Unanswered(self._words(why))
+
+    def _words(self, why: str) -> str:
+        return f"{self._address}, which the plant's gateways share, cannot be used ({why})"
 
 
 def _one_line(error: BaseException) -> str:

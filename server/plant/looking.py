@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from detector.counted import counted
 from server.ground import DatabaseAddress
+from server.plant.gateways import ListedGateway, listed
 from server.plant.link import Link
 from server.plant.object_store import ObjectStore, StoreAddress
-from server.plant.plant import PlantError, joined_in, versions_of
+from server.plant.plant import PlantError, joined_in
 
 T = TypeVar("T")
 
@@ -26,22 +27,24 @@ class ListedDocument:
     changed: str
 
 
-def listed_in(address: DatabaseAddress, folder: Path) -> list[ListedDocument]:
-    """The documents of the plant that a data directory belongs to, or would join; none where none was made yet.
+def listed_in(address: DatabaseAddress, folder: Path) -> tuple[list[ListedDocument], list[ListedGateway]]:
+    """The documents of the plant that a data directory belongs to, or would join, and its gateways; none where no
+    plant was made yet.
 
     Raises:
         PlantAway: nobody answers.
         PlantError: the data directory belongs to another plant.
     """
 
-    async def work(connection: Any) -> list[ListedDocument]:
+    async def work(connection: Any) -> tuple[list[ListedDocument], list[ListedGateway]]:
         rows = await connection.fetch("SELECT name, version, gateway, changed FROM plant_documents ORDER BY name")
-        return [
+        documents = [
             ListedDocument(row["name"], row["version"], row["gateway"], row["changed"].isoformat(" ", "seconds"))
             for row in rows
         ]
+        return documents, await listed(connection)
 
-    return _of_plant(address, folder, work) or []
+    return _of_plant(address, folder, work) or ([], [])
 
 
 def document_in(address: DatabaseAddress, folder: Path, name: str) -> bytes | None:
@@ -65,14 +68,13 @@ def looked_at(address: DatabaseAddress, store: StoreAddress) -> str:
         PlantAway: one of them does not answer; one sentence says why.
     """
 
-    async def work(connection: Any) -> dict[str, int]:
-        return await versions_of(connection, None) if await _is_made(connection) else {}
+    async def work(connection: Any) -> int:
+        is_made = await _is_made(connection)
+        return int(await connection.fetchval("SELECT count(*) FROM plant_documents")) if is_made else 0
 
     documents = _asked(address, work)
     objects = ObjectStore(store).below("models")
-    return (
-        f"{address} answers, with {counted(len(documents), 'document')}; {store} with {counted(len(objects), 'object')}"
-    )
+    return f"{address} answers, with {counted(documents, 'document')}; {store} with {counted(len(objects), 'object')}"
 
 
 def _of_plant(address: DatabaseAddress, folder: Path, work: Callable[[Any], Awaitable[T]]) -> T | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import importlib.util
+import os
 import re
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from server.plant.link import PlantAway
@@ -19,8 +22,16 @@ EXAMPLE = "s3://BUCKET/FOLDER"
 MARK = "plant"
 """Object that says which plant's store it is."""
 CONNECT_S, READ_S, TRIES = 5, 20, 2
+ANSWER_S, LEAST_BYTES_S = 45.0, 1_000_000
+"""Seconds that a call may take, and one more for so many bytes that it moves."""
+UNFINISHED_S = 86_400.0
+"""Seconds after which nobody goes on writing what was begun."""
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.tmp")
+"""How the name of a file ends that is being written."""
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,159}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,159}){0,7}")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,10 @@ class NotOurs(PlantAway):
     """The store is another plant's, or not there; one sentence that says what to do."""
 
 
+class _Unfit(ValueError):
+    """An object, or a name, is not what was asked for."""
+
+
 @dataclass(frozen=True)
 class Listed:
     """An object. ``modified``: seconds since 1970, by the store's clock."""
@@ -72,7 +87,8 @@ class ObjectStore:
     or removed from, one that is not marked as that: another plant would lose what its recipes name, and below a folder
     that is not mounted nobody else would find anything.
 
-    Every call raises PlantAway where the store does not answer.
+    Every call raises PlantAway where the store does not answer, after :data:`ANSWER_S` at the latest: a folder whose
+    machine is gone would be waited for, for ever. As long as one call is stuck in there, others are refused at once.
     """
 
     def __init__(self, address: StoreAddress) -> None:
@@ -81,6 +97,7 @@ class ObjectStore:
         self._made: Any = None
         self._plant: str | None = None
         self._is_new = self._is_checked = False
+        self._stuck: list[concurrent.futures.Future[Any]] = []
 
     def belong_to(self, plant: str, *, is_new: bool) -> None:
         """It is the store of the plant of this id; ``is_new``: it may be empty and without a mark."""
@@ -92,17 +109,18 @@ class ObjectStore:
         Raises:
             NotOurs: it is another plant's, or there is nothing where a folder should be mounted.
         """
-        with self._told() as files:
-            self._require_ours(files)
+        self._do(self._require_ours)
 
     def put(self, name: str, file: Path) -> None:
         """Store a file's bytes under a name."""
-        self._put(name, lambda files, target: files.put_file(str(file), target))
+        self._put(name, lambda files, target: files.put_file(str(file), target), file.stat().st_size)
 
-    def _put(self, name: str, put: Callable[[Any, str], object]) -> None:
-        with self._told() as files:
+    def _put(self, name: str, put: Callable[[Any, str], object], size: int) -> None:
+        def work(files: Any) -> None:
             self._require_ours(files)
             self._write(files, name, put)
+
+        self._do(work, size)
 
     def get(self, name: str, file: Path, *, most: int) -> bool:
         """Write an object's bytes into a file; whether there is one.
@@ -110,13 +128,12 @@ class ObjectStore:
         Raises:
             ValueError: it is larger than ``most`` bytes.
         """
-        with self._told() as files:
-            try:
-                self._size(files, name, most)
-                files.get_file(self._at(name), str(file))
-            except FileNotFoundError:
-                return False
-            return True
+        try:
+            size = self._do(lambda files: self._size(files, name, most))
+            self._do(lambda files: files.get_file(self._at(name), str(file)), size)
+        except FileNotFoundError:
+            return False
+        return True
 
     def read(self, name: str, *, most: int) -> bytes | None:
         """An object's bytes; None where there is none.
@@ -124,59 +141,106 @@ class ObjectStore:
         Raises:
             ValueError: it is larger than ``most`` bytes.
         """
-        with self._told() as files:
-            try:
-                return self._read(files, name, most)
-            except FileNotFoundError:
-                return None
+        try:
+            return self._do(lambda files: self._read(files, name, most))
+        except FileNotFoundError:
+            return None
 
     def write(self, name: str, data: bytes) -> None:
         """Store bytes under a name."""
-        self._put(name, lambda files, target: files.pipe_file(target, data))
+        self._put(name, lambda files, target: files.pipe_file(target, data), len(data))
 
     def modified(self, name: str) -> float | None:
         """When an object was stored, seconds since 1970 by the store's clock; None where there is none."""
-        with self._told() as files:
-            try:
-                return _modified(files.info(self._at(name)))
-            except FileNotFoundError:
-                return None
+        try:
+            return self._do(lambda files: _modified(files.info(self._at(name))))
+        except FileNotFoundError:
+            return None
 
     def below(self, folder: str) -> list[Listed]:
         """All objects in a folder and those below it."""
-        with self._told() as files:
-            root = self._at(folder)
-            try:
-                found = files.find(root, detail=True)
-            except FileNotFoundError:
-                return []
-            place = f"{self.address.place}/"
+        return [one for one in self._all_below(folder) if not _UNFINISHED.search(one.name)]
+
+    def _all_below(self, folder: str) -> list[Listed]:
+        place = f"{self.address.place}/"
+
+        def work(files: Any) -> list[Listed]:
+            found = files.find(self._at(folder), detail=True)
             return [
-                Listed(name.removeprefix(place), int(one["size"]), _modified(one))
-                for name, one in found.items()
-                if not name.endswith(".tmp")
+                Listed(name.removeprefix(place), int(one["size"]), _modified(one)) for name, one in found.items() if one
             ]
+
+        try:
+            return self._do(work)
+        except FileNotFoundError:
+            return []
 
     def folders(self, folder: str) -> list[str]:
         """Names of the folders in a folder."""
-        with self._told() as files:
-            try:
-                found = files.ls(self._at(folder), detail=True)
-            except FileNotFoundError:
-                return []
-            return sorted(one["name"].rpartition("/")[2] for one in found if one["type"] == "directory")
+        try:
+            found = self._do(lambda files: files.ls(self._at(folder), detail=True))
+        except FileNotFoundError:
+            return []
+        return sorted(one["name"].rpartition("/")[2] for one in found if one["type"] == "directory")
 
     def remove_folder(self, folder: str) -> None:
-        """Remove an empty folder; an S3 has none."""
+        """Remove a folder in which nothing is, but what was never finished; an S3 has none."""
         if self.address.kind == "file":
-            with self._told() as files, contextlib.suppress(OSError):
-                files.rmdir(self._at(folder))
+            self.remove_unfinished(folder, time.time())
+
+            def work(files: Any) -> None:
+                with contextlib.suppress(OSError):
+                    files.rmdir(self._at(folder))
+
+            self._do(work)
 
     def remove(self, name: str) -> None:
         """Remove an object, if there is one."""
-        with self._told() as files, contextlib.suppress(FileNotFoundError):
+
+        def work(files: Any) -> None:
             self._require_ours(files)
             files.rm_file(self._at(name))
+
+        with contextlib.suppress(FileNotFoundError):
+            self._do(work)
+
+    def remove_unfinished(self, folder: str, now: float) -> list[str]:
+        """Remove what gateways began to write a day ago or before in a folder and those below it, and did not finish:
+        they were killed, or lost power; with it, folders that are empty. Returns what was there.
+
+        Args:
+            now: seconds since 1970 by the store's clock.
+        """
+        if self.address.kind == "s3":
+            return self._do(lambda files: self._abort_uploads(files, folder, now))
+        old = [
+            one.name
+            for one in self._all_below(folder)
+            if _UNFINISHED.search(one.name) and now - one.modified >= UNFINISHED_S
+        ]
+
+        def work(files: Any) -> list[str]:
+            self._require_ours(files)
+            unused = _unused_folders(Path(self._at(folder)), now)
+            for name in old:
+                with contextlib.suppress(FileNotFoundError):
+                    files.rm_file(f"{self.address.place}/{name}")
+            for place in unused:
+                with contextlib.suppress(OSError):  # it is not empty
+                    place.rmdir()
+            return old
+
+        return self._do(work)
+
+    def _abort_uploads(self, files: Any, folder: str, now: float) -> list[str]:
+        """Of an S3: parts of objects, which take room and are listed nowhere."""
+        self._require_ours(files)
+        bucket, _, prefix = self._at(folder).partition("/")
+        found = files.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=f"{prefix}/").get("Uploads", [])
+        old = [one for one in found if now - one["Initiated"].timestamp() >= UNFINISHED_S]
+        for one in old:
+            files.call_s3("abort_multipart_upload", Bucket=bucket, Key=one["Key"], UploadId=one["UploadId"])
+        return [str(one["Key"]) for one in old]
 
     def _require_ours(self, files: Any) -> None:
         if self._plant is None or self._is_checked:
@@ -184,7 +248,7 @@ class ObjectStore:
         mark = self._plant.encode()
         try:
             found = self._read(files, MARK, 100)
-        except ValueError:  # no file, or larger than a mark
+        except _Unfit:  # no file, or larger than a mark
             found = b""
         except FileNotFoundError as error:
             if self.address.kind == "file" and not self._is_new and not self._is_used(files):
@@ -215,11 +279,13 @@ class ObjectStore:
         files.makedirs(target.rpartition("/")[0], exist_ok=True)
         try:
             put(files, beside)
-            files.mv(beside, target)
-        finally:
-            with contextlib.suppress(Exception):
-                if files.exists(beside):
-                    files.rm_file(beside)
+            with Path(beside).open("rb") as file:
+                os.fsync(file.fileno())  # a power cut leaves none that is empty under this name
+            Path(beside).replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                files.rm_file(beside)
+            raise
 
     def _read(self, files: Any, name: str, most: int) -> bytes:
         size = self._size(files, name, most)
@@ -228,26 +294,46 @@ class ObjectStore:
     def _size(self, files: Any, name: str, most: int) -> int:
         found = files.info(self._at(name))
         if found["type"] != "file":  # whoever opens a pipe waits for ever
-            raise ValueError(f"{name} is no file")
+            raise _Unfit(f"{name} is no file")
         if int(found["size"]) > most:
-            raise ValueError(f"{name} is larger than {most} bytes")
+            raise _Unfit(f"{name} is larger than {most} bytes")
         return int(found["size"])
 
     def _at(self, name: str) -> str:
         if name and not _NAME.fullmatch(name):
-            raise ValueError(f"{name[:80]!r} is no name of an object")
+            raise _Unfit(f"{name[:80]!r} is no name of an object")
         return f"{self.address.place}/{name}".rstrip("/")
 
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[Any]:
-        """The file system of fsspec; with what goes wrong in words."""
+    def _do(self, work: Callable[[Any], T], size: int = 0) -> T:
+        """What a piece of work with fsspec's file system comes to; with what goes wrong in words.
+
+        Args:
+            size: bytes that it moves.
+        """
+        self._stuck = [one for one in self._stuck if not one.done()]
+        if self._stuck:
+            raise self._cannot("it has not answered yet")
+        outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def run() -> None:
+            try:
+                outcome.set_result(work(self._files()))
+            except BaseException as error:
+                outcome.set_exception(error)
+
+        threading.Thread(target=run, name="plant store", daemon=True).start()
         try:
-            yield self._files()
-        except (FileNotFoundError, PlantAway, ValueError):
+            return outcome.result(ANSWER_S + size / LEAST_BYTES_S)
+        except (FileNotFoundError, PlantAway, _Unfit):
             raise
         except Exception as error:  # botocore, aiohttp and fsspec each raise their own
-            words = " ".join(str(error).split())[:200] or type(error).__name__
-            raise PlantAway(f"{self.address}, which the plant's gateways share, cannot be used ({words})") from error
+            if not outcome.done():
+                self._stuck.append(outcome)
+                raise self._cannot("it does not answer in time") from error
+            raise self._cannot(" ".join(str(error).split())[:200] or type(error).__name__) from error
+
+    def _cannot(self, why: str) -> PlantAway:
+        return PlantAway(f"{self.address}, which the plant's gateways share, cannot be used ({why})")
 
     def _files(self) -> Any:
         with self._lock:
@@ -263,7 +349,7 @@ class ObjectStore:
 
         if self.address.kind == "file":
             return fsspec.filesystem("file", auto_mkdir=True, skip_instance_cache=True)
-        return fsspec.filesystem(
+        files = fsspec.filesystem(
             "s3",
             skip_instance_cache=True,
             use_listings_cache=False,  # others write here, too
@@ -273,8 +359,21 @@ class ObjectStore:
                 "retries": {"total_max_attempts": TRIES, "mode": "standard"},
             },
         )
+        files.retries = 1  # its own, five of each of those
+        return files
 
 
 def _modified(one: dict[str, Any]) -> float:
     when = one.get("LastModified", one.get("mtime", 0.0))
     return float(when.timestamp()) if hasattr(when, "timestamp") else float(when)
+
+
+def _unused_folders(folder: Path, now: float) -> list[Path]:
+    """Folders below one in which nothing came or went for a day, the innermost first: into others somebody may be about
+    to write."""
+    found = []
+    for place, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):
+            if Path(place) != folder and now - Path(place).stat().st_mtime >= UNFINISHED_S:
+                found.append(Path(place))
+    return found

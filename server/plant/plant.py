@@ -8,11 +8,13 @@ database is away, what is known goes on holding, from the copies after a restart
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -20,7 +22,8 @@ import msgspec
 
 from detector.files import read_at_most, write_atomically
 from server.ground import DatabaseAddress, Form, KeptFile, NewerVersion, NotKept, private_file
-from server.plant.link import Link, PlantAway
+from server.plant.gateways import BEAT_S, TABLE, Beats
+from server.plant.link import Link, PlantAway, Unanswered
 from server.plant.object_store import NotOurs, ObjectStore, StoreAddress
 
 T = TypeVar("T")
@@ -35,11 +38,15 @@ TRIES = 8
 """Of a change that others come in between."""
 _TURN = 0x646566656374
 """PostgreSQL's advisory lock while tables are made."""
-_NEXT = "1 + floor(random() * 4294967296)::bigint"
-"""What a version grows by. Not by one: after an older dump was put back, a version would come again with other
-contents, and a gateway that was cut off meanwhile would take what it knows for the newest."""
+_NEXT = 1 << 32
+"""What a version grows by, at the most; by chance, not by one: after an older dump was put back, a version would come
+again with other contents, and a gateway that was cut off meanwhile would take what it knows for the newest. It is drawn
+here, so that who got no answer sees whether his is the one that stands there."""
+_NO_TABLE = "42P01"
+"""SQLSTATE of a table that is not there."""
+_NEWER = "the plant is of a newer version of DefectVision: upgrade this gateway"
 
-_TABLES = """
+_TABLES = f"""
 CREATE TABLE IF NOT EXISTS plant (id text PRIMARY KEY, format integer NOT NULL);
 CREATE TABLE IF NOT EXISTS plant_documents (
     name text PRIMARY KEY,
@@ -48,6 +55,18 @@ CREATE TABLE IF NOT EXISTS plant_documents (
     gateway text NOT NULL,
     changed timestamptz NOT NULL DEFAULT now()
 );
+CREATE TABLE IF NOT EXISTS plant_names (name text PRIMARY KEY);
+INSERT INTO plant_names SELECT name FROM plant_documents ON CONFLICT DO NOTHING;
+{TABLE}"""
+"""``plant_names``: of all documents that were ever stored: one whose row is gone is not one that never was."""
+_INSERT = """
+WITH stored AS (
+    INSERT INTO plant_documents (name, version, data, gateway) SELECT $1, $2, $3, $4
+    WHERE EXISTS (SELECT FROM plant WHERE id = $5 AND format <= $6)
+    ON CONFLICT (name) DO NOTHING RETURNING name, version
+),
+named AS (INSERT INTO plant_names SELECT name FROM stored ON CONFLICT DO NOTHING)
+SELECT version FROM stored
 """
 
 
@@ -56,9 +75,10 @@ class PlantError(Exception):
 
 
 class _Joined(msgspec.Struct):
-    """``plant.json``: which plant this data directory belongs to."""
+    """``plant.json``: which plant this data directory belongs to, and what tells it from others of it."""
 
     plant: str
+    gateway: str = ""
 
 
 class Plant:
@@ -71,6 +91,7 @@ class Plant:
 
     Attributes:
         store: the files.
+        among: this gateway among the others: warns of those that are taken for it.
         warning: what the operator should see to; or nothing.
     """
 
@@ -80,6 +101,8 @@ class Plant:
         self._link = Link(address)
         # Its own: it finds out that the database is away while somebody else waits for it.
         self._looker = Link(address, connect_s=LOOKED_S, answer_s=LOOKED_S)
+        self.among, self._beat_at = Beats(gateway), 0.0
+        self._has_tables = False
         self._documents: dict[str, PlantDocument[Any]] = {}
         self._newest: dict[str, int] = {}
         self._id: str | None = None
@@ -113,19 +136,23 @@ class Plant:
             return None
         return (
             f"{self._away}: this gateway goes on with what it knows, and recipes, calibrations and logins cannot be "
-            "changed until it can"
+            "changed until it can; who was logged out or removed at another one since then is still let in here"
         )
 
     def open(self) -> None:
-        """Reach the database, for seconds at the most. Where it is away, a gateway that belongs to the plant starts
-        with what it knew.
+        """Reach the database, for seconds at the most. Where it is away, or of a newer version, a gateway that belongs
+        to the plant starts with what it knew.
 
         Raises:
-            PlantError: it belongs to no plant yet, or to another one, or the plant is of a newer version.
+            PlantError: it belongs to no plant yet, or to another one.
         """
-        joined = self._joined()
+        found = self._joined()
+        joined = None if found is None else found.plant
+        if found is not None:
+            self.among.id = found.gateway or self.among.id
         try:
             self._id, self._newest = self._link.ask(self._open)
+            self._has_tables = True
         except PlantAway as error:
             if joined is None:
                 raise PlantError(
@@ -156,12 +183,19 @@ class Plant:
         Raises:
             OSError: it cannot be written.
         """
-        if self._joined() is None and self._id is not None:
+        found = self._joined()
+        if found is not None and not found.gateway:  # of an earlier version
+            with contextlib.suppress(OSError):
+                self._remember(found.plant)
+        if found is None and self._id is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._folder / FILE, msgspec.json.encode(_Joined(self._id)))
+            self._remember(self._id)
             for document in self._documents.values():
                 document.keep_copy()
             log.info("joined plant=%s database=%s store=%s", self._id, self._where, self.store.address)
+
+    def _remember(self, plant: str) -> None:
+        write_atomically(self._folder / FILE, msgspec.json.encode(_Joined(plant, self.among.id)))
 
     @property
     def has_joined(self) -> bool:
@@ -184,34 +218,42 @@ class Plant:
         return document
 
     def make(self, documents: Mapping[str, bytes]) -> None:
-        """Make the plant of these documents, by their names, and join it.
+        """Make the plant of these documents, by their names, and join it. What was made of the same ones before, and
+        cut off, is finished.
 
         Raises:
-            PlantError: it has documents already.
-            OSError: the database does not answer, or the data directory cannot be written; nothing has changed then.
+            PlantError: it has other documents already.
+            OSError: the database does not answer, or the data directory cannot be written; to be called again then.
         """
 
         async def work(connection: Any) -> bool:
             async with connection.transaction():
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", _TURN)
-                if await connection.fetchval("SELECT count(*) FROM plant_documents"):
-                    return False
+                rows = await connection.fetch("SELECT name, data FROM plant_documents")
+                if rows:
+                    return {row["name"]: bytes(row["data"]) for row in rows} == dict(documents)
                 for name, data in documents.items():
-                    await connection.execute(
-                        "INSERT INTO plant_documents (name, version, data, gateway) VALUES ($1, 1, $2, $3)",
-                        name, data, self._gateway,
-                    )  # fmt: skip
+                    await connection.fetchval(_INSERT, name, 1, data, self._gateway, self._id, FORMAT)
             return True
 
-        if not self._link.ask(work):
-            raise PlantError(f"the plant in {self._where} has recipes or logins already: nothing was changed")
+        if not self._ask_again(work):
+            raise PlantError(
+                f"the plant in {self._where} has recipes or logins already: nothing was changed. Where they are those "
+                "of this data directory, or should take their place, give this gateway an empty DATA_DIR: it takes "
+                "them over at its start"
+            )
         self.join()
 
     # ---- what others change -----------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Look, from now on, for what others change. On the event loop."""
+    def start(self, streams: Callable[[], Sequence[str]] = tuple) -> None:
+        """Look, from now on, for what others change, and who they are. On the event loop.
+
+        Args:
+            streams: names of those that somebody sends here now; from any thread.
+        """
         if self._looking is None:
+            self.among.streams = streams
             self._news = asyncio.get_running_loop(), asyncio.Event()
             self._looking = threading.Thread(target=self._look, name="plant looks", daemon=True)
             self._looking.start()
@@ -236,9 +278,15 @@ class Plant:
     def _look(self) -> None:
         while not self._stopped.wait(LOOK_S if self._away is None else AWAY_S):
             try:
-                found = self._looker.ask(self._versions)
+                found = self._looked()
             except PlantAway as error:
+                self._has_tables = self._has_tables and error.sqlstate != _NO_TABLE
                 self._say_away(str(error))
+                continue
+            except Exception as error:  # who looks must not end: nothing others change would be heard of any more
+                if self._away is None:
+                    log.exception("looking for what other gateways change failed, and goes on")
+                self._say_away(f"{self._where} cannot be asked ({type(error).__name__}: {error})")
                 continue
             is_back, self._away = self._away is not None, None
             if is_back:
@@ -246,6 +294,17 @@ class Plant:
             if is_back or found != self._newest:
                 self._newest = found
                 self.tell()
+
+    def _looked(self) -> dict[str, int]:
+        """The documents' versions, by name; and now and then that this gateway is there."""
+        if not self._has_tables:  # it was away at the start, or a dump of an earlier version was put back
+            with contextlib.suppress(PlantAway):
+                self._has_tables = self._looker.ask(self._make_missing_tables)
+        found = self._looker.ask(self._versions)
+        if self._has_tables and time.monotonic() >= self._beat_at:
+            self._beat_at = time.monotonic() + BEAT_S
+            self.among.beat(self._looker.ask)
+        return found
 
     def tell(self) -> None:
         """Whoever waits for news has some. From any thread."""
@@ -263,13 +322,18 @@ class Plant:
 
     # ---- for documents ----------------------------------------------------------------------------------------------
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether others changed something that is not known here, as far as it was seen, or may have."""
+        return any(one.is_behind for one in self._documents.values())
+
     def newest(self, name: str) -> int | None:
         """Version that a document was seen to have last; None where it was not looked at."""
         return self._newest.get(name, 0) if self._away is None else None
 
-    def fetch(self, name: str, but: int, most: int) -> tuple[int, bytes]:
-        """A document's version, 0 where there is none, and its bytes, if that is another one than ``but``; of more than
-        ``most`` bytes none.
+    def fetch(self, name: str, but: int, most: int) -> tuple[int, bytes, bool]:
+        """A document's version, 0 where there is none, and its bytes, if that is another one than ``but``, of more than
+        ``most`` bytes none; and whether there ever was one.
 
         Raises:
             PlantAway: nobody answers, or another plant does.
@@ -277,13 +341,14 @@ class Plant:
 
         async def work(connection: Any) -> Any:
             question = (
-                "SELECT version, CASE WHEN version <> $2 AND octet_length(data) <= $3 THEN data END AS data "
+                "SELECT version, CASE WHEN version <> $2 AND octet_length(data) <= $3 THEN data END AS data, "
+                "format, EXISTS (SELECT FROM plant_names WHERE plant_names.name = $1) AS is_known "
                 "FROM plant LEFT JOIN plant_documents ON name = $1 WHERE id = $4"
             )
             return self._ours(await connection.fetchrow(question, name, but, most, self._id))
 
-        row = self._ask(work)
-        return int(row["version"] or 0), bytes(row["data"] or b"")
+        row = self._ask_again(work)
+        return int(row["version"] or 0), bytes(row["data"] or b""), bool(row["is_known"])
 
     def store_if(self, name: str, version: int, data: bytes) -> int | None:
         """Store a document's next version, if ``version`` is the newest still; 0: if there is none.
@@ -292,23 +357,27 @@ class Plant:
             that version; None where it was not stored.
 
         Raises:
-            PlantAway: nobody answers; whether it was stored is seen later.
+            PlantAway: nobody answers; the words say where it may be stored all the same, which is seen later then.
         """
+        next_version = version + 1 + secrets.randbelow(_NEXT)
 
         async def work(connection: Any) -> Any:
             if version == 0:
-                return await connection.fetchval(
-                    f"INSERT INTO plant_documents (name, version, data, gateway) SELECT $1, {_NEXT}, $2, $3 "
-                    "WHERE EXISTS (SELECT FROM plant WHERE id = $4) ON CONFLICT (name) DO NOTHING RETURNING version",
-                    name, data, self._gateway, self._id,
-                )  # fmt: skip
+                return await connection.fetchval(_INSERT, name, next_version, data, self._gateway, self._id, FORMAT)
             return await connection.fetchval(
-                f"UPDATE plant_documents SET version = version + {_NEXT}, data = $3, gateway = $4, changed = now() "
-                "WHERE name = $1 AND version = $2 AND EXISTS (SELECT FROM plant WHERE id = $5) RETURNING version",
-                name, version, data, self._gateway, self._id,
+                "UPDATE plant_documents SET version = $6, data = $3, gateway = $4, changed = now() WHERE name = $1 AND "
+                "version = $2 AND EXISTS (SELECT FROM plant WHERE id = $5 AND format <= $7) RETURNING version",
+                name, version, data, self._gateway, self._id, next_version, FORMAT,
             )  # fmt: skip
 
-        stored = self._ask(work)
+        async def again(connection: Any) -> Any:
+            """Of the first, only the answer may be lost."""
+            stands = await work(connection) or await connection.fetchval(
+                "SELECT version FROM plant_documents WHERE name = $1", name
+            )
+            return stands if stands == next_version else None
+
+        stored = self._ask_again(work, again)
         if stored is None:
             return None
         self._newest = {**self._newest, name: int(stored)}
@@ -320,38 +389,79 @@ class Plant:
             raise PlantAway(self._away)
         return self._link.ask(work)
 
+    def _ask_again(self, work: Callable[[Any], Awaitable[T]], again: Callable[[Any], Awaitable[T]] | None = None) -> T:
+        """Ask, and where no answer comes, once more.
+
+        Raises:
+            PlantAway: nobody answers, both times.
+        """
+        try:
+            return self._ask(work)
+        except Unanswered as first:
+            try:
+                return self._ask(again or work)
+            except PlantAway as error:
+                if again is None:
+                    raise
+                raise PlantAway(
+                    f"{error}; whether the change was made all the same is seen once it can be: look before you try "
+                    "again"
+                ) from first
+
     async def _open(self, connection: Any) -> tuple[str, dict[str, int]]:
         async with connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", _TURN)
-            await connection.execute(_TABLES)
+            await self._make_tables(connection)
             row = await connection.fetchrow("SELECT id, format FROM plant")
             if row is None:
                 id = secrets.token_hex(16)
                 await connection.execute("INSERT INTO plant (id, format) VALUES ($1, $2)", id, FORMAT)
             else:
                 id = str(row["id"])
-                if row["format"] > FORMAT:
-                    raise PlantError("the plant is of a newer version of DefectVision: upgrade this gateway")
-        return id, await versions_of(connection, id)
+        return id, await self._versions(connection, id)
 
-    async def _versions(self, connection: Any) -> dict[str, int]:
-        found = await versions_of(connection, self._id)
-        if not found:
-            self._ours(await connection.fetchrow("SELECT FROM plant WHERE id = $1", self._id))
-        return found
+    async def _make_missing_tables(self, connection: Any) -> bool:
+        """Into a database that holds no plant at all, nothing is put."""
+        if not await connection.fetchval("SELECT to_regclass('plant') IS NOT NULL"):
+            return False
+        await self._make_tables(connection)
+        return True
+
+    async def _make_tables(self, connection: Any) -> None:
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", _TURN)
+            if await connection.fetchval("SELECT to_regclass('plant') IS NOT NULL"):
+                await self._require_format(connection)
+            await connection.execute(_TABLES)
+
+    async def _require_format(self, connection: Any) -> None:
+        if (await connection.fetchval("SELECT max(format) FROM plant") or 0) > FORMAT:
+            raise PlantAway(_NEWER)
+
+    async def _versions(self, connection: Any, plant: str | None = None) -> dict[str, int]:
+        """Of all documents of the plant, by name; of those whose row is gone -1."""
+        rows = await connection.fetch(
+            "SELECT format, name, coalesce(version, -1) AS version FROM plant "
+            "LEFT JOIN (plant_names FULL JOIN plant_documents USING (name)) ON true WHERE id = $1",
+            plant or self._id,
+        )
+        self._ours(rows[0] if rows else None)
+        return {str(row["name"]): int(row["version"]) for row in rows if row["name"] is not None}
 
     def _ours(self, row: Any) -> Any:
-        """What the plant's own row came with.
+        """What the plant's own row came with, its format among it.
 
         Raises:
-            PlantAway: it is not there: since this gateway began, the database became another plant's.
+            PlantAway: it is not there: since this gateway began, the database became another plant's; or it is of a
+                newer version.
         """
         if row is None:
             raise PlantAway(f"{self._where} holds another plant than this gateway's now: put the plant's own back")
+        if row["format"] > FORMAT:
+            raise PlantAway(_NEWER)
         return row
 
-    def _joined(self) -> str | None:
-        return joined_in(self._folder)
+    def _joined(self) -> _Joined | None:
+        return _read_joined(self._folder)
 
 
 def joined_in(folder: Path) -> str | None:
@@ -360,22 +470,18 @@ def joined_in(folder: Path) -> str | None:
     Raises:
         PlantError: it cannot be known.
     """
+    joined = _read_joined(folder)
+    return None if joined is None else joined.plant
+
+
+def _read_joined(folder: Path) -> _Joined | None:
     path = folder / FILE
     try:
-        return msgspec.json.decode(read_at_most(path, 1000), type=_Joined).plant
+        return msgspec.json.decode(read_at_most(path, 1000), type=_Joined)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, ValueError) as error:
         raise PlantError(f"{path} cannot be read ({error}): it says which plant this gateway belongs to") from error
-
-
-async def versions_of(connection: Any, plant: str | None) -> dict[str, int]:
-    """Of all documents of a plant, or of whichever there is, by name."""
-    rows = await connection.fetch(
-        "SELECT name, version FROM plant_documents WHERE $1::text IS NULL OR EXISTS (SELECT FROM plant WHERE id = $1)",
-        plant,
-    )
-    return {str(row["name"]): int(row["version"]) for row in rows}
 
 
 class PlantDocument(Generic[T]):
@@ -386,6 +492,7 @@ class PlantDocument(Generic[T]):
         self._lock = threading.RLock()
         self._copy = KeptFile(path, form)
         self._contents, self._version = self._copy.contents, 0
+        self._has_copy = path.is_file() and not self._copy.is_unread
         self._bytes: bytes | None = None
         """As stored in the plant, until there is a copy here."""
         self._fault: str | None = None
@@ -404,7 +511,9 @@ class PlantDocument(Generic[T]):
 
     @property
     def is_unread(self) -> bool:
-        return self._version == 0 and (self._copy.is_unread or self._plant.newest(self._path.name) != 0)
+        return self._version == 0 and (
+            self._copy.is_unread or self._fault is not None or self._plant.newest(self._path.name) != 0
+        )
 
     @property
     def is_whole(self) -> bool:
@@ -424,8 +533,14 @@ class PlantDocument(Generic[T]):
 
     def _fetched(self) -> bool:
         """Take in what others changed; whether there was anything."""
-        version, data = self._plant.fetch(self._path.name, self._version, self._form.largest)
-        if version == self._version:
+        version, data, is_known = self._plant.fetch(self._path.name, self._version, self._form.largest)
+        if version == 0 and self._version == 0 and is_known and self._has_copy:
+            self._fault = (
+                f"the plant's {self._path.name} is gone from its database: put back its row in plant_documents, or "
+                "change something at this gateway, which stores what it knows"
+            )
+            return False
+        if version == self._version and (version or not is_known):
             self._fault = None
             return False
         if version == 0:
@@ -438,7 +553,10 @@ class PlantDocument(Generic[T]):
         except NewerVersion as error:
             raise self._faulty("is of a newer version: upgrade this gateway") from error
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise self._faulty("is damaged: put back a copy of its row in plant_documents") from error
+            raise self._faulty(
+                "is damaged, or of a newer version: put back a copy of its row in plant_documents, or upgrade this "
+                "gateway"
+            ) from error
         was, self._fault = self._contents, None
         self._take(version, contents, data)
         return contents != was
@@ -451,13 +569,18 @@ class PlantDocument(Generic[T]):
         return NotKept(self._fault)
 
     def refresh(self) -> bool:
-        if self._plant.newest(self._path.name) in (None, self._version) and not (self._fault or self._is_untold):
+        if self._plant.newest(self._path.name) is None or not self.is_behind:
             return False
         try:
             return self.recover()
         except OSError as error:
             log.debug("%s", error)  # the plant, or the warning, says it
             return False
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether others changed it, as far as it was seen, or may have."""
+        return self._plant.newest(self._path.name) != self._version or bool(self._fault or self._is_untold)
 
     def change(self, step: Callable[[T], T]) -> None:
         with self._lock:
@@ -476,7 +599,7 @@ class PlantDocument(Generic[T]):
         raise NotKept(f"other gateways change {self._path.name} all the time: try again; nothing was changed")
 
     def _take(self, version: int, contents: T, data: bytes) -> None:
-        self._contents, self._version, self._bytes = contents, version, data
+        self._contents, self._version, self._bytes, self._fault = contents, version, data, None
         if self._plant.has_joined:  # before, what lies here is looked at first
             self.keep_copy()
 

@@ -340,6 +340,8 @@ class ModelKeep:
     def remove_unfinished(self) -> None:
         """Remove what a crash left; for the start, before anything is written."""
         remove_leftovers(self._folder, older_than_s=0)
+        for taught in self.there():
+            remove_leftovers(self._of(taught) / CORRECTIONS, older_than_s=0)
 
     def there(self) -> frozenset[str]:
         """Hashes of the models that lie here."""

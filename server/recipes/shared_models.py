@@ -118,9 +118,10 @@ class SharedModels:
             wanted: ids of corrections by the hash of their model.
         """
         self._store.write(f"{FOLDER}/clock", b"")  # its time is now, by the store's clock
-        found = self._store.below(FOLDER)
-        now = max((one.modified for one in found), default=0.0)
-        for one in found:
+        now = self._store.modified(f"{FOLDER}/clock")
+        if now is None:
+            return  # somebody empties the store
+        for one in self._store.below(FOLDER):
             match = _OBJECT.fullmatch(one.name)
             if match is None or now - one.modified < KEPT_S:
                 continue
@@ -129,6 +130,8 @@ class SharedModels:
                 self._store.remove(one.name)
                 self._there.discard(one.name.removeprefix(f"{FOLDER}/").removesuffix(".zip"))
                 log.info("removed from the plant's store object=%s: no recipe names it", one.name)
+        for name in self._store.remove_unfinished(FOLDER, now):
+            log.info("removed from the plant's store object=%s: it was never finished", name)
 
 
 def _pack(folder: Path, packed: Path) -> None:

@@ -424,6 +424,8 @@ class Records:
             self._trouble(str(error))
             return False
         except (SQLAlchemyError, ValueError, ArithmeticError, TypeError) as error:  # of what was to be stored
+            if await self._is_outgrown():
+                return False
             if len(events) > 1:
                 for event in events:
                     if not await self._store([event]):
@@ -440,6 +442,19 @@ class Records:
         self._since_clearing += len(events)
         self._well()
         return True
+
+    async def _is_outgrown(self) -> bool:
+        """Whether another gateway brought the tables to a newer version meanwhile: what they refuse then is not at
+        fault, and waits on disk for this one's update."""
+        if self._database.is_sqlite:
+            return False
+        try:
+            await self._database.look()
+        except (NewerSchema, RecordsAway) as error:
+            self._opened = not isinstance(error, NewerSchema)
+            self._trouble(str(error))
+            return True
+        return False
 
     def _trouble(self, words: str) -> None:
         if not self._failures:

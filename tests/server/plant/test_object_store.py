@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,48 @@ def test_a_store_that_another_plant_marked_is_refused(store: StoreAddress) -> No
     with pytest.raises(NotKept, match="another plant"):
         theirs.remove("models/a")
     assert {one.name for one in mine.below("models")} == {"models/a", "models/b"}
+
+
+DAY_S = 86_400.0
+
+
+def test_what_was_never_finished_goes_a_day_later(mounted: StoreAddress, tmp_path: Path) -> None:
+    """A gateway was killed while it put something: nobody else knows the name of what it wrote."""
+    files, root = ObjectStore(mounted), tmp_path / "mounted"
+    files.write("models/a/model.zip", b"patches")
+    old, young = root / "models/a/corrections/b.zip.0123abcd.tmp", root / "models/c/model.zip.4567cdef.tmp"
+    for path in (old, young):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"half")
+    now = time.time()
+    os.utime(old, (now - DAY_S, now - DAY_S))
+    assert [one.name for one in files.below("models")] == ["models/a/model.zip"]
+    assert files.remove_unfinished("models", now) == ["models/a/corrections/b.zip.0123abcd.tmp"]
+    assert not old.exists() and young.exists()
+    files.remove_unfinished("models", now + 2 * DAY_S)  # and the folders that are empty by then
+    assert sorted(path.name for path in root.rglob("*")) == ["a", "model.zip", "models"]
+
+
+def test_a_folder_goes_with_what_was_never_finished_in_it(mounted: StoreAddress, tmp_path: Path) -> None:
+    files, day = ObjectStore(mounted), tmp_path / "mounted/archive/2026-11-27"
+    day.mkdir(parents=True)
+    for name, age_s in (("p1.zip.0123abcd.tmp", DAY_S), ("p2.zip.0123abcd.tmp", 0.0)):
+        (day / name).write_bytes(b"half")
+        os.utime(day / name, (time.time() - age_s,) * 2)
+    files.remove_folder("archive/2026-11-27")
+    assert [path.name for path in day.iterdir()] == ["p2.zip.0123abcd.tmp"], "somebody may write it right now"
+    (day / "p2.zip.0123abcd.tmp").unlink()
+    files.remove_folder("archive/2026-11-27")
+    assert not day.exists()
+
+
+def test_parts_of_an_upload_that_was_cut_off_go_a_day_later(bucket: StoreAddress) -> None:
+    files = ObjectStore(bucket)
+    name, folder = bucket.place.split("/", 1)
+    call = files._files().call_s3
+    for key in (f"{folder}/models/a/model.zip", "another/a"):
+        call("create_multipart_upload", Bucket=name, Key=key)
+    files.remove_unfinished("models", 0.0)
+    assert len(call("list_multipart_uploads", Bucket=name)["Uploads"]) == 2
+    assert files.remove_unfinished("models", time.time()) == [f"{folder}/models/a/model.zip"]
+    assert [one["Key"] for one in call("list_multipart_uploads", Bucket=name)["Uploads"]] == ["another/a"]

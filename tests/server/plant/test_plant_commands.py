@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -61,12 +62,19 @@ async def test_what_a_server_had_is_the_plants(
     assert "belongs to the plant already" in capsys.readouterr().err
     read = read_settings()
     settings = Settings(
-        data_dir=tmp_path / "new", database_url=read.database_url, plant_store=mounted, max_frame_age_ms=1e6
+        data_dir=tmp_path / "new",
+        database_url=read.database_url,
+        plant_store=mounted,
+        gateway_name="new",
+        max_frame_age_ms=1e6,
     )
     async with running(create_app(settings), settings) as server, http(server) as client:
         await until(lambda: _inspects_with(client, made["id"]))
         async with connect(f"{server.ws}/ws/stream?name=press") as stream:
             assert (await score(stream, draw_part(1))).recipe == made["id"]
+    capsys.readouterr()
+    assert cli.main(["plant", "status"]) == 0
+    assert "gateway new on " in capsys.readouterr().out
 
 
 async def test_a_plant_is_made_once_and_of_whole_files(
@@ -83,6 +91,9 @@ async def test_a_plant_is_made_once_and_of_whole_files(
     capsys.readouterr()
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("DATA_DIR", str(tmp_path / "other"))
+        with pytest.MonkeyPatch.context() as alone_again:
+            alone_again.delenv("PLANT_STORE")
+            assert cli.main(["user", "add", "ada", "--role", "engineer"]) == 0
         assert cli.main(["plant", "make"]) == 2
         assert "has recipes or logins already: nothing was changed" in capsys.readouterr().err
 
@@ -127,3 +138,16 @@ def test_who_only_looks_makes_no_plant(
 async def _tables(connection: Any) -> list[str]:
     rows = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     return [row["tablename"] for row in rows]
+
+
+def test_the_status_of_a_plant_that_is_away_is_a_failure(
+    environment: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.mkdir()
+    (environment / "plant.json").write_text('{"plant": "0123456789abcdef0123456789abcdef"}')
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://line:secret@127.0.0.1:{port}/plant")
+    assert cli.main(["plant", "status"]) == 2
+    said = capsys.readouterr()
+    assert "cannot be used" in said.err and "secret" not in said.err and not said.out

@@ -290,6 +290,29 @@ async def test_a_newer_schema_that_another_gateway_made(address: DatabaseAddress
         assert await numbers_of(history) == [1, 2]
 
 
+async def test_tables_that_another_gateway_brings_to_a_newer_version_in_mid_run_lose_nothing(
+    address: DatabaseAddress, tmp_path: Path
+) -> None:
+    place = Place(tmp_path, address)
+    async with place.opened() as history:
+
+        async def change(*statements: str) -> None:
+            for statement in statements:
+                await history._database.write(lambda connection: connection.execute(text(statement)))  # noqa: B023
+
+        hear(history, 1)
+        await until(lambda: history.state.stored == 1, history)
+        # What a newer version fills in, and this one knows nothing of.
+        await change("ALTER TABLE entries ADD COLUMN shift text", "UPDATE entries SET shift = 'early'", _NEWER)
+        await change("ALTER TABLE entries ALTER COLUMN shift SET NOT NULL")
+        hear(history, 2, 3)
+        await until(lambda: history.state.backlog == 2, history)
+        assert history.state.refused == 0 and "update this software" in str(history.warning)
+        await change("ALTER TABLE entries DROP COLUMN shift", _TODAYS)
+        await until(lambda: history.state.backlog == 0, history)
+        assert await numbers_of(history) == [1, 2, 3]
+
+
 async def _one_part_and_a_newer_schema(place: Place) -> None:
     async with place.opened() as history:
         hear(history, 1)
