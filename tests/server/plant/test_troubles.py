@@ -20,7 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from server.app import create_app
 from server.ground import DatabaseAddress, NotKept
-from server.plant import ObjectStore, Plant, PlantError, StoreAddress, object_store
+from server.plant import ObjectStore, Plant, PlantError, StoreAddress, listed_in, object_store
 from server.plant import plant as plant_module
 from server.settings import Settings
 from tests.running import running
@@ -320,7 +320,9 @@ async def test_after_a_dump_of_an_earlier_version_the_tables_it_lacks_are_made(
     await who.close()
 
 
-async def test_gateways_that_are_taken_for_another_say_so(gateway: Join, tmp_path: Path) -> None:
+async def test_gateways_that_are_taken_for_another_say_so(
+    gateway: Join, address: DatabaseAddress, tmp_path: Path
+) -> None:
     one = gateway("one", "hall")
     await opened(one, tmp_path)
     one.among.streams = lambda: ["press", "lathe"]
@@ -338,7 +340,7 @@ async def test_gateways_that_are_taken_for_another_say_so(gateway: Join, tmp_pat
     copy.close()
     two.among.streams = lambda: ["saw"]
     await until(lambda: "copy" not in str(one.among.warning) and "press" not in str(one.among.warning))
-    _, gateways = await asyncio.to_thread(one.listed)
+    _, gateways = await asyncio.to_thread(listed_in, address, tmp_path / "one")
     assert {(found.name, found.streams, found.is_there) for found in gateways} == {
         ("hall", ("lathe", "press"), True),
         ("hall", ("saw",), True),
