@@ -57,6 +57,8 @@ DEFECT_EVERY = 500
 """From then on; what is forgiven and remembered are such."""
 TAUGHT_IN_S = 45.0
 MOST_GROWN = 25
+NO_RESULT_S = 15.0
+"""Then a frame has no result, and the next is sent."""
 SETTLED_S = 1.0
 """From the last answer until memory is read at rest: what goes to sinks, history and archive has gone."""
 
@@ -177,9 +179,21 @@ async def send(server: Server, name: str, seen: Seen, start: float, load: Load) 
             async with load.frame():
                 sent = time.monotonic()
                 await socket.send(defective if number % every == every - 1 else pictures[number % 16])
-                while json.loads(await socket.recv())["type"] != "result":
-                    pass
-            seen.latencies.append((sent - start, (time.monotonic() - sent) * 1000))
+                is_answered = await _result(socket)
+            if is_answered:
+                seen.latencies.append((sent - start, (time.monotonic() - sent) * 1000))
+            else:
+                seen.refused["frames: no result"] += 1
+
+
+async def _result(socket: websockets.ClientConnection) -> bool:
+    """Whether the result of the frame that was sent came: one that grew too old on a starved machine has none."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(NO_RESULT_S):
+            while json.loads(await socket.recv())["type"] != "result":
+                pass
+            return True
+    return False
 
 
 async def listen(server: Server, names: Sequence[str], seen: Seen) -> None:
