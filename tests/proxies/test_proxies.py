@@ -79,7 +79,7 @@ async def test_everything_works_through_a_proxy(setup: str, tmp_path: Path) -> N
 
         # Pages, and all that they load and lead to; files of the history among them, which opens beside all else.
         async with asyncio.timeout(WAIT_S):
-            while (await browser.get(f"{url}api/history?limit=1")).status_code == 503:
+            while (await browser.get(f"{url}api/history?limit=1")).status_code == 503:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         phone = (await browser.get(f"{url}phone")).text
         assert f"<strong>{url}</strong>" in phone and "plain http" not in phone
