@@ -26,6 +26,7 @@ from av import VideoFrame
 from server.camera_process.offer import IceServer, answer, ice_servers
 from server.camera_process.sender import AwayError, Counters, Destination, GiveUpError, Sender, closed
 from server.cameras import Backoff, CapturedFrame
+from server.ground import Refusals, own_peer
 from server.words import messages
 
 logger = logging.getLogger("defectvision.camera")
@@ -66,6 +67,7 @@ class WebRTCSender(Sender):
     def __init__(self, destination: Destination, backoff: Backoff | None = None) -> None:
         super().__init__(destination, backoff)
         self._link: _Link | None = None
+        self._refusals = Refusals()
         raise_bitrates()
 
     def _connect_and_send(self) -> None:
@@ -82,7 +84,7 @@ class WebRTCSender(Sender):
                 runner.run(link.close())
 
     async def _open(self, servers: tuple[IceServer, ...]) -> _Link:
-        return _Link(self._destination.name, servers, self._count_sent, self._hear)
+        return _Link(self._destination.name, servers, self._count_sent, self._hear, self._refusals)
 
     def _follow(self, link: _Link | None) -> None:
         with self._changed:
@@ -112,6 +114,7 @@ class _Link:
         servers: STUN and TURN servers; none are asked but these.
         count_sent: called with each frame that goes to the encoder.
         hear: called with each message from the server; returns it decoded.
+        refusals: where datagrams that are not the server's are counted.
     """
 
     def __init__(
@@ -120,8 +123,10 @@ class _Link:
         servers: tuple[IceServer, ...],
         count_sent: Callable[[], None],
         hear: Callable[[str | bytes, Counters], messages.Message | None],
+        refusals: Refusals,
     ) -> None:
         self._name = name
+        self._refusals = refusals
         self._count_sent = count_sent
         self._hear = hear
         self._loop = asyncio.get_running_loop()
@@ -144,6 +149,7 @@ class _Link:
         codecs = RTCRtpSender.getCapabilities("video").codecs
         transceiver.setCodecPreferences([codec for codec in codecs if codec.name in ("VP8", "rtx")])
         await connection.setLocalDescription(await connection.createOffer())
+        own_peer.guard(connection, self._refusals)
         sdp: str = connection.localDescription.sdp
         if "a=candidate:" not in sdp:
             raise AwayError(

@@ -1,7 +1,7 @@
 """What stands on the machine itself: its addresses, the data directory, private files, where the page's files are, what
-of strangers' doings is logged, and how tasks live and end."""
+of strangers' doings is logged or not even heard, and how tasks live and end."""
 
-from server.ground import private_file
+from server.ground import own_peer, private_file
 from server.ground.before_upgrade import keep_before_upgrade
 from server.ground.calendar import Calendar
 from server.ground.data_directory import RESTORING, DataDirectoryError, data_directory
@@ -63,6 +63,7 @@ __all__ = [
     "keep_before_upgrade",
     "names",
     "only_looked_at",
+    "own_peer",
     "page_folder",
     "page_url",
     "private_file",

@@ -24,8 +24,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from server.access import standing_of
-from server.ground import Refusals, source_of
-from server.ingest.webrtc import aiortc_certificate, aiortc_receiver, own_sender
+from server.ground import Refusals, own_peer, source_of
+from server.ingest.webrtc import aiortc_certificate, aiortc_receiver
 from server.ingest.webrtc.ice_servers import as_link, for_page, ice_server
 from server.ingest.webrtc.offer_limits import OfferLimits
 from server.ingest.webrtc.peer import CLOSE_WITHIN, SHUTTING_DOWN, Lost, Peer, video
@@ -279,7 +279,7 @@ class WebRTCIngest:
             _, receiver = video(connection)
             aiortc_receiver.adapt(receiver, failed, self._max_pixels)
             await connection.setLocalDescription(await connection.createAnswer())
-            own_sender.guard(connection, self._refusals)
+            own_peer.guard(connection, self._refusals)
         except Exception as error:  # what aiortc raises for an SDP that only parses is of many kinds
             logger.debug("WebRTC offer refused", exc_info=True)
             raise ValueError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import socket
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -111,6 +113,32 @@ async def test_it_notices_a_silent_server_and_connects_anew(
             before = sender.totals.inspected
             await until(lambda: sender.totals.inspected >= before + 3)
     assert kinds(caplog)[:4] == ["connecting", "inspecting", "away", "back"]
+
+
+async def test_who_is_not_the_server_is_not_heard(
+    make: Make, model: FakeModel, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty datagram from anywhere ended aiortc for good."""
+    offers: list[str] = []
+    answer = camera_webrtc.answer
+
+    def noted(destination: Destination, offer: str) -> str:
+        offers.append(offer)
+        return answer(destination, offer)
+
+    monkeypatch.setattr(camera_webrtc, "answer", noted)
+    async with serving(model, tmp_path) as server:
+        sender = make(server.port)
+        with Feed(sender), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            await until(lambda: sender.totals.inspected >= 3)
+            ports = {int(port) for port in re.findall(r"a=candidate:\S+ 1 udp \d+ 127.0.0.1 (\d+) ", offers[0])}
+            for data in (b"", bytes([128]) * 200, bytes([22, 254, 253]) + bytes(60)):
+                for port in ports:
+                    stranger.sendto(data, ("127.0.0.1", port))
+            await until(lambda: "not its peer's" in caplog.text)
+            before = sender.totals.inspected
+            await until(lambda: sender.totals.inspected >= before + 10)
+            assert ports and len(offers) == 1 and "away" not in kinds(caplog)
 
 
 async def test_it_gives_up_when_another_sender_takes_over(make: Make, model: FakeModel, tmp_path: Path) -> None:

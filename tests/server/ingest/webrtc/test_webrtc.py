@@ -36,8 +36,8 @@ from numpy.typing import NDArray
 from OpenSSL import SSL
 from starlette.applications import Starlette
 
-from server.ground import source_of
-from server.ingest.webrtc import aiortc_receiver, consent, data_channel_limits, own_sender
+from server.ground import own_peer, source_of
+from server.ingest.webrtc import aiortc_receiver, consent, data_channel_limits
 from server.ingest.webrtc import ingest as webrtc
 from server.ingest.webrtc import peer as webrtc_peer
 from server.ingest.webrtc.ice_servers import ice_server
@@ -685,7 +685,7 @@ async def test_who_is_not_the_sender_is_not_heard_at_its_port(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An empty datagram from anywhere ended aiortc for good, without a word to the sender."""
-    monkeypatch.setattr(own_sender, "MAX_CHECKS_PER_S", 3)
+    monkeypatch.setattr(own_peer, "MAX_CHECKS_PER_S", 3)
     heard: list[bytes] = []
     hear = aioice.ice.StunProtocol.datagram_received
 
@@ -716,7 +716,7 @@ async def test_who_is_not_the_sender_is_not_heard_at_its_port(
             assert not stream.closed
             assert 0 < len(heard) <= 3 * (int(time.monotonic()) - second + 1) and set(heard) == {check, cut_short}
     assert not [record for record in caplog.records if record.name == "asyncio"]
-    (said,) = [record.getMessage() for record in caplog.records if "not its sender's" in record.message]
+    (said,) = [record.getMessage() for record in caplog.records if "not its peer's" in record.message]
     assert said.endswith("times=1 last=127.0.0.1")
 
 

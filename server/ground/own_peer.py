@@ -1,9 +1,9 @@
-"""Lets the ports of a WebRTC connection take from its own sender alone.
+"""Lets the ports of a WebRTC connection take from its own peer alone.
 
 aioice hands on what comes from anywhere, and aiortc ends for good at one empty datagram: whoever reaches the port could
-end a video, or, with many, have it ended as one that sends too much. A check with an attribute cut short is more than
-aioice expects, and would be a traceback in the log. Fits aioice 0.13 as used by aiortc 1.16; checked when a connection
-is guarded, and told once where it does not fit.
+end a video, on either side, or, with many, have it ended as one that sends too much. A check with an attribute cut
+short is more than aioice expects, and would be a traceback in the log. Fits aioice 0.13 as used by aiortc 1.16; checked
+when a connection is guarded, and told once where it does not fit.
 """
 
 from __future__ import annotations
@@ -13,24 +13,22 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from aiortc import RTCPeerConnection
-
-from server.ground import Refusals
+from server.ground.refusals import Refusals
 
 logger = logging.getLogger("defectvision.webrtc")
 
 MAX_CHECKS_PER_S = 200
-"""ICE checks that a port takes from addresses that passed none yet; a sender makes some tens in all."""
+"""ICE checks that a port takes from addresses that passed none yet; a peer makes some tens in all."""
 
 STUN_UNTIL = 4
 """First bytes below are those of STUN (RFC 7983)."""
 
 
-def guard(connection: RTCPeerConnection, refusals: Refusals) -> bool:
+def guard(connection: Any, refusals: Refusals) -> bool:
     """Watch what comes to the ports of a connection, once it has them.
 
     Args:
-        connection: after its answer was made, before anybody had it.
+        connection: aiortc's, after its offer or answer was made, before anybody had it.
         refusals: where datagrams of strangers are counted.
 
     Returns:
@@ -48,7 +46,7 @@ def guard(connection: RTCPeerConnection, refusals: Refusals) -> bool:
     return True
 
 
-def _transports(connection: RTCPeerConnection) -> list[Any]:
+def _transports(connection: Any) -> list[Any]:
     found = [one.receiver.transport.transport for one in connection.getTransceivers()]
     return found if connection.sctp is None else [*found, connection.sctp.transport.transport]
 
@@ -66,14 +64,14 @@ class _Port:
                 return
             except Exception:  # of whatever kind aioice meets a broken check with
                 logger.debug("a datagram that aioice cannot read", exc_info=True)
-        self._refusals.note("datagrams at a WebRTC port that are not its sender's were dropped", address[0])
+        self._refusals.note("datagrams at a WebRTC port that are not its peer's were dropped", address[0])
 
     def _is_known(self, host: str, port: int) -> bool:
-        """Whether the sender offered that address, or made a check from it that was signed with its password."""
+        """Whether the peer named that address, or made a check from it that was signed with its password."""
         return any(pair.remote_addr == (host, port) for pair in self._checked._check_list)
 
     def _may_check(self, data: bytes) -> bool:
-        """Whether it may be an ICE check, which aioice looks at itself: the first from wherever the sender is."""
+        """Whether it may be an ICE check, which aioice looks at itself: the first from wherever the peer is."""
         if data[0] >= STUN_UNTIL:
             return False
         second = int(time.monotonic())
