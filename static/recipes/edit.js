@@ -26,11 +26,14 @@ export class RecipeEdit {
     if (isNews) this.#onchange();
   }
 
-  /** Change `what`; answers whether it is in force. Of a conflict the edit is kept, and the newer version shown. */
+  /**
+   * Change `what`; answers whether it is in force. Of a conflict the edit is kept, and the newer version shown; it is kept until the same is
+   * changed, or it is dropped.
+   */
   async save(what, words, why = "") {
     try {
-      this.kept = null;
       this.recipe = await requests.change(this.recipe.id, this.recipe.version, what, why);
+      if (Object.keys(what).some((field) => field in (this.kept?.what ?? {}))) this.kept = null;
       return true;
     } catch (error) {
       if (!(error instanceof Refused) || error.status !== CONFLICT) throw error;

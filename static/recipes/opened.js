@@ -145,8 +145,9 @@ export class OpenedRecipe {
     this.#find("recipe-delete").disabled = recipe.is_default || recipe.is_given || recipe.streams.length > 0;
     this.#find("recipe-delete").title = whyNotDeleted(recipe);
     const isConflict = kept !== null;
-    this.#regions.show(recipe, { over: over || isConflict });
-    for (const [field, form] of Object.entries(this.#forms)) form.take(recipe[field], { over: over || (isConflict && field in kept.what) });
+    const isOver = (field) => over || (isConflict && field in kept.what);
+    this.#regions.show(recipe, { over: isOver("regions") });
+    for (const [field, form] of Object.entries(this.#forms)) form.take(recipe[field], { over: isOver(field) });
     this.#showStreams();
     this.#showConflict(recipe, kept);
   }

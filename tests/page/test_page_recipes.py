@@ -159,6 +159,34 @@ def test_a_conflict_shows_theirs_and_keeps_ones_own(page: Page, shop: Workshop) 
     expect(page.get_by_test_id("decision-hysteresis")).to_be_checked()
 
 
+def test_an_edit_that_was_kept_is_lost_by_no_failure_and_no_other_edit(page: Page, shop: Workshop) -> None:
+    page.get_by_test_id("regions-edit").click()
+    page.get_by_test_id("add-ignore").click()
+    page.get_by_test_id("place").click()
+    drawn = page.locator(".corner")
+    expect(drawn).to_have_count(4)
+    refusal = {"error": "somebody else changed this recipe meanwhile"}
+    shop.answers["PATCH /api/recipes/bottle"] = lambda _: (409, refusal)
+    shop.recipes[0] |= {"version": 4, "who": "10.0.0.8"}
+    page.get_by_test_id("decision-hysteresis").check()
+    page.get_by_test_id("decision-calm").fill("4")
+    page.get_by_test_id("decision-save").click()
+    conflict = page.get_by_test_id("recipe-conflict")
+    expect(conflict).to_be_visible()
+    expect(drawn).to_have_count(4)
+    shop.answers["PATCH /api/recipes/bottle"] = lambda _: (507, {"error": "the disk is full"})
+    page.get_by_test_id("recipe-conflict-mine").click()
+    expect(page.get_by_test_id("recipes-told")).to_have_text("The disk is full.")
+    expect(conflict).to_be_visible()
+    del shop.answers["PATCH /api/recipes/bottle"]
+    page.get_by_test_id("rule-one-in").fill("100")
+    page.get_by_test_id("rule-save").click()
+    expect(page.get_by_test_id("recipes-told")).to_have_text("Saved as version 5.")
+    page.get_by_test_id("recipe-conflict-mine").click()
+    expect(conflict).to_be_hidden()
+    assert patched(shop)["decision"] == {"kind": "hysteresis", "n": 1, "m": 4, "release": 0.9}
+
+
 def test_rules_are_checked_before_they_are_sent(page: Page, shop: Workshop) -> None:
     page.get_by_test_id("decision-n").fill("7")
     expect(page.get_by_test_id("decision-form")).to_contain_text("It cannot be more frames than are looked back on.")
