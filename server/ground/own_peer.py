@@ -38,6 +38,8 @@ def guard(connection: Any, refusals: Refusals) -> bool:
         for ice in {id(one): one for one in _transports(connection)}.values():
             checked: Any = ice._connection
             assert isinstance(checked._check_list, list)
+            while not checked._queue.empty():
+                checked._queue.get_nowait()  # came while the ports were opened
             for protocol in checked._protocols:
                 protocol.datagram_received = _Port(checked, protocol.datagram_received, refusals).received
     except (AttributeError, AssertionError, TypeError) as error:

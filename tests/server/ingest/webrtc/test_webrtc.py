@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from OpenSSL import SSL
 from starlette.applications import Starlette
 
-from server.ground import own_peer, source_of
+from server.ground import Refusals, own_peer, source_of
 from server.ingest.webrtc import aiortc_receiver, consent, data_channel_limits
 from server.ingest.webrtc import ingest as webrtc
 from server.ingest.webrtc import peer as webrtc_peer
@@ -718,6 +718,23 @@ async def test_who_is_not_the_sender_is_not_heard_at_its_port(
     assert not [record for record in caplog.records if record.name == "asyncio"]
     (said,) = [record.getMessage() for record in caplog.records if "not its peer's" in record.message]
     assert said.endswith("times=1 last=127.0.0.1")
+
+
+async def test_what_came_before_a_port_was_guarded_is_a_strangers() -> None:
+    """While STUN and TURN servers are asked, its ports are open, and nobody knows them but who tries all."""
+    connection = RTCPeerConnection()
+    connection.createDataChannel("results")
+    await connection.setLocalDescription(await connection.createOffer())
+    assert connection.sctp is not None
+    came: asyncio.Queue[Any] = connection.sctp.transport.transport._connection._queue
+    found = re.search(r"a=candidate:[0-9a-f]+ 1 udp [0-9]+ 127.0.0.1 ([0-9]+) ", connection.localDescription.sdp)
+    assert found is not None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.sendto(b"", ("127.0.0.1", int(found[1])))
+    await until(lambda: came.qsize() == 1)
+    assert own_peer.guard(connection, Refusals())
+    assert came.empty()
+    await connection.close()
 
 
 @pytest.mark.parametrize(
