@@ -190,8 +190,7 @@ def _try(data: Path, temporary: Path, target: Path, pictures: bool, go_on: Calla
                 try:
                     if "/" not in name:
                         changing[path] = _stamp(path)
-                    with _reading(path):
-                        kept.append(_add(archive, name, path, go_on))
+                    kept.append(_add(archive, name, path, go_on))
                 except FileNotFoundError:
                     if name.startswith("models/"):
                         return None  # recipes that were copied before may name it
@@ -234,11 +233,17 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _add(archive: zipfile.ZipFile, name: str, path: Path, go_on: Callable[[], bool]) -> Kept:
-    with path.open("rb") as source:
-        if name.endswith(".jsonl"):
+    def read(most: int) -> bytes:
+        with _reading(path):
+            return source.read(most)
+
+    with contextlib.ExitStack() as stack:
+        with _reading(path):
+            source = stack.enter_context(path.open("rb"))
+            about = os.fstat(source.fileno())
             # Somebody may be in the middle of its last line.
-            return _write(archive, name, source, os.fstat(source.fileno()), go_on, until=_end_of_lines(source))
-        return _write(archive, name, source, os.fstat(source.fileno()), go_on)
+            until = _end_of_lines(source) if name.endswith(".jsonl") else None
+        return _write(archive, name, read, about, go_on, until)
 
 
 def _add_database(archive: zipfile.ZipFile, name: str, path: Path, beside: Path, go_on: Callable[[], bool]) -> Kept:
@@ -254,13 +259,13 @@ def _add_database(archive: zipfile.ZipFile, name: str, path: Path, beside: Path,
             source.backup(there)  # in one step: one that is interrupted by writing begins anew
             there.execute("PRAGMA journal_mode=DELETE")
         with copy.open("rb") as file:
-            return _write(archive, name, file, path.stat(), go_on)
+            return _write(archive, name, file.read, path.stat(), go_on)
 
 
 def _write(
     archive: zipfile.ZipFile,
     name: str,
-    source: IO[bytes],
+    read: Callable[[int], bytes],
     about: os.stat_result,
     go_on: Callable[[], bool],
     until: int | None = None,
@@ -273,7 +278,7 @@ def _write(
     digest, size = hashlib.sha256(), 0
     left = -1 if until is None else until
     with archive.open(entry, "w", force_zip64=True) as there:
-        while piece := source.read(PIECE if left < 0 else min(PIECE, left)):
+        while piece := read(PIECE if left < 0 else min(PIECE, left)):
             _require_wanted(go_on)
             there.write(piece)
             digest.update(piece)

@@ -225,6 +225,17 @@ def test_a_full_disk_is_said_and_nothing_left(data: Path, tmp_path: Path, monkey
     assert sorted(os.listdir(tmp_path)) == ["data"]  # noqa: PTH208
 
 
+def test_a_place_that_fails_is_not_taken_for_a_file_of_the_data_directory(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: object, piece: bytes) -> int:
+        raise OSError(errno.EHOSTDOWN, "Host is down")
+
+    monkeypatch.setattr(zipfile._ZipWriteFile, "write", broken)  # type: ignore[attr-defined]
+    with pytest.raises(BackupError, match="a.zip: Host is down: give another place"):
+        back_up(data, tmp_path / "a.zip")
+
+
 @pytest.mark.parametrize("is_folder", [False, True])
 @pytest.mark.parametrize("make", [back_up, lambda data, target: to_be_fetched(data, lambda: True).__enter__()])
 def test_what_this_user_may_not_read_is_named_and_room_is_not_asked_for(
