@@ -42,7 +42,7 @@ export class RegionsCard {
     const isOther = recipe.id !== this.#recipe?.id;
     const isNews = isOther || JSON.stringify([recipe.regions, recipe.model?.region]) !== JSON.stringify([this.#recipe.regions, this.#recipe.model?.region]);
     this.#recipe = recipe;
-    if (isOther || over || (isNews && !this.#editor.isChanged)) this.#editor.show(recipe.regions, recipe.model?.region ?? null);
+    if (isOther || over || (isNews && !this.#editor.isChanged)) this.#showInForce();
     if (isOther) {
       this.#chosen = null;
       this.#picture.clear();
@@ -97,8 +97,12 @@ export class RegionsCard {
     if (on) this.#find("regions-picture").scrollIntoView({ block: "center" }); // the page does not scroll under a finger that draws
   }
 
-  #drop() {
+  #showInForce() {
     this.#editor.show(this.#recipe.regions, this.#recipe.model?.region ?? null);
+  }
+
+  #drop() {
+    this.#showInForce();
     this.#edit(false);
     this.#find("regions-edit").focus();
   }
@@ -106,7 +110,9 @@ export class RegionsCard {
   async #save(save) {
     const button = this.#find("regions-save");
     button.disabled = true;
-    if (await save(this.#editor.regions)) {
+    const drawn = JSON.stringify(this.#editor.regions);
+    if (await save(JSON.parse(drawn))) {
+      if (JSON.stringify(this.#editor.regions) === drawn) this.#showInForce(); // what was drawn meanwhile is not saved
       this.#edit(false);
       this.#find("regions-edit").focus();
     }

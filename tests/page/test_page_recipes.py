@@ -77,6 +77,7 @@ def test_a_region_is_drawn_by_touch_and_saved(page: Page, shop: Workshop) -> Non
     expected = [(0.2, 0.2), (0.6, 0.2), (0.6, 0.7)]
     assert [tuple(round(value, 1) for value in corner) for corner in corners] == expected
     expect(page.get_by_test_id("regions-edit")).to_be_focused()
+    assert page.evaluate("dispatchEvent(new Event('beforeunload', {cancelable: true}))"), "nothing is unsaved"
 
 
 def test_a_threshold_put_by_hand_says_where_it_goes_back_to(page: Page, shop: Workshop) -> None:
