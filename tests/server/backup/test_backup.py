@@ -232,7 +232,7 @@ def test_a_place_that_fails_is_not_taken_for_a_file_of_the_data_directory(
         raise OSError(errno.EHOSTDOWN, "Host is down")
 
     monkeypatch.setattr(zipfile._ZipWriteFile, "write", broken)  # type: ignore[attr-defined]
-    with pytest.raises(BackupError, match="a.zip: Host is down: give another place"):
+    with pytest.raises(BackupError, match=r"a\.zip: Host is down: give another place"):
         back_up(data, tmp_path / "a.zip")
 
 
