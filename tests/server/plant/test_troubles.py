@@ -398,7 +398,12 @@ def test_a_mounted_folder_that_hangs_is_given_up(
     assert store.read("models/a", most=7) == b"patches" and threading.active_count() <= threads
 
 
-@pytest.mark.parametrize(("status", "body"), [(500, b"oops"), (403, b"no"), (200, b"<html>a portal</html>")])
+NO_BUCKET = b"<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message></Error>"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(500, b"oops"), (403, b"no"), (200, b"<html>a portal</html>"), (404, NO_BUCKET)]
+)
 def test_an_s3_that_answers_something_else_is_said(
     bucket: StoreAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes
 ) -> None:
@@ -423,11 +428,15 @@ def test_an_s3_that_answers_something_else_is_said(
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
     try:
         store = ObjectStore(bucket)
-        with pytest.raises(NotKept, match="which the plant's gateways share, cannot be used"):
-            store.below("models")
-        with pytest.raises(NotKept, match="which the plant's gateways share, cannot be used"):
-            store.modified("models/a")
+        if status != 404:  # where nothing is, nothing is found
+            with pytest.raises(NotKept, match="which the plant's gateways share, cannot be used"):
+                store.below("models")
+            with pytest.raises(NotKept, match="which the plant's gateways share, cannot be used"):
+                store.modified("models/a")
         store.belong_to("a" * 32, is_new=False)
+        for work in (store.check, lambda: store.remove_unfinished("models", 1e10)):
+            with pytest.raises(NotKept, match=r"the plant's gateways share|another plant"):
+                work()
         (tmp_path / "file").write_bytes(b"patches")
         with pytest.raises(NotKept, match=r"the plant's gateways share|another plant"):
             store.put("models/a", tmp_path / "file")
