@@ -19,6 +19,8 @@ log = logging.getLogger("defectvision.plant")
 BEAT_S, ALIVE_S = 3.0, 10.0
 """Seconds between two times that a gateway says so; after which it is taken for gone."""
 FORGOTTEN = "30 days"
+NO_TABLE = "42P01"
+"""SQLSTATE of a table that is not there."""
 MOST_NAMED = 5
 """Streams that are named in a warning."""
 
@@ -105,11 +107,14 @@ class Beats:
         found = [*sorted(self._told), *([] if self._unwritable is None else [self._unwritable])]
         return "; ".join(found) or None
 
-    def beat(self, ask: Callable[[Callable[[Any], Any]], Any]) -> None:
+    def beat(self, ask: Callable[[Callable[[Any], Any]], Any]) -> bool:
         """Say that this gateway is there.
 
         Args:
             ask: as :meth:`server.plant.link.Link.ask`.
+
+        Returns:
+            whether there is a table for that, as far as it is known.
 
         Raises:
             PlantAway: the database does not answer.
@@ -128,7 +133,7 @@ class Beats:
             if self._unwritable is None:  # it was asked for the versions a moment ago, and answered
                 log.warning("%s", error)
             self._unwritable = f"{error}: nothing can be changed at this gateway until it can be written"
-            return
+            return error.sqlstate != NO_TABLE
         self._unwritable = None
         found = {words: other["seen"] for other in others for words in self._clashes(other, mine)}
         if self._is_known and before is not None and before["process"] != self._process:
@@ -148,6 +153,7 @@ class Beats:
             log.warning("%s", words)
         self._seen = {words: min(seen, self._seen.get(words, seen)) for words, seen in found.items()}
         self._told = told
+        return True
 
     def _clashes(self, other: Any, mine: Sequence[str]) -> list[str]:
         who = f"{other['name']} on {other['host']}"
