@@ -381,7 +381,8 @@ async def test_a_model_that_is_loaded_late_ends_no_replica(
     await plant.started(1)
     late, struck = Version(3), list[str | None]()
     monkeypatch.setattr(plant.replicas, "_struck", lambda one, sender: struck.append(sender))
-    monkeypatch.setattr(plant.replicas, "_load_late", lambda *_: plant.cluster.peers[0]._replica.load(pack(late), late))
+    there = plant.cluster.peers[0]._replica
+    monkeypatch.setattr(plant.replicas, "_load_late", lambda *_: there.load(pack(late), lambda: late))
     opened = plant.streams.open("a", "websocket")
     opened.offer(good)  # its own model, which is there
     await until(lambda: opened.stream.inspected == 1)
@@ -393,7 +394,7 @@ async def test_a_model_that_is_loaded_late_ends_no_replica(
     opened.offer(replace(good, sender="a"))
     await until(lambda: opened.stream.failed == 1)
     late.gate.set()
-    assert struck == [] and len(plant.cluster.alive) == 1 and plant.cluster.peers[0].looked[-1] == late.hash
+    assert struck == [] and len(plant.cluster.alive) == len(plant.cluster.peers) == 1 and late.detected == 1
 
 
 async def test_what_a_load_raises_is_not_waited_for_again(plant: Plant) -> None:
