@@ -8,16 +8,19 @@ import secrets
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from detector import VERSION
-from server.plant.link import PlantAway
+from server.plant.link import PlantAway, Unanswered
 
 log = logging.getLogger("defectvision.plant")
 
 BEAT_S, ALIVE_S = 3.0, 10.0
 """Seconds between two times that a gateway says so; after which it is taken for gone."""
 FORGOTTEN = "30 days"
+NO_TABLE = "42P01"
+"""SQLSTATE of a table that is not there."""
 MOST_NAMED = 5
 """Streams that are named in a warning."""
 
@@ -33,15 +36,18 @@ CREATE TABLE IF NOT EXISTS plant_gateways (
 );
 """
 _BEAT = f"""
-WITH before AS (SELECT process, host FROM plant_gateways WHERE id = $1),
+WITH before AS (SELECT process, host, seen FROM plant_gateways WHERE id = $1),
 mine AS (
     INSERT INTO plant_gateways (id, process, name, host, software, streams, seen) VALUES ($1, $2, $3, $4, $5, $6, now())
     ON CONFLICT (id) DO UPDATE SET process = $2, name = $3, host = $4, software = $5, streams = $6, seen = now()
 ),
 gone AS (DELETE FROM plant_gateways WHERE id <> $1 AND seen < now() - interval '{FORGOTTEN}')
-SELECT process, host FROM before
+SELECT process, host, seen FROM before
 """
-_OTHERS = f"SELECT name, host, streams FROM plant_gateways WHERE id <> $1 AND seen > now() - interval '{ALIVE_S} s'"
+_OTHERS = f"""
+SELECT name, host, streams, seen FROM plant_gateways WHERE id <> $1 AND seen > now() - interval '{ALIVE_S} s'
+ORDER BY seen
+"""
 
 
 @dataclass(frozen=True)
@@ -89,9 +95,9 @@ class Beats:
         self.streams: Callable[[], Sequence[str]] = tuple
         self._name, self._host = name, socket.gethostname()
         self._is_known = False
-        self._seen: frozenset[str] = frozenset()
-        """What was found the time before: it is told when it is found again, for a stream that moves is at both for a
-        moment."""
+        self._seen: dict[str, datetime] = {}
+        """What was found the time before, and when the other had first said so. It is told once he says so again: a
+        stream that moves is at both for a moment, and what a gateway that ended said last stands there for a while."""
         self._told: frozenset[str] = frozenset()
         self._unwritable: str | None = None
 
@@ -101,11 +107,14 @@ class Beats:
         found = [*sorted(self._told), *([] if self._unwritable is None else [self._unwritable])]
         return "; ".join(found) or None
 
-    def beat(self, ask: Callable[[Callable[[Any], Any]], Any]) -> None:
+    def beat(self, ask: Callable[[Callable[[Any], Any]], Any]) -> bool:
         """Say that this gateway is there.
 
         Args:
             ask: as :meth:`server.plant.link.Link.ask`.
+
+        Returns:
+            whether there is a table for that, as far as it is known.
 
         Raises:
             PlantAway: the database does not answer.
@@ -119,24 +128,32 @@ class Beats:
         try:
             before, others = ask(work)
         except PlantAway as error:
-            if error.sqlstate is None:
+            if error.sqlstate is None and not isinstance(error, Unanswered):
                 raise
-            if self._unwritable is None:
+            if self._unwritable is None:  # it was asked for the versions a moment ago, and answered
                 log.warning("%s", error)
             self._unwritable = f"{error}: nothing can be changed at this gateway until it can be written"
-            return
+            return error.sqlstate != NO_TABLE
         self._unwritable = None
-        found = {words for other in others for words in self._clashes(other, mine)}
+        found = {words: other["seen"] for other in others for words in self._clashes(other, mine)}
         if self._is_known and before is not None and before["process"] != self._process:
-            found.add(
+            words = (
                 f"another server says that it is this gateway, on {before['host']}: one of the two data directories is "
                 "a copy of the other. Stop one, and give it an empty DATA_DIR"
             )
+            found[words] = before["seen"]
         self._is_known = True
-        told = self._seen & found | self._told & found
+        # One that is missed once stays told: of two who say so every three seconds, one may come twice in a row.
+        told = frozenset(
+            words
+            for words in {*found, *self._seen}
+            if words in self._told or (words in found and self._seen.get(words, found[words]) < found[words])
+        )
         for words in sorted(told - self._told):
             log.warning("%s", words)
-        self._seen, self._told = frozenset(found), frozenset(told)
+        self._seen = {words: min(seen, self._seen.get(words, seen)) for words, seen in found.items()}
+        self._told = told
+        return True
 
     def _clashes(self, other: Any, mine: Sequence[str]) -> list[str]:
         who = f"{other['name']} on {other['host']}"

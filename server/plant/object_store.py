@@ -109,7 +109,7 @@ class ObjectStore:
         Raises:
             NotOurs: it is another plant's, or there is nothing where a folder should be mounted.
         """
-        self._do(self._require_ours)
+        self._do(self._require_ours, writes=True)
 
     def put(self, name: str, file: Path) -> None:
         """Store a file's bytes under a name."""
@@ -120,7 +120,7 @@ class ObjectStore:
             self._require_ours(files)
             self._write(files, name, put)
 
-        self._do(work, size)
+        self._do(work, size, writes=True)
 
     def get(self, name: str, file: Path, *, most: int) -> bool:
         """Write an object's bytes into a file; whether there is one.
@@ -212,7 +212,7 @@ class ObjectStore:
             now: seconds since 1970 by the store's clock.
         """
         if self.address.kind == "s3":
-            return self._do(lambda files: self._abort_uploads(files, folder, now))
+            return self._do(lambda files: self._abort_uploads(files, folder, now), writes=True)
         old = [
             one.name
             for one in self._all_below(folder)
@@ -230,7 +230,7 @@ class ObjectStore:
                     place.rmdir()
             return old
 
-        return self._do(work)
+        return self._do(work, writes=True)
 
     def _abort_uploads(self, files: Any, folder: str, now: float) -> list[str]:
         """Of an S3: parts of objects, which take room and are listed nowhere."""
@@ -239,7 +239,8 @@ class ObjectStore:
         found = files.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=f"{prefix}/").get("Uploads", [])
         old = [one for one in found if now - one["Initiated"].timestamp() >= UNFINISHED_S]
         for one in old:
-            files.call_s3("abort_multipart_upload", Bucket=bucket, Key=one["Key"], UploadId=one["UploadId"])
+            with contextlib.suppress(FileNotFoundError):  # another gateway did
+                files.call_s3("abort_multipart_upload", Bucket=bucket, Key=one["Key"], UploadId=one["UploadId"])
         return [str(one["Key"]) for one in old]
 
     def _require_ours(self, files: Any) -> None:
@@ -304,11 +305,12 @@ class ObjectStore:
             raise _Unfit(f"{name[:80]!r} is no name of an object")
         return f"{self.address.place}/{name}".rstrip("/")
 
-    def _do(self, work: Callable[[Any], T], size: int = 0) -> T:
+    def _do(self, work: Callable[[Any], T], size: int = 0, *, writes: bool = False) -> T:
         """What a piece of work with fsspec's file system comes to; with what goes wrong in words.
 
         Args:
             size: bytes that it moves.
+            writes: where it finds nothing, no object is missing, but the place itself: an S3 without the bucket.
         """
         self._stuck = [one for one in self._stuck if not one.done()]
         if self._stuck:
@@ -324,9 +326,11 @@ class ObjectStore:
         threading.Thread(target=run, name="plant store", daemon=True).start()
         try:
             return outcome.result(ANSWER_S + size / LEAST_BYTES_S)
-        except (FileNotFoundError, PlantAway, _Unfit):
+        except (PlantAway, _Unfit):
             raise
         except Exception as error:  # botocore, aiohttp and fsspec each raise their own
+            if isinstance(error, FileNotFoundError) and not writes:
+                raise
             if not outcome.done():
                 self._stuck.append(outcome)
                 raise self._cannot("it does not answer in time") from error

@@ -22,7 +22,7 @@ import msgspec
 
 from detector.files import read_at_most, write_atomically
 from server.ground import DatabaseAddress, Form, KeptFile, NewerVersion, NotKept, private_file
-from server.plant.gateways import BEAT_S, TABLE, Beats
+from server.plant.gateways import BEAT_S, NO_TABLE, TABLE, Beats
 from server.plant.link import Link, PlantAway, Unanswered
 from server.plant.object_store import NotOurs, ObjectStore, StoreAddress
 
@@ -42,8 +42,6 @@ _NEXT = 1 << 32
 """What a version grows by, at the most; by chance, not by one: after an older dump was put back, a version would come
 again with other contents, and a gateway that was cut off meanwhile would take what it knows for the newest. It is drawn
 here, so that who got no answer sees whether his is the one that stands there."""
-_NO_TABLE = "42P01"
-"""SQLSTATE of a table that is not there."""
 _NEWER = "the plant is of a newer version of DefectVision: upgrade this gateway"
 
 _TABLES = f"""
@@ -280,7 +278,7 @@ class Plant:
             try:
                 found = self._looked()
             except PlantAway as error:
-                self._has_tables = self._has_tables and error.sqlstate != _NO_TABLE
+                self._has_tables = self._has_tables and error.sqlstate != NO_TABLE
                 self._say_away(str(error))
                 continue
             except Exception as error:  # who looks must not end: nothing others change would be heard of any more
@@ -297,13 +295,14 @@ class Plant:
 
     def _looked(self) -> dict[str, int]:
         """The documents' versions, by name; and now and then that this gateway is there."""
-        if not self._has_tables:  # it was away at the start, or a dump of an earlier version was put back
-            with contextlib.suppress(PlantAway):
+        is_due = time.monotonic() >= self._beat_at
+        if is_due and not self._has_tables:  # it was away at the start, or a dump of an earlier version was put back
+            with contextlib.suppress(PlantAway):  # then the beat says why
                 self._has_tables = self._looker.ask(self._make_missing_tables)
         found = self._looker.ask(self._versions)
-        if self._has_tables and time.monotonic() >= self._beat_at:
+        if is_due:
             self._beat_at = time.monotonic() + BEAT_S
-            self.among.beat(self._looker.ask)
+            self._has_tables = self.among.beat(self._looker.ask) and self._has_tables
         return found
 
     def tell(self) -> None:

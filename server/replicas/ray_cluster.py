@@ -34,6 +34,9 @@ SETTINGS = {
     "RAY_ENABLE_RECORD_ACTOR_TASK_LOGGING": "0",
     # It would put its own handler before ours, and at SIGTERM give the process 3 s before it aborts it.
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
+    # Whatever is asked of it while it is not connected, as we stop or reach a cluster anew, would start a cluster of
+    # its own, one that listens on the network and asks for no secret.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
 }
 REACH_S = 3.0
 """Seconds within which the cluster's head has to answer."""

@@ -16,7 +16,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future, InvalidStateError, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -285,7 +285,7 @@ class Replicas:
             if isinstance(answer, NotHere):
                 # It was let go of there, or comes from a recipe that was never spread: it is loaded before it counts.
                 self._load_late(one, name, model, until)
-                answer = self._asked_of(one, request, until - time.monotonic())
+                answer = self._asked_late(one, request, until)
         except _Silent as error:
             raise self._lost_frame("the detector replica that had this frame gives no sign of life") from error
         except Gone as error:
@@ -315,8 +315,15 @@ class Replicas:
         except Gone:
             raise
         except Exception as error:
-            self._cannot_load(one, name.hash, error, time.monotonic())
-            raise self._lost_frame(one.failed[name.hash][0]) from error
+            raise self._lost_frame(self._cannot_load(one, name.hash, error, time.monotonic())) from error
+
+    def _asked_late(self, one: _One, request: Request, until: float) -> Answer:
+        """Of what loading left of the frame's time: where that is too little, nothing is wrong with the replica. One
+        that does not come to an end with the frame is ended later."""
+        try:
+            return self._asked_of(one, request, until - time.monotonic())
+        except TimeoutError as error:
+            raise self._lost_frame("a detector replica had to load the model first, which took too long") from error
 
     def _let_in(self, sender: str | None) -> None:
         if sender is None:
@@ -372,8 +379,9 @@ class Replicas:
         with self._changed:
             while True:
                 ready = [one for one in self._all if one.is_ready]
-                if ready and all(hash in one.failed for one in ready):
-                    raise self._lost_frame(ready[0].failed[hash][0])
+                failed = [one.failed.get(hash) for one in ready]  # which the keeper forgets at any time
+                if failed and (first := failed[0]) is not None and all(failed):
+                    raise self._lost_frame(first[0])
                 free = [one for one in ready if one.is_free and hash not in one.failed]
                 if free:
                     one = next((one for one in free if hash in one.loaded), free[0])
@@ -549,11 +557,12 @@ class Replicas:
         else:
             self._cannot_load(one, hash, error, now)
 
-    def _cannot_load(self, one: _One, hash: str, error: BaseException, now: float) -> None:
+    def _cannot_load(self, one: _One, hash: str, error: BaseException, now: float) -> str:
         words = f"a replica on {one.machine} cannot load a model: {_of(error)}"
         if one.failed.get(hash, ("", 0.0))[0] != words:
             log.error("replica cannot load number=%d model=%s reason=%s", one.number, hash[:12], _of(error))
         one.failed[hash] = words, now
+        return words
 
     def _listen(self, one: _One, now: float, wanted: Iterable[str]) -> None:
         if one.beat is not None and one.beat.done():
@@ -651,11 +660,9 @@ def _await(future: Future[Any], until: float, is_there: Callable[[], bool]) -> N
     Raises:
         Exception: what came of it; TimeoutError: nothing did in time; Gone: the replica did.
     """
-    while (left := until - time.monotonic()) > 0 and is_there():
-        with suppress(TimeoutError):
-            future.result(min(left, TICK_S))
-            return
-    if not is_there():
+    while not future.done() and (left := until - time.monotonic()) > 0 and is_there():
+        wait([future], min(left, TICK_S))
+    if not future.done() and not is_there():
         raise Gone("it gives no sign of life")
     future.result(0.0)
 

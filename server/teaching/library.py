@@ -137,8 +137,15 @@ class Library:
                 is_new = False  # the plant says it
             if not is_new and not was_behind:
                 return
-            await self._bring()
-            await self.in_force.renew()
+            try:
+                await self._bring()
+                await self.in_force.renew()
+            except Exception as error:  # whoever is told that something changed, is told once
+                self.behind.warning = (
+                    f"what other gateways of the plant changed is not in force here ({type(error).__name__}: {error}): "
+                    "it is tried again"
+                )
+                raise
         self._streams.tell_changed("another gateway")
         log.info("recipes renewed recipes=%d", len(self.book.recipes))
 

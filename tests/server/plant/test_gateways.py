@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ from server.plant import ObjectStore, Plant, PlantError, StoreAddress
 from server.plant import plant as plant_module
 from server.replicas.packed_model import Packed, unpacked
 from server.settings import Pool, Settings
+from server.teaching.in_force import InForce
 from tests.detector.parts import draw_part, draw_parts
 from tests.running import running
 from tests.server.fakes import WAIT_S, healthy, http
@@ -318,6 +320,23 @@ async def test_what_a_change_takes_in_of_another_gateway_comes_into_force(
                 return bool(found.threshold == 1234.5)
 
             await until(judged_anew)
+
+
+async def test_what_could_not_be_put_in_force_is_said_and_tried_again(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.app.FETCH_AGAIN_S", 0.2)
+    async with gateway("one", first=True) as (_, at_one), gateway("two") as (_, at_two):
+        with monkeypatch.context() as patched:
+            patched.setattr(InForce, "renew", AsyncMock(side_effect=RuntimeError("of no kind that anybody knows")))
+            made = await copied(at_one)
+
+            async def is_said() -> bool:
+                return "of no kind that anybody knows): it is tried again" in (await at_two.get("/health")).text
+
+            await until(is_said)
+        await until(lambda: _inspects_with(at_two, made["id"]))
+        assert "it is tried again" not in (await at_two.get("/health")).text
 
 
 async def test_the_end_waits_for_no_database(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:

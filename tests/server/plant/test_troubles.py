@@ -176,6 +176,44 @@ async def test_a_table_that_somebody_locks_and_a_database_that_is_read_only(
     await who.close()
 
 
+async def test_a_gateway_that_starts_while_the_database_is_read_only_says_so(
+    gateway: Join, address: DatabaseAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tables cannot be looked after then, which is not tried with every look: each costs a connection."""
+    plant = gateway("two")
+    await asyncio.to_thread(numbers, plant, tmp_path)
+    plant.close()
+    who = await connected(address)
+    await who.execute(f"ALTER DATABASE {address.database} SET default_transaction_read_only = on")
+    tried, make = list[int](), Plant._make_missing_tables
+
+    async def counted(plant: Plant, connection: Any) -> bool:
+        tried.append(len(looks))
+        return await make(plant, connection)
+
+    looks, look = list[int](), Plant._looked
+
+    def looked(plant: Plant) -> dict[str, int]:
+        looks.append(1)
+        return look(plant)
+
+    monkeypatch.setattr(Plant, "_make_missing_tables", counted)
+    monkeypatch.setattr(Plant, "_looked", looked)
+    monkeypatch.setattr(plant_module, "BEAT_S", 0.5)
+    again = gateway("two")
+    await opened(again, tmp_path)
+    await until(lambda: "nothing can be changed" in str(again.among.warning) and len(looks) > 10, again)
+    assert len(tried) < len(looks) / 2
+    await who.execute(f"ALTER DATABASE {address.database} RESET default_transaction_read_only")
+    ends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'defectvision plant'"
+    await who.execute(f"{ends} AND datname = current_database()")
+    await until(lambda: again.among.warning is None and again.warning is None, again)
+    await who.execute("DROP TABLE plant_gateways")
+    await until(lambda: again.among.warning is not None, again)
+    await until(lambda: again.among.warning is None, again)
+    await who.close()
+
+
 async def test_a_database_that_has_no_connection_left(
     postgresql: PostgreSQL, address: DatabaseAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -398,7 +436,12 @@ def test_a_mounted_folder_that_hangs_is_given_up(
     assert store.read("models/a", most=7) == b"patches" and threading.active_count() <= threads
 
 
-@pytest.mark.parametrize(("status", "body"), [(500, b"oops"), (403, b"no"), (200, b"<html>a portal</html>")])
+NO_BUCKET = b"<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message></Error>"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(500, b"oops"), (403, b"no"), (200, b"<html>a portal</html>"), (404, NO_BUCKET)]
+)
 def test_an_s3_that_answers_something_else_is_said(
     bucket: StoreAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes
 ) -> None:
@@ -423,11 +466,15 @@ def test_an_s3_that_answers_something_else_is_said(
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
     try:
         store = ObjectStore(bucket)
-        with pytest.raises(NotKept, match="which the plant's gateways share, cannot be used"):
-            store.below("models")
-        with pytest.raises(NotKept, match="which the plant's gateways share, cannot be used"):
-            store.modified("models/a")
+        if status != 404:  # where nothing is, nothing is found
+            with pytest.raises(NotKept, match="which the plant's gateways share, cannot be used"):
+                store.below("models")
+            with pytest.raises(NotKept, match="which the plant's gateways share, cannot be used"):
+                store.modified("models/a")
         store.belong_to("a" * 32, is_new=False)
+        for work in (store.check, lambda: store.remove_unfinished("models", 1e10)):
+            with pytest.raises(NotKept, match=r"the plant's gateways share|another plant"):
+                work()
         (tmp_path / "file").write_bytes(b"patches")
         with pytest.raises(NotKept, match=r"the plant's gateways share|another plant"):
             store.put("models/a", tmp_path / "file")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ import pytest
 
 from server.replicas.choice import ReplicasWanted
 from server.replicas.cluster import Gone, NoCluster
-from server.replicas.ray_cluster import RayCluster, RayPeer, _words, prepare_own
+from server.replicas.ray_cluster import SETTINGS, RayCluster, RayPeer, _words, prepare_own
 from server.serve import listen
 from tests.running import free_port
 from tests.server.fakes import FakeModel
@@ -145,3 +147,11 @@ def test_a_call_that_cannot_even_be_made_says_that_the_replica_is_gone(ray: Fake
     for asked in (peer.hello(), peer.load(pack(model), b""), peer.beat([])):
         with pytest.raises(Gone, match="shared memory is full"):
             asked.result(1.0)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+def test_what_is_asked_of_ray_while_it_is_away_starts_no_cluster() -> None:
+    asked = "import ray\ntry: ray.put(1)\nexcept Exception: pass\nprint(ray.is_initialized())"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | SETTINGS
+    told = subprocess.run([sys.executable, "-c", asked], env=env, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "False"

@@ -373,6 +373,39 @@ async def test_a_cluster_whose_head_is_gone_is_reached_anew_once_no_replica_is_l
     await until(lambda: plant.ready == 2 and plant.pool.trouble is None)
 
 
+async def test_a_model_that_is_loaded_late_ends_no_replica(
+    model: FakeModel, tmp_path: Path, plants: list[Plant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading it left the frame no time: nothing is wrong with the replica, nor with who sent it."""
+    plants.append(plant := Plant(model, tmp_path, count=1, call_s=0.5))
+    await plant.started(1)
+    late, struck = Version(3), list[str | None]()
+    monkeypatch.setattr(plant.replicas, "_struck", lambda one, sender: struck.append(sender))
+    there = plant.cluster.peers[0]._replica
+    monkeypatch.setattr(plant.replicas, "_load_late", lambda *_: there.load(pack(late), lambda: late))
+    opened = plant.streams.open("a", "websocket")
+    opened.offer(good)  # its own model, which is there
+    await until(lambda: opened.stream.inspected == 1)
+    recipe = msgspec.structs.replace(plant.inspection.recipe_on("a"), id="late")
+    monkeypatch.setattr(plant.replicas, "_models", lambda: [model])  # as before the keeper's next look
+    late.gate.clear()
+    plant.inspection.use(late, recipe)  # type: ignore[arg-type]
+    plant.inspection.choose({"a": recipe.id}, recipe.id)
+    opened.offer(replace(good, sender="a"))
+    await until(lambda: opened.stream.failed == 1)
+    late.gate.set()
+    assert struck == [] and len(plant.cluster.alive) == len(plant.cluster.peers) == 1 and late.detected == 1
+
+
+async def test_what_a_load_raises_is_not_waited_for_again(plant: Plant) -> None:
+    broken = Version(7)
+    for peer in plant.cluster.peers:
+        peer.cannot_load[broken.hash] = TimeoutError("of the disk there")
+    began = asyncio.get_running_loop().time()
+    await plant.replicas.spread(broken)  # type: ignore[arg-type]
+    assert asyncio.get_running_loop().time() - began < module.SPREAD_S / 2
+
+
 async def test_replicas_that_die_at_once_for_days_are_still_started(plant: Plant) -> None:
     plant.replicas._failed_starts = 100_000
     plant.cluster.peers[0].die()
