@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Literal
 from urllib.parse import quote
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, FloatRect, Locator, Page, expect
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -317,8 +317,7 @@ class Operator:
 
     def _swipe(self, where: Locator, start: Point, end: Point) -> None:
         """One finger, from here to there."""
-        box = where.bounding_box()
-        assert box
+        box = self._at_rest(where)
         left, top, width, height = box["x"], box["y"], box["width"], box["height"]
         session = self.page.context.new_cdp_session(self.page)
         for step in range(9):
@@ -327,6 +326,15 @@ class Operator:
             session.send("Input.dispatchTouchEvent", {"type": "touchMove" if step else "touchStart", "touchPoints": at})
         session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         session.detach()
+
+    def _at_rest(self, where: Locator) -> FloatRect:
+        """Where it is once it stays there: a picture that is loaded, or a page that scrolls, moves it."""
+        box, same = where.bounding_box(), 0
+        while box is None or same < 5:
+            self.page.evaluate("new Promise((shown) => requestAnimationFrame(() => requestAnimationFrame(shown)))")
+            before, box = box, where.bounding_box()
+            same = same + 1 if box == before else 0
+        return box
 
     def go_back(self, recipe: str) -> None:
         """To what the recipe was before its latest change."""

@@ -347,7 +347,12 @@ async def test_after_a_dump_of_an_earlier_version_the_tables_it_lacks_are_made(
     document = await opened(plant, tmp_path)
     await asyncio.to_thread(document.change, lambda known: (1,))
     await sql(address, "DROP TABLE plant_names, plant_gateways")
-    await until(lambda: plant.warning is not None, plant)
+    who = await connected(address)
+    missing = "SELECT to_regclass('plant_names') IS NULL OR to_regclass('plant_gateways') IS NULL"
+    async with asyncio.timeout(WAIT_S):
+        while await who.fetchval(missing):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    await who.close()
     await until(lambda: plant.warning is None, plant)
     await asyncio.to_thread(document.change, lambda known: (*known, 2))
     await sql(address, "DROP TABLE plant, plant_names, plant_gateways, plant_documents")
