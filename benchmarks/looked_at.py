@@ -87,7 +87,18 @@ def _heap() -> dict[str, int]:
         return {}
     ask.restype = _Mallinfo2
     found = ask()
-    return {"arenas": found.arena, "used": found.uordblks, "free": found.fordblks, "mapped": found.hblkhd}
+    told = {"arenas": found.arena, "used": found.uordblks, "free": found.fordblks, "mapped": found.hblkhd}
+    return told | {"sqlite": _sqlite()}
+
+
+def _sqlite() -> int:
+    """Bytes that SQLite has, by its own count: the pages of the history that its connections keep, above all."""
+    try:
+        ask = ctypes.CDLL("libsqlite3.so.0").sqlite3_memory_used
+    except (OSError, AttributeError):
+        return 0
+    ask.restype = ctypes.c_int64
+    return int(ask())
 
 
 def _allocated() -> dict[str, int]:

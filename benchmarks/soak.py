@@ -90,11 +90,13 @@ class Seen:
 @dataclass
 class Resting:
     """At rest. ``at``: s since the start; ``anonymous``: MB in memory that are no file's; ``heap``: of these, what was
-    asked of glibc and not given back."""
+    asked of glibc and not given back; ``own``: of that, what is not SQLite's, which keeps pages of the history up to a
+    bound."""
 
     at: float
     anonymous: float
     heap: float
+    own: float
     look: Look
 
 
@@ -362,7 +364,8 @@ async def soak(server: Server, place: Path, minutes: float, streams: int) -> tup
         async with load.pause():
             await asyncio.sleep(SETTLED_S)
             look = await asyncio.to_thread(looked_at, pid, place)
-            seen.resting.append(Resting(time.monotonic() - start, memory_of(pid)[1], _used(look), look))
+            heap, pages = _used(look), look.heap.get("sqlite", 0) / 1e6
+            seen.resting.append(Resting(time.monotonic() - start, memory_of(pid)[1], heap, heap - pages, look))
 
     work = [send(server, name, seen, start, load) for name in names]
     work += [listen(server, names, seen), listen(server, names, seen), change(server, names, seen, rest)]
@@ -420,6 +423,7 @@ def report(seen: Seen, ends: Ends, minutes: float, streams: int) -> str:
         ["of it, without files of the system", f"{anonymous:+.2f} ± {anonymous_error:.2f}"],
         ["slope at rest, MB an hour, 95 %", _slope(at_rest, "anonymous")],
         ["of it, heap in use", _slope(at_rest, "heap")],
+        ["of that, without the pages that SQLite keeps", _slope(at_rest, "own")],
         ["at rest, MB: after warm-up · at the end", " · ".join(f"{one.anonymous:,.1f}" for one in _ends(at_rest))],
         ["memory of what it starts (teachings), MB: at most", f"{max(one.children for one in warm):,.0f}"],
         ["threads: before · at most · after", f"{before.threads} · {max(x.threads for x in warm)} · {after.threads}"],
