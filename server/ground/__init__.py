@@ -24,6 +24,7 @@ from server.ground.network_address import (
     takes_both_families,
 )
 from server.ground.not_kept import NotKept, why_not_kept
+from server.ground.one_line import one_line
 from server.ground.page_files import page_folder
 from server.ground.public_url import PublicURL, canonical_origin, host_and_port
 from server.ground.refusals import Refusals
@@ -62,6 +63,7 @@ __all__ = [
     "is_loopback",
     "keep_before_upgrade",
     "names",
+    "one_line",
     "only_looked_at",
     "own_peer",
     "page_folder",

@@ -10,8 +10,8 @@ from collections.abc import Callable
 EVERY_S = 60.0
 
 
-def _trim() -> Callable[[], object] | None:
-    """glibc's; other libraries give back by themselves, or cannot."""
+def trimming() -> Callable[[], object] | None:
+    """What gives back all that is free: glibc's; other libraries give back by themselves, or cannot."""
     if sys.platform != "linux":
         return None
     try:
@@ -28,7 +28,7 @@ async def give_back(every_s: float = EVERY_S) -> None:
     A model that is loaded, corrected or taught takes tens of megabytes for a moment, each time in another thread. What
     glibc keeps of them is used again in the end, but until every thread's heap had its turn the server seems to grow.
     """
-    trim = _trim()
+    trim = trimming()
     while trim is not None:
         await asyncio.sleep(every_s)
         await asyncio.to_thread(trim)

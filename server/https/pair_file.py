@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+from server.ground import one_line
 from server.https.authority import Pair, names_of
 
 LARGEST = 64 * 1024
@@ -38,7 +39,7 @@ def load(pem: bytes) -> Pair:
     except InvalidSignature:
         raise ValueError("key and certificate do not belong together") from None
     except Exception as error:  # what a parser meets in bytes that nobody wrote has many names
-        raise ValueError(" ".join(str(error).split())[:200] or type(error).__name__) from error
+        raise ValueError(one_line(error)) from error
     return Pair(key, certificate)
 
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from server.ground import DatabaseAddress, NotKept
+from server.ground import DatabaseAddress, NotKept, one_line
 
 T = TypeVar("T")
 
@@ -18,6 +18,9 @@ CONNECT_S, ANSWER_S = 5.0, 10.0
 
 _ENDED = ("08", "57")
 """Classes of SQLSTATE with which a connection ends, whatever became of what was asked."""
+
+
+_LATE = "it does not answer in time"
 
 
 class PlantAway(NotKept):
@@ -32,6 +35,11 @@ class PlantAway(NotKept):
 
 class Unanswered(PlantAway):
     """It was asked, and no answer came: what was to be written may be written."""
+
+
+def cannot_be_used(shared: object, why: str) -> str:
+    """Of the plant's database or store, in words."""
+    return f"{shared}, which the plant's gateways share, cannot be used ({why})"
 
 
 class Link:
@@ -67,7 +75,7 @@ class Link:
             raise PlantAway("the server stops") from error
         except TimeoutError as error:
             future.cancel()
-            raise self._unanswered("it does not answer in time") from error
+            raise self._away(_LATE, Unanswered) from error
 
     def close(self) -> None:
         """Let go of it."""
@@ -105,16 +113,17 @@ class Link:
                     return await work(self._connection)
             except TimeoutError as error:
                 self._drop()
-                words = "it does not answer in time"
-                raise (self._unanswered(words) if is_asked else self._away(words)) from error
+                raise self._away(_LATE, Unanswered if is_asked else PlantAway) from error
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
                 if isinstance(error, NotKept):
                     raise
                 self._drop()
                 sqlstate = str(getattr(error, "sqlstate", None) or "")
                 if is_asked and sqlstate[:2] in ("", *_ENDED):
-                    raise self._unanswered(_one_line(error)) from error
-                raise self._away(_one_line(error), sqlstate or None) from error
+                    raise self._away(one_line(error), Unanswered) from error
+                away = self._away(one_line(error))
+                away.sqlstate = sqlstate or None
+                raise away from error
 
     async def _connect(self, asyncpg: Any) -> Any:
         at = self._address
@@ -137,17 +146,5 @@ class Link:
         if connection is not None:
             connection.terminate()
 
-    def _away(self, why: str, sqlstate: str | None = None) -> PlantAway:
-        away = PlantAway(self._words(why))
-        away.sqlstate = sqlstate
-        return away
-
-    def _unanswered(self, why: str) -> Unanswered:
-        return Unanswered(self._words(why))
-
-    def _words(self, why: str) -> str:
-        return f"{self._address}, which the plant's gateways share, cannot be used ({why})"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    def _away(self, why: str, kind: type[PlantAway] = PlantAway) -> PlantAway:
+        return kind(cannot_be_used(self._address, why))

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from server.plant.link import PlantAway
+from server.ground import one_line
+from server.plant.link import PlantAway, cannot_be_used
 
 EXAMPLE = "s3://BUCKET/FOLDER"
 MARK = "plant"
@@ -334,10 +335,10 @@ class ObjectStore:
             if not outcome.done():
                 self._stuck.append(outcome)
                 raise self._cannot("it does not answer in time") from error
-            raise self._cannot(" ".join(str(error).split())[:200] or type(error).__name__) from error
+            raise self._cannot(one_line(error)) from error
 
     def _cannot(self, why: str) -> PlantAway:
-        return PlantAway(f"{self.address}, which the plant's gateways share, cannot be used ({why})")
+        return PlantAway(cannot_be_used(self.address, why))
 
     def _files(self) -> Any:
         with self._lock:

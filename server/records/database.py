@@ -20,7 +20,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from detector.files import set_aside, sync_folder
-from server.ground import DatabaseAddress
+from server.ground import DatabaseAddress, one_line
 from server.records.migrations import NewerSchema, NoWayBack, is_behind, migrate, migrate_back
 
 T = TypeVar("T")
@@ -392,7 +392,7 @@ async def _told(database: Database) -> AsyncIterator[None]:
             raise Damaged(f"{database.words} is damaged ({cause}): restart the server, which sets it aside") from error
         if is_refusal(error):
             raise
-        raise RecordsAway(f"{database.words} cannot be used ({_one_line(cause or error)})") from error
+        raise RecordsAway(f"{database.words} cannot be used ({one_line(cause or error)})") from error
 
 
 def _is_damage(cause: BaseException | None) -> bool:
@@ -413,7 +413,3 @@ def is_refusal(error: BaseException) -> bool:
             return True
         cause = getattr(cause, "orig", None) or cause.__cause__
     return False
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
