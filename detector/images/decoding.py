@@ -29,6 +29,11 @@ _SIGNATURES = {
 }
 
 
+def is_jpeg(data: bytes | memoryview) -> bool:
+    """Whether bytes begin as a JPEG does."""
+    return _SIGNATURES["JPEG"].match(data) is not None
+
+
 def decode(data: bytes | memoryview, *, formats: tuple[str, ...] = FORMATS, max_pixels: int = MAX_PIXELS) -> BGRImage:
     """Decode a picture, turned upright as its EXIF orientation says.
 

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from detector.images import MAX_SIDE
+from detector.images import MAX_SIDE, is_jpeg
 from detector.registration import Moved
 from server.inspection import Inspected, KeptPicture, Threshold
 from server.recipes import ModelVersion, Recipe
@@ -35,7 +35,7 @@ PICTURE, INPUT, FACTS = "picture.jpg", "input.png", "facts.json"
 Disposition = Literal["good", "bad"]
 Kind = Literal["part", "alarm", "normal"]
 """A part with its one verdict; an alarm of a stream that runs freely; one good frame of such a stream."""
-_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_PNG = b"\x89PNG\r\n\x1a\n"
 _LONGEST = 300
 _LARGEST = 1e9
 _LATEST = 253_402_300_799_999
@@ -232,7 +232,7 @@ def unpack(data: bytes) -> Pictured:
         raise Damaged("the archived picture is damaged (its heat map is not as large as it says)")
     if (odd := _odd(facts)) is not None:
         raise Damaged(f"the archived picture is damaged (its {odd} cannot be)")
-    if not picture.startswith(_JPEG) or (input is not None and not input.startswith(_PNG)):
+    if not is_jpeg(picture) or (input is not None and not input.startswith(_PNG)):
         raise Damaged("the archived picture is damaged (what it holds are no pictures)")
     return Pictured(facts, picture, input)
 

@@ -23,11 +23,11 @@ from urllib.request import (
     UnknownHandler,
 )
 
+from detector.images import is_jpeg
 from server.cameras.arrivals import CaptureError
 from server.cameras.ffmpeg import no_answer, refusal
 
 _MJPEG = ("image/jpeg", "image/jpg", "image/pjpeg")
-_JPEG = b"\xff\xd8\xff"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def ask(address: str, timeout: float) -> Answer | None:
         if kind == "text/html":
             response.close()
             raise CaptureError("this is a web page, not video: give the address of the camera's stream")
-        is_mjpeg = kind in _MJPEG or kind.startswith("multipart/") or response.peek(3).startswith(_JPEG)
+        is_mjpeg = kind in _MJPEG or kind.startswith("multipart/") or is_jpeg(response.peek(3))
         return Answer(response, is_mjpeg)
     except HTTPError as error:
         raise CaptureError(refusal(error.code)) from None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from detector import Detection, Detector
-from detector.images import BGRImage, decode, encode_jpeg
+from detector.images import BGRImage, decode, encode_jpeg, is_jpeg
 from server.inspection.condition import Condition, condition_of
 from server.inspection.glimpse import Glimpse, glimpse
 from server.inspection.inspected import KeptPicture, Sample, kept_of, sample_of
@@ -21,7 +21,6 @@ from server.recipes import Polygon, Regions
 from server.words import Load
 
 PICTURE_SIDE, PICTURE_QUALITY = 640, 80
-JPEG = b"\xff\xd8\xff"
 
 
 class NotLooked(Exception):
@@ -44,7 +43,7 @@ class Encoded:
     @property
     def is_jpeg(self) -> bool:
         """Whether it is decoded in the process that asks for it; all else is in one more, and may take seconds."""
-        return self.data.startswith(JPEG)
+        return is_jpeg(self.data)
 
     def __call__(self) -> BGRImage:
         """Raises ImageError: it is broken, or too large."""
