@@ -131,12 +131,13 @@ def _password(arguments: argparse.Namespace) -> int:
 def _remove(arguments: argparse.Namespace) -> int:
     access = _access(arguments)
     access.store_removal(arguments.name)
-    phones = counted(len(access.phones_of(arguments.name)), "phone")
+    paired = len(access.phones_of(arguments.name))
+    phones = counted(paired, "phone")
     if arguments.phones:
         access.store_end_of_phones(arguments.name)
     _note(arguments, "Remove a login", arguments.name + (f", and {phones} that it paired" if arguments.phones else ""))
     print(f"{arguments.name} is removed.")
-    if not phones.startswith("0"):
+    if paired:
         then = "revoked" if arguments.phones else "paired still: revoke them under Settings, or with --phones next time"
         print(f"{phones} that it paired: {then}.")
     return 0

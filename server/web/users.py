@@ -93,10 +93,8 @@ class Users:
         )
     )
     async def change(self, request: Request) -> Response:
-        wanted, with_phones = (
-            await read_json(request, UserChange, MAX_BODY, '{"role": "operator"}'),
-            wants_phones(request),
-        )
+        wanted = await read_json(request, UserChange, MAX_BODY, '{"role": "operator"}')
+        with_phones = wants_phones(request)
         with refusing():
             account = await self.access.change_account(
                 request.path_params["user"],
