@@ -10,7 +10,6 @@ it slower.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import gc
 import os
@@ -26,6 +25,7 @@ from types import FrameType
 import msgspec
 
 from detector.files import write_atomically
+from server.ground.freed_memory import trimming
 
 FEWEST = 50
 """Objects of a type; fewer are left out."""
@@ -53,7 +53,9 @@ class _Mallinfo2(ctypes.Structure):
 def look() -> Look:
     """On the event loop's thread; what nobody needs any more is collected and given back before."""
     gc.collect()
-    _trim()
+    trim = trimming()
+    if trim is not None:
+        trim()
     try:
         tasks = asyncio.all_tasks()
     except RuntimeError:
@@ -73,11 +75,6 @@ def _plain(name: str, work: object = None) -> str:
     if work is not None and re.fullmatch(r"Task-\d+", name):
         name = getattr(work, "__qualname__", name)
     return re.sub(r"\d+", "N", name)
-
-
-def _trim() -> None:
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(ctypes.c_size_t(0))
 
 
 def _heap() -> dict[str, int]:

@@ -89,15 +89,21 @@ class Seen:
 
 @dataclass
 class Resting:
-    """At rest. ``at``: s since the start; ``anonymous``: MB in memory that are no file's; ``heap``: of these, what was
-    asked of glibc and not given back; ``own``: of that, what is not SQLite's, which keeps pages of the history up to a
-    bound."""
+    """At rest. ``at``: s since the start; ``anonymous``: MB in memory that are no file's."""
 
     at: float
     anonymous: float
-    heap: float
-    own: float
     look: Look
+
+    @property
+    def heap(self) -> float:
+        """MB that were asked of glibc and not given back, in arenas and mapped."""
+        return (self.look.heap.get("used", 0) + self.look.heap.get("mapped", 0)) / 1e6
+
+    @property
+    def own(self) -> float:
+        """Of these, what is not SQLite's, which keeps pages of the history up to a bound."""
+        return self.heap - self.look.heap.get("sqlite", 0) / 1e6
 
 
 class Load:
@@ -364,8 +370,7 @@ async def soak(server: Server, place: Path, minutes: float, streams: int) -> tup
         async with load.pause():
             await asyncio.sleep(SETTLED_S)
             look = await asyncio.to_thread(looked_at, pid, place)
-            heap, pages = _used(look), look.heap.get("sqlite", 0) / 1e6
-            seen.resting.append(Resting(time.monotonic() - start, memory_of(pid)[1], heap, heap - pages, look))
+            seen.resting.append(Resting(time.monotonic() - start, memory_of(pid)[1], look))
 
     work = [send(server, name, seen, start, load) for name in names]
     work += [listen(server, names, seen), listen(server, names, seen), change(server, names, seen, rest)]
@@ -455,11 +460,6 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 def _median(samples: Sequence[Sample], what: str) -> float:
     return statistics.median(getattr(one, what) for one in samples)
-
-
-def _used(look: Look) -> float:
-    """MB that were asked for and not given back, in arenas and mapped."""
-    return (look.heap.get("used", 0) + look.heap.get("mapped", 0)) / 1e6
 
 
 def grown(warm: Look, last: Look) -> str:
