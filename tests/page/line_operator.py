@@ -24,6 +24,8 @@ from playwright.sync_api import Browser, FloatRect, Locator, Page, expect
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from tests.page.visits import DRAWN
+
 CAMERA = (Path(__file__).parent / "played_camera.js").read_text()
 WITHOUT_WEBRTC = "delete window.RTCPeerConnection"
 FRAMES_PER_SECOND = 12
@@ -331,7 +333,7 @@ class Operator:
         """Where it is once it stays there: a picture that is loaded, or a page that scrolls, moves it."""
         box, same = where.bounding_box(), 0
         while box is None or same < 5:
-            self.page.evaluate("new Promise((shown) => requestAnimationFrame(() => requestAnimationFrame(shown)))")
+            self.page.evaluate(DRAWN)
             before, box = box, where.bounding_box()
             same = same + 1 if box == before else 0
         return box

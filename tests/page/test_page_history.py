@@ -25,7 +25,7 @@ from tests.page.histories import Histories, part
 from tests.page.scene import recipe
 from tests.page.test_page_axe import AXE, FINDINGS
 from tests.page.test_page_layout import SCREENS, fits
-from tests.page.visits import Open, Show
+from tests.page.visits import DRAWN, Open, Show
 from tests.page.workshop import shown
 from tests.running import running
 from tests.server.fakes import FakeModel
@@ -275,7 +275,7 @@ def test_it_fits_on_every_screen_and_axe_finds_nothing_serious(show: Show, state
     for screen in ("400 % zoom", "phone", "phone on its side", "small panel", "desk", "wall"):
         width, height = SCREENS[screen]
         page.set_viewport_size({"width": width, "height": height})
-        page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+        page.evaluate(DRAWN)
         fits(page, f"{state}, {screen}")
     page.evaluate(AXE)
     for scheme in ("light", "dark"):

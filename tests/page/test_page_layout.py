@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.page.enter_form import show_form
 from tests.page.scene import Scene, stream
 from tests.page.staff import ACCESS
-from tests.page.visits import Show
+from tests.page.visits import DRAWN, Show
 from tests.page.workshop import beside_live
 
 SCREENS = {
@@ -27,7 +27,6 @@ SCREENS = {
 }
 VIEWS = ("/", "/teach", "/recipes", "/history", "/settings")
 LAYOUT = (Path(__file__).parent / "layout.js").read_text()
-DRAWN = "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 

@@ -10,6 +10,9 @@ from playwright.sync_api import Page
 
 LOOPBACK_SERVER = "tests.page.loopback_server"
 
+DRAWN = "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+"""For ``evaluate``: waits until what changed is drawn."""
+
 
 @dataclass(frozen=True)
 class Line:

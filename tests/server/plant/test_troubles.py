@@ -73,10 +73,12 @@ async def until(condition: Callable[[], object], plant: Plant | None = None) -> 
         raise AssertionError(f"it did not come: {said}") from error
 
 
-async def opened(gateway: Plant, folder: Path) -> Any:
-    """Its document, while it looks for what others change."""
+async def opened(gateway: Plant, folder: Path, *first: int) -> Any:
+    """Its document, while it looks for what others change; ``first``: what it is made to say."""
     document = await asyncio.to_thread(numbers, gateway, folder)
     gateway.start()
+    if first:
+        await asyncio.to_thread(document.change, lambda known: first)
     return document
 
 
@@ -115,8 +117,7 @@ async def test_a_database_that_is_slow_is_given_up_and_nothing_is_left_over(
 ) -> None:
     monkeypatch.setattr(plant_module, "LOOKED_S", 0.5)
     plant = gateway("one")
-    document = await opened(plant, tmp_path)
-    await asyncio.to_thread(document.change, lambda known: (1,))
+    document = await opened(plant, tmp_path, 1)
     threads = threading.active_count()
     between.delay_s = 5.0
     await until(lambda: plant.warning is not None)
@@ -152,8 +153,7 @@ async def test_a_table_that_somebody_locks_and_a_database_that_is_read_only(
     gateway: Join, address: DatabaseAddress, tmp_path: Path
 ) -> None:
     plant = gateway("two")
-    document = await opened(plant, tmp_path)
-    await asyncio.to_thread(document.change, lambda known: (1,))
+    document = await opened(plant, tmp_path, 1)
     who = await connected(address)
     async with who.transaction():
         await who.execute("LOCK TABLE plant_documents IN ACCESS EXCLUSIVE MODE")
@@ -322,8 +322,7 @@ async def test_a_plant_that_becomes_of_a_newer_version_is_inspected_on_with(
     gateway: Join, address: DatabaseAddress, tmp_path: Path
 ) -> None:
     plant = gateway("one")
-    document = await opened(plant, tmp_path)
-    await asyncio.to_thread(document.change, lambda known: (1,))
+    document = await opened(plant, tmp_path, 1)
     await sql(address, "UPDATE plant SET format = 2")
     await until(lambda: plant.warning is not None)
     assert "upgrade this gateway" in str(plant.warning)
@@ -344,8 +343,7 @@ async def test_after_a_dump_of_an_earlier_version_the_tables_it_lacks_are_made(
     gateway: Join, address: DatabaseAddress, tmp_path: Path
 ) -> None:
     plant = gateway("one")
-    document = await opened(plant, tmp_path)
-    await asyncio.to_thread(document.change, lambda known: (1,))
+    document = await opened(plant, tmp_path, 1)
     await sql(address, "DROP TABLE plant_names, plant_gateways")
     who = await connected(address)
     missing = "SELECT to_regclass('plant_names') IS NULL OR to_regclass('plant_gateways') IS NULL"
