@@ -45,6 +45,8 @@ _ICE_LOGIN = re.compile(r"a=ice-(?:ufrag:[A-Za-z0-9+/=_-]{4,256}|pwd:[A-Za-z0-9+
 """RFC 8839, 5.4, and three signs that others take too. The first goes out, readable, to every address that the offer
 names as a candidate: with any text in it, whoever may offer could have this server write to the syslog of another."""
 
+_MEDIA = re.compile(r"m=\S+ \S+ \S+ .+")
+"""Kind, port, transport and formats (RFC 8866, 5.14)."""
 _FORMAT = re.compile(r"a=(?:rtpmap|fmtp|rtcp-fb):([0-9]{1,3}) (.*)")
 _CANDIDATE = re.compile(r"a=candidate:\S+ [0-9]+ (\S+) [0-9]+ (\S+) ([0-9]{1,5}) typ ")
 
@@ -119,6 +121,8 @@ def checked_offer(sdp: str) -> CheckedOffer:
     if sum(line.startswith("a=candidate:") and ".local" not in line for line in lines) > MAX_CANDIDATES:
         raise ValueError(f"the SDP has more than {MAX_CANDIDATES} candidates")
     session, *sections = _sections(lines)
+    if not all(_MEDIA.fullmatch(section[0]) for section in sections):
+        raise ValueError("the SDP has a media line that cannot be read; send the browser's offer as it is")
     bundle = next((line.split()[1:] for line in session if line.startswith("a=group:BUNDLE ")), [])
     rejected = tuple(
         Rejected(

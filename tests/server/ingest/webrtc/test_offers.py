@@ -122,6 +122,16 @@ def test_damaged_offers_are_refused_in_a_sentence() -> None:
     assert fuzz("tests.fuzz.targets:offered_session", seeds, tokens=TOKENS, seconds=8) >= len(seeds)
 
 
+@pytest.mark.parametrize("kind", ["audio", "video"])
+def test_a_media_line_that_is_cut_short_is_refused(kind: str) -> None:
+    """Of audio it was answered with a no, for which there was not enough of it: 500."""
+    offer = read("gstreamer_audio")
+    line = next(line for line in offer.splitlines() if line.startswith(f"m={kind} "))
+    for words in range(1, 4):
+        with pytest.raises(ValueError, match="media line"):
+            checked_offer(offer.replace(line, " ".join(line.split(" ")[:words])))
+
+
 def test_a_bundle_of_what_is_not_there_is_none() -> None:
     """aiortc took it for its own, and then could neither answer nor close: 500, and sockets that stayed."""
     offer = read("gstreamer_video")
