@@ -83,17 +83,21 @@ def http_and_websocket(data: bytes) -> None:
 
 def calibration_file(data: bytes) -> None:
     """``calibration.json``: what it holds, or a warning that names it, and the file set aside."""
+    import json
     import tempfile
     from pathlib import Path
 
     from detector.thresholds import fault
+    from server.inspection.calibration_file import VERSION
     from server.inspection.calibrations import FILE, Calibrations
 
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / FILE).write_bytes(data)
         calibrations = Calibrations(Path(folder))
         if calibrations.warning is not None:
-            assert "calibration.json was damaged" in calibrations.warning and "\n" not in calibrations.warning
+            is_newer = "calibration.json is of a newer version" in calibrations.warning
+            assert is_newer != ("calibration.json was damaged" in calibrations.warning)
+            assert "\n" not in calibrations.warning and (not is_newer or json.loads(data)["version"] > VERSION)
             assert not (Path(folder) / FILE).exists() and not calibrations._contents.calibrations
         for one in calibrations._contents.calibrations:
             assert fault(one.threshold, one.mean, one.std, one.n_images, one.k, one.one_in) is None
