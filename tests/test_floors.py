@@ -230,6 +230,13 @@ def test_importing_pulls_in_nothing_heavy(module: str) -> None:
     assert not set(output.split()) & {"torch", "nncf", "anomalib", "starlette", "uvicorn", "aiortc", "av", "server"}
 
 
+def test_the_camera_process_starts_with_nothing_heavy() -> None:
+    """It runs on the smallest computer of the line, beside a camera: what a kind of camera needs comes with that."""
+    code = "import sys, server.camera_process; print(*{name.split('.')[0] for name in sys.modules})"
+    output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert not set(output.split()) & {"detector", "openvino", "torch", "starlette", "uvicorn", "aiortc", "sqlalchemy"}
+
+
 def test_openvino_is_imported_in_one_place() -> None:
     """Which turns the telemetry off first."""
     importing = {

@@ -23,7 +23,6 @@ from urllib.request import (
     UnknownHandler,
 )
 
-from detector.images import is_jpeg
 from server.cameras.arrivals import CaptureError
 from server.cameras.ffmpeg import no_answer, refusal
 
@@ -53,6 +52,8 @@ def ask(address: str, timeout: float) -> Answer | None:
     """
     parts = urlsplit(address)
     place = quote(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl(), safe=string.punctuation)
+    from detector.images import is_jpeg  # here, for a camera that is not asked by http needs nothing of the detector
+
     try:
         response = _opener(place, parts.username, parts.password).open(Request(place), timeout=timeout)
         kind = response.headers.get_content_type()
