@@ -31,6 +31,9 @@ FILE = "history.db"
 WRITE_S, READ_S, CONNECT_S = 15.0, 10.0, 5.0
 """Seconds that a transaction, a question and a connection may take."""
 READERS = 4
+CACHE_KB = 2000
+"""Of pages that a connection to SQLite keeps, kB. Sixteen times as much made no question and no writing faster, at a
+million entries (docs/benchmarks.md), and memory grow for hours: the system keeps the file's pages anyway."""
 MOST_QUESTIONS = 40
 """That are asked or wait to be."""
 KEPT_BACKUPS = 3
@@ -327,7 +330,7 @@ class Database:
             cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute("PRAGMA synchronous=FULL")  # a part that is stored is there after a power cut
             cursor.execute("PRAGMA foreign_keys=ON")
-            cursor.execute("PRAGMA cache_size=-32000")
+            cursor.execute(f"PRAGMA cache_size=-{CACHE_KB}")
             cursor.execute("PRAGMA journal_size_limit=67108864")
             if not writes:
                 cursor.execute("PRAGMA query_only=ON")
