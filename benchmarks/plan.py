@@ -3,9 +3,10 @@ how many frames are dropped, and what a machine costs that dies.
 
     python -m benchmarks.plan --frame-ms 11.9 13.9 --overhead-ms 1.6 2.2 --gateway-ms 2.3
 
-**Simulated, not measured**: events of frames, slots and replicas in plain Python, with the rules that the pool has (the
-newest frame of a stream waits, streams take turns, a replica has one frame at a time). What a frame takes is given:
-median and 95th percentile, from docs/benchmarks.md, and drawn log-normally.
+**Simulated, not measured**: events of frames, slots and replicas in plain Python. The newest frame of a stream waits and
+a replica has one frame at a time, as in the pool; whose turn it is says the server's own
+:class:`server.streams.turns.Turns`. What a frame takes is given: median and 95th percentile, from docs/benchmarks.md,
+and drawn log-normally.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import heapq
 import itertools
 import math
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from server.streams.turns import Account, Turns
 from training.reports.markdown import table
 
 TO_P95 = 1.6449
@@ -86,6 +87,15 @@ class Found:
         return float(np.percentile(some, 95)) * 1000 if some else math.nan
 
 
+@dataclass(frozen=True)
+class Work:
+    """A replica's: a camera's frame, when that came and when it was begun, seconds."""
+
+    camera: int
+    came: float
+    began: float
+
+
 class Simulation:
     """One gateway."""
 
@@ -95,9 +105,9 @@ class Simulation:
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._number = itertools.count()
         self._slots: dict[int, float] = {}
-        self._turns: deque[int] = deque()
-        self._busy: dict[int, tuple[int, float]] = {}
-        self._streams_in_work: set[int] = set()
+        self._turns = Turns[int](plant.replicas, express=False)
+        self._accounts = [Account() for _ in range(plant.cameras)]
+        self._busy: dict[int, Work] = {}
         self._free = list(range(plant.replicas))
         self._last: dict[int, float] = {}
         self.found = Found()
@@ -118,55 +128,56 @@ class Simulation:
 
     def _comes(self, now: float, camera: int) -> None:
         self.found.received += 1
-        if camera in self._slots:
-            self.found.dropped += 1
-        elif camera not in self._streams_in_work:
-            self._turns.append(camera)
+        self.found.dropped += camera in self._slots
         self._slots[camera] = now
         later = now + 1 / self._plant.fps * self._chance.uniform(0.95, 1.05)
         if later < self._seconds:
             self._at(later, lambda when: self._comes(when, camera))
+        self._wait(now, camera)
+
+    def _wait(self, now: float, camera: int) -> None:
+        if camera in self._slots:
+            self._turns.wait(camera, self._accounts[camera])
         self._hand_out(now)
 
     def _hand_out(self, now: float) -> None:
-        while self._free and self._turns:
-            camera, replica = self._turns.popleft(), self._free.pop()
-            came = self._slots.pop(camera)
-            self._streams_in_work.add(camera)
-            self._busy[replica] = camera, came
-            takes = self._plant.frame.draw(self._chance) + self._plant.overhead.draw(self._chance)
-            self._at(now + takes, lambda when, who=replica: self._ends(when, who))
+        while (camera := self._turns.next()) is not None:
+            self._begin(now, camera, self._free.pop())
+
+    def _begin(self, now: float, camera: int, replica: int) -> None:
+        self._turns.begin(camera, self._accounts[camera])
+        self._busy[replica] = Work(camera, self._slots.pop(camera), now)
+        takes = self._plant.frame.draw(self._chance) + self._plant.overhead.draw(self._chance)
+        self._at(now + takes, lambda when: self._ends(when, replica))
 
     def _ends(self, now: float, replica: int) -> None:
         if replica not in self._busy:
             return  # it died with its frame
-        camera, came = self._busy.pop(replica)
-        self.found.latencies.append((now, now - came))
-        self.found.gap = max(self.found.gap, now - self._last.get(camera, now))
-        self._last[camera] = now
+        work = self._busy.pop(replica)
+        self.found.latencies.append((now, now - work.came))
+        self.found.gap = max(self.found.gap, now - self._last.get(work.camera, now))
+        self._last[work.camera] = now
         self._free.append(replica)
-        self._done_with(now, camera)
+        self._done_with(now, work)
 
-    def _done_with(self, now: float, camera: int) -> None:
-        self._streams_in_work.discard(camera)
-        if camera in self._slots:
-            self._turns.append(camera)
-        self._hand_out(now)
+    def _done_with(self, now: float, work: Work) -> None:
+        self._turns.end(work.camera, self._accounts[work.camera], now - work.began)
+        self._wait(now, work.camera)
 
     def _dies(self, now: float, death: Death) -> None:
         dead = self._chance.sample(range(self._plant.replicas), death.replicas)
         self._free = [one for one in self._free if one not in dead]
-        for replica in dead:
-            if replica in self._busy:
-                camera, _ = self._busy.pop(replica)
-                self.found.failed += 1
-                self._done_with(now, camera)
+        self._turns.workers -= len(dead)
+        for work in [self._busy.pop(replica) for replica in dead if replica in self._busy]:
+            self.found.failed += 1
+            self._done_with(now, work)
         if death.again < math.inf:
             self._at(now + death.again, lambda when: self._come_back(when, len(dead)))
 
     def _come_back(self, now: float, count: int) -> None:
         first = self._plant.replicas + next(self._number)
         self._free += range(first, first + count)
+        self._turns.workers += count
         self._hand_out(now)
 
 

@@ -401,13 +401,13 @@ class Replicas:
                 self._stopped.wait(wait_s)
                 wait_s = min(AGAIN_LATER_S, 1.5 * wait_s)
                 continue
-            wait_s = AGAIN_S
             try:
                 now = time.monotonic()
                 self._scale(now, now - last)
                 last = now
                 self._attend(now)
                 self._check(now)
+                wait_s = AGAIN_S
             except NoCluster as error:
                 self._no_cluster = str(error)
                 log.error("%s", error)
@@ -416,7 +416,8 @@ class Replicas:
                 self._no_cluster = f"the cluster failed ({_of(error)}); it is reached anew"
                 log.exception("cluster failed")
                 self._let_go("the cluster failed")
-                self._stopped.wait(AGAIN_S)
+                self._stopped.wait(wait_s)
+                wait_s = min(AGAIN_LATER_S, 1.5 * wait_s)
             self._stopped.wait(TICK_S)
         self._let_go("the server stops")
         self._cluster.close()

@@ -336,9 +336,8 @@ async def test_shutdown_closes_everybody_at_once_and_refuses_newcomers() -> None
         for sender in senders:
             await sender.connect()
         await until(lambda: all(sender.channel.readyState == "open" for sender in senders))
-        started = time.monotonic()
-        await here.ingest.close()
-        assert time.monotonic() - started < 1.0
+        async with asyncio.timeout(3):  # which the server has for all of its end
+            await here.ingest.close()
         assert here.ingest.peers == 0 and all(stream.closed for stream in here.streams.opened)
         async with asyncio.timeout(WAIT):
             for sender in senders:
