@@ -17,7 +17,8 @@ const TICKS = 4;
 export class ScoreChart {
   #canvas;
   #points = [];
-  #recent = []; // { raw, isAnomaly }
+  #recent = []; // { raw, isAnomaly }, of one recipe and model: scores of another are on another scale
+  #recentOf = "";
   #changes = []; // { at, kind, words }
   #threshold = null; // in force with the last point, raw
   #proposed = null; // while the threshold is dragged
@@ -45,8 +46,7 @@ export class ScoreChart {
     if (this.#threshold !== null && this.#threshold !== threshold) this.#mark(now, "threshold", `Threshold ${distance(this.#threshold)} → ${distance(threshold)}`);
     this.#threshold = threshold;
     this.#points.push({ at: now, raw, threshold, isAnomaly, isMarked: isMarked && isAnomaly, shown: shownScore(result) });
-    this.#recent.push({ raw, isAnomaly });
-    if (this.#recent.length > RECENT) this.#recent.shift();
+    this.#keepRecent(result);
     let old = 0;
     while (now - this.#points[old].at > SPAN_MS) old += 1;
     if (old > 0) this.#points.splice(0, old);
@@ -136,6 +136,14 @@ export class ScoreChart {
     this.#drawScores(context, this.#columns(x));
     this.#drawChangeWords(context, x, width);
     this.#drawProposed(context, width);
+  }
+
+  #keepRecent({ raw_score: raw, is_anomaly: isAnomaly, recipe, model }) {
+    const of = JSON.stringify([recipe, model]);
+    if (of !== this.#recentOf) this.#recent = [];
+    this.#recentOf = of;
+    this.#recent.push({ raw, isAnomaly });
+    if (this.#recent.length > RECENT) this.#recent.shift();
   }
 
   #mark(at, kind, words) {

@@ -15,6 +15,8 @@ export class ThresholdGrip {
   #station;
   #grip;
   #value = null; // raw, while it is not applied
+  #of = null; // the recipe that it is proposed for; once it is asked, as it was then
+  #backOf; // the recipe whose way back is shown
   #dragging = false;
   #busy = false;
 
@@ -29,17 +31,19 @@ export class ThresholdGrip {
     this.#grip.addEventListener("keydown", (event) => this.#key(event));
     this.#find("would-apply").addEventListener("click", () => this.#apply());
     this.#find("would-cancel").addEventListener("click", () => this.#cancel());
-    this.#find("threshold-back").addEventListener("click", () => this.#back());
+    this.#find("threshold-back").addEventListener("click", () => this.#goBack());
   }
 
-  /** Another stream is watched. */
+  /** What was proposed is of no use any more. */
   clear() {
+    this.#dragging = false;
     this.#propose(null);
   }
 
   /** Put it where it belongs; the caller decides how often. */
   show() {
     const { axis, threshold } = this.#chart;
+    if (this.#value !== null && !this.#busy && !this.#isOfWhatIsShown) this.clear();
     const can = Boolean(axis) && this.#canChange();
     this.#grip.hidden = !can;
     this.#showBack();
@@ -53,6 +57,11 @@ export class ThresholdGrip {
     this.#say("aria-valuetext", this.#value === null ? `${distance(value)}, in force` : `${distance(value)}. ${this.#flips()}`);
   }
 
+  /** Whether what is watched is inspected with the recipe that is asked about. */
+  get #isOfWhatIsShown() {
+    return this.#of !== null && this.#station.recipe?.id === this.#of.id;
+  }
+
   // Not where the environment sets it, and not where nobody knows of what recipe it is.
   #canChange() {
     const { recipe, last } = this.#station;
@@ -60,7 +69,7 @@ export class ThresholdGrip {
   }
 
   #take(event) {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || this.#busy) return;
     this.#grip.setPointerCapture(event.pointerId);
     this.#dragging = true;
   }
@@ -77,6 +86,7 @@ export class ThresholdGrip {
   }
 
   #key(event) {
+    if (this.#busy) return;
     const { axis, threshold } = this.#chart;
     const step = (axis.high - axis.low) / STEPS;
     const value = this.#value ?? threshold;
@@ -94,6 +104,7 @@ export class ThresholdGrip {
   }
 
   #propose(value) {
+    this.#of = value === null ? null : (this.#of ?? this.#station.recipe ?? null);
     this.#value = value;
     this.#chart.propose(value);
     this.#find("would").hidden = value === null;
@@ -105,7 +116,9 @@ export class ThresholdGrip {
   }
 
   #ask() {
+    if (!this.#isOfWhatIsShown) return this.clear();
     const { recipe } = this.#station;
+    this.#of = recipe;
     const others = recipe.streams.length > 1 ? `, on ${count(recipe.streams.length, "stream")}` : "";
     this.#find("would-apply").hidden = this.#find("would-cancel").hidden = false;
     this.#words(`Put the threshold of ${recipe.name}${others} at ${distance(this.#value)}? ${this.#flips()}`);
@@ -125,29 +138,30 @@ export class ThresholdGrip {
   }
 
   async #apply() {
-    const { recipe } = this.#station;
+    const recipe = this.#of;
     const rule = { raw: this.#value };
-    if (await this.#tell(() => change(recipe.id, recipe.version, { rule }, "put by hand on the trend"))) {
+    if (await this.#tell(recipe, () => change(recipe.id, recipe.version, { rule }, "put by hand on the trend"))) {
       this.#propose(null);
       this.#grip.focus();
     }
   }
 
-  async #back() {
-    if (await this.#tell(() => takeHandAway(this.#station.recipe))) this.#grip.focus(); // the button is gone, or says another thing
+  async #goBack() {
+    if (await this.#tell(this.#backOf, () => takeHandAway(this.#backOf))) this.#grip.focus(); // the button is gone, or says another thing
   }
 
-  /** Whether the server did it; if not, the question says why. */
-  async #tell(step) {
+  /** Whether the server did it with this recipe; if not, the question says why. */
+  async #tell({ name }, step) {
     if (this.#busy) return false;
     this.#busy = true;
     try {
       await step();
       return true;
     } catch (error) {
+      if (!this.#isOfWhatIsShown) this.clear();
       this.#find("would").hidden = this.#find("would-cancel").hidden = false;
       this.#find("would-apply").hidden = true;
-      this.#words(error.message);
+      this.#words(`${name}: ${error.message}`);
       return false;
     } finally {
       this.#busy = false;
@@ -158,6 +172,7 @@ export class ThresholdGrip {
   #showBack() {
     const { recipe } = this.#station;
     const byHand = recipe?.by_hand ?? null;
+    this.#backOf = recipe;
     this.#find("threshold-hand").hidden = !byHand;
     if (!byHand) return;
     this.#write("threshold-hand-words", `Put by hand at ${distance(recipe.rule.raw)}.`);

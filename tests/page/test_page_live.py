@@ -221,6 +221,35 @@ def test_the_threshold_is_dragged_and_left_where_it_was(show: Show) -> None:
     assert scene.said("PATCH", "/api/recipes/bottle") == []
 
 
+def test_a_question_about_the_threshold_is_of_the_recipe_that_it_names(show: Show) -> None:
+    scene = Scene(raws=[6.0, 9.0])
+    page = show(scene).page
+    grip, would = page.get_by_role("slider", name="Threshold"), page.get_by_test_id("would")
+    expect(grip).to_have_attribute("aria-valuetext", "9.430, in force")
+    grip.focus()
+    page.keyboard.press("PageDown")
+    page.keyboard.press("PageDown")
+    expect(would).to_contain_text("Put the threshold of Bottle, brown")
+    page.evaluate("Object.assign(window.scene.plays.press, { recipe: 'cap', raws: [6.0] })")
+    expect(would).to_be_hidden()
+    expect(grip).to_have_attribute("aria-valuetext", "9.430, in force")
+    expect(page.get_by_test_id("recipe-version")).to_have_text("v1")
+    page.keyboard.press("PageDown")
+    page.keyboard.press("PageDown")
+    expect(would).to_contain_text("Put the threshold of Cap")
+    expect(would).to_contain_text("None of the last")  # the other recipe's 9.0 is no score of this one
+
+    scene.recipes[1] |= {"version": 2}  # by somebody else
+    scene.answers["PATCH /api/recipes/cap"] = lambda _: (409, {"error": "the recipe was changed by phone-12ab meanwhile"})
+    change = {"type": "change", "stream": "press", "what": "recipe", "recipe_name": "Cap", "recipe_version": 2}
+    page.evaluate("change => window.scene.sockets.find(({ name }) => name === 'press').say(change)", change)
+    expect(page.get_by_test_id("recipe-version")).to_have_text("v2")
+    page.get_by_test_id("would-apply").click()
+    expect(would).to_contain_text("Cap: the recipe was changed by phone-12ab meanwhile")
+    assert [body["version"] for body in scene.said("PATCH", "/api/recipes/cap")] == [1]
+    assert scene.said("PATCH", "/api/recipes/bottle") == []
+
+
 def test_changes_are_marked_on_the_trend_and_the_axis_is_of_the_scores(show: Show) -> None:
     page = show(Scene()).page
     chart = page.get_by_test_id("chart")
