@@ -186,9 +186,10 @@ export class Opened {
     const { id } = this.#entry;
     try {
       const frame = await requests.frame(id);
+      if (this.#entry?.id !== id) return; // another one is opened, or none
       correctionSheet().open(frame, { was: frame.disposition ? null : was, onchanged: () => this.#corrected(id) });
     } catch (error) {
-      this.#told("problem", error.message);
+      if (this.#entry?.id === id) this.#told("problem", error.message);
     }
   }
 
@@ -212,11 +213,14 @@ export class Opened {
   }
 
   async #step(by) {
-    const at = this.#gallery.entries.findIndex(({ id }) => id === this.#entry?.id);
-    if (at < 0) return;
-    if (at + by >= this.#gallery.entries.length) await this.#gallery.more();
+    const from = this.#entry?.id;
+    const place = () => this.#gallery.entries.findIndex(({ id }) => id === from);
+    if (place() < 0) return;
+    if (place() + by >= this.#gallery.entries.length) await this.#gallery.more();
+    const at = place();
+    if (at < 0 || this.#entry?.id !== from) return;
     const next = this.#gallery.entries[at + by];
-    if (next && this.#dialog.open) this.#show(next);
+    if (next) this.#show(next);
   }
 
   #showTurns() {

@@ -18,6 +18,7 @@ export class Alarms {
   #absent = false; // this server keeps none
   #lastVerdict = "";
   #noHistory = false;
+  #turn = 0; // of what was pressed; an older answer opens nothing
 
   constructor(root, station) {
     this.#root = root;
@@ -31,12 +32,14 @@ export class Alarms {
 
   shown(isShown) {
     this.#isShown = isShown;
+    this.#turn += 1;
     this.#look();
   }
 
   /** Another stream is watched. */
   clear() {
     this.#absent = false;
+    this.#turn += 1;
     this.#lastVerdict = "";
     this.#tiles.clear();
     this.#find("alarms-list").replaceChildren();
@@ -66,7 +69,9 @@ export class Alarms {
   }
 
   async #open(chosen) {
+    const turn = ++this.#turn;
     const frame = chosen.entry ? await frameOf(chosen.entry).catch(() => null) : chosen; // it may be gone
+    if (turn !== this.#turn) return;
     if (frame) this.#sheet.open(frame, { onchanged: () => this.#changed() });
     else this.#look();
   }
@@ -79,14 +84,15 @@ export class Alarms {
   async #look() {
     const { streamName, stream } = this.#station;
     if (!this.#isShown || document.hidden || this.#absent || !stream?.recipe) return;
+    const isStill = () => streamName === this.#station.streamName;
     let frames;
     try {
       frames = await this.#alarms(streamName, stream);
     } catch (error) {
-      this.#absent = error.status === 404;
+      if (isStill()) this.#absent = error.status === 404;
       return;
     }
-    if (streamName === this.#station.streamName) this.#show(frames.slice(0, SHOWN));
+    if (isStill()) this.#show(frames.slice(0, SHOWN));
   }
 
   #show(frames) {

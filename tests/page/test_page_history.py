@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from websockets.sync.client import connect
 
 from server.app import create_app
@@ -245,6 +245,22 @@ def test_forgiven_from_the_archive_is_said_beside_its_picture(show: Show) -> Non
     page.get_by_test_id("correction-apply").click()
     expect(page.get_by_test_id("correction-cost")).to_contain_text("Forgiven: it was good.")
     assert [body.get("dry_run", False) for body in scene.said("POST", path)] == [True, False]
+
+
+def test_what_was_asked_of_one_part_opens_nothing_of_another(show: Show) -> None:
+    page = show(Histories(), "/history").page
+    held: list[Route] = []
+    page.route("**/id-40/frame", lambda route: held.append(route))
+    page.get_by_test_id("part-tile").first.get_by_role("button").click()
+    page.get_by_test_id("opened-forgive").click()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_test_id("opened")).to_contain_text("Part P-39")
+    with page.expect_response("**/id-40/frame"):
+        held[0].fallback()
+    page.evaluate(DRAWN)
+    expect(page.get_by_test_id("correction")).to_be_hidden()
+    page.get_by_test_id("opened-forgive").click()
+    expect(page.get_by_test_id("correction")).to_be_visible()
 
 
 def test_while_the_history_is_away_alarms_in_memory_are_shown(show: Show) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.page.scene import AT, COST, THRESHOLD, Scene, kept, recipe, stream
 from tests.page.visits import Show
@@ -50,6 +50,36 @@ def test_the_last_twelve_alarms_are_shown_and_one_is_forgiven_and_taken_back(sho
     assert len(scene.said("POST", "/api/frames/alarm-14/nothing")) == 1
     page.keyboard.press("Escape")
     expect(alarms.first).to_have_accessible_name(re.compile("not judged yet"))
+
+
+def test_what_is_said_late_of_one_alarm_is_not_shown_of_another(show: Show) -> None:
+    page = show(Scene()).page
+    alarms = page.get_by_test_id("alarms-list").get_by_role("button")
+    title, cost = page.locator("#correction-title"), page.get_by_test_id("correction-cost")
+    held: list[Route] = []
+    page.route(
+        re.compile("/alarm-14/(good|nothing)$"),
+        lambda route: route.fallback() if '"dry_run"' in (route.request.post_data or "") else held.append(route),
+    )
+
+    sheet = open_alarm(page)
+    sheet.get_by_test_id("was-good").check()
+    sheet.get_by_test_id("correction-apply").click()
+    for press, said in (("correction-apply", "was good"), ("correction-undo", "not judged yet")):
+        if press == "correction-undo":
+            open_alarm(page).get_by_test_id(press).click()
+        expect(sheet).to_have_attribute("aria-busy", "true")
+        page.keyboard.press("Escape")
+        alarms.nth(1).click()
+        sheet.get_by_test_id("was-bad").check()
+        expect(cost).to_contain_text("None of 3 remembered defects would pass")
+        other = title.inner_text()
+        held.pop().fallback()
+        expect(alarms.first).to_have_attribute("aria-label", re.compile(said))  # it lies under the sheet
+        expect(title).to_have_text(other)
+        expect(cost).to_contain_text("None of 3 remembered defects would pass")
+        expect(sheet.get_by_test_id("correction-apply")).to_be_enabled()
+        page.keyboard.press("Escape")
 
 
 def test_a_place_is_drawn_and_what_it_would_let_pass_is_a_warning(show: Show) -> None:

@@ -5,6 +5,7 @@ import { FrameTile, keptFrames } from "../kept_frames.js";
 export class RecentFrames {
   #dialog;
   #onchoose;
+  #turn = 0; // of what is asked for; older answers are thrown away
 
   /** `onchoose(frame)` is called with the one that was bad. */
   constructor(dialog, onchoose) {
@@ -14,16 +15,18 @@ export class RecentFrames {
   }
 
   async open(stream) {
+    const turn = ++this.#turn;
     this.#find("recent-list").replaceChildren();
     this.#say("Asking the server");
     this.#dialog.showModal();
     this.#find("recent-title").focus();
     try {
       const frames = await keptFrames(stream, "recent");
+      if (turn !== this.#turn) return;
       this.#find("recent-list").replaceChildren(...frames.map((frame) => new FrameTile(frame, (chosen) => this.#choose(chosen)).element));
       this.#say(frames.length === 0 ? "No frame is kept yet: let the part pass once more." : `The latest frames of ${stream}, newest first. Press the one that was bad.`);
     } catch (error) {
-      this.#say(error.message);
+      if (turn === this.#turn) this.#say(error.message);
     }
   }
 

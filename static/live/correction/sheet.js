@@ -44,7 +44,8 @@ class CorrectionSheet {
   open(frame, { was = null, onchanged = () => {} } = {}) {
     this.#frame = frame;
     this.#onchanged = onchanged;
-    this.#place = null;
+    this.#place = this.#version = null;
+    this.#work(false); // whatever is still asked of the one before
     const kind = frame.kind === "alarm" ? "Alarm" : "Part";
     this.#say("correction-title", `${kind} at ${clock(frame.at)}`);
     const part = frame.part ? `, part ${frame.part}` : "";
@@ -139,45 +140,53 @@ class CorrectionSheet {
     }
   }
 
-  async #apply() {
-    if (this.#busy) return;
-    this.#work(true);
-    try {
-      const was = this.#was;
-      const { cost, correction } = await dispose(this.#frame, was, { ...this.#disposition, version: this.#version });
-      this.#frame = { ...this.#frame, disposition: was, correction };
-      this.#showSaid(was, correction && `Its score went from ${distance(cost.raw_score)} to ${distance(cost.raw_score_then)}, the threshold is ${distance(cost.threshold)}.`);
-      this.#onchanged();
-    } catch (error) {
-      this.#say("correction-error", error.message);
-      if (error.status === 409) this.#askAgain(error.message);
-    } finally {
-      this.#work(false);
-    }
-    if (this.#frame.disposition) this.#find("correction-undo").focus(); // which can be pressed only now
+  #apply() {
+    const [was, disposition] = [this.#was, { ...this.#disposition, version: this.#version }];
+    return this.#change(async (frame) => {
+      const { cost, correction } = await dispose(frame, was, disposition);
+      return () => {
+        this.#frame = { ...frame, disposition: was, correction };
+        this.#showSaid(was, correction && `Its score went from ${distance(cost.raw_score)} to ${distance(cost.raw_score_then)}, the threshold is ${distance(cost.threshold)}.`);
+        this.#find("correction-undo").focus();
+      };
+    });
   }
 
-  // The recipe was changed meanwhile: what it costs is another thing now.
-  #askAgain(words) {
-    this.#askCost();
-    this.#say("correction-error", words);
+  #undo() {
+    return this.#change(async (frame) => {
+      const now = await takeBack(frame);
+      return () => {
+        this.#frame = now;
+        this.#choose("correction-was", null);
+        this.#showQuestions();
+        this.#cost("free", "Taken back: scores are as they were before.");
+        this.#dialog.querySelector('input[name="correction-was"]').focus();
+      };
+    });
   }
 
-  async #undo() {
+  // `step(frame)` answers how to show what it did. The server may take long, and another frame be opened meanwhile: what is shown of
+  // that one stays.
+  async #change(step) {
     if (this.#busy) return;
+    const [frame, onchanged] = [this.#frame, this.#onchanged];
     this.#work(true);
+    let show;
     try {
-      this.#frame = await takeBack(this.#frame);
-      this.#choose("correction-was", null);
-      this.#showQuestions();
-      this.#cost("free", "Taken back: scores are as they were before.");
-      this.#onchanged();
-      this.#dialog.querySelector('input[name="correction-was"]').focus();
+      show = await step(frame);
+      onchanged();
     } catch (error) {
-      this.#say("correction-error", error.message);
-    } finally {
-      this.#work(false);
+      show = () => this.#fail(frame, error);
     }
+    if (!this.#dialog.open || this.#frame.id !== frame.id) return;
+    this.#work(false);
+    show();
+  }
+
+  // Of a recipe that was changed meanwhile, what it costs is another thing now.
+  #fail({ disposition }, { status, message }) {
+    if (status === 409 && !disposition) this.#askCost();
+    this.#say("correction-error", message);
   }
 
   /** What was said, with the way back. */
