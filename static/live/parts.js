@@ -12,18 +12,25 @@ const whole = new Intl.NumberFormat("en");
 export class Parts {
   #root;
   #station;
-  #asking = false;
+  #asking = null; // the stream whose counts are asked about
 
   constructor(root, station) {
     this.#root = root;
     this.#station = station;
     this.#find("parts-reset").addEventListener("click", () => this.#reset());
-    this.#find("parts-keep").addEventListener("click", () => this.#ask(false));
+    this.#find("parts-keep").addEventListener("click", () => this.#ask(null));
     this.#find("parts-trigger-now").addEventListener("click", () => this.#trigger());
   }
 
+  /** Another stream is watched. */
+  clear() {
+    this.#ask(null);
+    this.#write("parts-told", "");
+  }
+
   show() {
-    const { stream } = this.#station;
+    const { stream, streamName } = this.#station;
+    if (this.#asking !== null && this.#asking !== streamName) return this.#ask(null);
     const known = stream?.parts !== undefined;
     this.#find("parts").hidden = !known;
     if (!known) return;
@@ -39,7 +46,7 @@ export class Parts {
     this.#write("parts-trouble", [failed, refused].filter(Boolean).join(", "));
     this.showLast();
     const since = stream.parts_since ? `since ${when(stream.parts_since)}` : "";
-    if (!this.#asking) this.#write("parts-since", isGuess ? `${since}; parts are told apart by the picture` : since);
+    if (this.#asking === null) this.#write("parts-since", isGuess ? `${since}; parts are told apart by the picture` : since);
   }
 
   /** The last verdict on a part, with its id and how long it took. */
@@ -51,35 +58,39 @@ export class Parts {
 
   async #trigger() {
     const button = this.#find("parts-trigger-now");
+    const { streamName } = this.#station;
+    let problem = "";
     button.disabled = true;
     try {
-      await send("POST", `api/streams/${encodeURIComponent(this.#station.streamName)}/trigger`, { wait: true });
-      this.#write("parts-told", "");
+      await send("POST", `api/streams/${encodeURIComponent(streamName)}/trigger`, { wait: true });
     } catch (error) {
-      this.#write("parts-told", sentence(error.message));
+      problem = sentence(error.message);
     }
+    if (streamName === this.#station.streamName) this.#write("parts-told", problem);
     button.disabled = false;
     this.#station.lookAtStreams();
   }
 
   // Counts that are gone do not come back: one press more.
   async #reset() {
-    if (!this.#asking) return this.#ask(true);
-    this.#ask(false);
+    const stream = this.#asking;
+    if (stream === null) return this.#ask(this.#station.streamName);
+    this.#ask(null);
     try {
-      await demand(`api/streams/${encodeURIComponent(this.#station.streamName)}/reset`, { method: "POST" });
+      await demand(`api/streams/${encodeURIComponent(stream)}/reset`, { method: "POST" });
     } catch (error) {
-      this.#write("parts-since", error.message);
+      if (stream === this.#station.streamName) this.#write("parts-since", error.message);
       return;
     }
     await this.#station.lookAtStreams();
   }
 
-  #ask(asking) {
-    this.#asking = asking;
-    this.#find("parts-keep").hidden = !asking;
-    this.#write("parts-reset", asking ? "Begin anew" : "Reset");
-    if (asking) this.#write("parts-since", "Parts and yield go back to 0.");
+  #ask(stream) {
+    this.#asking = stream;
+    const asks = stream !== null;
+    this.#find("parts-keep").hidden = !asks;
+    this.#write("parts-reset", asks ? "Begin anew" : "Reset");
+    if (asks) this.#write("parts-since", "Parts and yield go back to 0.");
     else this.show();
   }
 

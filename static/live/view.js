@@ -66,7 +66,7 @@ class Live {
     this.#model = new ModelCard(root);
     this.#cameraControls = new CameraControls(station);
     this.#select = new SourceSelect(this.#find("source"), (source) => station.choose(source));
-    this.#calibration = new CalibrationCard(root, { streamName: () => station.streamName, onchanged: () => station.lookAtHealth() });
+    this.#calibration = new CalibrationCard(root, { shown: () => ({ stream: station.streamName, recipe: station.recipe }), onchanged: () => station.lookAtHealth() });
     this.#grip = new ThresholdGrip(root, this.#chart, station);
     this.#parts = new Parts(root, station);
     this.#recipeSelect = new RecipeSelect(root, station);
@@ -160,6 +160,8 @@ class Live {
     this.#counters.clear();
     this.#chart.clear();
     this.#grip.clear();
+    this.#parts.clear();
+    this.#calibration.follow();
     this.#alarms.clear();
     this.#stage.clear("none");
   }
@@ -171,6 +173,7 @@ class Live {
   }
 
   #showSource() {
+    this.#calibration.follow();
     const { source, watchesCamera } = this.#station;
     if (source === null) return;
     this.#stage.clear(watchesCamera ? "camera" : "stream");

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.page.belt import belt
 from tests.page.parts import Parts
-from tests.page.visits import Open, Serve
+from tests.page.scene import AT, Scene
+from tests.page.visits import DRAWN, Open, Serve, Show
 
 MODEL, CALIBRATION = "model default", "from calibration"
 SHOWN_SCORE = """async ([score, is_anomaly]) =>
   (await import("/static/shared/verdict.js")).shownScore({ score, is_anomaly })"""
+JUDGEMENT = {
+    "rule": {"one_in": 30, "k": None, "raw": None},
+    "parts": 20,
+    "independent": 18.0,
+    "refused": None,
+    "warnings": [],
+    "suspects": [],
+    "highest": [],
+    "threshold": 8.25,
+    "threshold_without_suspects": None,
+    "in_force": 9.43,
+    "margin": None,
+    "known_defects": 0,
+    "recent": {"of": 0, "now_rejected": 0, "then_rejected": 0, "then_without_suspects": None},
+    "promise": {"sentence": "about 1 in 30 good parts is rejected", "stronger": "capture more for a surer one"},
+    "no_promise": None,
+    "promise_without_suspects": None,
+    "histogram": {"edges": [5.0, 6.0, 7.0, 8.0], "captured": [4, 12, 4], "taught": [3, 30, 2]},
+}
 
 
 def threshold(page: Page) -> str:
@@ -185,3 +205,51 @@ def test_pictures_of_two_sources_are_never_mixed(visit: Open, good_camera: Brows
     page.get_by_test_id("start-camera").click()
     expect(result).to_contain_text("the picture changed")
     expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
+
+
+def captured(show: Show) -> Page:
+    """Twenty frames of press are captured and judged."""
+    applied = {"threshold": 8.25, "threshold_source": "calibration", "warning": None, "when": AT}
+    scene = Scene()
+    scene.answers["POST /api/streams/press/calibrate"] = lambda _: (200, {"judgement": JUDGEMENT, "draft": "d1"})
+    scene.answers["POST /api/calibration/drafts/d1/apply"] = lambda _: (200, applied)
+    page = show(scene).page
+    expect(page.get_by_test_id("recipe-select")).to_have_value("bottle")
+    page.get_by_test_id("calibrate-button").click()
+    expect(page.get_by_test_id("judgement")).to_be_visible()
+    return page
+
+
+def test_what_was_captured_of_one_stream_waits_for_it_and_says_whose_it_is(show: Show) -> None:
+    page = captured(show)
+    source, said = page.get_by_test_id("source-select"), page.get_by_test_id("calibrate-result")
+    expect(page.get_by_test_id("judgement")).to_contain_text("20 frames of press with Bottle, brown. Rule")
+    page.keyboard.press("Escape")
+    expect(said).to_have_text("Captured and judged, not applied.")
+    source.select_option("stream:gate")
+    expect(said).to_have_text("")
+    expect(page.get_by_test_id("review-button")).to_be_hidden()
+    source.select_option("stream:press")
+    expect(said).to_have_text("Captured and judged, not applied.")
+    page.get_by_test_id("review-button").click()
+    page.get_by_test_id("judgement-apply").click()
+    expect(said).to_have_text("Applied: 9.430 → 8.250.")
+    source.select_option("stream:gate")
+    expect(said).to_have_text("")
+    expect(page.locator("#undo-button")).to_be_hidden()
+
+
+def test_an_answer_about_one_stream_is_not_said_of_another(show: Show) -> None:
+    page = captured(show)
+    held: list[Route] = []
+    page.route("**/drafts/d1/apply", lambda route: held.append(route))
+    page.get_by_test_id("judgement-apply").click()
+    expect(page.get_by_test_id("judgement")).to_have_attribute("aria-busy", "true")
+    page.keyboard.press("Escape")
+    page.get_by_test_id("source-select").select_option("stream:gate")
+    expect(page.get_by_test_id("source-select")).to_have_value("stream:gate")
+    with page.expect_response("**/drafts/d1/apply"):
+        held[0].fallback()
+    page.evaluate(DRAWN)
+    expect(page.get_by_test_id("calibrate-result")).to_have_text("")
+    expect(page.locator("#undo-button")).to_be_hidden()

@@ -315,6 +315,20 @@ def test_parts_and_yield_are_the_server_s_and_begin_anew_after_a_second_press(sh
     expect(page.get_by_test_id("parts-yield")).to_have_text("–")
 
 
+def test_a_question_about_the_counts_of_one_stream_is_not_answered_for_another(show: Show) -> None:
+    scene = Scene()
+    page = show(scene).page
+    reset = page.get_by_test_id("parts-reset")
+    reset.click()
+    expect(reset).to_have_text("Begin anew")
+    page.get_by_test_id("source-select").select_option("stream:gate")
+    expect(reset).to_have_text("Reset")
+    expect(page.get_by_test_id("parts-keep")).to_be_hidden()
+    reset.click()
+    expect(reset).to_have_text("Begin anew")
+    assert [path for method, path, _ in scene.asked if method == "POST" and path.endswith("/reset")] == []
+
+
 def test_a_yield_that_is_guessed_says_so(show: Show) -> None:
     scene = Scene(streams=[stream("press", parts_guessed=True)])
     page = show(scene).page

@@ -15,7 +15,7 @@ const MOST_S = 600; // what the server waits for
 
 export class CalibrationCard {
   #root;
-  #streamName;
+  #shown;
   #onchanged;
   #choice;
   #inForce;
@@ -25,20 +25,23 @@ export class CalibrationCard {
   #running = null; // { controller, n, spacing, captured, due }
   #ready = false;
 
-  /** `streamName()` names the stream that is shown; `onchanged()` is called after the threshold may have changed. */
-  constructor(root, { streamName, onchanged }) {
+  /**
+   * `shown()` answers `{ stream, recipe }`: the name of the stream that is shown, and what it is inspected with, where that is known.
+   * `onchanged()` is called after the threshold may have changed.
+   */
+  constructor(root, { shown, onchanged }) {
     this.#root = root;
-    this.#streamName = streamName;
+    this.#shown = shown;
     this.#onchanged = onchanged;
     this.#choice = new RuleChoice(root, () => this.#say("none", ""));
     this.#inForce = new InForce(root);
     this.#judgement = new JudgementDialog(this.#find("judgement"), {
-      applied: (answer, judgement) => this.#applied(answer, judgement),
+      applied: (...what) => this.#applied(...what),
       discarded: () => this.#say("none", "Discarded. The threshold is unchanged."),
-      postponed: () => this.#say("waits", "Captured and judged, not applied."),
+      postponed: () => this.#saySomethingWaits(),
       again: () => this.#capture(),
     });
-    this.#history = new HistoryDialog(this.#find("history"), streamName, (words) => this.#changed(words));
+    this.#history = new HistoryDialog(this.#find("history"), { shown, shows: (of) => this.#shows(of), changed: (...what) => this.#changed(...what) });
     for (const id of ["calibrate-n", "calibrate-spacing"]) {
       this.#find(id).addEventListener("input", () => {
         this.#label();
@@ -62,6 +65,12 @@ export class CalibrationCard {
     if (ready === this.#ready) return;
     this.#ready = ready;
     this.#allow();
+  }
+
+  /** Another stream is shown: what was said was of the one before. What waits for a decision waits on the card of its own. */
+  follow() {
+    this.#say("none", "");
+    this.#saySomethingWaits();
   }
 
   /** What is shown ends, or is another camera's from now on: pictures of two places make no threshold. */
@@ -98,15 +107,16 @@ export class CalibrationCard {
     if (n * spacing > MOST_S) return this.#say("error", `${n} frames every ${spacing} s take over ten minutes: choose fewer, or a shorter time between them.`);
     if (!rule) return this.#say("error", `Choose a factor k from ${K_MIN} to ${K_MAX}; 3 is usual.`);
     this.#judgement.discard();
+    const of = this.#shown();
     this.#running = { controller: new AbortController(), n, spacing, captured: 0, due: 0 };
     const { signal } = this.#running.controller;
     Object.assign(this.#find("calibrate-progress"), { max: n, value: 0, hidden: false });
     this.#say("busy", `Captured 0 of ${n}. Let good parts pass.`);
     this.#label();
     try {
-      const answer = await capture(this.#streamName(), { n, rule, seconds: n * spacing, signal });
+      const answer = await capture(of.stream, { n, rule, seconds: n * spacing, signal });
       this.#say("none", "");
-      this.#judgement.show(answer);
+      this.#judgement.show(answer, of);
     } catch (error) {
       this.#say(error === signal.reason ? "none" : "error", error.message);
     } finally {
@@ -116,27 +126,39 @@ export class CalibrationCard {
     }
   }
 
-  #applied({ threshold, threshold_source: source, warning, when }, { in_force: before }) {
+  #applied({ threshold, threshold_source: source, warning, when }, { in_force: before }, of) {
+    this.#onchanged();
+    if (!this.#shows(of)) return;
     this.#appliedWhen = when;
     this.showThreshold(threshold, source);
     const words = before == null ? `Applied: the threshold is ${distance(threshold)}.` : `Applied: ${distance(before)} → ${distance(threshold)}.`;
     this.#say(warning ? "warning" : "applied", warning ? `${words} ${sentence(warning)}` : words);
     this.#find("undo-button").hidden = false; // with a warning too
     this.#find("undo-button").scrollIntoView({ block: "nearest" });
-    this.#onchanged();
   }
 
   async #undo() {
+    const of = this.#shown();
     try {
-      this.#changed(await undo(this.#streamName(), this.#appliedWhen));
+      this.#changed(await undo(of.stream, this.#appliedWhen), of);
     } catch (error) {
-      this.#say("error", error.message);
+      if (this.#shows(of)) this.#say("error", error.message);
     }
   }
 
-  #changed(words) {
-    this.#say("done", words);
+  #changed(words, of) {
+    if (this.#shows(of)) this.#say("done", words);
     this.#onchanged();
+  }
+
+  /** Whether it is still this stream that is shown, with this recipe. */
+  #shows({ stream, recipe }) {
+    const now = this.#shown();
+    return now.stream === stream && (recipe === undefined || now.recipe?.id === recipe.id);
+  }
+
+  #saySomethingWaits() {
+    if (this.#judgement.waitsFor === this.#shown().stream) this.#say("waits", "Captured and judged, not applied.");
   }
 
   #allow() {

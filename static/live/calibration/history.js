@@ -7,35 +7,40 @@ import * as requests from "./requests.js";
 
 export class HistoryDialog {
   #dialog;
-  #changed;
+  #on;
+  #of = null; // { stream, recipe } whose history is shown
   #newest = null; // the change that would be taken back: somebody else may make another meanwhile
+  #turn = 0; // of what is asked for; older answers are thrown away
 
-  #streamName;
-
-  /** `changed(words)` is called with what was done after the threshold changed; `streamName()` says whose recipe is meant. */
-  constructor(dialog, streamName, changed) {
+  /**
+   * `on`: `shown()` answers the stream and its recipe, `{ stream, recipe }`; `shows(of)` whether it is still these; `changed(words, of)` is called
+   * with what was done after the threshold changed.
+   */
+  constructor(dialog, on) {
     this.#dialog = dialog;
-    this.#streamName = streamName;
-    this.#changed = changed;
-    this.#find("history-undo").addEventListener("click", () => this.#change(() => undo(streamName(), this.#newest)));
-    this.#find("history-reset").addEventListener("click", () => this.#change(() => reset(streamName())));
+    this.#on = on;
+    this.#find("history-undo").addEventListener("click", () => this.#change(({ stream }) => undo(stream, this.#newest)));
+    this.#find("history-reset").addEventListener("click", () => this.#change(({ stream }) => reset(stream)));
     this.#find("history-close").addEventListener("click", () => dialog.close());
   }
 
   async open() {
+    const turn = ++this.#turn;
+    this.#of = this.#on.shown();
     this.#say("Asking the server");
     this.#find("history-list").replaceChildren();
     this.#find("history-undo").disabled = true;
     this.#dialog.showModal();
     this.#find("history-title").focus();
     try {
-      const entries = await requests.history(this.#streamName());
+      const entries = await requests.history(this.#of.stream);
+      if (turn !== this.#turn) return;
       this.#find("history-list").replaceChildren(...entries.map(entry));
       this.#newest = entries.find(({ action, undone }) => action !== "undo" && !undone)?.when ?? null;
       this.#find("history-undo").disabled = this.#newest === null;
       this.#say(entries.length === 0 ? "Nothing was calibrated yet." : "");
     } catch (error) {
-      this.#say(error.message);
+      if (turn === this.#turn) this.#say(error.message);
     }
   }
 
@@ -45,12 +50,14 @@ export class HistoryDialog {
   }
 
   async #change(change) {
+    const [turn, of] = [this.#turn, this.#of];
+    if (!this.#on.shows(of)) return this.#say("Another stream or recipe is watched by now: close this, and open it again.");
     try {
-      const words = await change();
-      this.#dialog.close();
-      this.#changed(words);
+      const words = await change(of);
+      if (turn === this.#turn) this.#dialog.close();
+      this.#on.changed(words, of);
     } catch (error) {
-      this.#say(error.message);
+      if (turn === this.#turn) this.#say(error.message);
     }
   }
 

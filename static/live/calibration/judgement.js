@@ -13,11 +13,12 @@ export class JudgementDialog {
   #suspects;
   #on;
   #draft = null;
+  #of = null; // { stream, recipe } that it was captured of
   #judgement = null;
   #stale = false; // the operator left out something else than what was judged
   #judging = false; // a request to judge again is on its way
 
-  /** `on`: `applied(answer)`, `discarded()`, `postponed()` when it is closed without a decision, `again()` to capture once more. */
+  /** `on`: `applied(answer, judgement, of)`, `discarded()`, `postponed()` when it is closed without a decision, `again()` to capture once more. */
   constructor(dialog, on) {
     this.#dialog = dialog;
     this.#on = on;
@@ -30,14 +31,15 @@ export class JudgementDialog {
     dialog.addEventListener("close", () => this.#draft !== null && on.postponed());
   }
 
-  /** A draft waits for a decision. */
-  get waits() {
-    return this.#draft !== null;
+  /** The stream whose draft waits for a decision; null: none does. */
+  get waitsFor() {
+    return this.#draft === null ? null : this.#of.stream;
   }
 
-  /** Show the answer of a capture; `draft` is null where there is nothing to apply. */
-  show({ judgement, draft }) {
+  /** Show the answer of a capture of a stream with its recipe; `draft` is null where there is nothing to apply. */
+  show({ judgement, draft }, of) {
     this.#draft = draft;
+    this.#of = of;
     this.#suspects.clear();
     this.#say("judgement-spoken", "");
     this.#busy(false);
@@ -97,8 +99,8 @@ export class JudgementDialog {
         this.#take(judgement);
         this.#say("judgement-spoken", this.#inWords());
       } catch (error) {
-        failed = true;
-        this.#say("judgement-error", error.message);
+        failed = draft === this.#draft; // another one may have been captured meanwhile
+        if (failed) this.#say("judgement-error", error.message);
       }
     }
     this.#judging = false;
@@ -107,16 +109,20 @@ export class JudgementDialog {
   }
 
   async #apply() {
+    const [draft, judgement, of] = [this.#draft, this.#judgement, this.#of];
+    const isStill = () => draft === this.#draft; // another one may have been captured meanwhile
     this.#busy(true);
     try {
-      const answer = await requests.applyDraft(this.#draft);
-      this.#draft = null;
-      this.#dialog.close();
-      this.#on.applied(answer, this.#judgement);
+      const answer = await requests.applyDraft(draft);
+      if (isStill()) {
+        this.#draft = null;
+        this.#dialog.close();
+      }
+      this.#on.applied(answer, judgement, of);
     } catch (error) {
-      this.#say("judgement-error", error.message);
+      if (isStill()) this.#say("judgement-error", error.message);
     } finally {
-      this.#busy(false);
+      if (isStill() || this.#draft === null) this.#busy(false);
     }
   }
 
@@ -133,7 +139,9 @@ export class JudgementDialog {
     this.#say("judgement-title", titles[state]);
     const out = this.#suspects.leftOut.length;
     const without = [out > 0 && `${count(out, "frame")} left out`, known > 0 && `${count(known, "frame")} of defects that the simulated line knows of left out`].filter(Boolean);
-    this.#say("judgement-status", `${[count(parts, "frame"), ...without].join(", ")}. Rule: ${ruleWords(rule)}. Nothing is changed yet.`);
+    const { stream, recipe } = this.#of;
+    const of = `${count(parts, "frame")} of ${stream}${recipe ? ` with ${recipe.name}` : ""}`;
+    this.#say("judgement-status", `${[of, ...without].join(", ")}. Rule: ${ruleWords(rule)}. Nothing is changed yet.`);
     this.#say("judgement-refused", refused ? sentence(refused) : "");
     this.#list("judgement-warnings", warnings.map(sentence));
 
