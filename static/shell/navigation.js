@@ -7,6 +7,8 @@ import { write } from "../shared/write.js";
 const NAMES = ["live", "teach", "recipes", "history", "settings"]; // as server/web/pages.py
 const FIRST = "live"; // which is at the root
 const NEEDS = { teach: "engineer", settings: "operator" };
+const AGAIN_AFTER_MS = 2_000;
+const AWAY = "This could not be loaded: the server may be starting again, or this device be off its network. It is tried again by itself.";
 
 /**
  * Each view is `static/NAME/view.js`, the first one loaded with the page, the others when they are first entered, with `enter({ root, go, ...given })`, told each time it is
@@ -15,8 +17,11 @@ const NEEDS = { teach: "engineer", settings: "operator" };
 export class Navigation {
   #given;
   #shown = null; // the name of the view that is shown
-  #entered = null; // the same, where it is one that somebody may see
+  #entered = null; // the same, where it is one that somebody may see, and that could be loaded
+  #inside = null; // the module of the view that was entered and not left
   #modules = new Map();
+  #tries = 0;
+  #turn = 0; // somebody who walks on quickly enters the last one only
 
   constructor(given) {
     this.#given = given;
@@ -46,39 +51,75 @@ export class Navigation {
   async #show(name, { focus }) {
     const barred = whyNot(name);
     if (name === this.#shown && (barred === "") === (this.#entered === name)) return;
-    const before = this.#entered;
+    const turn = ++this.#turn;
+    this.#inside?.leave();
+    this.#inside = null;
     this.#shown = name;
     this.#entered = barred ? null : name;
-    document.body.dataset.view = name;
-    for (const view of NAMES) document.getElementById(`view-${view}`).hidden = view !== name || barred !== "";
-    document.getElementById("view-barred").hidden = barred === "";
-    for (const link of document.querySelectorAll(".nav a[data-view]")) {
-      if (link.dataset.view === name) link.setAttribute("aria-current", "page");
-      else link.removeAttribute("aria-current");
-    }
-    const own = document.querySelector(`#view-${name} .view-title`);
-    const title = barred ? document.getElementById("title-barred") : own;
-    if (barred) write("title-barred", own.textContent);
-    write("barred-words", barred);
-    document.title = `${title.textContent} – DefectVision`;
+    const title = this.#reveal(name, barred);
     if (focus) {
       window.scrollTo(0, 0);
       title.focus({ preventScroll: true }); // in vain in a view that was never entered
     }
-    if (before) (await this.#module(before)).leave();
     if (barred) return;
-    const module = await this.#module(name);
-    if (name !== this.#entered) return; // somebody walks on quickly
+    const module = await this.#module(name).catch(() => null);
+    if (turn !== this.#turn) return;
+    if (module === null) return this.#fail(name, { focus });
     const root = document.getElementById(`view-${name}`);
     if (root.inert) {
       root.inert = false; // a press before it was entered for the first time would be lost
       if (focus) title.focus({ preventScroll: true });
     }
+    this.#inside = module;
     module.enter({ ...this.#given, root, go: (...where) => this.go(...where) });
   }
 
+  /** Show a view, or `instead` of it why not; answers what is its title then. */
+  #reveal(name, instead) {
+    document.body.dataset.view = name;
+    for (const view of NAMES) document.getElementById(`view-${view}`).hidden = view !== name || instead !== "";
+    document.getElementById("view-barred").hidden = instead === "";
+    for (const link of document.querySelectorAll(".nav a[data-view]")) {
+      if (link.dataset.view === name) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    const own = document.querySelector(`#view-${name} .view-title`);
+    const title = instead ? document.getElementById("title-barred") : own;
+    if (instead) write("title-barred", own.textContent);
+    write("barred-words", instead);
+    document.title = `${title.textContent} – DefectVision`;
+    return title;
+  }
+
+  #fail(name, { focus }) {
+    this.#entered = null; // pressed once more, it is tried at once
+    const title = this.#reveal(name, AWAY);
+    if (focus) title.focus({ preventScroll: true });
+    this.#tryAgain(name, this.#turn);
+  }
+
+  async #tryAgain(name, turn) {
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER_MS));
+    if (turn !== this.#turn) return;
+    const isThere = await this.#module(name).then(
+      () => true,
+      () => false,
+    );
+    if (turn !== this.#turn) return;
+    if (isThere) this.#show(name, { focus: false });
+    else this.#tryAgain(name, turn);
+  }
+
   #module(name) {
-    if (!this.#modules.has(name)) this.#modules.set(name, import(`../${name}/view.js`));
+    if (!this.#modules.has(name)) {
+      const again = this.#tries > 0 ? `?again=${this.#tries}` : ""; // some browsers remember of an address that it failed
+      const module = import(`../${name}/view.js${again}`);
+      this.#modules.set(name, module);
+      module.catch(() => {
+        this.#tries += 1;
+        this.#modules.delete(name);
+      });
+    }
     return this.#modules.get(name);
   }
 }

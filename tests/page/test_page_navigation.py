@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
+from tests.page.histories import Histories
 from tests.page.scene import Scene
 from tests.page.visits import Open, Show
 
@@ -60,3 +63,27 @@ def test_a_view_takes_no_press_before_it_hears_it(show: Show) -> None:
     held[0].continue_()
     expect(settings).to_have_js_property("inert", False)
     expect(page.locator("#title-settings")).to_be_focused()
+
+
+@pytest.mark.parametrize("missing", ["view.js", "gallery.js"])
+def test_a_view_that_cannot_be_loaded_says_so_and_leaves_live_alone(show: Show, missing: str) -> None:
+    page = show(Histories()).page
+    navigation, barred = page.get_by_test_id("navigation"), page.get_by_test_id("view-barred")
+    expect(page.get_by_test_id("picture")).to_have_attribute("data-shown", "true")
+    pattern = re.compile(f"/static/history/{missing}")
+    page.route(pattern, lambda route: route.abort())
+    navigation.get_by_role("link", name="History", exact=True).click()
+    expect(barred).to_contain_text("This could not be loaded")
+    expect(page.locator("#title-barred")).to_be_focused()
+    navigation.get_by_role("link", name="Live", exact=True).click()
+    expect(barred).to_be_hidden()
+    page.get_by_test_id("source-select").select_option("stream:gate")
+    expect(page.get_by_test_id("picture")).to_have_attribute("data-shown", "true")  # of the other stream
+
+    navigation.get_by_role("link", name="History", exact=True).click()
+    expect(barred).to_contain_text("It is tried again by itself.")
+    page.unroute(pattern)
+    expect(page.get_by_test_id("part-tile").first).to_be_visible()
+    expect(barred).to_be_hidden()
+    navigation.get_by_role("link", name="Live", exact=True).click()
+    expect(page.get_by_test_id("view-live")).to_be_visible()
