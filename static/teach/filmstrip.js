@@ -14,6 +14,7 @@ export class Filmstrip {
   #pictures = []; // as shown last
   #isOver = false;
   #decided = new Set(); // here: the server does not say whether somebody or nobody left one out
+  #turn = 0; // of a teaching: its numbers are nothing to the next one
 
   constructor(root, use) {
     this.#root = root;
@@ -38,6 +39,7 @@ export class Filmstrip {
 
   /** Another teaching begins. */
   forget() {
+    this.#turn += 1;
     this.#decided.clear();
     this.#pictures = [];
     this.#enlarged.close();
@@ -70,16 +72,18 @@ export class Filmstrip {
 
   async #use(number, isUsed) {
     this.#decided.add(number);
+    const turn = this.#turn;
     const isTaken = await this.#tell(number, isUsed);
-    if (!isTaken) this.#decided.delete(number);
+    if (!isTaken && turn === this.#turn) this.#decided.delete(number);
     this.#focusWhatIsThere();
     return isTaken;
   }
 
   // One after the other: where the server does not take one, it says why, and the rest is still asked.
   async #allAreGood() {
+    const turn = this.#turn;
     for (const { number } of this.#pictures.filter((picture) => this.#isAsked(picture))) {
-      if (!(await this.#use(number, true))) return;
+      if (!(await this.#use(number, true)) || turn !== this.#turn) return;
     }
   }
 

@@ -14,7 +14,7 @@ export class Upload {
   #queue = [];
   #of = 0;
   #isOn = false;
-  #isStopped = false;
+  #turn = 0; // of a teaching: what was chosen for one is not brought to another
 
   /** `bring(files)` hands a few to the server and answers whether it took them. */
   constructor(root, bring) {
@@ -35,7 +35,9 @@ export class Upload {
     drop.addEventListener("drop", async (event) => {
       event.preventDefault();
       drop.dataset.over = "false";
-      this.add(await filesOf(event.dataTransfer));
+      const turn = this.#turn;
+      const files = await filesOf(event.dataTransfer);
+      if (turn === this.#turn) this.add(files);
     });
   }
 
@@ -45,33 +47,33 @@ export class Upload {
     if (fit.length === 0) return this.#say(files.length ? "None of these is a picture or a ZIP." : "");
     this.#queue.push(...fit);
     this.#of += fit.length;
-    this.#isStopped = false;
     if (!this.#isOn) await this.#work(files.length - fit.length);
   }
 
   stop() {
-    this.#queue = [];
-    this.#of = 0;
-    this.#isStopped = true;
-    this.#say("");
+    this.#turn += 1;
+    this.#end("");
   }
 
   async #work(leftOut) {
+    const turn = this.#turn;
     this.#isOn = true;
-    let isTaken = true;
-    while (this.#queue.length && isTaken) {
+    while (this.#queue.length) {
       this.#show();
-      isTaken = await this.#bring(this.#next());
+      const batch = this.#next();
+      const isTaken = await this.#bring(batch);
+      if (turn !== this.#turn) return;
+      if (!isTaken) return this.#end(`Stopped: ${count(batch.length + this.#queue.length, "file")} not brought.`);
     }
+    this.#end(`${count(this.#of, "file")} brought${leftOut ? `; ${count(leftOut, "other")} left out: no ${noun(leftOut, "picture")}` : ""}.`);
+  }
+
+  #end(words) {
     this.#isOn = false;
-    const brought = this.#of - this.#queue.length;
-    const rest = this.#queue.length;
     this.#queue = [];
     this.#of = 0;
     this.#find("teach-upload").hidden = true;
-    if (this.#isStopped) return;
-    if (!isTaken) this.#say(rest ? `Stopped: ${count(rest, "file")} not sent.` : "");
-    else this.#say(`${count(brought, "file")} brought${leftOut ? `; ${count(leftOut, "other")} left out: no ${noun(leftOut, "picture")}` : ""}.`);
+    this.#say(words);
   }
 
   // A ZIP by itself, pictures together up to a size that most proxies let through.

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from detector.images import BGRImage
 from detector.showing import Quality, fault_of, quality_of
 from server.simulated_line import good_frames
 from tests.page.scene import recipe, stream
-from tests.page.visits import Open, Show
+from tests.page.visits import DRAWN, Open, Show
 from tests.page.workshop import Body, Workshop, shown, teaching
 
 COUNT_HEIGHT = "count => count.getBoundingClientRect().height / innerHeight"
@@ -181,6 +182,43 @@ def test_a_press_that_is_refused_and_a_server_that_is_away_are_said(show: Show) 
     expect(page.get_by_test_id("teach-done")).to_be_disabled()
     page.unroute(away)
     expect(banner).to_be_hidden()
+
+
+def test_files_that_were_not_brought_are_counted_with_those_that_failed(show: Show, tmp_path: Path) -> None:
+    page, _ = opened(show, teaching(stream=None))
+    files = [tmp_path / f"{number}.png" for number in range(10)]
+    for file in files:
+        cv2.imwrite(str(file), np.zeros((8, 8, 3), np.uint8))
+    said = page.get_by_test_id("teach-upload")
+    page.route("**/t1/pictures", lambda route: route.abort())
+    page.get_by_test_id("teach-files").set_input_files(files)
+    expect(said).to_have_text("Stopped: 10 files not brought.")
+    page.get_by_test_id("teach-files").set_input_files(files[:3])  # one batch, which is the last one
+    expect(said).to_have_text("Stopped: 3 files not brought.")
+
+
+def test_all_are_good_is_said_of_one_teaching_only(show: Show) -> None:
+    body = shown(12)
+    for number in (3, 7, 9):
+        body["pictures"][number] |= {"outlier": True, "used": False, "why": "it differs from the others"}
+    page, shop = opened(show, body)
+    held: list[Route] = []
+    page.route("**/t1/pictures/*", lambda route: held.append(route) if route.request.method == "POST" else route.fallback())
+    page.get_by_role("button", name="All of these are good (3)").click()
+    expect(page.get_by_test_id("outlier")).to_have_count(2)  # the first one is on its way
+    page.get_by_test_id("teach-cancel").click()
+    page.get_by_test_id("question-yes").click()
+    expect(page.get_by_test_id("teach-form")).to_be_visible()
+    page.get_by_text("press", exact=True).click()
+    page.get_by_test_id("teach-name").fill("bracket 13")
+    shop.told = lambda method, path, _: path == "/api/teaching" and shop.teachings.append(body | {"id": "t2"})
+    page.get_by_test_id("teach-start").click()
+    expect(page.get_by_test_id("outlier")).to_have_count(3)
+    with page.expect_response("**/t1/pictures/9"):
+        held[0].fulfill(json=body)
+    page.evaluate(DRAWN)
+    assert [path for _, path, _ in shop.changed if "/pictures/" in path] == []
+    expect(page.get_by_test_id("outlier")).to_have_count(3)
 
 
 def test_what_was_learned_is_said_in_words(show: Show) -> None:
