@@ -28,7 +28,7 @@ export class Gallery {
   #isSelecting = false;
   #selected = new Set();
 
-  /** `onopen(entry)` is called with what was pressed, `onteach(ids)` with what was selected. */
+  /** `onopen(entry)` is called with what was pressed, `onteach(entries)` with what was selected. */
   constructor(root, { onopen, onteach }) {
     this.#root = root;
     this.#list = this.#find("history-gallery");
@@ -36,12 +36,12 @@ export class Gallery {
     this.#onteach = onteach;
     this.#find("history-more").addEventListener("click", () => this.more());
     this.#find("history-select").addEventListener("click", () => this.#select(!this.#isSelecting));
-    this.#find("history-teach").addEventListener("click", () => this.#onteach([...this.#selected]));
+    this.#find("history-teach").addEventListener("click", () => this.#onteach(this.entries.filter(({ id }) => this.#selected.has(id))));
     const seen = new IntersectionObserver((changes) => changes.some(({ isIntersecting }) => isIntersecting) && this.more(), { rootMargin: "600px" });
     seen.observe(this.#find("history-more"));
   }
 
-  /** Show what fits other filters, from the newest on. */
+  /** Show what fits other filters, from the newest on. What is not shown any more is not selected any more. */
   async show(asked) {
     const turn = ++this.#turn;
     this.#asked = asked;
@@ -51,6 +51,7 @@ export class Gallery {
       if (turn !== this.#turn) return;
       this.entries = page.entries;
       this.#next = page.next;
+      this.#selected = new Set(page.entries.map(({ id }) => id).filter((id) => this.#selected.has(id)));
       this.#render();
       if (page.entries.length === 0 && page.next !== null) this.more();
     } finally {

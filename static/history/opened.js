@@ -27,7 +27,7 @@ export class Opened {
   #said = Promise.resolve();
   #turn = 0;
 
-  /** `onchanged(entry)` is called after something was said, `onteach(ids)` when it is to be taught from; `recipeName(id)` says what a recipe is called. */
+  /** `onchanged(entry)` is called after something was said, `onteach(entries)` when it is to be taught from; `recipeName(id)` says what a recipe is called. */
   constructor(root, gallery, { onchanged, onteach, recipeName }) {
     this.#dialog = root.querySelector("#opened");
     this.#gallery = gallery;
@@ -41,7 +41,7 @@ export class Opened {
     for (const button of this.#says) button.addEventListener("click", () => this.#say(button.dataset.disposition));
     this.#find("opened-forgive").addEventListener("click", () => this.#correct("good"));
     this.#find("opened-remember").addEventListener("click", () => this.#correct("bad"));
-    this.#find("opened-teach").addEventListener("click", () => this.#onteach([this.#entry.id]));
+    this.#find("opened-teach").addEventListener("click", () => this.#onteach([this.#entry]));
     this.#find("opened-picture").addEventListener("error", () => this.#showNone("This picture is not kept any more."));
     this.#dialog.addEventListener("keydown", (event) => this.#key(event));
     this.#dialog.addEventListener("close", () => this.#closed());

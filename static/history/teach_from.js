@@ -11,6 +11,7 @@ export class TeachFrom {
   #go;
   #ids = [];
   #busy = false;
+  #turn = 0; // of what is to be taught; an older question does not come up late
   #ondone;
 
   /** `go(view, hash)` leads to another view; `ondone()` is called before. */
@@ -28,6 +29,7 @@ export class TeachFrom {
 
   /** `rejected`: of them, whose verdict stands that they are bad. */
   async open(ids, recipe = null, rejected = 0) {
+    const turn = ++this.#turn;
     this.#ids = ids;
     write(this.#find("teach-from-error"), "");
     write(this.#find("teach-from-title"), ids.length === 1 ? "Teach from it" : "Teach from these");
@@ -35,6 +37,7 @@ export class TeachFrom {
     const must = ids.length === 1 ? "It must show a good part: a bad one would pass" : "They must show good parts: a bad one among them would pass";
     write(this.#find("teach-from-about"), `${count(ids.length, "picture")}. ${must} from then on.${doubt}`);
     const [{ recipes: all }, open] = await Promise.all([recipes().catch(() => ({ recipes: [] })), teachings().catch(() => [])]);
+    if (turn !== this.#turn) return;
     const fit = all.filter(({ model }) => model?.can_be_taught_more);
     const showing = open.filter(({ state }) => state === "showing" || state === "failed");
     this.#offer("teach-from-recipe", "teach-from-more", fit);
@@ -43,6 +46,11 @@ export class TeachFrom {
     this.#choose(rejected ? "" : showing.length ? "open" : fit.length ? "more" : "new");
     this.#dialog.showModal();
     this.#find("teach-from-title").focus();
+  }
+
+  close() {
+    this.#turn += 1;
+    this.#dialog.close();
   }
 
   #offer(select, line, known) {
@@ -65,14 +73,16 @@ export class TeachFrom {
       return;
     }
     const what = { new: { name }, more: { more_of: this.#find("teach-from-recipe").value }, open: { teaching: this.#find("teach-from-teaching").value } }[how];
+    const turn = this.#turn;
     this.#work(true);
     try {
       const { id } = await requests.teachFrom({ ids: this.#ids, ...what });
+      if (turn !== this.#turn) return; // it is among those that are open
       this.#dialog.close();
       this.#ondone();
       this.#go("teach", encodeURIComponent(id));
     } catch (error) {
-      write(this.#find("teach-from-error"), error.message);
+      if (turn === this.#turn) write(this.#find("teach-from-error"), error.message);
     } finally {
       this.#work(false);
     }

@@ -50,7 +50,7 @@ class History {
     this.#root = root;
     this.#station = station;
     const recipeName = (id) => this.#recipes.find((one) => one.id === id)?.name ?? id;
-    const onteach = (ids) => this.#teach(ids);
+    const onteach = (entries) => this.#teach(entries);
     this.#gallery = new Gallery(root, { onopen: (entry) => this.#opened.open(entry), onteach });
     this.#opened = new Opened(root, this.#gallery, { onchanged: (entry) => this.#gallery.put(entry), onteach, recipeName });
     this.#filters = new Filters(root, () => this.#filtered());
@@ -71,6 +71,7 @@ class History {
     this.#isShown = false;
     clearTimeout(this.#timer);
     this.#opened.close();
+    this.#teachFrom.close();
   }
 
   // What is shown, and what it is filtered by, stands in the address.
@@ -188,11 +189,13 @@ class History {
     list.replaceChildren(...notes.map((words) => element("li", {}, words)));
   }
 
-  #teach(ids) {
-    const entry = this.#gallery.entries.find(({ id }) => id === ids[0]);
+  #teach(entries) {
     const isBad = ({ verdict, disposition }) => disposition === "escape" || (verdict === "ANOMALY" && disposition !== "false_reject");
-    const rejected = this.#gallery.entries.filter((one) => ids.includes(one.id) && isBad(one)).length;
-    this.#teachFrom.open(ids, entry?.recipe ?? null, rejected);
+    this.#teachFrom.open(
+      entries.map(({ id }) => id),
+      entries[0].recipe,
+      entries.filter(isBad).length,
+    );
   }
 
   #taught() {

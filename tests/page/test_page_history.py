@@ -231,6 +231,32 @@ def test_selected_pictures_are_shown_to_a_teaching(show: Show) -> None:
     assert scene.said("POST", "/api/history/teach") == [{"ids": ["id-40", "id-36"], "more_of": "bottle"}]
 
 
+def test_only_what_is_seen_is_taught_and_a_reject_is_doubted_wherever_it_is(show: Show) -> None:
+    parts = [part(9), part(8), part(7, "NORMAL"), part(6, "NORMAL")]
+    scene = Histories(parts=parts)
+    page = show(scene, "/history?verdict=all").page
+    tiles, selected = page.get_by_test_id("part-tile"), page.locator("#history-selected")
+    expect(tiles).to_have_count(4)
+    page.get_by_test_id("history-select").click()
+    for number in (1, 2):
+        tiles.nth(number).get_by_role("button").click()
+    expect(selected).to_have_text("2 pictures selected")
+    page.get_by_text("Passed", exact=True).click()
+    expect(tiles).to_have_count(2)
+    expect(selected).to_have_text("1 picture selected")
+    page.get_by_test_id("history-teach").click()
+    expect(page.locator("#teach-from-about")).to_contain_text("1 picture. It must show a good part")
+    page.keyboard.press("Escape")
+
+    page.get_by_test_id("history-select").click()
+    page.goto(page.url.partition("?")[0] + "?disposition=none")
+    tiles.first.get_by_role("button").click()
+    page.keyboard.press("c")
+    expect(tiles).to_have_count(1)  # it is none of those any more, and still opened
+    page.get_by_test_id("opened-teach").click()
+    expect(page.locator("#teach-from-about")).to_contain_text("1 of 1 was rejected: is it a good part?")
+
+
 def test_forgiven_from_the_archive_is_said_beside_its_picture(show: Show) -> None:
     scene = Histories()
     path = "/api/history/id-40/good"
