@@ -2,6 +2,7 @@
 
 const WANTED = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30, max: 30 } };
 const RETRY_MS = 2_000;
+const CANNOT_BE_OPENED = ["NotReadableError", "AbortError", "OverconstrainedError"]; // this one; another one may
 
 /** `{ title, steps }` for an error of getUserMedia, or for a page that may not use cameras at all. */
 export function explain(error, { secure = isSecureContext, agent = navigator.userAgent } = {}) {
@@ -89,14 +90,19 @@ export class Camera {
     return this.#track?.getSettings().zoom ?? 1;
   }
 
-  async start() {
+  start() {
+    return this.#start([this.#deviceId]);
+  }
+
+  // The first of these devices that opens; null: the browser chooses.
+  async #start(deviceIds) {
     const turn = ++this.#turn;
     clearTimeout(this.#timer);
     this.#release();
     this.#become("starting");
     try {
       if (!navigator.mediaDevices?.getUserMedia) throw new Error("this browser offers no camera");
-      const stream = await this.#open();
+      const stream = await this.#open(deviceIds);
       if (turn !== this.#turn) {
         for (const track of stream.getTracks()) track.stop();
         return;
@@ -119,11 +125,11 @@ export class Camera {
     this.#become("off");
   }
 
-  /** On to the next camera of this device. */
+  /** On to the next camera of this device that opens: one lens may be of no use to a page, or in use elsewhere. */
   switch() {
-    const here = this.#devices.findIndex(({ deviceId }) => deviceId === this.#deviceId);
-    this.#deviceId = this.#devices[(here + 1) % this.#devices.length].deviceId;
-    return this.start();
+    const ids = this.#devices.map(({ deviceId }) => deviceId);
+    const next = ids.indexOf(this.#deviceId) + 1;
+    return this.#start([...ids.slice(next), ...ids.slice(0, next)]);
   }
 
   setTorch(on) {
@@ -142,15 +148,15 @@ export class Camera {
     return this.#track?.getCapabilities?.() ?? {};
   }
 
-  async #open() {
-    const chosen = this.#deviceId ? { deviceId: { exact: this.#deviceId } } : { facingMode: { ideal: "environment" } };
+  async #open([deviceId, ...others]) {
+    const chosen = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: { ideal: "environment" } };
     try {
       return await navigator.mediaDevices.getUserMedia({ video: { ...WANTED, ...chosen }, audio: false });
     } catch (error) {
+      if (others.length > 0 && CANNOT_BE_OPENED.includes(error.name)) return this.#open(others);
       if (error.name !== "OverconstrainedError") throw error;
-      if (!this.#deviceId) return navigator.mediaDevices.getUserMedia({ video: true, audio: false });
-      this.#deviceId = null; // the chosen camera is gone: any other will do
-      return this.#open();
+      if (!deviceId) return navigator.mediaDevices.getUserMedia({ video: true, audio: false });
+      return this.#open([null]); // the chosen camera is gone: any other will do
     }
   }
 

@@ -7,7 +7,8 @@ import re
 from playwright.sync_api import Browser, expect
 
 from tests.page.parts import HEIGHT, WIDTH
-from tests.page.visits import Open
+from tests.page.scene import Scene
+from tests.page.visits import Open, Show
 
 FEW = re.compile(r"^[0-9]\.\d %$")
 TEN_OR_MORE = re.compile(r"^[\d,]{2,}$")
@@ -71,3 +72,38 @@ def test_a_second_page_of_the_same_name_takes_over(visit: Open, good_camera: Bro
     first.get_by_role("button", name="Use this device instead").click()
     expect(first.get_by_test_id("verdict")).to_have_attribute("data-verdict", "NORMAL")
     expect(second.get_by_test_id("connection")).to_contain_text("took over")
+
+
+LENSES = """async () => {
+  const busy = new Set(["tele"]);
+  navigator.mediaDevices.enumerateDevices = async () => ["front", "tele", "wide"].map((deviceId) => ({ kind: "videoinput", deviceId }));
+  navigator.mediaDevices.getUserMedia = async ({ video }) => {
+    const deviceId = video.deviceId?.exact ?? "front";
+    if (busy.has(deviceId)) throw new DOMException("in use", "NotReadableError");
+    const canvas = document.createElement("canvas");
+    canvas.getContext("2d");
+    const stream = canvas.captureStream();
+    stream.getVideoTracks()[0].getSettings = () => ({ deviceId });
+    return stream;
+  };
+  const { Camera } = await import("/static/shell/camera.js");
+  const camera = new Camera(() => {});
+  const seen = [];
+  const press = async (what) => {
+    await camera[what]();
+    seen.push(camera.stream?.getVideoTracks()[0].getSettings().deviceId ?? camera.problem.title);
+  };
+  for (const what of ["start", "switch", "switch"]) await press(what);
+  busy.add("wide");
+  await press("switch");
+  busy.add("front");
+  await press("switch");
+  busy.delete("front");
+  await press("start");
+  return seen;
+}"""
+
+
+def test_a_lens_that_does_not_open_is_passed_over_and_not_insisted_on(show: Show) -> None:
+    seen = show(Scene()).page.evaluate(LENSES)
+    assert seen == ["front", "wide", "front", "front", "The camera is busy", "front"]
