@@ -26,6 +26,12 @@ export function showChanges(list, changes, goBack = null) {
   list.append(element("li", {}, element("button", { type: "button", className: "quiet", on: { click: more } }, `Show ${count(changes.length - shown, "older change")}`)));
 }
 
+/** Nothing is known of what is listed next. */
+export function forgetChanges(list) {
+  list.replaceChildren();
+  for (const name of ["told", "shown"]) delete list.dataset[name];
+}
+
 function item(change, goBack) {
   const { when, who, action, why, on, was, became, from_version: from, to_version: to, recipe, can_restore: canRestore } = change;
   return element(

@@ -23,6 +23,13 @@ export class Corrections {
     write(this.#root.querySelector("#corrections-room"), corrections.length ? `${entries} of at most ${count(most, "patch", "patches")}${entries >= most ? ": teach again before more are made" : ""}` : "");
   }
 
+  /** Nothing is known of the next recipe yet. */
+  forget() {
+    this.#root.querySelector("#corrections").replaceChildren();
+    this.#root.querySelector("#corrections-none").hidden = true;
+    write(this.#root.querySelector("#corrections-room"), "");
+  }
+
   #item(correction) {
     const { kind, learned, at, who, why, stream, place, picture } = correction;
     return element(

@@ -15,6 +15,7 @@ export class FormCard {
   #inForce = null;
   #isSaving = false;
   #heard = null; // what is in force, told while it is being saved
+  #turn = 0; // of what is edited: another recipe, or the version of somebody else
   #told = ""; // by whom the sentence is that stands: "form", "server" or "unreachable"; "" where none does
 
   constructor(form, about) {
@@ -37,9 +38,14 @@ export class FormCard {
 
   /** What is in force now; an edit that was begun stays, unless `over`. */
   take(value, { over = false } = {}) {
-    if (this.#isSaving) {
-      this.#heard = { value, over };
+    if (this.#isSaving && !over) {
+      this.#heard = value;
       return;
+    }
+    if (over) {
+      this.#turn += 1;
+      this.#heard = null;
+      this.#say("");
     }
     const mayShow = over || this.#inForce === null || !this.isChanged;
     const before = this.#inForce;
@@ -73,6 +79,7 @@ export class FormCard {
     if (problem) return this.#render();
     this.#form.querySelector("[type=submit]").disabled = true;
     this.#isSaving = true;
+    const turn = this.#turn;
     let isSaved = false;
     try {
       isSaved = await this.#about.save(value);
@@ -80,10 +87,10 @@ export class FormCard {
       this.#say(sentence(error.message), error instanceof Unreachable ? "unreachable" : "server");
     }
     this.#isSaving = false;
-    if (isSaved) this.#inForce = value;
+    if (isSaved && turn === this.#turn) this.#inForce = value;
     const heard = this.#heard;
     this.#heard = null;
-    if (heard) this.take(heard.value, { over: heard.over });
+    if (heard) this.take(heard);
     this.#render();
   }
 

@@ -2,7 +2,7 @@
 
 import { question } from "../shared/question.js";
 import { write } from "../shared/elements.js";
-import { showChanges } from "../history/changes.js";
+import { forgetChanges, showChanges } from "../history/changes.js";
 import { Assign } from "./assign.js";
 import { Corrections } from "./corrections.js";
 import { RecipeEdit } from "./edit.js";
@@ -30,8 +30,8 @@ export class OpenedRecipe {
   #historyAt = 0;
 
   /**
-   * `told` hears `say(words, kind)`, `failed(error)`, `changed()` after something that other recipes or the list show, `open(id)`, `close()` and
-   * `teachMore(recipe)`.
+   * `told` hears `say(words, kind)`, `failed(error, of)`, with what is said before its words, `changed()` after something that other recipes or
+   * the list show, `open(id)`, `close()` and `teachMore(recipe)`.
    */
   constructor(root, station, told) {
     this.#root = root;
@@ -44,17 +44,17 @@ export class OpenedRecipe {
       parts: partsForm(this.#find("parts-form"), (parts) => this.#save({ parts }, "what a part is", { rethrow: true }), () => this.#runningStream()),
       options: optionsForm(this.#find("options-form"), (options) => this.#save({ options }, "your options", { rethrow: true })),
     };
-    this.#corrections = new Corrections(root, (correction) => this.#do(async () => {
-      this.#edit.take(await requests.undoCorrection(this.#edit.recipe, correction.id));
-      return "Undone: it scores as before.";
+    this.#corrections = new Corrections(root, (correction) => this.#do(async (edit) => {
+      edit.take(await requests.undoCorrection(edit.recipe, correction.id));
+      return this.#named(edit, "Undone: it scores as before.");
     }));
     this.#assign = new Assign(root, (stream, isChosen) => this.#do(async () => {
       const { name, switched_ms: ms } = await requests.choose(stream, isChosen ? this.#edit.recipe.id : null);
       return `${stream} is inspected with ${name} now (switched in ${Math.round(ms)} ms).`;
     }));
-    this.#find("recipe-by-hand-back").addEventListener("click", () => this.#do(async () => {
-      this.#edit.take(await requests.takeHandAway(this.#edit.recipe));
-      return `The threshold is ${thresholdWords(this.#edit.recipe)}, as version ${this.#edit.recipe.version}.`;
+    this.#find("recipe-by-hand-back").addEventListener("click", () => this.#do(async (edit) => {
+      edit.take(await requests.takeHandAway(edit.recipe));
+      return this.#named(edit, `The threshold is ${thresholdWords(edit.recipe)}, as version ${edit.recipe.version}.`);
     }));
     this.#find("recipe-back").addEventListener("click", () => told.close());
     this.#find("recipe-teach-more").addEventListener("click", () => told.teachMore(this.#edit.recipe));
@@ -62,13 +62,13 @@ export class OpenedRecipe {
     this.#find("recipe-copy").addEventListener("click", () => this.#askName("copy"));
     this.#find("recipe-name-cancel").addEventListener("click", () => this.#askName(null));
     this.#find("recipe-name-form").addEventListener("submit", (event) => this.#name(event));
-    this.#find("recipe-default").addEventListener("click", () => this.#do(async () => {
-      await requests.makeDefault(this.#edit.recipe.id);
-      return `Streams that no recipe was chosen for are inspected with ${this.#edit.recipe.name}.`;
+    this.#find("recipe-default").addEventListener("click", () => this.#do(async ({ recipe }) => {
+      await requests.makeDefault(recipe.id);
+      return `Streams that no recipe was chosen for are inspected with ${recipe.name}.`;
     }));
     this.#find("recipe-delete").addEventListener("click", () => this.#delete());
-    this.#find("recipe-conflict-mine").addEventListener("click", () => this.#do(async () => {
-      if (await this.#edit.putKeptOnTop()) return "Yours is in force, as a version on top of theirs.";
+    this.#find("recipe-conflict-mine").addEventListener("click", () => this.#do(async (edit) => {
+      if (await edit.putKeptOnTop()) return this.#named(edit, "Yours is in force, as a version on top of theirs.");
       return "";
     }));
     this.#find("recipe-conflict-theirs-stay").addEventListener("click", () => this.#edit.dropKept());
@@ -91,7 +91,7 @@ export class OpenedRecipe {
     if (this.id !== recipe.id) {
       this.#edit = new RecipeEdit(recipe, () => this.#render());
       this.#askName(null);
-      this.#historyOf = "";
+      this.#forgetHistory();
       this.#render({ over: true });
     } else {
       this.#edit.take(recipe);
@@ -161,31 +161,43 @@ export class OpenedRecipe {
   }
 
   async #save(what, words, { rethrow = false } = {}) {
+    const edit = this.#edit;
     try {
-      const isSaved = await this.#edit.save(what, words);
-      if (isSaved) this.#told.say(`Saved as version ${this.#edit.recipe.version}.`, "done");
+      const isSaved = await edit.save(what, words);
+      if (isSaved) this.#told.say(this.#named(edit, `Saved as version ${edit.recipe.version}.`), "done");
+      else if (edit !== this.#edit) throw new Error(`somebody else changed it meanwhile: ${words} was not saved`);
       this.#told.changed();
       this.#lookAtHistory();
       return isSaved;
     } catch (error) {
-      if (rethrow) throw error;
-      this.#told.failed(error);
+      if (rethrow && edit === this.#edit) throw error;
+      this.#fail(edit, error);
       return false;
     }
   }
 
-  /** Do something and say what was done, or why not; answers whether it was. */
+  /** Do something with what is opened, and say what was done, or why not; answers whether it was. */
   async #do(step) {
+    const edit = this.#edit;
     let isDone = true;
     try {
-      this.#told.say(await step(), "done");
+      this.#told.say(await step(edit), "done");
     } catch (error) {
       isDone = false;
-      this.#told.failed(error);
+      this.#fail(edit, error);
     }
     this.#historyOf = "";
     await this.#told.changed();
     return isDone;
+  }
+
+  /** Words about a recipe, with its name where another one was opened before they could be said. */
+  #named(edit, words) {
+    return edit === this.#edit ? words : `${edit.recipe.name}: ${words}`;
+  }
+
+  #fail(edit, error) {
+    this.#told.failed(error, this.#named(edit, ""));
   }
 
   #askName(why) {
@@ -204,16 +216,17 @@ export class OpenedRecipe {
     event.preventDefault();
     const name = this.#find("recipe-new-name").value.trim();
     if (!name) return;
+    const edit = this.#edit;
     let isDone;
     if (this.#naming === "copy") {
-      isDone = await this.#do(async () => {
-        const made = await requests.copy(this.#edit.recipe.id, name);
+      isDone = await this.#do(async ({ recipe }) => {
+        const made = await requests.copy(recipe.id, name);
         await this.#told.changed();
         this.#told.open(made.id);
         return `Copied: ${made.name} has its own versions from here on.`;
       });
     } else isDone = await this.#save({ name }, `the name ${name}`);
-    if (!isDone && !this.#edit.kept) return; // what was written stays
+    if (edit !== this.#edit || (!isDone && !edit.kept)) return; // what was written stays
     this.#askName(null);
     this.#find("recipe-name").focus();
   }
@@ -224,7 +237,7 @@ export class OpenedRecipe {
     if (!sure) return;
     await this.#do(async () => {
       const { streams } = await requests.remove(recipe);
-      this.#told.close();
+      if (this.id === recipe.id) this.#told.close();
       return `${recipe.name} is deleted.${streams.length ? ` ${streams.join(", ")}, away now, will not be inspected until another recipe is chosen there.` : ""}`;
     });
   }
@@ -243,10 +256,17 @@ export class OpenedRecipe {
     if (changes.status === "fulfilled") showChanges(this.#find("recipe-history"), changes.value, (change) => this.#goBack(change));
   }
 
+  // What is listed is of the one before: a press there would mean this one.
+  #forgetHistory() {
+    this.#historyOf = "";
+    this.#corrections.forget();
+    forgetChanges(this.#find("recipe-history"));
+  }
+
   #goBack({ from_version: to }) {
-    return this.#do(async () => {
-      this.#edit.take(await requests.restore(this.#edit.recipe, to));
-      return `Back at what version ${to} was, as version ${this.#edit.recipe.version}.`;
+    return this.#do(async (edit) => {
+      edit.take(await requests.restore(edit.recipe, to));
+      return this.#named(edit, `Back at what version ${to} was, as version ${edit.recipe.version}.`);
     });
   }
 

@@ -62,7 +62,8 @@ class EmptyGate {
   #stream;
   #onlook;
   #mark;
-  #frame = ""; // the kept frame that is shown
+  #taken = null; // { stream, frame }: the kept frame that is shown, and whose it is
+  #turn = 0; // of what is asked for; older answers are thrown away
 
   constructor(form, stream, onlook) {
     this.#form = form;
@@ -79,38 +80,50 @@ class EmptyGate {
   }
 
   show({ gate, empty }) {
+    if (this.#taken && this.#taken.stream !== this.#stream()) this.#forget(); // another recipe is opened
     this.#mark.clear();
     this.#form.dataset.gateTaken = String(empty.length > 0);
-    if (!this.#frame) this.#say(empty.length ? `The gate is ${gate.length ? `a region with ${gate.length} corners` : "all of the picture"}; how it looks empty is known.` : "");
+    if (!this.#taken) this.#say(empty.length ? `The gate is ${gate.length ? `a region with ${gate.length} corners` : "all of the picture"}; how it looks empty is known.` : "");
+  }
+
+  #forget() {
+    this.#turn += 1;
+    this.#taken = null;
+    this.#find("[data-gate-picture]").removeAttribute("src");
+    this.#form.dataset.gateShown = "false";
   }
 
   async #take() {
+    const turn = ++this.#turn;
     const stream = this.#stream();
     if (!stream) return this.#say("No stream runs with this recipe now: choose it for one that runs.");
     try {
       const [newest] = await requests.frames(stream, "recent");
+      if (turn !== this.#turn || stream !== this.#stream()) return;
       if (!newest) throw new Error(`${stream} was not inspected yet`);
-      this.#frame = newest.id;
+      this.#taken = { stream, frame: newest.id };
       const picture = this.#find("[data-gate-picture]");
       picture.src = address(newest.picture);
       this.#form.dataset.gateShown = "true";
       this.#mark.clear();
       await this.#look([]);
     } catch (error) {
-      this.#say(sentence(error.message));
+      if (turn === this.#turn) this.#say(sentence(error.message));
     }
   }
 
   async #look(gate) {
-    const stream = this.#stream();
-    if (!this.#frame || !stream) return;
+    if (!this.#taken) return;
+    const turn = ++this.#turn;
+    const { stream, frame } = this.#taken;
     try {
-      const looked = await requests.lookAtGate(stream, gate, this.#frame);
+      const looked = await requests.lookAtGate(stream, gate, frame);
+      if (turn !== this.#turn) return;
       this.#form.dataset.gateTaken = "true";
       this.#say(gate.length ? "Parts are seen in the marked region. Save it if the gate is empty in this picture." : "Parts are seen anywhere in the picture. Draw around the gate, or save it like this, if it is empty in this picture.");
       this.#onlook({ gate: looked.gate, empty: looked.empty });
     } catch (error) {
-      this.#say(sentence(error.message));
+      if (turn === this.#turn) this.#say(sentence(error.message));
     }
   }
 

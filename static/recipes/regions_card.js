@@ -111,7 +111,9 @@ export class RegionsCard {
     const button = this.#find("regions-save");
     button.disabled = true;
     const drawn = JSON.stringify(this.#editor.regions);
-    if (await save(JSON.parse(drawn))) {
+    const { id } = this.#recipe;
+    const isSaved = await save(JSON.parse(drawn));
+    if (isSaved && id === this.#recipe.id) {
       if (JSON.stringify(this.#editor.regions) === drawn) this.#showInForce(); // what was drawn meanwhile is not saved
       this.#edit(false);
       this.#find("regions-edit").focus();

@@ -40,7 +40,7 @@ class Recipes {
     this.#station = station;
     this.#opened = new OpenedRecipe(this.#find("recipe-opened"), station, {
       say: (...words) => this.#say(...words),
-      failed: (error) => this.#failed(error),
+      failed: (...what) => this.#failed(...what),
       changed: () => this.#look(),
       open: (id) => this.#open(id),
       close: () => this.#close(),
@@ -151,15 +151,15 @@ class Recipes {
     try {
       const made = await requests.bringIn(file);
       await this.#look();
-      this.#open(made.id);
-      this.#say(`${made.name} is here. Put it on a stream below.`, "done");
+      await this.#open(made.id);
+      this.#say(`${made.name} is here.${this.#opened.id === made.id ? " Put it on a stream below." : ""}`, "done");
     } catch (error) {
       this.#failed(error);
     }
   }
 
-  #failed(error) {
-    this.#say(sentence(error.message), "problem");
+  #failed(error, of = "") {
+    this.#say(`${of}${sentence(error.message)}`, "problem");
     this.#isAway ||= error instanceof Unreachable; // that goes when it answers again
   }
 

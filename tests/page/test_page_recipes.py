@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Dialog, Page, expect
+from playwright.sync_api import Dialog, Page, Route, expect
 
 from tests.page.scene import recipe
 from tests.page.visits import Show
@@ -353,3 +354,64 @@ def test_parts_by_a_trigger_and_by_a_gate_drawn_on_its_empty_place(page: Page, s
     assert (saved["by"], saved["frames"], len(saved["gate"]), len(saved["empty"])) == ("gate", 0, 4, 256)
     assert saved["gate"][0] == pytest.approx([0.33, 0.35])
     assert page.evaluate(SIDEWAYS) == 0
+
+
+@pytest.fixture
+def two(show: Show, shop: Workshop) -> Page:
+    """Two recipes beside the list, with changes and a correction; the first one is opened."""
+    lid = recipe("lid", "lid", streams=[], is_default=False, rule={"one_in": 50, "k": None, "raw": None})
+    shop.recipes.append(lid)
+    shop.corrections = [correction("c1")]
+    page: Page = show(shop, "/recipes#bottle").page
+    expect(page.get_by_test_id("go-back")).to_have_count(1)
+    expect(page.get_by_test_id("recipe-correction")).to_have_count(1)
+    return page
+
+
+def test_what_is_listed_of_one_recipe_is_gone_when_another_is_opened(two: Page) -> None:
+    held: list[Route] = []
+    two.route(re.compile("/recipes/lid/(history|corrections)$"), lambda route: held.append(route))
+    two.get_by_test_id("recipe-row").filter(has_text="lid").click()
+    expect(two.get_by_test_id("recipe-name")).to_have_text("lid")
+    expect(two.get_by_test_id("go-back")).to_have_count(0)  # a press would go back with the lid
+    expect(two.get_by_test_id("recipe-correction")).to_have_count(0)
+    for route in held:
+        route.fallback()
+    expect(two.get_by_test_id("go-back")).to_have_count(1)
+    expect(two.get_by_test_id("recipe-correction")).to_have_count(1)
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_what_is_said_late_of_one_recipe_names_it(two: Page, is_taken: bool) -> None:
+    held: list[Route] = []
+    two.route("**/api/recipes/bottle", lambda route: held.append(route))
+    two.get_by_test_id("rule-one-in").fill("100")
+    two.get_by_test_id("rule-save").click()
+    two.get_by_test_id("recipe-row").filter(has_text="lid").click()
+    two.get_by_test_id("question-yes").click()
+    expect(two.get_by_test_id("recipe-name")).to_have_text("lid")
+    expect(two.get_by_test_id("rule-one-in")).to_have_value("50")
+    if is_taken:
+        held[0].fallback()
+        expect(two.get_by_test_id("recipes-told")).to_have_text("bottle: Saved as version 4.")
+    else:
+        held[0].fulfill(status=507, json={"error": "the disk is full"})
+        expect(two.get_by_test_id("recipes-told")).to_have_text("bottle: The disk is full.")
+    expect(two.get_by_test_id("rule-one-in")).to_have_value("50")
+    expect(two.get_by_test_id("rule-save")).to_be_disabled()
+
+
+def test_a_gate_is_not_drawn_on_the_picture_of_another_recipe(show: Show, shop: Workshop) -> None:
+    shop.recipes.append(recipe("lid", "lid", streams=["gate"], is_default=False))
+    empty = {"empty": [100] * 256, "at": "", "picture": ""}
+    shop.answers["POST /api/streams/press/gate"] = lambda body: (200, empty | {"gate": body["gate"]})
+    page = show(shop, "/recipes#bottle").page
+    page.get_by_test_id("parts-gate").check()
+    page.get_by_test_id("gate-take").click()
+    expect(page.get_by_test_id("gate-place")).to_be_visible()
+    page.get_by_test_id("recipe-row").filter(has_text="lid").click()
+    page.get_by_test_id("question-yes").click()
+    page.get_by_test_id("parts-gate").check()
+    expect(page.get_by_test_id("gate-take")).to_be_visible()
+    expect(page.get_by_test_id("gate-place")).to_be_hidden()
+    expect(page.get_by_test_id("gate-words")).to_have_text("")
