@@ -22,11 +22,11 @@ export class Cameras {
   #root;
   #added = null; // the name of the camera that was added last: how it does is said where that was said
   #preview = "";
-  #tests = 0;
+  #asked = 0; // the newest question about what is written; older answers are thrown away
 
   constructor(root) {
     this.#root = root;
-    this.#find("camera-form").addEventListener("input", () => this.#added && this.#forgetAdded()); // another one is on its way
+    this.#find("camera-form").addEventListener("input", ({ target }) => this.#written(target));
     this.#find("camera-test").addEventListener("click", () => this.#test());
     this.#find("camera-look").addEventListener("click", () => this.#lookAround());
     this.#find("camera-source").addEventListener("input", () => this.#showGenicam());
@@ -60,7 +60,7 @@ export class Cameras {
     if (!(await question({ title: `Remove ${name}?`, text: "Its stream ends. It can be added again.", yes: "Remove it", no: "Keep it" }))) return;
     try {
       await requests.remove(name);
-      if (name === this.#added) this.#forgetAdded();
+      if (name === this.#added) this.#forgetSaid();
       await this.look();
     } catch (error) {
       this.#say(sentence(error.message), "problem");
@@ -68,28 +68,27 @@ export class Cameras {
   }
 
   async #test() {
-    this.#added = null;
-    const turn = ++this.#tests;
+    const asked = this.#ask();
     const problem = this.#problem({ needsName: false });
     if (problem) return this.#say(problem, "problem");
     this.#find("camera-test").disabled = true;
     this.#say("Connecting, up to 10 seconds…", "wait");
     try {
       const tried = await requests.tryOut({ ...this.#wanted(), name: this.#field("name") || "test" });
-      if (turn !== this.#tests) return;
+      if (asked !== this.#asked) return;
       if (tried.ok) {
         this.#say(`✓ It works: ${tried.width} × ${tried.height}${tried.fps ? `, ${count(Math.round(tried.fps * 10) / 10, "picture")} a second` : ""}.`, "done");
         this.#showPreview(tried.picture);
       } else this.#say(sentence(tried.problem), "problem");
     } catch (error) {
-      this.#say(sentence(error.message), "problem");
+      if (asked === this.#asked) this.#say(sentence(error.message), "problem");
     } finally {
       this.#find("camera-test").disabled = false;
     }
   }
 
   async #lookAround() {
-    this.#added = null;
+    this.#ask();
     const look = this.#find("camera-look");
     look.disabled = true;
     this.#find("camera-found").replaceChildren();
@@ -98,6 +97,7 @@ export class Cameras {
       const { cameras } = await requests.lookAround();
       this.#say(cameras.length ? `${count(cameras.length, "camera")} found: choose one.` : "No camera of GigE Vision or USB3 Vision answers.", cameras.length ? "done" : "problem");
       const choose = (source) => () => {
+        this.#forgetSaid();
         this.#find("camera-source").value = source;
         this.#showGenicam();
         this.#find("camera-source").focus();
@@ -114,13 +114,12 @@ export class Cameras {
   }
 
   async #add() {
-    this.#added = null;
-    this.#tests += 1;
+    const asked = this.#ask();
     const problem = this.#problem({ needsName: true });
     if (problem) return this.#say(problem, "problem");
     try {
       const { name } = await requests.add(this.#wanted());
-      this.#find("camera-form").reset();
+      if (asked === this.#asked) this.#find("camera-form").reset();
       this.#say(`✓ ${name} is added.`, "done");
       this.#added = name;
       await this.look();
@@ -163,8 +162,18 @@ export class Cameras {
     this.#find("camera-genicam").hidden = !isGenicam(this.#field("source"));
   }
 
-  #forgetAdded() {
+  // What was tried is not what is written now; its name is nothing to it.
+  #written({ id }) {
+    if (this.#added || id !== "camera-name") this.#forgetSaid();
+  }
+
+  #ask() {
     this.#added = null;
+    return ++this.#asked;
+  }
+
+  #forgetSaid() {
+    this.#ask();
     this.#say("", "none");
   }
 

@@ -12,12 +12,15 @@ export class SinkForm {
   #about;
   #kind = null;
   #sink = null; // the one that is changed; null: a new one
+  #turn = 0; // of a form: another one may be opened before an answer comes
   #tests = 0;
+  #saysTest = false; // whether what stands there is of a test
 
-  /** `saved(name)` after it is kept, `closed()` when the form is gone. */
+  /** `saved(name)` after it is kept, `failed(id, words)` where it could not be and the form is gone, `closed()` when that is. */
   constructor(form, about) {
     this.#form = form;
     this.#about = about;
+    form.addEventListener("input", ({ target }) => target.id !== "sink-name" && this.#forgetTest());
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#save();
@@ -36,6 +39,7 @@ export class SinkForm {
     this.#kind = kind;
     this.#sink = sink;
     this.#tests += 1;
+    this.#turn += 1;
     this.#form.replaceChildren(...this.#made());
     this.#form.hidden = false;
     this.#form.querySelector("input").focus();
@@ -44,6 +48,7 @@ export class SinkForm {
   close() {
     this.#kind = this.#sink = null;
     this.#tests += 1;
+    this.#turn += 1;
     this.#form.hidden = true;
     this.#form.replaceChildren(); // no secret stays in the page
     this.#about.closed();
@@ -190,12 +195,12 @@ export class SinkForm {
     const turn = ++this.#tests;
     const button = this.#form.querySelector("[data-testid=sink-form-test]");
     button.disabled = true;
-    this.#say("Trying, up to half a minute…", "wait");
+    this.#say("Trying, up to half a minute…", "wait", { ofTest: true });
     try {
       const { ok, words } = await requests.testSink(this.id, { ...wanted, name: wanted.name || "test" });
-      if (turn === this.#tests) this.#say(`${ok ? "✓ " : ""}${sentence(words)}`, ok ? "done" : "problem");
+      if (turn === this.#tests) this.#say(`${ok ? "✓ " : ""}${sentence(words)}`, ok ? "done" : "problem", { ofTest: true });
     } catch (error) {
-      if (turn === this.#tests) this.#say(sentence(error.message), "problem");
+      if (turn === this.#tests) this.#say(sentence(error.message), "problem", { ofTest: true });
     } finally {
       button.disabled = false;
     }
@@ -206,19 +211,23 @@ export class SinkForm {
     if (this.#refuse(wanted, { needsName: true })) return;
     const all = { ...wanted, ...this.#wantedTold(), enabled: this.#find("sink-enabled").checked };
     const button = this.#form.querySelector("[data-testid=sink-save]");
+    const [id, turn] = [this.id, this.#turn];
+    const isStill = () => turn === this.#turn;
     button.disabled = true;
     try {
-      if (this.#sink) {
+      if (id) {
         const { kind, ...change } = all;
-        await requests.changeSink(this.id, change);
+        await requests.changeSink(id, change);
       } else await requests.addSink(all);
-      this.close();
-      await this.#about.saved(all.name);
     } catch (error) {
-      this.#say(sentence(error.message), "problem");
+      if (isStill()) this.#say(sentence(error.message), "problem");
+      else this.#about.failed(id, sentence(error.message));
+      return;
     } finally {
       button.disabled = false;
     }
+    if (isStill()) this.close();
+    await this.#about.saved(all.name);
   }
 
   #refuse(wanted, needs) {
@@ -233,7 +242,14 @@ export class SinkForm {
     return true;
   }
 
-  #say(words, outcome) {
+  // What was tried is not what is written now; its name is nothing to it.
+  #forgetTest() {
+    this.#tests += 1;
+    if (this.#saysTest) this.#say("", "none");
+  }
+
+  #say(words, outcome, { ofTest = false } = {}) {
+    this.#saysTest = ofTest;
     const place = this.#form.querySelector("[data-testid=sink-form-tried]");
     if (!place) return;
     place.dataset.outcome = outcome;

@@ -25,7 +25,7 @@ export class Sinks {
 
   constructor(root) {
     this.#root = root;
-    this.#form = new SinkForm(this.#find("sink-form"), { saved: (name) => this.#saved(name), closed: () => this.#showNew() });
+    this.#form = new SinkForm(this.#find("sink-form"), { saved: (name) => this.#saved(name), failed: (id, words) => this.#say(id, words, "problem"), closed: () => this.#showNew() });
     this.#find("sink-kind").addEventListener("change", () => this.#aboutKind());
     this.#find("sink-new").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -139,26 +139,28 @@ export class Sinks {
     const { name, waiting } = this.#sink(id);
     const lost = waiting ? `${count(waiting, "event")} that ${waiting === 1 ? "waits" : "wait"} to go out ${waiting === 1 ? "is" : "are"} lost. ` : "";
     if (!(await question({ title: `Remove ${name}?`, text: `${lost}It is told nothing any more.`, yes: "Remove it", no: "Keep it" }))) return;
-    await this.#do(id, () => requests.removeSink(id));
-    if (this.#form.id === id) this.#form.close();
+    if ((await this.#do(id, () => requests.removeSink(id))) && this.#form.id === id) this.#form.close();
   }
 
+  /** Do something with one, and say why not; answers whether it was done. */
   async #do(id, what) {
     try {
       await what();
       this.#say(id, "", "none");
       await this.look();
+      return true;
     } catch (error) {
       this.#say(id, sentence(error.message), "problem");
+      return false;
     }
   }
 
   async #saved(name) {
-    await this.look();
+    await this.look().catch(() => {}); // the next look comes soon
     const sink = this.#sinks.find((one) => one.name === name);
     if (!sink) return;
     this.#say(sink.id, `✓ ${name} is kept${sink.enabled ? "" : ", and off"}.`, "done");
-    this.#rowOf(sink.id).querySelector("[data-testid=sink-edit]").focus();
+    if (!this.#form.isOpen) this.#rowOf(sink.id).querySelector("[data-testid=sink-edit]").focus();
   }
 
   #say(id, words, outcome) {

@@ -7,7 +7,7 @@ import re
 
 import cv2
 import numpy as np
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.page.scene import kept, whoever
 from tests.page.visits import Show
@@ -48,6 +48,30 @@ def test_a_camera_is_tried_added_and_removed(show: Show) -> None:
     page.get_by_test_id("camera-remove").click()  # those of CAMERAS have no such button
     page.get_by_test_id("question-yes").click()
     expect(page.get_by_test_id("camera")).to_have_count(1)
+
+
+def test_what_was_tried_is_not_said_of_what_is_written_later(show: Show) -> None:
+    shop = Workshop()
+    shop.tried = {"ok": True, "problem": None, "picture": PIXEL, "width": 1280, "height": 720, "fps": 24.8}
+    page = show(shop, "/settings").page
+    tried, source = page.get_by_test_id("camera-tried"), page.get_by_test_id("camera-source")
+    expect(page.get_by_test_id("camera-add")).to_be_enabled()
+    source.fill("rtsp://10.0.0.7/lid")
+    page.get_by_test_id("camera-test").click()
+    expect(tried).to_contain_text("It works")
+    page.get_by_test_id("camera-name").fill("lid")
+    expect(tried).to_contain_text("It works")
+    source.fill("rtsp://10.0.0.8/lid")
+    expect(tried).to_be_hidden()
+    held: list[Route] = []
+    page.route("**/api/cameras/test", lambda route: held.append(route))
+    page.get_by_test_id("camera-test").click()
+    expect(tried).to_contain_text("Connecting")
+    source.fill("rtsp://10.0.0.9/lid")
+    with page.expect_response("**/api/cameras/test"):
+        held[0].fallback()
+    expect(page.get_by_test_id("camera-test")).to_be_enabled()
+    expect(tried).to_be_hidden()
 
 
 def test_a_genicam_camera_is_found_and_its_settings_go_behind_its_name(show: Show) -> None:

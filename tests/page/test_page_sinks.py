@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from tests.page.visits import Open, Show
 from tests.page.workshop import Workshop, sink
@@ -94,6 +94,36 @@ def test_one_is_changed_without_its_secret_switched_off_and_removed(show: Show) 
     page.get_by_role("button", name="Remove mes-2").click()
     page.get_by_test_id("question-yes").click()
     expect(page.get_by_test_id("sink")).to_have_count(0)
+
+
+def test_an_answer_about_one_machine_leaves_the_form_of_another(show: Show) -> None:
+    page = show(Workshop(sinks=[sink("mes"), sink("rejects", kind="folder")]), "/settings").page
+    form, rows = page.get_by_test_id("sink-form"), page.get_by_test_id("sink")
+    held: list[Route] = []
+    page.route("**/api/sinks/id-mes", lambda route: held.append(route))
+    for answer, said in ((200, "✓ mes is kept."), (507, "The disk is full.")):
+        page.get_by_role("button", name="Change mes").click()
+        page.get_by_test_id("sink-save").click()
+        page.get_by_role("button", name="Change rejects").click()
+        expect(form).to_contain_text("Change rejects")
+        held.pop().fulfill(status=answer, json={} if answer == 200 else {"error": "the disk is full"})
+        expect(rows.first).to_contain_text(said)
+        expect(form).to_contain_text("Change rejects")
+        expect(form).not_to_contain_text(said)
+
+
+def test_what_was_tried_of_a_machine_is_not_said_of_what_is_written_later(show: Show) -> None:
+    shop = Workshop(sinks=[sink("mes")])
+    shop.tried = {"ok": True, "words": "a signed event of type test was answered"}
+    page = show(shop, "/settings").page
+    page.get_by_role("button", name="Change mes").click()
+    tried = page.get_by_test_id("sink-form-tried")
+    page.get_by_test_id("sink-form-test").click()
+    expect(tried).to_contain_text("✓ A signed event")
+    page.get_by_test_id("sink-name").fill("mes-2")
+    expect(tried).to_contain_text("✓ A signed event")
+    page.get_by_test_id("sink-setting-url").fill("https://other.plant/webhooks")
+    expect(tried).to_have_text("")
 
 
 def test_what_is_not_installed_says_how(show: Show) -> None:
