@@ -41,7 +41,8 @@ export class CameraControls {
 
   async #toggleTorch() {
     const on = $("torch").getAttribute("aria-pressed") !== "true";
+    const { stream } = this.#camera;
     await this.#camera.setTorch(on);
-    $("torch").setAttribute("aria-pressed", String(on));
+    if (stream === this.#camera.stream) $("torch").setAttribute("aria-pressed", String(on));
   }
 }

@@ -17,6 +17,7 @@ export class Begin {
   #station;
   #begun;
   #isStarting = false;
+  #turn = 0; // of what the form is shown for; older answers are thrown away
 
   /** `begun(body)` is called with a teaching that began, or that is gone on with. */
   constructor(root, station, begun) {
@@ -34,11 +35,13 @@ export class Begin {
 
   /** Show the form; `moreOf`: the recipe that is to be taught more. */
   async show(moreOf = null) {
+    const turn = ++this.#turn;
     this.#say("");
     this.offer();
     this.#find("teach-more-choice").hidden = true;
     this.#render();
     const { recipes: all } = await recipes().catch(() => ({ recipes: [] }));
+    if (turn !== this.#turn) return;
     const fit = all.filter(({ model }) => model?.can_be_taught_more);
     const select = this.#find("teach-more-of");
     select.replaceChildren(...fit.map(({ id, name }) => element("option", { value: id }, name)));

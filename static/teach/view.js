@@ -69,6 +69,7 @@ class Teach {
     const moreOf = hash.startsWith("more=") ? hash.slice("more=".length) : null;
     this.#phase("begin");
     const open = await this.#look();
+    if (this.#teaching || !this.#isShown) return; // somebody was quicker
     const mine = this.#known.find(({ id, state }) => id === hash && state === "done") ?? open.find(({ id, stream }) => id === hash || (!moreOf && stream !== null && stream === this.#station.ownName));
     if (mine) return this.#goOn(mine);
     if (hash && !moreOf) history.replaceState(null, "", location.pathname + location.search);

@@ -298,6 +298,18 @@ def test_while_the_history_is_away_alarms_in_memory_are_shown(show: Show) -> Non
     expect(page.get_by_test_id("numbers-empty")).to_have_text("The database does not answer.")
 
 
+def test_links_lead_to_what_is_chosen_or_nowhere(show: Show) -> None:
+    page = show(Histories(), "/history?show=numbers").page
+    report = page.get_by_test_id("numbers-report")
+    expect(page.get_by_test_id("numbers-table")).to_be_visible()
+    page.route("**/api/numbers?*", lambda route: route.abort())
+    page.locator("#numbers-stream").select_option("press")
+    expect(report).not_to_have_attribute("href", re.compile(""))
+    page.unroute("**/api/numbers?*")
+    expect(report).to_have_attribute("href", re.compile("stream=press"))
+    expect(page.get_by_test_id("parts-csv")).to_have_attribute("href", re.compile("stream=press"))
+
+
 STATES = {
     "gallery": "/history",
     "numbers": "/history?show=numbers",

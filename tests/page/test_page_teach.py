@@ -221,6 +221,24 @@ def test_all_are_good_is_said_of_one_teaching_only(show: Show) -> None:
     expect(page.get_by_test_id("outlier")).to_have_count(3)
 
 
+def test_what_is_found_late_does_not_touch_the_address_of_another_view(show: Show) -> None:
+    shop = Workshop(teachings=[shown(4)], recipes=[recipe("bottle", "Bottle"), recipe("lid", "Lid")])
+    page = show(shop, "/recipes#lid").page
+    expect(page.get_by_test_id("recipe-name")).to_have_text("Lid")
+    held: list[Route] = []
+    page.route("**/api/teaching", lambda route: held.append(route))
+    page.evaluate("document.querySelector('.nav a[data-view=teach]').click()")
+    expect(page.get_by_test_id("teach-form")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_test_id("recipe-name")).to_be_visible()
+    page.unroute("**/api/teaching")
+    with page.expect_response("**/api/teaching"):
+        for route in held:
+            route.fallback()
+    page.evaluate(DRAWN)
+    expect(page).to_have_url(re.compile("/recipes#lid$"))
+
+
 def test_what_was_learned_is_said_in_words(show: Show) -> None:
     page, shop = opened(show, shown(30, state="learning", progress=0.4))
     expect(page.get_by_test_id("teach-learning")).to_contain_text("Learning from 30 parts")
