@@ -16,6 +16,7 @@ export class Pairing {
   #station;
   #pairing = null; // { id, stream, device, endsAt }, while it waits
   #timer = 0;
+  #turn = 0; // of the form: a code that comes late is not shown
 
   constructor(sheet, station) {
     this.#sheet = sheet;
@@ -54,14 +55,15 @@ export class Pairing {
     const stream = this.#find("pairing-stream").value.trim();
     const device = this.#find("pairing-device").value.trim();
     if (![stream, device || stream].every((name) => IS_NAME.test(name))) return this.#say("problem", "A name has 1 to 64 letters, digits, dots, dashes and underlines.");
+    const turn = this.#turn;
     this.#find("pairing-show").disabled = true;
     try {
       const made = await send("POST", "api/pairings", { stream, ...(device ? { device } : {}) });
-      if (!this.#sheet.open) return;
+      if (turn !== this.#turn) return;
       if (made.url === null) return this.#say("problem", NOT_REACHED);
       this.#show(made);
     } catch (error) {
-      this.#say("problem", sentence(error.message));
+      if (turn === this.#turn) this.#say("problem", sentence(error.message));
     } finally {
       this.#find("pairing-show").disabled = false;
     }
@@ -105,6 +107,7 @@ export class Pairing {
   }
 
   #forget() {
+    this.#turn += 1;
     clearTimeout(this.#timer);
     this.#pairing = null;
     this.#find("pairing-code").hidden = true;

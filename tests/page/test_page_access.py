@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.page.scene import stream, whoever
 from tests.page.staff import PAIRING, Staff, own_login, pairing, people, session
@@ -203,6 +203,25 @@ def test_ten_minutes_are_over(show: Show) -> None:
     pairing(page)
     page.clock.fast_forward("10:01")
     expect(page.get_by_test_id("pairing-told")).to_have_text("The ten minutes are over. Show another one.")
+    expect(page.get_by_test_id("pairing-qr").locator("svg")).to_have_count(0)
+
+
+def test_a_code_that_comes_late_is_not_shown_in_another_form(show: Show) -> None:
+    page = show(Staff()).page
+    held: list[Route] = []
+    page.route("**/api/pairings", lambda route: held.append(route))
+    expect(page.get_by_test_id("connection")).not_to_have_text("Connecting")
+    for _ in range(2):
+        page.get_by_test_id("you-open").click()
+        page.get_by_role("button", name="Pair a phone").click()
+        expect(page.get_by_test_id("pairing-show")).to_be_visible()
+        if not held:
+            page.get_by_test_id("pairing-show").click()
+            expect(page.get_by_test_id("pairing-show")).to_be_disabled()
+            page.keyboard.press("Escape")
+    held[0].fallback()
+    expect(page.get_by_test_id("pairing-show")).to_be_enabled()
+    expect(page.get_by_test_id("pairing-show")).to_be_visible()
     expect(page.get_by_test_id("pairing-qr").locator("svg")).to_have_count(0)
 
 

@@ -231,7 +231,6 @@ def test_what_is_found_late_does_not_touch_the_address_of_another_view(show: Sho
     expect(page.get_by_test_id("teach-form")).to_be_visible()
     page.go_back()
     expect(page.get_by_test_id("recipe-name")).to_be_visible()
-    page.unroute("**/api/teaching")
     with page.expect_response("**/api/teaching"):
         for route in held:
             route.fallback()
