@@ -58,22 +58,15 @@ export class LivePicture {
     this.#viewer = openViewer({ name, onresult: onmessage, onerror: () => {}, onstatus: onmessage, onstate: () => {} });
   }
 
-  /** Show a still picture by its address, relative to the server's root. */
-  async showStill(path) {
-    if (!this.#turnTo(`still ${path}`)) return;
-    const answer = await fetch(address(path)).catch(() => null);
-    if (answer?.ok && this.#shown === `still ${path}`) this.#take(await answer.blob());
-  }
-
   /** Show what an address answers, asked for again and again; relative to the server's root. */
   showAgain(path) {
     if (!this.#turnTo(`again ${path}`)) return;
     const of = this.#shown;
     const ask = async () => {
-      const answer = document.hidden ? null : await fetch(address(path), { cache: "no-store", signal: AbortSignal.timeout(ANSWERS_WITHIN_MS) }).catch(() => null);
+      const jpeg = document.hidden ? null : await jpegAt(path, { cache: "no-store", signal: AbortSignal.timeout(ANSWERS_WITHIN_MS) });
       if (of !== this.#shown) return;
-      if (answer?.status === 200) await this.#take(await answer.blob());
-      if (of === this.#shown) setTimeout(ask, answer?.status === 200 ? AGAIN_MS : AGAIN_AFTER_FAILURE_MS);
+      if (jpeg) await this.#take(jpeg);
+      if (of === this.#shown) setTimeout(ask, jpeg ? AGAIN_MS : AGAIN_AFTER_FAILURE_MS);
     };
     ask();
   }
@@ -81,8 +74,8 @@ export class LivePicture {
   /** Show a still picture until the first live one comes. */
   async standIn(path) {
     const of = this.#shown;
-    const answer = await fetch(address(path)).catch(() => null);
-    if (answer?.ok && this.#shown === of && !this.isShown) this.#take(await answer.blob());
+    const jpeg = await jpegAt(path);
+    if (jpeg && this.#shown === of && !this.isShown) this.#take(jpeg);
   }
 
   /** Show nothing, and ask for nothing. */
@@ -134,4 +127,10 @@ export class LivePicture {
     this.#box.style.setProperty("--wide", String(width / height));
     this.#onshape(width, height);
   }
+}
+
+/** What an address answers as a Blob, all of it; null where no picture came. */
+async function jpegAt(path, options) {
+  const answer = await fetch(address(path), options).catch(() => null);
+  return answer?.status === 200 ? answer.blob().catch(() => null) : null;
 }
