@@ -1,4 +1,4 @@
-// One live picture outside of the Live page: of this device's camera, of a running stream, or a still one.
+// One live picture outside of the Live page: of this device's camera or of a running stream; until it comes, a still one.
 
 import { bytesOf } from "./base64.js";
 import { address } from "./address.js";
