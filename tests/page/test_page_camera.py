@@ -76,7 +76,8 @@ def test_a_second_page_of_the_same_name_takes_over(visit: Open, good_camera: Bro
 
 LENSES = """async () => {
   const busy = new Set(["tele"]);
-  navigator.mediaDevices.enumerateDevices = async () => ["front", "tele", "wide"].map((deviceId) => ({ kind: "videoinput", deviceId }));
+  const devices = ["front", "tele", "wide"].map((deviceId) => ({ kind: "videoinput", deviceId }));
+  navigator.mediaDevices.enumerateDevices = async () => devices;
   navigator.mediaDevices.getUserMedia = async ({ video }) => {
     const deviceId = video.deviceId?.exact ?? "front";
     if (busy.has(deviceId)) throw new DOMException("in use", "NotReadableError");

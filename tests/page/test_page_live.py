@@ -270,7 +270,10 @@ def test_a_question_about_the_threshold_is_of_the_recipe_that_it_names(show: Sho
     expect(would).to_contain_text("None of the last")  # the other recipe's 9.0 is no score of this one
 
     scene.recipes[1] |= {"version": 2}  # by somebody else
-    scene.answers["PATCH /api/recipes/cap"] = lambda _: (409, {"error": "the recipe was changed by phone-12ab meanwhile"})
+    scene.answers["PATCH /api/recipes/cap"] = lambda _: (
+        409,
+        {"error": "the recipe was changed by phone-12ab meanwhile"},
+    )
     change = {"type": "change", "stream": "press", "what": "recipe", "recipe_name": "Cap", "recipe_version": 2}
     page.evaluate("change => window.scene.sockets.find(({ name }) => name === 'press').say(change)", change)
     expect(page.get_by_test_id("recipe-version")).to_have_text("v2")

@@ -203,7 +203,9 @@ def test_all_are_good_is_said_of_one_teaching_only(show: Show) -> None:
         body["pictures"][number] |= {"outlier": True, "used": False, "why": "it differs from the others"}
     page, shop = opened(show, body)
     held: list[Route] = []
-    page.route("**/t1/pictures/*", lambda route: held.append(route) if route.request.method == "POST" else route.fallback())
+    page.route(
+        "**/t1/pictures/*", lambda route: held.append(route) if route.request.method == "POST" else route.fallback()
+    )
     page.get_by_role("button", name="All of these are good (3)").click()
     expect(page.get_by_test_id("outlier")).to_have_count(2)  # the first one is on its way
     page.get_by_test_id("teach-cancel").click()
