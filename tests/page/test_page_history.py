@@ -304,7 +304,7 @@ def test_links_lead_to_what_is_chosen_or_nowhere(show: Show) -> None:
     expect(page.get_by_test_id("numbers-table")).to_be_visible()
     page.route("**/api/numbers?*", lambda route: route.abort())
     page.locator("#numbers-stream").select_option("press")
-    expect(report).not_to_have_attribute("href", re.compile(""))
+    expect(report).to_have_js_property("href", "")
     page.unroute("**/api/numbers?*")
     expect(report).to_have_attribute("href", re.compile("stream=press"))
     expect(page.get_by_test_id("parts-csv")).to_have_attribute("href", re.compile("stream=press"))
