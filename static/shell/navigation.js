@@ -8,7 +8,7 @@ const NAMES = ["live", "teach", "recipes", "history", "settings"]; // as server/
 const FIRST = "live"; // which is at the root
 const NEEDS = { teach: "engineer", settings: "operator" };
 const AGAIN_AFTER_MS = 2_000;
-const AWAY = "This could not be loaded: the server may be starting again, or this device be off its network. It is tried again by itself.";
+const AWAY = "This could not be loaded: the server may be starting again, or this device be off its network. It is tried again by itself; if it does not come, load the page anew.";
 
 /**
  * Each view is `static/NAME/view.js`, the first one loaded with the page, the others when they are first entered, with `enter({ root, go, ...given })`, told each time it is
@@ -112,7 +112,7 @@ export class Navigation {
 
   #module(name) {
     if (!this.#modules.has(name)) {
-      const again = this.#tries > 0 ? `?again=${this.#tries}` : ""; // some browsers remember of an address that it failed
+      const again = this.#tries > 0 ? `?again=${this.#tries}` : ""; // Firefox remembers of an address that it failed; of what a view imports, too, until the page is loaded anew
       const module = import(`../${name}/view.js${again}`);
       this.#modules.set(name, module);
       module.catch(() => {
