@@ -362,7 +362,11 @@ function remembered() {
 
 async function repeat(step, pauseMs) {
   for (;;) {
-    await step();
+    try {
+      await step();
+    } catch (error) {
+      console.error(error); // a fault in one look: the next one still comes
+    }
     await new Promise((resolve) => setTimeout(resolve, pauseMs()));
   }
 }

@@ -21,21 +21,18 @@ def triggered(**about: Any) -> dict[str, Any]:
     return stream("press", parts_by="trigger", recipe_name="Bottle, brown", **about)
 
 
-def say_part(page: Page, number: int, verdict: str, stream: str = "press") -> None:
+def say_part(page: Page, number: int, verdict: str, name: str = "press") -> None:
     """Have the played server say the verdict of a part."""
     raw = 12.5 if verdict == "ANOMALY" else 6.2
     found = {"score": 0.12, "raw_score": raw, "threshold": 9.43, "threshold_source": "model", "cycle_ms": 40.0}
-    about = {"type": "part", "stream": stream, "number": number, "part": None, "source": "trigger", "why": None}
+    about = {"type": "part", "stream": name, "number": number, "part": None, "source": "trigger", "why": None}
     page.evaluate(SAY, about | found | {"verdict": verdict})
 
 
-def show_part(page: Page, number: int, raw: float, stream: str = "press") -> None:
+def show_part(page: Page, number: int, raw: float, name: str = "press") -> None:
     """From now on the frames are of this part (0: of none), and score so much."""
-    page.evaluate("([name, part, raw]) => Object.assign(scene.plays[name], { partNumber: part, raws: [raw] })", [
-        stream,
-        number,
-        raw,
-    ])  # fmt: skip
+    about = {"partNumber": number, "raws": [raw]}
+    page.evaluate("([name, about]) => Object.assign(scene.plays[name], about)", [name, about])
 
 
 def shows(panel: Locator, verdict: str, words: str, *, stale: bool) -> None:
@@ -59,3 +56,30 @@ def test_a_part_whose_verdict_was_not_heard_is_said_and_the_one_before_does_not_
     shows(verdict, "NORMAL", "The verdict of part 13 was not heard. Part 12", stale=True)
     say_part(page, 13, "ANOMALY")
     shows(verdict, "ANOMALY", "Part 13", stale=False)
+
+
+def test_an_answer_that_is_none_stops_no_page(show: Show) -> None:
+    """What a proxy or a hotspot says in the server's place, or what was cut short."""
+    scene = Scene(garbled={"/api/me"})
+    page = show(scene).page
+    verdict = page.get_by_test_id("verdict")
+    shows(verdict, "NORMAL", "below the threshold", stale=False)
+    scene.garbled = {"/api/streams", "/api/recipes", "/health"}
+    for path in ("api/streams", "health"):
+        for _ in range(2):
+            with page.expect_response(f"**/{path}"):
+                pass
+    page.evaluate("scene.plays.press.runs = false")
+    shows(verdict, "WAITING", "The server does not answer", stale=False)
+    scene.streams[0]["parts"] = 1300
+    scene.garbled = set()
+    page.evaluate("scene.plays.press.runs = true")
+    shows(verdict, "NORMAL", "below the threshold", stale=False)
+    expect(page.get_by_test_id("parts-count")).to_have_text("1,300")
+
+
+def test_what_was_asked_for_is_not_called_done_without_an_answer(show: Show) -> None:
+    page = show(Scene(garbled={"/api/streams/press/recipe"})).page
+    page.get_by_test_id("recipe-select").select_option("cap")
+    expect(page.get_by_test_id("recipe-said")).to_contain_text("did not come through")
+    expect(page.get_by_test_id("recipe-select")).to_have_value("bottle")
