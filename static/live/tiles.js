@@ -10,6 +10,7 @@ import { socketAddress } from "../shared/address.js";
 const MOST_LISTENED = 24; // sockets; of streams beyond, the list of streams says the verdict
 const PICTURE_EVERY_MS = 3_000;
 const SHOW_EVERY_MS = 500;
+const LIST_STANDS_MS = 5_000; // the list is asked for every two seconds
 
 export class Tiles {
   #root;
@@ -161,9 +162,11 @@ class Tile {
   }
 }
 
-// A result as far as the list of streams tells it: how old it is, is only known to be more than the list is.
+// A result as far as the list of streams tells it, which says nothing of now once it is old: how old the result is, is only known
+// to be more than the list is.
 function listed({ last_verdict: verdict, inspected_per_s: rate }, streamsAt) {
   if (!verdict) return null;
-  const at = rate > 0 ? Math.max(streamsAt, performance.now() - STALE_AFTER_MS / 2) : streamsAt - 2 * STALE_AFTER_MS;
+  const now = performance.now();
+  const at = rate > 0 && now - streamsAt < LIST_STANDS_MS ? Math.max(streamsAt, now - STALE_AFTER_MS / 2) : streamsAt - 2 * STALE_AFTER_MS;
   return { result: { verdict, is_anomaly: verdict === "ANOMALY", score: verdict === "ANOMALY" ? 0.5 : 0.1 }, at };
 }

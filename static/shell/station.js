@@ -165,9 +165,10 @@ export class Station {
   }
 
   async lookAtStreams() {
+    const askedAt = performance.now();
     try {
       this.streams = await server.streams();
-      this.streamsAt = performance.now();
+      this.streamsAt = askedAt;
     } catch {
       return; // the next look comes soon, and /health already says that the server is away
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -15,6 +16,10 @@ SCREENS = [("/", "verdict"), ("/kiosk/press", "kiosk"), ("/panel/press", "panel"
 
 SAY = """message => scene.sockets.filter(one => one.name === message.stream && one.readyState === 1)
   .forEach(one => one.say(message))"""
+
+
+MOST_LISTENED = 24
+"""As in tiles.js."""
 
 
 def triggered(**about: Any) -> dict[str, Any]:
@@ -83,3 +88,15 @@ def test_what_was_asked_for_is_not_called_done_without_an_answer(show: Show) -> 
     page.get_by_test_id("recipe-select").select_option("cap")
     expect(page.get_by_test_id("recipe-said")).to_contain_text("did not come through")
     expect(page.get_by_test_id("recipe-select")).to_have_value("bottle")
+
+
+def test_of_a_stream_that_only_the_list_tells_nothing_stands_once_the_list_is_old(show: Show) -> None:
+    streams = [stream(f"line-{number:02}") for number in range(MOST_LISTENED + 1)]
+    scene = Scene(streams=streams)
+    page = show(scene).page
+    page.get_by_test_id("show-all").click()
+    tile = page.get_by_test_id("tiles").locator(f"[data-stream={streams[-1]['name']}]")
+    expect(tile).to_have_accessible_name(re.compile("NORMAL, now"))
+    assert not page.evaluate("name => scene.sockets.some(one => one.name === name)", streams[-1]["name"])
+    page.route(re.compile(r"/(api/|health)"), lambda route: route.abort())
+    shows(tile, "WAITING", "The server does not answer", stale=False)
