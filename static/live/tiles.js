@@ -6,6 +6,7 @@ import { cameraNotice } from "../shared/pulled_camera.js";
 import { keptFrames } from "./kept_frames.js";
 import { picture } from "../shared/server.js";
 import { socketAddress } from "../shared/address.js";
+import { SILENT_AFTER_MS } from "../shared/websocket_viewer.js";
 
 const MOST_LISTENED = 24; // sockets; of streams beyond, the list of streams says the verdict
 const PICTURE_EVERY_MS = 3_000;
@@ -94,8 +95,8 @@ class Tile {
   }
 
   listen() {
-    const query = new URLSearchParams({ heatmap: 0, heartbeat: 0 });
-    this.#socket = new ReconnectingSocket(socketAddress(`ws/live/${encodeURIComponent(this.#name)}?${query}`), {
+    this.#socket = new ReconnectingSocket(socketAddress(`ws/live/${encodeURIComponent(this.#name)}?heatmap=0`), {
+      silentAfterMs: SILENT_AFTER_MS,
       onstate: (link) => {
         this.#link = link;
       },

@@ -100,3 +100,44 @@ def test_of_a_stream_that_only_the_list_tells_nothing_stands_once_the_list_is_ol
     assert not page.evaluate("name => scene.sockets.some(one => one.name === name)", streams[-1]["name"])
     page.route(re.compile(r"/(api/|health)"), lambda route: route.abort())
     shows(tile, "WAITING", "The server does not answer", stale=False)
+
+
+class Hurried(Scene):
+    """With a clock that a test may put on: ``page.clock.fast_forward``."""
+
+    def play(self, page: Page) -> None:
+        page.clock.install()
+        super().play(page)
+
+
+OPENED = "name => scene.sockets.filter(one => one.name === name).length"
+
+
+def test_a_connection_on_which_no_heartbeat_comes_is_left(show: Show) -> None:
+    """The server's machine lost its power, or the cable was cut: no close comes."""
+    for path, panel in SCREENS:
+        page = show(Hurried(), path).page
+        verdict = page.get_by_test_id(panel)
+        shows(verdict, "NORMAL", "below the threshold", stale=False)
+        page.evaluate("scene.plays.press.runs = false")
+        page.clock.fast_forward(9_000)
+        expect(verdict).to_contain_text("No result for")
+        assert page.evaluate(OPENED, "press") == 1, "a heartbeat came"
+        page.evaluate("scene.isCut = true")
+        page.clock.fast_forward(13_000)
+        page.wait_for_function(f"({OPENED})('press') > 1")
+        page.evaluate("Object.assign(scene, { isCut: false }).plays.press.runs = true")
+        shows(verdict, "NORMAL", "below the threshold", stale=False)
+
+
+def test_tiles_leave_dead_connections_too(show: Show) -> None:
+    page = show(Hurried()).page
+    page.get_by_test_id("show-all").click()
+    tile = page.get_by_test_id("tiles").locator("[data-stream=gate]")
+    expect(tile).to_have_accessible_name("gate: NORMAL, now. Open")
+    assert not page.evaluate("scene.sockets.some(({ url }) => url.includes('heartbeat=0'))")
+    page.evaluate("scene.isCut = true")
+    page.clock.fast_forward(13_000)
+    page.wait_for_function(f"({OPENED})('gate') > 1")
+    page.evaluate("scene.isCut = false")
+    expect(tile).to_have_accessible_name("gate: NORMAL, now. Open")
