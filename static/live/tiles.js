@@ -1,6 +1,7 @@
 // All running streams at once, each a tile: picture, verdict as word and shape, name, age of the verdict. One press opens it.
 
-import { ICONS, STALE_AFTER_MS, ago, decide } from "../shared/verdict.js";
+import { ICONS, STALE_AFTER_MS, ago, decide, hasPartVerdicts, waitsForPart } from "../shared/verdict.js";
+import { PartsHeard } from "../shared/parts_heard.js";
 import { ReconnectingSocket } from "../shared/reconnecting_socket.js";
 import { cameraNotice } from "../shared/pulled_camera.js";
 import { keptFrames } from "./kept_frames.js";
@@ -78,6 +79,7 @@ class Tile {
   #socket = null;
   #link = { phase: "open" };
   #last = null; // { result, at }
+  #parts = new PartsHeard();
   #state = "live";
   #shown = "";
   #pictureOf = ""; // the frame that is shown
@@ -99,12 +101,19 @@ class Tile {
       silentAfterMs: SILENT_AFTER_MS,
       onstate: (link) => {
         this.#link = link;
+        if (link.phase !== "open") this.#parts.forget();
       },
-      onmessage: (message) => {
-        if (message.type === "result") this.#last = { result: message, at: performance.now() };
-        else if (message.type === "status") this.#state = message.state;
-      },
+      onmessage: (message) => this.#hear(message),
     });
+  }
+
+  #hear(message) {
+    if (message.type === "result") {
+      this.#last = { result: message, at: performance.now() };
+      if (!message.repeated) this.#parts.see(message.part_number);
+    } else if (message.type === "part") this.#parts.hear(message);
+    else if (message.type === "change") this.#parts.forget();
+    else if (message.type === "status") this.#state = message.state;
   }
 
   close() {
@@ -117,6 +126,7 @@ class Tile {
   show(stream, { health, streamsAt }) {
     const heard = this.#socket ? this.#last : listed(stream, streamsAt);
     const age = heard ? performance.now() - heard.at : 0;
+    const ofParts = hasPartVerdicts(stream);
     const { verdict, word, detail, stale, attention } = decide({
       health,
       camera: null,
@@ -127,13 +137,13 @@ class Tile {
       waits: stream.camera?.state === "waiting",
       result: heard?.result ?? null,
       age,
+      ...(ofParts ? { part: this.#parts.last, partWaits: this.#socket ? waitsForPart(stream, null) : "Open it for the verdicts on its parts" } : {}),
     });
-    const inspecting = word === verdict;
-    const when = inspecting ? ago(age) : detail;
+    const when = word === verdict && !ofParts ? ago(age) : detail; // a part's detail says which, and when
     const key = [verdict, word, stale, attention, when].join("|");
     if (key === this.#shown) return;
     this.#shown = key;
-    Object.assign(this.element.dataset, { verdict, stale, attention });
+    Object.assign(this.element.dataset, { verdict, stale, attention, parts: ofParts });
     this.#find(".tile-word").textContent = word;
     this.#find("use").setAttribute("href", `#${ICONS[verdict]}`);
     this.#find(".tile-age").textContent = when;

@@ -141,3 +141,25 @@ def test_tiles_leave_dead_connections_too(show: Show) -> None:
     page.wait_for_function(f"({OPENED})('gate') > 1")
     page.evaluate("scene.isCut = false")
     expect(tile).to_have_accessible_name("gate: NORMAL, now. Open")
+
+
+def test_tiles_show_the_verdicts_on_parts_where_there_are_such(show: Show) -> None:
+    """What lies on an empty belt is NORMAL, whatever the part before was."""
+    names = [f"line-{number:02}" for number in range(MOST_LISTENED + 1)]
+    page = show(Scene(streams=[stream(name, parts_by="gate", parts=7) for name in names])).page
+    page.get_by_test_id("show-all").click()
+    tiles = page.get_by_test_id("tiles")
+    first, last = tiles.locator(f"[data-stream={names[0]}]"), tiles.locator(f"[data-stream={names[-1]}]")
+    shows(first, "WAITING", "Waiting for the next part", stale=False)
+    shows(last, "WAITING", "Open it for the verdicts on its parts", stale=False)
+    show_part(page, 0, 6.2, names[0])
+    say_part(page, 8, "ANOMALY", names[0])
+    shows(first, "ANOMALY", "Part 8", stale=False)
+    expect(first).to_have_accessible_name(re.compile("ANOMALY, Part 8, .*now. Open"))
+    say_part(page, 9, "FAILED", names[0])
+    shows(first, "FAILED", "NOT INSPECTED", stale=False)
+    say_part(page, 10, "NORMAL", names[0])
+    show_part(page, 11, 12.5, names[0])
+    shows(first, "NORMAL", "The next part. Part 10", stale=True)
+    show_part(page, 0, 6.2, names[0])
+    shows(first, "NORMAL", "The verdict of part 11 was not heard", stale=True)
