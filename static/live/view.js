@@ -121,7 +121,10 @@ class Live {
     station.on("camera", () => this.#showCamera());
     station.on("state", () => this.#render());
     station.on("repeated", (result) => this.#isShown && this.#stage.draw(result));
-    station.on("change", (change) => this.#chart.noteChange(change, performance.now()));
+    station.on("change", (change) => {
+      this.#chart.noteChange(change, performance.now());
+      if (change.threshold !== undefined) this.#calibration.showThreshold(change.threshold, change.threshold_source); // before the first result by it
+    });
     station.on("recipes", () => this.#showRecipe());
     station.on("streams", () => {
       this.#offerSources();

@@ -72,6 +72,7 @@ export class Station {
   #healthAt = 0; // when it was asked for
   #idleByItself = false; // there was nothing to watch, and nobody has chosen anything
   #recipesInForce = "";
+  #recipeTold = null; // { id, at }: by the last result, or a change since
   #parts = new PartsHeard();
   #listeners = new Listeners();
   #wakeLock = new WakeLock();
@@ -102,7 +103,9 @@ export class Station {
   }
 
   get recipe() {
-    const id = this.last?.result.recipe ?? this.stream?.recipe ?? this.repeated?.result.recipe;
+    const listed = this.stream?.recipe ?? this.repeated?.result.recipe;
+    const isTold = this.#recipeTold && (!listed || this.#recipeTold.at >= this.streamsAt);
+    const id = isTold ? this.#recipeTold.id : listed; // a camera that waits for its trigger has given no result by another yet
     return this.recipes?.find((recipe) => recipe.id === id);
   }
 
@@ -246,7 +249,7 @@ export class Station {
   }
 
   #forget() {
-    this.last = this.repeated = this.heartbeat = null;
+    this.last = this.repeated = this.heartbeat = this.#recipeTold = null;
     this.#parts.forget();
   }
 
@@ -309,13 +312,19 @@ export class Station {
       return;
     }
     this.last = { result, at };
+    this.#tellRecipe(result.recipe, at);
     this.#parts.see(result.part_number);
     this.streamState = "live";
     this.frameError = "";
     this.#listeners.tell("result", result, at);
   }
 
+  #tellRecipe(id, at) {
+    if (id) this.#recipeTold = { id, at };
+  }
+
   #heardChange(change) {
+    this.#tellRecipe(change.recipe, performance.now());
     this.#parts.forget();
     this.#listeners.tell("change", change);
     this.lookAtRecipes();

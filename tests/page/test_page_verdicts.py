@@ -155,7 +155,7 @@ def test_tiles_show_the_verdicts_on_parts_where_there_are_such(show: Show) -> No
     show_part(page, 0, 6.2, names[0])
     say_part(page, 8, "ANOMALY", names[0])
     shows(first, "ANOMALY", "Part 8", stale=False)
-    expect(first).to_have_accessible_name(re.compile("ANOMALY, Part 8, .*now. Open"))
+    expect(first).to_have_accessible_name(re.compile("ANOMALY, Part 8, score 0.50"))
     say_part(page, 9, "FAILED", names[0])
     shows(first, "FAILED", "NOT INSPECTED", stale=False)
     say_part(page, 10, "NORMAL", names[0])
@@ -163,3 +163,57 @@ def test_tiles_show_the_verdicts_on_parts_where_there_are_such(show: Show) -> No
     shows(first, "NORMAL", "The next part. Part 10", stale=True)
     show_part(page, 0, 6.2, names[0])
     shows(first, "NORMAL", "The verdict of part 11 was not heard", stale=True)
+
+
+def test_the_recipe_shown_is_the_one_in_force_while_the_camera_waits(show: Show) -> None:
+    """For its trigger: no result by the new recipe has come yet."""
+    scene = Scene()
+
+    def chosen(body: Any) -> tuple[int, Any]:
+        scene.streams[0] |= {"recipe": body["recipe"]}
+        return 200, {"stream": "press", "recipe": "cap", "version": 1, "name": "Cap"}
+
+    scene.answers["POST /api/streams/press/recipe"] = chosen
+    page = show(scene).page
+    shows(page.get_by_test_id("verdict"), "NORMAL", "below the threshold", stale=False)
+    page.evaluate("scene.plays.press.runs = false")
+    select = page.get_by_test_id("recipe-select")
+    select.focus()
+    select.select_option("cap")
+    expect(page.get_by_test_id("recipe-said")).to_have_text("press is inspected with Cap, version 1.")
+    with page.expect_response("**/api/streams"):
+        pass
+    expect(page.get_by_test_id("recipe-version")).to_have_text("v1")
+    expect(select).to_have_value("cap")
+
+
+def test_a_recipe_that_the_line_chose_is_shown_though_the_list_has_the_focus(show: Show) -> None:
+    scene = Scene()
+    page = show(scene).page
+    select, version = page.get_by_test_id("recipe-select"), page.get_by_test_id("recipe-version")
+
+    def switch(name: str, number: int) -> None:
+        """As a PLC does it."""
+        scene.streams[0] |= {"recipe": name}
+        change = {"type": "change", "stream": "press", "what": "recipe", "recipe": name, "recipe_name": name}
+        told = {"recipe_version": number, "threshold": 7.5 + number, "threshold_source": "calibration"}
+        page.evaluate("recipe => { scene.plays.press.recipe = recipe; }", name)
+        page.evaluate(SAY, change | told)
+
+    expect(version).to_have_text("v3")
+    page.evaluate("scene.plays.press.runs = false")
+    select.focus()
+    switch("cap", 1)
+    expect(select).to_have_value("cap")
+    expect(version).to_have_text("v1")
+    expect(page.get_by_test_id("threshold")).to_have_text("8.500")
+    select.dispatch_event("pointerdown")  # the list is open now, for all that is known
+    switch("bottle", 3)
+    expect(page.get_by_test_id("threshold")).to_have_text("10.500")
+    with page.expect_response("**/api/streams"):
+        pass
+    expect(select).to_have_value("cap")
+    expect(version).to_have_text("v1")
+    select.blur()
+    expect(select).to_have_value("bottle")
+    expect(version).to_have_text("v3")
