@@ -142,8 +142,8 @@ export class Screen {
     } catch {
       this.#health = null;
     }
+    setTimeout(() => this.#lookAtHealth(), HEALTH_EVERY_MS); // before what may fail
     this.show();
-    setTimeout(() => this.#lookAtHealth(), HEALTH_EVERY_MS);
   }
 
   #enter(query) {
