@@ -24,7 +24,7 @@ async def drain(subscription: Subscription) -> list[str]:
     return [text async for text in subscription]
 
 
-@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(1, 400_000)), max_size=200))
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(1, 60_000)), max_size=150))
 def test_what_waits_is_bounded_and_the_newest_is_there(pushed: list[tuple[bool, bool, int]]) -> None:
     """Each message: whether it passes, and then carries a picture; and how long it is."""
     subscription = Subscription()
@@ -36,6 +36,14 @@ def test_what_waits_is_bounded_and_the_newest_is_there(pushed: list[tuple[bool, 
     assert len(heard) <= MAX_WAITING
     assert sum(map(len, texts)) <= MAX_WAITING_CHARACTERS
     assert sum(pushed[number][0] and pushed[number][1] for number in heard) <= MAX_WAITING_WITH_PICTURES
+
+
+async def test_the_newest_is_kept_however_long_it_is() -> None:
+    subscription = Subscription()
+    longer = "x" * (MAX_WAITING_CHARACTERS + 1)
+    for text in ("first", longer):
+        subscription.push(text)
+    assert await drain(subscription) == [longer]
 
 
 @given(st.integers(0, 200), st.booleans())
