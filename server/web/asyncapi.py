@@ -204,8 +204,8 @@ _CHANNELS = {
     "parts": _channel(
         None,
         "Hear of each part of a video sent by WebRTC",
-        "A data channel of the label `parts`, ordered and reliable as they are by default, opened beside `results`: each "
-        "part comes over this one instead, sent again until it arrives.",
+        "A data channel of the label `parts`, ordered and reliable as they are by default, opened beside `results`: "
+        "each part comes over this one instead, sent again until it arrives.",
         _ON_PARTS,
     ),
 }

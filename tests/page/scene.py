@@ -189,8 +189,8 @@ COST = {
 
 @dataclass
 class Scene:
-    """What the played server says; ``asked`` is what was asked of it, ``(method, path, body)``; ``garbled`` are the paths
-    that something in between answers with a page of its own."""
+    """What the played server says; ``asked`` is what was asked of it, ``(method, path, body)``; ``garbled`` are
+    the paths that something in between answers with a page of its own."""
 
     streams: list[dict[str, Any]] = field(default_factory=lambda: [stream("press"), stream("gate")])
     recipes: list[dict[str, Any]] = field(

@@ -194,7 +194,7 @@ def test_a_recipe_that_the_line_chose_is_shown_though_the_list_has_the_focus(sho
 
     def switch(name: str, number: int) -> None:
         """As a PLC does it."""
-        scene.streams[0] |= {"recipe": name}
+        scene.streams[0] |= {"recipe": name, "threshold": 7.5 + number}
         change = {"type": "change", "stream": "press", "what": "recipe", "recipe": name, "recipe_name": name}
         told = {"recipe_version": number, "threshold": 7.5 + number, "threshold_source": "calibration"}
         page.evaluate("recipe => { scene.plays.press.recipe = recipe; }", name)
@@ -209,7 +209,7 @@ def test_a_recipe_that_the_line_chose_is_shown_though_the_list_has_the_focus(sho
     expect(page.get_by_test_id("threshold")).to_have_text("8.500")
     select.dispatch_event("pointerdown")  # the list is open now, for all that is known
     switch("bottle", 3)
-    expect(page.get_by_test_id("threshold")).to_have_text("10.500")
+    expect(page.get_by_test_id("threshold")).to_have_text("10.50")
     with page.expect_response("**/api/streams"):
         pass
     expect(select).to_have_value("cap")

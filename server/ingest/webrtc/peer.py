@@ -24,7 +24,8 @@ RESULTS_LABEL, PARTS_LABEL = "results", "parts"
 """Data channels of a sender. ``parts`` may be left out: it is for what is said once, and sends again what was lost."""
 
 MAX_BUFFERED = 64 * 1024
-"""Bytes waiting in a data channel above which a message is dropped: newer results are on their way, and of parts ten are unheard."""
+"""Bytes waiting in a data channel above which a message is dropped: newer results are on their way, and of parts many
+are unheard."""
 
 GOODBYES, GOODBYE_PAUSE_S = 3, 0.02
 
