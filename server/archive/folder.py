@@ -333,8 +333,10 @@ class Folder:
         if self._clock() < self._look_at:
             return False
         eldest = (self._aged_by() - timedelta(days=self.limits.days)).isoformat()
-        while left > 0 and min(self._days, default=eldest) < eldest and self._remove_oldest() is not None:
-            left -= 1
+        for name in sorted(day for day in self._days if day < eldest):
+            # Of this day alone: where nothing of it can be removed, what is younger is not too old for that.
+            while left > 0 and name in self._days and self._remove_oldest_of(name) is not None:
+                left -= 1
         low = shortened = self._is_low(coming)
         while low and left > 0 and self._remove_oldest() is not None:
             left -= 1
@@ -361,11 +363,11 @@ class Folder:
         for name in sorted(self._days):
             size = self._remove_oldest_of(name)
             if size is not None:
-                self._removed += 1
                 return size
         return None
 
     def _remove_oldest_of(self, name: str) -> int | None:
+        """Remove the oldest picture of a day; its bytes, or None where nothing of it can be removed."""
         for _ in range(2):  # what was listed earlier, then what came since
             if self._oldest_of != name or not self._oldest:
                 self._oldest_of, self._oldest = name, deque(_by_age(self.root / name))
@@ -376,6 +378,7 @@ class Folder:
                 file = self._oldest.popleft()
                 shared = self._is_shared(self.root / name / file)
                 if (size := self._unlink(name, file)) is not None:
+                    self._removed += 1
                     if not shared:
                         self._gone.append(file.removesuffix(SUFFIX))
                     if not self._oldest and not self._days[name].files:

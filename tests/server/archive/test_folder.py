@@ -255,6 +255,32 @@ def test_what_cannot_be_removed_stops_nothing(tmp_path: Path, clock: Clock, monk
     assert ids(tmp_path) == {"stuck", "p4"}
 
 
+@pytest.mark.parametrize("how", ["it cannot be removed", "somebody took it away"])
+def test_an_old_day_costs_no_picture_that_is_not_old(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    folder = clock.folder(tmp_path, Limits(bytes=1 << 40, days=3, free=0))
+    for number in range(5):
+        folder.write(one(f"p{number}"))
+        clock.day += timedelta(days=1)
+    old = tmp_path / "2026-11-26"
+    if how == "somebody took it away":
+        shutil.rmtree(old)
+    else:
+        unlink = Path.unlink
+
+        def refusing(path: Path, missing_ok: bool = False) -> None:
+            if path.parent == old:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            unlink(path, missing_ok)
+
+        monkeypatch.setattr(Path, "unlink", refusing)
+    for _ in range(3):
+        folder.hold_limits()
+    assert ids(tmp_path) - {"p0"} == {"p2", "p3", "p4"}, "and what is too old beside it goes"
+    assert folder.take_gone() == ["p1"] and folder.held.removed == 1
+
+
 def test_a_damaged_file_says_so(tmp_path: Path, clock: Clock) -> None:
     folder = clock.folder(tmp_path)
     folder.write(one("p1"))
