@@ -100,9 +100,14 @@ class Archive:
         by = calendar or Calendar(None)
 
         def aged_by() -> date:
-            return datetime.fromtimestamp(by.now(), UTC).date()
+            return _day(by.now())
 
-        self.folder = folder or Folder(data_dir / FOLDER, limits, aged_by=aged_by, has_store=store is not None)
+        def reached() -> date | None:
+            return None if (known := by.reached()) is None else _day(known)
+
+        self.folder = folder or Folder(
+            data_dir / FOLDER, limits, aged_by=aged_by, reached=reached, has_store=store is not None
+        )
         self.shared = None if store is None else SharedPictures(store, self.folder, days=limits.days, aged_by=aged_by)
         self.on_kept: Callable[[Pictured], None] = lambda pictured: None
         self.on_gone: Callable[[list[str]], None] = lambda ids: None
@@ -434,6 +439,10 @@ class Archive:
             log.warning("archive %s", problem)
         elif was is not None:
             log.info("archive pictures are kept again dropped=%d", self.dropped)
+
+
+def _day(seconds: float) -> date:
+    return datetime.fromtimestamp(seconds, UTC).date()
 
 
 def _told(loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> None:
