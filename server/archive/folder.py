@@ -194,15 +194,25 @@ class Folder:
             self._replace(path, said_of(pictured, disposition, correction))
             return True
 
-    def replace(self, pictured: Pictured) -> None:
-        """Put another one in the place of the picture of its id, if that is here; it stays as old as it is.
+    def replace(self, pictured: Pictured) -> Pictured:
+        """Put another one in the place of the picture of its id, if that is here and nothing was said of it later; it
+        stays as old as it is.
+
+        Returns:
+            the one of which something was said last.
 
         Raises:
             OSError: it cannot be written; nothing changes.
         """
         with self._lock:
+            here = None
+            with contextlib.suppress(Damaged):  # then it is mended by this
+                here = self.read(pictured.facts.id)
+            if here is not None and here.facts.said_at >= pictured.facts.said_at:
+                return here
             if (path := self.find(pictured.facts.id)) is not None:
                 self._replace(path, pictured)
+            return pictured
 
     def read(self, id: str) -> Pictured | None:
         """A picture by its id; None where there is none, or not any more.
