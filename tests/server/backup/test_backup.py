@@ -259,6 +259,35 @@ def test_what_this_user_may_not_read_is_named_and_room_is_not_asked_for(
     assert not [one for one in (*tmp_path.iterdir(), *data.iterdir()) if one.name.startswith(".backup")]
 
 
+def test_what_a_killed_backup_left_goes_before_another_into_its_folder(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds keys."""
+    write: Any = making._write
+
+    def killed(*arguments: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    def killed_at_the_database(archive: zipfile.ZipFile, name: str, *arguments: Any) -> Any:
+        if name == "history.db":
+            raise KeyboardInterrupt
+        return write(archive, name, *arguments)
+
+    with monkeypatch.context() as dies, pytest.raises(KeyboardInterrupt):
+        dies.setattr(making, "_write", killed_at_the_database)
+        dies.setattr(Path, "unlink", killed)
+        dies.setattr("shutil.rmtree", lambda *arguments, **more: None)
+        back_up(data, tmp_path / "monday.zip")
+    left = [*tmp_path.glob(".*")]
+    assert sorted(path.is_dir() for path in left) == [False, True]
+    back_up(data, tmp_path / "tuesday.zip")
+    assert {*tmp_path.glob(".*")} == {*left}, "somebody may be making it yet"
+    for path in left:
+        os.utime(path, (0, 0))
+    back_up(data, tmp_path / "wednesday.zip")
+    assert sorted(os.listdir(tmp_path)) == ["data", "tuesday.zip", "wednesday.zip"]  # noqa: PTH208
+
+
 # --- hostile and damaged ones
 
 

@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from detector.counted import counted
-from server.ground import DatabaseAddress
+from server.ground import DatabaseAddress, data_directory
 from server.records import Records, RecordsAway, Span, Wanted, migrations, records
 from server.records.database import Database
 from server.records.migrations import steps
@@ -349,6 +349,24 @@ async def test_older_tables_are_changed_after_a_backup(
         assert connection.execute("SELECT id FROM entries").fetchall() == [("part-1",)]
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
     connection.close()
+
+
+def test_what_a_kill_leaves_of_the_copy_before_an_upgrade_goes_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "history.db")) as connection:
+        connection.execute("CREATE TABLE entries (id)")
+
+    def killed(*arguments: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dies, pytest.raises(KeyboardInterrupt):
+        dies.setattr(Path, "replace", killed)
+        dies.setattr(Path, "unlink", killed)
+        Database(tmp_path)._copy_to(tmp_path / "history.db.before-20261127T070000Z")
+    assert len([*tmp_path.glob(".*")]) == 1
+    with data_directory(tmp_path, "a server"):
+        assert sorted(path.name for path in tmp_path.glob("*history*")) == ["history.db"]
 
 
 async def test_a_step_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
