@@ -479,6 +479,36 @@ def test_a_restore_that_was_cut_off_is_no_start(backup: Path, data: Path, monkey
     assert {"recipes.json", "history.db", "models", "access_code"} <= kept
 
 
+@pytest.mark.parametrize("was_cut_off", [False, True])
+@pytest.mark.parametrize("busy", ["models", "recipes.json", "history.db"])
+def test_a_rename_that_is_refused_in_the_middle_is_all_taken_back(
+    backup: Path, data: Path, monkeypatch: pytest.MonkeyPatch, busy: str, was_cut_off: bool
+) -> None:
+    rename = Path.rename
+
+    def refusing(self: Path, target: Path) -> Path:
+        if target == data / busy and self.parent.name.startswith(".restore"):
+            raise OSError(errno.EBUSY, "Device or resource busy", str(self))
+        return rename(self, target)
+
+    if was_cut_off:
+        (data / RESTORING).write_text("a backup is being put back\n")
+    monkeypatch.setattr(Path, "rename", refusing)
+    assert "Device or resource busy" in refused(backup, data)
+    assert (data / RESTORING).exists() == was_cut_off and not [*data.glob("before-restore-*")]
+
+
+def test_a_disk_of_its_own_in_the_data_directory_is_said_before_anything_is_moved(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = back_up(data, tmp_path / "monday.zip", pictures=True).path
+    part = back_up(data, tmp_path / "tuesday.zip").path
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == data / "archive")
+    assert f"{data / 'archive'} is a disk of its own (a mount point)" in refused(whole, data)
+    assert not (data / RESTORING).exists() and not [*data.glob("before-restore-*")]
+    restore(part, data)
+
+
 def test_the_command(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
