@@ -214,6 +214,6 @@ def _require_movable(data: Path, names: list[str]) -> None:
     for name in names:
         if (data / name).is_mount():
             raise BackupError(
-                f"{data / name} is a disk of its own (a mount point), which cannot be moved aside: unmount it first, or "
+                f"{data / name} is a disk of its own (a mount point), which cannot be moved aside: unmount it, or "
                 "put the backup into another --data-dir"
             )

@@ -28,9 +28,7 @@ class Kept:
     more: bool
 
 
-async def delete_oldest(
-    connection: AsyncConnection, *, before: int, latest: int, rows: int, most: int
-) -> Kept:
+async def delete_oldest(connection: AsyncConnection, *, before: int, latest: int, rows: int, most: int) -> Kept:
     """Delete entries, within a transaction: those stored first, as long as they are too old or too many.
 
     Args:
@@ -65,7 +63,7 @@ async def delete_oldest(
 
 
 async def _dated(
-    connection: AsyncConnection, oldest: Sequence[Row[tuple[int, int]]], latest: int
+    connection: AsyncConnection, oldest: Sequence[Row[int, int]], latest: int
 ) -> list[tuple[int, int]]:
     """Numbers of entries, and when they were; of those that a clock which ran ahead calls later than it is now, when
     what was stored after them was: nothing behind them would ever become too old otherwise."""

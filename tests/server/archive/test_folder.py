@@ -257,9 +257,7 @@ def test_a_day_that_is_not_yet_becomes_the_newest_that_is(tmp_path: Path, caplog
     assert folder.held.bytes == sum(path.stat().st_size for path in tmp_path.glob("*/*.zip"))
 
 
-def test_one_that_cannot_be_moved_takes_no_new_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_cannot_be_moved_takes_no_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Calendar()
     (tmp_path / "2035-01-01").mkdir()
     (tmp_path / "2035-01-01" / "stuck.zip").write_bytes(pack(one("stuck")))
