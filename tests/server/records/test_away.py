@@ -377,7 +377,7 @@ def test_what_a_kill_leaves_of_the_copy_before_an_upgrade_goes_at_the_next_start
 
     with monkeypatch.context() as dies, pytest.raises(KeyboardInterrupt):
         dies.setattr(Path, "replace", killed)
-        dies.setattr(Path, "unlink", killed)
+        dies.setattr(Path, "unlink", lambda path, missing_ok=False: None)
         Database(tmp_path)._copy_to(tmp_path / "history.db.before-20261127T070000Z")
     assert len([*tmp_path.glob(".*")]) == 1
     with data_directory(tmp_path, "a server"):
