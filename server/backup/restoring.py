@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -188,7 +189,7 @@ def _exchange(unpacked: Path, data: Path, *, pictures: bool) -> Path | None:
                 _move(data / name, aside / name, moved)
         for entry in sorted(unpacked.iterdir()):
             _move(entry, data / entry.name, moved)
-    except OSError:
+    except OSError as error:
         for now, then in reversed(moved):
             then.rename(now)
         if not was_cut_off:
@@ -197,6 +198,8 @@ def _exchange(unpacked: Path, data: Path, *, pictures: bool) -> Path | None:
             with contextlib.suppress(OSError):
                 aside.rmdir()
         sync_folder(data)
+        if error.errno == errno.EBUSY and error.filename is not None:  # a folder of the same disk that is mounted there
+            raise BackupError(_mounted(error.filename)) from error
         raise
     for folder in (unpacked, data, *([aside] if aside else [])):
         sync_folder(folder)
@@ -213,7 +216,10 @@ def _move(path: Path, to: Path, moved: list[tuple[Path, Path]]) -> None:
 def _require_movable(data: Path, names: list[str]) -> None:
     for name in names:
         if (data / name).is_mount():
-            raise BackupError(
-                f"{data / name} is a disk of its own (a mount point), which cannot be moved aside: unmount it, or "
-                "put the backup into another --data-dir"
-            )
+            raise BackupError(_mounted(data / name))
+
+
+def _mounted(path: Path | str) -> str:
+    return (
+        f"{path} is a mount point, which cannot be moved aside: unmount it, or put the backup into another --data-dir"
+    )

@@ -62,9 +62,7 @@ async def delete_oldest(connection: AsyncConnection, *, before: int, latest: int
     return Kept(last - gone, deleted, aged, deleted == DELETED_AT_ONCE)
 
 
-async def _dated(
-    connection: AsyncConnection, oldest: Sequence[Row[int, int]], latest: int
-) -> list[tuple[int, int]]:
+async def _dated(connection: AsyncConnection, oldest: Sequence[Row[int, int]], latest: int) -> list[tuple[int, int]]:
     """Numbers of entries, and when they were; of those that a clock which ran ahead calls later than it is now, when
     what was stored after them was: nothing behind them would ever become too old otherwise."""
     dated, after = list[tuple[int, int]](), None
