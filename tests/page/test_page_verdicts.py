@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ SAY = """message => scene.sockets.filter(one => one.name === message.stream && o
   .forEach(one => one.say(message))"""
 
 
+PATIENCE_S = 60.0
 MOST_LISTENED = 24
 """As in tiles.js."""
 
@@ -113,6 +115,14 @@ class Hurried(Scene):
 OPENED = "name => scene.sockets.filter(one => one.name === name).length"
 
 
+def wait_until(page: Page, condition: str) -> None:
+    """Until it is so on the page, whose policy lets nothing be evaluated in it again and again."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, condition
+        page.wait_for_timeout(50)
+
+
 def test_a_connection_on_which_no_heartbeat_comes_is_left(show: Show) -> None:
     """The server's machine lost its power, or the cable was cut: no close comes."""
     for path, panel in SCREENS:
@@ -125,7 +135,7 @@ def test_a_connection_on_which_no_heartbeat_comes_is_left(show: Show) -> None:
         assert page.evaluate(OPENED, "press") == 1, "a heartbeat came"
         page.evaluate("scene.isCut = true")
         page.clock.fast_forward(13_000)
-        page.wait_for_function(f"({OPENED})('press') > 1")
+        wait_until(page, f"({OPENED})('press') > 1")
         page.evaluate("Object.assign(scene, { isCut: false }).plays.press.runs = true")
         shows(verdict, "NORMAL", "below the threshold", stale=False)
 
@@ -138,7 +148,7 @@ def test_tiles_leave_dead_connections_too(show: Show) -> None:
     assert not page.evaluate("scene.sockets.some(({ url }) => url.includes('heartbeat=0'))")
     page.evaluate("scene.isCut = true")
     page.clock.fast_forward(13_000)
-    page.wait_for_function(f"({OPENED})('gate') > 1")
+    wait_until(page, f"({OPENED})('gate') > 1")
     page.evaluate("scene.isCut = false")
     expect(tile).to_have_accessible_name("gate: NORMAL, now. Open")
 
@@ -217,3 +227,27 @@ def test_a_recipe_that_the_line_chose_is_shown_though_the_list_has_the_focus(sho
     select.blur()
     expect(select).to_have_value("bottle")
     expect(version).to_have_text("v3")
+
+
+SEND = """async () => {
+  const { WebSocketSender } = await import("/static/shared/websocket_sender.js");
+  const canvas = Object.assign(document.createElement("canvas"), { width: 64, height: 48 });
+  const context = canvas.getContext("2d");
+  setInterval(() => context.fillRect(0, 0, Math.random() * 64, 48), 50); // or it gives no frames
+  const video = Object.assign(document.createElement("video"), { muted: true, srcObject: canvas.captureStream() });
+  await video.play();
+  scene.plays.stream = { state: "live", runs: false, raws: [6.2], threshold: 9.43 };
+  WebSocket.prototype.send = function () { this.bufferedAmount = 1e6; }; // nobody takes it
+  const nobody = () => {};
+  const told = { onresult: nobody, onerror: nobody, onstate: nobody };
+  new WebSocketSender({ name: "own", stream: video.srcObject, video, ...told });
+}"""
+
+
+def test_a_camera_whose_frames_nobody_takes_comes_back_too(show: Show) -> None:
+    page = show(Hurried()).page
+    page.evaluate(SEND)
+    wait_until(page, "scene.sockets.some(({ bufferedAmount }) => bufferedAmount > 0)")
+    page.evaluate("scene.isCut = true")
+    page.clock.fast_forward(9_000)
+    wait_until(page, f"({OPENED})('stream') > 1")
