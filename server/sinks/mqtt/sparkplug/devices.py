@@ -8,7 +8,7 @@ from datetime import datetime
 from msgspec import UNSET
 
 from server.sinks.mqtt.sparkplug.payload import DataType, Value
-from server.sinks.mqtt.told import NONE_YET, Counts
+from server.sinks.mqtt.told import NONE_YET, Counts, RecipeTold, recipe_of
 from server.words import Change, Message, PartResult, Result, Status
 
 METRICS: dict[str, DataType] = {
@@ -48,12 +48,12 @@ class DeviceTold:
 
     Attributes:
         values: of all metrics that have one.
-        by_parts: whether its parts are told: the verdict of a frame is not its last one then.
+        by_parts: with which recipe its last part was told: the verdict of a frame of that is not its last one.
     """
 
     values: Values = field(default_factory=dict)
     counts: Counts = NONE_YET
-    by_parts: bool = False
+    by_parts: RecipeTold | None = None
 
     @property
     def is_gone(self) -> bool:
@@ -71,10 +71,11 @@ def told(message: Message, what: str, was: DeviceTold, address: str | None) -> t
     match message:
         case PartResult():
             counts = was.counts.and_one(message.verdict)
-            now, values = replace(was, counts=counts, by_parts=True), _of_part(message, counts, address)
-        case Result() if what == "verdict" and not was.by_parts:
+            now, values = replace(was, counts=counts, by_parts=recipe_of(message)), _of_part(message, counts, address)
+        case Result() if what == "verdict" and was.by_parts != recipe_of(message):
             values = {"Verdict": message.verdict, "Threshold": message.threshold}
         case Status():
+            now = replace(was, by_parts=None) if message.state == "waiting" else was
             values = {"State": message.state}
             if message.recipe is not UNSET:
                 values["Recipe/Id"] = message.recipe
@@ -83,7 +84,7 @@ def told(message: Message, what: str, was: DeviceTold, address: str | None) -> t
             if message.recipe_version is not UNSET:
                 values["Recipe/Version"] = message.recipe_version
         case Change():
-            now = replace(was, by_parts=was.by_parts and message.what == "threshold")
+            now = replace(was, by_parts=was.by_parts if message.what == "threshold" else None)
             values = {
                 "Recipe/Id": message.recipe,
                 "Recipe/Name": message.recipe_name,

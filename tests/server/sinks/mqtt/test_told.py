@@ -29,12 +29,20 @@ def topics(publications: list[Publication]) -> list[str]:
 def test_each_event_has_its_topic() -> None:
     told, said = tell(part(verdict="ANOMALY").message, "part", StreamTold(), TOPICS, None)
     assert topics(said) == ["a/part", "a/verdict"]
-    assert tell(result(verdict="NORMAL").message, "verdict", told, TOPICS, None) == (told, []), "of a part's frame"
+    frame = result(verdict="NORMAL", recipe="r-1").message
+    assert tell(frame, "verdict", told, TOPICS, None) == (told, []), "of a part's frame"
     change = Change("a", "recipe", "2026-11-26T10:00:00+00:00", "r-2", "can", 1, "b" * 64, 1.0, "model", None)
     told, said = tell(change, "change", told, TOPICS, None)
     assert topics(said) == ["a/change"]
-    told, said = tell(result(verdict="NORMAL").message, "verdict", told, TOPICS, None)
+    told, said = tell(frame, "verdict", told, TOPICS, None)
     assert topics(said) == ["a/verdict"] and told.verdict is not None and told.verdict.parts == 1
+
+
+@pytest.mark.parametrize("other", [{"recipe": "r-2"}, {"recipe": "r-1", "recipe_version": 2}])
+def test_parts_of_one_recipe_silence_no_frame_of_another_also_where_no_change_was_told(other: dict[str, Any]) -> None:
+    by_parts, _ = tell(part().message, "part", StreamTold(), TOPICS, None)
+    told, said = tell(result(verdict="ANOMALY", **other).message, "verdict", by_parts, TOPICS, None)
+    assert topics(said) == ["a/verdict"] and told.verdict is not None and told.verdict.verdict == "ANOMALY"
 
 
 def test_results_are_told_without_pictures_and_are_no_change_of_verdict() -> None:
