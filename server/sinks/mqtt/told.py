@@ -72,6 +72,16 @@ class StreamTold:
     by_parts: RecipeTold | None = None
 
     @property
+    def anew(self) -> StreamTold:
+        """What holds of it once nobody listened to it for a while: how many were told."""
+        return StreamTold(counts=self.counts)
+
+    @property
+    def without_verdict(self) -> StreamTold:
+        """Another sender is none of whom the verdict was."""
+        return replace(self, verdict=None, by_parts=None)
+
+    @property
     def is_gone(self) -> bool:
         return self.status is not None and self.status.state == "waiting"
 
@@ -107,7 +117,7 @@ def tell(
                 return now, kept_state(now, name, topics)
             # Whoever listens hears that it went; whoever comes later finds nothing of it.
             said = replace(kept_state(now, name, topics)[0], retain=False)
-            return replace(now, verdict=None, by_parts=None), [*forgotten(name, topics), said]
+            return now.without_verdict, [*forgotten(name, topics), said]
         case Change():
             # The same recipe may have another rule by now, or another model.
             now = replace(was, by_parts=was.by_parts if message.what == "threshold" else None)

@@ -12,12 +12,16 @@ import pytest
 from server.sinks.kinds import KINDS
 from server.sinks.mqtt.memory import Memory
 from server.sinks.mqtt.publication import Publication
+from server.sinks.mqtt.seen import Seen
 from server.sinks.mqtt.settings import MqttSettings, SparkplugSettings, check_mqtt, check_sparkplug
 from server.sinks.mqtt.told import StreamTold, tell
 from server.sinks.mqtt.topics import Topics
+from server.sinks.sink import Outgoing
+from server.streams import Told
 from server.words import Change
 from tests.server.fakes import status
 from tests.server.sinks.fakes import part, result
+from tests.server.sinks.mqtt.plant import OTHER, FakeLine
 
 TOPICS = Topics("defectvision/line4")
 
@@ -77,6 +81,26 @@ def test_a_stream_that_goes_is_forgotten_before_it_is_said_to_be_gone() -> None:
     assert [one.payload == b"" for one in said] == [True, True, False]
     assert [one.retain for one in said] == [True, True, False]
     assert told.is_gone and told.verdict is None
+
+
+def test_a_state_of_then_is_none_of_now() -> None:
+    line = FakeLine(["a"])
+    seen, live = Seen(line, (), 9), line.status("a")
+    line.camera = "silent"
+    silent = line.status("a")
+    line.recipe = OTHER
+    now = line.status("a")
+    assert [seen.is_stale(outgoing(one)) for one in (live, silent, now)] == [True, True, False]
+    line.running = []
+    gone = line.status("a")
+    assert [seen.is_stale(outgoing(one)) for one in (now, gone)] == [True, False]
+    line.running = ["a"]
+    assert seen.is_stale(outgoing(gone)) and not seen.is_stale(outgoing(part())), "a part is of its time"
+    assert not Seen(None, (), 9).is_stale(outgoing(live))
+
+
+def outgoing(told: Told) -> Outgoing:
+    return Outgoing(told.message)
 
 
 def test_topics_are_read_as_they_are_written() -> None:
