@@ -140,7 +140,7 @@ class Access:
 
     def by_secret(self, secret: str, address: str) -> Standing | None:
         """Whose token this is, or the access code; None where it is neither."""
-        if secret.startswith(TOKEN_PREFIX):
+        if is_token(secret):
             token = self._tokens_by_digest.get(digest_of(secret))
             if token is None or self._of_token(token.id).role is Role.NOBODY:
                 return None
@@ -622,6 +622,11 @@ class Access:
             by=pairing.by,
         )
         return cookie, pairing
+
+
+def is_token(secret: str) -> bool:
+    """Whether it says of itself that it is a token, right or wrong; it is never taken for the access code."""
+    return secret.startswith(TOKEN_PREFIX)
 
 
 def code_stamp(code: str) -> str:
