@@ -509,6 +509,7 @@ def test_a_right_token_waits_for_nobody_s_guesses_at_its_address() -> None:
     """A stranger behind the same proxy may fill the queue of turns: 256 random bits need none."""
     client = stranger()
     check: Any = client.app
+    check._wrong_codes = WrongCodes(Clock())
     _, secret = asyncio.run(check._access.add_token("machine", "viewer", None, None, "a test"))
     for number in range(20):
         client.get("/api/streams", headers={"Authorization": f"Bearer dvt_{wrong(number)}"})
