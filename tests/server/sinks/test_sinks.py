@@ -267,8 +267,8 @@ async def test_what_waited_on_disk_goes_once_it_has_gone_out_by_a_changed_sink(
     file = tmp_path / "sinks" / f"{id}.waiting"
     again = made(fake)
     await until(lambda: again.state(id).waiting == 2)
-    fake.run = [takes_all]
     await again.change(id, "a test", settings={"address": "there"})
+    fake.run = [takes_all]
     await until(lambda: len({event.id for event in fake.taken}) == 2)
     await until(lambda: not file.exists())
 
