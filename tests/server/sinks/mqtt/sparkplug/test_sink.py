@@ -47,7 +47,7 @@ def making(broker: Mosquitto, node: str, line: FakeLine) -> Callable[[], Sparkpl
     return lambda: SparkplugSink(settings, around(line))
 
 
-async def test_a_node_is_againtells_its_parts_and_dies(shared: Mosquitto, node: str) -> None:
+async def test_a_node_is_born_tells_its_parts_and_dies(shared: Mosquitto, node: str) -> None:
     host, line = Host(), FakeLine(["a", "b"])
     async with listening(shared.port, f"spBv1.0/Plant1/+/{node}/#") as heard:
         async with running(making(shared, node, line)) as life:
@@ -74,7 +74,7 @@ async def test_streams_of_which_no_event_says_that_they_came_or_went(shared: Mos
     assert not host.wrong
 
 
-async def test_how_a_stream_stands_is_seen_and_nothing_of_before_is_againas_of_now(shared: Mosquitto, node: str) -> None:
+async def test_how_a_stream_stands_is_seen_and_nothing_of_before_is_born(shared: Mosquitto, node: str) -> None:
     host, line = Host(), FakeLine()
     async with listening(shared.port, f"spBv1.0/Plant1/+/{node}/#") as heard:
         async with running(making(shared, node, line)) as life:
