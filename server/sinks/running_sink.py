@@ -85,7 +85,7 @@ class RunningSink(TurnListener):
     ) -> None:
         self.stored, self.kind, self._around, self._on_over, self._jitter = stored, kind, around, on_over, jitter
         chooser = Chooser(stored.told if kind.is_told else Choice())
-        self.box = BoundedOutbox(chooser, pictures=kind.pictures) if before is None else before.box
+        self.box: BoundedOutbox = BoundedOutbox(chooser, pictures=kind.pictures) if before is None else before.box
         self.box.choose(chooser)
         self.sink: Sink | None = None
         self._state: State = "connecting"
@@ -100,8 +100,8 @@ class RunningSink(TurnListener):
         self._settled: asyncio.TimerHandle | None = None
         self._backoff = Backoff(longest=kind.longest_wait_s)
         self._kept = kept
-        self._is_to_be_read = kept is not None if before is None else before._is_to_be_read
-        self._has_kept = kept is not None if before is None else before._has_kept
+        self._is_to_be_read: bool = kept is not None if before is None else before._is_to_be_read
+        self._has_kept: bool = kept is not None if before is None else before._has_kept
         self._stuck: list[asyncio.Task[str]] = []
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._live(), name=f"sink {stored.name}")
