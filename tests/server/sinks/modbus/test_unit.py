@@ -179,14 +179,17 @@ async def test_who_commands_and_is_no_controller_takes_only_his_command_along() 
 
 
 async def test_an_error_can_be_cleared_again_after_a_lost_connection() -> None:
-    one = unit()
-    for peer in ("before", "after"):
-        one.set_words(2000, [3], peer)
-        one.set_words(0, [EXECUTE, 0], peer)
-        await until(lambda: seen(one).execute_failed)
-        one.set_words(0, [0, 1 << Control.CLEAR_ERROR - 16], peer)
-        assert not seen(one).error
-        one.lost(peer)
+    line, clear = FakeLine(goes_on=asyncio.Event()), 1 << Control.CLEAR_ERROR - 16
+    one = unit(line)
+    one.set_words(2000, [3], "before")
+    one.set_words(0, [ENABLE | EXECUTE, clear], "before")
+    assert seen(one).executing
+    one.lost("before")
+    assert line.goes_on is not None
+    line.goes_on.set()
+    await until(lambda: seen(one).error)
+    one.set_words(0, [0, clear], "after")
+    assert not seen(one).error
 
 
 def test_where_signals_are_kept_without_a_connection_they_are() -> None:
