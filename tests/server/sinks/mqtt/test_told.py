@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from websockets.asyncio.client import connect
 
+from server.sinks import Sinks
 from server.sinks.kinds import KINDS
 from server.sinks.mqtt.memory import Memory
 from server.sinks.mqtt.publication import Publication
@@ -18,8 +21,8 @@ from server.sinks.mqtt.told import StreamTold, tell
 from server.sinks.mqtt.topics import Topics
 from server.sinks.sink import Outgoing
 from server.streams import Told
-from server.words import Change
-from tests.server.fakes import status
+from server.words import Change, Status
+from tests.server.fakes import FakeModel, http, picture, receive_result, serving, status, until
 from tests.server.sinks.fakes import part, result
 from tests.server.sinks.mqtt.plant import OTHER, FakeLine
 
@@ -172,3 +175,30 @@ def test_a_form_can_be_made_of_them_and_no_password_is_in_it(name: str) -> None:
         ["node"] if name == "mqtt" else ["group", "node"]
     )
     assert all(one.title for one in kind.fields)
+
+
+async def test_what_the_server_tells_of_its_streams_is_how_they_stand(model: FakeModel, tmp_path: Path) -> None:
+    """Otherwise it would be taken for a state of then."""
+    told: list[tuple[Status, bool]] = []
+    async with serving(model, tmp_path, silent_after_s=0.1) as server:
+        app: Any = server.server.config.app  # type: ignore[attr-defined]
+        (sinks,) = (one for one in app.state.watched if isinstance(one, Sinks))
+        seen = Seen(sinks.line, (), 9)
+
+        def hear(one: Told) -> None:
+            if isinstance(one.message, Status) and one.message.stream == "press":
+                told.append((one.message, seen.is_stale(outgoing(one))))
+
+        app.state.hub.listen(hear)
+        async with connect(f"{server.ws}/ws/stream?name=press") as sender, http(server) as client:
+            await sender.send(picture())
+            await receive_result(sender)
+            await until(lambda: told[-1][0].state == "silent")
+            (recipe,) = (await client.get("/api/recipes")).json()["recipes"]
+            change = {"version": recipe["version"], "parts": {"by": "trigger", "frames": 1}}
+            answer = await client.patch(f"/api/recipes/{recipe['id']}", json=change)
+            assert answer.status_code == 200, answer.text
+            await until(lambda: told[-1][0].parts_by == "trigger")
+        await until(lambda: told[-1][0].state == "waiting")
+    assert {one.state for one, _ in told} == {"live", "silent", "waiting"}
+    assert not [one for one, is_stale in told if is_stale]
