@@ -28,6 +28,7 @@ from starlette.applications import Starlette
 
 from server.ingest.webrtc import aiortc_receiver
 from server.ingest.webrtc.ingest import WebRTCIngest
+from server.streams import Waiting
 
 WIDTH, HEIGHT, BITS = 640, 480, 16
 BLOCK = WIDTH // BITS
@@ -74,9 +75,12 @@ class EchoStream:
     def offer(self, load: Callable[[], NDArray[np.uint8]]) -> None:
         self._waiting.put_nowait(load)
 
-    async def results(self) -> AsyncIterator[str]:
+    def results(self) -> EchoStream:
+        return self
+
+    async def waiting(self) -> AsyncIterator[Waiting]:
         while (load := await self._waiting.get()) is not None:
-            yield str(read_number(await asyncio.to_thread(load)))
+            yield Waiting(str(read_number(await asyncio.to_thread(load))), passes=True)
 
     def fail(self, words: str) -> None:
         pass

@@ -114,7 +114,7 @@ class LiveSocket:
     async def _beat(self, name: str, subscription: Subscription, every_s: float) -> None:
         while True:
             await asyncio.sleep(every_s)
-            subscription.push(encode(self._streams.heartbeat(name)))
+            subscription.push(encode(self._streams.heartbeat(name)), passes=True)
 
 
 def _wants_heatmap(socket: WebSocket) -> bool:

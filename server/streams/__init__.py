@@ -1,6 +1,6 @@
 """Slot, pool, hub: who waits, who computes, who hears."""
 
-from server.streams.hub import Ear, Hub, Subscription, Told
+from server.streams.hub import Ear, Hub, Subscription, Told, Waiting
 from server.streams.kept_frames import KeptFrame, KeptFrames
 from server.streams.open_stream import OpenStream, Watcher
 from server.streams.pool import Hung, InferencePool, PoolBusy, Progress, Supply
@@ -26,5 +26,6 @@ __all__ = [
     "Subscription",
     "Supply",
     "Told",
+    "Waiting",
     "Watcher",
 ]

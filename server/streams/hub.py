@@ -12,14 +12,18 @@ from dataclasses import dataclass
 import msgspec
 
 from server.inspection import Inspected
-from server.words import Message, PartResult, Result, encode
+from server.words import Error, Heartbeat, Message, PartResult, Result, encode
 
 log = logging.getLogger("defectvision.streams")
 
 MAX_WAITING = 64
-"""Messages that may wait for one subscriber; the oldest is lost beyond that. About 200 kB without pictures."""
+"""Messages that may wait for one subscriber. About 200 kB without pictures."""
 
 MAX_WAITING_WITH_PICTURES = 3
+"""Of them, those with a picture."""
+
+MAX_WAITING_CHARACTERS = 1_000_000
+"""Of all that waits for one subscriber; the newest message may be longer."""
 
 FAULT_TOLD_S = 60.0
 """How long it is told that an ear failed, after the last time."""
@@ -44,8 +48,24 @@ Ear = Callable[[Told], None]
 a queue of its own that has a bound."""
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """A JSON text that waits for one listener.
+
+    Attributes:
+        passes: it is of one frame, or says how things stand: the next of its kind says more. A part's verdict is said
+            once.
+        pictured: it carries a picture.
+    """
+
+    text: str
+    passes: bool = False
+    pictured: bool = False
+
+
 class Subscription:
-    """One listener's queue of JSON texts: bounded, the oldest is lost. Iterate it; it ends when it is closed.
+    """One listener's queue of JSON texts: bounded. Where there is no room the oldest that passes is lost, else the
+    oldest; never the newest. Iterate it; it ends when it is closed.
 
     Args:
         picture: whether results come with the frame's picture; ``heatmap``: with its heat map.
@@ -53,14 +73,38 @@ class Subscription:
 
     def __init__(self, *, picture: bool = False, heatmap: bool = True) -> None:
         self.picture, self.heatmap = picture, heatmap
-        self._messages: deque[str] = deque(maxlen=MAX_WAITING_WITH_PICTURES if picture else MAX_WAITING)
+        self._messages: deque[Waiting] = deque()
+        self._characters = self._pictured = 0
         self._changed = asyncio.Event()
         self._closed = False
 
-    def push(self, text: str) -> None:
-        """Queue a message; never waits."""
-        self._messages.append(text)
+    def push(self, text: str, *, passes: bool = False, pictured: bool = False) -> None:
+        """Queue a message, which may pass or carry a picture as :class:`Waiting` says; never waits."""
+        self._messages.append(Waiting(text, passes, pictured))
+        self._characters += len(text)
+        self._pictured += pictured
+        if self._pictured > MAX_WAITING_WITH_PICTURES:
+            self._take(next(place for place, one in enumerate(self._messages) if one.pictured))
+        while len(self._messages) > MAX_WAITING or self._is_too_long:
+            self._take(self._least)
         self._changed.set()
+
+    @property
+    def _is_too_long(self) -> bool:
+        return self._characters > MAX_WAITING_CHARACTERS and len(self._messages) > 1
+
+    @property
+    def _least(self) -> int:
+        """Place of the message that is lost first, of two or more."""
+        older = len(self._messages) - 1
+        return next((place for place, one in enumerate(self._messages) if one.passes and place < older), 0)
+
+    def _take(self, place: int) -> Waiting:
+        taken = self._messages[place]
+        del self._messages[place]
+        self._characters -= len(taken.text)
+        self._pictured -= taken.pictured
+        return taken
 
     def close(self) -> None:
         """End the iteration once what waits has been taken."""
@@ -68,9 +112,14 @@ class Subscription:
         self._changed.set()
 
     async def __aiter__(self) -> AsyncIterator[str]:
+        async for one in self.waiting():
+            yield one.text
+
+    async def waiting(self) -> AsyncIterator[Waiting]:
+        """As iterating it, with what is known of each message."""
         while True:
             while self._messages:
-                yield self._messages.popleft()
+                yield self._take(0)
             if self._closed:
                 return
             self._changed.clear()
@@ -88,9 +137,13 @@ class Wording:
         self._message, self._with_picture = message, with_picture
         self._texts: dict[tuple[bool, bool], str] = {}
 
-    def for_(self, listener: Subscription) -> str:
-        """The JSON text for one listener."""
-        picture = listener.picture and self._with_picture is not None
+    def tell(self, listener: Subscription) -> None:
+        """Queue it for one listener."""
+        pictured = listener.picture and self._with_picture is not None
+        passes = isinstance(self._message, Result | Error | Heartbeat)
+        listener.push(self._text_for(listener, pictured), passes=passes, pictured=pictured)
+
+    def _text_for(self, listener: Subscription, picture: bool) -> str:
         bare = isinstance(self._message, Result | PartResult) and not listener.heatmap
         text = self._texts.get((picture, bare))
         if text is None:
@@ -165,9 +218,9 @@ class Hub:
         """
         wording = Wording(message, with_picture)
         for subscription in self._topics.get(message.stream, ()):
-            subscription.push(wording.for_(subscription))
+            wording.tell(subscription)
         if sender is not None:
-            sender.push(wording.for_(sender))
+            wording.tell(sender)
         told = Told(message, seen)
         for ear in [*self._ears]:
             try:

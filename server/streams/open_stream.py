@@ -107,7 +107,7 @@ class OpenStream:
         self._hear()
 
     def results(self) -> Subscription:
-        """The JSON texts of this stream's results and errors; bounded, the oldest is lost, ends with the stream."""
+        """The JSON texts of this stream's results, errors and parts; bounded, ends with the stream."""
         return self._results
 
     def push(self, text: str) -> None:

@@ -40,7 +40,6 @@ from server.words import (
     Verdict,
     check_max_fps,
     check_name,
-    encode,
     now,
 )
 
@@ -212,7 +211,7 @@ class Streams:
         message, with_picture = opened.last
         repeated = msgspec.structs.replace(message, repeated=True)
         again = None if with_picture is None else msgspec.structs.replace(with_picture, repeated=True)
-        listener.push(Wording(repeated, again).for_(listener))
+        Wording(repeated, again).tell(listener)
 
     def tell_state(self, opened: OpenStream) -> None:
         """Tell the listeners that a stream fell silent, is taught, or is live again."""
@@ -330,7 +329,7 @@ class Streams:
         # A sender that hears nothing for long takes its connection for dead: there are no results meanwhile.
         if time.monotonic() - opened.told_at >= HEARD_EVERY_S:
             opened.told_at = time.monotonic()
-            opened.push(encode(self.heartbeat(opened.name)))
+            Wording(self.heartbeat(opened.name)).tell(opened.results())
 
     def _decide(self, opened: OpenStream, frame: Frame, outcome: Inspected, number: int) -> tuple[Verdict, float]:
         """The verdict of the stream with this frame, which it is counted with, and how long the frame took, ms.

@@ -166,6 +166,7 @@ _LIVE = ("status", "result", "part", "error", "change", "drift", "heartbeat")
 _ANSWERS = ("result", "part", "error", "trigger")
 _SENT = ("frame", "partSaid", "triggerSaid")
 _ON_CHANNEL = ("result", "part", "error", "goodbye")
+_ON_PARTS = ("part",)
 
 _CHANNELS = {
     "live": _channel(
@@ -200,6 +201,13 @@ _CHANNELS = {
         "offers itself to POST /webrtc/offer. It has no address and no close codes of its own: a goodbye comes first.",
         _ON_CHANNEL,
     ),
+    "parts": _channel(
+        None,
+        "Hear of each part of a video sent by WebRTC",
+        "A data channel of the label `parts`, ordered and reliable as they are by default, opened beside `results`: "
+        "each part comes over this one instead, sent again until it arrives.",
+        _ON_PARTS,
+    ),
 }
 
 _OPERATIONS = {
@@ -214,4 +222,5 @@ _OPERATIONS = {
         }
     },
     "answerVideo": _operation("send", "results", _ON_CHANNEL, "What became of the frames of a video"),
+    "judgeVideo": _operation("send", "parts", _ON_PARTS, "The verdicts on its parts"),
 }

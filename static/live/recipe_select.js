@@ -3,17 +3,26 @@
 import { may } from "../shared/me.js";
 import { send } from "../shared/server.js";
 
+const OPEN_FOR_MS = 15_000; // after a press: nothing tells that a list was closed again without a choice
+
 export class RecipeSelect {
   #root;
   #station;
   #select;
   #offered = "";
+  #pressedAt = -Infinity;
+  #choosing = 0; // answers that are waited for
 
   constructor(root, station) {
     this.#root = root;
     this.#station = station;
     this.#select = this.#find("recipe");
     this.#select.addEventListener("change", () => this.#choose(this.#select.value));
+    for (const press of ["pointerdown", "keydown"]) {
+      this.#select.addEventListener(press, () => {
+        this.#pressedAt = performance.now();
+      });
+    }
   }
 
   show() {
@@ -29,15 +38,23 @@ export class RecipeSelect {
         ...choices.map(({ id, text, disabled }) => Object.assign(new Option(text, id), { disabled })),
       );
     }
-    if (document.activeElement !== this.#select || this.#select.value === "") this.#select.value = recipe.id;
+    if (!this.#isUsed || this.#select.value === "") this.#select.value = recipe.id;
     this.#select.disabled = !may("operator");
     this.#select.title = this.#select.disabled ? "Choosing a stream’s recipe is for an operator" : "";
-    this.#write("recipe-version", `v${recipe.version}`);
+    if (this.#select.value === recipe.id) this.#write("recipe-version", `v${recipe.version}`);
+  }
+
+  // While it may be open, or what was chosen is not in force yet.
+  get #isUsed() {
+    return this.#choosing > 0 || (document.activeElement === this.#select && performance.now() - this.#pressedAt < OPEN_FOR_MS);
   }
 
   async #choose(id) {
     const { streamName } = this.#station;
     this.#write("recipe-said", "");
+    this.#write("recipe-version", "");
+    this.#pressedAt = -Infinity;
+    this.#choosing += 1;
     try {
       const { name, version } = await send("POST", `api/streams/${encodeURIComponent(streamName)}/recipe`, { recipe: id });
       this.#write("recipe-said", `${streamName} is inspected with ${name}, version ${version}.`);
@@ -45,7 +62,8 @@ export class RecipeSelect {
       this.#write("recipe-said", error.message);
     }
     await this.#station.lookAtStreams();
-    this.#select.value = this.#station.recipe?.id ?? "";
+    this.#choosing -= 1;
+    this.show();
   }
 
   #write(id, text) {

@@ -1,15 +1,18 @@
 // All running streams at once, each a tile: picture, verdict as word and shape, name, age of the verdict. One press opens it.
 
-import { ICONS, STALE_AFTER_MS, ago, decide } from "../shared/verdict.js";
+import { ICONS, STALE_AFTER_MS, ago, decide, hasPartVerdicts, waitsForPart } from "../shared/verdict.js";
+import { PartsHeard } from "../shared/parts_heard.js";
 import { ReconnectingSocket } from "../shared/reconnecting_socket.js";
 import { cameraNotice } from "../shared/pulled_camera.js";
 import { keptFrames } from "./kept_frames.js";
 import { picture } from "../shared/server.js";
 import { socketAddress } from "../shared/address.js";
+import { SILENT_AFTER_MS } from "../shared/websocket_viewer.js";
 
 const MOST_LISTENED = 24; // sockets; of streams beyond, the list of streams says the verdict
 const PICTURE_EVERY_MS = 3_000;
 const SHOW_EVERY_MS = 500;
+const LIST_STANDS_MS = 5_000; // the list is asked for every two seconds
 
 export class Tiles {
   #root;
@@ -76,6 +79,7 @@ class Tile {
   #socket = null;
   #link = { phase: "open" };
   #last = null; // { result, at }
+  #parts = new PartsHeard();
   #state = "live";
   #shown = "";
   #pictureOf = ""; // the frame that is shown
@@ -93,16 +97,23 @@ class Tile {
   }
 
   listen() {
-    const query = new URLSearchParams({ heatmap: 0, heartbeat: 0 });
-    this.#socket = new ReconnectingSocket(socketAddress(`ws/live/${encodeURIComponent(this.#name)}?${query}`), {
+    this.#socket = new ReconnectingSocket(socketAddress(`ws/live/${encodeURIComponent(this.#name)}?heatmap=0`), {
+      silentAfterMs: SILENT_AFTER_MS,
       onstate: (link) => {
         this.#link = link;
+        if (link.phase !== "open") this.#parts.forget();
       },
-      onmessage: (message) => {
-        if (message.type === "result") this.#last = { result: message, at: performance.now() };
-        else if (message.type === "status") this.#state = message.state;
-      },
+      onmessage: (message) => this.#hear(message),
     });
+  }
+
+  #hear(message) {
+    if (message.type === "result") {
+      this.#last = { result: message, at: performance.now() };
+      if (!message.repeated) this.#parts.see(message.part_number);
+    } else if (message.type === "part") this.#parts.hear(message);
+    else if (message.type === "change") this.#parts.forget();
+    else if (message.type === "status") this.#state = message.state;
   }
 
   close() {
@@ -115,6 +126,7 @@ class Tile {
   show(stream, { health, streamsAt }) {
     const heard = this.#socket ? this.#last : listed(stream, streamsAt);
     const age = heard ? performance.now() - heard.at : 0;
+    const ofParts = hasPartVerdicts(stream);
     const { verdict, word, detail, stale, attention } = decide({
       health,
       camera: null,
@@ -125,13 +137,13 @@ class Tile {
       waits: stream.camera?.state === "waiting",
       result: heard?.result ?? null,
       age,
+      ...(ofParts ? { part: this.#parts.last, partWaits: this.#socket ? waitsForPart(stream, null) : "Open it for the verdicts on its parts" } : {}),
     });
-    const inspecting = word === verdict;
-    const when = inspecting ? ago(age) : detail;
+    const when = word === verdict && !ofParts ? ago(age) : detail; // a part's detail says which, and when
     const key = [verdict, word, stale, attention, when].join("|");
     if (key === this.#shown) return;
     this.#shown = key;
-    Object.assign(this.element.dataset, { verdict, stale, attention });
+    Object.assign(this.element.dataset, { verdict, stale, attention, parts: ofParts });
     this.#find(".tile-word").textContent = word;
     this.#find("use").setAttribute("href", `#${ICONS[verdict]}`);
     this.#find(".tile-age").textContent = when;
@@ -161,9 +173,11 @@ class Tile {
   }
 }
 
-// A result as far as the list of streams tells it: how old it is, is only known to be more than the list is.
+// A result as far as the list of streams tells it, which says nothing of now once it is old: how old the result is, is only known
+// to be more than the list is.
 function listed({ last_verdict: verdict, inspected_per_s: rate }, streamsAt) {
   if (!verdict) return null;
-  const at = rate > 0 ? Math.max(streamsAt, performance.now() - STALE_AFTER_MS / 2) : streamsAt - 2 * STALE_AFTER_MS;
+  const now = performance.now();
+  const at = rate > 0 && now - streamsAt < LIST_STANDS_MS ? Math.max(streamsAt, now - STALE_AFTER_MS / 2) : streamsAt - 2 * STALE_AFTER_MS;
   return { result: { verdict, is_anomaly: verdict === "ANOMALY", score: verdict === "ANOMALY" ? 0.5 : 0.1 }, at };
 }

@@ -121,7 +121,10 @@ class Live {
     station.on("camera", () => this.#showCamera());
     station.on("state", () => this.#render());
     station.on("repeated", (result) => this.#isShown && this.#stage.draw(result));
-    station.on("change", (change) => this.#chart.noteChange(change, performance.now()));
+    station.on("change", (change) => {
+      this.#chart.noteChange(change, performance.now());
+      if (change.threshold !== undefined) this.#calibration.showThreshold(change.threshold, change.threshold_source); // before the first result by it
+    });
     station.on("recipes", () => this.#showRecipe());
     station.on("streams", () => {
       this.#offerSources();
@@ -191,7 +194,7 @@ class Live {
   }
 
   #render() {
-    const { health, link, last, watchesCamera } = this.#station;
+    const { health, link, last, stream, watchesCamera } = this.#station;
     if (link?.phase !== "open") this.#partBefore.forget();
     this.#showVerdict();
     this.#showAlert();
@@ -199,7 +202,8 @@ class Live {
     this.#cameraControls.show();
     this.#showCaption();
     this.#calibration.setReady(health?.status === "ok" && link?.phase === "open");
-    if (health && !last) this.#calibration.showThreshold(health.threshold, health.threshold_source); // a result says what holds on its stream
+    const known = stream ?? health;
+    if (known && !last) this.#calibration.showThreshold(known.threshold, known.threshold_source); // a result says what holds on its stream
     this.#showStored();
     if (health) this.#model.show(health, this.#knowsOnlySimulated() && watchesCamera);
   }

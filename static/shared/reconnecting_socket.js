@@ -12,12 +12,16 @@ const SOMETHING_IN_BETWEEN =
  * Calls `onstate({ phase, words })` with phase connecting, open, reconnecting, replaced, refused or closed,
  * and `onmessage(object)` with every JSON message. `refused` and `replaced` stay until `retry()`. Where no connection comes
  * about at all, `reconnecting` also brings `problem`: what stands in the way, a sentence, or "" while that is not known, and
- * `access`: false when it is the access code.
+ * `access`: false when it is the access code. With `silentAfterMs`, a connection on which nothing came for so long is left for a
+ * new one: of a machine that lost its power, or a cable that was cut, nothing else tells.
  */
 export class ReconnectingSocket {
   #url;
   #socket = null;
   #timer = 0;
+  #listening = 0;
+  #heardAt = 0;
+  #silentAfterMs;
   #attempt = 0;
   #neverOpened = 0; // so many tries in a row
   #obstacle = { problem: "", access: true };
@@ -26,8 +30,9 @@ export class ReconnectingSocket {
     if (document.visibilityState === "visible" && this.#timer) this.#connect();
   };
 
-  constructor(url, handlers) {
+  constructor(url, { silentAfterMs = Infinity, ...handlers }) {
     this.#url = url;
+    this.#silentAfterMs = silentAfterMs;
     this.#handlers = handlers;
     document.addEventListener("visibilitychange", this.#wake);
     window.addEventListener("online", this.#wake);
@@ -68,7 +73,14 @@ export class ReconnectingSocket {
     this.#handlers?.onstate(state);
   }
 
+  #listen() {
+    const left = this.#heardAt + this.#silentAfterMs - performance.now();
+    if (left <= 0) this.retry();
+    else if (left < Infinity) this.#listening = setTimeout(() => this.#listen(), left);
+  }
+
   #detach() {
+    clearTimeout(this.#listening);
     const socket = this.#socket;
     this.#socket = null;
     if (!socket) return;
@@ -90,14 +102,18 @@ export class ReconnectingSocket {
       clearTimeout(giveUp);
       this.#neverOpened = 0;
       this.#obstacle = { problem: "", access: true };
+      this.#heardAt = performance.now();
+      this.#listen();
       this.#report({ phase: "open", words: "Connected" });
     };
     socket.onmessage = (event) => {
+      this.#heardAt = performance.now();
       this.#attempt = 0; // a server that accepts and hangs up at once has not earned a reset
       this.#handlers?.onmessage(JSON.parse(event.data));
     };
     socket.onclose = (event) => {
       clearTimeout(giveUp);
+      clearTimeout(this.#listening);
       this.#socket = null;
       this.#closed(event);
     };

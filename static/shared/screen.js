@@ -2,6 +2,7 @@
 
 import { address } from "./address.js";
 import { PartBefore } from "./part_before.js";
+import { PartsHeard } from "./parts_heard.js";
 import * as server from "./server.js";
 import { Stage } from "./stage.js";
 import { openViewer } from "./transport.js";
@@ -19,7 +20,7 @@ export class Screen {
   link = null;
   last = null; // { result, at }
   partBefore = new PartBefore();
-  lastPart = null; // { part, at }, of parts that a trigger or a gate tells apart
+  #parts = new PartsHeard(); // those that a trigger or a gate tells apart
   #path;
   #panel;
   #told;
@@ -61,17 +62,22 @@ export class Screen {
         this.#streamState = state;
       },
       onchange: () => {
-        this.lastPart = null;
+        this.#parts.forget();
         this.#told.changed();
       },
       onpart: (part) => {
         if (part.source === "id") return; // frames are judged one by one there, too
-        this.lastPart = { part, at: performance.now() };
+        this.#parts.hear(part);
         this.show();
       },
     });
     this.#lookAtHealth();
     setInterval(() => this.show(), TICK_MS);
+  }
+
+  /** The last verdict on a whole part, as PartsHeard has it. */
+  get lastPart() {
+    return this.#parts.last;
   }
 
   show() {
@@ -99,6 +105,7 @@ export class Screen {
       return;
     }
     this.last = { result, at: performance.now() };
+    this.#parts.see(result.part_number);
     this.#streamState = "live";
     this.#frameError = "";
     this.stage.draw(result);
@@ -109,7 +116,7 @@ export class Screen {
   #onstate(state) {
     this.link = state;
     if (state.phase !== "open") {
-      this.lastPart = null; // parts may pass unheard
+      this.#parts.forget();
       this.partBefore.forget();
     }
     this.#frameError = "";
@@ -135,8 +142,8 @@ export class Screen {
     } catch {
       this.#health = null;
     }
+    setTimeout(() => this.#lookAtHealth(), HEALTH_EVERY_MS); // before what may fail
     this.show();
-    setTimeout(() => this.#lookAtHealth(), HEALTH_EVERY_MS);
   }
 
   #enter(query) {

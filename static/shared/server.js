@@ -18,7 +18,7 @@ export function onForbidden(listener) {
   forbidden = listener;
 }
 
-/** The server gave no answer at all. */
+/** The server gave no answer, or none that came through. */
 export class Unreachable extends Error {}
 
 /** The server's answer was a refusal: its `status`, and its words as the message. */
@@ -29,25 +29,33 @@ export class Refused extends Error {
   }
 }
 
+// `body` is null where the answer is no JSON, as that of a proxy in between, or was cut short.
 async function ask(path, options = {}) {
   let response;
   try {
     response = await fetch(address(path), { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options, headers: { ...options.headers, ...ownHeaders } });
-  } catch (error) {
-    if (options.signal?.aborted && error.name === "TimeoutError") throw new Error("The server takes long to answer. Try again.");
-    if (options.signal?.aborted) throw options.signal.reason; // given up here, whether the server answers or not
+  } catch {
+    giveUp(options.signal);
     throw new Unreachable("The server does not answer. Check that it runs and that this device is on its network.");
   }
-  const body = await response.json().catch(() => ({}));
+  const body = await response.json().catch(() => null);
+  if (body === null) giveUp(options.signal);
   return { ok: response.ok, status: response.status, body };
 }
 
-/** The body of a good answer to `path`; any other answer is a Refused in the server's words. */
+// Given up here, whether the server answers or not.
+function giveUp(signal) {
+  if (!signal?.aborted) return;
+  throw signal.reason.name === "TimeoutError" ? new Error("The server takes long to answer. Try again.") : signal.reason;
+}
+
+/** The body of a good answer to `path`, which is JSON; a refusal is a Refused in the server's words, anything else Unreachable. */
 export async function demand(path, options) {
   const { ok, status, body } = await ask(path, options);
   if (status === 401 && !ownHeaders.Authorization) goToLogin();
   if (status === 403) forbidden();
-  if (!ok) throw new Refused(body.error ?? `The server answered ${status} without a reason. Its log says more.`, status);
+  if (!ok) throw new Refused(body?.error ?? `The server answered ${status} without a reason. Its log says more.`, status);
+  if (body === null) throw new Unreachable("The server’s answer did not come through. Look whether what you asked for was done before you try again.");
   return body;
 }
 
@@ -65,7 +73,7 @@ export async function picture(path) {
 /** The answer of /health, also when it is 503. */
 export async function health() {
   const { status, body } = await ask("health");
-  if (!body.status) throw new Error(`The server answered ${status} without a reason. Its log says more.`);
+  if (!body?.status) throw new Error(`The server answered ${status} without a reason. Its log says more.`);
   return body;
 }
 
@@ -75,7 +83,7 @@ export async function health() {
  */
 export async function whyNoConnection() {
   const { ok, body } = await ask(`api/connection?${new URLSearchParams({ page: root })}`);
-  return { problem: ok ? body.problem : (body.error ?? null), access: body.access ?? true };
+  return { problem: (ok ? body?.problem : body?.error) ?? null, access: body?.access ?? true };
 }
 
 /** The running streams. */

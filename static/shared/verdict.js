@@ -35,7 +35,7 @@ export function hasPartVerdicts(stream) {
  * and `problem`) or null when a stream is watched, `link` the state of the connection or null, `streamState` that of the watched
  * stream (live, silent, waiting or teaching), `trouble` what is wrong with its camera or "", `waits` whether that is only that it
  * waits for its trigger, `result` the last result or null, `age` its age in milliseconds. `part` is the last verdict on a whole
- * part, `{ part, at }`, where the recipe says what a part is: then that is shown, not those of frames; null before the first, and
+ * part, as PartsHeard has it, where the recipe says what a part is: then that is shown, not those of frames; null before the first, and
  * undefined where frames are judged; `partWaits` says what is waited for before the first. One that was sent again on connecting (`repeated`) is old, however lately it came.
  */
 export function decide({ health, camera, link, streamState, streamName, trouble, waits = false, result, age, part, partWaits = "Waiting for the first part" }) {
@@ -71,7 +71,12 @@ function nameOf(part) {
   return `Part ${part.part ?? part.number}`;
 }
 
+function unheardOf({ unheard }) {
+  return unheard ? `The verdict of part ${unheard} was not heard` : "";
+}
+
 function waitingForPart(last, waits) {
+  if (last && unheardOf(last)) return unheardOf(last);
   return last ? `No part for ${seconds(performance.now() - last.at)}; the last was ${last.part.verdict}` : waits;
 }
 
@@ -80,9 +85,10 @@ function ofPart(last, result, waits, none) {
   if (age > PART_IS_OLD_MS) return none("WAITING", waitingForPart(last, waits), false);
   const { part } = last;
   const name = nameOf(part);
-  if (part.verdict === "FAILED") return { verdict: "FAILED", word: "NOT INSPECTED", detail: `${name}: ${part.why}`, stale: age > PART_STANDS_MS, attention: true };
+  const unheard = unheardOf(last);
+  if (part.verdict === "FAILED") return { verdict: "FAILED", word: "NOT INSPECTED", detail: unheard ? `${unheard}. ${name}, ${ago(age)}` : `${name}: ${part.why}`, stale: unheard !== "" || age > PART_STANDS_MS, attention: true };
   const score = part.threshold_source === "uncalibrated" ? "there is no threshold yet" : `score ${shownScore({ score: part.score, is_anomaly: part.raw_score > part.threshold })}`;
-  const other = part.verdict === "NORMAL" && result.verdict === "ANOMALY" ? whatElseIsSeen(part, result) : "";
+  const other = unheard || (part.verdict === "NORMAL" && result.verdict === "ANOMALY" ? whatElseIsSeen(part, result) : "");
   return { verdict: part.verdict, word: part.verdict, detail: other ? `${other}. ${name}, ${ago(age)}` : `${name}, ${score}, ${ago(age)}`, stale: other !== "" || age > PART_STANDS_MS, attention: part.verdict === "ANOMALY" };
 }
 

@@ -1,4 +1,4 @@
-// Sends a camera as video over WebRTC; results come back over a data channel.
+// Sends a camera as video over WebRTC; results come back over a data channel, verdicts on parts over one that repeats what is lost.
 
 import { backoff, finalState, waitingState } from "./close_codes.js";
 import { Unreachable, offer } from "./server.js";
@@ -21,6 +21,7 @@ export class WebRTCSender {
   #stream;
   #peer = null;
   #channel = null;
+  #parts = null;
   #video = null; // the RTCRtpSender
   #newest = -1;
   #open = false;
@@ -112,7 +113,8 @@ export class WebRTCSender {
       this.#open = true;
       this.#report({ phase: "open", words: "Connected" });
     };
-    channel.onmessage = ({ data }) => this.#hear(JSON.parse(data));
+    this.#parts = peer.createDataChannel("parts");
+    this.#parts.onmessage = channel.onmessage = ({ data }) => this.#hear(JSON.parse(data));
     channel.onclose = () => this.#end();
   }
 
@@ -198,10 +200,10 @@ export class WebRTCSender {
     }
     this.#open = this.#mustWake = this.#justWoken = false;
     if (!this.#peer) return;
-    this.#channel.onopen = this.#channel.onmessage = this.#channel.onclose = null;
+    this.#channel.onopen = this.#channel.onmessage = this.#channel.onclose = this.#parts.onmessage = null;
     this.#peer.oniceconnectionstatechange = null;
     this.#peer.close();
-    this.#peer = this.#channel = this.#video = null;
+    this.#peer = this.#channel = this.#parts = this.#video = null;
   }
 
   #track() {

@@ -69,11 +69,11 @@ export class WebSocketSender {
   }
 
   #mayTakeNext() {
-    if (!this.#socket.isOpen || this.#socket.bufferedAmount > MAX_BUFFERED_BYTES) return false;
-    const now = performance.now();
-    if (this.#sent - this.#answered >= MAX_UNANSWERED && now - this.#lastSent > ANSWER_LOST_MS) this.#answered = this.#sent;
-    if (this.#lastSent > this.#lastHeard && now - this.#lastHeard > SILENCE_MS) this.#socket.retry(); // nobody is listening
     if (!this.#socket.isOpen) return false;
+    const now = performance.now();
+    if (this.#lastSent > this.#lastHeard && now - this.#lastHeard > SILENCE_MS) this.#socket.retry(); // nobody is listening
+    if (!this.#socket.isOpen || this.#socket.bufferedAmount > MAX_BUFFERED_BYTES) return false; // which grows where nobody is
+    if (this.#sent - this.#answered >= MAX_UNANSWERED && now - this.#lastSent > ANSWER_LOST_MS) this.#answered = this.#sent;
     return this.#isTaught ? now - this.#lastSent >= SHOWN_EVERY_MS : this.#sent - this.#answered < MAX_UNANSWERED;
   }
 

@@ -3,6 +3,9 @@
 import { ReconnectingSocket } from "./reconnecting_socket.js";
 import { socketAddress } from "./address.js";
 
+/** Two and a half of the server's heartbeats on `ws/live`, which come whatever the stream does. */
+export const SILENT_AFTER_MS = 12_500;
+
 /** See openViewer in transport.js. */
 export class WebSocketViewer {
   #socket;
@@ -10,6 +13,7 @@ export class WebSocketViewer {
   constructor({ name, code, onresult, onerror, onstatus, onstate, onchange = () => {}, onheartbeat = () => {}, onpart = () => {} }) {
     const query = new URLSearchParams({ picture: 1, ...(code ? { code } : {}) });
     this.#socket = new ReconnectingSocket(socketAddress(`ws/live/${encodeURIComponent(name)}?${query}`), {
+      silentAfterMs: SILENT_AFTER_MS,
       onstate: (state) => onstate({ ...state, transport: "WebSocket" }),
       onmessage: (message) => {
         if (message.type === "result") onresult(message); // also one that was sent again: `repeated`, it says nothing of now

@@ -8,6 +8,7 @@ import { deviceName, keepDeviceName } from "./device_name.js";
 import * as server from "../shared/server.js";
 import { goToLogin } from "../shared/login.js";
 import { lookAtMe, may, onMe, pairedStream } from "../shared/me.js";
+import { PartsHeard } from "../shared/parts_heard.js";
 import { openSender, openViewer } from "../shared/transport.js";
 import { WakeLock } from "../shared/wake_lock.js";
 
@@ -32,7 +33,7 @@ const SOURCE_KEY = "defectvision.source";
  *   streamState   of the watched stream: live, silent, waiting or teaching
  *   last          the last result, `{ result, at }`; null before the first
  *   repeated      the result that was sent again on connecting, `{ result, at }`: an old one, as long as `last` is null
- *   lastPart      the last verdict on a whole part, `{ part, at }`; null before the first
+ *   lastPart      the last verdict on a whole part, `{ part, at, unheard }` as PartsHeard has it; null before the first
  *   verdictAge    how long ago the last verdict on what is watched was given, milliseconds; null where there was none
  *   recipes       all recipes, as /api/recipes lists them; null while that is not known
  *   recipe        of them, the one that what is watched is inspected with; undefined where that is not known
@@ -63,7 +64,6 @@ export class Station {
   link = null;
   streamState = "live";
   last = null;
-  lastPart = null;
   frameError = "";
   ownName = deviceName();
   camera = new Camera(() => this.#cameraChanged());
@@ -72,6 +72,8 @@ export class Station {
   #healthAt = 0; // when it was asked for
   #idleByItself = false; // there was nothing to watch, and nobody has chosen anything
   #recipesInForce = "";
+  #recipeTold = null; // { id, at }: by the last result, or a change since
+  #parts = new PartsHeard();
   #listeners = new Listeners();
   #wakeLock = new WakeLock();
 
@@ -101,8 +103,14 @@ export class Station {
   }
 
   get recipe() {
-    const id = this.last?.result.recipe ?? this.stream?.recipe ?? this.repeated?.result.recipe;
+    const listed = this.stream?.recipe ?? this.repeated?.result.recipe;
+    const isTold = this.#recipeTold && (!listed || this.#recipeTold.at >= this.streamsAt);
+    const id = isTold ? this.#recipeTold.id : listed; // a camera that waits for its trigger has given no result by another yet
     return this.recipes?.find((recipe) => recipe.id === id);
+  }
+
+  get lastPart() {
+    return this.#parts.last;
   }
 
   get verdictAge() {
@@ -160,9 +168,10 @@ export class Station {
   }
 
   async lookAtStreams() {
+    const askedAt = performance.now();
     try {
       this.streams = await server.streams();
-      this.streamsAt = performance.now();
+      this.streamsAt = askedAt;
     } catch {
       return; // the next look comes soon, and /health already says that the server is away
     }
@@ -240,7 +249,8 @@ export class Station {
   }
 
   #forget() {
-    this.last = this.lastPart = this.repeated = this.heartbeat = null;
+    this.last = this.repeated = this.heartbeat = this.#recipeTold = null;
+    this.#parts.forget();
   }
 
   #watch(name) {
@@ -281,7 +291,7 @@ export class Station {
       },
       onstatus: (status) => this.#heardStatus(status),
       onpart: (part) => {
-        this.lastPart = { part, at: performance.now() };
+        this.#parts.hear(part);
         this.#listeners.tell("part", part);
       },
     };
@@ -302,13 +312,20 @@ export class Station {
       return;
     }
     this.last = { result, at };
+    this.#tellRecipe(result.recipe, at);
+    this.#parts.see(result.part_number);
     this.streamState = "live";
     this.frameError = "";
     this.#listeners.tell("result", result, at);
   }
 
+  #tellRecipe(id, at) {
+    if (id) this.#recipeTold = { id, at };
+  }
+
   #heardChange(change) {
-    this.lastPart = null;
+    this.#tellRecipe(change.recipe, performance.now());
+    this.#parts.forget();
     this.#listeners.tell("change", change);
     this.lookAtRecipes();
     this.lookAtStreams();
@@ -324,7 +341,7 @@ export class Station {
     if (state.access === false) goToLogin();
     if (state.forbidden) lookAtMe();
     if (state.phase !== "open") {
-      this.lastPart = null; // parts may pass unheard
+      this.#parts.forget();
       this.#listeners.tell("interrupted");
       this.frameError = "";
     }
@@ -355,7 +372,11 @@ function remembered() {
 
 async function repeat(step, pauseMs) {
   for (;;) {
-    await step();
+    try {
+      await step();
+    } catch (error) {
+      console.error(error); // a fault in one look: the next one still comes
+    }
     await new Promise((resolve) => setTimeout(resolve, pauseMs()));
   }
 }

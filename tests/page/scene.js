@@ -1,4 +1,4 @@
-// WebSockets that a scene plays: see scene.py. `document_scene` is put in there.
+// WebSockets that a scene plays: see scene.py. `document_scene` is put in there. While `scene.isCut` nothing comes, and nobody says so.
 
 (() => {
   const scene = (window.scene = JSON.parse(document_scene));
@@ -23,8 +23,11 @@
       if (played.repeated) this.say({ ...this.result(played), repeated: true, at: played.repeated });
       this.timer = setInterval(() => {
         const now = scene.plays[this.name];
-        if (now.state === "live" && now.runs) this.say(this.result(now));
+        if (now.state === "live" && now.runs && !scene.isCut) this.say(this.result(now));
       }, 150);
+      this.heart = setInterval(() => {
+        if (!scene.isCut) this.say({ type: "heartbeat", stream: this.name, at: new Date().toISOString(), state: scene.plays[this.name].state, last_verdict: null, last_verdict_at: null, age_s: null });
+      }, 5000);
     }
     result(played) {
       const { width, height, data } = scene.heatmap;
@@ -43,7 +46,7 @@
     }
     say(message) { this.onmessage?.({ data: JSON.stringify(message) }); }
     send() {}
-    close() { this.readyState = 3; clearInterval(this.timer); }
+    close() { this.readyState = 3; clearInterval(this.timer); clearInterval(this.heart); }
   }
   window.WebSocket = PlayedSocket;
 })();

@@ -189,7 +189,8 @@ COST = {
 
 @dataclass
 class Scene:
-    """What the played server says; ``asked`` is what was asked of it, ``(method, path, body)``."""
+    """What the played server says; ``asked`` is what was asked of it, ``(method, path, body)``; ``garbled`` are
+    the paths that something in between answers with a page of its own."""
 
     streams: list[dict[str, Any]] = field(default_factory=lambda: [stream("press"), stream("gate")])
     recipes: list[dict[str, Any]] = field(
@@ -206,6 +207,7 @@ class Scene:
     cost: dict[str, Any] = field(default_factory=lambda: dict(COST))
     answers: dict[str, Callable[[Any], tuple[int, Any]]] = field(default_factory=dict)
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
+    garbled: set[str] = field(default_factory=set)
 
     def play(self, page: Page) -> None:
         """From the next document on, the page sees this scene."""
@@ -240,7 +242,9 @@ class Scene:
         except ValueError:
             body = None  # an upload
         self.asked.append((request.method, path, body))
-        if PICTURE.search(path) and request.method == "GET":
+        if path in self.garbled:
+            route.fulfill(body="<!doctype html><title>Welcome to the network</title>", content_type="text/html")
+        elif PICTURE.search(path) and request.method == "GET":
             route.fulfill(body=_jpeg(), content_type="image/jpeg")
         elif path.endswith(("/heatmap", "/overlay")):
             route.fulfill(body=self._overlay, content_type="image/png")

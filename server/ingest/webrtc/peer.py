@@ -20,9 +20,12 @@ from server.words import Goodbye, Load, encode
 
 logger = logging.getLogger("defectvision.webrtc")
 
-RESULTS_LABEL = "results"
+RESULTS_LABEL, PARTS_LABEL = "results", "parts"
+"""Data channels of a sender. ``parts`` may be left out: it is for what is said once, and sends again what was lost."""
+
 MAX_BUFFERED = 64 * 1024
-"""Bytes waiting in a data channel above which a result is dropped: a newer one is on its way."""
+"""Bytes waiting in a data channel above which a message is dropped: newer results are on their way, and of parts many
+are unheard."""
 
 GOODBYES, GOODBYE_PAUSE_S = 3, 0.02
 
@@ -75,6 +78,7 @@ class Peer:
         self._track, receiver = video(connection)
         self._transport: Any = receiver.transport
         self._channel: RTCDataChannel | None = None
+        self._parts: RTCDataChannel | None = None
         self._over = asyncio.Event()
         self._goodbye: Goodbye | None = None
         connection.on("connectionstatechange", self._follow_state)
@@ -123,7 +127,7 @@ class Peer:
         if self._goodbye is not None:
             # The channel does not repeat what is lost, and a sender that misses this one comes back unasked.
             for _ in range(GOODBYES):
-                self._send(encode(self._goodbye))
+                self._send(encode(self._goodbye), self._channel)
                 await asyncio.sleep(GOODBYE_PAUSE_S)
         try:
             async with asyncio.timeout(CLOSE_WITHIN):
@@ -166,6 +170,8 @@ class Peer:
     def _take_channel(self, channel: RTCDataChannel) -> None:
         if channel.label == RESULTS_LABEL:
             self._channel = channel
+        elif channel.label == PARTS_LABEL:
+            self._parts = channel
 
     async def _receive_frames(self) -> None:
         # Every frame is taken at once, so aiortc's unbounded queue stays empty; the stream keeps the newest.
@@ -211,11 +217,10 @@ class Peer:
         return sum(stats.packetsReceived for stats in report.values() if stats.type == "transport")
 
     async def _send_results(self) -> None:
-        async for result in self._stream.results():
-            self._send(result)
+        async for one in self._stream.results().waiting():
+            self._send(one.text, self._channel if one.passes else self._parts or self._channel)
 
-    def _send(self, text: str) -> None:
-        channel = self._channel
+    def _send(self, text: str, channel: RTCDataChannel | None) -> None:
         if channel is None or channel.readyState != "open" or channel.bufferedAmount > MAX_BUFFERED:
             return
         # aiortc sends in a task of its own: on a dead connection each would fail, and say so in the log.

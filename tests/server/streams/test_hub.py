@@ -6,14 +6,17 @@ import asyncio
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.streams.hub import MAX_WAITING, MAX_WAITING_WITH_PICTURES, Hub, Subscription
-from server.words.messages import Picture, Status, encode
+from server.streams.hub import MAX_WAITING, MAX_WAITING_CHARACTERS, MAX_WAITING_WITH_PICTURES, Hub, Subscription
+from server.words.messages import Change, Message, Picture, Status, encode
 from tests.server.fakes import RESULT
+from tests.server.sinks.fakes import PART
 
 WITH_PICTURE = msgspec.structs.replace(RESULT, picture=Picture(1, 1, "AA=="))
+CHANGE = Change("a", "recipe", RESULT.at, "other", "Other", 2, RESULT.model, 1.0, "model", None)
 
 
 async def drain(subscription: Subscription) -> list[str]:
@@ -21,13 +24,56 @@ async def drain(subscription: Subscription) -> list[str]:
     return [text async for text in subscription]
 
 
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(1, 60_000)), max_size=150))
+def test_what_waits_is_bounded_and_the_newest_is_there(pushed: list[tuple[bool, bool, int]]) -> None:
+    """Each message: whether it passes, and then carries a picture; and how long it is."""
+    subscription = Subscription()
+    for number, (passes, pictured, length) in enumerate(pushed):
+        subscription.push(f"{number} ".ljust(length), passes=passes, pictured=passes and pictured)
+    texts = asyncio.run(drain(subscription))
+    heard = [int(text.split()[0]) for text in texts]
+    assert heard == sorted(heard) and heard[-1:] == ([len(pushed) - 1] if pushed else [])
+    assert len(heard) <= MAX_WAITING
+    assert sum(map(len, texts)) <= MAX_WAITING_CHARACTERS
+    assert sum(pushed[number][0] and pushed[number][1] for number in heard) <= MAX_WAITING_WITH_PICTURES
+
+
+async def test_the_newest_is_kept_however_long_it_is() -> None:
+    subscription = Subscription()
+    longer = "x" * (MAX_WAITING_CHARACTERS + 1)
+    for text in ("first", longer):
+        subscription.push(text)
+    assert await drain(subscription) == [longer]
+
+
 @given(st.integers(0, 200), st.booleans())
-def test_the_oldest_are_lost(pushed: int, picture: bool) -> None:
-    subscription = Subscription(picture=picture)
+def test_the_oldest_are_lost(pushed: int, passes: bool) -> None:
+    subscription = Subscription()
     for number in range(pushed):
-        subscription.push(str(number))
-    kept = MAX_WAITING_WITH_PICTURES if picture else MAX_WAITING
-    assert asyncio.run(drain(subscription)) == [str(number) for number in range(pushed)][-kept:]
+        subscription.push(str(number), passes=passes)
+    assert asyncio.run(drain(subscription)) == [str(number) for number in range(pushed)][-MAX_WAITING:]
+
+
+@pytest.mark.parametrize("picture", [True, False])
+async def test_a_part_that_was_rejected_outlives_the_results_after_it(picture: bool) -> None:
+    """Who listens over a slow network takes nothing meanwhile."""
+    hub = Hub()
+    screen = hub.subscribe("a", picture=picture)
+    others: list[Message] = [CHANGE, PART]
+    for message in others:
+        hub.publish(message)
+    for _ in range(2 * MAX_WAITING):
+        hub.publish(RESULT, WITH_PICTURE)
+    results = [encode(WITH_PICTURE)] * MAX_WAITING_WITH_PICTURES if picture else [encode(RESULT)] * (MAX_WAITING - 2)
+    assert await drain(screen) == [*map(encode, others), *results]
+
+
+async def test_a_sender_hears_of_its_part_too_whatever_waits() -> None:
+    hub, sender = Hub(), Subscription()
+    hub.publish(PART, sender=sender)
+    for _ in range(2 * MAX_WAITING):
+        hub.publish(RESULT, WITH_PICTURE, sender)
+    assert (await drain(sender))[0] == encode(PART)
 
 
 async def test_messages_come_as_they_are_pushed_until_the_close() -> None:

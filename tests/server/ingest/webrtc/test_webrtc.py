@@ -43,9 +43,11 @@ from server.ingest.webrtc import peer as webrtc_peer
 from server.ingest.webrtc.ice_servers import ice_server
 from server.ingest.webrtc.ingest import WebRTCIngest
 from server.ingest.webrtc.offer_limits import ADDRESS_BURST
+from server.streams import Waiting
 from tests.server.fakes import asked_by_anybody
 
 WAIT = 10.0
+RESULT, PART = '{"type":"result"}', '{"type":"part"}'
 
 
 @pytest.fixture(autouse=True)
@@ -67,9 +69,12 @@ class FakeStream:
     def offer(self, load: Callable[[], NDArray[np.uint8]]) -> None:
         self.frames.put_nowait(load)
 
-    async def results(self) -> AsyncIterator[str]:
+    def results(self) -> FakeStream:
+        return self
+
+    async def waiting(self) -> AsyncIterator[Waiting]:
         while (answer := await self.answers.get()) is not None:
-            yield answer
+            yield Waiting(answer, passes=answer != PART)
 
     def fail(self, words: str) -> None:
         self.failures.append(words)
@@ -363,6 +368,42 @@ async def test_results_are_dropped_while_too_many_bytes_wait(monkeypatch: pytest
             while await sender.messages.get() == result:
                 received += 1
         assert received < 50
+
+
+async def test_a_part_is_sent_again_where_its_packet_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with site() as here:
+        sender = here.sender()
+        heard: asyncio.Queue[str] = asyncio.Queue()
+        parts = sender.connection.createDataChannel("parts")
+        parts.on("message", heard.put_nowait)
+        await sender.connect()
+        await until(lambda: parts.readyState == sender.channel.readyState == "open")
+        (peer,) = here.ingest._peers
+        dtls: Any = peer._connection.sctp.transport  # type: ignore[union-attr]
+        send, lost = dtls._send_data, list[bytes]()
+
+        async def lossy(data: bytes) -> None:
+            if PART.encode() in data and not lost:
+                lost.append(data)
+            else:
+                await send(data)
+
+        monkeypatch.setattr(dtls, "_send_data", lossy)
+        for answer in (PART, RESULT):
+            here.streams.opened[0].answers.put_nowait(answer)
+        async with asyncio.timeout(WAIT):
+            assert await heard.get() == PART and lost
+            assert await sender.messages.get() == RESULT, "and no part there too"
+
+
+async def test_who_opens_no_channel_for_parts_hears_them_among_the_results() -> None:
+    async with site() as here:
+        sender = here.sender()
+        await sender.connect()
+        await until(lambda: sender.channel.readyState == "open")
+        here.streams.opened[0].answers.put_nowait(PART)
+        async with asyncio.timeout(WAIT):
+            assert await sender.messages.get() == PART
 
 
 async def test_a_dead_sender_is_cleaned_up_quietly(caplog: pytest.LogCaptureFixture) -> None:
