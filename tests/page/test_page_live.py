@@ -260,6 +260,7 @@ def test_a_question_about_the_threshold_is_of_the_recipe_that_it_names(show: Sho
     page.keyboard.press("PageDown")
     page.keyboard.press("PageDown")
     expect(would).to_contain_text("Put the threshold of Bottle, brown")
+    scene.streams[0] |= {"recipe": "cap", "recipe_name": "Cap", "recipe_version": 1}
     page.evaluate("Object.assign(window.scene.plays.press, { recipe: 'cap', raws: [6.0] })")
     expect(would).to_be_hidden()
     expect(grip).to_have_attribute("aria-valuetext", "9.430, in force")
