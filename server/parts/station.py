@@ -19,6 +19,10 @@ from server.words import PartSource
 
 NO_FRAME = "no frame came in time after the trigger: check the camera, or allow it longer (within_ms)"
 TOO_SLOW = "a frame came in time, but none was inspected: this computer is too busy, or the camera too quick for it"
+CUT_SHORT = (
+    "no frame came before another trigger, which was refused as busy: trigger once for each part, after the verdict on "
+    "the one before"
+)
 NOT_SEEN = "none of its frames was inspected before the line named the next: they were dropped, failed, or none came"
 NO_REST = "it never came to rest in the gate"
 INSPECTION_S = 10.0
@@ -81,6 +85,8 @@ class Station(Generic[J]):
         """Whether what lies there has its verdict already: the rest of its frames make no other part."""
         self._came = self._known = -math.inf
         """When the newest frame in time arrived, and the newest of which is known what came of it."""
+        self._cut = math.inf
+        """When a trigger was refused while a part lay there: what arrives after it may show the next one."""
         self._number = self._begun = 0
         """Of the last part, and of the last one that frames showed."""
         self._use(self.rule)
@@ -108,20 +114,23 @@ class Station(Generic[J]):
             the number of the trigger, from 1.
 
         Raises:
-            TriggerRefused: it is not taken, and counted.
+            TriggerRefused: it is not taken, and counted; :attr:`due` may be another with it.
         """
         if self.rule.by != "trigger":
-            raise self.refusal("its recipe takes no triggers: choose under Recipes that a trigger says what a part is")
+            words = "its recipe takes no triggers: choose under Recipes that a trigger says what a part is"
+            raise self.refusal(words, now)
         if self.open is not None:
-            raise self.refusal(f"busy: the verdict of trigger {self.open.trigger} is not given yet")
+            raise self.refusal(f"busy: the verdict of trigger {self.open.trigger} is not given yet", now)
         self.taken += 1
         self.open = self._begin(now, "trigger", part)
         self.open.trigger, self.open.trigger_id, self.open.triggered_by = self.taken, trigger_id, by
         return self.taken
 
-    def refusal(self, words: str) -> TriggerRefused:
-        """A trigger that is not taken, counted."""
+    def refusal(self, words: str, now: float) -> TriggerRefused:
+        """A trigger that is not taken, counted. Whoever triggers says that another part is there now: the frames of the
+        one that was triggered before end here."""
         self.refused += 1
+        self._cut = min(self._cut, now)
         return TriggerRefused(words)
 
     def name(self, part: str | None, now: float) -> list[Done[J]]:
@@ -199,7 +208,9 @@ class Station(Generic[J]):
 
     @property
     def _why_none(self) -> str:
-        return TOO_SLOW if self._came > -math.inf else NO_FRAME
+        if self._came > -math.inf:
+            return TOO_SLOW
+        return NO_FRAME if self._cut == math.inf else CUT_SHORT
 
     def _see_triggered(self, frame: FrameFound[J], now: float) -> Done[J] | None:
         passage = self.open
@@ -259,7 +270,7 @@ class Station(Generic[J]):
         return passage.began + self.rule.delay_ms / 1000
 
     def _closes(self, passage: Passage[J]) -> float:
-        return self._opens(passage) + self.rule.within_ms / 1000
+        return min(self._opens(passage) + self.rule.within_ms / 1000, self._cut)
 
     def _counts(self, passage: Passage[J], arrived: float) -> bool:
         if passage.source != "trigger":
@@ -270,6 +281,7 @@ class Station(Generic[J]):
         self._number += 1
         self._begun = self._number
         self._came = self._known = -math.inf
+        self._cut = math.inf
         return Passage(self._number, now, source, part)
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from server.inspection import Inspected
-from server.parts import Done, FrameFound, Station
+from server.parts import Done, FrameFound, Station, TriggerRefused
 from server.recipes import PartRule
 from server.streams.heat import heatmap_message
 from server.streams.remembered import Remembered
@@ -93,9 +93,16 @@ class Stations:
         Raises:
             TriggerRefused: it is not taken, and counted.
         """
-        number = of.station.trigger(time.perf_counter(), part=said.part, trigger_id=said.trigger, by=by)
+        try:
+            return of.station.trigger(time.perf_counter(), part=said.part, trigger_id=said.trigger, by=by)
+        finally:
+            self._watch(name, of)
+
+    def refusal(self, name: str, of: StationOf, words: str) -> TriggerRefused:
+        """A trigger that is not taken, counted."""
+        refused = of.station.refusal(words, time.perf_counter())
         self._watch(name, of)
-        return number
+        return refused
 
     def see(
         self, of: StationOf, found: Inspected, arrived: float, part: str | None

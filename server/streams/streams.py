@@ -167,9 +167,9 @@ class Streams:
         if opened is None:
             raise TriggerRefused(f"there is no stream {name[:64]} now: start its camera first")
         if opened.watcher is not None:
-            raise opened.station.station.refusal("its frames are shown to a teaching: end that first")
+            raise self.stations.refusal(name, opened.station, "its frames are shown to a teaching: end that first")
         if not self.can_inspect(name):
-            raise opened.station.station.refusal("there is no model for it yet")
+            raise self.stations.refusal(name, opened.station, "there is no model for it yet")
         return self.stations.trigger(name, opened.station, said, by)
 
     def can_trigger(self, name: str) -> bool:

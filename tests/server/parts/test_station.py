@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.parts import Done, FrameFound, Station, TriggerRefused, gate_look, packed
-from server.parts.station import INSPECTION_S, MOST_NAMED, NO_FRAME, NOT_SEEN, PATIENCE_S, TOO_SLOW
+from server.parts.station import CUT_SHORT, INSPECTION_S, MOST_NAMED, NO_FRAME, NOT_SEEN, PATIENCE_S, TOO_SLOW
 from server.recipes import PartRule
 
 
@@ -58,6 +58,38 @@ def test_a_trigger_while_busy_is_refused_counted_and_told() -> None:
     station.trigger(11.0)
     second = station.tick(20.0)
     assert first is not None and second is not None and (first.overruns, second.overruns) == (1, 0)
+
+
+def test_what_arrives_after_a_refused_trigger_is_never_of_the_part_before() -> None:
+    station = triggered()
+    station.trigger(1.0, part="A-17")
+    station.came(1.1)
+    with pytest.raises(TriggerRefused):
+        station.trigger(1.5, part="A-18")
+    with pytest.raises(TriggerRefused):
+        station.trigger(1.6)
+    station.came(1.52)
+    (done,) = station.see(frame(1.52), 1.6)  # it shows A-18, and took the place of the frame of A-17
+    assert (done.passage.part, done.verdict, done.why, station.shows) == ("A-17", "FAILED", TOO_SLOW, 0)
+
+    station.trigger(2.0)
+    with pytest.raises(TriggerRefused):
+        station.trigger(2.1)
+    assert station.due == 2.1
+    lost = station.tick(2.1)
+    assert lost is not None and (lost.verdict, lost.why, lost.overruns) == ("FAILED", CUT_SHORT, 1)
+    station.trigger(3.0)
+    assert [one.verdict for one in station.see(frame(3.5), 3.5)] == ["NORMAL"], "the next one has all its time"
+
+
+def test_what_came_before_a_refused_trigger_judges_the_part() -> None:
+    station = triggered(frames=2)
+    station.trigger(1.0)
+    station.came(1.1)
+    station.refusal("there is no model for it yet", 1.5)
+    assert station.tick(1.5) is None, "its frame is in work"
+    (done,) = station.see(frame(1.1, score=5), 1.7)
+    assert (done.verdict, done.passage.frames) == ("ANOMALY", 1)
 
 
 @pytest.mark.parametrize("by", ["line", "gate"])
@@ -354,10 +386,12 @@ def test_what_moves_outside_of_the_gate_is_no_part() -> None:
 @given(st.lists(st.sampled_from(["trigger", "frame", "bad", "time", "rule", "gone"]), max_size=60))
 def test_every_trigger_taken_has_one_verdict_in_order(steps: list[str]) -> None:
     station, now, done = triggered(frames=2, within_ms=300), 0.0, list[Done[Found]]()
+    tried = [-1.0]
     for step in steps:
         now += 0.07
         match step:
             case "trigger":
+                tried.append(now)
                 try:
                     station.trigger(now)
                 except TriggerRefused:
@@ -375,4 +409,6 @@ def test_every_trigger_taken_has_one_verdict_in_order(steps: list[str]) -> None:
     done += [one for one in [station.gone(now + 1, "away")] if one]
     assert [one.passage.trigger for one in done] == list(range(1, station.taken + 1))
     assert all((one.verdict == "FAILED") == (one.passage.worst is None) for one in done)
-    assert all(one.passage.last_arrived is None or one.passage.last_arrived >= one.passage.began for one in done)
+    for one in done:
+        if one.passage.last_arrived is not None:  # no trigger, taken or not, came between a part's and its frames
+            assert max(at for at in tried if at <= one.passage.last_arrived) == one.passage.began
