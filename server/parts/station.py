@@ -81,6 +81,8 @@ class Station(Generic[J]):
         self._named: str | None = None
         self._awaited: deque[Named] = deque()
         """What the line named since, of which no frame was inspected yet."""
+        self._over = -math.inf
+        """Frames that arrived before this are of parts that were given up."""
         self._is_judged = False
         """Whether what lies there has its verdict already: the rest of its frames make no other part."""
         self._came = self._known = -math.inf
@@ -91,12 +93,19 @@ class Station(Generic[J]):
         """Of the last part, and of the last one that frames showed."""
         self._use(self.rule)
 
-    def use(self, rule: PartRule, now: float) -> Done[J] | None:
-        """Another rule comes into force: the part that lies there is judged by the one that it began with."""
+    def use(self, rule: PartRule, now: float) -> list[Done[J]]:
+        """Another rule comes into force: the part that lies there is judged by the one that it began with, and no frame
+        is waited for of those that were named; returns those that have their verdict with this."""
         if rule == self.rule:
-            return None
-        older, named, judged = self.rule, self._named, self._is_judged or self.open is not None
-        done = self._end(now, "what a part is was changed while it lay there", is_cut=True) if self.open else None
+            return []
+        done = []
+        if self.open is not None:
+            done.append(self._end(now, "what a part is was changed while it lay there", is_cut=True))
+            self._is_judged = True
+        done += self._miss(
+            len(self._awaited), now, "what a part is was changed before a frame of it was inspected"
+        )
+        older, named, judged = self.rule, self._named, self._is_judged
         self._use(rule)
         if rule.by != "trigger" and (rule.by, rule.gate) == (older.by, older.gate):
             self._named, self._is_judged = named, judged  # what lies there has had its verdict
@@ -144,10 +153,6 @@ class Station(Generic[J]):
         self._awaited.append(Named(part, now))
         return self._miss(max(0, len(self._awaited) - MOST_NAMED), now, NOT_SEEN)
 
-    def miss(self, now: float, why: str) -> list[Done[J]]:
-        """No frame of the parts that were named will come any more."""
-        return self._miss(len(self._awaited), now, why)
-
     def see(self, frame: FrameFound[J], now: float) -> list[Done[J]]:
         """A frame was inspected; returns the parts that have their verdict with it, in order."""
         self.shows = 0
@@ -176,7 +181,10 @@ class Station(Generic[J]):
         if self.due is None or now < self.due:
             return None
         if self._missed_at is not None and self._missed_at <= now:
-            return self._end(now) if self.open else next(iter(self._miss(1, now, NOT_SEEN)), None)
+            if self.open is None:
+                return next(iter(self._miss(1, now, NOT_SEEN)), None)
+            self._is_judged = True
+            return self._end(now)
         self._is_judged = self.rule.by != "trigger"  # if it lies there still, it is no other part
         return self._end(now, NO_REST if self.rule.by == "gate" else self._why_none)
 
@@ -190,10 +198,13 @@ class Station(Generic[J]):
         silent_at = (self.open.last_arrived or self.open.began) + PATIENCE_S
         return silent_at if self._missed_at is None else min(silent_at, self._missed_at)
 
-    def gone(self, now: float, why: str) -> Done[J] | None:
-        """The stream's sender is gone: what lay there is judged by what was seen of it."""
+    def gone(self, now: float, why: str) -> list[Done[J]]:
+        """The stream's sender is gone: what lay there is judged by what was seen of it, and no frame of the parts that
+        were named will come any more; returns them."""
+        done = [self._end(now, why, is_cut=True)] if self.open else []
+        done += self._miss(len(self._awaited), now, why)
         self._is_judged, self._named = False, None
-        return self._end(now, why, is_cut=True) if self.open else None
+        return done
 
     def is_worst_yet(self, arrived: float, raw_score: float, is_anomaly: bool) -> bool:
         """Whether a frame would be the worst of its part so far, as far as that is known before it is seen."""
@@ -202,9 +213,9 @@ class Station(Generic[J]):
             return is_anomaly and self.rule.by == "gate"
         return self._counts(passage, arrived) and passage.is_worse(raw_score, is_anomaly)
 
-    def is_of_open(self, arrived: float) -> bool:
-        """Whether a frame that arrived then is of the part that lies there."""
-        return self.open is not None and self._counts(self.open, arrived)
+    def begins(self, part: str | None, arrived: float) -> bool:
+        """Whether a frame would be the first of what the line names: another id, or the same one named again."""
+        return arrived >= self._over and (part != self._named or self._place(part, arrived) is not None)
 
     @property
     def _why_none(self) -> str:
@@ -248,11 +259,12 @@ class Station(Generic[J]):
 
     def _see_named(self, frame: FrameFound[J], now: float) -> list[Done[J]]:
         done = []
-        if frame.part != self._named:
+        if frame.arrived < self._over:
+            return []
+        if self.begins(frame.part, frame.arrived):
             if self.open is not None:
                 done.append(self._end(now))
-            before = next((place for place, one in enumerate(self._awaited) if one.part == frame.part), None)
-            if before is not None:
+            if (before := self._place(frame.part, frame.arrived)) is not None:
                 done += self._miss(before, now, NOT_SEEN)
                 self._awaited.popleft()
             self._named, self._is_judged = frame.part, False
@@ -265,6 +277,12 @@ class Station(Generic[J]):
                 self._is_judged = True
                 done.append(self._end(now))
         return done
+
+    def _place(self, part: str | None, arrived: float) -> int | None:
+        """Of what was named, where that stands which a frame shows: the newest of that id that was named before it
+        arrived. Ids may come again, and a frame may be inspected long after the next part was named."""
+        places = (n for n, one in enumerate(self._awaited) if one.part == part and one.at <= arrived)
+        return max(places, default=None)
 
     def _opens(self, passage: Passage[J]) -> float:
         return passage.began + self.rule.delay_ms / 1000
@@ -293,6 +311,8 @@ class Station(Generic[J]):
     def _miss(self, count: int, now: float, why: str) -> list[Done[J]]:
         done = [self._end(now)] if count and self.open is not None else []  # it was named before them
         for one in [self._awaited.popleft() for _ in range(count)]:
+            self._named, self._is_judged, self._begun = one.part, True, 0  # what comes of it yet is of no part
+            self._over = now if one.until is None else one.until
             if one.part is not None:
                 self._number += 1
                 done.append(Done(Passage[J](self._number, one.at, "id", one.part), "FAILED", why, now))

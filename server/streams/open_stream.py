@@ -167,7 +167,10 @@ class OpenStream:
         picture, progress = hub.wants_picture(self.name), Progress()
         sample = any(capture.wants for capture in self.captures)
         rule, station = self.station.rule, self.station.station
-        expected = self.parts.expected(frame.part) if rule.by == "line" else self.station.number
+        if rule.by == "line":
+            expected = self.parts.expected(frame.part, station.begins(frame.part, frame.arrived))
+        else:
+            expected = self.station.number
         keep = kept.wanted(self.name, expected)
 
         def keep_worst(raw_score: float, is_anomaly: bool) -> bool:

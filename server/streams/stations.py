@@ -36,8 +36,10 @@ class StationOf:
 
     @property
     def number(self) -> int:
-        """Of the part that lies there now; 0 between parts."""
-        return self.station.open.number if self.station.open else 0
+        """Of the part that lies there now, its verdict given or not; 0 between parts."""
+        if self.station.open is not None:
+            return self.station.open.number
+        return self.station.shows if self.rule.by == "gate" else 0
 
     def shows(self, part: str | None) -> int | None:
         """Number of the part that the frame shows that was seen last, 0 of none; None where nothing says what a part
@@ -82,10 +84,7 @@ class Stations:
 
     def use(self, name: str, of: StationOf, rule: PartRule) -> None:
         """What a part is on a stream."""
-        changes, at = rule != of.rule, time.perf_counter()
-        done = of.station.use(rule, at)
-        missed = of.station.miss(at, "what a part is was changed before a frame of it was inspected") if changes else []
-        self.give(name, of, [*([done] if done else []), *missed])
+        self.give(name, of, of.station.use(rule, time.perf_counter()))
 
     def trigger(self, name: str, of: StationOf, said: TriggerSaid, by: str) -> int:
         """The part under the camera is to be judged now; returns the trigger's number.
@@ -104,17 +103,10 @@ class Stations:
         self._watch(name, of)
         return refused
 
-    def see(
-        self, of: StationOf, found: Inspected, arrived: float, part: str | None
-    ) -> tuple[int, list[Done[Inspected]]]:
-        """A frame was inspected: number of the part it shows, 0 if of none, and the parts that are done with it."""
-        now = time.perf_counter()
+    def see(self, of: StationOf, found: Inspected, arrived: float, part: str | None) -> list[Done[Inspected]]:
+        """A frame was inspected; returns the parts that are done with it."""
         look = found.gate if found.recipe.parts.gate == of.rule.gate else None  # it was in work while the gate moved
-        frame = FrameFound(found, arrived, part, look)
-        done = of.station.see(frame, now)
-        if of.station.is_of_open(arrived):
-            return of.number, done
-        return done[-1].passage.number if done else 0, done
+        return of.station.see(FrameFound(found, arrived, part, look), time.perf_counter())
 
     def came(self, of: StationOf) -> None:
         """A frame arrived now."""
@@ -128,9 +120,7 @@ class Stations:
 
     def gone(self, name: str, of: StationOf, why: str) -> None:
         """The stream's sender is gone."""
-        at = time.perf_counter()
-        done = of.station.gone(at, why)
-        self.give(name, of, [*([done] if done else []), *of.station.miss(at, why)])
+        self.give(name, of, of.station.gone(time.perf_counter(), why))
 
     def name(self, name: str, of: StationOf, part: str | None) -> None:
         """The line names the part that comes now, or that none does."""

@@ -277,11 +277,11 @@ class Streams:
             # Not what the frame was inspected with: it may have been in work while something newer came into force.
             self._take(opened, InForce.on(self.inspection, stream.name, stream.transport))
         if self._open.get(opened.name) is opened:
-            number, done = self.stations.see(opened.station, outcome, frame.arrived, frame.part)
+            done = self.stations.see(opened.station, outcome, frame.arrived, frame.part)
             shows = opened.station.shows(frame.part)
         else:  # its sender is gone: what lay there has its verdict already
-            number, done, shows = opened.parts.number, [], None
-        verdict, latency_ms = self._decide(opened, frame, outcome, number)
+            done, shows = [], None
+        verdict, latency_ms = self._decide(opened, frame, outcome)
         opened.seen.count(outcome)
         for capture in opened.captures:
             capture.see(outcome, frame.simulated)
@@ -332,17 +332,13 @@ class Streams:
             opened.told_at = time.monotonic()
             opened.push(encode(self.heartbeat(opened.name)))
 
-    def _decide(self, opened: OpenStream, frame: Frame, outcome: Inspected, number: int) -> tuple[Verdict, float]:
-        """The verdict of the stream with this frame, which it is counted with, and how long the frame took, ms.
-
-        Args:
-            number: of the part that it shows, where the recipe says what a part is; 0 between parts.
-        """
-        is_counted = opened.station.rule.by == "line"
+    def _decide(self, opened: OpenStream, frame: Frame, outcome: Inspected) -> tuple[Verdict, float]:
+        """The verdict of the stream with this frame, which it is counted with, and how long the frame took, ms."""
+        is_counted, shows = opened.station.rule.by == "line", opened.station.station.shows
         if is_counted:
-            begins = opened.parts.see(frame.part, outcome.scene) and frame.part is not None
+            begins = opened.parts.see(frame.part, shows, outcome.scene) and frame.part is not None
         else:
-            begins = opened.parts.is_told(number)
+            begins = opened.parts.is_told(shows)
         if begins:
             opened.decider.begin()
         opened.decider.is_of(outcome.recipe.id, outcome.recipe.decision)

@@ -23,7 +23,7 @@ from server.streams.hub import Hub, Subscription
 from server.streams.pool import InferencePool
 from server.streams.slot import Counters
 from server.streams.streams import OpenStream, Streams
-from server.words.messages import Change, Error, Heartbeat, Message, Result, Simulated, Status
+from server.words.messages import Change, Error, Heartbeat, Message, PartResult, Result, Simulated, Status
 from tests.server.fakes import BAD, BROKEN, GOOD, WAIT_S, FakeModel, picture, read, status, until
 
 good, bad, broken = (partial(decode, data) for data in (GOOD, BAD, BROKEN))
@@ -340,6 +340,26 @@ async def test_parts_that_are_named_are_counted_over_reconnects_until_a_reset(st
     await shown(streams, again, bad)
     (info,) = streams.list()
     assert (info.parts, info.parts_rejected, info.yield_) == (1, 1, 0)
+
+
+async def test_an_id_that_the_line_names_again_is_another_part(streams: Streams, model: FakeModel) -> None:
+    """With nothing inspected between them."""
+    in_use(streams, model, msgspec.structs.replace(RECIPE, decision=Decision("hysteresis", 1, 9, 0.9)))
+    opened = streams.open("a", "websocket")
+    for load in (bad, good, bad):
+        opened.say_part(None)
+        opened.say_part("A")
+        await shown(streams, opened, load)
+    (info,) = streams.list()
+    assert (info.parts, info.parts_rejected) == (3, 2)
+    assert len(streams.kept.list("a", "alarm")) == 2
+    opened.say_part("B")
+    await shown(streams, opened, good)
+    messages = await answers(opened)
+    assert [one.verdict for one in messages if isinstance(one, PartResult)] == ["ANOMALY", "NORMAL", "ANOMALY"]
+    results = [one for one in messages if isinstance(one, Result)]
+    assert [one.verdict for one in results] == ["ANOMALY", "NORMAL", "ANOMALY", "NORMAL"]
+    assert [one.part_number for one in results] == [1, 2, 3, 4]
 
 
 async def test_a_verdict_that_is_held_ends_with_the_part_that_is_named(streams: Streams, model: FakeModel) -> None:
