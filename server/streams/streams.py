@@ -131,7 +131,7 @@ class Streams:
     def close_stream(self, opened: OpenStream) -> None:
         """End a stream whose sender is gone."""
         opened.end()
-        if self._open.get(opened.name) is opened:
+        if self._is_open(opened):
             self.stations.gone(opened.name, opened.station, f"the camera of {opened.name} went away")
             del self._open[opened.name]
             self.on_close()
@@ -216,7 +216,7 @@ class Streams:
 
     def tell_state(self, opened: OpenStream) -> None:
         """Tell the listeners that a stream fell silent, is taught, or is live again."""
-        if self._open.get(opened.name) is opened:
+        if self._is_open(opened):
             self.hub.publish(self.status(opened.name))
 
     def tell_changed(self, who: str | None = None) -> None:
@@ -269,6 +269,10 @@ class Streams:
             return
         stream.shape.see(outcome.size)
         is_late = stream.drop_late(frame)
+        if not self._is_open(opened):  # what lay there has its verdict, and what the name has now is another sender's
+            if not is_late:
+                stream.count_inspected(frame, outcome.verdict)
+            return
         for kind, words in self._warnings(opened).items():
             self.warn(opened, kind, words)
         if is_late:
@@ -276,11 +280,8 @@ class Streams:
         if opened.in_force is None or opened.in_force.changed_to(InForce.of(outcome)) is not None:
             # Not what the frame was inspected with: it may have been in work while something newer came into force.
             self._take(opened, InForce.on(self.inspection, stream.name, stream.transport))
-        if self._open.get(opened.name) is opened:
-            done = self.stations.see(opened.station, outcome, frame.arrived, frame.part)
-            shows = opened.station.shows(frame.part)
-        else:  # its sender is gone: what lay there has its verdict already
-            done, shows = [], None
+        done = self.stations.see(opened.station, outcome, frame.arrived, frame.part)
+        shows = opened.station.shows(frame.part)
         verdict, latency_ms = self._decide(opened, frame, outcome)
         opened.seen.count(outcome)
         for capture in opened.captures:
@@ -363,13 +364,12 @@ class Streams:
         if in_force is None:
             return
         opened.stream.limit(in_force.recipe.options.max_fps)
-        if self._open.get(opened.name) is opened:
-            by = opened.station.rule.by
-            self.stations.use(opened.name, opened.station, in_force.recipe.parts)
-            if by != opened.station.rule.by:
-                opened.parts.reset()  # what was guessed and what is told are no sum
+        by = opened.station.rule.by
+        self.stations.use(opened.name, opened.station, in_force.recipe.parts)
+        if by != opened.station.rule.by:
+            opened.parts.reset()  # what was guessed and what is told are no sum
         what = was.changed_to(in_force) if was is not None else None
-        if what is None or self._open.get(opened.name) is not opened:
+        if what is None:
             return
         self.hub.publish(
             Change(
@@ -410,7 +410,8 @@ class Streams:
         else:
             words = "the inspection failed; the server's log says why"
             log.error("inspection failed stream=%s", opened.name, exc_info=error)
-        self.stations.fail(opened.name, opened.station, frame.arrived, words)
+        if self._is_open(opened):
+            self.stations.fail(opened.name, opened.station, frame.arrived, words)
         self.publish_failed(opened, frame.seq, words)
 
     def publish_failed(self, opened: OpenStream, seq: int, words: str) -> None:
@@ -427,6 +428,10 @@ class Streams:
         )
         self._publish(opened, message, None)
 
+    def _is_open(self, opened: OpenStream) -> bool:
+        """Whether its sender is there still, and no other took the name over."""
+        return self._open.get(opened.name) is opened
+
     def _publish(
         self,
         opened: OpenStream,
@@ -435,7 +440,7 @@ class Streams:
         seen: Inspected | None = None,
     ) -> None:
         # A frame of a sender that was replaced meanwhile still counts for it, but is not the stream's any more.
-        if self._open.get(opened.name) is opened:
+        if self._is_open(opened):
             self.hub.publish(message, with_picture, opened.results(), seen)
 
     def info(self, opened: OpenStream) -> StreamInfo:

@@ -20,6 +20,7 @@ from server.inspection.calibrations import Calibrations
 from server.inspection.inspection import Inspection
 from server.recipes import Decision, ModelVersion, Recipe, StreamOptions, ThresholdRule
 from server.streams.hub import Hub, Subscription
+from server.streams.kept_frames import KeptFrame
 from server.streams.pool import InferencePool
 from server.streams.slot import Counters
 from server.streams.streams import OpenStream, Streams
@@ -104,6 +105,29 @@ async def test_a_frame_in_work_of_a_replaced_sender_is_counted_but_not_told(stre
     assert isinstance(result, Result) and result.raw_score == 50
     listener.close()
     assert [read(text) async for text in listener] == [status("a", "live"), result]
+
+
+@pytest.mark.parametrize("part", ["P1", None])
+async def test_a_frame_in_work_when_its_sender_goes_changes_nothing_of_the_name(
+    streams: Streams, model: FakeModel, part: str | None
+) -> None:
+    opened = streams.open("a", "websocket")
+    opened.say_part(part)
+    await shown(streams, opened, good)
+    kept = list[KeptFrame]()
+    streams.kept.on_kept = lambda frame, alarm: kept.append(frame)
+    model.gate.clear()
+    opened.say_part(part and "P2")
+    opened.offer(bad)
+    await until(lambda: not opened.stream.has_waiting)
+    opened.close()
+    counted = opened.parts.parts, opened.parts.rejected, opened.parts.failed, opened.parts.number
+    assert counted == ((2, 0, 1, 1) if part else (1, 0, 0, 1))
+    model.gate.set()
+    await until(lambda: settled(opened))
+    assert (opened.parts.parts, opened.parts.rejected, opened.parts.failed, opened.parts.number) == counted
+    assert (opened.stream.inspected, opened.stream.anomalies) == (2, 1)
+    assert kept == [] and len(opened.seen.scores) == 1
 
 
 async def test_the_late_end_of_a_replaced_sender_does_not_end_the_new_one(streams: Streams) -> None:
