@@ -170,11 +170,17 @@ class Station(Generic[J]):
         if self.open is not None and self.rule.by == "trigger" and self._counts(self.open, arrived):
             self._came = arrived
 
-    def fail(self, arrived: float, words: str) -> None:
-        """A frame could not be inspected: it is what a part FAILED by, if none of its others is."""
-        if self.open is not None and arrived >= self.open.began:
+    def spoil(self, arrived: float, words: str) -> None:
+        """A frame that arrived then will not be inspected: it is what a part FAILED by, if none of its others is, and
+        none is waited for."""
+        if self.open is not None and self._counts(self.open, arrived) and self._came <= self._known:
             self.open.trouble = words
-            self._known = max(self._known, arrived)
+
+    def fail(self, arrived: float, words: str) -> None:
+        """A frame that was waited for could not be inspected, or was dropped: as :meth:`spoil`."""
+        self._known = max(self._known, arrived)
+        if self.open is not None and self._counts(self.open, arrived):
+            self.open.trouble = words
 
     def tick(self, now: float) -> Done[J] | None:
         """Time has passed: at :attr:`due`, or later."""

@@ -25,6 +25,8 @@ from server.words import CameraInfo, Load, Result, Simulated, check_part
 if TYPE_CHECKING:
     from server.streams.streams import Streams
 
+OVER_RATE = "its frame came sooner after another than max_fps allows, and was dropped: raise it, or trigger less often"
+
 
 class Watcher(Protocol):
     """Who is shown a stream's frames instead of the inspection: a teaching."""
@@ -100,10 +102,12 @@ class OpenStream:
         """
         if self._ended:
             return
-        self.streams.stations.came(self.station)
         part = str(simulated.part) if simulated is not None and self._part is None else self._part
         if self.stream.put(load, simulated, part):
+            self.station.station.came(self.stream.heard)
             self.streams.pool.notify(self)
+        else:
+            self.station.station.spoil(self.stream.heard, OVER_RATE)
         self._hear()
 
     def results(self) -> Subscription:
@@ -117,9 +121,9 @@ class OpenStream:
     def fail(self, words: str, frames: int = 1) -> None:
         """A frame arrived now, or some, of which the transport knows that they are damaged: count them, and say why."""
         if not self._ended:
-            if self.station.station.open is not None:
-                self.station.station.open.trouble = words
-            self.streams.publish_failed(self, self.stream.put_damaged(frames), words)
+            number = self.stream.put_damaged(frames)
+            self.station.station.spoil(self.stream.heard, words)
+            self.streams.publish_failed(self, number, words)
             self._hear()
 
     def say_part(self, part: str | None) -> None:
@@ -157,8 +161,11 @@ class OpenStream:
     def next_job(self) -> Job | None:
         if self.watcher is None and not self.streams.can_inspect(self.name):
             return None  # the newest frame waits on, and is asked for when there is a model
+        since = self.stream.waiting_since
         frame = self.stream.take()
         if frame is None:
+            if since is not None:
+                self.streams.tell_dropped(self, since)
             return None
         return self._to_be_inspected(frame) if self.watcher is None else _to_be_seen(self, self.watcher, frame)
 

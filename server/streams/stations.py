@@ -108,13 +108,8 @@ class Stations:
         look = found.gate if found.recipe.parts.gate == of.rule.gate else None  # it was in work while the gate moved
         return of.station.see(FrameFound(found, arrived, part, look), time.perf_counter())
 
-    def came(self, of: StationOf) -> None:
-        """A frame arrived now."""
-        if of.station.open is not None:
-            of.station.came(time.perf_counter())
-
     def fail(self, name: str, of: StationOf, arrived: float, words: str) -> None:
-        """A frame could not be inspected."""
+        """A frame that was waited for could not be inspected, or was dropped."""
         of.station.fail(arrived, words)
         self._watch(name, of)
 

@@ -48,6 +48,7 @@ log = logging.getLogger("defectvision.streams")
 
 HEARD_EVERY_S = 2.0
 """Seconds between heartbeats to a sender whose stream is taught."""
+SEND_SMALLER = "send smaller frames, or set MAX_FRAME_AGE_MS higher"
 MOST_REMEMBERED = 256
 """Streams whose results and parts are remembered while they are away, 10 kB each; a stream that runs keeps its own."""
 
@@ -276,6 +277,7 @@ class Streams:
         for kind, words in self._warnings(opened).items():
             self.warn(opened, kind, words)
         if is_late:
+            self.tell_dropped(opened, frame.arrived)
             return
         if opened.in_force is None or opened.in_force.changed_to(InForce.of(outcome)) is not None:
             # Not what the frame was inspected with: it may have been in work while something newer came into force.
@@ -414,6 +416,11 @@ class Streams:
             self.stations.fail(opened.name, opened.station, frame.arrived, words)
         self.publish_failed(opened, frame.seq, words)
 
+    def tell_dropped(self, opened: OpenStream, arrived: float) -> None:
+        """A frame was dropped because it was too old: its part does not wait for it any more."""
+        words = f"its frame was more than {self._max_age_s:g} s old and dropped: {SEND_SMALLER}"
+        self.stations.fail(opened.name, opened.station, arrived, words)
+
     def publish_failed(self, opened: OpenStream, seq: int, words: str) -> None:
         """Tell everyone who listens of a frame that was counted as failed."""
         counted = opened.stream.counters
@@ -492,10 +499,7 @@ class Streams:
         """What the operator should know of a stream, by kind."""
         found = opened.stream.shape.warnings(self.inspection.taught_shapes_on(opened.name))
         if opened.stream.is_late:
-            found["late"] = (
-                f"results come more than {self._max_age_s:g} s after their frame and are dropped: send smaller frames, "
-                "or set MAX_FRAME_AGE_MS higher"
-            )
+            found["late"] = f"results come more than {self._max_age_s:g} s after their frame and are dropped: {SEND_SMALLER}"
         threshold = self._threshold_on(opened)
         if threshold is not None and (words := other_transport(threshold, opened.stream.transport)) is not None:
             found["transport"] = words

@@ -171,6 +171,19 @@ def test_why_its_frames_failed_is_said() -> None:
     assert done is not None and done.why == "the JPEG is damaged"
 
 
+def test_what_a_dropped_frame_says_is_why_only_where_no_other_is_waited_for() -> None:
+    station = triggered(within_ms=200)
+    for began, comes, why in ((1.0, True, TOO_SLOW), (20.0, False, "over the rate")):
+        station.trigger(began)
+        if comes:
+            station.came(began + 0.1)
+        station.spoil(began + 0.15, "over the rate")
+        station.spoil(began + 0.25, "of the next part")
+        assert station.due is not None
+        done = station.tick(station.due)
+        assert done is not None and done.why == why
+
+
 def test_with_some_of_its_frames_it_is_judged_by_those() -> None:
     station = triggered(frames=3, within_ms=200)
     station.trigger(1.0)

@@ -18,12 +18,14 @@ import detector
 from detector.images import decode
 from server.inspection.calibrations import Calibrations
 from server.inspection.inspection import Inspection
-from server.recipes import Decision, ModelVersion, Recipe, StreamOptions, ThresholdRule
+from server.parts.station import INSPECTION_S
+from server.recipes import Decision, ModelVersion, PartRule, Recipe, StreamOptions, ThresholdRule
 from server.streams.hub import Hub, Subscription
 from server.streams.kept_frames import KeptFrame
 from server.streams.pool import InferencePool
 from server.streams.slot import Counters
 from server.streams.streams import OpenStream, Streams
+from server.words import TriggerSaid
 from server.words.messages import Change, Error, Heartbeat, Message, PartResult, Result, Simulated, Status
 from tests.server.fakes import BAD, BROKEN, GOOD, WAIT_S, FakeModel, picture, read, status, until
 
@@ -364,6 +366,39 @@ async def test_parts_that_are_named_are_counted_over_reconnects_until_a_reset(st
     await shown(streams, again, bad)
     (info,) = streams.list()
     assert (info.parts, info.parts_rejected, info.yield_) == (1, 1, 0)
+
+
+async def test_a_triggered_part_waits_for_no_frame_that_the_server_drops(model: FakeModel, tmp_path: Path) -> None:
+    inspection, pool = Inspection(Calibrations(tmp_path)), InferencePool(1)
+    streams = Streams(pool, Hub(), inspection, max_age_s=0.1)
+    in_use(streams, model, msgspec.structs.replace(RECIPE, parts=PartRule(by="trigger", within_ms=100)))
+    pool.start()
+    opened, other = streams.open("a", "websocket"), streams.open("b", "websocket")
+
+    async def verdict(*, holds: OpenStream) -> str:
+        """What is said of a part whose frame is too old before there is a result, because a frame of ``holds`` is in
+        work, or there is no room for it in the rate."""
+        model.gate.clear()
+        given = opened.station.hear(streams.trigger("a", TriggerSaid(None, None), "rest"))
+        holds.offer(good)
+        await until(lambda: not holds.stream.has_waiting)
+        opened.offer(good)
+        await until(lambda: opened.stream.silent_s > 0.1)
+        model.gate.set()
+        async with asyncio.timeout(INSPECTION_S):
+            part = await given
+        await until(lambda: settled(opened) and settled(other))
+        assert part.verdict == "FAILED"
+        return str(part.why)
+
+    assert "old and dropped" in await verdict(holds=other), "it waited"
+    opened.stream.limit(0.001)
+    assert "old and dropped" in await verdict(holds=opened), "it was in work"
+    given = opened.station.hear(streams.trigger("a", TriggerSaid(None, None), "rest"))
+    opened.offer(good)
+    async with asyncio.timeout(INSPECTION_S):
+        assert "max_fps" in str((await given).why)
+    pool.close()
 
 
 async def test_an_id_that_the_line_names_again_is_another_part(streams: Streams, model: FakeModel) -> None:
