@@ -73,11 +73,12 @@ class Stations:
 
     Args:
         give: called with the name of a stream and each of its parts that has its verdict; says the message.
+        is_open: says whether somebody sends a stream now.
     """
 
-    def __init__(self, give: Callable[[str, Done[Inspected]], PartResult]) -> None:
+    def __init__(self, give: Callable[[str, Done[Inspected]], PartResult], is_open: Callable[[str], bool]) -> None:
         self._give = give
-        self._all: Remembered[str, StationOf] = Remembered(StationOf, MOST_STATIONS)
+        self._all: Remembered[str, StationOf] = Remembered(StationOf, MOST_STATIONS, is_open)
 
     def of(self, name: str) -> StationOf:
         return self._all.of(name)

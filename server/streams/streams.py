@@ -23,7 +23,7 @@ from server.streams.pool import Hung, InferencePool
 from server.streams.remembered import Remembered
 from server.streams.results_seen import ResultsSeen
 from server.streams.slot import Frame, Stream
-from server.streams.stations import Stations, part_result
+from server.streams.stations import StationOf, Stations, part_result
 from server.words import (
     Change,
     Error,
@@ -81,14 +81,16 @@ class Streams:
         self._max_age_s = max_age_s
         self._reserved = reserved  # may change: cameras are added and removed
         self._open: dict[str, OpenStream] = {}
-        self._seen: Remembered[tuple[str, Transport], ResultsSeen] = Remembered(ResultsSeen, MOST_REMEMBERED)
-        self._parts: Remembered[str, Parts] = Remembered(Parts, MOST_REMEMBERED)
+        self._seen: Remembered[tuple[str, Transport], ResultsSeen] = Remembered(
+            ResultsSeen, MOST_REMEMBERED, lambda key: key[0] in self._open
+        )
+        self._parts: Remembered[str, Parts] = Remembered(Parts, MOST_REMEMBERED, lambda name: name in self._open)
         self.kept = KeptFrames(time.monotonic)
         self.on_open: Callable[[OpenStream], None] = lambda opened: None
         self.on_close: Callable[[], None] = lambda: None
         self.drifted: Callable[[str], list[str]] = lambda name: []
         self._made_up = 0
-        self.stations = Stations(self._give)
+        self.stations = Stations(self._give, lambda name: name in self._open)
         self.keeps_part: Callable[[str, PartVerdict], bool] = lambda name, verdict: False
 
     def open(
@@ -111,8 +113,7 @@ class Streams:
         check_max_fps(None if max_fps is None else str(max_fps))
         older = self._open.get(name)
         stream = Stream(name, transport, max_fps=max_fps, max_age_s=self._max_age_s)
-        seen, parts = self._seen.of((name, transport)), self._parts.of(name)
-        opened = OpenStream(self, stream, Subscription(heatmap=heatmap), seen, parts, self.stations.of(name))
+        opened = OpenStream(self, stream, Subscription(heatmap=heatmap), *self._remembered(name, transport))
         if name in self._open:
             self.stations.gone(name, opened.station, f"another camera took {name} over")
         self._open[name] = opened
@@ -135,6 +136,7 @@ class Streams:
         if self._is_open(opened):
             self.stations.gone(opened.name, opened.station, f"the camera of {opened.name} went away")
             del self._open[opened.name]
+            self._remembered(opened.name, opened.stream.transport)  # from now on it is away
             self.on_close()
             self.hub.publish(self.status(opened.name))
             counted = opened.stream.counters
@@ -434,6 +436,10 @@ class Streams:
             failed=counted.failed,
         )
         self._publish(opened, message, None)
+
+    def _remembered(self, name: str, transport: Transport) -> tuple[ResultsSeen, Parts, StationOf]:
+        """What outlives the connections of a name."""
+        return self._seen.of((name, transport)), self._parts.of(name), self.stations.of(name)
 
     def _is_open(self, opened: OpenStream) -> bool:
         """Whether its sender is there still, and no other took the name over."""

@@ -24,7 +24,7 @@ from server.streams.hub import Hub, Subscription
 from server.streams.kept_frames import KeptFrame
 from server.streams.pool import InferencePool
 from server.streams.slot import Counters
-from server.streams.streams import OpenStream, Streams
+from server.streams.streams import MOST_REMEMBERED, OpenStream, Streams
 from server.words import TriggerSaid
 from server.words.messages import Change, Error, Heartbeat, Message, PartResult, Result, Simulated, Status
 from tests.server.fakes import BAD, BROKEN, GOOD, WAIT_S, FakeModel, picture, read, status, until
@@ -419,6 +419,22 @@ async def test_an_id_that_the_line_names_again_is_another_part(streams: Streams,
     results = [one for one in messages if isinstance(one, Result)]
     assert [one.verdict for one in results] == ["ANOMALY", "NORMAL", "ANOMALY", "NORMAL"]
     assert [one.part_number for one in results] == [1, 2, 3, 4]
+
+
+async def test_what_is_known_of_a_stream_is_not_forgotten_while_it_runs_nor_as_it_goes(streams: Streams) -> None:
+    opened = streams.open("a", "websocket")
+    for number in range(MOST_REMEMBERED + 1):
+        streams.open(f"b{number}", "websocket").close()
+    newer = streams.open("a", "websocket")
+    newer.close()
+    streams.open("c", "websocket").close()
+    back = streams.open("a", "websocket")
+    for again in (newer, back):
+        assert again.parts is opened.parts and again.station is opened.station and again.seen is opened.seen
+    back.close()
+    for number in range(MOST_REMEMBERED):
+        streams.open(f"d{number}", "websocket").close()
+    assert streams.open("a", "websocket").parts is not opened.parts
 
 
 async def test_a_verdict_that_is_held_ends_with_the_part_that_is_named(streams: Streams, model: FakeModel) -> None:
