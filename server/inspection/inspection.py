@@ -35,7 +35,7 @@ class NoModel(Exception):
 
 
 class ModelReplaced(Exception):
-    """What was captured was scored by a model that is not in use any more; the message says so."""
+    """What was captured was scored by a model, or in regions, not in use any more; the message says so."""
 
 
 @dataclass(frozen=True)
@@ -362,7 +362,7 @@ class Inspection:
         """Say what a calibration from these frames would be, and what is wrong with it. For a thread; changes nothing.
 
         Raises:
-            ModelReplaced: another model is in use than the one that scored them.
+            ModelReplaced: another model or other regions are in use than scored them.
             ValueError: too few are left, or scores that no threshold follows from.
         """
         in_use = self._of(captured)
@@ -384,7 +384,7 @@ class Inspection:
         """Put a calibration made from a draft's frames in force, and store it. For a thread.
 
         Raises:
-            ModelReplaced: another model is in use than the one that scored the frames; nothing changes.
+            ModelReplaced: another model or other regions are in use than scored the frames; nothing changes.
             OSError: it cannot be stored; nothing changes.
         """
         captured = draft.captured
@@ -539,6 +539,8 @@ class Inspection:
         in_use = self._on(None) if captured.recipe is None else self._in_use.get(captured.recipe)
         if in_use is None or captured.model != (in_use.model.hash, in_use.model.runtime):
             raise ModelReplaced("another model is in use since: capture again; nothing was changed")
+        if captured.regions not in (None, in_use.recipe.regions):
+            raise ModelReplaced("other regions are inspected since: capture again; nothing was changed")
         return in_use
 
     def _known(self, recipe: str) -> InUse | None:
