@@ -18,6 +18,7 @@ import detector
 from detector.images import decode
 from server.inspection.calibrations import Calibrations
 from server.inspection.inspection import Inspection
+from server.parts import gate_look, packed
 from server.parts.station import INSPECTION_S
 from server.recipes import Decision, ModelVersion, PartRule, Recipe, StreamOptions, ThresholdRule
 from server.streams.hub import Hub, Subscription
@@ -366,6 +367,23 @@ async def test_parts_that_are_named_are_counted_over_reconnects_until_a_reset(st
     await shown(streams, again, bad)
     (info,) = streams.list()
     assert (info.parts, info.parts_rejected, info.yield_) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("frames", [0, 1])
+async def test_a_frame_is_of_the_part_in_the_gate_as_long_as_that_lies_there(
+    streams: Streams, model: FakeModel, frames: int
+) -> None:
+    """Also when it has its verdict; and the first one of the empty gate, which ends it, is not."""
+    gate = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
+    belt, lying = np.full((48, 64, 3), 20, np.uint8), np.full((48, 64, 3), 20, np.uint8)
+    lying[:, 20:40] = 150
+    rule = PartRule(by="gate", gate=gate, empty=packed(gate_look(belt, gate)), frames=frames)
+    in_use(streams, model, msgspec.structs.replace(RECIPE, parts=rule))
+    opened, numbers = streams.open("a", "websocket"), []
+    for image in (belt, lying, lying, lying, belt, lying):
+        await shown(streams, opened, lambda image=image: image)
+        numbers.append(opened.parts.number)
+    assert numbers == [0, 1, 1, 1, 0, 2]
 
 
 async def test_a_triggered_part_waits_for_no_frame_that_the_server_drops(model: FakeModel, tmp_path: Path) -> None:
