@@ -15,7 +15,7 @@ class Parts:
     A part is told apart by what the line says it is, else by the picture (:mod:`server.streams.scene`, with its
     limits). It counts from its first inspected frame on, and is rejected as soon as the stream's verdict on one of its
     frames is ANOMALY: the worst verdict of its frames is the part's. A part that the line named and of which no frame
-    was inspected does not count; whoever named it has to notice that no result named it back.
+    was inspected counts as failed, once that is known (:meth:`add`).
 
     Attributes:
         since: when the counting began, ISO 8601.

@@ -505,7 +505,8 @@ class Streams:
         """What the operator should know of a stream, by kind."""
         found = opened.stream.shape.warnings(self.inspection.taught_shapes_on(opened.name))
         if opened.stream.is_late:
-            found["late"] = f"results come more than {self._max_age_s:g} s after their frame and are dropped: {SEND_SMALLER}"
+            late = f"results come more than {self._max_age_s:g} s after their frame and are dropped"
+            found["late"] = f"{late}: {SEND_SMALLER}"
         threshold = self._threshold_on(opened)
         if threshold is not None and (words := other_transport(threshold, opened.stream.transport)) is not None:
             found["transport"] = words
