@@ -102,9 +102,7 @@ class Station(Generic[J]):
         if self.open is not None:
             done.append(self._end(now, "what a part is was changed while it lay there", is_cut=True))
             self._is_judged = True
-        done += self._miss(
-            len(self._awaited), now, "what a part is was changed before a frame of it was inspected"
-        )
+        done += self._miss(len(self._awaited), now, "what a part is was changed before a frame of it was inspected")
         older, named, judged = self.rule, self._named, self._is_judged
         self._use(rule)
         if rule.by != "trigger" and (rule.by, rule.gate) == (older.by, older.gate):
