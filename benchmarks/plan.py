@@ -3,8 +3,8 @@ how many frames are dropped, and what a machine costs that dies.
 
     python -m benchmarks.plan --frame-ms 11.9 13.9 --overhead-ms 1.6 2.2 --gateway-ms 2.3
 
-**Simulated, not measured**: events of frames, slots and replicas in plain Python. The newest frame of a stream waits and
-a replica has one frame at a time, as in the pool; whose turn it is says the server's own
+**Simulated, not measured**: events of frames, slots and replicas in plain Python. As in the pool, the newest frame of a
+stream waits and a replica has one frame at a time; whose turn it is says the server's own
 :class:`server.streams.turns.Turns`. What a frame takes is given: median and 95th percentile, from docs/benchmarks.md,
 and drawn log-normally.
 """

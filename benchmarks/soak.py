@@ -3,7 +3,9 @@
     python -m benchmarks soak                          # 30 minutes, into docs/benchmarks.md
     python -m benchmarks.soak --minutes 5 --grown
 
-Streams send as fast as they are answered, a defect among them now and then. Every minute a part is taught and a
+First what the server keeps up to a bound is filled, which would take hours by itself: streams that it remembers, steps
+of a recipe's history and of the calibrations'. Then streams send as fast as they are answered, a defect among them now
+and then. Every minute a part is taught and a
 stream switched to its recipe and back, an alarm is forgiven, one remembered, and both are taken back, a calibration is
 made, a webhook's peer fails and comes back, a camera is added and removed, a teaching is given up; listeners come and
 go all the time. Every two seconds the memory of the server (RSS) and of what it started is read, with threads, open
@@ -44,6 +46,9 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from benchmarks.killed import Server, children_of, jpeg
 from benchmarks.looked_at import Look
+from server.inspection.calibrations import MOST_STEPS as CALIBRATION_STEPS
+from server.recipes.recipe_book import MOST_STEPS
+from server.streams.streams import MOST_REMEMBERED
 from training.reports.markdown import table
 
 EVERY_S = 2.0
@@ -55,6 +60,8 @@ FILLING, FILLED_AFTER = 8, 2600
 """Every such frame shows a defect until so many were sent: alarms are kept up to a bound, which the warm-up reaches."""
 DEFECT_EVERY = 500
 """From then on; what is forgiven and remembered are such."""
+NAMES, RECIPE_STEPS, CALIBRATIONS = MOST_REMEMBERED, MOST_STEPS, CALIBRATION_STEPS
+"""With which it begins."""
 TAUGHT_IN_S = 45.0
 MOST_GROWN = 25
 NO_RESULT_S = 15.0
@@ -349,6 +356,24 @@ class Ends:
     left: Look
 
 
+async def fill(server: Server) -> None:
+    """As much as is kept of streams that were here once, of changes of a recipe, and of calibrations."""
+    for number in range(NAMES):
+        async with websockets.connect(f"{server.url.replace('http', 'ws', 1)}/ws/stream?name=was-{number}") as socket:
+            await socket.send(jpeg(number % 16))
+            await _result(socket)
+    files = [("files", (f"{number}.jpg", jpeg(number), "image/jpeg")) for number in range(20)]
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client:
+        recipe = (await client.get("/api/recipes")).json()["recipes"][0]
+        path, name, version = f"/api/recipes/{recipe['id']}", recipe["name"], recipe["version"]
+        for number in range(RECIPE_STEPS):
+            renamed = {"version": version, "name": f"{name} {number}" if number % 2 == 0 else name}
+            version = (await client.patch(path, json=renamed)).raise_for_status().json()["version"]
+        for _ in range(CALIBRATIONS):
+            body = {"include_suspects": "true"}
+            (await client.post("/calibrate", files=files, data=body)).raise_for_status()
+
+
 async def soak(server: Server, place: Path, minutes: float, streams: int) -> tuple[Seen, Ends]:
     """Everything at once, for so long.
 
@@ -364,7 +389,9 @@ async def soak(server: Server, place: Path, minutes: float, streams: int) -> tup
     await asyncio.sleep(3)
     before = sample(pid, start)
     begun = await asyncio.to_thread(looked_at, pid, place)
+    await fill(server)
     load = Load()
+    start = time.monotonic()
 
     async def rest() -> None:
         async with load.pause():

@@ -17,7 +17,8 @@ from pathlib import Path
 KEPT_ASIDE = 9
 """Damaged files of one name that are kept: enough to see what happened, and no disk is filled with them."""
 _ABANDONED_S = 3600.0
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp")
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.tmp(-journal)?")
+"""SQLite has a journal beside what it copies into."""
 
 
 def temporary_beside(path: Path) -> Path:

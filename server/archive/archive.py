@@ -11,6 +11,7 @@ import contextlib
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -100,9 +101,14 @@ class Archive:
         by = calendar or Calendar(None)
 
         def aged_by() -> date:
-            return datetime.fromtimestamp(by.now(), UTC).date()
+            return _day(by.now())
 
-        self.folder = folder or Folder(data_dir / FOLDER, limits, aged_by=aged_by, has_store=store is not None)
+        def reached() -> date | None:
+            return None if (known := by.reached()) is None else _day(known)
+
+        self.folder = folder or Folder(
+            data_dir / FOLDER, limits, aged_by=aged_by, reached=reached, has_store=store is not None
+        )
         self.shared = None if store is None else SharedPictures(store, self.folder, days=limits.days, aged_by=aged_by)
         self.on_kept: Callable[[Pictured], None] = lambda pictured: None
         self.on_gone: Callable[[list[str]], None] = lambda ids: None
@@ -121,6 +127,8 @@ class Archive:
         self._names: dict[str, str] = {}
         self._of_frame: dict[str, str] = {}
         self._said: dict[str, None] = {}
+        self._looked_at: Counter[str] = Counter()
+        self._worse: dict[str, Callable[[], None]] = {}
         self._came = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "archive")
         self._readers = ThreadPoolExecutor(2, "archive reads")
@@ -188,6 +196,9 @@ class Archive:
     def _put_frame(self, kind: Kind, id: str, frame: KeptFrame, *, simulated: bool) -> None:
         if id in self._said:
             return  # of this very picture; a worse one is another
+        if id in self._looked_at:
+            self._worse[id] = partial(self._put_frame, kind, id, frame, simulated=simulated)
+            return
         _remember(self._of_frame, frame.id, id)
         self._put(
             pictured(
@@ -276,6 +287,20 @@ class Archive:
     def history_id(self, frame: str) -> str | None:
         """What the history calls the alarm that a kept frame belongs to, while that is remembered."""
         return self._of_frame.get(frame)
+
+    @contextlib.contextmanager
+    def staying(self, id: str) -> Iterator[None]:
+        """While somebody makes up what to say of an alarm's picture, it stays the one that it is; a worse one that came
+        meanwhile takes its place afterwards, unless something was said."""
+        self._looked_at[id] += 1
+        try:
+            yield
+        finally:
+            self._looked_at[id] -= 1
+            if not self._looked_at[id]:
+                del self._looked_at[id]
+                if (worse := self._worse.pop(id, None)) is not None:
+                    worse()
 
     async def say(
         self, id: str, disposition: Disposition | None, correction: str | None, *, at: int | None = None
@@ -434,6 +459,10 @@ class Archive:
             log.warning("archive %s", problem)
         elif was is not None:
             log.info("archive pictures are kept again dropped=%d", self.dropped)
+
+
+def _day(seconds: float) -> date:
+    return datetime.fromtimestamp(seconds, UTC).date()
 
 
 def _told(loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> None:

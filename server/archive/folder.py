@@ -88,6 +88,8 @@ class Folder:
     Args:
         root: made when the first picture is written.
         today: the day by the clock, which may jump; ``aged_by``: the day that what is old is old by, None: the same.
+        reached: the day that it is at least, whatever the clock says now, or None: what a clock that ran far ahead
+            wrote into days to come is found by it.
         clock: seconds, monotonic.
         free: bytes that are free on the disk of a folder.
         has_store: whether what goes from here may still be in the plant's store.
@@ -100,13 +102,14 @@ class Folder:
         *,
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
         aged_by: Callable[[], date] | None = None,
+        reached: Callable[[], date | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
         has_store: bool = False,
     ) -> None:
         self.limits, self.root = limits, root
         self._today, self._clock, self._free_on = today, clock, free
-        self._aged_by, self._has_store = aged_by or today, has_store
+        self._aged_by, self._reached, self._has_store = aged_by or today, reached, has_store
         self._days: dict[str, _Day] = {}
         self._oldest: deque[str] = deque()
         self._oldest_of: str | None = None
@@ -191,15 +194,25 @@ class Folder:
             self._replace(path, said_of(pictured, disposition, correction))
             return True
 
-    def replace(self, pictured: Pictured) -> None:
-        """Put another one in the place of the picture of its id, if that is here; it stays as old as it is.
+    def replace(self, pictured: Pictured) -> Pictured:
+        """Put another one in the place of the picture of its id, if that is here and nothing was said of it later; it
+        stays as old as it is.
+
+        Returns:
+            the one of which something was said last.
 
         Raises:
             OSError: it cannot be written; nothing changes.
         """
         with self._lock:
+            here = None
+            with contextlib.suppress(Damaged):  # then it is mended by this
+                here = self.read(pictured.facts.id)
+            if here is not None and here.facts.said_at >= pictured.facts.said_at:
+                return here
             if (path := self.find(pictured.facts.id)) is not None:
                 self._replace(path, pictured)
+            return pictured
 
     def read(self, id: str) -> Pictured | None:
         """A picture by its id; None where there is none, or not any more.
@@ -207,18 +220,19 @@ class Folder:
         Raises:
             Damaged: it is not whole.
         """
-        found = self.find(id)
-        if found is None:
-            return None
-        try:
-            data = read_at_most(found, MOST_BYTES + 1)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise Damaged(f"the archived picture cannot be read ({error.strerror})") from error
-        if len(data) > MOST_BYTES:
-            raise Damaged("the archived picture is damaged (it is larger than any)")
-        return unpack(data)
+        for _ in range(2):  # it may be moved to another day in between
+            if (found := self.find(id)) is None:
+                return None
+            try:
+                data = read_at_most(found, MOST_BYTES + 1)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise Damaged(f"the archived picture cannot be read ({error.strerror})") from error
+            if len(data) > MOST_BYTES:
+                raise Damaged("the archived picture is damaged (it is larger than any)")
+            return unpack(data)
+        return None
 
     def find(self, id: str) -> Path | None:
         """Where the file of a picture is; None where there is none."""
@@ -320,8 +334,18 @@ class Folder:
 
     def _day_to_write(self) -> str:
         """Today; the newest day there is where the clock jumped back: what is written now is the newest, whatever the
-        clock says, and must not go first."""
-        return max([self._today().isoformat(), *self._days])
+        clock says, and must not go first. But none that a clock ran far ahead to: it would never become old."""
+        today, reached = self._today(), self._reached()
+        if reached is None:
+            return max([today.isoformat(), *self._days])
+        latest = self._latest(reached)
+        written = max(reached, min(today, latest)).isoformat()
+        return max([written, *(day for day in self._days if day <= latest.isoformat())])
+
+    def _latest(self, reached: date) -> date:
+        """The last day that is written, whatever later one the clock says. It may be right, after a long time off: then
+        the calendar catches up at twice the speed of time, and from this day on nothing becomes old too soon."""
+        return reached + timedelta(days=self.limits.days)
 
     def _hold_limits(self, coming: int) -> bool:
         """Until so many more bytes fit; what is the oldest goes. Returns whether any went for the disk's sake."""
@@ -332,9 +356,12 @@ class Folder:
             left -= 1
         if self._clock() < self._look_at:
             return False
+        left -= self._bring_back(left)
         eldest = (self._aged_by() - timedelta(days=self.limits.days)).isoformat()
-        while left > 0 and min(self._days, default=eldest) < eldest and self._remove_oldest() is not None:
-            left -= 1
+        for name in sorted(day for day in self._days if day < eldest):
+            # Of this day alone: where nothing of it can be removed, what is younger is not too old for that.
+            while left > 0 and name in self._days and self._remove_oldest_of(name) is not None:
+                left -= 1
         low = shortened = self._is_low(coming)
         while low and left > 0 and self._remove_oldest() is not None:
             left -= 1
@@ -343,6 +370,35 @@ class Folder:
         if left > 0:
             self._look_at = self._clock() + LOOK_EVERY_S
         return shortened
+
+    def _bring_back(self, most: int) -> int:
+        """Put pictures of days that are not yet, of a clock that ran far ahead, into the day that is written: they
+        would never become old, and stay while newer ones go. Returns how many were moved."""
+        if (reached := self._reached()) is None:
+            return 0
+        latest, to, moved = self._latest(reached).isoformat(), self._day_to_write(), 0
+        for name in sorted(day for day in self._days if day > latest):
+            files = _by_age(self.root / name)
+            with contextlib.suppress(OSError):  # somebody else's: it stays, and takes no new ones
+                for file in files[: most - moved]:
+                    self._move(file, name, to)
+                    moved += 1
+                if moved < most:
+                    self._close(name)
+                    log.warning("archive day=%s is not yet, its pictures are kept as of %s", name, to)
+        return moved
+
+    def _move(self, file: str, name: str, to: str) -> None:
+        source, target = self.root / name / file, self.root / to / file
+        size = self._size_of(source)
+        if target.exists() or size is None:  # an alarm that went on, or somebody took it away
+            self._unlink(name, file)
+            return
+        target.parent.mkdir(exist_ok=True)
+        source.rename(target)
+        was, day = self._days[name], self._days.setdefault(to, _Day())
+        was.files, was.bytes = was.files - 1, was.bytes - size
+        day.files, day.bytes = day.files + 1, day.bytes + size
 
     def _is_low(self, coming: int) -> bool:
         return (free := self._free()) is not None and free < self.limits.free + coming
@@ -361,11 +417,11 @@ class Folder:
         for name in sorted(self._days):
             size = self._remove_oldest_of(name)
             if size is not None:
-                self._removed += 1
                 return size
         return None
 
     def _remove_oldest_of(self, name: str) -> int | None:
+        """Remove the oldest picture of a day; its bytes, or None where nothing of it can be removed."""
         for _ in range(2):  # what was listed earlier, then what came since
             if self._oldest_of != name or not self._oldest:
                 self._oldest_of, self._oldest = name, deque(_by_age(self.root / name))
@@ -376,6 +432,7 @@ class Folder:
                 file = self._oldest.popleft()
                 shared = self._is_shared(self.root / name / file)
                 if (size := self._unlink(name, file)) is not None:
+                    self._removed += 1
                     if not shared:
                         self._gone.append(file.removesuffix(SUFFIX))
                     if not self._oldest and not self._days[name].files:

@@ -136,8 +136,7 @@ class SharedPictures:
         try:
             there = self.fetch(here.facts.id, began(here.facts))
             if there is not None and there.facts.said_at > here.facts.said_at:
-                self._folder.replace(there)
-                return there
+                return self._folder.replace(there)
         except (Damaged, OSError) as error:
             log.debug("id=%s what others said of it is not known: %s", here.facts.id, error)
         return here

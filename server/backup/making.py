@@ -8,7 +8,6 @@ import hashlib
 import os
 import shutil
 import sqlite3
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import IO
 import msgspec
 
 from detector import VERSION
-from detector.files import sync_folder, temporary_beside
+from detector.files import remove_leftovers, sync_folder, temporary_beside
 from server.backup.contents import (
     FORMAT,
     MANIFEST,
@@ -39,6 +38,9 @@ PATIENCE_S = 30.0
 """For a database that somebody has locked."""
 ROOM = 200_000_000
 """Bytes of the data directory's disk that stay free while a backup lies there to be fetched."""
+UNFINISHED = "defectvision-backup"
+ABANDONED_S = 12 * 3600.0
+"""No backup takes as long; what was left that long ago by one that was killed goes before the next into its folder."""
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -77,6 +79,7 @@ def back_up(data: Path, target: Path, *, pictures: bool = False) -> Made:
     _require(data)
     if data.resolve() in target.resolve().parents:
         raise BackupError(f"{target} lies in the data directory itself: give a place outside of it")
+    remove_leftovers(target.parent, of=UNFINISHED, older_than_s=ABANDONED_S)
     with _in_words(target):
         return _made(data, target, pictures, lambda: True)
 
@@ -159,8 +162,13 @@ def _reading(path: Path) -> Iterator[None]:
         raise BackupError(f"{what}: {then}") from error
 
 
+def _unfinished(folder: Path) -> Path:
+    """A free name in a folder, by which the next backup into it knows what was never finished."""
+    return temporary_beside(folder / UNFINISHED)
+
+
 def _made(data: Path, target: Path, pictures: bool, go_on: Callable[[], bool]) -> Made:
-    temporary = temporary_beside(target)
+    temporary = _unfinished(target.parent)
     try:
         for _ in range(TRIES):
             made = _try(data, temporary, target, pictures, go_on)
@@ -248,8 +256,10 @@ def _add(archive: zipfile.ZipFile, name: str, path: Path, go_on: Callable[[], bo
 
 def _add_database(archive: zipfile.ZipFile, name: str, path: Path, beside: Path, go_on: Callable[[], bool]) -> Kept:
     """As it was at one moment, whoever writes."""
-    with tempfile.TemporaryDirectory(dir=beside, prefix=".database.") as folder:
-        copy = Path(folder) / "copy"
+    folder = _unfinished(beside)
+    folder.mkdir(mode=0o700)
+    try:
+        copy = folder / "copy"
         with (
             contextlib.closing(
                 sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=PATIENCE_S)
@@ -260,6 +270,8 @@ def _add_database(archive: zipfile.ZipFile, name: str, path: Path, beside: Path,
             there.execute("PRAGMA journal_mode=DELETE")
         with copy.open("rb") as file:
             return _write(archive, name, file.read, path.stat(), go_on)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -170,22 +171,55 @@ def _check_databases(manifest: Manifest, folder: Path) -> None:
 
 
 def _exchange(unpacked: Path, data: Path, *, pictures: bool) -> Path | None:
-    """Move what is there aside, and what was unpacked in its place: renames alone, and a mark while they go on, without
-    which a crash in the middle would leave a server that knows half of everything."""
+    """Move what is there aside, and what was unpacked in its place: renames alone, which are taken back if one fails,
+    and a mark while they go on, without which a crash in the middle would leave a server that knows half of everything.
+    """
     before = [name for name in sorted(os.listdir(data)) if belongs(name, pictures=pictures)]  # noqa: PTH208
+    _require_movable(data, before)
     mark = data / RESTORING
-    mark.write_text("a backup is being put back\n")
-    sync_folder(data)
+    was_cut_off = mark.exists()  # and is half of one already
     aside: Path | None = None
-    if before:
-        aside = made_aside(data, "restore")
-        for name in before:
-            if name != RESTORING:
-                (data / name).rename(aside / name)
-    for entry in sorted(unpacked.iterdir()):
-        entry.rename(data / entry.name)
+    moved: list[tuple[Path, Path]] = []
+    try:
+        mark.write_text("a backup is being put back\n")
+        sync_folder(data)
+        if before:
+            aside = made_aside(data, "restore")
+            for name in before:
+                _move(data / name, aside / name, moved)
+        for entry in sorted(unpacked.iterdir()):
+            _move(entry, data / entry.name, moved)
+    except OSError as error:
+        for now, then in reversed(moved):
+            then.rename(now)
+        if not was_cut_off:
+            mark.unlink(missing_ok=True)
+        if aside is not None:
+            with contextlib.suppress(OSError):
+                aside.rmdir()
+        sync_folder(data)
+        if error.errno == errno.EBUSY and error.filename is not None:  # a folder of the same disk that is mounted there
+            raise BackupError(_mounted(error.filename)) from error
+        raise
     for folder in (unpacked, data, *([aside] if aside else [])):
         sync_folder(folder)
     mark.unlink()
     sync_folder(data)
     return aside
+
+
+def _move(path: Path, to: Path, moved: list[tuple[Path, Path]]) -> None:
+    path.rename(to)
+    moved.append((path, to))
+
+
+def _require_movable(data: Path, names: list[str]) -> None:
+    for name in names:
+        if (data / name).is_mount():
+            raise BackupError(_mounted(data / name))
+
+
+def _mounted(path: Path | str) -> str:
+    return (
+        f"{path} is a mount point, which cannot be moved aside: unmount it, or put the backup into another --data-dir"
+    )

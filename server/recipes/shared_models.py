@@ -90,7 +90,11 @@ class SharedModels:
                 check(unpacked)
             except _UNREADABLE as error:
                 raise ModelError(f"{name}.zip in {self._store.address} is damaged ({error})") from error
-            unpacked.rename(folder)
+            try:
+                unpacked.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # else somebody else fetched it meanwhile
+                    raise
             sync_folder(folder.parent)
         finally:
             packed.unlink(missing_ok=True)

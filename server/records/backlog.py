@@ -54,6 +54,8 @@ class Backlog:
         self._number = 0
         self._lock = threading.Lock()  # a shutdown does not wait for a disk that hangs
         self.lost = self.damaged = 0
+        self._unreadable = 0
+        """Of what was read last, which is read again until it is stored."""
 
     @property
     def events(self) -> int:
@@ -123,7 +125,7 @@ class Backlog:
                 self.lost += self._segments.pop(0).events
             if not self._segments:
                 return [], 0
-            segment, found, read = self._segments[0], [], 0
+            segment, found, read, self._unreadable = self._segments[0], [], 0, 0
             with segment.path.open("rb") as file:
                 file.seek(segment.read)
                 for _ in range(most):
@@ -134,7 +136,7 @@ class Backlog:
                     try:
                         found.append(_decoder.decode(line))
                     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                        self.damaged += 1
+                        self._unreadable += 1
                         if not segment.damaged:
                             log.warning("history backlog=%s has lines that cannot be read", segment.path.name)
                         segment.damaged = True
@@ -150,6 +152,7 @@ class Backlog:
                 file.seek(segment.read)
                 segment.events -= file.read(read).count(b"\n")
             segment.read += read
+            self.damaged, self._unreadable = self.damaged + self._unreadable, 0
             if segment.read >= segment.size or read == 0:
                 if segment.damaged:
                     self._put_aside(segment.path)

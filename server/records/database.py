@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from detector.files import set_aside, sync_folder
+from detector.files import set_aside, sync_folder, temporary_beside
 from server.ground import DatabaseAddress, one_line
 from server.records.migrations import NewerSchema, NoWayBack, is_behind, migrate, migrate_back
 
@@ -265,21 +265,21 @@ class Database:
         return f"{FILE} was brought to a newer version; what it was before is kept as {target.name}"
 
     def _copy_to(self, target: Path) -> None:
-        """As it is now, whole or not at all."""
-        unfinished = target.with_name(f".{target.name}.tmp")
-        unfinished.unlink(missing_ok=True)
+        """As it is now, whole or not at all; what a crash leaves of it goes at the next start."""
+        unfinished = temporary_beside(target)
         try:
             with contextlib.closing(sqlite3.connect(self.path)) as source:
                 source.execute("VACUUM INTO ?", (str(unfinished),))
+            descriptor = os.open(unfinished, os.O_RDWR)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            unfinished.replace(target)
         except sqlite3.Error as error:
-            unfinished.unlink(missing_ok=True)
             raise OSError(f"no copy of it can be made before: {error}") from error
-        descriptor = os.open(unfinished, os.O_RDWR)
-        try:
-            os.fsync(descriptor)
         finally:
-            os.close(descriptor)
-        unfinished.replace(target)
+            unfinished.unlink(missing_ok=True)
         sync_folder(target.parent)
 
     async def take_back(self, aside: Path, to: str | None) -> tuple[str, str]:

@@ -350,10 +350,13 @@ class Records:
     async def _clear(self) -> None:
         """Delete what is too old or too much, a little at a time: what comes is written in between."""
         before = round(await asyncio.to_thread(self._calendar.now) * 1000 - self._days * 86_400_000)
+        latest = round(await asyncio.to_thread(self._calendar.latest) * 1000)
         most = LEAST_DELETED + 2 * self._since_clearing
         try:
             kept = await self._database.write(
-                lambda connection: delete_oldest(connection, before=before, rows=self._rows, most=most - self._aged)
+                lambda connection: delete_oldest(
+                    connection, before=before, latest=latest, rows=self._rows, most=most - self._aged
+                )
             )
             if not kept.more:
                 await self._database.write(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy
-from sqlalchemy import delete, func, select
+from sqlalchemy import Row, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.records.schema import WIDTHS, counts, entries, minutes
@@ -27,11 +28,11 @@ class Kept:
     more: bool
 
 
-async def delete_oldest(connection: AsyncConnection, *, before: int, rows: int, most: int) -> Kept:
+async def delete_oldest(connection: AsyncConnection, *, before: int, latest: int, rows: int, most: int) -> Kept:
     """Delete entries, within a transaction: those stored first, as long as they are too old or too many.
 
     Args:
-        before: milliseconds since 1970: what is older may go.
+        before: milliseconds since 1970: what is older may go; ``latest``: what is later has the time of a wrong clock.
         rows: entries that are kept at the most.
         most: that may go by age. A clock that is wrong must not cost a history, so that age alone deletes little more
             than came in meanwhile; by number there is no such bound.
@@ -49,7 +50,7 @@ async def delete_oldest(connection: AsyncConnection, *, before: int, rows: int, 
     ).all()
     gone: int | None = None
     aged = 0
-    for seq, at in oldest:
+    for seq, at in await _dated(connection, oldest, latest):
         if last - seq + 1 <= rows:
             if at >= before or aged >= most:
                 break
@@ -59,6 +60,22 @@ async def delete_oldest(connection: AsyncConnection, *, before: int, rows: int, 
         return Kept(there, 0, 0, False)
     deleted = (await connection.execute(delete(entries).where(entries.c.seq <= gone))).rowcount
     return Kept(last - gone, deleted, aged, deleted == DELETED_AT_ONCE)
+
+
+async def _dated(connection: AsyncConnection, oldest: Sequence[Row[int, int]], latest: int) -> list[tuple[int, int]]:
+    """Numbers of entries, and when they were; of those that a clock which ran ahead calls later than it is now, when
+    what was stored after them was: nothing behind them would ever become too old otherwise."""
+    dated, after = list[tuple[int, int]](), None
+    for seq, at in reversed(oldest):
+        if at <= latest:
+            after = at
+        elif after is None:
+            following = select(entries.c.at).where(entries.c.seq > seq, entries.c.at <= latest)
+            after = (await connection.execute(following.order_by(entries.c.seq).limit(1))).scalar()
+            if after is None:
+                after = at
+        dated.append((seq, after))
+    return dated[::-1]
 
 
 async def delete_minutes(connection: AsyncConnection, *, before: int, most: int) -> int:

@@ -21,7 +21,7 @@ from detector.counted import counted
 from detector.files import temporary_beside
 from detector.images import BGRImage
 from detector.thresholds import calibrate
-from server.ground import OWN_FILES, Noted, Shelf
+from server.ground import OWN_FILES, Noted, Shelf, why_not_kept
 from server.inspection import Inspection, given_recipe, inspected_cells, taught_hash
 from server.recipes import (
     CHANGEABLE,
@@ -51,6 +51,7 @@ from server.streams import PoolBusy, Streams
 from server.teaching.files import write_model
 from server.teaching.in_force import InForce
 from server.teaching.models import Models
+from server.teaching.others import Earlier, TaughtMeanwhile
 from server.teaching.work_thread import NotStored, WorkThread
 from server.words import now
 
@@ -354,9 +355,9 @@ class Library:
                 raise ModelError("the simulated line shows its own part, and is inspected with its own recipe")
             await self.in_thread(partial(self.book.choose, stream, recipe))
             self.in_force.choose()
+            self._streams.tell_changed(who)  # before anything else is waited for: a result would say it without who
             await self.in_force.rest_others()
         took = (time.perf_counter() - began) * 1000
-        self._streams.tell_changed(who)
         log.info("recipe chosen stream=%s recipe=%s name=%s ms=%.0f", stream, found.id, found.name, took)
         return found, took
 
@@ -371,8 +372,8 @@ class Library:
         async with self._choosing(recipe or self.in_force.default_of(None) or ""):
             await self.in_thread(partial(self.book.choose_default, recipe))
             self.in_force.choose()
+            self._streams.tell_changed(who)
             await self.in_force.rest_others()
-        self._streams.tell_changed(who)
 
     @asynccontextmanager
     async def _choosing(self, recipe: str) -> AsyncIterator[Recipe]:
@@ -416,17 +417,26 @@ class Library:
             return stored.id, await self._promised(stored)
 
     async def taught_more(
-        self, recipe: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
+        self, recipe: str, folder: Path, pictures: Path, *, of: str, stream: str | None, who: str, why: str, on: str
     ) -> tuple[str, str]:
         """A recipe's model was taught again, on more pictures; otherwise as :meth:`add_taught`. Corrections of the
         older one do not fit it: what was forgiven may be shown, what was remembered has to be remembered again.
 
+        Args:
+            of: hash of the model whose pictures are among them.
+
         Raises:
+            TaughtMeanwhile: the recipe has another model by now, whose pictures would be lost; nothing changes.
             NoRecipe, ModelError, RecipeError: it cannot be used.
             NotStored: it cannot be.
         """
         async with self._changing, self.taking_in():
             before = self.get(recipe)
+            if before.model.taught != of:
+                raise TaughtMeanwhile(
+                    f"{before.name} was given another model meanwhile, by {before.who or 'somebody'}: what that was "
+                    "taught on is shown here now, too; look through it, then press Done again"
+                )
             taught = await self.in_thread(partial(self.take_in, folder, pictures))
             fields = {"model": ModelVersion(taught)}
             stored = await self.store(before, fields, "taught more", who=who, why=why, on=on, stream=stream)
@@ -441,21 +451,28 @@ class Library:
         """
         return self.get(recipe).name
 
-    def pictures_of(self, recipe: str) -> list[Path]:
-        """The pictures a recipe's model was taught on.
+    async def pictures_of(self, recipe: str) -> Earlier:
+        """The pictures a recipe's model was taught on, fetched where another gateway of the plant taught it. Changes
+        do not wait for that.
 
         Raises:
             NoRecipe: there is none of this id.
             RecipeError: they are not kept here.
+            ModelError: they are damaged.
+            NotStored: the plant's store does not answer, or they cannot be written here.
         """
         found = self.get(recipe)
-        self.keep.bring_pictures(found.model.taught)
-        pictures = self.keep.pictures(found.model.taught)
+        taught = found.model.taught
+        try:
+            await asyncio.to_thread(self.keep.bring_pictures, taught)
+        except OSError as error:
+            raise NotStored(why_not_kept(error)) from error
+        pictures = await asyncio.to_thread(self.keep.pictures, taught)
         if not pictures:
             raise RecipeError(
                 f"the pictures that {found.name} was taught on are not kept here: teach a new part on them and more"
             )
-        return pictures
+        return Earlier(taught, pictures)
 
     async def _promised(self, recipe: Recipe) -> str:
         model = await self.in_thread(partial(self.models.as_taught, recipe.model.taught))

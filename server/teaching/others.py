@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from detector.images import BGRImage
+from server.recipes import RecipeError
 
 
 class Watcher(Protocol):
@@ -45,6 +47,23 @@ Find = Callable[[str], Watched | None]
 """The stream that somebody sends under this name now."""
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """What a recipe's model was taught on.
+
+    Attributes:
+        taught: the model's hash.
+        pictures: their files, in order.
+    """
+
+    taught: str
+    pictures: list[Path]
+
+
+class TaughtMeanwhile(RecipeError):
+    """A recipe's model is not the one that was taught more any longer; one sentence."""
+
+
 class Shelf(Protocol):
     """Where models go that were taught, and the recipes that use them; see :class:`server.teaching.Library`."""
 
@@ -67,9 +86,16 @@ class Shelf(Protocol):
         ...
 
     async def taught_more(
-        self, recipe: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
+        self, recipe: str, folder: Path, pictures: Path, *, of: str, stream: str | None, who: str, why: str, on: str
     ) -> tuple[str, str]:
-        """Replace a recipe's model by one that was taught on more pictures; otherwise as :meth:`add_taught`."""
+        """Replace a recipe's model by one that was taught on more pictures; otherwise as :meth:`add_taught`.
+
+        Args:
+            of: hash of the model whose pictures are among them.
+
+        Raises:
+            TaughtMeanwhile: the recipe has another one by now.
+        """
         ...
 
     async def require_room(self, more: int = 0) -> None:
@@ -84,11 +110,11 @@ class Shelf(Protocol):
         """Raises NoRecipe: there is no such recipe."""
         ...
 
-    def pictures_of(self, recipe: str) -> list[Path]:
+    async def pictures_of(self, recipe: str) -> Earlier:
         """The pictures its model was taught on.
 
         Raises:
             NoRecipe: there is no such recipe.
-            RecipeError: they are not kept here; one sentence.
+            RecipeError, ModelError, NotStored: they are not kept, damaged, or cannot be fetched here; one sentence.
         """
         ...

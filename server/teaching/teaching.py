@@ -23,7 +23,7 @@ from server.teaching.archive import Packed
 from server.teaching.files import Files, Stored, TooMuch
 from server.teaching.learner import Learner, LearnerGone
 from server.teaching.library import NoRecipe
-from server.teaching.others import Find, Shelf, Watched
+from server.teaching.others import Earlier, Find, Shelf, TaughtMeanwhile, Watched
 from server.teaching.showing import SAME_PART, Showing
 from server.teaching.words import (
     Answer,
@@ -123,7 +123,7 @@ class Teaching:
 
     Args:
         id: names it.
-        earlier: pictures that the model was taught on before, shown first.
+        earlier: what the model was taught on before, of one that is taught more.
         make_learner: makes the process that learns; given what is called with what it says by itself.
         clock: seconds, monotonic.
 
@@ -144,7 +144,7 @@ class Teaching:
         find: Find,
         make_learner: Callable[[Callable[[Progress | Region], None]], Learner],
         *,
-        earlier: Iterable[Path] = (),
+        earlier: Earlier | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.id, self.wanted = id, wanted
@@ -173,8 +173,11 @@ class Teaching:
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._warned = self._putting_in_force = self._ended = False
-        if earlier := [*earlier]:
-            self._spawn(self._show_earlier(earlier))
+        self._of = ""
+        self._earlier: asyncio.Task[None] | None = None
+        if earlier is not None:
+            self._of = earlier.taught
+            self._earlier = self._spawn(self._show_earlier(earlier.pictures))
 
     @property
     def learning_s(self) -> float | None:
@@ -413,7 +416,8 @@ class Teaching:
             raise NotThere("there is no such picture, or not any more")
         return kept
 
-    async def _show_earlier(self, earlier: list[Path]) -> None:
+    async def _show_earlier(self, earlier: list[Path], *, again: bool = False) -> None:
+        """Show what the model was taught on; pictures of parts that are there already, too, unless ``again``."""
         lost = 0
         for path in earlier:
             async with self._turn:
@@ -423,7 +427,7 @@ class Teaching:
                 try:
                     stored, frame = await asyncio.to_thread(self._files.take_over, number, path, self.album.room)
                     quality = await asyncio.to_thread(quality_of, frame)
-                    lost += await self._count(number, stored, quality, always=True) is not None
+                    lost += await self._count(number, stored, quality, always=not again) not in (None, SAME_PART)
                 except (ImageError, OSError, TooMuch) as error:
                     log.warning("a picture of the recipe is not there any more teaching=%s reason=%s", self.id, error)
                     lost += 1
@@ -454,17 +458,27 @@ class Teaching:
     async def rehearse(self) -> None:
         """Have it learned ahead, if it is likely that nothing more is shown; to be called now and then."""
         paths = [str(kept.path) for kept in self.album.to_learn]
-        is_quiet = self._clock() - self._changed_at >= PAUSE_S and not self._turn.locked()
+        is_quiet = self._clock() - self._changed_at >= PAUSE_S and not self._turn.locked() and self._is_all_shown
         if self.state != "showing" or self._ended or len(paths) < REHEARSED or paths == self._rehearsed or not is_quiet:
             return
         async with self._turn:
             self._rehearsed = paths
             await self._tell(Rehearse(paths, self.wanted.name))
 
+    @property
+    def _is_all_shown(self) -> bool:
+        """Whether nothing is left of what the model was taught on before."""
+        return self._earlier is None or self._earlier.done()
+
     async def _learn(self) -> None:
+        if self._earlier is not None:
+            await asyncio.wait([self._earlier])  # a model of some of these would forget the others
         async with self._turn:
             try:
                 await self._learn_and_use()
+            except TaughtMeanwhile as error:
+                self._fail(str(error))
+                self._earlier = self._spawn(self._catch_up())
             except (RecipeError, NoRecipe, NotStored, DetectorError, LearnerGone, CannotBe, CannotNow) as error:
                 self._fail(str(error))
             except OSError as error:
@@ -481,6 +495,16 @@ class Teaching:
             finally:
                 self._putting_in_force = False
         self._tell_changed()
+
+    async def _catch_up(self) -> None:
+        """Its recipe has another model by now: show what that was taught on as well."""
+        try:
+            earlier = await self._shelf.pictures_of(str(self.wanted.more_of))
+        except (RecipeError, NoRecipe, NotStored, DetectorError) as error:
+            self._report = [str(error)]
+            return
+        await self._show_earlier(earlier.pictures, again=True)
+        self._of = earlier.taught
 
     async def _learn_and_use(self) -> None:
         used = self.album.to_learn
@@ -499,9 +523,10 @@ class Teaching:
         wanted = self.wanted
         where = f"of {wanted.stream}" if wanted.stream else "that were uploaded"
         self._putting_in_force = True  # until it is done: a cancel that came late would be told that nothing is left
-        add = self._shelf.add_taught if wanted.more_of is None else self._shelf.taught_more
+        more_of = wanted.more_of
+        add = self._shelf.add_taught if more_of is None else partial(self._shelf.taught_more, of=self._of)
         self.recipe, self.threshold = await add(
-            wanted.more_of or wanted.name,
+            more_of or wanted.name,
             model,
             pictures,
             stream=wanted.stream,
@@ -611,10 +636,11 @@ class Teaching:
     def _tell_changed(self) -> None:
         self._changed.set()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def cannot_write(error: OSError) -> str:

@@ -61,6 +61,7 @@ class Teachings:
         self._root, self._shelf, self._find, self._runtime = data_dir / FOLDER, shelf, find, runtime
         self._make_learner, self._clock = make_learner, clock
         self._teachings: dict[str, Teaching] = {}
+        self._beginning: list[Wanted] = []
 
     async def open(self) -> None:
         """Remove what teachings left that a crash ended; for the start, before the first request."""
@@ -83,21 +84,36 @@ class Teachings:
 
         Raises:
             NotThere: there is no such stream now.
-            CannotNow: the stream is taught already.
+            CannotNow: the stream is taught already, or the recipe is taught more.
             TooMany: two are open.
-            NoRecipe, RecipeError: its model cannot be taught more.
-            NotStored: there is no room for another model.
+            NoRecipe, RecipeError, ModelError: its model cannot be taught more.
+            NotStored: there is no room for another model, or the pictures of the one cannot be fetched.
             OSError: the data directory cannot be written.
         """
+        self._require_may_begin(wanted)
+        self._beginning.append(wanted)  # until it is among the others, others count it
+        try:
+            teaching = await self._begin(wanted)
+        finally:
+            self._beginning.remove(wanted)
+        log.info("teaching began teaching=%s stream=%s more_of=%s", teaching.id, wanted.stream, wanted.more_of)
+        return teaching
+
+    def _require_may_begin(self, wanted: Wanted) -> None:
+        taught = [*(one.wanted for one in self.all if one.is_open), *self._beginning]
         if wanted.stream is not None:
             if self._find(wanted.stream) is None:
                 raise NotThere(f"there is no stream {wanted.stream[:64]} now: start its camera first")
-            if any(one.is_open and one.wanted.stream == wanted.stream for one in self.all):
+            if any(one.stream == wanted.stream for one in taught):
                 raise CannotNow(f"{wanted.stream} is taught already: go on there, or cancel it first")
-        if sum(one.is_open for one in self.all) >= MOST_OPEN:
+        if wanted.more_of is not None and any(one.more_of == wanted.more_of for one in taught):
+            raise CannotNow(f"{wanted.name} is taught more already: go on there, or cancel it first")
+        if len(taught) >= MOST_OPEN:
             raise TooMany(f"{MOST_OPEN} parts are taught already: finish one, or cancel it")
+
+    async def _begin(self, wanted: Wanted) -> Teaching:
         await self._shelf.require_room()  # before anybody shows thirty parts
-        earlier = self._shelf.pictures_of(wanted.more_of) if wanted.more_of is not None else []
+        earlier = await self._shelf.pictures_of(wanted.more_of) if wanted.more_of is not None else None
         id = secrets.token_hex(6)
         how = words.Wanted(wanted.preset, self._runtime)
         teaching = Teaching(
@@ -119,7 +135,6 @@ class Teachings:
         done = [one for one in self.all if not one.is_open]
         for one in done[: max(0, len(done) - MOST_DONE)]:
             del self._teachings[one.id]
-        log.info("teaching began teaching=%s stream=%s more_of=%s", id, wanted.stream, wanted.more_of)
         return teaching
 
     async def end(self, id: str) -> None:

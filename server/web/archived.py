@@ -297,9 +297,10 @@ class Archived:
 
     async def _say(self, request: Request, kind: Kind) -> Response:
         id, meant = request.path_params["id"], request.query_params.get("frame")
-        if meant is not None and (await self._find(id)).facts.frame != meant:
-            raise Refused(409, ANOTHER)
-        return await self.saying.say(request, self, id, kind)
+        with self.archive.staying(id):  # a model's first correction takes seconds, in which the alarm may go on
+            if meant is not None and (await self._find(id)).facts.frame != meant:
+                raise Refused(409, ANOTHER)
+            return await self.saying.say(request, self, id, kind)
 
     async def frame(self, id: str) -> KeptFrame:
         """An archived picture as the frame that was kept then."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from server.records import MOST_ON_A_PAGE, Entry, Records
@@ -32,6 +32,7 @@ from server.web.history_bodies import (
 from server.web.history_files import NO_PARQUET, as_csv, as_parquet, has_parquet
 from server.web.history_query import FILTERS, PAGING, SINCE, STREAM, UNTIL
 from server.web.json_body import read_json
+from server.web.temporary_file import MadeOnTheWay
 from server.words import BYTES, Content, Operation, Parameter, Reply, Role, documented
 
 AWAY = "the history is off, or its database is away: `error` says why"
@@ -207,8 +208,13 @@ class History:
         wanted = history_query.wanted(request.query_params)
         if self.files.locked():
             raise Refused(503, "two files are being made already: try again in a moment")
-        pieces = self.records.export(wanted, MOST_IN_A_FILE)
-        first: list[Entry] = await anext(pieces, [])  # a database that is away is said before the file begins
+        await self.files.acquire()  # at once, before anybody else can ask
+        try:
+            pieces = self.records.export(wanted, MOST_IN_A_FILE)
+            first: list[Entry] = await anext(pieces, [])  # a database that is away is said before the file begins
+        except BaseException:
+            self.files.release()
+            raise
 
         async def all_of_it() -> AsyncIterator[list[Entry]]:
             if first:
@@ -219,14 +225,13 @@ class History:
         async def body() -> AsyncIterator[bytes]:
             # Whoever reads slowly holds no connection to the database meanwhile, but one of two places.
             until = time.monotonic() + FILE_S
-            async with self.files:
-                async for data in written(all_of_it()):
-                    if time.monotonic() > until:
-                        raise TimeoutError(f"a file of the history took more than {FILE_S:g} s: it is cut off")
-                    yield data
+            async for data in written(all_of_it()):
+                if time.monotonic() > until:
+                    raise TimeoutError(f"a file of the history took more than {FILE_S:g} s: it is cut off")
+                yield data
 
         named = {"Content-Disposition": f'attachment; filename="history.{ending}"', **NO_STORE}
-        return StreamingResponse(body(), headers=named, media_type=media_type)
+        return MadeOnTheWay(body(), self.files.release, named, media_type)
 
     @staticmethod
     def _found(entry: Entry | None) -> Entry:

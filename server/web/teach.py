@@ -99,7 +99,7 @@ class Teach:
             {
                 201: Reply("it is shown parts now", Content(TeachingBody)),
                 404: "there is no such stream now, or no such recipe",
-                409: "the stream is taught already",
+                409: "the stream is taught already, or the recipe is taught more",
                 413: "larger than 64 kB",
                 422: "not such a body, a name that cannot be, or a recipe that cannot be taught more",
                 503: "two parts are taught already",

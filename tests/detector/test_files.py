@@ -112,6 +112,7 @@ def test_leftovers_are_known_by_their_names(tmp_path: Path) -> None:
     (outside / "precious").write_text("")
     temporary_beside(tmp_path / "link").symlink_to(outside)
     abandoned(tmp_path / "calibration.json", 0)
+    (tmp_path / ".history.db.before-1.12345678.tmp-journal").touch()
     remove_leftovers(tmp_path, older_than_s=0)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(kept)
     assert (outside / "precious").exists()

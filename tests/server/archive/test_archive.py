@@ -199,6 +199,22 @@ async def test_what_was_said_of_a_picture_stays_with_that_picture(archive: Archi
     assert (found.raw_score, found.disposition, found.correction) == (12, "good", "c1")
 
 
+async def test_while_somebody_makes_up_what_to_say_of_a_picture_it_stays(archive: Archive) -> None:
+    line = Line(archive)
+    first = line.see(12)
+    with archive.staying(first):
+        line.see(15)
+        with archive.staying(first):
+            line.see(19)
+        assert (await facts(archive, first)).raw_score == 12
+    assert (await facts(archive, first)).raw_score == 19, "nothing was said: its worst frame after all"
+    with archive.staying(first):
+        line.see(21)
+        await archive.say(first, "good", "c1")
+    found = await facts(archive, first)
+    assert (found.raw_score, found.disposition, found.correction) == (19, "good", "c1")
+
+
 class SlowFolder(Folder):
     """A disk that hangs until it is let go, or that is full."""
 

@@ -187,6 +187,117 @@ def test_the_clock_jumps_back_and_what_is_newest_stays(tmp_path: Path, clock: Cl
     assert "after0" in ids(tmp_path)
 
 
+class Calendar(Clock):
+    """A clock, and the calendar that follows it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached: date | None = self.day
+
+    def folder(self, root: Path, limits: Limits = PLENTY, *, counted: bool = True, free: int = 1 << 40) -> Folder:
+        folder = Folder(
+            root,
+            limits,
+            today=lambda: self.day,
+            aged_by=lambda: min(self.day, self.reached or self.day),
+            reached=lambda: self.reached,
+            clock=lambda: self.now,
+            free=lambda _: free,
+        )
+        if counted:
+            folder.count()
+        return folder
+
+    def passes(self, days: int) -> None:
+        self.day += timedelta(days=days)
+        if self.reached is not None:
+            self.reached += timedelta(days=days)
+
+
+def days_of(root: Path) -> dict[str, str]:
+    return {path.stem: path.parent.name for path in root.glob("*/*.zip")}
+
+
+def test_a_night_of_a_clock_that_ran_ahead_keeps_nothing_for_ever(tmp_path: Path) -> None:
+    clock = Calendar()
+    folder = clock.folder(tmp_path, Limits(bytes=1 << 40, days=3, free=0))
+    folder.write(one("before"))
+    clock.day += timedelta(days=3000)
+    folder.write(one("ahead"))
+    clock.day -= timedelta(days=3000)
+    folder.write(one("after"))
+    assert days_of(tmp_path) == {"before": "2026-11-26", "ahead": "2026-11-29", "after": "2026-11-29"}
+    for _ in range(7):
+        folder.hold_limits()
+        clock.passes(1)
+    folder.write(one("later"))
+    folder.hold_limits()
+    assert days_of(tmp_path) == {"later": "2026-12-03"}
+
+
+def test_a_day_that_is_not_yet_becomes_the_newest_that_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As older versions wrote them."""
+    clock = Calendar()
+    clock.reached, clock.day = None, date(2035, 1, 1)
+    folder = clock.folder(tmp_path, Limits(bytes=8 * SIZE + 100, days=90, free=0))
+    for number in range(3):
+        folder.write(one(f"far{number}", size=100_000))
+        clock.day += timedelta(days=1)
+    clock.day = date(2026, 11, 26)
+    folder.write(one("since", size=100_000))
+    assert set(days_of(tmp_path).values()) == {"2035-01-01", "2035-01-02", "2035-01-03"}
+    clock.reached = clock.day
+    folder = clock.folder(tmp_path, Limits(bytes=4 * SIZE + 100, days=90, free=0))
+    assert set(days_of(tmp_path).values()) == {"2026-11-26"} and len(ids(tmp_path)) == 4
+    assert folder.held.files == 4 and folder.held.oldest == "2026-11-26" and len(caplog.records) == 3
+    for number in range(2):
+        folder.write(one(f"new{number}", size=100_000))
+    assert ids(tmp_path) == {"far2", "since", "new0", "new1"}, "in the order in which they came"
+    assert folder.read("far2") is not None
+    assert folder.held.bytes == sum(path.stat().st_size for path in tmp_path.glob("*/*.zip"))
+
+
+def test_one_that_cannot_be_moved_takes_no_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Calendar()
+    (tmp_path / "2035-01-01").mkdir()
+    (tmp_path / "2035-01-01" / "stuck.zip").write_bytes(pack(one("stuck")))
+
+    def refuse(path: Path, target: Path) -> Path:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    folder = clock.folder(tmp_path)
+    folder.write(one("new"))
+    assert days_of(tmp_path) == {"stuck": "2035-01-01", "new": "2026-11-26"}
+
+
+def test_before_its_clock_is_set_a_machine_writes_to_the_newest_day(tmp_path: Path) -> None:
+    clock = Calendar()
+    clock.day = date(1970, 1, 1)
+    folder = clock.folder(tmp_path)
+    folder.write(one("early"))
+    clock.day = date(2026, 11, 26)
+    folder.hold_limits()
+    assert days_of(tmp_path) == {"early": "2026-11-26"}
+
+
+def test_after_a_long_time_off_what_is_new_is_kept_for_as_long(tmp_path: Path) -> None:
+    """The calendar catches up twice as fast as time passes."""
+    clock = Calendar()
+    for off in (2, 3, 4, 30):
+        assert clock.reached is not None
+        clock.day += timedelta(days=off)
+        limits = Limits(bytes=1 << 40, days=3, free=0)
+        folder = clock.folder(tmp_path / str(off), limits)
+        folder.write(one("new"))
+        for _ in range(3):
+            folder.hold_limits()
+            assert ids(tmp_path / str(off)) == {"new"}
+            clock.day += timedelta(days=1)
+            clock.reached = min(clock.day, clock.reached + timedelta(days=2))
+        clock.day = clock.reached
+
+
 def test_within_a_day_too(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = clock.folder(tmp_path, Limits(bytes=3 * SIZE + 100, days=90, free=0))
     now = time.time_ns()
@@ -253,6 +364,32 @@ def test_what_cannot_be_removed_stops_nothing(tmp_path: Path, clock: Clock, monk
     for number in range(5):
         folder.write(one(f"p{number}", size=100_000))
     assert ids(tmp_path) == {"stuck", "p4"}
+
+
+@pytest.mark.parametrize("how", ["it cannot be removed", "somebody took it away"])
+def test_an_old_day_costs_no_picture_that_is_not_old(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    folder = clock.folder(tmp_path, Limits(bytes=1 << 40, days=3, free=0))
+    for number in range(5):
+        folder.write(one(f"p{number}"))
+        clock.day += timedelta(days=1)
+    old = tmp_path / "2026-11-26"
+    if how == "somebody took it away":
+        shutil.rmtree(old)
+    else:
+        unlink = Path.unlink
+
+        def refusing(path: Path, missing_ok: bool = False) -> None:
+            if path.parent == old:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            unlink(path, missing_ok)
+
+        monkeypatch.setattr(Path, "unlink", refusing)
+    for _ in range(3):
+        folder.hold_limits()
+    assert ids(tmp_path) - {"p0"} == {"p2", "p3", "p4"}, "and what is too old beside it goes"
+    assert folder.take_gone() == ["p1"] and folder.held.removed == 1
 
 
 def test_a_damaged_file_says_so(tmp_path: Path, clock: Clock) -> None:

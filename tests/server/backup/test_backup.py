@@ -259,6 +259,35 @@ def test_what_this_user_may_not_read_is_named_and_room_is_not_asked_for(
     assert not [one for one in (*tmp_path.iterdir(), *data.iterdir()) if one.name.startswith(".backup")]
 
 
+def test_what_a_killed_backup_left_goes_before_another_into_its_folder(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds keys."""
+    write: Any = making._write
+
+    def killed(*arguments: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    def killed_at_the_database(archive: zipfile.ZipFile, name: str, *arguments: Any) -> Any:
+        if name == "history.db":
+            raise KeyboardInterrupt
+        return write(archive, name, *arguments)
+
+    with monkeypatch.context() as dies, pytest.raises(KeyboardInterrupt):
+        dies.setattr(making, "_write", killed_at_the_database)
+        dies.setattr(Path, "unlink", killed)
+        dies.setattr("shutil.rmtree", lambda *arguments, **more: None)
+        back_up(data, tmp_path / "monday.zip")
+    left = [*tmp_path.glob(".*")]
+    assert sorted(path.is_dir() for path in left) == [False, True]
+    back_up(data, tmp_path / "tuesday.zip")
+    assert {*tmp_path.glob(".*")} == {*left}, "somebody may be making it yet"
+    for path in left:
+        os.utime(path, (0, 0))
+    back_up(data, tmp_path / "wednesday.zip")
+    assert sorted(os.listdir(tmp_path)) == ["data", "tuesday.zip", "wednesday.zip"]  # noqa: PTH208
+
+
 # --- hostile and damaged ones
 
 
@@ -448,6 +477,36 @@ def test_a_restore_that_was_cut_off_is_no_start(backup: Path, data: Path, monkey
         pass
     kept = {path.name for folder in data.glob("before-restore-*") for path in folder.iterdir()}
     assert {"recipes.json", "history.db", "models", "access_code"} <= kept
+
+
+@pytest.mark.parametrize("was_cut_off", [False, True])
+@pytest.mark.parametrize("busy", ["models", "recipes.json", "history.db"])
+def test_a_rename_that_is_refused_in_the_middle_is_all_taken_back(
+    backup: Path, data: Path, monkeypatch: pytest.MonkeyPatch, busy: str, was_cut_off: bool
+) -> None:
+    rename = Path.rename
+
+    def refusing(self: Path, target: Path) -> Path:
+        if target == data / busy and self.parent.name.startswith(".restore"):
+            raise OSError(errno.EBUSY, "Device or resource busy", str(target))
+        return rename(self, target)
+
+    if was_cut_off:
+        (data / RESTORING).write_text("a backup is being put back\n")
+    monkeypatch.setattr(Path, "rename", refusing)
+    assert f"{data / busy} is a mount point" in refused(backup, data)
+    assert (data / RESTORING).exists() == was_cut_off and not [*data.glob("before-restore-*")]
+
+
+def test_a_disk_of_its_own_in_the_data_directory_is_said_before_anything_is_moved(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = back_up(data, tmp_path / "monday.zip", pictures=True).path
+    part = back_up(data, tmp_path / "tuesday.zip").path
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == data / "archive")
+    assert f"{data / 'archive'} is a mount point" in refused(whole, data)
+    assert not (data / RESTORING).exists() and not [*data.glob("before-restore-*")]
+    restore(part, data)
 
 
 def test_the_command(

@@ -185,7 +185,9 @@ async def test_a_stop_in_the_middle_of_a_large_file_leaves_nothing(tmp_path: Pat
     app = create_app(settings, make_model=lambda: model)  # type: ignore[arg-type, return-value]
     async with running(app, settings) as server, http(server) as client:
         asking = asyncio.create_task(client.get("/api/backup"))
-        await until(lambda: any(one.stat().st_size > 3_000_000 for one in tmp_path.glob(".backup.*/.backup.zip.*")))
+        await until(
+            lambda: any(one.stat().st_size > 3_000_000 for one in tmp_path.glob(".backup.*/.defectvision-backup.*"))
+        )
         await server.stop()
         await until(lambda: not unfinished(settings))
         await asyncio.wait([asking], timeout=WAIT_S)

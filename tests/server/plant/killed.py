@@ -130,8 +130,16 @@ async def teach(gateway: Gateway, folder: Path) -> Callable[[], Awaitable[Any]]:
     temporary = gateway.library.temporary()
     shutil.copytree(model, temporary / "model")
     shutil.copytree(folder / "pictures", temporary / "pictures")
+    discs = gateway.find("discs")
     return lambda: gateway.library.taught_more(
-        gateway.find("discs").id, temporary / "model", temporary / "pictures", stream=None, who="me", why="", on=""
+        discs.id,
+        temporary / "model",
+        temporary / "pictures",
+        of=discs.model.taught,
+        stream=None,
+        who="me",
+        why="",
+        on="",
     )
 
 

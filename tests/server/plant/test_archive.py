@@ -203,6 +203,33 @@ def test_what_is_said_holds_wherever_it_is_said_and_the_later_wins(two: tuple[Ga
     assert found is not None and (found.facts.disposition, found.facts.correction) == ("good", "c4")
 
 
+@pytest.mark.parametrize("asks", ["who looks at it", "what puts it"])
+def test_what_is_said_here_while_the_store_is_asked_holds(
+    two: tuple[Gateway, Gateway], monkeypatch: pytest.MonkeyPatch, asks: str
+) -> None:
+    mine, theirs = two
+    mine.write(one("p1", at=AT))
+    mine.go()
+    theirs.shared.say("p1", milliseconds(AT), "good", "c1")
+    here, get = mine.folder.read("p1"), mine.shared._get
+    assert here is not None
+    said = iter([True])
+
+    def slow(id: str, at: int) -> Pictured | None:
+        found = get(id, at)
+        if next(said, False):
+            mine.folder.say("p1", "bad", "c2")
+        return found
+
+    monkeypatch.setattr(mine.shared, "_get", slow)
+    if asks == "who looks at it":
+        assert mine.shared.newest(here).facts.correction == "c2"
+    mine.shared.put_soon("p1")
+    mine.go()
+    for found in (mine.folder.read("p1"), theirs.fetch("p1")):
+        assert found is not None and (found.facts.disposition, found.facts.correction) == ("bad", "c2")
+
+
 def test_a_worse_frame_does_not_take_the_place_of_one_that_another_gateway_spoke_of(
     two: tuple[Gateway, Gateway],
 ) -> None:

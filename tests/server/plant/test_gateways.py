@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import shutil
 import threading
 import zipfile
 from collections.abc import AsyncIterator, Callable
@@ -24,9 +25,11 @@ from server.plant import plant as plant_module
 from server.replicas.packed_model import Packed, unpacked
 from server.settings import Pool, Settings
 from server.teaching.in_force import InForce
+from server.teaching.others import TaughtMeanwhile
 from tests.detector.parts import draw_part, draw_parts
 from tests.running import running
 from tests.server.fakes import WAIT_S, healthy, http
+from tests.server.plant.killed import Gateway
 from tests.server.records.postgres import PostgreSQL
 from tests.server.replicas.stand_in import StandIn
 from tests.server.web.test_recipes import png, score
@@ -289,6 +292,40 @@ async def test_a_model_that_is_damaged_in_the_store_is_said_and_fetched_once_it_
             await asyncio.to_thread(files.put, name, tmp_path / "whole")
             await until(lambda: _inspects_with(at_two, made["id"]))
             assert "cannot be fetched" not in (await at_two.get("/health")).text
+
+
+async def test_pictures_that_another_gateway_has_are_fetched_beside_the_event_loop(
+    address: DatabaseAddress, store: StoreAddress, tmp_path: Path, disc_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateways = [one := await Gateway(tmp_path, "one", store, address).open()]
+    try:
+        place = one.library.temporary()
+        shutil.copytree(disc_folder, place / "model")
+        (place / "pictures").mkdir()
+        (place / "pictures" / "1.png").write_bytes(png(draw_part(1)))
+        names: dict[str, Any] = {"stream": None, "who": "me", "why": "", "on": ""}
+        recipe, _ = await one.library.add_taught("discs", place / "model", place / "pictures", **names)
+        gateways.append(two := await Gateway(tmp_path, "two", store, address).open())
+        bring = two.library.keep.bring_pictures
+        threads: list[threading.Thread] = []
+
+        def brought(taught: str) -> None:
+            threads.append(threading.current_thread())
+            bring(taught)
+
+        monkeypatch.setattr(two.library.keep, "bring_pictures", brought)
+        earlier = await two.library.pictures_of(recipe)
+        assert [path.name for path in earlier.pictures] == ["1.png"]
+        assert earlier.taught == two.find("discs").model.taught
+        assert threads and threading.main_thread() not in threads
+        # What was taught on other pictures than those of the model in force does not replace it.
+        with pytest.raises(TaughtMeanwhile, match="another model meanwhile, by me"):
+            await two.library.taught_more(recipe, place / "model", place / "pictures", of="0" * 64, **names)
+        assert two.find("discs").version == 1
+    finally:
+        for gateway in gateways:
+            gateway.library.close()
+            gateway.plant.close()
 
 
 async def test_what_a_change_takes_in_of_another_gateway_comes_into_force(

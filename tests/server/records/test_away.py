@@ -18,8 +18,9 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from detector.counted import counted
-from server.ground import DatabaseAddress
+from server.ground import DatabaseAddress, data_directory
 from server.records import Records, RecordsAway, Span, Wanted, migrations, records
+from server.records.backlog import Backlog
 from server.records.database import Database
 from server.records.migrations import steps
 from server.streams import Hub
@@ -134,6 +135,20 @@ async def test_a_torn_backlog_is_read_up_to_the_tear(tmp_path: Path) -> None:
         assert await numbers_of(history) == [0, 1, 3] and history.state.dropped == 0
         assert "1 line of the backlog could not be read" in str(history.warning)
     assert any(name.endswith(".jsonl.damaged") for name in os.listdir(tmp_path / "backlog"))  # noqa: PTH208
+
+
+def test_a_line_that_cannot_be_read_counts_once_however_often_it_is_tried(tmp_path: Path) -> None:
+    (tmp_path / "0000000001.jsonl").write_bytes(b"{\n{\n{\n")
+    backlog = Backlog(tmp_path)
+    backlog.open()
+    for _ in range(20):  # the database is away
+        events, read = backlog.oldest(2)
+        assert events == [] and backlog.damaged == 0
+    backlog.taken(read)
+    assert backlog.damaged == 2
+    _, read = backlog.oldest(2)
+    backlog.taken(read)
+    assert backlog.damaged == 3 and backlog.events == 0
 
 
 async def test_impossible_counts_in_the_backlog_are_not_stored(tmp_path: Path) -> None:
@@ -349,6 +364,24 @@ async def test_older_tables_are_changed_after_a_backup(
         assert connection.execute("SELECT id FROM entries").fetchall() == [("part-1",)]
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
     connection.close()
+
+
+def test_what_a_kill_leaves_of_the_copy_before_an_upgrade_goes_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "history.db")) as connection:
+        connection.execute("CREATE TABLE entries (id)")
+
+    def killed(*arguments: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dies, pytest.raises(KeyboardInterrupt):
+        dies.setattr(Path, "replace", killed)
+        dies.setattr(Path, "unlink", lambda path, missing_ok=False: None)
+        Database(tmp_path)._copy_to(tmp_path / "history.db.before-20261127T070000Z")
+    assert len([*tmp_path.glob(".*")]) == 1
+    with data_directory(tmp_path, "a server"):
+        assert sorted(path.name for path in tmp_path.glob("*history*")) == ["history.db"]
 
 
 async def test_a_step_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

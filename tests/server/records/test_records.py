@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from server.ground import Calendar
 from server.records import DispositionRefused, Entry, Span, Wanted, frame_id, milliseconds, records
 from server.records.entry import of_part
-from server.records.retention import LEAST_DELETED
+from server.records.retention import DELETED_AT_ONCE, LEAST_DELETED
 from server.streams import Hub, Told
 from server.words import PartResult, Result
 from tests.server.records.histories import BEGINNING, Place, everything, frame, hear, numbers_of, part, until
@@ -232,6 +232,25 @@ async def test_a_clock_that_runs_ahead_makes_no_entry_old(place: Place, monkeypa
         await until(lambda: history.state.stored == 40 and history.state.entries == 40, history)
         assert (history.state.deleted, before) == (0, 0)
         assert len(await numbers_of(history)) == 40
+
+
+async def test_entries_of_a_clock_that_ran_ahead_keep_no_others_from_becoming_old(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead, years_s = DELETED_AT_ONCE + 10, 9 * 365 * 86_400.0
+    async with place.opened() as history:
+        for number in range(ahead):
+            history.hear(Told(part(number, after_s=years_s + number)))
+        await until(lambda: history.state.stored == ahead)
+        hear(history, *range(ahead, ahead + 20))
+        await until(lambda: history.state.stored == ahead + 20)
+        for number in range(3):  # and what nothing follows yet stays
+            history.hear(Told(part(1000 + number, after_s=years_s + number)))
+        await until(lambda: history.state.stored == ahead + 23)
+    monkeypatch.setattr(records, "EVERY_S", 0.0)
+    async with place.opened(days=1) as history:
+        await until(lambda: history.state.deleted >= ahead + 20, history)
+        assert await numbers_of(history) == [1000, 1001, 1002]
 
 
 TEXT = st.text(max_size=200)

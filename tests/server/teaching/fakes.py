@@ -14,7 +14,7 @@ from detector.images import BGRImage, encode_png, read
 from server.recipes import RecipeError
 from server.teaching import NoRecipe, NotStored, words
 from server.teaching.learner import LearnerGone
-from server.teaching.others import Watcher
+from server.teaching.others import Earlier, TaughtMeanwhile, Watcher
 from server.teaching.words import Answer, Progress, Region, Request
 from tests.detector.parts import draw_part
 
@@ -68,6 +68,8 @@ class FakeLibrary:
         made: what it was given, by recipe.
         fails: raised instead.
         full: raised where room is asked for.
+        newest: the model of a recipe that has another one than it was made with.
+        fetched: pictures of earlier models are waited for while it is not set.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -75,6 +77,9 @@ class FakeLibrary:
         self.full: NotStored | None = None
         self.made: dict[str, dict[str, object]] = {}
         self.fails: Exception | None = None
+        self.newest: dict[str, str] = {}
+        self.fetched = asyncio.Event()
+        self.fetched.set()
 
     async def add_taught(
         self, name: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
@@ -89,8 +94,10 @@ class FakeLibrary:
         return recipe, "about 1 in 30 good parts is rejected"
 
     async def taught_more(
-        self, recipe: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
+        self, recipe: str, folder: Path, pictures: Path, *, of: str, stream: str | None, who: str, why: str, on: str
     ) -> tuple[str, str]:
+        if of != self.newest.get(recipe, recipe):
+            raise TaughtMeanwhile("bracket was given another model meanwhile: press Done again")
         return await self.add_taught(self.name_of(recipe), folder, pictures, stream=stream, who=who, why=why, on=on)
 
     async def require_room(self, more: int = 0) -> None:
@@ -102,12 +109,18 @@ class FakeLibrary:
             raise NoRecipe("there is no such recipe")
         return str(self.made[recipe]["name"])
 
-    def pictures_of(self, recipe: str) -> list[Path]:
+    async def pictures_of(self, recipe: str) -> Earlier:
         self.name_of(recipe)
-        folder = self.folder / recipe / "pictures"
-        if not folder.is_dir():
+        await self.fetched.wait()
+        taught = self.newest.get(recipe, recipe)
+        if not (pictures := self.pictures(taught)):
             raise RecipeError("the pictures that it was taught on are not kept here")
-        return sorted(folder.iterdir())
+        return Earlier(taught, pictures)
+
+    def pictures(self, taught: str) -> list[Path]:
+        """What a model was taught on."""
+        folder = self.folder / taught / "pictures"
+        return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 class FakeLearner:

@@ -114,7 +114,7 @@ async def test_parts_that_pass_become_a_recipe_and_nothing_else_is_left(room: Ro
     assert room.library.made["recipe-1"] == {
         "name": "bracket", "stream": "line", "who": "a test", "on": "6 pictures of line",
     }  # fmt: skip
-    assert len(room.library.pictures_of("recipe-1")) == 6
+    assert len(room.library.pictures("recipe-1")) == 6
     assert not room.files() and room.stream.watcher is None and room.learners[0].is_closed
     with pytest.raises(CannotNow, match="it is done"):
         teaching.done()
@@ -256,7 +256,7 @@ async def test_what_goes_wrong_while_learning_is_said_and_more_can_be_shown(room
     room.library.fails = RecipeError("there are 200 recipes already")
     assert await learned(teaching) == "failed" and teaching.error == "there are 200 recipes already"
     room.library.fails = None
-    assert await learned(teaching) == "done" and len(room.library.pictures_of("recipe-1")) == 6
+    assert await learned(teaching) == "done" and len(room.library.pictures("recipe-1")) == 6
 
 
 async def test_a_process_that_died_is_started_again_and_shown_what_it_had_seen(room: Room) -> None:
@@ -365,12 +365,55 @@ async def test_more_is_taught_on_what_was_taught_before_and_the_new_together(roo
         more.change(name="another")
     await learned(more)
     assert more.state == "done" and len(room.learners[1].learned) == 6
-    assert len(room.library.pictures_of(str(more.recipe))) == 6
+    assert len(room.library.pictures(str(more.recipe))) == 6
     with pytest.raises(NoRecipe):
         await room.begin(more_of="recipe-9", stream=None)
     room.library.made["imported"] = room.library.made["recipe-1"]
     with pytest.raises(RecipeError, match="not kept here"):
         await room.begin(more_of="imported", stream=None)
+
+
+async def test_done_that_is_pressed_early_learns_from_all_that_was_taught_before(room: Room) -> None:
+    """A model of some of them would forget the others, and be in force."""
+    await learned(await shown(room, *range(20)))
+    more = await room.begin(stream=None, more_of="recipe-1")
+    await until(lambda: more.album.can_finish)
+    assert len(more.album) < 20
+    await learned(more)
+    assert more.state == "done" and len(room.learners[1].learned) == 20
+
+
+async def test_a_recipe_is_taught_more_in_one_place(room: Room) -> None:
+    await learned(await shown(room, 1, 2, 3, 4, 5))
+    await room.begin(more_of="recipe-1", stream=None)
+    with pytest.raises(CannotNow, match="bracket is taught more already"):
+        await room.begin(more_of="recipe-1")
+
+
+async def test_those_that_are_only_about_to_begin_count(room: Room) -> None:
+    """Pictures of a model that another gateway taught are fetched first."""
+    for _ in range(3):
+        await learned(await shown(room, 1, 2, 3, 4, 5))
+    room.library.fetched.clear()
+    begun = [asyncio.create_task(room.begin(more_of=f"recipe-{number}", stream=None)) for number in (1, 2)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooMany):
+        await room.begin(more_of="recipe-3", stream=None)
+    with pytest.raises(CannotNow, match="taught more already"):
+        await room.begin(more_of="recipe-1")
+    room.library.fetched.set()
+    assert all(one.is_open for one in await asyncio.gather(*begun))
+
+
+async def test_what_somebody_else_taught_meanwhile_is_not_lost(room: Room) -> None:
+    await learned(await shown(room, 1, 2, 3, 4, 5))
+    await learned(await shown(room, 1, 2, 3, 4, 5, 6, 7))
+    more = await shown(room, 8, more_of="recipe-1")
+    room.library.newest["recipe-1"] = "recipe-2"
+    await until(lambda: len(more.album) == 6)
+    assert await learned(more) == "failed" and "another model meanwhile" in str(more.error)
+    await until(lambda: len(more.album) == 8)
+    assert await learned(more) == "done" and len(room.learners[-1].learned) == 8
 
 
 async def test_stopping_the_server_leaves_nothing(room: Room) -> None:

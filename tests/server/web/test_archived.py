@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import pytest
 from starlette.applications import Starlette
+from starlette.responses import Response
 from websockets.asyncio.client import connect
 
 from detector.images import decode, encode_jpeg
@@ -25,6 +26,7 @@ from server.teaching import Teachings
 from server.web import ERRORS, Archived, answer_error
 from tests.detector.parts import draw_part
 from tests.server.archive.pictures import inspected
+from tests.server.archive.test_archive import Line
 from tests.server.archive.test_archive import part as part_result
 from tests.server.fakes import WAIT_S, asked_by_anybody
 from tests.server.teaching.fakes import FakeLearner, FakeLibrary, part
@@ -134,6 +136,31 @@ async def test_a_frame_that_was_told_on_live_is_told_in_the_history(disc_folder:
         escape = await client.post(f"/api/history/{samples[0]['id']}/bad", json={"learn": False})
         assert escape.status_code == 200
         await entries(client, lambda some: some[0]["disposition"] == "escape", kind="sample")
+
+
+async def test_what_is_said_is_noted_with_the_frame_that_was_meant_however_long_that_takes(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, Limits(1 << 40, 90, 0))
+    line = Line(archive)
+
+    class Slow:
+        async def say(self, request: Any, source: Any, id: str, kind: Any) -> Response:
+            line.see(19)  # the alarm goes on while the model learns
+            await archive.say(id, kind, "c1")
+            return Response()
+
+    nothing = cast(Any, None)
+    app = Starlette(routes=Archived(archive, nothing, cast(Any, Slow()), nothing, nothing, nothing).routes)
+    first = line.see(12)
+    before = await archive.read(first)
+    assert before is not None
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(asked_by_anybody(app)), base_url="http://test"
+    ) as client:
+        said = await client.post(f"/api/history/{first}/good?frame={before.facts.frame}", json={})
+    after = await archive.read(first)
+    assert said.status_code == 200 and after is not None
+    assert (after.facts.frame, after.facts.correction) == (before.facts.frame, "c1")
+    await archive.stop()
 
 
 class TaughtFrom:

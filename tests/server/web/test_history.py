@@ -9,7 +9,7 @@ import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import msgspec
@@ -20,13 +20,13 @@ from starlette.applications import Starlette
 
 from server.app import create_app
 from server.ground import DatabaseAddress
-from server.records import Entry
+from server.records import Entry, RecordsAway
 from server.records.entry import of_part
 from server.settings import Settings
-from server.web import history_files, openapi
+from server.web import ERRORS, History, answer_error, history_files, openapi
 from server.web.history_query import FILTERS, PAGING
 from tests.running import running
-from tests.server.fakes import WAIT_S, FakeModel, healthy, http
+from tests.server.fakes import WAIT_S, FakeModel, asked_by_anybody, healthy, http
 from tests.server.records.histories import frame, part
 from tests.server.web.test_openapi import Checked
 
@@ -134,6 +134,36 @@ async def test_two_files_at_a_time(filled: Served) -> None:
         statuses = [first.status_code, second.status_code]
         bodies = [await first.aread(), await second.aread()]
     assert statuses == [200, 200] and bodies[0] == bodies[1]
+
+
+async def test_a_third_file_is_refused_at_once_however_many_are_asked_for_in_the_same_moment() -> None:
+    gate, away = asyncio.Event(), True
+
+    class Slow:
+        async def export(self, wanted: Any, most: int) -> AsyncIterator[list[Entry]]:
+            if away:
+                raise RecordsAway("the history is away")
+            await gate.wait()
+            yield []
+
+    routes = History(cast(Any, Slow())).routes
+    app = Starlette(routes=routes, exception_handlers=dict.fromkeys(ERRORS, answer_error))
+    transport = httpx.ASGITransport(asked_by_anybody(app))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+
+        def ask() -> asyncio.Task[httpx.Response]:
+            return asyncio.create_task(client.get("/api/history.csv"))
+
+        assert [(await ask()).status_code for _ in range(3)] == [503] * 3
+        away = False
+        asked = [ask() for _ in range(5)]
+        async with asyncio.timeout(WAIT_S):
+            refusals = await asyncio.gather(*asked[2:])
+        for refused in refusals:
+            assert refused.status_code == 503 and "two files are being made already" in refused.json()["error"]
+        gate.set()
+        assert [one.status_code for one in await asyncio.gather(*asked[:2])] == [200, 200]
+        assert [(await ask()).status_code for _ in range(3)] == [200] * 3
 
 
 async def test_files_say_what_the_list_says(filled: Served) -> None:

@@ -101,7 +101,7 @@ async def test_from_uploaded_pictures_to_a_recipe(teacher: Teacher) -> None:
         await asyncio.sleep(0.005)  # a client in the same process never waits by itself
         body = await teacher.ask("GET", path)
     assert (body["state"], body["recipe"]) == ("done", "recipe-1") and body["threshold"] and body["seconds"] >= 0
-    assert not [*teacher.data.rglob("*.png")] and len(teacher.library.pictures_of("recipe-1")) == 6
+    assert not [*teacher.data.rglob("*.png")] and len(teacher.library.pictures("recipe-1")) == 6
     await teacher.ask("DELETE", path)
     assert (await teacher.ask("GET", ""))["teachings"] == []
 
