@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -88,6 +89,8 @@ class OpenStream:
         self.watcher: Watcher | None = None
         self.told_at = -math.inf
         self._part: str | None = None
+        self._named_at: float | None = None
+        """When the line named another part last while the frames were shown to a watcher."""
         self.streams = streams
         self._results = results
         self._ended = False
@@ -132,9 +135,11 @@ class OpenStream:
         Raises:
             ValueError: it cannot be a part's id.
         """
-        self._part = check_part(part)
-        if self.watcher is None and not self._ended:
-            self.streams.stations.name(self.name, self.station, self._part)
+        said, self._part = self._part, check_part(part)
+        if self.watcher is not None and said != self._part:
+            self._named_at = time.perf_counter()
+        elif self.watcher is None and not self._ended:
+            self.streams.stations.name(self.name, self.station, self._part, time.perf_counter())
 
     def watch(self, watcher: Watcher) -> None:
         """Show the frames to somebody instead of inspecting them, until it is told otherwise; they count as dropped.
@@ -156,6 +161,10 @@ class OpenStream:
         if self.watcher is not None:
             self.watcher = None
             self.decider.begin()
+            if self._named_at is not None:  # what lies there is another part, also where it has the id of before
+                at, self._named_at = self._named_at, None
+                for part in (None, self._part):
+                    self.streams.stations.name(self.name, self.station, part, at)
             self.streams.tell_state(self)
 
     def next_job(self) -> Job | None:

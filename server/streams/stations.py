@@ -118,9 +118,9 @@ class Stations:
         """The stream's sender is gone."""
         self.give(name, of, of.station.gone(time.perf_counter(), why))
 
-    def name(self, name: str, of: StationOf, part: str | None) -> None:
-        """The line names the part that comes now, or that none does."""
-        self.give(name, of, of.station.name(part, time.perf_counter()))
+    def name(self, name: str, of: StationOf, part: str | None, at: float) -> None:
+        """The line named the part that came then, or that none did."""
+        self.give(name, of, of.station.name(part, at))
 
     def _tick(self, name: str, of: StationOf) -> None:
         done = of.station.tick(time.perf_counter())  # or it waits for an inspection by now, and is asked again

@@ -586,6 +586,19 @@ async def test_a_stream_that_is_taught_is_not_inspected_and_says_so(streams: Str
     assert model.detected == 2 and teaching.why == []
 
 
+async def test_a_part_that_was_named_during_a_teaching_is_another_whatever_its_id(streams: Streams) -> None:
+    opened = streams.open("a", "websocket")
+    opened.say_part("A")
+    await shown(streams, opened, good)
+    for between in ([], ["A"], ["B", "A"]):
+        opened.watch(Teaching())
+        for part in between:
+            opened.say_part(part)
+        opened.unwatch()
+        await shown(streams, opened, good)
+    assert [one.part_number for one in await answers(opened) if isinstance(one, Result)] == [1, 1, 1, 2]
+
+
 async def test_a_frame_in_work_when_the_teaching_begins_gets_no_verdict(streams: Streams, model: FakeModel) -> None:
     opened = streams.open("a", "websocket")
     model.gate.clear()
