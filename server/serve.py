@@ -25,7 +25,7 @@ from starlette.types import ASGIApp
 
 from detector.counted import counted
 from detector.folder_lock import FolderLock
-from server.access import FIRST, Access, AccessCodeError, load_code
+from server.access import CODE_FILE, FIRST, Access, AccessCodeError, load_code
 from server.cannot_serve import LOOK_EVERY_S, CannotServe
 from server.ground import (
     DataDirectoryError,
@@ -433,7 +433,9 @@ def _announce(
     if password is not None:
         print(f"Log in as {FIRST} with the password {password}  (shown this once; change it: your name on the page)")
     if code is not None:
-        print(f"Access code: {code}")
+        where = "the setting ACCESS_CODE" if settings.has_chosen_code else str(settings.data_dir / CODE_FILE)
+        # Everybody who may read a journal or a container's log would be an admin.
+        print(f"Access code: {code if sys.stdout.isatty() else f'see {where}'}")
     if certificates is not None and certificates.ca_path is not None and settings.public_url is None:
         reachable = url or _own_address(settings, port)
         print(f"Certificate authority to install on phones: {reachable}ca")

@@ -24,7 +24,7 @@ from server.access.documents import SHARED_FILES
 from server.access.identity import EVERYBODY, NOBODY, Identity
 from server.access.kept import CODE_NAME, Account, Session, SessionKind, Token, digest_of, make_id, make_secret
 from server.access.pairings import Pairing, Pairings
-from server.access.passwords import Passwords, hashed, is_weakly_hashed, make_password
+from server.access.passwords import Passwords, PasswordsBusy, hashed, is_weakly_hashed, make_password
 from server.access.sessions import KnownSessions
 from server.access.standing import Standing, Watches
 from server.ground import SharedShelf
@@ -140,7 +140,7 @@ class Access:
 
     def by_secret(self, secret: str, address: str) -> Standing | None:
         """Whose token this is, or the access code; None where it is neither."""
-        if secret.startswith(TOKEN_PREFIX):
+        if is_token(secret):
             token = self._tokens_by_digest.get(digest_of(secret))
             if token is None or self._of_token(token.id).role is Role.NOBODY:
                 return None
@@ -292,17 +292,21 @@ class Access:
         await self._do(partial(self._accounts.change, partial(changes.changed, name, fields)))
         return self._account_of(name)
 
-    async def set_password(self, name: str, password: str | None, *, keep: str | None = None) -> str | None:
+    async def set_password(
+        self, name: str, password: str | None, *, keep: str | None = None, since: Account | None = None
+    ) -> str | None:
         """Give an account another password, and end its sessions.
 
         Args:
             password: None to have one made.
-            keep: id of the session that goes on.
+            keep: id of the session that goes on, unless it is ended while this is written.
+            since: the account as it was when its password was asked for; None where nobody was asked.
 
         Returns:
             the password that was made, if any.
 
         Raises:
+            AccessRefused: its password is another one than `since`, or the session to be kept has ended.
             NoSuch, ValueError, OSError: as above.
         """
         account = self._account_of(name)
@@ -310,9 +314,12 @@ class Access:
         encoded, stamp = await self.passwords.hash(secret), make_id()
         fields = {"password": encoded, "stamp": stamp, "changed": self._clock()}
         goes_on = next((one for one in self._lasting() if keep is not None and one.id == keep), None)
-        change = partial(self._accounts.change, partial(changes.changed, name, fields))
+        if keep is not None and goes_on is None:
+            raise AccessRefused("this browser was logged out meanwhile")
+        step = partial(changes.changed, name) if since is None else partial(changes.changed_since, since)
+        change = partial(self._accounts.change, partial(step, fields))
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, change))
-        if goes_on is None:
+        if goes_on is None or self._sessions.get(goes_on.digest) is None:
             self.tell()
         else:  # in the same step, so that nothing of it is told that it is over
             await self._put_session(msgspec.structs.replace(goes_on, stamp=stamp))
@@ -355,9 +362,9 @@ class Access:
         if account is None or not right or account.disabled:
             return None
         if is_weakly_hashed(account.password):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, AccessRefused, PasswordsBusy):  # the next time, or it is another by now
                 fields = {"password": await self.passwords.hash(password)}
-                await self._do(partial(self._accounts.change, partial(changes.changed, account.name, fields)))
+                await self._do(partial(self._accounts.change, partial(changes.changed_since, account, fields)))
         return account
 
     async def is_own_password(self, who: Identity, password: str) -> Account | None:
@@ -372,10 +379,19 @@ class Access:
         at = self._own_tries.get(key, now)
         if at - now > (OWN_TRIES - 1) * OWN_TRY_S:
             raise AccessRefused("too many wrong passwords: wait a minute, then try again")
-        account = await self.is_password_of(who.account or "", password)
-        if account is None:
-            self._own_tries[key] = at + OWN_TRY_S
+        self._own_tries[key] = at + OWN_TRY_S  # before it is looked at: many at once are many tries
+        try:
+            account = await self.is_password_of(who.account or "", password)
+        except PasswordsBusy:
+            self._give_back_try(key)
+            raise
+        if account is not None:
+            self._give_back_try(key)
         return account
+
+    def _give_back_try(self, key: str) -> None:
+        if key in self._own_tries:
+            self._own_tries[key] -= OWN_TRY_S
 
     def is_account(self, name: str) -> bool:
         return name.lower() in self._accounts_by_name
@@ -622,6 +638,11 @@ class Access:
             by=pairing.by,
         )
         return cookie, pairing
+
+
+def is_token(secret: str) -> bool:
+    """Whether it says of itself that it is a token, right or wrong; it is never taken for the access code."""
+    return secret.startswith(TOKEN_PREFIX)
 
 
 def code_stamp(code: str) -> str:

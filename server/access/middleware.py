@@ -29,7 +29,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.access import enter_page
-from server.access.access import LASTS_S, Access
+from server.access.access import LASTS_S, Access, is_token
 from server.access.guard import SAFE_METHODS, asks_for_a_page, can_be_answered, client_address, need_of
 from server.access.head import fault
 from server.access.identity import Identity
@@ -147,9 +147,9 @@ class AccessMiddleware:
         if shown and _changes_something(scope) and not self._has_good_origin(scope, headers, without=with_code):
             return _other_site()
         is_open = self._is_open(scope)
-        # What is open to everyone waits for nobody's turn: a monitor is told the status, as without the token.
+        # What is open to everyone waits for nobody's turn: a monitor is told the status, as without the access code.
         in_turns = is_open and self._wrong_codes.is_in_turns(client_address(scope))
-        if bearer is not None and not in_turns:
+        if bearer is not None and (is_token(bearer) or not in_turns):
             # Who says who he is is that one, also where a browser's cookie comes along.
             found = await self._by_secret(scope, bearer)
             if not isinstance(found, int):
@@ -273,17 +273,24 @@ class AccessMiddleware:
     async def _by_secret(self, scope: Scope, given: str) -> Standing | int:
         """Whose token this is; for a wrong one the seconds this address has to wait before it gives another."""
         address, wrong_codes = client_address(scope), self._wrong_codes
-        if wrong_codes.is_known(address, given) and self._access.by_secret(given, address) is None:
-            return wrong_codes.wait_s(address)  # no new guess; it may have become right since, made at another gateway
-        turn_s = wrong_codes.take_turn(address)
-        if turn_s is None:
-            return max(1, wrong_codes.wait_s(address))
-        if turn_s:
-            await asyncio.sleep(turn_s)
-        standing = self._access.by_secret(given, address)
-        if standing is not None:
-            wrong_codes.count_right(address)
-            return standing
+        is_known = wrong_codes.is_known(address, given)
+        if is_token(given) or is_known:
+            # 256 random bits are guessed by nobody, and what was wrong before is no new guess (it may have become right
+            # since, made at another gateway): neither waits for a turn, whoever guesses at this address.
+            if (standing := self._access.by_secret(given, address)) is not None:
+                wrong_codes.trust(address)
+                return standing
+            if is_known:
+                return wrong_codes.wait_s(address)
+        else:
+            turn_s = wrong_codes.take_turn(address)
+            if turn_s is None:
+                return max(1, wrong_codes.wait_s(address))
+            if turn_s:
+                await asyncio.sleep(turn_s)
+            if (standing := self._access.by_secret(given, address)) is not None:
+                wrong_codes.count_right(address)
+                return standing
         wait_s = wrong_codes.wait_s(address)
         wrong_codes.count_wrong(address, given)
         self._access.audit.note_repeated(SOMEBODY, "showed a wrong token or access code", address=source_of(address))

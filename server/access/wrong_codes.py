@@ -126,10 +126,14 @@ class WrongCodes:
             self._unlogged, self._next_line_at = 0, now + _LOG_EVERY_S
 
     def count_right(self, address: str) -> None:
-        """Note the right code: its turn was none, and from now on only this address's own mistakes can hold it up."""
-        name = source_of(address)
-        if (source := self._sources.get(name)) is not None:
+        """Note the right code: its turn was none, and it is as in :meth:`trust`."""
+        if (source := self._sources.get(source_of(address))) is not None:
             source.next_turn -= self._turn_s
+        self.trust(address)
+
+    def trust(self, address: str) -> None:
+        """Somebody who may enter is there: from now on only this address's own mistakes can hold it up."""
+        name = source_of(address)
         self._trusted[name] = None
         _keep_newest(self._trusted, name, _REMEMBERED)
 

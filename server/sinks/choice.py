@@ -17,6 +17,9 @@ from server.words import Change, Drift, Message, PartResult, Result, Status
 MOST_STREAMS = 256
 """Streams of which is remembered what was told last; the one that was silent for longest is forgotten beyond."""
 
+NAMED_S = 60.0
+"""Once the line has named parts for so long without a break, what a stream's verdict was before is long ago."""
+
 StreamName = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
@@ -43,6 +46,7 @@ class Choice(Struct, frozen=True, forbid_unknown_fields=True):
 @dataclass
 class _Stream:
     verdict: str | None = None
+    named_since: float | None = None
     state: tuple[object, ...] | None = None
     next_result: float = float("-inf")
 
@@ -66,12 +70,20 @@ class Chooser:
                 wanted = self._choice.parts
                 return "part" if wanted == "all" or (wanted == "rejects" and message.verdict != "NORMAL") else None
             case Result():
-                is_named = message.part is not UNSET  # by the line: its part is told
-                is_of_a_part = is_named or (seen is not None and seen.recipe.parts.by != "line")
-                return None if message.repeated is True or is_of_a_part else self._result(message)
+                if message.repeated is True:
+                    return None
+                if seen is not None and seen.recipe.parts.by != "line":
+                    self._of(message.stream).verdict = None  # when it runs freely again, its first verdict is news
+                    return None
+                if message.part is not UNSET:
+                    self._named(message)  # its part is told
+                    return None
+                return self._result(message)
             case Status():
                 return self._status(message)
             case Change():
+                if message.what != "threshold":
+                    self._of(message.stream).verdict = None
                 return "change" if self._choice.state else None
             case Drift():
                 return "drift" if self._choice.state else None
@@ -80,6 +92,7 @@ class Chooser:
 
     def _result(self, result: Result) -> What | None:
         stream = self._of(result.stream)
+        stream.named_since = None
         changed, stream.verdict = stream.verdict != result.verdict, result.verdict
         if changed and self._choice.verdicts:
             return "verdict"
@@ -87,6 +100,14 @@ class Chooser:
             return None
         stream.next_result = now + 1 / self._choice.results_per_s
         return "result"
+
+    def _named(self, result: Result) -> None:
+        """What is seen between two parts that the line names is no news for that alone."""
+        stream, now = self._of(result.stream), self._clock()
+        if stream.named_since is None:
+            stream.named_since = now
+        elif now - stream.named_since >= NAMED_S:
+            stream.verdict = None
 
     def _status(self, status: Status) -> What | None:
         """It is told after every change of a calibration too, which is none of the stream's state."""

@@ -33,6 +33,7 @@ class BoundedOutbox:
 
     Attributes:
         delivered: events that were confirmed; ``dropped``: lost to the bounds; ``refused``: given up by the sink.
+        since: when it was made, by :func:`time.monotonic`.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class BoundedOutbox:
         self._handed: Outgoing | None = None
         self._changed = asyncio.Event()
         self._prefix, self._number = secrets.token_hex(8), 0
+        self.since = time.monotonic()
         self.delivered = self.dropped = self.refused = 0
 
     @property
@@ -148,6 +150,10 @@ class Turn:
     @property
     def waiting(self) -> int:
         return self._box.waiting
+
+    @property
+    def since(self) -> float:
+        return self._box.since
 
     @property
     def waited_for_s(self) -> float:

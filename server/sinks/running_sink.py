@@ -69,7 +69,7 @@ class RunningSink(TurnListener):
 
     Args:
         on_over: told, once, that the sink asked not to be run again, and why.
-        box: of the same sink before it was changed: what waits in it goes out by this one.
+        before: the same sink before it was changed, which has ended: what waits there goes out by this one.
         kept: where there may be what waited when the server was stopped.
     """
 
@@ -79,13 +79,13 @@ class RunningSink(TurnListener):
         kind: Kind[Any],
         around: Around,
         on_over: Callable[[str], None],
-        box: BoundedOutbox | None = None,
+        before: RunningSink | None = None,
         kept: Waiting | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.stored, self.kind, self._around, self._on_over, self._jitter = stored, kind, around, on_over, jitter
         chooser = Chooser(stored.told if kind.is_told else Choice())
-        self.box = BoundedOutbox(chooser, pictures=kind.pictures) if box is None else box
+        self.box: BoundedOutbox = BoundedOutbox(chooser, pictures=kind.pictures) if before is None else before.box
         self.box.choose(chooser)
         self.sink: Sink | None = None
         self._state: State = "connecting"
@@ -99,8 +99,9 @@ class RunningSink(TurnListener):
         self._refusals_logged = False
         self._settled: asyncio.TimerHandle | None = None
         self._backoff = Backoff(longest=kind.longest_wait_s)
-        self._kept, self._is_to_be_read = kept, kept is not None and box is None
-        self._has_kept = self._is_to_be_read
+        self._kept = kept
+        self._is_to_be_read: bool = kept is not None if before is None else before._is_to_be_read
+        self._has_kept: bool = kept is not None if before is None else before._has_kept
         self._stuck: list[asyncio.Task[str]] = []
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._live(), name=f"sink {stored.name}")

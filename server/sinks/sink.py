@@ -74,6 +74,12 @@ class Outbox(Protocol):
         """Events that wait, the one that was handed out included."""
         ...
 
+    @property
+    def since(self) -> float:
+        """When it began to hear what happens, by :func:`time.monotonic`: what was told by another outbox before, of the
+        same sink, may have changed since, unheard."""
+        ...
+
     def __aiter__(self) -> AsyncIterator[Outgoing]:
         """Each event, once the one before was confirmed or refused; waits for more, and never ends."""
         ...

@@ -17,7 +17,6 @@ from server.ground import Form, KeptFile
 from server.sinks.choice import Choice
 from server.sinks.kind import Around, Kind
 from server.sinks.kinds import KINDS
-from server.sinks.outbox import BoundedOutbox
 from server.sinks.running_sink import RunningSink, SinkState, in_short
 from server.sinks.sink import Line, SinkError
 from server.sinks.sinks_file import FORM, LARGEST_SETTINGS, MOST, StoredSink, check_sink_name
@@ -201,7 +200,7 @@ class Sinks:
             ended = await self._end(id)
             if not stored.enabled:
                 await asyncio.to_thread(self._waiting_of(id).clear)
-            self._begin(stored, None if ended is None else ended.box)
+            self._begin(stored, ended)
         log.info("sink=%s kind=%s changed by=%s enabled=%s", stored.name, stored.kind, who, stored.enabled)
         return stored
 
@@ -311,7 +310,7 @@ class Sinks:
         for running in [*self._running.values()]:
             running.hear(told)
 
-    def _begin(self, stored: StoredSink, box: BoundedOutbox | None = None) -> None:
+    def _begin(self, stored: StoredSink, before: RunningSink | None = None) -> None:
         if self._deaf is None or not stored.enabled or stored.kind not in self.kinds:
             return
         self._off_since.pop(stored.id, None)
@@ -323,7 +322,7 @@ class Sinks:
 
         kind, around = self.kinds[stored.kind], self._around_of(stored)
         kept = self._waiting_of(stored.id) if kind.keeps else None
-        self._running[stored.id] = RunningSink(stored, kind, around, over, box, kept)
+        self._running[stored.id] = RunningSink(stored, kind, around, over, before, kept)
 
     def _waiting_of(self, id: str) -> Waiting:
         return Waiting(self._around.data_dir / FOLDER / f"{id}.waiting")
@@ -340,12 +339,15 @@ class Sinks:
                 log.warning("sink=%s could not be switched off for good why=%r", stored.name, error.strerror)
                 return
             await self._end(stored.id)
+            await asyncio.to_thread(self._waiting_of(stored.id).clear)
         log.warning("sink=%s kind=%s switched itself off why=%r", stored.name, stored.kind, why)
 
     async def _end(self, id: str) -> RunningSink | None:
-        running = self._running.pop(id, None)
+        """It hears what is told until it has ended: one that takes its place misses nothing."""
+        running = self._running.get(id)
         if running is not None:
             await running.stop()
+            self._running.pop(id, None)
         return running
 
     async def _store(self, sinks: tuple[StoredSink, ...]) -> None:

@@ -66,9 +66,10 @@ class Me:
         if who.account is None:
             raise Refused(409, f"{NO_LOGIN}: log in with a name and a password")
         with refusing():
-            if await self.access.is_own_password(who, wanted.current) is None:
+            account = await self.access.is_own_password(who, wanted.current)
+            if account is None:
                 raise Refused(409, "the current password is another one; nothing was changed")
-            await self.access.set_password(who.account, wanted.new, keep=who.session)
+            await self.access.set_password(who.account, wanted.new, keep=who.session, since=account)
         return answer(Done(), headers=NO_STORE)
 
     @documented(

@@ -117,7 +117,7 @@ class ApiSocket:
             status, kind, body = await self._run(_request(scope, asked), sent, heard)
         except _Refused as refused:
             return refused.answer
-        if not kind.startswith("application/json"):
+        if not _is_json(kind):
             words = f"this answers {kind.partition(';')[0] or 'nothing'}, which is no JSON: ask for it over HTTP"
             return _refusal(asked.id, 406, words)
         if len(body) > LARGEST_ANSWER:
@@ -146,7 +146,7 @@ class ApiSocket:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 kind = dict(message["headers"]).get(b"content-type", b"").decode("latin-1")
-            elif kind.startswith("application/json") and len(content) <= LARGEST_ANSWER:
+            elif _is_json(kind) and len(content) <= LARGEST_ANSWER:
                 content.extend(message.get("body", b""))
 
         try:
@@ -164,6 +164,11 @@ class ApiSocket:
 
     async def _change(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
+
+
+def _is_json(kind: str) -> bool:
+    """Of a content type; lines of JSON are none."""
+    return kind.partition(";")[0].strip() == "application/json"
 
 
 def _is_gone(heard: asyncio.Future[Message]) -> bool:

@@ -101,7 +101,8 @@ def test_behind_a_proxy_on_loopback_everybody_is_asked_and_a_login_is_made(
         _stop(process, signal.SIGTERM)
         assert process.stdout is not None
         announced = process.stdout.read()
-    assert re.findall(r"Access code: (\S+)", announced) == ([value] if name == "ACCESS_CODE" else [])
+    assert "12345678" not in announced, "it would stand in the journal"
+    assert ("Access code: see the setting ACCESS_CODE\n" in announced) is (name == "ACCESS_CODE")
     (password,) = re.findall(r"Log in as admin with the password (\S+)", announced)
     assert not (tmp_path / "data" / "access_code").exists()
     assert password not in (tmp_path / "data" / "access" / "accounts.json").read_text()
@@ -221,6 +222,18 @@ def test_on_every_address_of_both_families_it_says_where_it_is(
 def test_the_address_it_says_is_one_it_listens_on(host: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
     _announce(Settings(host=host), 8000, None, None)
     assert f"DefectVision is at http://{shown}:8000/" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("chosen", [None, "12345678"])
+@pytest.mark.parametrize("is_read", [True, False])
+def test_the_access_code_is_told_to_who_sits_there_and_to_no_journal(
+    chosen: str | None, is_read: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_read)
+    _announce(Settings(host="127.0.0.1", data_dir=Path("data"), access_code=chosen), 8000, "12345678", None)
+    where = "the setting ACCESS_CODE" if chosen else Path("data", "access_code")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Access code")]
+    assert line == f"Access code: {'12345678' if is_read else f'see {where}'}"
 
 
 def test_an_installed_wheel_carries_its_pages(tmp_path: Path) -> None:

@@ -85,8 +85,8 @@ class ModbusSettings(Struct, frozen=True, forbid_unknown_fields=True):
         bool,
         Meta(
             title="Keep signals without a connection",
-            description="For controllers that connect anew for every request. Otherwise a lost connection takes "
-            "Trigger Enable low.",
+            description="For controllers that connect anew for every request. Otherwise a lost connection takes what "
+            "its controller wrote low, Trigger Enable first of all.",
             extra={"more": True},
         ),
     ] = False

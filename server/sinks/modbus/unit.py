@@ -97,6 +97,7 @@ class Unit:
         self._control = 0
         self._inputs = [0] * INPUT_WORDS
         self._controller: object | None = None
+        self._commander: object | None = None
         self._began = clock()
         self._completed = False
         self._command = Command(self)
@@ -137,19 +138,25 @@ class Unit:
         self._complain()
 
     def lost(self, peer: object) -> None:
-        """A connection is gone: a controller that went away in the middle holds nothing."""
-        if self._controller is not peer:
+        """A connection is gone: whoever went away in the middle holds nothing. Their signals fall, as by a write: what
+        they write next has to rise, or a command would be taken for the one of before, which is done."""
+        is_controller, is_commander = self._controller is peer, self._commander is peer
+        if is_controller:
+            self._controller = None
+        if is_commander:
+            self._commander = None
+        if self._terms.holds or not (is_controller or is_commander):
             return
-        self._controller = None
-        if self._terms.holds or not self._says(Control.ENABLE):
-            return
-        self._control = 0
-        self.look()
-        self._refusals.note(
-            f"sink={self._terms.name} stream={self.stream} the controller's connection was lost while Trigger Enable "
-            "was high, which is taken as low: results that waited were given up",
-            str(peer),
-        )
+        if is_commander:
+            self._command.forget()
+        was_enabled = self._says(Control.ENABLE)
+        self._say(0 if is_controller else self._control & ~(1 << Control.EXECUTE))
+        if is_controller and was_enabled:
+            self._refusals.note(
+                f"sink={self._terms.name} stream={self.stream} the controller's connection was lost while Trigger "
+                "Enable was high, which is taken as low: results that waited were given up",
+                str(peer),
+            )
 
     def close(self) -> None:
         """Its sink ends."""
@@ -187,14 +194,20 @@ class Unit:
         control = self._control
         for place, bit in enumerate(bits, address):
             control = control | 1 << place if bit else control & ~(1 << place)
-        shakes = not _HANDSHAKE.isdisjoint(range(address, address + len(bits)))
-        self._say(control, peer if shakes else self._controller)
+        written = range(address, address + len(bits))
+        if not _HANDSHAKE.isdisjoint(written):
+            self._controller = peer
+        if Control.EXECUTE in written:
+            self._commander = peer
+        self._say(control)
 
     def set_words(self, address: int, words: Sequence[int], peer: object) -> None:
         if _lies_in(CONTROL_AT, CONTROL_WORDS, address, len(words)):
             halves = _halves(self._control)
             halves[address - CONTROL_AT : address - CONTROL_AT + len(words)] = words
-            self._say(halves[1] << 16 | halves[0], peer if address == CONTROL_AT else self._controller)
+            if address == CONTROL_AT:
+                self._controller = self._commander = peer
+            self._say(halves[1] << 16 | halves[0])
         elif _lies_in(INPUTS_AT, INPUT_WORDS, address, len(words)):
             self._inputs[address - INPUTS_AT : address - INPUTS_AT + len(words)] = words
         else:
@@ -273,8 +286,8 @@ class Unit:
     def _says(self, bit: Control) -> bool:
         return bool(self._control >> bit & 1)
 
-    def _say(self, control: int, peer: object) -> None:
-        self._control, self._controller = control, peer
+    def _say(self, control: int) -> None:
+        self._control = control
         self._command.see(self._says(Control.EXECUTE), self._inputs[0])
         clears = self._says(Control.CLEAR_ERROR)
         if clears and not self._was_clearing:
@@ -336,6 +349,8 @@ class Command:
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
         self._was = False
+        self._number = 0
+        self._asked: int | None = None
         self._task: asyncio.Task[ErrorCode] | None = None
         self.has_executed = self.has_failed = False
         self.error = ErrorCode.NONE
@@ -345,13 +360,21 @@ class Command:
         return self._task is not None
 
     def see(self, execute: bool, number: int) -> None:
-        """The controller's signal. What rises while one is executing is not done."""
+        """The controller's signal. What rises while one is executing is not done: where that is another number, it has
+        failed once the other is done."""
         rises, falls, self._was = execute and not self._was, self._was and not execute, execute
         if (rises or falls) and not self.is_executing:
             self.has_executed = self.has_failed = False
+        if rises:
+            self._asked = number
         if rises and not self.is_executing:
+            self._number = number
             self._task = asyncio.create_task(self._unit.choose(number), name=f"recipe {number} by modbus")
             self._task.add_done_callback(self._done)
+
+    def forget(self) -> None:
+        """Nobody waits any more for what is executing: how it ended is for nobody to be read as of his own."""
+        self._asked = None
 
     def cancel(self) -> None:
         if self._task is not None:
@@ -363,9 +386,11 @@ class Command:
             return
         if task.exception() is not None:
             log.error("a change of recipe by modbus failed by a fault of this software's", exc_info=task.exception())
-        self.error = ErrorCode.RECIPE_REFUSED if task.exception() is not None else task.result()
-        self.has_failed = self.error is not ErrorCode.NONE
-        self.has_executed = not self.has_failed
+        is_other = self._asked not in (self._number, None)
+        self.error = ErrorCode.RECIPE_REFUSED if is_other or task.exception() is not None else task.result()
+        if self._asked is not None:
+            self.has_failed = self.error is not ErrorCode.NONE
+            self.has_executed = not self.has_failed
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ class Memory(Generic[T]):
     def __init__(self, fresh: Callable[[], T], most: int) -> None:
         self._fresh, self._most = fresh, most
         self._known: OrderedDict[str, T] = OrderedDict()
+        self._since = float("-inf")
 
     def of(self, name: str) -> T:
         if name not in self._known:
@@ -35,6 +36,19 @@ class Memory(Generic[T]):
     def set(self, name: str, known: T) -> None:
         self.of(name)
         self._known[name] = known
+
+    def since(self, since: float, anew: Callable[[T], T]) -> Memory[T]:
+        """Itself, for an outbox that has heard what happens since then.
+
+        Args:
+            since: of :class:`server.sinks.sink.Outbox`.
+            anew: what holds of what was told by another outbox: nobody listened between the two.
+        """
+        if since != self._since:
+            self._since = since
+            for name, known in self._known.items():
+                self._known[name] = anew(known)
+        return self
 
     @property
     def names(self) -> tuple[str, ...]:

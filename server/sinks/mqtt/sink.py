@@ -17,11 +17,11 @@ from server.sinks.mqtt.broker import Broker, connected, first_to_end
 from server.sinks.mqtt.commands import Answer, Pace
 from server.sinks.mqtt.memory import Memory
 from server.sinks.mqtt.publication import Publication, cleared
+from server.sinks.mqtt.seen import Seen
 from server.sinks.mqtt.settings import MqttSettings, check_mqtt
 from server.sinks.mqtt.told import StreamTold, forgotten, kept_state, kept_verdict, tell
 from server.sinks.mqtt.topics import OFFLINE, ONLINE, Topics
-from server.sinks.sink import Outbox, Outgoing, SinkError
-from server.words import Status
+from server.sinks.sink import Outbox, SinkError
 
 log = logging.getLogger("defectvision.sinks")
 
@@ -58,7 +58,7 @@ class MqttSink:
 
     def __init__(self, settings: MqttSettings, around: Around) -> None:
         self._settings, self._line, self._address = settings, around.line, around.address
-        self._chosen = around.streams
+        self._seen = Seen.of(around, MOST_STREAMS)
         self._topics = Topics(f"{settings.prefix}/{settings.node}", settings.discovery_prefix)
         self._client_id = settings.client_id or f"defectvision-{settings.node}"
         self._key = f"{around.id} {settings.broker} {self._topics.base}"
@@ -70,7 +70,7 @@ class MqttSink:
 
     async def run(self, outbox: Outbox) -> None:
         """See :class:`server.sinks.Sink`."""
-        self._streams = _known.of(self._key)
+        self._streams = _known.of(self._key).since(outbox.since, lambda told: told.anew)
         async with connected(self._settings, self._client_id, self._status(online=False)) as broker:
             try:
                 words = await self._greet(broker)
@@ -127,34 +127,36 @@ class MqttSink:
         async for event in outbox:
             name = event.message.stream
             was = self._streams.of(name)
-            if not self._is_stale(event):
+            if not self._seen.is_stale(event):
                 now, publications = tell(event.message, event.what, was, self._topics, self._address)
                 if event.what == "state" and not now.is_gone and (was.status is None or was.is_gone):
                     publications += self._announced(name)
+            elif getattr(event.message, "state", None) == "waiting":  # it went, and another came meanwhile
+                now, publications = was.without_verdict, [cleared(self._topics.of(name, "verdict"))]
+            else:
+                now, publications = was, []
+            if publications:
                 await broker.publish(*publications)
                 self._streams.set(name, now)
             outbox.confirm()
 
-    def _is_stale(self, event: Outgoing) -> bool:
-        """Whether it says of a stream's coming or going what is not so any more: it waited while we were away."""
-        if event.what != "state" or self._line is None:
-            return False
-        is_gone = getattr(event.message, "state", None) == "waiting"
-        return is_gone == (event.message.stream in self._line.streams)
-
     def _put_right(self) -> list[Publication]:
-        """What the broker has to be told of streams that came or went and of which no event says so, or not yet: it
-        may have been lost to the outbox's bounds, or is not wanted."""
+        """What the broker has to be told of streams that came or went, fell silent, or have another recipe, and of
+        which no event says so, or not yet: it may have been lost to the outbox's bounds, or is not wanted."""
         said, running = list[Publication](), self._running()
         for name in running:
             told = self._streams.of(name)
+            status = self._seen.status(name, told.status)
+            if status == told.status:
+                continue
+            self._streams.set(name, now := replace(told, status=status))
+            said += kept_state(now, name, self._topics)
             if told.status is None or told.is_gone:
-                self._streams.set(name, now := replace(told, status=self._status_of(name)))
-                said += [*kept_state(now, name, self._topics), *self._announced(name)]
+                said += self._announced(name)
         for name in self._streams.names:
             told = self._streams.of(name)
             if name not in running and not told.is_gone and (told.status or told.verdict) is not None:
-                self._streams.set(name, replace(told, status=None, verdict=None))
+                self._streams.set(name, told.anew)
                 said += forgotten(name, self._topics)
         return said
 
@@ -171,25 +173,13 @@ class MqttSink:
                 broker.send(replace(one, qos=0))  # confirmed one by one, hundreds take too long
         await broker.there_and_back()
 
-    def _status_of(self, name: str) -> Status:
-        """Of a stream that runs, as far as it can be seen."""
-        recipe = None if self._line is None else self._line.recipe_on(name)
-        if recipe is None:
-            return Status(name, "live")
-        return Status(name, "live", recipe=recipe.id, recipe_name=recipe.name, recipe_version=recipe.version)
-
     def _status(self, *, online: bool) -> Publication:
         words = ONLINE if online else OFFLINE
         return Publication(self._topics.status, words, retain=True, content_type="text/plain")
 
     def _running(self) -> tuple[str, ...]:
         """Streams that run now, of those that we are told of."""
-        if self._line is not None:
-            return tuple(name for name in self._line.streams if self._is_ours(name))[:MOST_STREAMS]
-        return tuple(name for name in self._streams.names if not self._streams.of(name).is_gone)
-
-    def _is_ours(self, stream: str) -> bool:
-        return not self._chosen or stream in self._chosen
+        return self._seen.running(name for name in self._streams.names if not self._streams.of(name).is_gone)
 
     # what we hear
 
@@ -237,7 +227,7 @@ class MqttSink:
     def _obey(self, broker: Broker, stream: str, what: str, payload: bytes, asker: Asker) -> None:
         if not self._pace.takes_one():
             self._last_refused = asker
-        elif not self._is_ours(stream):
+        elif not self._seen.is_ours(stream):
             self._answer(broker, asker, Answer(False, stream, why="this stream is not one of those told here"))
         elif what == "trigger":
             self._answer(broker, asker, commands.trigger(self._line, stream, payload))

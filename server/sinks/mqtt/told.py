@@ -15,6 +15,9 @@ from server.words import Change, Message, PartResult, Result, Status, encode
 DAY_S = 86_400
 """A verdict that nobody fetched for so long stops nothing any more: subscribers that were away get no older ones."""
 
+RecipeTold = tuple[str | None, int | None]
+"""Its id and version."""
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -60,13 +63,23 @@ class StreamTold:
 
     Attributes:
         status: how it is; None before anything was heard of it.
-        by_parts: whether its parts are told: the verdict of a frame is not its last one then.
+        by_parts: with which recipe its last part was told: the verdict of a frame of that is not its last one.
     """
 
     status: Status | None = None
     verdict: VerdictSaid | None = None
     counts: Counts = NONE_YET
-    by_parts: bool = False
+    by_parts: RecipeTold | None = None
+
+    @property
+    def anew(self) -> StreamTold:
+        """What holds of it once nobody listened to it for a while: how many were told."""
+        return StreamTold(counts=self.counts)
+
+    @property
+    def without_verdict(self) -> StreamTold:
+        """Another sender is none of whom the verdict was."""
+        return replace(self, verdict=None, by_parts=None)
 
     @property
     def is_gone(self) -> bool:
@@ -87,11 +100,11 @@ def tell(
         case PartResult():
             part = msgspec.structs.replace(message, heatmap=UNSET, picture=_picture(message, address))
             counts = was.counts.and_one(message.verdict)
-            now = replace(was, verdict=_of_part(part, counts), counts=counts, by_parts=True)
+            now = replace(was, verdict=_of_part(part, counts), counts=counts, by_parts=recipe_of(message))
             published = Publication(topics.of(name, "part"), encode(part).encode(), expires_s=DAY_S)
             return now, [published, *kept_verdict(now, topics)]
         case Result() if what == "verdict":
-            if was.by_parts:
+            if was.by_parts == recipe_of(message):
                 return was, []
             now = replace(was, verdict=_of_frame(message, was.counts))
             return now, kept_verdict(now, topics)
@@ -104,13 +117,19 @@ def tell(
                 return now, kept_state(now, name, topics)
             # Whoever listens hears that it went; whoever comes later finds nothing of it.
             said = replace(kept_state(now, name, topics)[0], retain=False)
-            return replace(now, verdict=None, by_parts=False), [*forgotten(name, topics), said]
+            return now.without_verdict, [*forgotten(name, topics), said]
         case Change():
-            # Another recipe may say otherwise what a part is, or nothing of parts.
-            now = replace(was, by_parts=was.by_parts and message.what == "threshold")
+            # The same recipe may have another rule by now, or another model.
+            now = replace(was, by_parts=was.by_parts if message.what == "threshold" else None)
             return now, [Publication(topics.of(name, "change"), encode(message).encode(), expires_s=DAY_S)]
         case _:
             return was, []
+
+
+def recipe_of(message: PartResult | Result) -> RecipeTold:
+    """Which recipe it was inspected with. Another one may say otherwise what a part is, or nothing of parts; and that
+    another is in force need not have been told."""
+    return message.recipe, message.recipe_version
 
 
 def kept_state(told: StreamTold, name: str, topics: Topics) -> list[Publication]:

@@ -505,6 +505,25 @@ def test_a_monitor_behind_a_guesser_s_address_waits_for_nothing() -> None:
     assert not taken
 
 
+def test_a_right_token_waits_for_nobody_s_guesses_at_its_address() -> None:
+    """A stranger behind the same proxy may fill the queue of turns: 256 random bits need none."""
+    client = stranger()
+    check: Any = client.app
+    check._wrong_codes = WrongCodes(Clock())
+    _, secret = asyncio.run(check._access.add_token("machine", "viewer", None, None, "a test"))
+    for number in range(20):
+        client.get("/api/streams", headers={"Authorization": f"Bearer dvt_{wrong(number)}"})
+    assert client.get("/api/streams", headers={"Authorization": "Bearer dvt_wrong"}).status_code == 429
+    while check._wrong_codes.take_turn("192.168.1.77") is not None:
+        pass
+    bearer = {"Authorization": f"Bearer {secret}"}
+    assert client.get("/api/streams", headers=BEARER).status_code == 429, "the access code has no turn soon"
+    assert [client.get("/api/streams", headers=bearer).status_code for _ in range(5)] == [200] * 5
+    assert client.get("/health", headers=bearer).json()["access"] is True
+    assert client.post("/enter", data={"code": secret}).status_code == 303
+    assert check._wrong_codes.take_turn("192.168.1.77") is None, "what took no turn gives none back"
+
+
 def test_a_machine_with_an_old_code_is_no_guesser() -> None:
     """It comes back with the same one, for months; at its address others come and go."""
     client = stranger()

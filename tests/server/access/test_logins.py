@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from server.access import Access, PasswordsBusy, passwords
+from server.access.access import OWN_TRIES
+from server.access.changes import AccessRefused
+from server.access.identity import Identity
 from server.access.logins import Logins, TooManyTries
 from server.access.passwords import AT_ONCE, MOST_WAITING, Passwords, check_password, hashed, is_password, make_password
+from server.words import Role
 
 PASSWORD = "seven green boats"
 
@@ -175,3 +180,76 @@ async def test_so_many_are_hashed_at_once_and_no_more_wait(monkeypatch: pytest.M
     assert all(await asyncio.gather(*waiting)) and most[0] <= AT_ONCE
     assert await hashing.verify("kept", "given")
     hashing.close()
+
+
+# --- one's own password
+
+
+ANNA = Identity("anna", Role.ENGINEER, "session", account="anna", session="s-1")
+
+
+@pytest.fixture
+def access(tmp_path: Path) -> Access:
+    access = Access(tmp_path, closed=True)
+    access.store_account("anna", "engineer", PASSWORD)
+    return access
+
+
+async def test_a_session_that_tries_many_at_once_has_five_tries_as_well(access: Access) -> None:
+    tries = [access.is_own_password(ANNA, f"guess {number}") for number in range(AT_ONCE + MOST_WAITING)]
+    answers = await asyncio.gather(*tries, return_exceptions=True)
+    assert answers.count(None) == OWN_TRIES
+    assert all(isinstance(one, AccessRefused) for one in answers if one is not None)
+
+
+async def test_who_knows_ones_own_password_spends_no_try(access: Access) -> None:
+    for _ in range(2 * OWN_TRIES):
+        assert await access.is_own_password(ANNA, PASSWORD) is not None
+    for number in range(OWN_TRIES):
+        assert await access.is_own_password(ANNA, f"guess {number}") is None
+
+
+NEW = "another good one"
+
+
+async def test_a_login_puts_no_old_password_over_a_new_one(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    hash = access.passwords.hash
+
+    async def slowly(password: str) -> str:
+        access.store_password("anna", NEW)  # an admin, meanwhile
+        return await hash(password)
+
+    with monkeypatch.context() as weak:
+        weak.setattr("server.access.access.is_weakly_hashed", lambda kept: True)
+        weak.setattr(access.passwords, "hash", slowly)
+        assert await access.is_password_of("anna", PASSWORD) is not None, "it was right when it was asked"
+    assert await access.is_password_of("anna", PASSWORD) is None
+    assert await access.is_password_of("anna", NEW) is not None
+
+
+async def test_who_changes_ones_own_password_puts_none_over_an_admin_s(access: Access) -> None:
+    account = await access.is_own_password(ANNA, PASSWORD)
+    access.store_password("anna", NEW)
+    with pytest.raises(AccessRefused, match="changed meanwhile"):
+        await access.set_password("anna", "a third good one", since=account)
+    assert await access.is_password_of("anna", NEW) is not None
+
+
+async def test_a_session_that_ends_while_a_password_is_written_stays_ended(
+    access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamp = access.accounts[0].stamp
+    secret = await access.open_session("account", "anna", stamp=stamp, address="10.0.0.1", browser="a test")
+    (session,) = access.sessions
+    loop, change = asyncio.get_running_loop(), access._accounts.change
+
+    def meanwhile(step: Any) -> None:
+        loop.call_soon_threadsafe(access._sessions.end, [session.digest])
+        change(step)
+
+    monkeypatch.setattr(access._accounts, "change", meanwhile)
+    await access.set_password("anna", NEW, keep=session.id)
+    assert access.by_session(secret, "10.0.0.1") is None
+    with pytest.raises(AccessRefused, match="logged out meanwhile"):
+        await access.set_password("anna", PASSWORD, keep=session.id)
+    assert await access.is_password_of("anna", NEW) is not None

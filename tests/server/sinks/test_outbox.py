@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from server.inspection import NO_RECIPE, Inspected, KeptPicture, Threshold
 from server.recipes import PartRule
 from server.sinks import Choice, SinkError
-from server.sinks.choice import MOST_STREAMS, Chooser
+from server.sinks.choice import MOST_STREAMS, NAMED_S, Chooser
 from server.sinks.outbox import WITHOUT_PICTURE, BoundedOutbox, TurnListener
 from server.streams import Told
 from server.words import Change, Error, Heartbeat, Heatmap, PartResult, Result
@@ -59,6 +59,22 @@ def test_of_frames_of_parts_nothing_is_told_but_the_part() -> None:
     chooser, frame = Chooser(Choice(results_per_s=10.0)), replace(seen(1), recipe=recipe)
     assert chooser.what(RESULT, frame) is None and chooser.what(PART, frame) == "part"
     assert chooser.what(RESULT, seen(1)) == "verdict"
+
+
+def test_a_verdict_of_before_a_time_of_parts_or_of_another_recipe_is_none_any_more() -> None:
+    now, triggered = [0.0], msgspec.structs.replace(NO_RECIPE, parts=PartRule(by="trigger"))
+    bad = msgspec.structs.replace(RESULT, verdict="ANOMALY")
+    chooser = Chooser(Choice(state=False), clock=lambda: now[0])
+    assert [chooser.what(bad), chooser.what(bad)] == ["verdict", None]
+    assert chooser.what(RESULT, replace(seen(1), recipe=triggered)) is None
+    assert [chooser.what(bad), chooser.what(bad)] == ["verdict", None]
+    change = Change("a", "recipe", "", "r-2", "Lid", 1, "m", 1.0, "model", None)
+    assert [chooser.what(msgspec.structs.replace(change, what="threshold")), chooser.what(bad)] == [None, None]
+    assert [chooser.what(change), chooser.what(bad), chooser.what(bad)] == [None, "verdict", None]
+    named = msgspec.structs.replace(RESULT, part="A-1")
+    assert [chooser.what(one) for one in (named, bad, named)] == [None] * 3, "between two parts"
+    now[0] = NAMED_S
+    assert [chooser.what(one) for one in (named, bad)] == [None, "verdict"], "after a shift of parts"
 
 
 def test_of_states_the_changes_are_told_and_a_sender_that_comes_again_begins_anew() -> None:

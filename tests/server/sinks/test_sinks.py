@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import stat
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from server.cameras import Backoff
 from server.sinks import MOST, CannotAdd, Choice, Draft, NoSink, Outbox, SinkError, SinkOver, Sinks, TooManyTests
 from server.sinks import running_sink as running
 from server.sinks import sinks as module
+from server.sinks.sink import Outgoing
+from server.sinks.waiting import Waiting
 from server.streams import Hub
 from tests.server.fakes import until
 from tests.server.sinks.fakes import Fake, away, hangs, never_ends, part, takes_all
@@ -243,6 +246,82 @@ async def test_what_waits_survives_a_restart_in_order_and_once(made: Made, hub: 
     last = made(fake)
     await until(lambda: last.state(stored.id).state == "up")
     assert not fake.taken and not file.exists()
+
+
+async def waiting_when_it_was_stopped(made: Made, hub: Hub, fake: Fake, n: int = 2) -> str:
+    """Id of a sink of which so many events waited at the last stop."""
+    sinks = made(fake)
+    stored = await sinks.add(draft(), "a test")
+    for _ in range(n):
+        hub.publish(part().message)
+    await until(lambda: fake.begun > 1)
+    await sinks.stop()
+    return stored.id
+
+
+async def test_what_waited_on_disk_goes_once_it_has_gone_out_by_a_changed_sink(
+    made: Made, hub: Hub, tmp_path: Path
+) -> None:
+    fake = Fake([away])
+    id = await waiting_when_it_was_stopped(made, hub, fake)
+    file = tmp_path / "sinks" / f"{id}.waiting"
+    again = made(fake)
+    await until(lambda: again.state(id).waiting == 2)
+    await again.change(id, "a test", settings={"address": "there"})
+    fake.run = [takes_all]
+    await until(lambda: len({event.id for event in fake.taken}) == 2)
+    await until(lambda: not file.exists())
+
+
+async def test_a_change_while_the_file_is_read_loses_nothing_of_it(
+    made: Made, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Fake([away])
+    id = await waiting_when_it_was_stopped(made, hub, fake)
+    fake.run = [takes_all]
+    reads, goes_on, read = threading.Event(), threading.Event(), Waiting.read
+
+    def slowly(waiting: Waiting) -> list[Outgoing]:
+        reads.set()
+        assert goes_on.wait(20)
+        return read(waiting)
+
+    monkeypatch.setattr(Waiting, "read", slowly)
+    again = made(fake)
+    await until(reads.is_set)
+    await again.change(id, "a test", settings={"address": "there"})
+    goes_on.set()
+    await until(lambda: len(fake.taken) == 2)
+
+
+async def test_what_waited_on_disk_goes_with_a_sink_that_switched_itself_off(
+    made: Made, hub: Hub, tmp_path: Path
+) -> None:
+    async def over(fake: Fake, outbox: Outbox) -> None:
+        raise SinkOver("the peer does not want it any more")
+
+    fake = Fake([away])
+    id = await waiting_when_it_was_stopped(made, hub, fake)
+    fake.run = [over]
+    again = made(fake)
+    await until(lambda: not again.get(id).enabled)
+    await until(lambda: not (tmp_path / "sinks" / f"{id}.waiting").exists())
+
+
+async def test_what_is_told_while_it_is_changed_goes_out_by_the_changed_one(made: Made, hub: Hub) -> None:
+    async def hears_while_it_ends(fake: Fake, outbox: Outbox) -> None:
+        outbox.is_up("fake peer")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            hub.publish(part().message)
+
+    fake = Fake([hears_while_it_ends, takes_all])
+    sinks = made(fake)
+    stored = await sinks.add(draft(), "a test")
+    await until(lambda: sinks.state(stored.id).state == "up")
+    await sinks.change(stored.id, "a test", settings={"address": "there"})
+    await until(lambda: len(fake.taken) == 1)
 
 
 async def test_what_waits_is_forgotten_with_the_sink_and_a_damaged_file_is_no_obstacle(

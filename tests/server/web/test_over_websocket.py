@@ -113,6 +113,12 @@ async def test_what_is_no_json_is_asked_for_over_http(server: Running) -> None:
             assert (await client.get(alarm["picture"])).headers["content-type"] == "image/jpeg"
 
 
+async def test_lines_of_json_are_no_json(server: Running) -> None:
+    async with connect(f"{server.ws}/ws/api") as socket:
+        answer = await ask(socket, "GET", "/api/audit.jsonl")
+    assert answer["status"] == 406 and "application/jsonl" in answer["body"]["error"]
+
+
 @pytest.mark.parametrize(
     ("message", "code"), [(b"{}", 1008), ("x" * (LONGEST_MESSAGE + 1), 1009), ("x" * 5_000_000, 1009)]
 )

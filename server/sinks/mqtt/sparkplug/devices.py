@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from server.sinks.mqtt.sparkplug.payload import DataType, Value
-from server.sinks.mqtt.told import NONE_YET, Counts
+from server.sinks.mqtt.told import NONE_YET, Counts, RecipeTold, recipe_of
 from server.words import Change, Message, PartResult, Result, Status
 
 METRICS: dict[str, DataType] = {
@@ -48,16 +48,27 @@ class DeviceTold:
 
     Attributes:
         values: of all metrics that have one.
-        by_parts: whether its parts are told: the verdict of a frame is not its last one then.
+        by_parts: with which recipe its last part was told: the verdict of a frame of that is not its last one.
     """
 
     values: Values = field(default_factory=dict)
     counts: Counts = NONE_YET
-    by_parts: bool = False
+    by_parts: RecipeTold | None = None
 
     @property
     def is_gone(self) -> bool:
         return self.values.get("State") == "waiting"
+
+    @property
+    def anew(self) -> DeviceTold:
+        """What holds of it once nobody listened to it for a while: how many were told."""
+        counts = {name: value for name, value in self.values.items() if name.startswith("Counts/")}
+        return DeviceTold(counts, self.counts)
+
+    @property
+    def without_verdict(self) -> DeviceTold:
+        """Another sender is none of whom the verdict was."""
+        return replace(self, values={**self.values, "Verdict": None}, by_parts=None)
 
 
 def told(message: Message, what: str, was: DeviceTold, address: str | None) -> tuple[DeviceTold, Values]:
@@ -71,31 +82,43 @@ def told(message: Message, what: str, was: DeviceTold, address: str | None) -> t
     match message:
         case PartResult():
             counts = was.counts.and_one(message.verdict)
-            now, values = replace(was, counts=counts, by_parts=True), _of_part(message, counts, address)
-        case Result() if what == "verdict" and not was.by_parts:
+            now, values = replace(was, counts=counts, by_parts=recipe_of(message)), _of_part(message, counts, address)
+        case Result() if what == "verdict" and was.by_parts != recipe_of(message):
             values = {"Verdict": message.verdict, "Threshold": message.threshold}
         case Status():
-            values = {"State": message.state}
-            if message.recipe is not UNSET:
-                values["Recipe/Id"] = message.recipe
-            if message.recipe_name is not UNSET:
-                values["Recipe/Name"] = message.recipe_name
-            if message.recipe_version is not UNSET:
-                values["Recipe/Version"] = message.recipe_version
+            now = was.without_verdict if message.state == "waiting" else was
+            values = _of_status(message)
         case Change():
-            now = replace(was, by_parts=was.by_parts and message.what == "threshold")
+            now = replace(was, by_parts=was.by_parts if message.what == "threshold" else None)
             values = {
                 "Recipe/Id": message.recipe,
                 "Recipe/Name": message.recipe_name,
                 "Recipe/Version": message.recipe_version,
                 "Threshold": message.threshold,
             }
-    return replace(now, values={**was.values, **values}), values
+    return replace(now, values={**now.values, **values}), values
+
+
+def seen(status: Status, was: DeviceTold) -> tuple[DeviceTold, Values]:
+    """What is known of a device that stands so, and which values that sets."""
+    values = {name: value for name, value in _of_status(status).items() if was.values.get(name) != value}
+    if was.values.get("Threshold") is not None and values.keys() & {"Recipe/Id", "Recipe/Version"}:
+        values["Threshold"] = None  # that of the recipe of before
+    return replace(was, values={**was.values, **values}), values
 
 
 def milliseconds(at: str) -> int:
     """Milliseconds since 1970 of an ISO 8601 time."""
     return round(datetime.fromisoformat(at).timestamp() * 1000)
+
+
+def _of_status(status: Status) -> Values:
+    said: dict[str, str | int | UnsetType] = {
+        "Recipe/Id": status.recipe,
+        "Recipe/Name": status.recipe_name,
+        "Recipe/Version": status.recipe_version,
+    }
+    return {"State": status.state, **{name: value for name, value in said.items() if value is not UNSET}}
 
 
 def _of_part(part: PartResult, counts: Counts, address: str | None) -> Values:

@@ -12,8 +12,9 @@ from server.sinks.kind import Around
 from server.sinks.mqtt.broker import Broker, connected, first_to_end
 from server.sinks.mqtt.memory import Memory
 from server.sinks.mqtt.publication import Publication
+from server.sinks.mqtt.seen import Seen
 from server.sinks.mqtt.settings import SparkplugSettings
-from server.sinks.mqtt.sparkplug.devices import DeviceTold, Values, milliseconds, told
+from server.sinks.mqtt.sparkplug.devices import DeviceTold, Values, milliseconds, seen, told
 from server.sinks.mqtt.sparkplug.payload import asks_for
 from server.sinks.mqtt.sparkplug.session import REBIRTH, Session
 from server.sinks.sink import Outbox, Outgoing, SinkError
@@ -39,8 +40,8 @@ class SparkplugSink:
     """At a broker, as an edge node."""
 
     def __init__(self, settings: SparkplugSettings, around: Around) -> None:
-        self._settings, self._line, self._address = settings, around.line, around.address
-        self._chosen = around.streams
+        self._settings, self._address = settings, around.address
+        self._seen = Seen.of(around, MOST_DEVICES)
         self._client_id = settings.client_id or f"defectvision-{settings.group}-{settings.node}"
         self._key = f"{around.id} {settings.broker} {settings.group}/{settings.node}"
         self._devices: Memory[DeviceTold] = Memory(DeviceTold, MOST_DEVICES)
@@ -49,7 +50,7 @@ class SparkplugSink:
     async def run(self, outbox: Outbox) -> None:
         """See :class:`server.sinks.Sink`."""
         known = _known.of(self._key)
-        self._devices = known.devices
+        self._devices = known.devices.since(outbox.since, lambda told: told.anew)
         known.bd_seq = (known.bd_seq + 1) % 256
         session = Session(self._settings.group, self._settings.node, known.bd_seq)
         async with connected(self._settings, self._client_id, session.death(_now())) as broker:
@@ -83,7 +84,7 @@ class SparkplugSink:
             name, now = event.message.stream, _now()
             was = self._devices.of(name)
             after, values = told(event.message, event.what, was, self._address)
-            if not self._is_stale(event):
+            if not self._seen.is_stale(event):
                 self._devices.set(name, after)  # at once: a birth that is asked for meanwhile tells it too
                 try:
                     for publication in self._said(session, name, after, values, event, now):
@@ -92,6 +93,10 @@ class SparkplugSink:
                 except BaseException:
                     self._devices.set(name, was)  # it will be told again
                     raise
+            elif after.is_gone:  # it went, and another came meanwhile
+                self._devices.set(name, was.without_verdict)
+                for publication in session.data(name, {"Verdict": None}, now, now) if name in session.born else []:
+                    broker.send(publication)
             outbox.confirm()
 
     def _said(
@@ -106,40 +111,24 @@ class SparkplugSink:
             return [*session.device_birth(name, after.values, now), *session.device_death(name, now)] if values else []
         return session.device_birth(name, after.values, now)
 
-    def _is_stale(self, event: Outgoing) -> bool:
-        """Whether it says of a stream's coming or going what is not so any more: it waited while we were away."""
-        if event.what != "state" or self._line is None:
-            return False
-        is_gone = getattr(event.message, "state", None) == "waiting"
-        return is_gone == (event.message.stream in self._line.streams)
-
     def _birth(self, broker: Broker, session: Session) -> None:
-        for publication in session.birth({name: self._values(name) for name in self._running()}, _now()):
+        for name in (running := self._running()):
+            self._look_at(name)
+        for publication in session.birth({name: self._devices.of(name).values for name in running}, _now()):
             broker.send(publication)
 
     def _running(self) -> tuple[str, ...]:
         """Streams that run now, of those that we are told of."""
-        if self._line is not None:
-            ours = [name for name in self._line.streams if not self._chosen or name in self._chosen]
-            return tuple(ours[:MOST_DEVICES])
-        return tuple(name for name in self._devices.names if not self._devices.of(name).is_gone)
+        return self._seen.running(name for name in self._devices.names if not self._devices.of(name).is_gone)
 
-    def _values(self, name: str) -> Values:
-        """All that is known of a stream that runs."""
-        values = self._devices.of(name).values
-        return {**values, **self._seen(name)} if values.get("State") in (None, "waiting") else values
-
-    def _seen(self, name: str) -> Values:
-        """Of a stream that runs, and of which nothing was told yet."""
-        recipe = None if self._line is None else self._line.recipe_on(name)
-        if recipe is None:
-            return {"State": "live"}
-        return {
-            "State": "live",
-            "Recipe/Id": recipe.id,
-            "Recipe/Name": recipe.name,
-            "Recipe/Version": recipe.version,
-        }
+    def _look_at(self, name: str) -> Values:
+        """Note how a stream that runs stands now, and return what of that was not told, or not so."""
+        was = self._devices.of(name)
+        if self._seen.line is None and "State" in was.values and not was.is_gone:
+            return {}  # nobody can be asked
+        now, values = seen(self._seen.status(name, None), was)
+        self._devices.set(name, now)
+        return values
 
     async def _hear(self, broker: Broker, session: Session) -> None:
         async for message in broker.arrivals():
@@ -160,15 +149,17 @@ class SparkplugSink:
                 await broker.there_and_back()
                 await asyncio.sleep(LOOK_EVERY_S)
             running, now = self._running(), _now()
-            said = [
-                *(one for name in session.born if name not in running for one in session.device_death(name, now)),
-                *(
-                    one
-                    for name in running
-                    if name not in session.born
-                    for one in session.device_birth(name, self._values(name), now)
-                ),
-            ]
+            said = list[Publication]()
+            for name in session.born:
+                if name not in running:
+                    self._devices.set(name, self._devices.of(name).without_verdict)
+                    said += session.device_death(name, now)
+            for name in running:
+                values = self._look_at(name)
+                if name in session.born:
+                    said += session.data(name, values, now, now)
+                else:
+                    said += session.device_birth(name, self._devices.of(name).values, now)
             for publication in said:
                 broker.send(publication)
 

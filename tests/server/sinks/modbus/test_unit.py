@@ -101,10 +101,14 @@ async def test_while_a_recipe_changes_nothing_is_triggered() -> None:
     one.set_words(0, [execute], "plc")  # while one is executing: not done
     assert line.goes_on is not None
     line.goes_on.set()
-    await until(lambda: seen(one).executed)
+    await until(lambda: seen(one).execute_failed)
     assert line.chosen == "name of r-2" and seen(one).ready and not seen(one).executing
+    assert not seen(one).executed, "that would be taken for the command of now"
     one.set_words(0, [ENABLE], "plc")
-    assert not seen(one).executed
+    assert not seen(one).execute_failed
+    one.set_words(0, [execute], "plc")
+    await until(lambda: seen(one).executed)
+    assert line.chosen == "r-1" and not seen(one).error
 
 
 async def test_why_a_recipe_is_not_used_stays_until_it_is_cleared() -> None:
@@ -127,6 +131,72 @@ def test_an_older_connection_that_ends_takes_nothing_from_the_newer() -> None:
     assert seen(one).ready
     one.lost("after")
     assert not seen(one).ready and one.words("holding registers", 0, 2) == [0, 0]
+
+
+EXECUTE = 1 << Control.EXECUTE
+
+
+@pytest.mark.parametrize("enable", [ENABLE, 0])
+async def test_a_command_after_a_lost_connection_is_none_of_before_it(enable: int) -> None:
+    line = FakeLine()
+    one = unit(line)
+    one.set_words(2000, [1], "before")
+    one.set_words(0, [enable | EXECUTE, 0], "before")
+    await until(lambda: seen(one).executed)
+    one.lost("before")
+    assert not seen(one).executed and one.words("holding registers", 0, 2) == [0, 0]
+    one.set_words(2000, [2], "after")
+    one.set_words(0, [enable | EXECUTE, 0], "after")
+    assert seen(one).executing and not seen(one).executed
+    await until(lambda: seen(one).executed)
+    assert line.chosen == "name of r-2"
+
+
+async def test_of_a_command_that_is_done_after_its_connection_nobody_is_told_that_it_is() -> None:
+    line = FakeLine(goes_on=asyncio.Event())
+    one = unit(line)
+    one.set_words(2000, [2], "before")
+    one.set_words(0, [EXECUTE, 0], "before")
+    assert seen(one).executing
+    one.lost("before")
+    assert line.goes_on is not None
+    line.goes_on.set()
+    await until(lambda: not seen(one).executing)
+    assert line.chosen == "name of r-2" and not seen(one).executed and not seen(one).error
+
+
+async def test_who_commands_and_is_no_controller_takes_only_his_command_along() -> None:
+    line = FakeLine()
+    one = unit(line)
+    one.set_words(0, [ENABLE], "plc")
+    one.set_words(2000, [1], "hmi")
+    one.set_bits(Control.EXECUTE, [True], "hmi")
+    await until(lambda: seen(one).executed)
+    one.lost("hmi")
+    assert not seen(one).executed and one.words("holding registers", 0, 1) == [ENABLE] and seen(one).ready
+    one.set_bits(Control.EXECUTE, [True], "hmi")
+    await until(lambda: seen(one).executed)
+
+
+async def test_an_error_can_be_cleared_again_after_a_lost_connection() -> None:
+    line, clear = FakeLine(goes_on=asyncio.Event()), 1 << Control.CLEAR_ERROR - 16
+    one = unit(line)
+    one.set_words(2000, [3], "before")
+    one.set_words(0, [ENABLE | EXECUTE, clear], "before")
+    assert seen(one).executing
+    one.lost("before")
+    assert line.goes_on is not None
+    line.goes_on.set()
+    await until(lambda: seen(one).error)
+    one.set_words(0, [0, clear], "after")
+    assert not seen(one).error
+
+
+def test_where_signals_are_kept_without_a_connection_they_are() -> None:
+    one = unit(holds=True)
+    one.set_words(0, [ENABLE], "plc")
+    one.lost("plc")
+    assert one.words("holding registers", 0, 1) == [ENABLE] and seen(one).ready
 
 
 odd = st.one_of(st.none(), st.floats(), st.sampled_from([1e308, -1.0, 3.5e38]))

@@ -8,12 +8,17 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from server.sinks import Accepted, Around, Choice, RecipeOnStream, Sink, SinkError, TriggerRefused
+from msgspec import UNSET, UnsetType
+
+from server.sinks import Accepted, Around, Choice, RecipeOnStream, Sink, SinkError, StandingOnLine, TriggerRefused
 from server.sinks.choice import Chooser
 from server.sinks.outbox import BoundedOutbox, TurnListener
 from server.streams import Told
+from server.words import Status, StreamState
+from server.words.messages import PartsBy
 
 RECIPE = RecipeOnStream("r-1", "bottle", 3)
+OTHER = RecipeOnStream("r-2", "can", 1)
 
 
 def around(line: FakeLine | None, address: str | None = None, streams: tuple[str, ...] = ()) -> Around:
@@ -28,6 +33,8 @@ class FakeLine:
     triggers: list[tuple[str, str | None, str | None, str]] = field(default_factory=list)
     chosen: list[tuple[str, str]] = field(default_factory=list)
     gate: asyncio.Event | None = None
+    recipe: RecipeOnStream = RECIPE
+    camera: StreamState = "live"
 
     @property
     def streams(self) -> Sequence[str]:
@@ -46,7 +53,25 @@ class FakeLine:
         return (RECIPE,)
 
     def recipe_on(self, stream: str) -> RecipeOnStream | None:
-        return RECIPE if stream in self.running else None
+        return self.recipe if stream in self.running else None
+
+    def standing(self, stream: str) -> StandingOnLine:
+        camera: StreamState = self.camera if stream in self.running else "waiting"
+        return StandingOnLine(camera, "line", False, False, self.recipe)
+
+    def status(self, stream: str) -> Told:
+        """What the hub tells of a stream that stands so."""
+        by: PartsBy | UnsetType = "line" if stream in self.running else UNSET
+        recipe = self.recipe
+        status = Status(
+            stream,
+            self.standing(stream).camera,
+            recipe=recipe.id,
+            recipe_name=recipe.name,
+            recipe_version=recipe.version,
+            parts_by=by,
+        )
+        return Told(status)
 
     def can_trigger(self, stream: str) -> bool:
         return stream in self.running and self.refusal is None

@@ -14,8 +14,6 @@ from server.sinks.mqtt import home_assistant
 from server.sinks.mqtt.settings import MqttSettings
 from server.sinks.mqtt.sink import MqttSink
 from server.sinks.mqtt.topics import Topics
-from server.streams import Told
-from tests.server.fakes import status
 from tests.server.sinks.mqtt.mosquitto import Mosquitto, kept_at, listening, needs_mosquitto
 from tests.server.sinks.mqtt.plant import FakeLine, around, running
 
@@ -78,7 +76,7 @@ async def test_they_appear_stay_while_the_server_is_away_and_go_when_it_is_switc
 
     async with running(lambda: sink(home_assistant=True)) as life:
         line.running.append("b")
-        life.tell(Told(status("b", "live")))
+        life.tell(line.status("b"))
         await life.until_told()
         assert await devices() == {names.discovery("a"), names.discovery("b")}
         said = json.loads((await kept_at(broker.port, "homeassistant/#"))[names.discovery("a")])

@@ -25,10 +25,9 @@ from server.sinks.mqtt.sink import MqttSink
 from server.sinks.outbox import BoundedOutbox
 from server.streams import Hub, Told
 from server.words import Change
-from tests.server.fakes import status
 from tests.server.sinks.fakes import part, result
 from tests.server.sinks.mqtt.mosquitto import Mosquitto, kept_at, listening, needs_mosquitto
-from tests.server.sinks.mqtt.plant import FakeLine, around, running
+from tests.server.sinks.mqtt.plant import OTHER, FakeLine, Running, around, running
 
 pytestmark = needs_mosquitto
 
@@ -130,7 +129,7 @@ async def test_a_stream_that_goes_leaves_nothing_behind(shared: Mosquitto, node:
         life.tell(part(stream="b"))
         await life.until_told()
         line.running.remove("b")
-        life.tell(Told(status("b", "waiting")))
+        life.tell(line.status("b"))
         await life.until_told()
         await heard.until(lambda: b"waiting" in (heard.last(f"{base}/b/state") or b""))
         kept = await kept_at(shared.port, f"{base}/#")
@@ -193,6 +192,57 @@ async def test_streams_of_which_no_event_says_that_they_came_or_went(shared: Mos
         assert {*await kept_at(shared.port, f"{base}/#")} == {f"{base}/status", f"{base}/b/state"}
         line.running = ["a", "b"]
         await heard.until(lambda: b"live" in (heard.last(f"{base}/a/state") or b""))
+
+
+async def test_how_a_stream_stands_is_seen_where_no_event_says_so(shared: Mosquitto, node: str) -> None:
+    topic, line = f"defectvision/{node}/a/state", FakeLine()
+    untold = Running(BoundedOutbox(Chooser(Choice(state=False))))
+    make = making(line, settings(shared, node))
+    async with listening(shared.port, topic) as heard, running(make, begin=untold) as life:
+        await heard.until(lambda: b"r-1" in (heard.last(topic) or b""))
+        line.recipe, line.camera = OTHER, "silent"
+        life.tell(line.status("a"))
+        await heard.until(lambda: b"r-2" in (heard.last(topic) or b""))
+        said = json.loads(heard.of(topic)[-1])
+    assert (said["state"], said["recipe_name"], said["recipe_version"]) == ("silent", "can", 1)
+
+
+async def test_what_was_told_before_it_was_switched_off_is_not_told_as_of_now(shared: Mosquitto, node: str) -> None:
+    base, line = f"defectvision/{node}", FakeLine()
+    make = making(line, settings(shared, node))
+    async with running(make) as life:
+        life.tell(line.status("a"), part(verdict="ANOMALY"))
+        await life.until_told()
+    line.recipe, line.camera = OTHER, "silent"
+    async with listening(shared.port, f"{base}/#") as heard, running(make) as life:
+        kept = await kept_at(shared.port, f"{base}/#")
+        assert set(kept) == {f"{base}/status", f"{base}/a/state"}
+        said = json.loads(kept[f"{base}/a/state"])
+        assert (said["state"], said["recipe"]) == ("silent", "r-2")
+        assert not any(heard.of(f"{base}/a/verdict")), "the one of before"
+        life.tell(result(verdict="NORMAL", recipe="r-2"), part())
+        await life.until_told()
+        await heard.until(lambda: len(heard.of(f"{base}/a/verdict")) == 2)
+    assert json.loads(heard.of(f"{base}/a/verdict")[1])["parts"] == 2, "counted on"
+
+
+async def test_of_a_stream_that_went_and_came_while_the_broker_was_away_the_verdict_of_before_goes(
+    own: Mosquitto, node: str
+) -> None:
+    base, line = f"defectvision/{node}", FakeLine()
+    async with running(making(line, settings(own, node))) as life:
+        life.tell(part())
+        await life.until_told()
+        own.kill()
+        line.running = []
+        went = line.status("a")
+        line.running, line.recipe = ["a"], OTHER
+        life.tell(went, line.status("a"))
+        own.start()
+        await life.until_told()
+        kept = await kept_at(own.port, f"{base}/#")
+        assert set(kept) == {f"{base}/status", f"{base}/a/state"}
+        assert json.loads(kept[f"{base}/a/state"])["recipe"] == "r-2"
 
 
 # a broker that goes

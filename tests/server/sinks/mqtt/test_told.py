@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from websockets.asyncio.client import connect
 
+from server.sinks import Sinks
 from server.sinks.kinds import KINDS
 from server.sinks.mqtt.memory import Memory
 from server.sinks.mqtt.publication import Publication
+from server.sinks.mqtt.seen import Seen
 from server.sinks.mqtt.settings import MqttSettings, SparkplugSettings, check_mqtt, check_sparkplug
 from server.sinks.mqtt.told import StreamTold, tell
 from server.sinks.mqtt.topics import Topics
-from server.words import Change
-from tests.server.fakes import status
+from server.sinks.sink import Outgoing
+from server.streams import Told
+from server.words import Change, Status
+from tests.server.fakes import FakeModel, http, picture, receive_result, serving, status, until
 from tests.server.sinks.fakes import part, result
+from tests.server.sinks.mqtt.plant import OTHER, FakeLine
 
 TOPICS = Topics("defectvision/line4")
 
@@ -29,12 +36,20 @@ def topics(publications: list[Publication]) -> list[str]:
 def test_each_event_has_its_topic() -> None:
     told, said = tell(part(verdict="ANOMALY").message, "part", StreamTold(), TOPICS, None)
     assert topics(said) == ["a/part", "a/verdict"]
-    assert tell(result(verdict="NORMAL").message, "verdict", told, TOPICS, None) == (told, []), "of a part's frame"
+    frame = result(verdict="NORMAL", recipe="r-1").message
+    assert tell(frame, "verdict", told, TOPICS, None) == (told, []), "of a part's frame"
     change = Change("a", "recipe", "2026-11-26T10:00:00+00:00", "r-2", "can", 1, "b" * 64, 1.0, "model", None)
     told, said = tell(change, "change", told, TOPICS, None)
     assert topics(said) == ["a/change"]
-    told, said = tell(result(verdict="NORMAL").message, "verdict", told, TOPICS, None)
+    told, said = tell(frame, "verdict", told, TOPICS, None)
     assert topics(said) == ["a/verdict"] and told.verdict is not None and told.verdict.parts == 1
+
+
+@pytest.mark.parametrize("other", [{"recipe": "r-2"}, {"recipe": "r-1", "recipe_version": 2}])
+def test_parts_of_one_recipe_silence_no_frame_of_another_also_where_no_change_was_told(other: dict[str, Any]) -> None:
+    by_parts, _ = tell(part().message, "part", StreamTold(), TOPICS, None)
+    told, said = tell(result(verdict="ANOMALY", **other).message, "verdict", by_parts, TOPICS, None)
+    assert topics(said) == ["a/verdict"] and told.verdict is not None and told.verdict.verdict == "ANOMALY"
 
 
 def test_results_are_told_without_pictures_and_are_no_change_of_verdict() -> None:
@@ -69,6 +84,26 @@ def test_a_stream_that_goes_is_forgotten_before_it_is_said_to_be_gone() -> None:
     assert [one.payload == b"" for one in said] == [True, True, False]
     assert [one.retain for one in said] == [True, True, False]
     assert told.is_gone and told.verdict is None
+
+
+def test_a_state_of_then_is_none_of_now() -> None:
+    line = FakeLine(["a"])
+    seen, live = Seen(line, (), 9), line.status("a")
+    line.camera = "silent"
+    silent = line.status("a")
+    line.recipe = OTHER
+    now = line.status("a")
+    assert [seen.is_stale(outgoing(one)) for one in (live, silent, now)] == [True, True, False]
+    line.running = []
+    gone = line.status("a")
+    assert [seen.is_stale(outgoing(one)) for one in (now, gone)] == [True, False]
+    line.running = ["a"]
+    assert seen.is_stale(outgoing(gone)) and not seen.is_stale(outgoing(part())), "a part is of its time"
+    assert not Seen(None, (), 9).is_stale(outgoing(live))
+
+
+def outgoing(told: Told) -> Outgoing:
+    return Outgoing(told.message)
 
 
 def test_topics_are_read_as_they_are_written() -> None:
@@ -140,3 +175,30 @@ def test_a_form_can_be_made_of_them_and_no_password_is_in_it(name: str) -> None:
         ["node"] if name == "mqtt" else ["group", "node"]
     )
     assert all(one.title for one in kind.fields)
+
+
+async def test_what_the_server_tells_of_its_streams_is_how_they_stand(model: FakeModel, tmp_path: Path) -> None:
+    """Otherwise it would be taken for a state of then."""
+    told: list[tuple[Status, bool]] = []
+    async with serving(model, tmp_path, silent_after_s=0.1) as server:
+        app: Any = server.server.config.app  # type: ignore[attr-defined]
+        (sinks,) = (one for one in app.state.watched if isinstance(one, Sinks))
+        seen = Seen(sinks.line, (), 9)
+
+        def hear(one: Told) -> None:
+            if isinstance(one.message, Status) and one.message.stream == "press":
+                told.append((one.message, seen.is_stale(outgoing(one))))
+
+        app.state.hub.listen(hear)
+        async with connect(f"{server.ws}/ws/stream?name=press") as sender, http(server) as client:
+            await sender.send(picture())
+            await receive_result(sender)
+            await until(lambda: told[-1][0].state == "silent")
+            (recipe,) = (await client.get("/api/recipes")).json()["recipes"]
+            change = {"version": recipe["version"], "parts": {"by": "trigger", "frames": 1}}
+            answer = await client.patch(f"/api/recipes/{recipe['id']}", json=change)
+            assert answer.status_code == 200, answer.text
+            await until(lambda: told[-1][0].parts_by == "trigger")
+        await until(lambda: told[-1][0].state == "waiting")
+    assert {one.state for one, _ in told} == {"live", "silent", "waiting"}
+    assert not [one for one, is_stale in told if is_stale]

@@ -83,7 +83,12 @@ def test_state_recipes_and_verdicts_of_frames() -> None:
     assert values == {"Verdict": "ANOMALY", "Threshold": 1.0}
     assert told(result().message, "result", now, None) == (now, {})
     by_parts, values = told(part(picture="/api/x").message, "part", now, "https://plant.example/")
-    assert told(result(verdict="NORMAL").message, "verdict", by_parts, None)[1] == {}
+    frame = result(verdict="NORMAL", recipe="r-1").message
+    assert told(frame, "verdict", by_parts, None)[1] == {}
+    another = result(verdict="ANOMALY", recipe="r-2").message
+    assert told(another, "verdict", by_parts, None)[1]["Verdict"] == "ANOMALY", "though no change was told"
+    gone, _ = told(status("a", "waiting"), "state", by_parts, None)
+    assert told(frame, "verdict", gone, None)[1]["Verdict"] == "NORMAL"
     assert values["Part/Picture"] == "https://plant.example/api/x"
 
 

@@ -14,11 +14,9 @@ pysparkplug = pytest.importorskip("pysparkplug", reason="Sparkplug is read by py
 from server.sinks.mqtt import broker as broker_module  # noqa: E402
 from server.sinks.mqtt.settings import SparkplugSettings  # noqa: E402
 from server.sinks.mqtt.sparkplug import SparkplugSink  # noqa: E402
-from server.streams import Told  # noqa: E402
-from tests.server.fakes import status  # noqa: E402
 from tests.server.sinks.fakes import part  # noqa: E402
 from tests.server.sinks.mqtt.mosquitto import Heard, Mosquitto, listening, needs_mosquitto  # noqa: E402
-from tests.server.sinks.mqtt.plant import FakeLine, around, running  # noqa: E402
+from tests.server.sinks.mqtt.plant import OTHER, FakeLine, around, running  # noqa: E402
 from tests.server.sinks.mqtt.sparkplug.host import Host  # noqa: E402
 from tests.server.sinks.mqtt.sparkplug.test_session import rebirth  # noqa: E402
 
@@ -56,7 +54,7 @@ async def test_a_node_is_born_tells_its_parts_and_dies(shared: Mosquitto, node: 
             life.tell(part(part="A-7"), part(part="A-8", verdict="ANOMALY"))
             await life.until_told()
             line.running = ["a", "c"]
-            life.tell(Told(status("b", "waiting")), Told(status("c", "live")))
+            life.tell(line.status("b"), line.status("c"))
             await life.until_told()
             await heard.until(lambda: host.hear(heard).devices == {"a", "c"})
         await heard.until(lambda: not host.hear(heard).is_alive)
@@ -74,6 +72,23 @@ async def test_streams_of_which_no_event_says_that_they_came_or_went(shared: Mos
         line.running = ["b"]
         await heard.until(lambda: host.hear(heard).devices == {"b"})
     assert not host.wrong
+
+
+async def test_how_a_stream_stands_is_seen_and_nothing_of_before_is_born(shared: Mosquitto, node: str) -> None:
+    host, line = Host(), FakeLine()
+    async with listening(shared.port, f"spBv1.0/Plant1/+/{node}/#") as heard:
+        async with running(making(shared, node, line)) as life:
+            life.tell(line.status("a"), part(verdict="ANOMALY"))
+            await life.until_told()
+            line.recipe = OTHER
+            await heard.until(lambda: "r-2" in [one.get("Recipe/Id") for one in host.hear(heard).values("DDATA", "a")])
+        line.camera = "silent"
+        async with running(making(shared, node, line)):
+            await heard.until(lambda: len(host.hear(heard).values("DBIRTH", "a")) == 2)
+    assert not host.wrong
+    again = host.values("DBIRTH", "a")[1]
+    assert (again["State"], again["Recipe/Id"], again["Counts/Parts"]) == ("silent", "r-2", 1)
+    assert again["Verdict"] is None and again["Part/Verdict"] is None
 
 
 async def test_a_birth_that_is_asked_for_tells_everything_again(shared: Mosquitto, node: str) -> None:
