@@ -175,6 +175,11 @@ class Streams:
             raise self.stations.refusal(name, opened.station, "there is no model for it yet")
         return self.stations.trigger(name, opened.station, said, by)
 
+    def missed(self, name: str) -> None:
+        """A trigger that was not even asked for here, since whoever hears it was not ready: refused as others are."""
+        if (opened := self._open.get(name)) is not None:
+            self.stations.refusal(name, opened.station, "its own way was not ready for it")
+
     def can_trigger(self, name: str) -> bool:
         """Whether a trigger would be taken now."""
         opened = self._open.get(name)
