@@ -127,17 +127,19 @@ class Station(Generic[J]):
             words = "its recipe takes no triggers: choose under Recipes that a trigger says what a part is"
             raise self.refusal(words, now)
         if self.open is not None:
-            raise self.refusal(f"busy: the verdict of trigger {self.open.trigger} is not given yet", now)
+            is_again = trigger_id is not None and trigger_id == self.open.trigger_id  # sent again: no other part
+            words = f"busy: the verdict of trigger {self.open.trigger} is not given yet"
+            raise self.refusal(words, math.inf if is_again else now)
         self.taken += 1
         self.open = self._begin(now, "trigger", part)
         self.open.trigger, self.open.trigger_id, self.open.triggered_by = self.taken, trigger_id, by
         return self.taken
 
-    def refusal(self, words: str, now: float) -> TriggerRefused:
-        """A trigger that is not taken, counted. Whoever triggers says that another part is there now: the frames of the
-        one that was triggered before end here."""
+    def refusal(self, words: str, since: float) -> TriggerRefused:
+        """A trigger that is not taken, counted. Whoever triggers says that another part is there since then: the frames
+        of the one that was triggered before end there."""
         self.refused += 1
-        self._cut = min(self._cut, now)
+        self._cut = min(self._cut, since)
         return TriggerRefused(words)
 
     def name(self, part: str | None, now: float) -> list[Done[J]]:

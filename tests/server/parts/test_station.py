@@ -83,6 +83,15 @@ def test_what_arrives_after_a_refused_trigger_is_never_of_the_part_before() -> N
     assert [one.verdict for one in station.see(frame(3.5), 3.5)] == ["NORMAL"], "the next one has all its time"
 
 
+def test_a_trigger_that_is_sent_again_ends_nothing() -> None:
+    station = triggered()
+    station.trigger(1.0, trigger_id="7")
+    with pytest.raises(TriggerRefused, match="busy"):
+        station.trigger(1.2, trigger_id="7")
+    (done,) = station.see(frame(1.5), 1.6)
+    assert (done.verdict, done.overruns, station.refused) == ("NORMAL", 1, 1)
+
+
 def test_what_came_before_a_refused_trigger_judges_the_part() -> None:
     station = triggered(frames=2)
     station.trigger(1.0)
