@@ -12,6 +12,7 @@ from detector.near_copies import Look
 from detector.thresholds import Judgement, Rule
 from server.inspection.condition import Condition
 from server.inspection.threshold import Threshold
+from server.recipes import Regions
 from server.words import Way
 
 MOST_DRAFTS = 8
@@ -24,7 +25,8 @@ class Captured:
     """Frames of one connection, or uploaded pictures, in the order they were taken.
 
     Attributes:
-        model: hash and runtime of the one that scored them; ``recipe``: id of the recipe in which it did.
+        model: hash and runtime of the one that scored them; ``recipe``: id of the recipe in which it did; ``regions``:
+            of the frames that it looked at, if that is known.
         scores: raw; ``looks`` and ``pictures`` (JPEG, up to 160 pixels) are of the same frames.
         known_defects: frames of simulated parts left out because the line says they are defective.
         recent: raw scores of the stream's latest results.
@@ -43,6 +45,7 @@ class Captured:
     defects: tuple[float, ...] = ()
     recipe: str | None = None
     conditions: tuple[Condition, ...] = ()
+    regions: Regions | None = None
 
     @property
     def size(self) -> int:

@@ -17,7 +17,7 @@ from server.inspection.condition import Condition
 from server.inspection.glimpse import Glimpse
 from server.inspection.threshold import Threshold
 from server.parts import GateLook
-from server.recipes import ModelVersion, Recipe
+from server.recipes import ModelVersion, Recipe, Regions
 from server.words import HEATMAP_AT_THRESHOLD, Verdict
 
 HEATMAP_SIDE = 64
@@ -79,6 +79,11 @@ class Inspected:
     gate: GateLook | None = None
     condition: Condition | None = None
     scene: Glimpse | None = None
+
+    @property
+    def scored_by(self) -> tuple[tuple[str, str], str, Regions]:
+        """What scores of frames have to have in common to be compared: model, id of the recipe, regions."""
+        return self.model, self.recipe.id, self.recipe.regions
 
     @property
     def score(self) -> float:

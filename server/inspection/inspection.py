@@ -35,7 +35,7 @@ class NoModel(Exception):
 
 
 class ModelReplaced(Exception):
-    """What was captured was scored by a model that is not in use any more; the message says so."""
+    """What was captured was scored by a model, or in regions, not in use any more; the message says so."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,10 @@ class Inspection:
         self._chosen: Mapping[str, str] = {}
         self._default: str | None = None
         self._why_not: Mapping[str, str] = {}
-        # What is in force must be what is on disk, also when two people calibrate at once.
+        # What is in force must be what is on disk, also when two people calibrate at once: for threads alone, and as
+        # long as a disk or a database takes.
+        self._storing = threading.Lock()
+        # For the event loop too, so for moments only: whoever has it reads and stores nothing, and waits for nobody.
         self._changing = threading.Lock()
         self.why_no_model = "the server is starting"
         self.looker: Looker = Here()
@@ -359,7 +362,7 @@ class Inspection:
         """Say what a calibration from these frames would be, and what is wrong with it. For a thread; changes nothing.
 
         Raises:
-            ModelReplaced: another model is in use than the one that scored them.
+            ModelReplaced: another model or other regions are in use than scored them.
             ValueError: too few are left, or scores that no threshold follows from.
         """
         in_use = self._of(captured)
@@ -381,7 +384,7 @@ class Inspection:
         """Put a calibration made from a draft's frames in force, and store it. For a thread.
 
         Raises:
-            ModelReplaced: another model is in use than the one that scored the frames; nothing changes.
+            ModelReplaced: another model or other regions are in use than scored the frames; nothing changes.
             OSError: it cannot be stored; nothing changes.
         """
         captured = draft.captured
@@ -466,7 +469,7 @@ class Inspection:
 
     def renew(self) -> bool:
         """Put in force what others calibrated since; whether there is anything. For a thread."""
-        with self._changing:
+        with self._storing:
             try:
                 return self._recovered()
             except OSError:
@@ -479,7 +482,7 @@ class Inspection:
         Raises:
             OSError: it cannot be read.
         """
-        with self._changing:
+        with self._storing:
             self._recovered()
             yield
 
@@ -487,9 +490,17 @@ class Inspection:
         """Whether more calibrations were read than before; then those are in force."""
         if not self._calibrations.recover():
             return False
-        self._in_use = {name: self._again(in_use) for name, in_use in self._in_use.items()}
-        self._resting = {name: self._again(resting) for name, resting in self._resting.items()}
+        self._put_in_force()
         return True
+
+    def _put_in_force(self, key: str | None = None) -> None:
+        """What is stored, where the calibrations are of this key, or everywhere. What came into use while it was
+        stored may have it already, or gets it here."""
+        with self._changing:
+            self._in_use, self._resting = (
+                {name: self._again(one) if key in (None, one.key) else one for name, one in some.items()}
+                for some in (self._in_use, self._resting)
+            )
 
     def _change(
         self,
@@ -501,17 +512,13 @@ class Inspection:
         stream: str | None,
         transport: Way,
     ) -> Changed:
-        """Store a recipe's calibrations and put them in force; under the lock."""
+        """Store a recipe's calibrations and put them in force; under the lock of what is stored."""
         calibrations = tuple(calibrations)
         was = in_use.on(stream, transport)
         became = dataclasses.replace(in_use, calibrations=self._that_hold(calibrations)).on(stream, transport)
         step = Step(action, who, why, transport, stream, _value(was), _value(became))
         change = self._calibrations.replace(in_use.key, in_use.model.runtime, calibrations, step)
-        # Recipes of one key share their calibrations.
-        self._in_use, self._resting = (
-            {name: self._again(one) if one.key == in_use.key else one for name, one in some.items()}
-            for some in (self._in_use, self._resting)
-        )
+        self._put_in_force(in_use.key)  # recipes of one key share their calibrations
         return Changed(change, was, became)
 
     def _again(self, in_use: InUse) -> InUse:
@@ -532,6 +539,8 @@ class Inspection:
         in_use = self._on(None) if captured.recipe is None else self._in_use.get(captured.recipe)
         if in_use is None or captured.model != (in_use.model.hash, in_use.model.runtime):
             raise ModelReplaced("another model is in use since: capture again; nothing was changed")
+        if captured.regions not in (None, in_use.recipe.regions):
+            raise ModelReplaced("other regions are inspected since: capture again; nothing was changed")
         return in_use
 
     def _known(self, recipe: str) -> InUse | None:

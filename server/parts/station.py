@@ -19,6 +19,10 @@ from server.words import PartSource
 
 NO_FRAME = "no frame came in time after the trigger: check the camera, or allow it longer (within_ms)"
 TOO_SLOW = "a frame came in time, but none was inspected: this computer is too busy, or the camera too quick for it"
+CUT_SHORT = (
+    "no frame came before another trigger, which was refused as busy: trigger once for each part, after the verdict on "
+    "the one before"
+)
 NOT_SEEN = "none of its frames was inspected before the line named the next: they were dropped, failed, or none came"
 NO_REST = "it never came to rest in the gate"
 INSPECTION_S = 10.0
@@ -77,20 +81,29 @@ class Station(Generic[J]):
         self._named: str | None = None
         self._awaited: deque[Named] = deque()
         """What the line named since, of which no frame was inspected yet."""
+        self._over = -math.inf
+        """Frames that arrived before this are of parts that were given up."""
         self._is_judged = False
         """Whether what lies there has its verdict already: the rest of its frames make no other part."""
         self._came = self._known = -math.inf
         """When the newest frame in time arrived, and the newest of which is known what came of it."""
+        self._cut = math.inf
+        """When a trigger was refused while a part lay there: what arrives after it may show the next one."""
         self._number = self._begun = 0
         """Of the last part, and of the last one that frames showed."""
         self._use(self.rule)
 
-    def use(self, rule: PartRule, now: float) -> Done[J] | None:
-        """Another rule comes into force: the part that lies there is judged by the one that it began with."""
+    def use(self, rule: PartRule, now: float) -> list[Done[J]]:
+        """Another rule comes into force: the part that lies there is judged by the one that it began with, and no frame
+        is waited for of those that were named; returns those that have their verdict with this."""
         if rule == self.rule:
-            return None
-        older, named, judged = self.rule, self._named, self._is_judged or self.open is not None
-        done = self._end(now, "what a part is was changed while it lay there", is_cut=True) if self.open else None
+            return []
+        done = []
+        if self.open is not None:
+            done.append(self._end(now, "what a part is was changed while it lay there", is_cut=True))
+            self._is_judged = True
+        done += self._miss(len(self._awaited), now, "what a part is was changed before a frame of it was inspected")
+        older, named, judged = self.rule, self._named, self._is_judged
         self._use(rule)
         if rule.by != "trigger" and (rule.by, rule.gate) == (older.by, older.gate):
             self._named, self._is_judged = named, judged  # what lies there has had its verdict
@@ -108,20 +121,25 @@ class Station(Generic[J]):
             the number of the trigger, from 1.
 
         Raises:
-            TriggerRefused: it is not taken, and counted.
+            TriggerRefused: it is not taken, and counted; :attr:`due` may be another with it.
         """
         if self.rule.by != "trigger":
-            raise self.refusal("its recipe takes no triggers: choose under Recipes that a trigger says what a part is")
+            words = "its recipe takes no triggers: choose under Recipes that a trigger says what a part is"
+            raise self.refusal(words, now)
         if self.open is not None:
-            raise self.refusal(f"busy: the verdict of trigger {self.open.trigger} is not given yet")
+            is_again = trigger_id is not None and trigger_id == self.open.trigger_id  # sent again: no other part
+            words = f"busy: the verdict of trigger {self.open.trigger} is not given yet"
+            raise self.refusal(words, math.inf if is_again else now)
         self.taken += 1
         self.open = self._begin(now, "trigger", part)
         self.open.trigger, self.open.trigger_id, self.open.triggered_by = self.taken, trigger_id, by
         return self.taken
 
-    def refusal(self, words: str) -> TriggerRefused:
-        """A trigger that is not taken, counted."""
+    def refusal(self, words: str, since: float) -> TriggerRefused:
+        """A trigger that is not taken, counted. Whoever triggers says that another part is there since then: the frames
+        of the one that was triggered before end there."""
         self.refused += 1
+        self._cut = min(self._cut, since)
         return TriggerRefused(words)
 
     def name(self, part: str | None, now: float) -> list[Done[J]]:
@@ -134,10 +152,6 @@ class Station(Generic[J]):
             self._awaited[-1].until = now
         self._awaited.append(Named(part, now))
         return self._miss(max(0, len(self._awaited) - MOST_NAMED), now, NOT_SEEN)
-
-    def miss(self, now: float, why: str) -> list[Done[J]]:
-        """No frame of the parts that were named will come any more."""
-        return self._miss(len(self._awaited), now, why)
 
     def see(self, frame: FrameFound[J], now: float) -> list[Done[J]]:
         """A frame was inspected; returns the parts that have their verdict with it, in order."""
@@ -156,18 +170,27 @@ class Station(Generic[J]):
         if self.open is not None and self.rule.by == "trigger" and self._counts(self.open, arrived):
             self._came = arrived
 
-    def fail(self, arrived: float, words: str) -> None:
-        """A frame could not be inspected: it is what a part FAILED by, if none of its others is."""
-        if self.open is not None and arrived >= self.open.began:
+    def spoil(self, arrived: float, words: str) -> None:
+        """A frame that arrived then will not be inspected: it is what a part FAILED by, if none of its others is, and
+        none is waited for."""
+        if self.open is not None and self._counts(self.open, arrived) and self._came <= self._known:
             self.open.trouble = words
-            self._known = max(self._known, arrived)
+
+    def fail(self, arrived: float, words: str) -> None:
+        """A frame that was waited for could not be inspected, or was dropped: as :meth:`spoil`."""
+        self._known = max(self._known, arrived)
+        if self.open is not None and self._counts(self.open, arrived):
+            self.open.trouble = words
 
     def tick(self, now: float) -> Done[J] | None:
         """Time has passed: at :attr:`due`, or later."""
         if self.due is None or now < self.due:
             return None
         if self._missed_at is not None and self._missed_at <= now:
-            return self._end(now) if self.open else next(iter(self._miss(1, now, NOT_SEEN)), None)
+            if self.open is None:
+                return next(iter(self._miss(1, now, NOT_SEEN)), None)
+            self._is_judged = True
+            return self._end(now)
         self._is_judged = self.rule.by != "trigger"  # if it lies there still, it is no other part
         return self._end(now, NO_REST if self.rule.by == "gate" else self._why_none)
 
@@ -181,10 +204,13 @@ class Station(Generic[J]):
         silent_at = (self.open.last_arrived or self.open.began) + PATIENCE_S
         return silent_at if self._missed_at is None else min(silent_at, self._missed_at)
 
-    def gone(self, now: float, why: str) -> Done[J] | None:
-        """The stream's sender is gone: what lay there is judged by what was seen of it."""
+    def gone(self, now: float, why: str) -> list[Done[J]]:
+        """The stream's sender is gone: what lay there is judged by what was seen of it, and no frame of the parts that
+        were named will come any more; returns them."""
+        done = [self._end(now, why, is_cut=True)] if self.open else []
+        done += self._miss(len(self._awaited), now, why)
         self._is_judged, self._named = False, None
-        return self._end(now, why, is_cut=True) if self.open else None
+        return done
 
     def is_worst_yet(self, arrived: float, raw_score: float, is_anomaly: bool) -> bool:
         """Whether a frame would be the worst of its part so far, as far as that is known before it is seen."""
@@ -193,13 +219,15 @@ class Station(Generic[J]):
             return is_anomaly and self.rule.by == "gate"
         return self._counts(passage, arrived) and passage.is_worse(raw_score, is_anomaly)
 
-    def is_of_open(self, arrived: float) -> bool:
-        """Whether a frame that arrived then is of the part that lies there."""
-        return self.open is not None and self._counts(self.open, arrived)
+    def begins(self, part: str | None, arrived: float) -> bool:
+        """Whether a frame would be the first of what the line names: another id, or the same one named again."""
+        return arrived >= self._over and (part != self._named or self._place(part, arrived) is not None)
 
     @property
     def _why_none(self) -> str:
-        return TOO_SLOW if self._came > -math.inf else NO_FRAME
+        if self._came > -math.inf:
+            return TOO_SLOW
+        return NO_FRAME if self._cut == math.inf else CUT_SHORT
 
     def _see_triggered(self, frame: FrameFound[J], now: float) -> Done[J] | None:
         passage = self.open
@@ -237,11 +265,12 @@ class Station(Generic[J]):
 
     def _see_named(self, frame: FrameFound[J], now: float) -> list[Done[J]]:
         done = []
-        if frame.part != self._named:
+        if frame.arrived < self._over:
+            return []
+        if self.begins(frame.part, frame.arrived):
             if self.open is not None:
                 done.append(self._end(now))
-            before = next((place for place, one in enumerate(self._awaited) if one.part == frame.part), None)
-            if before is not None:
+            if (before := self._place(frame.part, frame.arrived)) is not None:
                 done += self._miss(before, now, NOT_SEEN)
                 self._awaited.popleft()
             self._named, self._is_judged = frame.part, False
@@ -255,11 +284,17 @@ class Station(Generic[J]):
                 done.append(self._end(now))
         return done
 
+    def _place(self, part: str | None, arrived: float) -> int | None:
+        """Of what was named, where that stands which a frame shows: the newest of that id that was named before it
+        arrived. Ids may come again, and a frame may be inspected long after the next part was named."""
+        places = (n for n, one in enumerate(self._awaited) if one.part == part and one.at <= arrived)
+        return max(places, default=None)
+
     def _opens(self, passage: Passage[J]) -> float:
         return passage.began + self.rule.delay_ms / 1000
 
     def _closes(self, passage: Passage[J]) -> float:
-        return self._opens(passage) + self.rule.within_ms / 1000
+        return min(self._opens(passage) + self.rule.within_ms / 1000, self._cut)
 
     def _counts(self, passage: Passage[J], arrived: float) -> bool:
         if passage.source != "trigger":
@@ -270,6 +305,7 @@ class Station(Generic[J]):
         self._number += 1
         self._begun = self._number
         self._came = self._known = -math.inf
+        self._cut = math.inf
         return Passage(self._number, now, source, part)
 
     @property
@@ -281,6 +317,8 @@ class Station(Generic[J]):
     def _miss(self, count: int, now: float, why: str) -> list[Done[J]]:
         done = [self._end(now)] if count and self.open is not None else []  # it was named before them
         for one in [self._awaited.popleft() for _ in range(count)]:
+            self._named, self._is_judged, self._begun = one.part, True, 0  # what comes of it yet is of no part
+            self._over = now if one.until is None else one.until
             if one.part is not None:
                 self._number += 1
                 done.append(Done(Passage[J](self._number, one.at, "id", one.part), "FAILED", why, now))

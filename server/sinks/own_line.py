@@ -66,6 +66,9 @@ class OwnLine:
             raise SinkError(str(error)) from error
         return Accepted(stream, self._streams.trigger(stream, said, by))
 
+    def missed(self, stream: str) -> None:
+        self._streams.missed(stream)
+
     async def choose_recipe(self, stream: str, recipe: str, *, who: str) -> str:
         try:
             check_name(stream)

@@ -199,6 +199,11 @@ class Line(Protocol):
         """
         ...
 
+    def missed(self, stream: str) -> None:
+        """A trigger came that a handshake was not ready for: it counts as refused, and ends the part in work, since
+        another may be under the camera."""
+        ...
+
     async def choose_recipe(self, stream: str, recipe: str, *, who: str) -> str:
         """Inspect a stream with another recipe: its id, or its name where only one has it; returns the id.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,6 +25,8 @@ from server.words import CameraInfo, Load, Result, Simulated, check_part
 
 if TYPE_CHECKING:
     from server.streams.streams import Streams
+
+OVER_RATE = "its frame came sooner after another than max_fps allows, and was dropped: raise it, or trigger less often"
 
 
 class Watcher(Protocol):
@@ -86,6 +89,8 @@ class OpenStream:
         self.watcher: Watcher | None = None
         self.told_at = -math.inf
         self._part: str | None = None
+        self._named_at: float | None = None
+        """When the line named another part last while the frames were shown to a watcher."""
         self.streams = streams
         self._results = results
         self._ended = False
@@ -100,10 +105,12 @@ class OpenStream:
         """
         if self._ended:
             return
-        self.streams.stations.came(self.station)
         part = str(simulated.part) if simulated is not None and self._part is None else self._part
         if self.stream.put(load, simulated, part):
+            self.station.station.came(self.stream.heard)
             self.streams.pool.notify(self)
+        else:
+            self.station.station.spoil(self.stream.heard, OVER_RATE)
         self._hear()
 
     def results(self) -> Subscription:
@@ -117,9 +124,9 @@ class OpenStream:
     def fail(self, words: str, frames: int = 1) -> None:
         """A frame arrived now, or some, of which the transport knows that they are damaged: count them, and say why."""
         if not self._ended:
-            if self.station.station.open is not None:
-                self.station.station.open.trouble = words
-            self.streams.publish_failed(self, self.stream.put_damaged(frames), words)
+            number = self.stream.put_damaged(frames)
+            self.station.station.spoil(self.stream.heard, words)
+            self.streams.publish_failed(self, number, words)
             self._hear()
 
     def say_part(self, part: str | None) -> None:
@@ -128,9 +135,11 @@ class OpenStream:
         Raises:
             ValueError: it cannot be a part's id.
         """
-        self._part = check_part(part)
-        if self.watcher is None and not self._ended:
-            self.streams.stations.name(self.name, self.station, self._part)
+        said, self._part = self._part, check_part(part)
+        if self.watcher is not None and said != self._part:
+            self._named_at = time.perf_counter()
+        elif self.watcher is None and not self._ended:
+            self.streams.stations.name(self.name, self.station, self._part, time.perf_counter())
 
     def watch(self, watcher: Watcher) -> None:
         """Show the frames to somebody instead of inspecting them, until it is told otherwise; they count as dropped.
@@ -152,13 +161,20 @@ class OpenStream:
         if self.watcher is not None:
             self.watcher = None
             self.decider.begin()
+            if self._named_at is not None:  # what lies there is another part, also where it has the id of before
+                at, self._named_at = self._named_at, None
+                for part in (None, self._part):
+                    self.streams.stations.name(self.name, self.station, part, at)
             self.streams.tell_state(self)
 
     def next_job(self) -> Job | None:
         if self.watcher is None and not self.streams.can_inspect(self.name):
             return None  # the newest frame waits on, and is asked for when there is a model
+        since = self.stream.waiting_since
         frame = self.stream.take()
         if frame is None:
+            if since is not None:
+                self.streams.tell_dropped(self, since)
             return None
         return self._to_be_inspected(frame) if self.watcher is None else _to_be_seen(self, self.watcher, frame)
 
@@ -167,7 +183,10 @@ class OpenStream:
         picture, progress = hub.wants_picture(self.name), Progress()
         sample = any(capture.wants for capture in self.captures)
         rule, station = self.station.rule, self.station.station
-        expected = self.parts.expected(frame.part) if rule.by == "line" else self.station.number
+        if rule.by == "line":
+            expected = self.parts.expected(frame.part, station.begins(frame.part, frame.arrived))
+        else:
+            expected = self.station.number
         keep = kept.wanted(self.name, expected)
 
         def keep_worst(raw_score: float, is_anomaly: bool) -> bool:

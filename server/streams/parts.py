@@ -15,7 +15,7 @@ class Parts:
     A part is told apart by what the line says it is, else by the picture (:mod:`server.streams.scene`, with its
     limits). It counts from its first inspected frame on, and is rejected as soon as the stream's verdict on one of its
     frames is ANOMALY: the worst verdict of its frames is the part's. A part that the line named and of which no frame
-    was inspected does not count; whoever named it has to notice that no result named it back.
+    was inspected counts as failed, once that is known (:meth:`add`).
 
     Attributes:
         since: when the counting began, ISO 8601.
@@ -27,6 +27,7 @@ class Parts:
 
     def __init__(self) -> None:
         self._told: str | None = None
+        self._shows = 0
         self._scene: Scene | None = None
         self.number = 0
         self.reset()
@@ -37,30 +38,34 @@ class Parts:
         self.parts = self.rejected = self.failed = 0
         self._counted = self._is_rejected = self.guessed = False
 
-    def expected(self, told: str | None) -> int | None:
-        """Number of the part that a frame will be of; None where that is not known before it is looked at."""
-        if told is None:
-            return None
-        return self.number if told == self._told else self.number + 1
+    def expected(self, told: str | None, begins: bool) -> int | None:
+        """Number of the part that a frame will be of; None where that is not known before it is looked at.
 
-    def see(self, told: str | None, look: Glimpse | None) -> bool:
+        Args:
+            told: as in :meth:`see`; ``begins``: whether it will be the first of what the line named.
+        """
+        return None if told is None else self.number + begins
+
+    def see(self, told: str | None, shows: int, look: Glimpse | None) -> bool:
         """A frame was inspected; says whether it is the first of a part.
 
         Args:
             told: what the line says which part it shows; None where it says nothing.
+            shows: number of that part at the station, which tells apart what has the same id; 0: it was FAILED before
+                this frame of it was inspected, and was counted.
             look: at the frame, where the line says nothing.
         """
         if told is not None:
-            begins, self._scene = told != self._told, None
+            begins, self._scene = (told, shows) != (self._told, self._shows), None
         else:
             begins = self._told is not None or self._scene is None
             self._scene = self._scene or Scene()
             if look is not None:
                 begins |= self._scene.see(look)
-        self._told = told
+        self._told, self._shows = told, shows
         if begins:
             self.number += 1
-            self._counted = self._is_rejected = False
+            self._counted = self._is_rejected = told is not None and shows == 0
         return begins
 
     def count(self, verdict: Verdict) -> None:

@@ -34,10 +34,13 @@ MAX_REQUESTS = 16
 MAX_HANGING = 8
 """Threads that may hang and be replaced; beyond that only a restart helps."""
 MAX_HANGING_EACH = 2
-"""Of one source: a camera whose every picture hangs a thread must not use them all up."""
+"""Of sources of one name: a camera whose every picture hangs a thread must not use them all up, nor by connecting
+again."""
 LOOKS = 8
 """Times a job is looked at before it is called hung: it hangs when it made no progress between any of them. A computer
 that was asleep, or a busy event loop, is late for one of them only."""
+REQUESTS = "a single picture"
+"""Name of all single requests; no stream can have it."""
 SHOWN_S = 10.0
 """Seconds for which a hung worker is shown at the least: pages and monitors ask every few seconds."""
 
@@ -75,7 +78,8 @@ class Job:
 
 
 class Source(Protocol):
-    """Something that may have a job waiting. Has at most one job in work at a time."""
+    """Something that may have a job waiting. Has at most one job in work at a time; ``name``: it keeps when it comes
+    back as another one."""
 
     name: str
     account: Account
@@ -144,6 +148,8 @@ class InferencePool:
         self._in_work: set[_InWork] = set()
         self._hanging: set[_InWork] = set()
         self._unserved: dict[Account, str] = {}
+        self._barred: dict[str, Source] = {}
+        """Those that had something waiting when too many of their name hung, by name."""
         self._shown_until = 0.0
         self._what_hung = ""
         self._requests: set[_Request] = set()
@@ -170,15 +176,19 @@ class InferencePool:
     def notify(self, source: Source) -> None:
         """Say that a source has a job waiting. Cheap, and harmless when said twice."""
         # A source in work is looked at again when its job is done; one that waits keeps its place.
-        if not self._is_barred(source.account):
-            self._turns.wait(source, source.account)
-            self._pump()
+        if self._is_barred(source.name):
+            self._barred[source.name] = source
+            return
+        self._turns.wait(source, source.account)
+        self._pump()
 
     def withdraw(self, source: Source) -> None:
         """Forget a source that is gone: while there is no model, nobody else would take it out of the queue."""
         self._turns.withdraw(source)
         if source.account is not self._requests_account:
             self._unserved.pop(source.account, None)
+        if self._barred.get(source.name) is source:
+            del self._barred[source.name]
 
     async def run(self, work: Callable[[], T], *, refuse: bool = True, progress: Progress | None = None) -> T:
         """Run one piece of work in turn with the streams. All who call this are one source to them.
@@ -195,7 +205,7 @@ class InferencePool:
             raise _stopping()
         if refuse and len(self._requests) >= MAX_REQUESTS:
             raise PoolBusy("the server is busy: too many requests are waiting; try again in a second")
-        if self._is_barred(self._requests_account) or self.is_stuck:
+        if self._is_barred(REQUESTS) or self.is_stuck:
             raise Hung(self.trouble or "the workers hang: restart the server")
         request = _Request(work, self._requests_account, progress or Progress())
         self._requests.add(request)
@@ -236,7 +246,7 @@ class InferencePool:
             return f"{len(self._hanging)} workers hang and no more are started: restart the server"
         if self._supply is not None and (words := self._supply.trouble) is not None:
             return words
-        unserved = ", ".join(sorted(set(self._unserved.values())))
+        unserved = ", ".join(sorted({*self._unserved.values(), *self._barred}))
         if not unserved and self._clock() >= self._shown_until:
             return None
         then = "another worker took over; if this stays, restart the server"
@@ -259,8 +269,8 @@ class InferencePool:
             yield from self._supply.figures()
         yield Figure("pool_requests", "single pictures that wait or are in work", len(self._requests))
 
-    def _is_barred(self, account: Account) -> bool:
-        return sum(one.source.account is account for one in self._hanging) >= MAX_HANGING_EACH
+    def _is_barred(self, name: str) -> bool:
+        return sum(one.source.name == name for one in self._hanging) >= MAX_HANGING_EACH
 
     def _pump(self) -> None:
         while self._running and not self._closed:
@@ -311,7 +321,7 @@ class InferencePool:
         try:
             one.job.done(Hung(words))
         finally:
-            if self.is_stuck or self._is_barred(self._requests_account):
+            if self.is_stuck or self._is_barred(REQUESTS):
                 self._refuse_requests()
             self.notify(one.source)
             self._pump()
@@ -352,7 +362,7 @@ class InferencePool:
         if not any(other.source.account is account for other in self._hanging):
             self._unserved.pop(account, None)
         log.warning("a worker that hung came back at=%s then=its result was dropped", one.source.name)
-        self.notify(one.source)
+        self.notify(self._barred.pop(one.source.name, one.source))
         self._pump()
 
 
@@ -368,7 +378,7 @@ def _work(job: Job) -> Any:
 
 class _Request:
     def __init__(self, work: Callable[[], Any], account: Account, progress: Progress) -> None:
-        self.name, self.account = "a single picture", account
+        self.name, self.account = REQUESTS, account
         self._work: Callable[[], Any] | None = work
         self._progress = progress
         self.result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

@@ -10,16 +10,22 @@ T = TypeVar("T")
 
 
 class Remembered(Generic[K, T]):
-    """One of each for a key, made when it is first asked for; of more than ``most`` the one not asked for the longest
-    goes. Who has it keeps it."""
+    """One of each for a key, made when it is first asked for. Of more than ``most`` that are not in use the one not
+    asked for the longest goes: to be asked for once more when its use ends.
 
-    def __init__(self, make: Callable[[], T], most: int) -> None:
-        self._make, self._most = make, most
+    Args:
+        is_in_use: says whether something goes by a key now.
+    """
+
+    def __init__(self, make: Callable[[], T], most: int, is_in_use: Callable[[K], bool]) -> None:
+        self._make, self._most, self._is_in_use = make, most, is_in_use
         self._all: dict[K, T] = {}
 
     def of(self, key: K) -> T:
         one = self._all.pop(key) if key in self._all else self._make()
         self._all[key] = one
-        for oldest in [*self._all][: max(0, len(self._all) - self._most)]:
-            del self._all[oldest]
+        if len(self._all) > self._most:
+            away = [other for other in self._all if not self._is_in_use(other)]
+            for oldest in away[: max(0, len(away) - self._most)]:
+                del self._all[oldest]
         return one

@@ -49,6 +49,7 @@ class Stream:
         last_verdict_at: when it was given, ISO 8601 with milliseconds.
         is_late: whether the verdict on the last frame came too late to be one.
         shape: of its pictures.
+        heard: when the last frame arrived, whatever became of it, on the stream's clock; or when it began.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Stream:
         self.is_late = False
         self.shape = Shape(transport)
         self._clock = clock
-        self._heard = clock()
+        self.heard = clock()
         self._own_interval = self._interval = 1 / max_fps if max_fps else 0.0
         self._due = 0.0
         self._max_age_s = max_age_s
@@ -94,7 +95,7 @@ class Stream:
             whether a frame waits that did not before or is newer.
         """
         now = self._clock()
-        self._heard = now
+        self.heard = now
         seq = self.received
         self.received += 1
         self._arrivals.count()
@@ -113,7 +114,7 @@ class Stream:
         Returns:
             the number of the last.
         """
-        self._heard = self._clock()
+        self.heard = self._clock()
         self.received += frames
         self.failed += frames
         self._arrivals.count()
@@ -167,7 +168,7 @@ class Stream:
     @property
     def silent_s(self) -> float:
         """Seconds since the last frame arrived, or since the beginning."""
-        return self._clock() - self._heard
+        return self._clock() - self.heard
 
     @property
     def verdict_age_s(self) -> float | None:
@@ -177,6 +178,11 @@ class Stream:
     @property
     def has_waiting(self) -> bool:
         return self._waiting is not None
+
+    @property
+    def waiting_since(self) -> float | None:
+        """When the frame that waits arrived, on the stream's clock."""
+        return None if self._waiting is None else self._waiting.arrived
 
     @property
     def counters(self) -> Counters:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from server.inspection import Inspected
-from server.parts import Done, FrameFound, Station
+from server.parts import Done, FrameFound, Station, TriggerRefused
 from server.recipes import PartRule
 from server.streams.heat import heatmap_message
 from server.streams.remembered import Remembered
@@ -36,8 +36,10 @@ class StationOf:
 
     @property
     def number(self) -> int:
-        """Of the part that lies there now; 0 between parts."""
-        return self.station.open.number if self.station.open else 0
+        """Of the part that lies there now, its verdict given or not; 0 between parts."""
+        if self.station.open is not None:
+            return self.station.open.number
+        return self.station.shows if self.rule.by == "gate" else 0
 
     def shows(self, part: str | None) -> int | None:
         """Number of the part that the frame shows that was seen last, 0 of none; None where nothing says what a part
@@ -71,21 +73,19 @@ class Stations:
 
     Args:
         give: called with the name of a stream and each of its parts that has its verdict; says the message.
+        is_open: says whether somebody sends a stream now.
     """
 
-    def __init__(self, give: Callable[[str, Done[Inspected]], PartResult]) -> None:
+    def __init__(self, give: Callable[[str, Done[Inspected]], PartResult], is_open: Callable[[str], bool]) -> None:
         self._give = give
-        self._all: Remembered[str, StationOf] = Remembered(StationOf, MOST_STATIONS)
+        self._all: Remembered[str, StationOf] = Remembered(StationOf, MOST_STATIONS, is_open)
 
     def of(self, name: str) -> StationOf:
         return self._all.of(name)
 
     def use(self, name: str, of: StationOf, rule: PartRule) -> None:
         """What a part is on a stream."""
-        changes, at = rule != of.rule, time.perf_counter()
-        done = of.station.use(rule, at)
-        missed = of.station.miss(at, "what a part is was changed before a frame of it was inspected") if changes else []
-        self.give(name, of, [*([done] if done else []), *missed])
+        self.give(name, of, of.station.use(rule, time.perf_counter()))
 
     def trigger(self, name: str, of: StationOf, said: TriggerSaid, by: str) -> int:
         """The part under the camera is to be judged now; returns the trigger's number.
@@ -93,41 +93,34 @@ class Stations:
         Raises:
             TriggerRefused: it is not taken, and counted.
         """
-        number = of.station.trigger(time.perf_counter(), part=said.part, trigger_id=said.trigger, by=by)
+        try:
+            return of.station.trigger(time.perf_counter(), part=said.part, trigger_id=said.trigger, by=by)
+        finally:
+            self._watch(name, of)
+
+    def refusal(self, name: str, of: StationOf, words: str) -> TriggerRefused:
+        """A trigger that is not taken, counted."""
+        refused = of.station.refusal(words, time.perf_counter())
         self._watch(name, of)
-        return number
+        return refused
 
-    def see(
-        self, of: StationOf, found: Inspected, arrived: float, part: str | None
-    ) -> tuple[int, list[Done[Inspected]]]:
-        """A frame was inspected: number of the part it shows, 0 if of none, and the parts that are done with it."""
-        now = time.perf_counter()
+    def see(self, of: StationOf, found: Inspected, arrived: float, part: str | None) -> list[Done[Inspected]]:
+        """A frame was inspected; returns the parts that are done with it."""
         look = found.gate if found.recipe.parts.gate == of.rule.gate else None  # it was in work while the gate moved
-        frame = FrameFound(found, arrived, part, look)
-        done = of.station.see(frame, now)
-        if of.station.is_of_open(arrived):
-            return of.number, done
-        return done[-1].passage.number if done else 0, done
-
-    def came(self, of: StationOf) -> None:
-        """A frame arrived now."""
-        if of.station.open is not None:
-            of.station.came(time.perf_counter())
+        return of.station.see(FrameFound(found, arrived, part, look), time.perf_counter())
 
     def fail(self, name: str, of: StationOf, arrived: float, words: str) -> None:
-        """A frame could not be inspected."""
+        """A frame that was waited for could not be inspected, or was dropped."""
         of.station.fail(arrived, words)
         self._watch(name, of)
 
     def gone(self, name: str, of: StationOf, why: str) -> None:
         """The stream's sender is gone."""
-        at = time.perf_counter()
-        done = of.station.gone(at, why)
-        self.give(name, of, [*([done] if done else []), *of.station.miss(at, why)])
+        self.give(name, of, of.station.gone(time.perf_counter(), why))
 
-    def name(self, name: str, of: StationOf, part: str | None) -> None:
-        """The line names the part that comes now, or that none does."""
-        self.give(name, of, of.station.name(part, time.perf_counter()))
+    def name(self, name: str, of: StationOf, part: str | None, at: float) -> None:
+        """The line named the part that came then, or that none did."""
+        self.give(name, of, of.station.name(part, at))
 
     def _tick(self, name: str, of: StationOf) -> None:
         done = of.station.tick(time.perf_counter())  # or it waits for an inspection by now, and is asked again

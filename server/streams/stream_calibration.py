@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from server.inspection import Captured, Condition, Inspected, Sample
+from server.recipes import Regions
 from server.words import Simulated, Transport
 
 MAX_FRAMES = 200
@@ -34,8 +35,7 @@ class Capture:
         self._due = clock()
         self._taken: list[tuple[float, Sample]] = []
         self._conditions: list[Condition] = []
-        self._model: tuple[str, str] | None = None
-        self._recipe: str | None = None
+        self._scored_by: tuple[tuple[str, str], str, Regions] | None = None
         self._known_defects = 0
         self._why_ended: str | None = None
         self._changed = asyncio.Event()
@@ -48,10 +48,9 @@ class Capture:
     def see(self, inspected: Inspected, simulated: Simulated | None) -> None:
         """Take a frame that was inspected, or let it pass."""
         self._changed.set()
-        if self._model is None:
-            self._model, self._recipe = inspected.model, inspected.recipe.id
-        if (self._model, self._recipe) != (inspected.model, inspected.recipe.id):
-            self.end("another model or recipe came into use in the middle of it")
+        self._scored_by = self._scored_by or inspected.scored_by
+        if self._scored_by != inspected.scored_by:
+            self.end("another model, recipe or region came into use in the middle of it")
         elif self.wants and inspected.sample is not None:
             if simulated is not None and simulated.defect is not None:
                 self._known_defects += 1
@@ -94,9 +93,10 @@ class Capture:
         except TimeoutError as error:
             words = f"no frame of {name} was inspected for {SILENCE_S:g} s: check its camera; nothing was changed"
             raise StreamWentAway(words) from error
-        assert self._model is not None
+        assert self._scored_by is not None
+        model, recipe, regions = self._scored_by
         return Captured(
-            model=self._model,
+            model=model,
             stream=name,
             transport=transport,
             scores=tuple(score for score, _ in self._taken),
@@ -104,6 +104,7 @@ class Capture:
             pictures=tuple(sample.picture for _, sample in self._taken),
             known_defects=self._known_defects,
             recent=recent(),
-            recipe=self._recipe,
+            recipe=recipe,
             conditions=tuple(self._conditions),
+            regions=regions,
         )

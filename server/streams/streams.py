@@ -23,7 +23,7 @@ from server.streams.pool import Hung, InferencePool
 from server.streams.remembered import Remembered
 from server.streams.results_seen import ResultsSeen
 from server.streams.slot import Frame, Stream
-from server.streams.stations import Stations, part_result
+from server.streams.stations import StationOf, Stations, part_result
 from server.words import (
     Change,
     Error,
@@ -47,6 +47,7 @@ log = logging.getLogger("defectvision.streams")
 
 HEARD_EVERY_S = 2.0
 """Seconds between heartbeats to a sender whose stream is taught."""
+SEND_SMALLER = "send smaller frames, or set MAX_FRAME_AGE_MS higher"
 MOST_REMEMBERED = 256
 """Streams whose results and parts are remembered while they are away, 10 kB each; a stream that runs keeps its own."""
 
@@ -79,14 +80,16 @@ class Streams:
         self._max_age_s = max_age_s
         self._reserved = reserved  # may change: cameras are added and removed
         self._open: dict[str, OpenStream] = {}
-        self._seen: Remembered[tuple[str, Transport], ResultsSeen] = Remembered(ResultsSeen, MOST_REMEMBERED)
-        self._parts: Remembered[str, Parts] = Remembered(Parts, MOST_REMEMBERED)
+        self._seen: Remembered[tuple[str, Transport], ResultsSeen] = Remembered(
+            ResultsSeen, MOST_REMEMBERED, lambda key: key[0] in self._open
+        )
+        self._parts: Remembered[str, Parts] = Remembered(Parts, MOST_REMEMBERED, lambda name: name in self._open)
         self.kept = KeptFrames(time.monotonic)
         self.on_open: Callable[[OpenStream], None] = lambda opened: None
         self.on_close: Callable[[], None] = lambda: None
         self.drifted: Callable[[str], list[str]] = lambda name: []
         self._made_up = 0
-        self.stations = Stations(self._give)
+        self.stations = Stations(self._give, lambda name: name in self._open)
         self.keeps_part: Callable[[str, PartVerdict], bool] = lambda name, verdict: False
 
     def open(
@@ -109,8 +112,7 @@ class Streams:
         check_max_fps(None if max_fps is None else str(max_fps))
         older = self._open.get(name)
         stream = Stream(name, transport, max_fps=max_fps, max_age_s=self._max_age_s)
-        seen, parts = self._seen.of((name, transport)), self._parts.of(name)
-        opened = OpenStream(self, stream, Subscription(heatmap=heatmap), seen, parts, self.stations.of(name))
+        opened = OpenStream(self, stream, Subscription(heatmap=heatmap), *self._remembered(name, transport))
         if name in self._open:
             self.stations.gone(name, opened.station, f"another camera took {name} over")
         self._open[name] = opened
@@ -130,9 +132,10 @@ class Streams:
     def close_stream(self, opened: OpenStream) -> None:
         """End a stream whose sender is gone."""
         opened.end()
-        if self._open.get(opened.name) is opened:
+        if self._is_open(opened):
             self.stations.gone(opened.name, opened.station, f"the camera of {opened.name} went away")
             del self._open[opened.name]
+            self._remembered(opened.name, opened.stream.transport)  # from now on it is away
             self.on_close()
             self.hub.publish(self.status(opened.name))
             counted = opened.stream.counters
@@ -166,10 +169,15 @@ class Streams:
         if opened is None:
             raise TriggerRefused(f"there is no stream {name[:64]} now: start its camera first")
         if opened.watcher is not None:
-            raise opened.station.station.refusal("its frames are shown to a teaching: end that first")
+            raise self.stations.refusal(name, opened.station, "its frames are shown to a teaching: end that first")
         if not self.can_inspect(name):
-            raise opened.station.station.refusal("there is no model for it yet")
+            raise self.stations.refusal(name, opened.station, "there is no model for it yet")
         return self.stations.trigger(name, opened.station, said, by)
+
+    def missed(self, name: str) -> None:
+        """A trigger that was not even asked for here, since whoever hears it was not ready: refused as others are."""
+        if (opened := self._open.get(name)) is not None:
+            self.stations.refusal(name, opened.station, "its own way was not ready for it")
 
     def can_trigger(self, name: str) -> bool:
         """Whether a trigger would be taken now."""
@@ -215,7 +223,7 @@ class Streams:
 
     def tell_state(self, opened: OpenStream) -> None:
         """Tell the listeners that a stream fell silent, is taught, or is live again."""
-        if self._open.get(opened.name) is opened:
+        if self._is_open(opened):
             self.hub.publish(self.status(opened.name))
 
     def tell_changed(self, who: str | None = None) -> None:
@@ -268,19 +276,21 @@ class Streams:
             return
         stream.shape.see(outcome.size)
         is_late = stream.drop_late(frame)
+        if not self._is_open(opened):  # what lay there has its verdict, and what the name has now is another sender's
+            if not is_late:
+                stream.count_inspected(frame, outcome.verdict)
+            return
         for kind, words in self._warnings(opened).items():
             self.warn(opened, kind, words)
         if is_late:
+            self.tell_dropped(opened, frame.arrived)
             return
         if opened.in_force is None or opened.in_force.changed_to(InForce.of(outcome)) is not None:
             # Not what the frame was inspected with: it may have been in work while something newer came into force.
             self._take(opened, InForce.on(self.inspection, stream.name, stream.transport))
-        if self._open.get(opened.name) is opened:
-            number, done = self.stations.see(opened.station, outcome, frame.arrived, frame.part)
-            shows = opened.station.shows(frame.part)
-        else:  # its sender is gone: what lay there has its verdict already
-            number, done, shows = opened.parts.number, [], None
-        verdict, latency_ms = self._decide(opened, frame, outcome, number)
+        done = self.stations.see(opened.station, outcome, frame.arrived, frame.part)
+        shows = opened.station.shows(frame.part)
+        verdict, latency_ms = self._decide(opened, frame, outcome)
         opened.seen.count(outcome)
         for capture in opened.captures:
             capture.see(outcome, frame.simulated)
@@ -331,17 +341,13 @@ class Streams:
             opened.told_at = time.monotonic()
             Wording(self.heartbeat(opened.name)).tell(opened.results())
 
-    def _decide(self, opened: OpenStream, frame: Frame, outcome: Inspected, number: int) -> tuple[Verdict, float]:
-        """The verdict of the stream with this frame, which it is counted with, and how long the frame took, ms.
-
-        Args:
-            number: of the part that it shows, where the recipe says what a part is; 0 between parts.
-        """
-        is_counted = opened.station.rule.by == "line"
+    def _decide(self, opened: OpenStream, frame: Frame, outcome: Inspected) -> tuple[Verdict, float]:
+        """The verdict of the stream with this frame, which it is counted with, and how long the frame took, ms."""
+        is_counted, shows = opened.station.rule.by == "line", opened.station.station.shows
         if is_counted:
-            begins = opened.parts.see(frame.part, outcome.scene) and frame.part is not None
+            begins = opened.parts.see(frame.part, shows, outcome.scene) and frame.part is not None
         else:
-            begins = opened.parts.is_told(number)
+            begins = opened.parts.is_told(shows)
         if begins:
             opened.decider.begin()
         opened.decider.is_of(outcome.recipe.id, outcome.recipe.decision)
@@ -366,13 +372,12 @@ class Streams:
         if in_force is None:
             return
         opened.stream.limit(in_force.recipe.options.max_fps)
-        if self._open.get(opened.name) is opened:
-            by = opened.station.rule.by
-            self.stations.use(opened.name, opened.station, in_force.recipe.parts)
-            if by != opened.station.rule.by:
-                opened.parts.reset()  # what was guessed and what is told are no sum
+        by = opened.station.rule.by
+        self.stations.use(opened.name, opened.station, in_force.recipe.parts)
+        if by != opened.station.rule.by:
+            opened.parts.reset()  # what was guessed and what is told are no sum
         what = was.changed_to(in_force) if was is not None else None
-        if what is None or self._open.get(opened.name) is not opened:
+        if what is None:
             return
         self.hub.publish(
             Change(
@@ -413,8 +418,14 @@ class Streams:
         else:
             words = "the inspection failed; the server's log says why"
             log.error("inspection failed stream=%s", opened.name, exc_info=error)
-        self.stations.fail(opened.name, opened.station, frame.arrived, words)
+        if self._is_open(opened):
+            self.stations.fail(opened.name, opened.station, frame.arrived, words)
         self.publish_failed(opened, frame.seq, words)
+
+    def tell_dropped(self, opened: OpenStream, arrived: float) -> None:
+        """A frame was dropped because it was too old: its part does not wait for it any more."""
+        words = f"its frame was more than {self._max_age_s:g} s old and dropped: {SEND_SMALLER}"
+        self.stations.fail(opened.name, opened.station, arrived, words)
 
     def publish_failed(self, opened: OpenStream, seq: int, words: str) -> None:
         """Tell everyone who listens of a frame that was counted as failed."""
@@ -430,6 +441,14 @@ class Streams:
         )
         self._publish(opened, message, None)
 
+    def _remembered(self, name: str, transport: Transport) -> tuple[ResultsSeen, Parts, StationOf]:
+        """What outlives the connections of a name."""
+        return self._seen.of((name, transport)), self._parts.of(name), self.stations.of(name)
+
+    def _is_open(self, opened: OpenStream) -> bool:
+        """Whether its sender is there still, and no other took the name over."""
+        return self._open.get(opened.name) is opened
+
     def _publish(
         self,
         opened: OpenStream,
@@ -438,7 +457,7 @@ class Streams:
         seen: Inspected | None = None,
     ) -> None:
         # A frame of a sender that was replaced meanwhile still counts for it, but is not the stream's any more.
-        if self._open.get(opened.name) is opened:
+        if self._is_open(opened):
             self.hub.publish(message, with_picture, opened.results(), seen)
 
     def info(self, opened: OpenStream) -> StreamInfo:
@@ -490,10 +509,8 @@ class Streams:
         """What the operator should know of a stream, by kind."""
         found = opened.stream.shape.warnings(self.inspection.taught_shapes_on(opened.name))
         if opened.stream.is_late:
-            found["late"] = (
-                f"results come more than {self._max_age_s:g} s after their frame and are dropped: send smaller frames, "
-                "or set MAX_FRAME_AGE_MS higher"
-            )
+            late = f"results come more than {self._max_age_s:g} s after their frame and are dropped"
+            found["late"] = f"{late}: {SEND_SMALLER}"
         threshold = self._threshold_on(opened)
         if threshold is not None and (words := other_transport(threshold, opened.stream.transport)) is not None:
             found["transport"] = words

@@ -195,8 +195,8 @@ class Calibrate:
                 raise ClientDisconnect
             inspected = await self.pool.run(partial(_inspected, self.inspection, upload), refuse=False)
             (found if len(found) < len(form.files) else defects).append(inspected)
-        if len({inspected.model for inspected in (*found, *defects)}) > 1:
-            raise ModelReplaced("another model came into use in the middle of it: send them again")
+        if len({inspected.scored_by for inspected in (*found, *defects)}) > 1:
+            raise ModelReplaced("another model, recipe or region came into use in the middle of it: send them again")
         samples = [inspected.sample for inspected in found if inspected.sample is not None]
         return Captured(
             model=found[0].model,
@@ -207,6 +207,7 @@ class Calibrate:
             pictures=tuple(sample.picture for sample in samples),
             defects=tuple(inspected.raw_score for inspected in defects),
             recipe=found[0].recipe.id,
+            regions=found[0].recipe.regions,
         )
 
     async def judge(self, captured: Captured, rule: Rule, left_out: Sequence[int] = ()) -> Draft:

@@ -33,7 +33,7 @@ from server.words import HOW, Content, Operation, Parameter, Reply, Role, docume
 MAX_BODY = 16 * 1024
 NO_SUCH = "there is no such draft: drafts are kept for ten minutes, a few at a time, until they are applied"
 OF_STREAM = Parameter("stream", "query", "whose recipe is meant; without it the default one")
-REPLACED = "another model is in use since; nothing was changed"
+REPLACED = "another model or other regions are in use since; nothing was changed"
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,10 @@ class Unit:
             trigger_id=uint32(self._inputs[TRIGGER_ID.at : TRIGGER_ID.at + TRIGGER_ID.length], self._terms.word_order),
         )
         can_trigger = not self._command.is_executing and self._line.can_trigger(self.stream)
+        missed = self.handshake.counts.missed
         asked = self.handshake.read(signals, self._clock(), can_trigger=can_trigger)
+        if self.handshake.counts.missed > missed:
+            self._line.missed(self.stream)
         if asked is not None:
             self._trigger(asked.trigger_id)
         self._complain()

@@ -215,6 +215,49 @@ def test_of_two_who_calibrate_at_once_the_one_in_force_is_the_one_on_disk(
     assert made.threshold == inspection(tmp_path, model).threshold
 
 
+def test_while_something_is_stored_or_read_nobody_waits_who_brings_a_model(
+    tmp_path: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those are called on the event loop, and a database may take long."""
+    made = inspection(tmp_path, model)
+    (recipe,) = made.recipes
+    slow, goes_on = threading.Event(), threading.Event()
+    write = write_atomically
+
+    def hang(*said: Any, **named: Any) -> None:
+        slow.set()
+        assert goes_on.wait(WAIT_S)
+
+    def write_slowly(path: Path, data: bytes, *, mode: int) -> None:
+        hang()
+        write(path, data, mode=mode)
+
+    def change_models() -> None:
+        made.expect("r2")
+        made.drop("r2", "a test")
+        made.choose({}, recipe.id)
+        made.use(model, recipe)  # type: ignore[arg-type]
+
+    with ThreadPoolExecutor(2) as threads:
+        with monkeypatch.context() as patched:
+            patched.setattr(kept_file, "write_atomically", write_slowly)
+            setting = threads.submit(calibrate, made, [10, 12], 1)
+            assert slow.wait(WAIT_S)
+            threads.submit(change_models).result(WAIT_S / 2)
+            assert made.threshold.source == "model", "not before it is stored"
+            goes_on.set()
+            setting.result()
+        assert made.threshold == inspection(tmp_path, model).threshold and made.threshold.source == "calibration"
+        slow.clear()
+        goes_on.clear()
+        monkeypatch.setattr(made._calibrations, "recover", hang)
+        renewing = threads.submit(made.renew)
+        assert slow.wait(WAIT_S)
+        threads.submit(change_models).result(WAIT_S / 2)
+        goes_on.set()
+        assert not renewing.result()
+
+
 def test_a_good_part_is_shown_at_a_tenth_and_the_threshold_at_a_half(tmp_path: Path, model: FakeModel) -> None:
     made = inspection(tmp_path, model)
     calibrate(made, [38, 40, 42], 5)  # threshold 50

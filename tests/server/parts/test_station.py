@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.parts import Done, FrameFound, Station, TriggerRefused, gate_look, packed
-from server.parts.station import INSPECTION_S, MOST_NAMED, NO_FRAME, NOT_SEEN, PATIENCE_S, TOO_SLOW
+from server.parts.station import CUT_SHORT, INSPECTION_S, MOST_NAMED, NO_FRAME, NOT_SEEN, PATIENCE_S, TOO_SLOW
 from server.recipes import PartRule
 
 
@@ -58,6 +59,47 @@ def test_a_trigger_while_busy_is_refused_counted_and_told() -> None:
     station.trigger(11.0)
     second = station.tick(20.0)
     assert first is not None and second is not None and (first.overruns, second.overruns) == (1, 0)
+
+
+def test_what_arrives_after_a_refused_trigger_is_never_of_the_part_before() -> None:
+    station = triggered()
+    station.trigger(1.0, part="A-17")
+    station.came(1.1)
+    with pytest.raises(TriggerRefused):
+        station.trigger(1.5, part="A-18")
+    with pytest.raises(TriggerRefused):
+        station.trigger(1.6)
+    station.came(1.52)
+    (done,) = station.see(frame(1.52), 1.6)  # it shows A-18, and took the place of the frame of A-17
+    assert (done.passage.part, done.verdict, done.why, station.shows) == ("A-17", "FAILED", TOO_SLOW, 0)
+
+    station.trigger(2.0)
+    with pytest.raises(TriggerRefused):
+        station.trigger(2.1)
+    assert station.due == 2.1
+    lost = station.tick(2.1)
+    assert lost is not None and (lost.verdict, lost.why, lost.overruns) == ("FAILED", CUT_SHORT, 1)
+    station.trigger(3.0)
+    assert [one.verdict for one in station.see(frame(3.5), 3.5)] == ["NORMAL"], "the next one has all its time"
+
+
+def test_a_trigger_that_is_sent_again_ends_nothing() -> None:
+    station = triggered()
+    station.trigger(1.0, trigger_id="7")
+    with pytest.raises(TriggerRefused, match="busy"):
+        station.trigger(1.2, trigger_id="7")
+    (done,) = station.see(frame(1.5), 1.6)
+    assert (done.verdict, done.overruns, station.refused) == ("NORMAL", 1, 1)
+
+
+def test_what_came_before_a_refused_trigger_judges_the_part() -> None:
+    station = triggered(frames=2)
+    station.trigger(1.0)
+    station.came(1.1)
+    station.refusal("there is no model for it yet", 1.5)
+    assert station.tick(1.5) is None, "its frame is in work"
+    (done,) = station.see(frame(1.1, score=5), 1.7)
+    assert (done.verdict, done.passage.frames) == ("ANOMALY", 1)
 
 
 @pytest.mark.parametrize("by", ["line", "gate"])
@@ -117,12 +159,16 @@ def test_frames_in_work_at_the_end_of_their_time_are_waited_for_too() -> None:
 def test_another_rule_judges_what_lies_there_no_second_time() -> None:
     station = Station[Found](PartRule(frames=1))
     assert len(station.see(frame(1, part="A"), 1)) == 1
-    assert station.use(PartRule(frames=2), 2) is None
+    assert station.use(PartRule(frames=2), 2) == []
     assert station.see(frame(3, part="A"), 3) == [] and station.open is None
+    station.name("B", 4)
+    assert verdicts(station.use(PartRule(frames=1), 5)) == [(2, "B", "FAILED")]
+    assert station.see(frame(4.5, part="B"), 6) == station.see(frame(6.5, part="B"), 7) == [], "it has its verdict"
+    assert station.shows == 0
     station = Station[Found](RULE)
     watch(station, None, 0.35, 0.5, 0.5)
-    done = station.use(PartRule(by="gate", gate=GATE, empty=RULE.empty, n=2), watch_at[0])
-    assert done is not None and watch(station, 0.5, 0.5, 0.65, None) == []
+    assert len(station.use(PartRule(by="gate", gate=GATE, empty=RULE.empty, n=2), watch_at[0])) == 1
+    assert watch(station, 0.5, 0.5, 0.65, None) == []
 
 
 def test_why_its_frames_failed_is_said() -> None:
@@ -132,6 +178,19 @@ def test_why_its_frames_failed_is_said() -> None:
     station.fail(1.1, "the JPEG is damaged")
     done = station.tick(1.2)
     assert done is not None and done.why == "the JPEG is damaged"
+
+
+def test_what_a_dropped_frame_says_is_why_only_where_no_other_is_waited_for() -> None:
+    station = triggered(within_ms=200)
+    for began, comes, why in ((1.0, True, TOO_SLOW), (20.0, False, "over the rate")):
+        station.trigger(began)
+        if comes:
+            station.came(began + 0.1)
+        station.spoil(began + 0.15, "over the rate")
+        station.spoil(began + 0.25, "of the next part")
+        assert station.due is not None
+        done = station.tick(station.due)
+        assert done is not None and done.why == why
 
 
 def test_with_some_of_its_frames_it_is_judged_by_those() -> None:
@@ -168,8 +227,7 @@ def test_the_lines_ids_make_parts() -> None:
         *station.see(frame(6, part="B"), 6),
     ]
     assert verdicts(done) == [(1, "A", "ANOMALY"), (2, "B", "NORMAL")]
-    last = station.gone(7, "away")
-    assert last is not None and verdicts([last]) == [(3, "B", "NORMAL")]
+    assert verdicts(station.gone(7, "away")) == [(3, "B", "NORMAL")]
 
 
 def test_a_named_part_of_which_nothing_was_inspected_failed_in_its_turn() -> None:
@@ -187,7 +245,41 @@ def test_a_named_part_of_which_nothing_was_inspected_failed_in_its_turn() -> Non
     assert due == 7 + INSPECTION_S
     late = [one for _ in range(3) for one in [station.tick(due)] if one]
     assert verdicts(late) == [(4, "D", "NORMAL"), (5, "E", "FAILED")] and station.due is None
-    assert verdicts(station.miss(30, "the camera went away")) == [(6, "F", "FAILED")]
+    assert station.see(frame(6.5, part="E"), 20) == [] and station.shows == 0, "it has its verdict"
+    assert verdicts(station.gone(30, "the camera went away")) == [(6, "F", "FAILED")]
+
+
+def named(*steps: str | float | None, rule: PartRule | None = None) -> list[tuple[int, str, str]]:
+    """The verdicts where the line names what is a text or None, and a number is the score of a frame of that, a second
+    after one another."""
+    station, said, done = Station[Found](rule), None, list[Done[Found]]()
+    for at, step in enumerate(steps, 1):
+        if isinstance(step, str | None):
+            said = step
+            done += station.name(said, at)
+        else:
+            done += station.see(frame(at, step, said), at)
+    return verdicts(done)
+
+
+@pytest.mark.parametrize("frames", [0, 1])
+def test_an_id_that_comes_again_is_another_part(frames: int) -> None:
+    rule = PartRule(frames=frames)
+    parts = named("A", 1, None, "A", 5, "B", 1, "C", 1, rule=rule)
+    assert parts[:3] == [(1, "A", "NORMAL"), (2, "A", "ANOMALY"), (3, "B", "NORMAL")]
+    parts = named("A", "B", "A", 5, None, 1, rule=rule)
+    assert parts == [(1, "A", "FAILED"), (2, "B", "FAILED"), (3, "A", "ANOMALY")]
+    assert named("A", None, "B", None, 1, rule=rule) == [(1, "A", "FAILED"), (2, "B", "FAILED")]
+
+
+def test_a_frame_is_of_what_was_named_when_it_arrived() -> None:
+    station = Station[Found]()
+    station.name("A", 1)
+    station.name(None, 2)
+    station.name("A", 3)
+    assert station.see(frame(1.5, part="A"), 4) == [] and station.shows == 1, "it was in work meanwhile"
+    assert verdicts(station.see(frame(3.5, 5, "A"), 5)) == [(1, "A", "NORMAL")] and station.shows == 2
+    assert verdicts(station.gone(6, "away")) == [(2, "A", "ANOMALY")]
 
 
 def test_only_so_many_named_parts_are_waited_for() -> None:
@@ -197,33 +289,50 @@ def test_only_so_many_named_parts_are_waited_for() -> None:
     assert Station[Found](PartRule(by="trigger")).name("A", 1) == []
 
 
-@given(st.lists(st.sampled_from(["name", "again", "none", "frame", "time", "gone"]), max_size=60))
-def test_every_part_that_is_named_has_one_verdict_in_order(steps: list[str]) -> None:
-    station, now, done = Station[Found](), 0.0, list[Done[Found]]()
-    named, said = list[str](), None
-    for step in steps:
+STEPS = st.sampled_from(["A", "B", "none", "frame", "inspected", "time", "rule", "gone"])
+
+
+@given(st.lists(STEPS, max_size=60), st.sampled_from([0, 1, 2]))
+def test_every_part_that_is_named_has_one_verdict_in_order_and_of_its_own_frames(steps: list[str], most: int) -> None:
+    station, now, done = Station[Found](PartRule(frames=most)), 0.0, list[Done[Found]]()
+    parts, said = list[tuple[str, float, float]](), None  # each with when it was named, and when what came next was
+    waiting: FrameFound[Found] | None = None
+    inspected = list[float]()
+    for step in [*steps, "gone"]:
         now += 1.0
+        if step in ("A", "B", "none", "gone") and step != said and parts and parts[-1][2] == math.inf:
+            parts[-1] = *parts[-1][:2], now
         match step:
-            case "name":
-                said = f"P{len(named)}"
-                named.append(said)
-                done += station.name(said, now)
-            case "again":
+            case "A" | "B":
+                if step != said:
+                    parts.append((step, now, math.inf))
+                said = step
                 done += station.name(said, now)
             case "none":
                 said = None
                 done += station.name(None, now)
             case "frame":
-                done += station.see(frame(now, part=said), now)
+                waiting = frame(now, part=said)
+            case "inspected" if waiting is not None:
+                inspected.append(waiting.arrived)
+                done += station.see(waiting, now)
+                waiting = None
             case "time":
                 now += INSPECTION_S
                 done += [one for _ in range(70) for one in [station.tick(now)] if one]
+            case "rule":
+                done += station.use(PartRule(frames=most, n=1 + station.rule.n % 2), now)
             case "gone":
-                said = None
-                done += [one for one in [station.gone(now, "away")] if one] + station.miss(now, "away")
-    done += [one for one in [station.gone(now, "away")] if one] + station.miss(now, "away")
-    assert [one.passage.part for one in done] == named
-    assert [one.passage.number for one in done] == list(range(1, len(named) + 1))
+                said = waiting = None
+                done += station.gone(now, "away")
+    assert [one.passage.part for one in done] == [part for part, _, _ in parts]
+    assert [one.passage.number for one in done] == list(range(1, len(parts) + 1))
+    for one, (_, begins, ends) in zip(done, parts, strict=True):
+        own = [arrived for arrived in inspected if begins <= arrived < ends]
+        assert one.passage.frames <= len(own)
+        assert one.passage.last_arrived in (None, *own)
+        if not {"time", "rule"} & {*steps}:
+            assert one.passage.frames == (min(most, len(own)) if most else len(own))
 
 
 @pytest.mark.parametrize("cut", ["rule", "gone"])
@@ -231,14 +340,14 @@ def test_good_so_far_is_not_good(cut: str) -> None:
     station = triggered(frames=20)
     station.trigger(1.0)
     station.see(frame(1.1), 1.1)
-    done = station.use(PartRule(), 1.2) if cut == "rule" else station.gone(1.2, "away")
-    assert done is not None and done.verdict == "FAILED" and done.passage.worst is None
+    (done,) = station.use(PartRule(), 1.2) if cut == "rule" else station.gone(1.2, "away")
+    assert done.verdict == "FAILED" and done.passage.worst is None
     assert str(done.why).endswith("after 1 of 20 frames")
 
 
 def test_without_ids_there_are_no_parts() -> None:
     station = Station[Found]()
-    assert station.see(frame(1, score=9), 1) == [] and station.due is None and station.gone(2, "away") is None
+    assert station.see(frame(1, score=9), 1) == [] and station.due is None and station.gone(2, "away") == []
 
 
 def test_a_named_part_with_its_frames_is_judged_at_once_and_once() -> None:
@@ -261,9 +370,9 @@ def test_another_rule_ends_what_was_open_by_the_old_one() -> None:
     station = triggered(frames=3)
     station.trigger(1.0)
     station.see(frame(1.1, score=5), 1.1)
-    done = station.use(PartRule(), 1.2)
-    assert done is not None and done.verdict == "ANOMALY" and station.rule == PartRule()
-    assert station.use(PartRule(), 1.3) is None
+    (done,) = station.use(PartRule(), 1.2)
+    assert done.verdict == "ANOMALY" and station.rule == PartRule()
+    assert station.use(PartRule(), 1.3) == []
 
 
 # The gate.
@@ -354,10 +463,12 @@ def test_what_moves_outside_of_the_gate_is_no_part() -> None:
 @given(st.lists(st.sampled_from(["trigger", "frame", "bad", "time", "rule", "gone"]), max_size=60))
 def test_every_trigger_taken_has_one_verdict_in_order(steps: list[str]) -> None:
     station, now, done = triggered(frames=2, within_ms=300), 0.0, list[Done[Found]]()
+    tried = [-1.0]
     for step in steps:
         now += 0.07
         match step:
             case "trigger":
+                tried.append(now)
                 try:
                     station.trigger(now)
                 except TriggerRefused:
@@ -369,10 +480,12 @@ def test_every_trigger_taken_has_one_verdict_in_order(steps: list[str]) -> None:
             case "time":
                 done += [one for one in [station.tick(now)] if one]
             case "rule":
-                done += [one for one in [station.use(PartRule(by="trigger", frames=1 + len(done) % 3), now)] if one]
+                done += station.use(PartRule(by="trigger", frames=1 + len(done) % 3), now)
             case "gone":
-                done += [one for one in [station.gone(now, "away")] if one]
-    done += [one for one in [station.gone(now + 1, "away")] if one]
+                done += station.gone(now, "away")
+    done += station.gone(now + 1, "away")
     assert [one.passage.trigger for one in done] == list(range(1, station.taken + 1))
     assert all((one.verdict == "FAILED") == (one.passage.worst is None) for one in done)
-    assert all(one.passage.last_arrived is None or one.passage.last_arrived >= one.passage.began for one in done)
+    for one in done:
+        if one.passage.last_arrived is not None:  # no trigger, taken or not, came between a part's and its frames
+            assert max(at for at in tried if at <= one.passage.last_arrived) == one.passage.began

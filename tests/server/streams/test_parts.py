@@ -18,14 +18,19 @@ from server.words import Verdict
 DATA = Path(__file__).parents[4] / "shared" / "data"
 RANDOM = np.random.default_rng(3)
 
-told = st.lists(st.tuples(st.sampled_from(["A", "B", "C"]), st.sampled_from(["NORMAL", "ANOMALY"])), max_size=60)
+told = st.lists(
+    st.tuples(st.sampled_from([("A", 1), ("B", 2), ("A", 3)]), st.sampled_from(["NORMAL", "ANOMALY"])), max_size=60
+)
+"""Ids, each with the number that the station gave the part, and the verdict of a frame of it."""
 
 
 @given(told)
-def test_a_part_is_a_run_of_frames_of_one_id_and_as_bad_as_the_worst(frames: list[tuple[str, Verdict]]) -> None:
-    parts, runs = Parts(), list[tuple[str, set[Verdict]]]()
+def test_a_part_is_a_run_of_frames_of_one_number_and_as_bad_as_the_worst(
+    frames: list[tuple[tuple[str, int], Verdict]],
+) -> None:
+    parts, runs = Parts(), list[tuple[tuple[str, int], set[Verdict]]]()
     for part, verdict in frames:
-        begins = parts.see(part, None)
+        begins = parts.see(*part, None)
         assert begins == (not runs or runs[-1][0] != part)
         if begins:
             runs.append((part, set()))
@@ -37,18 +42,29 @@ def test_a_part_is_a_run_of_frames_of_one_id_and_as_bad_as_the_worst(frames: lis
     assert not parts.guessed
 
 
+def test_a_part_that_was_given_up_is_counted_by_whoever_did() -> None:
+    parts = Parts()
+    for part, shows, begins in (("A", 1, True), ("B", 0, True), ("B", 0, False), ("C", 3, True)):
+        number = parts.number
+        assert parts.see(part, shows, None) == begins and parts.number == number + begins
+        parts.count("ANOMALY")
+    assert (parts.parts, parts.rejected) == (2, 2)
+
+
 @given(told, told)
-def test_a_reset_counts_from_the_beginning(before: list[tuple[str, Verdict]], after: list[tuple[str, Verdict]]) -> None:
+def test_a_reset_counts_from_the_beginning(
+    before: list[tuple[tuple[str, int], Verdict]], after: list[tuple[tuple[str, int], Verdict]]
+) -> None:
     parts, fresh = Parts(), Parts()
     for part, verdict in before:
-        parts.see(part, None)
+        parts.see(*part, None)
         parts.count(verdict)
     number = parts.number
     parts.reset()
     assert (parts.parts, parts.rejected, parts.good_share) == (0, 0, None)
     for one in (parts, fresh):
         for part, verdict in after:
-            one.see(part, None)
+            one.see(*part, None)
             one.count(verdict)
     assert (parts.parts, parts.rejected) == (fresh.parts, fresh.rejected)
     assert parts.number >= number, "a number is never given twice"
@@ -59,8 +75,8 @@ def test_whether_somebody_says_it_may_change_at_any_time(said: list[str | None])
     look = glimpse(picture(1))
     parts, last = Parts(), object()
     for one in said:
-        expected = parts.expected(one)
-        begins = parts.see(one, look if one is None else None)
+        expected = parts.expected(one, one != last)
+        begins = parts.see(one, 0 if one is None else 1, look if one is None else None)
         assert begins == (one != last)
         assert expected in (None, parts.number)
         parts.count("NORMAL")
@@ -80,7 +96,7 @@ def picture(seed: int, light: float = 1.0, noise: float = 2.0) -> BGRImage:
 def counted(frames: list[BGRImage]) -> int:
     parts = Parts()
     for frame in frames:
-        parts.see(None, glimpse(frame))
+        parts.see(None, 0, glimpse(frame))
         parts.count("NORMAL")
     return parts.parts
 

@@ -348,6 +348,24 @@ async def test_one_source_cannot_use_up_the_threads(watched: InferencePool, froz
     assert done[-1][1:] == ("one more", "late")
 
 
+async def test_a_source_that_comes_back_under_its_name_does_not_either(watched: InferencePool, frozen: Frozen) -> None:
+    done: list[Any] = []
+    for connection in range(MAX_HANGING_EACH):
+        camera = Camera("cursed", watched, done, frozen)
+        camera.put(connection)
+        await until(lambda connection=connection: len(done) == connection + 1)  # type: ignore[misc]
+        watched.withdraw(camera)
+    away, back = (Camera("cursed", watched, done, frozen) for _ in range(2))
+    away.put("of one that is gone again")
+    watched.withdraw(away)
+    back.put("one more")
+    assert back.waiting == "one more" and watched.trouble is not None and "cursed" in watched.trouble
+    assert await watched.run(lambda: 7) == 7
+    frozen.gate.set()
+    await until(lambda: len(done) == MAX_HANGING_EACH + 1)
+    assert done[-1][1:] == ("one more", "late") and away.waiting is not None
+
+
 async def test_when_too_many_hang_it_says_that_only_a_restart_helps(frozen: Frozen) -> None:
     pool, done = InferencePool(2, hung_after_s=0.05), list[Any]()
     pool.start()

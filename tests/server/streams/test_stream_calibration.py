@@ -8,11 +8,14 @@ from functools import partial
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 from websockets.asyncio.client import connect
 
 from detector.images import decode
-from server.inspection import Calibrations, Captured, Inspection
+from detector.thresholds import KSigma
+from server.inspection import Calibrations, Captured, Inspection, ModelReplaced
+from server.recipes import Regions
 from server.settings import PulledCamera
 from server.streams import stream_calibration
 from server.streams.hub import Hub
@@ -142,6 +145,28 @@ async def test_another_model_ends_it(streams: Streams) -> None:
     await offered(opened, [41])
     with pytest.raises(StreamWentAway, match="another model"):
         await task
+
+
+async def test_other_regions_end_it_and_what_is_made_of_it(streams: Streams, model: FakeModel) -> None:
+    """Scores under two regions make no threshold together, nor one for the other."""
+    opened, inspection = streams.open("press", "websocket"), streams.inspection
+    task = await capturing(opened, 2)
+    await offered(opened, [40, 41])
+    captured = await task
+    draft = inspection.judge(captured, KSigma(3))
+    task = await capturing(opened, 2)
+    await offered(opened, [40])
+    (recipe,) = inspection.recipes
+    corner = Regions(ignore=(((0.0, 0.0), (0.3, 0.0), (0.3, 0.3)),))
+    inspection.use(model, msgspec.structs.replace(recipe, version=2, regions=corner))  # type: ignore[arg-type]
+    await offered(opened, [41])
+    with pytest.raises(StreamWentAway, match="region"):
+        await task
+    calibration = draft.judgement.calibration
+    assert calibration is not None
+    with pytest.raises(ModelReplaced, match="other regions"):
+        inspection.set(draft, calibration, who="me", why="a test")
+    assert inspection.threshold.source == "model"
 
 
 async def test_two_captures_at_once_see_the_same_frames(streams: Streams) -> None:

@@ -18,12 +18,16 @@ import detector
 from detector.images import decode
 from server.inspection.calibrations import Calibrations
 from server.inspection.inspection import Inspection
-from server.recipes import Decision, ModelVersion, Recipe, StreamOptions, ThresholdRule
+from server.parts import gate_look, packed
+from server.parts.station import INSPECTION_S
+from server.recipes import Decision, ModelVersion, PartRule, Recipe, StreamOptions, ThresholdRule
 from server.streams.hub import Hub, Subscription
+from server.streams.kept_frames import KeptFrame
 from server.streams.pool import InferencePool
 from server.streams.slot import Counters
-from server.streams.streams import OpenStream, Streams
-from server.words.messages import Change, Error, Heartbeat, Message, Result, Simulated, Status
+from server.streams.streams import MOST_REMEMBERED, OpenStream, Streams
+from server.words import TriggerSaid
+from server.words.messages import Change, Error, Heartbeat, Message, PartResult, Result, Simulated, Status
 from tests.server.fakes import BAD, BROKEN, GOOD, WAIT_S, FakeModel, picture, read, status, until
 
 good, bad, broken = (partial(decode, data) for data in (GOOD, BAD, BROKEN))
@@ -104,6 +108,29 @@ async def test_a_frame_in_work_of_a_replaced_sender_is_counted_but_not_told(stre
     assert isinstance(result, Result) and result.raw_score == 50
     listener.close()
     assert [read(text) async for text in listener] == [status("a", "live"), result]
+
+
+@pytest.mark.parametrize("part", ["P1", None])
+async def test_a_frame_in_work_when_its_sender_goes_changes_nothing_of_the_name(
+    streams: Streams, model: FakeModel, part: str | None
+) -> None:
+    opened = streams.open("a", "websocket")
+    opened.say_part(part)
+    await shown(streams, opened, good)
+    kept = list[KeptFrame]()
+    streams.kept.on_kept = lambda frame, alarm: kept.append(frame)
+    model.gate.clear()
+    opened.say_part(part and "P2")
+    opened.offer(bad)
+    await until(lambda: not opened.stream.has_waiting)
+    opened.close()
+    counted = opened.parts.parts, opened.parts.rejected, opened.parts.failed, opened.parts.number
+    assert counted == ((2, 0, 1, 1) if part else (1, 0, 0, 1))
+    model.gate.set()
+    await until(lambda: settled(opened))
+    assert (opened.parts.parts, opened.parts.rejected, opened.parts.failed, opened.parts.number) == counted
+    assert (opened.stream.inspected, opened.stream.anomalies) == (2, 1)
+    assert kept == [] and len(opened.seen.scores) == 1
 
 
 async def test_the_late_end_of_a_replaced_sender_does_not_end_the_new_one(streams: Streams) -> None:
@@ -342,6 +369,91 @@ async def test_parts_that_are_named_are_counted_over_reconnects_until_a_reset(st
     assert (info.parts, info.parts_rejected, info.yield_) == (1, 1, 0)
 
 
+@pytest.mark.parametrize("frames", [0, 1])
+async def test_a_frame_is_of_the_part_in_the_gate_as_long_as_that_lies_there(
+    streams: Streams, model: FakeModel, frames: int
+) -> None:
+    """Also when it has its verdict; and the first one of the empty gate, which ends it, is not."""
+    gate = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
+    belt, lying = np.full((48, 64, 3), 20, np.uint8), np.full((48, 64, 3), 20, np.uint8)
+    lying[:, 20:40] = 150
+    rule = PartRule(by="gate", gate=gate, empty=packed(gate_look(belt, gate)), frames=frames)
+    in_use(streams, model, msgspec.structs.replace(RECIPE, parts=rule))
+    opened, numbers = streams.open("a", "websocket"), []
+    for image in (belt, lying, lying, lying, belt, lying):
+        await shown(streams, opened, lambda image=image: image)
+        numbers.append((opened.parts.number, opened.station.number))
+    assert numbers == [(number, number) for number in (0, 1, 1, 1, 0, 2)]
+
+
+async def test_a_triggered_part_waits_for_no_frame_that_the_server_drops(model: FakeModel, tmp_path: Path) -> None:
+    inspection, pool = Inspection(Calibrations(tmp_path)), InferencePool(1)
+    streams = Streams(pool, Hub(), inspection, max_age_s=0.1)
+    in_use(streams, model, msgspec.structs.replace(RECIPE, parts=PartRule(by="trigger", within_ms=100)))
+    pool.start()
+    opened, other = streams.open("a", "websocket"), streams.open("b", "websocket")
+
+    async def why_failed(*, is_worker_free: bool) -> str:
+        """What is said of a part whose frame is too old before there is a result, if it is taken at all."""
+        model.gate.clear()
+        if not is_worker_free:
+            other.offer(good)
+        given = opened.station.hear(streams.trigger("a", TriggerSaid(None, None), "rest"))
+        opened.offer(good)
+        assert opened.stream.has_waiting != is_worker_free
+        await until(lambda: opened.stream.silent_s > 0.1)
+        model.gate.set()
+        async with asyncio.timeout(INSPECTION_S):
+            part = await given
+        await until(lambda: settled(opened) and settled(other))
+        assert part.verdict == "FAILED"
+        return str(part.why)
+
+    assert "old and dropped" in await why_failed(is_worker_free=False)
+    opened.stream.limit(0.001)
+    assert "old and dropped" in await why_failed(is_worker_free=True)
+    assert "max_fps" in await why_failed(is_worker_free=True)
+    pool.close()
+
+
+async def test_an_id_that_the_line_names_again_is_another_part(streams: Streams, model: FakeModel) -> None:
+    """With nothing inspected between them."""
+    in_use(streams, model, msgspec.structs.replace(RECIPE, decision=Decision("hysteresis", 1, 9, 0.9)))
+    opened = streams.open("a", "websocket")
+    for load in (bad, good, bad):
+        opened.say_part(None)
+        opened.say_part("A")
+        await shown(streams, opened, load)
+    (info,) = streams.list()
+    assert (info.parts, info.parts_rejected) == (3, 2)
+    assert len(streams.kept.list("a", "alarm")) == 2
+    opened.say_part("B")
+    await shown(streams, opened, good)
+    messages = await answers(opened)
+    assert [one.verdict for one in messages if isinstance(one, PartResult)] == ["ANOMALY", "NORMAL", "ANOMALY"]
+    results = [one for one in messages if isinstance(one, Result)]
+    assert [one.verdict for one in results] == ["ANOMALY", "NORMAL", "ANOMALY", "NORMAL"]
+    assert [one.part_number for one in results] == [1, 2, 3, 4]
+
+
+async def test_what_is_known_of_a_stream_is_not_forgotten_while_it_runs_nor_as_it_goes(streams: Streams) -> None:
+    opened = streams.open("a", "websocket")
+    for number in range(MOST_REMEMBERED + 1):
+        streams.open(f"b{number}", "websocket").close()
+    newer = streams.open("a", "websocket")
+    for number in range(MOST_REMEMBERED):
+        streams.open(f"c{number}", "websocket").close()
+    newer.close()
+    streams.open("more", "websocket").close()
+    back = streams.open("a", "websocket")
+    for again in (newer, back):
+        assert again.parts is opened.parts and again.station is opened.station and again.seen is opened.seen
+    back.close()
+    for number in range(MOST_REMEMBERED):
+        streams.open(f"d{number}", "websocket").close()
+    assert streams.open("a", "websocket").parts is not opened.parts
+
+
 async def test_a_verdict_that_is_held_ends_with_the_part_that_is_named(streams: Streams, model: FakeModel) -> None:
     in_use(streams, model, msgspec.structs.replace(RECIPE, decision=Decision("hysteresis", 1, 9, 0.9)))
     opened = streams.open("a", "websocket")
@@ -472,6 +584,19 @@ async def test_a_stream_that_is_taught_is_not_inspected_and_says_so(streams: Str
     said = [one.state if isinstance(one, Status) else type(one).__name__ for one in await heard(listener)]
     assert said == ["Result", "teaching", "Error", "live", "Result"]
     assert model.detected == 2 and teaching.why == []
+
+
+async def test_a_part_that_was_named_during_a_teaching_is_another_whatever_its_id(streams: Streams) -> None:
+    opened = streams.open("a", "websocket")
+    opened.say_part("A")
+    await shown(streams, opened, good)
+    for between in ([], ["A"], ["B", "A"]):
+        opened.watch(Teaching())
+        for part in between:
+            opened.say_part(part)
+        opened.unwatch()
+        await shown(streams, opened, good)
+    assert [one.part_number for one in await answers(opened) if isinstance(one, Result)] == [1, 1, 1, 2]
 
 
 async def test_a_frame_in_work_when_the_teaching_begins_gets_no_verdict(streams: Streams, model: FakeModel) -> None:

@@ -48,6 +48,9 @@ class FakeLine:
         self.asked.append((stream, part, trigger_id))
         return Accepted(stream, self.number)
 
+    def missed(self, stream: str) -> None:
+        assert stream in self.streams
+
     async def choose_recipe(self, stream: str, recipe: str, *, who: str) -> str:
         if self.goes_on is not None:
             await self.goes_on.wait()
