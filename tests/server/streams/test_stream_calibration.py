@@ -36,7 +36,7 @@ async def calibrate(server: Running, path: str) -> httpx.Response:
 
 
 async def test_the_scores_are_those_of_the_inspected_frames(model: FakeModel, tmp_path: Path) -> None:
-    camera = PulledCamera("press", str(write_parts(tmp_path / "pictures", PARTS)), fps=50)
+    camera = PulledCamera("press", str(write_parts(tmp_path / "pictures", PARTS)), fps=15)
     async with serving(model, tmp_path, cameras=(camera,)) as server:
         answer = await calibrate(server, "/api/streams/press/calibrate?n=8&k=2&seconds=0")
         body = answer.json()
