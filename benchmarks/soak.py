@@ -5,12 +5,12 @@
 
 First what the server keeps up to a bound is filled, which would take hours by itself: streams that it remembers, steps
 of a recipe's history and of the calibrations'. Then streams send as fast as they are answered, a defect among them now
-and then. Every minute a part is taught and a
-stream switched to its recipe and back, an alarm is forgiven, one remembered, and both are taken back, a calibration is
-made, a webhook's peer fails and comes back, a camera is added and removed, a teaching is given up; listeners come and
-go all the time. Every two seconds the memory of the server (RSS) and of what it started is read, with threads, open
-files and sockets. The slope after the first fifth is a line of least squares through the least of each minute, with its
-95 % interval: teaching and correcting take up to 200 MB for a moment, and what is left behind shows between them.
+and then. Every minute a part is taught and a stream switched to its recipe and back, an alarm is forgiven, one
+remembered, and both are taken back, a calibration is made, a webhook's peer fails and comes back, a camera is added and
+removed, a teaching is given up; listeners come and go all the time. Every two seconds the memory of the server (RSS)
+and of what it started is read, with threads, open files and sockets. The slope after the first fifth is a line of least
+squares through the least of each minute, with its 95 % interval: teaching and correcting take up to 200 MB for a
+moment, and what is left behind shows between them.
 
 Once a minute, when the minute's work is done, the senders pause until the last frame is answered; then garbage is
 collected, freed memory given back, and what is left is read: the slope *at rest* is of what the server holds on to, and
@@ -62,6 +62,7 @@ DEFECT_EVERY = 500
 """From then on; what is forgiven and remembered are such."""
 NAMES, RECIPE_STEPS, CALIBRATIONS = MOST_REMEMBERED, MOST_STEPS, CALIBRATION_STEPS
 """With which it begins."""
+CALIBRATED = {"include_suspects": "true"}
 TAUGHT_IN_S = 45.0
 MOST_GROWN = 25
 NO_RESULT_S = 15.0
@@ -184,16 +185,25 @@ def p99(latencies: Sequence[float]) -> float:
     return float(np.percentile(latencies, 99)) if latencies else math.nan
 
 
+def stream_url(server: Server, name: str) -> str:
+    return f"ws://127.0.0.1:{server.port}/ws/stream?name={name}"
+
+
+def pictures() -> list[tuple[str, tuple[str, bytes, str]]]:
+    """Of good parts, to calibrate with and to teach."""
+    return [("files", (f"{number}.jpg", jpeg(number), "image/jpeg")) for number in range(20)]
+
+
 async def send(server: Server, name: str, seen: Seen, start: float, load: Load) -> None:
     """One frame after the other, each when the last was answered: full load, whatever the machine."""
-    pictures = [jpeg(number) for number in range(16)]
+    good = [jpeg(number) for number in range(16)]
     defective = jpeg(0, defect=True)
-    async with websockets.connect(f"ws://127.0.0.1:{server.port}/ws/stream?name={name}", proxy=None) as socket:
+    async with websockets.connect(stream_url(server, name), proxy=None) as socket:
         for number in range(1 << 60):
             every = FILLING if number < FILLED_AFTER else DEFECT_EVERY
             async with load.frame():
                 sent = time.monotonic()
-                await socket.send(defective if number % every == every - 1 else pictures[number % 16])
+                await socket.send(defective if number % every == every - 1 else good[number % 16])
                 is_answered = await _result(socket)
             if is_answered:
                 seen.latencies.append((sent - start, (time.monotonic() - sent) * 1000))
@@ -226,7 +236,7 @@ class People:
 
     def __init__(self, client: httpx.AsyncClient, seen: Seen, names: Sequence[str]) -> None:
         self._client, self._seen, self._names = client, seen, names
-        self._pictures = [("files", (f"{number}.jpg", jpeg(number), "image/jpeg")) for number in range(20)]
+        self._pictures = pictures()
 
     async def ask(self, what: str, method: str, path: str, **more: Any) -> dict[str, Any]:
         """What was answered; empty where it was refused."""
@@ -243,8 +253,7 @@ class People:
         sink = {"kind": "webhook", "name": f"mes-{turn}", "enabled": True, "settings": settings}
         made = await self.ask("sinks", "POST", "/api/sinks", json=sink)
         await self.ask("cameras", "POST", "/api/cameras", json={"name": f"c{turn}", "source": "rtsp://127.0.0.1:9/x"})
-        body = {"include_suspects": "true"}
-        await self.ask("calibrations", "POST", "/calibrate", files=self._pictures, data=body)
+        await self.ask("calibrations", "POST", "/calibrate", files=self._pictures, data=CALIBRATED)
         async with peer.away():
             recipe = await self._teach(turn)
             stream = self._names[turn % len(self._names)]
@@ -359,10 +368,10 @@ class Ends:
 async def fill(server: Server) -> None:
     """As much as is kept of streams that were here once, of changes of a recipe, and of calibrations."""
     for number in range(NAMES):
-        async with websockets.connect(f"{server.url.replace('http', 'ws', 1)}/ws/stream?name=was-{number}") as socket:
+        async with websockets.connect(stream_url(server, f"was-{number}"), proxy=None) as socket:
             await socket.send(jpeg(number % 16))
             await _result(socket)
-    files = [("files", (f"{number}.jpg", jpeg(number), "image/jpeg")) for number in range(20)]
+    files = pictures()
     async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client:
         recipe = (await client.get("/api/recipes")).json()["recipes"][0]
         path, name, version = f"/api/recipes/{recipe['id']}", recipe["name"], recipe["version"]
@@ -370,8 +379,7 @@ async def fill(server: Server) -> None:
             renamed = {"version": version, "name": f"{name} {number}" if number % 2 == 0 else name}
             version = (await client.patch(path, json=renamed)).raise_for_status().json()["version"]
         for _ in range(CALIBRATIONS):
-            body = {"include_suspects": "true"}
-            (await client.post("/calibrate", files=files, data=body)).raise_for_status()
+            (await client.post("/calibrate", files=files, data=CALIBRATED)).raise_for_status()
 
 
 async def soak(server: Server, place: Path, minutes: float, streams: int) -> tuple[Seen, Ends]:

@@ -397,30 +397,32 @@ class Replicas:
     def _keep(self) -> None:
         last, wait_s = time.monotonic(), AGAIN_S
         while not self._stopped.is_set():
-            if self._no_cluster is not None and not self._reach():
-                self._stopped.wait(wait_s)
-                wait_s = min(AGAIN_LATER_S, 1.5 * wait_s)
-                continue
-            try:
+            if self._no_cluster is None or self._reach():
                 now = time.monotonic()
-                self._scale(now, now - last)
-                last = now
-                self._attend(now)
-                self._check(now)
-                wait_s = AGAIN_S
-            except NoCluster as error:
-                self._no_cluster = str(error)
-                log.error("%s", error)
-                self._let_go("the cluster is gone")
-            except Exception as error:  # the cluster fails in its own ways
-                self._no_cluster = f"the cluster failed ({_of(error)}); it is reached anew"
-                log.exception("cluster failed")
-                self._let_go("the cluster failed")
-                self._stopped.wait(wait_s)
-                wait_s = min(AGAIN_LATER_S, 1.5 * wait_s)
-            self._stopped.wait(TICK_S)
+                goes_on, last = self._look_after_all(now, now - last), now
+            else:
+                goes_on = False
+            self._stopped.wait(TICK_S if goes_on else wait_s)
+            wait_s = AGAIN_S if goes_on else min(AGAIN_LATER_S, 1.5 * wait_s)
         self._let_go("the server stops")
         self._cluster.close()
+
+    def _look_after_all(self, now: float, seconds: float) -> bool:
+        """Whether that may be done again at once, or, where the cluster is gone, it be reached anew."""
+        try:
+            self._scale(now, seconds)
+            self._attend(now)
+            self._check(now)
+        except NoCluster as error:
+            self._no_cluster = str(error)
+            log.error("%s", error)
+            self._let_go("the cluster is gone")
+        except Exception as error:  # the cluster fails in its own ways
+            self._no_cluster = f"the cluster failed ({_of(error)}); it is reached anew"
+            log.exception("cluster failed")
+            self._let_go("the cluster failed")
+            return False
+        return True
 
     def _check(self, now: float) -> None:
         """Replicas look at frames although the head of their cluster is gone; without any, no other is started."""
