@@ -69,7 +69,7 @@ def changed(name: str, fields: Mapping[str, Any], accounts: tuple[Account, ...])
 
 def changed_since(account: Account, fields: Mapping[str, Any], accounts: tuple[Account, ...]) -> tuple[Account, ...]:
     """As :func:`changed`, where its password is the one of then."""
-    if any(one.name == account.name and one.stamp != account.stamp for one in accounts):
+    if any(one.name.lower() == account.name.lower() and one.stamp != account.stamp for one in accounts):
         raise AccessRefused("the password was changed meanwhile: log in with the new one")
     return changed(account.name, fields, accounts)
 

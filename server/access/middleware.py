@@ -274,26 +274,23 @@ class AccessMiddleware:
         """Whose token this is; for a wrong one the seconds this address has to wait before it gives another."""
         address, wrong_codes = client_address(scope), self._wrong_codes
         is_known = wrong_codes.is_known(address, given)
-        if is_token(given) or is_known:
-            # 256 random bits are guessed by nobody, and what was wrong before is no new guess (it may have become right
-            # since, made at another gateway): neither waits for a turn, whoever guesses at this address.
-            if (standing := self._access.by_secret(given, address)) is not None:
-                wrong_codes.trust(address)
-                return standing
-            if is_known:
-                return wrong_codes.wait_s(address)
-        else:
+        # 256 random bits are guessed by nobody, and what was wrong before is no new guess (it may have become right
+        # since, made at another gateway): neither waits for a turn, whoever guesses at this address.
+        in_turn = not (is_token(given) or is_known)
+        if in_turn:
             turn_s = wrong_codes.take_turn(address)
             if turn_s is None:
                 return max(1, wrong_codes.wait_s(address))
             if turn_s:
                 await asyncio.sleep(turn_s)
-            if (standing := self._access.by_secret(given, address)) is not None:
-                wrong_codes.count_right(address)
-                return standing
+        if (standing := self._access.by_secret(given, address)) is not None:
+            (wrong_codes.count_right if in_turn else wrong_codes.trust)(address)
+            return standing
         wait_s = wrong_codes.wait_s(address)
-        wrong_codes.count_wrong(address, given)
-        self._access.audit.note_repeated(SOMEBODY, "showed a wrong token or access code", address=source_of(address))
+        if not is_known:
+            wrong_codes.count_wrong(address, given)
+            what = "showed a wrong token or access code"
+            self._access.audit.note_repeated(SOMEBODY, what, address=source_of(address))
         return wait_s
 
     def _by_cookie(self, scope: Scope, headers: Headers) -> Standing | None:

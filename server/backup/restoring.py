@@ -77,6 +77,7 @@ def restore(source: Path, data: Path) -> Restored:
             with zipfile.ZipFile(source) as archive:
                 manifest = _checked(archive)
                 _require_room(manifest, data)
+                _require_movable(data, _there(data, pictures=manifest.pictures))
                 unpacked = temporary_beside(data / "restore")
                 unpacked.mkdir(mode=0o700)
                 try:
@@ -170,12 +171,16 @@ def _check_databases(manifest: Manifest, folder: Path) -> None:
             )
 
 
+def _there(data: Path, *, pictures: bool) -> list[str]:
+    """What is moved aside: files and folders at the top of the data directory."""
+    return [name for name in sorted(os.listdir(data)) if belongs(name, pictures=pictures)]  # noqa: PTH208
+
+
 def _exchange(unpacked: Path, data: Path, *, pictures: bool) -> Path | None:
     """Move what is there aside, and what was unpacked in its place: renames alone, which are taken back if one fails,
     and a mark while they go on, without which a crash in the middle would leave a server that knows half of everything.
     """
-    before = [name for name in sorted(os.listdir(data)) if belongs(name, pictures=pictures)]  # noqa: PTH208
-    _require_movable(data, before)
+    before = _there(data, pictures=pictures)
     mark = data / RESTORING
     was_cut_off = mark.exists()  # and is half of one already
     aside: Path | None = None

@@ -349,8 +349,8 @@ class Records:
 
     async def _clear(self) -> None:
         """Delete what is too old or too much, a little at a time: what comes is written in between."""
-        before = round(await asyncio.to_thread(self._calendar.now) * 1000 - self._days * 86_400_000)
-        latest = round(await asyncio.to_thread(self._calendar.latest) * 1000)
+        at, latest_s = await asyncio.to_thread(lambda: (self._calendar.now(), self._calendar.latest()))
+        before, latest = round(at * 1000 - self._days * 86_400_000), round(latest_s * 1000)
         most = LEAST_DELETED + 2 * self._since_clearing
         try:
             kept = await self._database.write(

@@ -20,6 +20,10 @@ export class TeachFrom {
     this.#go = go;
     this.#ondone = ondone;
     this.#find("teach-from-close").addEventListener("click", () => this.#dialog.close());
+    this.#dialog.addEventListener("close", () => {
+      this.#turn += 1;
+      this.#work(false);
+    });
     this.#find("teach-from-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#teach();
@@ -84,7 +88,7 @@ export class TeachFrom {
     } catch (error) {
       if (turn === this.#turn) write(this.#find("teach-from-error"), error.message);
     } finally {
-      this.#work(false);
+      if (turn === this.#turn) this.#work(false);
     }
   }
 

@@ -11,7 +11,7 @@ export class RecipeSelect {
   #select;
   #offered = "";
   #pressedAt = -Infinity;
-  #choosing = 0; // answers that are waited for
+  #choosing = null; // { streamName } of the newest choice whose answer is waited for
 
   constructor(root, station) {
     this.#root = root;
@@ -46,7 +46,7 @@ export class RecipeSelect {
 
   // While it may be open, or what was chosen is not in force yet.
   get #isUsed() {
-    return this.#choosing > 0 || (document.activeElement === this.#select && performance.now() - this.#pressedAt < OPEN_FOR_MS);
+    return this.#choosing?.streamName === this.#station.streamName || (document.activeElement === this.#select && performance.now() - this.#pressedAt < OPEN_FOR_MS);
   }
 
   async #choose(id) {
@@ -54,15 +54,16 @@ export class RecipeSelect {
     this.#write("recipe-said", "");
     this.#write("recipe-version", "");
     this.#pressedAt = -Infinity;
-    this.#choosing += 1;
+    const choice = { streamName };
+    this.#choosing = choice;
     try {
       const { name, version } = await send("POST", `api/streams/${encodeURIComponent(streamName)}/recipe`, { recipe: id });
       this.#write("recipe-said", `${streamName} is inspected with ${name}, version ${version}.`);
     } catch (error) {
-      this.#write("recipe-said", error.message);
+      this.#write("recipe-said", this.#station.streamName === streamName ? error.message : `${streamName}: ${error.message}`);
     }
     await this.#station.lookAtStreams();
-    this.#choosing -= 1;
+    if (this.#choosing === choice) this.#choosing = null;
     this.show();
   }
 

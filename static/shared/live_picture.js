@@ -1,8 +1,8 @@
 // One live picture outside of the Live page: of this device's camera or of a running stream; until it comes, a still one.
 
 import { bytesOf } from "./base64.js";
-import { address } from "./address.js";
 import { element } from "./elements.js";
+import { picture } from "./server.js";
 import { openViewer } from "./transport.js";
 
 const AGAIN_MS = 250;
@@ -63,7 +63,7 @@ export class LivePicture {
     if (!this.#turnTo(`again ${path}`)) return;
     const of = this.#shown;
     const ask = async () => {
-      const jpeg = document.hidden ? null : await jpegAt(path, { cache: "no-store", signal: AbortSignal.timeout(ANSWERS_WITHIN_MS) });
+      const jpeg = document.hidden ? null : await picture(path, { cache: "no-store", signal: AbortSignal.timeout(ANSWERS_WITHIN_MS) });
       if (of !== this.#shown) return;
       if (jpeg) await this.#take(jpeg);
       if (of === this.#shown) setTimeout(ask, jpeg ? AGAIN_MS : AGAIN_AFTER_FAILURE_MS);
@@ -74,7 +74,7 @@ export class LivePicture {
   /** Show a still picture until the first live one comes. */
   async standIn(path) {
     const of = this.#shown;
-    const jpeg = await jpegAt(path);
+    const jpeg = await picture(path);
     if (jpeg && this.#shown === of && !this.isShown) this.#take(jpeg);
   }
 
@@ -127,10 +127,4 @@ export class LivePicture {
     this.#box.style.setProperty("--wide", String(width / height));
     this.#onshape(width, height);
   }
-}
-
-/** What an address answers as a Blob, all of it; null where no picture came. */
-async function jpegAt(path, options) {
-  const answer = await fetch(address(path), options).catch(() => null);
-  return answer?.status === 200 ? answer.blob().catch(() => null) : null;
 }

@@ -22,8 +22,8 @@ export class PartsHeard {
 
   /** Take the `part_number` of a result: a part has its verdict once frames are of another, or of none. */
   see(number) {
-    if (number === undefined) return;
-    const given = number === this.#shown ? number - 1 : Math.max(this.#shown, number - 1);
+    if (number === undefined || number === this.#shown) return;
+    const given = Math.max(this.#shown, number - 1);
     if (given > this.#given) [this.#given, this.#givenAt] = [given, performance.now()];
     this.#shown = number;
   }

@@ -64,10 +64,10 @@ export function send(method, path, body = {}, options = {}) {
   return demand(path, { ...options, method, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
 }
 
-/** The bytes of a picture as a Blob; null where there is none any more. */
-export async function picture(path) {
-  const response = await fetch(address(path), { signal: AbortSignal.timeout(TIMEOUT_MS), headers: ownHeaders }).catch(() => null);
-  return response?.ok ? response.blob() : null;
+/** The bytes of a picture as a Blob, all of them; null where none came. `options` are those of `fetch`. */
+export async function picture(path, options = {}) {
+  const response = await fetch(address(path), { signal: AbortSignal.timeout(TIMEOUT_MS), headers: ownHeaders, ...options }).catch(() => null);
+  return response?.status === 200 ? response.blob().catch(() => null) : null;
 }
 
 /** The answer of /health, also when it is 503. */

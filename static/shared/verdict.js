@@ -85,11 +85,13 @@ function ofPart(last, result, waits, none) {
   if (age > PART_IS_OLD_MS) return none("WAITING", waitingForPart(last, waits), false);
   const { part } = last;
   const name = nameOf(part);
-  const unheard = unheardOf(last);
-  if (part.verdict === "FAILED") return { verdict: "FAILED", word: "NOT INSPECTED", detail: unheard ? `${unheard}. ${name}, ${ago(age)}` : `${name}: ${part.why}`, stale: unheard !== "" || age > PART_STANDS_MS, attention: true };
-  const score = part.threshold_source === "uncalibrated" ? "there is no threshold yet" : `score ${shownScore({ score: part.score, is_anomaly: part.raw_score > part.threshold })}`;
-  const other = unheard || (part.verdict === "NORMAL" && result.verdict === "ANOMALY" ? whatElseIsSeen(part, result) : "");
-  return { verdict: part.verdict, word: part.verdict, detail: other ? `${other}. ${name}, ${ago(age)}` : `${name}, ${score}, ${ago(age)}`, stale: other !== "" || age > PART_STANDS_MS, attention: part.verdict === "ANOMALY" };
+  const other = unheardOf(last) || (part.verdict === "NORMAL" && result.verdict === "ANOMALY" ? whatElseIsSeen(part, result) : "");
+  const detail = other ? `${other}. ${name}, ${ago(age)}` : part.verdict === "FAILED" ? `${name}: ${part.why}` : `${name}, ${partScore(part)}, ${ago(age)}`;
+  return { verdict: part.verdict, word: part.verdict === "FAILED" ? "NOT INSPECTED" : part.verdict, detail, stale: other !== "" || age > PART_STANDS_MS, attention: part.verdict !== "NORMAL" };
+}
+
+function partScore(part) {
+  return part.threshold_source === "uncalibrated" ? "there is no threshold yet" : `score ${shownScore({ score: part.score, is_anomaly: part.raw_score > part.threshold })}`;
 }
 
 /** What a picture shows that is not of `part`, as its result says; "" where it is of that part. */

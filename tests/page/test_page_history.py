@@ -246,6 +246,7 @@ def test_only_what_is_seen_is_taught_and_a_reject_is_doubted_wherever_it_is(show
     expect(selected).to_have_text("1 picture selected")
     page.get_by_test_id("history-teach").click()
     expect(page.locator("#teach-from-about")).to_contain_text("1 picture. It must show a good part")
+    expect(page.locator("#teach-from")).to_be_visible()  # its words are written before it is
     page.keyboard.press("Escape")
 
     page.get_by_test_id("history-select").click()

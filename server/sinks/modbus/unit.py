@@ -153,7 +153,9 @@ class Unit:
         if is_commander:
             self._command.forget()
         was_enabled = self._says(Control.ENABLE)
-        self._say(0 if is_controller else self._control & ~(1 << Control.EXECUTE))
+        execute = 1 << Control.EXECUTE
+        kept = (0 if is_controller else ~execute) | (execute if self._commander is not None else 0)
+        self._say(self._control & kept)  # what another one commanded is not over with this one
         if is_controller and was_enabled:
             self._refusals.note(
                 f"sink={self._terms.name} stream={self.stream} the controller's connection was lost while Trigger "

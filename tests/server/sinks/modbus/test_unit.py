@@ -178,6 +178,24 @@ async def test_who_commands_and_is_no_controller_takes_only_his_command_along() 
     await until(lambda: seen(one).executed)
 
 
+async def test_what_another_one_commanded_outlives_the_controller() -> None:
+    line = FakeLine(goes_on=asyncio.Event())
+    one = unit(line)
+    one.set_words(0, [ENABLE], "plc")
+    one.set_words(2000, [1], "hmi")
+    one.set_bits(Control.EXECUTE, [True], "hmi")
+    one.lost("plc")  # while it executes
+    assert line.goes_on is not None
+    line.goes_on.set()
+    await until(lambda: seen(one).executed)
+    one.set_words(0, [ENABLE | EXECUTE], "plc")
+    one.set_bits(Control.EXECUTE, [True], "hmi")
+    one.lost("plc")  # and once it is done
+    assert seen(one).executed and one.words("holding registers", 0, 1) == [EXECUTE]
+    one.set_bits(Control.EXECUTE, [False], "hmi")
+    assert not seen(one).executed
+
+
 async def test_an_error_can_be_cleared_again_after_a_lost_connection() -> None:
     line, clear = FakeLine(goes_on=asyncio.Event()), 1 << Control.CLEAR_ERROR - 16
     one = unit(line)
