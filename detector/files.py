@@ -26,6 +26,21 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
+@contextlib.contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """A new folder beside a file or folder, for its owner alone, which is gone afterwards, whatever lies in it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder = temporary_beside(path)
+    folder.mkdir(mode=0o700, parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write a file through a temporary one beside it: write, fsync, rename, fsync the folder. Written by root, it
     belongs to whom the folder belongs to.

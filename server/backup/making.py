@@ -18,7 +18,7 @@ from typing import IO
 import msgspec
 
 from detector import VERSION
-from detector.files import remove_leftovers, sync_folder, temporary_beside
+from detector.files import remove_leftovers, sync_folder, temporary_beside, temporary_folder
 from server.backup.contents import (
     FORMAT,
     MANIFEST,
@@ -97,16 +97,12 @@ def to_be_fetched(data: Path, go_on: Callable[[], bool]) -> Iterator[Path]:
         GivenUp: it need not be made any more.
     """
     _require(data)
-    folder = temporary_beside(data / "backup")
-    with _in_words(data):
-        _require_room(data)
-        folder.mkdir(mode=0o700)
-    try:
+    with contextlib.ExitStack() as held:
         with _in_words(data):
+            _require_room(data)
+            folder = held.enter_context(temporary_folder(data / "backup"))
             _made(data, folder / "backup.zip", False, go_on)
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _require(data: Path) -> None:
@@ -162,13 +158,8 @@ def _reading(path: Path) -> Iterator[None]:
         raise BackupError(f"{what}: {then}") from error
 
 
-def _unfinished(folder: Path) -> Path:
-    """A free name in a folder, by which the next backup into it knows what was never finished."""
-    return temporary_beside(folder / UNFINISHED)
-
-
 def _made(data: Path, target: Path, pictures: bool, go_on: Callable[[], bool]) -> Made:
-    temporary = _unfinished(target.parent)
+    temporary = temporary_beside(target.parent / UNFINISHED)
     try:
         for _ in range(TRIES):
             made = _try(data, temporary, target, pictures, go_on)
@@ -256,9 +247,7 @@ def _add(archive: zipfile.ZipFile, name: str, path: Path, go_on: Callable[[], bo
 
 def _add_database(archive: zipfile.ZipFile, name: str, path: Path, beside: Path, go_on: Callable[[], bool]) -> Kept:
     """As it was at one moment, whoever writes."""
-    folder = _unfinished(beside)
-    folder.mkdir(mode=0o700)
-    try:
+    with temporary_folder(beside / UNFINISHED) as folder:
         copy = folder / "copy"
         with (
             contextlib.closing(
@@ -270,8 +259,6 @@ def _add_database(archive: zipfile.ZipFile, name: str, path: Path, beside: Path,
             there.execute("PRAGMA journal_mode=DELETE")
         with copy.open("rb") as file:
             return _write(archive, name, file.read, path.stat(), go_on)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write(

@@ -15,7 +15,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from detector.files import give_to_owner, sync_folder, temporary_beside
+from detector.files import give_to_owner, sync_folder, temporary_folder
 from server.backup.aside import made_aside
 from server.backup.contents import (
     LARGEST_ENTRY,
@@ -78,16 +78,12 @@ def restore(source: Path, data: Path) -> Restored:
                 manifest = _checked(archive)
                 _require_room(manifest, data)
                 _require_movable(data, _there(data, pictures=manifest.pictures))
-                unpacked = temporary_beside(data / "restore")
-                unpacked.mkdir(mode=0o700)
-                try:
+                with temporary_folder(data / "restore") as unpacked:
                     for kept in manifest.files:
                         _unpack(archive, kept, unpacked)
                     _check_databases(manifest, unpacked)
                     give_to_owner(data, *unpacked.rglob("*"), *data.glob("*.lock"))
                     aside = _exchange(unpacked, data, pictures=manifest.pictures)
-                finally:
-                    shutil.rmtree(unpacked, ignore_errors=True)
     except DataDirectoryError as error:
         raise BackupError(f"{error} (systemctl stop defectvision)") from error
     except FileNotFoundError as error:

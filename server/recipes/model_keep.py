@@ -22,7 +22,14 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from detector.errors import ModelError
-from detector.files import read_at_most, remove_leftovers, sync_folder, temporary_beside, write_atomically
+from detector.files import (
+    read_at_most,
+    remove_leftovers,
+    sync_folder,
+    temporary_beside,
+    temporary_folder,
+    write_atomically,
+)
 from detector.model_folder import read_manifest
 from server.ground import NotKept
 from server.recipes.correction import Correction
@@ -176,14 +183,10 @@ class ModelKeep:
                     self._shared.put(f"{taught}/{what}", self._of(taught) / what, self._folder)
 
     def _share_correction(self, shared: SharedModels, taught: str, name: str, files: Mapping[str, bytes]) -> None:
-        folder = temporary_beside(self._folder / CORRECTIONS)
-        folder.mkdir(parents=True)
-        try:
+        with temporary_folder(self._folder / CORRECTIONS) as folder:
             for suffix, data in files.items():
                 (folder / f"{name}{suffix}").write_bytes(data)
             shared.put(f"{taught}/{CORRECTIONS}/{name}", folder, self._folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def size(self) -> int:

@@ -280,6 +280,8 @@ class Gpio:
             if self._edges > MOST_EDGES_A_S:
                 loop.remove_reader(descriptor)
                 pause[:] = [loop.call_later(1.0, begin)]
+                if self._around.line is not None:
+                    self._around.line.missed(self._settings.trigger_stream)  # whichever of its edges is another part
                 outbox.is_in_trouble(
                     f"the trigger line chatters, more than {MOST_EDGES_A_S} edges a second, and is read later: "
                     "see to the wire, or debounce for longer"

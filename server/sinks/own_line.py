@@ -63,6 +63,7 @@ class OwnLine:
         try:
             said = check_trigger(TriggerSaid(trigger_id, part))
         except ValueError as error:
+            self.missed(stream)
             raise SinkError(str(error)) from error
         return Accepted(stream, self._streams.trigger(stream, said, by))
 

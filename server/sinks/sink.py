@@ -200,8 +200,8 @@ class Line(Protocol):
         ...
 
     def missed(self, stream: str) -> None:
-        """A trigger came that a handshake was not ready for: it counts as refused, and ends the part in work, since
-        another may be under the camera."""
+        """A trigger came that was not handed on, since it came too early, too often, or cannot be read: it counts as
+        refused, and ends the part in work, since another may be under the camera."""
         ...
 
     async def choose_recipe(self, stream: str, recipe: str, *, who: str) -> str:

@@ -175,9 +175,10 @@ class Streams:
         return self.stations.trigger(name, opened.station, said, by)
 
     def missed(self, name: str) -> None:
-        """A trigger that was not even asked for here, since whoever hears it was not ready: refused as others are."""
+        """A trigger that was not even asked for here, since whoever heard it was not ready or could not read it:
+        refused as others are."""
         if (opened := self._open.get(name)) is not None:
-            self.stations.refusal(name, opened.station, "its own way was not ready for it")
+            self.stations.refusal(name, opened.station, "it was not handed on")
 
     def can_trigger(self, name: str) -> bool:
         """Whether a trigger would be taken now."""

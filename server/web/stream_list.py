@@ -128,11 +128,11 @@ class StreamList:
         )
     )
     async def trigger(self, request: Request) -> Response:
-        body = await read_json(request, TriggerBody, MAX_PART_BODY)
         try:
-            said = check_trigger(TriggerSaid(body.trigger, body.part))
-        except ValueError as error:
-            raise Refused(422, str(error)) from error
+            body, said = await _read_trigger(request)
+        except Refused:
+            self.streams.missed(request.path_params["name"])
+            raise
         opened = self._opened(request)
         try:
             number = self.streams.trigger(opened.name, said, "rest")
@@ -191,3 +191,12 @@ class StreamList:
         if opened is None:
             raise Refused(404, f"there is no stream {name[:64]} now: start its camera first")
         return opened
+
+
+async def _read_trigger(request: Request) -> tuple[TriggerBody, TriggerSaid]:
+    """Raises Refused: it says something else."""
+    body = await read_json(request, TriggerBody, MAX_PART_BODY)
+    try:
+        return body, check_trigger(TriggerSaid(body.trigger, body.part))
+    except ValueError as error:
+        raise Refused(422, str(error)) from error

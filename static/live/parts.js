@@ -29,8 +29,7 @@ export class Parts {
   }
 
   show() {
-    const { stream, streamName } = this.#station;
-    if (this.#asking !== null && this.#asking !== streamName) return this.#ask(null);
+    const { stream } = this.#station;
     const known = stream?.parts !== undefined;
     this.#find("parts").hidden = !known;
     if (!known) return;

@@ -16,7 +16,7 @@ export class SinkForm {
   #tests = 0;
   #saysTest = false; // whether what stands there is of a test
 
-  /** `saved(name)` after it is kept, `failed(id, words)` where it could not be and the form is gone, `closed()` when that is. */
+  /** `saved(name)` after it is kept, `failed(id, name, words)` where it could not be and the form is gone, `closed()` when that is. */
   constructor(form, about) {
     this.#form = form;
     this.#about = about;
@@ -222,7 +222,7 @@ export class SinkForm {
       } else await requests.addSink(all);
     } catch (error) {
       if (isStill()) this.#say(sentence(error.message), "problem");
-      else this.#about.failed(id, sentence(error.message));
+      else this.#about.failed(id, all.name, sentence(error.message));
       return;
     } finally {
       button.disabled = false;

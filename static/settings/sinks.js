@@ -25,12 +25,11 @@ export class Sinks {
 
   constructor(root) {
     this.#root = root;
-    this.#form = new SinkForm(this.#find("sink-form"), { saved: (name) => this.#saved(name), failed: (id, words) => this.#say(id, words, "problem"), closed: () => this.#showNew() });
+    this.#form = new SinkForm(this.#find("sink-form"), { saved: (name) => this.#saved(name), failed: (id, name, words) => this.#failed(id, name, words), closed: () => this.#showNew() });
     this.#find("sink-kind").addEventListener("change", () => this.#aboutKind());
     this.#find("sink-new").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#form.begin(this.#kind(this.#find("sink-kind").value));
-      this.#showNew();
+      this.#begin(this.#kind(this.#find("sink-kind").value));
     });
   }
 
@@ -131,7 +130,12 @@ export class Sinks {
 
   #edit(id) {
     const sink = this.#sink(id);
-    this.#form.begin(this.#kind(sink.kind), sink);
+    this.#begin(this.#kind(sink.kind), sink);
+  }
+
+  #begin(kind, sink = null) {
+    write(this.#find("sinks-told"), "");
+    this.#form.begin(kind, sink);
     this.#showNew();
   }
 
@@ -161,6 +165,12 @@ export class Sinks {
     if (!sink) return;
     this.#say(sink.id, `✓ ${name} is kept${sink.enabled ? "" : ", and off"}.`, "done");
     if (!this.#form.isOpen) this.#rowOf(sink.id).querySelector("[data-testid=sink-edit]").focus();
+  }
+
+  /** Its form is gone; a new one has no row either. */
+  #failed(id, name, words) {
+    if (this.#rowOf(id)) this.#say(id, words, "problem");
+    else write(this.#find("sinks-told"), `${name}: ${words}`);
   }
 
   #say(id, words, outcome) {

@@ -227,25 +227,33 @@ export class Station {
   }
 
   #sendAs(name) {
+    const sends = this.watchesCamera && this.#connection;
+    if (sends) this.#hangUp();
     this.ownName = name;
-    if (this.watchesCamera && this.#connection) {
-      this.#connection.close();
+    if (sends) {
+      this.#listeners.tell("left");
       this.#connection = this.#send(this.camera.stream);
+      this.#listeners.tell("source");
     }
     this.#changed();
   }
 
   #leave() {
+    this.#hangUp();
+    this.source = null;
+    this.#idleByItself = false;
+    this.camera.stop();
+    this.#listeners.tell("left");
+  }
+
+  /** What was heard is of no stream that is watched from now on. */
+  #hangUp() {
     this.#listeners.tell("interrupted");
     this.#connection?.close();
     this.#connection = this.link = null;
     this.#forget();
     this.streamState = "live";
     this.frameError = "";
-    this.source = null;
-    this.#idleByItself = false;
-    this.camera.stop();
-    this.#listeners.tell("left");
   }
 
   #forget() {

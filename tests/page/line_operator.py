@@ -331,8 +331,9 @@ class Operator:
 
     def _at_rest(self, where: Locator) -> FloatRect:
         """Where it is once it stays there: a picture that is loaded, or a page that scrolls, moves it."""
-        box, same = where.bounding_box(), 0
+        box, same, until = where.bounding_box(), 0, time.monotonic() + PATIENCE_S
         while box is None or same < 5:
+            assert time.monotonic() < until, "it never stays where it is"
             self.page.evaluate(DRAWN)
             before, box = box, where.bounding_box()
             same = same + 1 if box == before else 0

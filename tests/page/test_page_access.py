@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import expect
 
 from tests.page.scene import stream, whoever
 from tests.page.staff import PAIRING, Staff, own_login, pairing, people, session
-from tests.page.visits import Show
+from tests.page.visits import Show, requests_held
 
 
 def test_a_viewer_watches_and_is_offered_nothing_else(show: Show) -> None:
@@ -208,8 +208,7 @@ def test_ten_minutes_are_over(show: Show) -> None:
 
 def test_a_code_that_comes_late_is_not_shown_in_another_form(show: Show) -> None:
     page = show(Staff()).page
-    held: list[Route] = []
-    page.route("**/api/pairings", lambda route: held.append(route))
+    held = requests_held(page, "**/api/pairings")
     expect(page.get_by_test_id("connection")).not_to_have_text("Connecting")
     for _ in range(2):
         page.get_by_test_id("you-open").click()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.page.belt import belt
 from tests.page.parts import Parts
 from tests.page.scene import AT, Scene
-from tests.page.visits import DRAWN, Open, Serve, Show
+from tests.page.visits import DRAWN, Open, Serve, Show, requests_held
 
 MODEL, CALIBRATION = "model default", "from calibration"
 SHOWN_SCORE = """async ([score, is_anomaly]) =>
@@ -241,8 +241,7 @@ def test_what_was_captured_of_one_stream_waits_for_it_and_says_whose_it_is(show:
 
 def test_an_answer_about_one_stream_is_not_said_of_another(show: Show) -> None:
     page = captured(show)
-    held: list[Route] = []
-    page.route("**/drafts/d1/apply", lambda route: held.append(route))
+    held = requests_held(page, "**/drafts/d1/apply")
     page.get_by_test_id("judgement-apply").click()
     expect(page.get_by_test_id("judgement")).to_have_attribute("aria-busy", "true")
     page.keyboard.press("Escape")

@@ -74,6 +74,22 @@ def test_a_second_page_of_the_same_name_takes_over(visit: Open, good_camera: Bro
     expect(second.get_by_test_id("connection")).to_contain_text("took over")
 
 
+def test_under_another_name_it_is_another_stream(visit: Open, defect_camera: Browser, inspection: str) -> None:
+    page = visit(defect_camera, inspection).page
+    links, reset = page.get_by_test_id("navigation"), page.get_by_test_id("parts-reset")
+    page.get_by_test_id("start-camera").click()
+    expect(page.get_by_test_id("verdict")).to_have_attribute("data-verdict", "ANOMALY")
+    reset.click()
+    expect(reset).to_have_text("Begin anew")
+    links.get_by_role("link", name="Settings", exact=True).click()
+    page.get_by_test_id("device-name").fill("gate-7")
+    page.get_by_test_id("device-save").click()
+    expect(page.get_by_test_id("device-told")).to_contain_text("sent as gate-7")
+    links.get_by_role("link", name="Live", exact=True).click()
+    expect(reset).to_have_text("Reset")
+    expect(page.get_by_test_id("verdict")).to_have_attribute("data-verdict", "ANOMALY")
+
+
 LENSES = """async () => {
   const busy = new Set(["tele"]);
   const devices = ["front", "tele", "wide"].map((deviceId) => ({ kind: "videoinput", deviceId }));

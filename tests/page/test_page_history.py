@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 from websockets.sync.client import connect
 
 from server.app import create_app
@@ -25,7 +25,7 @@ from tests.page.histories import Histories, part
 from tests.page.scene import recipe
 from tests.page.test_page_axe import AXE, FINDINGS
 from tests.page.test_page_layout import SCREENS, fits
-from tests.page.visits import DRAWN, Open, Show
+from tests.page.visits import DRAWN, Open, Show, requests_held
 from tests.page.workshop import shown
 from tests.running import running
 from tests.server.fakes import FakeModel
@@ -276,8 +276,7 @@ def test_forgiven_from_the_archive_is_said_beside_its_picture(show: Show) -> Non
 
 def test_what_was_asked_of_one_part_opens_nothing_of_another(show: Show) -> None:
     page = show(Histories(), "/history").page
-    held: list[Route] = []
-    page.route("**/id-40/frame", lambda route: held.append(route))
+    held = requests_held(page, "**/id-40/frame")
     page.get_by_test_id("part-tile").first.get_by_role("button").click()
     page.get_by_test_id("opened-forgive").click()
     page.keyboard.press("ArrowRight")

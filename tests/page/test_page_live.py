@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.page.scene import AT, COST, THRESHOLD, Scene, kept, recipe, stream
-from tests.page.visits import Show
+from tests.page.visits import Show, requests_held
 
 LAYOUT = (Path(__file__).parent / "layout.js").read_text()
 
@@ -56,11 +56,8 @@ def test_what_is_said_late_of_one_alarm_is_not_shown_of_another(show: Show) -> N
     page = show(Scene()).page
     alarms = page.get_by_test_id("alarms-list").get_by_role("button")
     title, cost = page.locator("#correction-title"), page.get_by_test_id("correction-cost")
-    held: list[Route] = []
-    page.route(
-        re.compile("/alarm-14/(good|nothing)$"),
-        lambda route: route.fallback() if '"dry_run"' in (route.request.post_data or "") else held.append(route),
-    )
+    address = re.compile("/alarm-14/(good|nothing)$")
+    held = requests_held(page, address, lambda request: '"dry_run"' not in (request.post_data or ""))
 
     sheet = open_alarm(page)
     sheet.get_by_test_id("was-good").check()

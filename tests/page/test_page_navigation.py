@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, expect
 
 from tests.page.histories import Histories
 from tests.page.scene import Scene
-from tests.page.visits import Open, Show
+from tests.page.visits import Open, Show, requests_held
 
 VIEWS = {"live": "Live", "teach": "Teach", "recipes": "Recipes", "history": "History", "settings": "Settings"}
 
@@ -54,8 +54,7 @@ def test_every_view_has_an_address_of_its_own(visit: Open, browser: Browser, ins
 
 def test_a_view_takes_no_press_before_it_hears_it(show: Show) -> None:
     page = show(Scene()).page
-    held: list[Route] = []
-    page.route("**/static/settings/view.js", lambda route: held.append(route))
+    held = requests_held(page, "**/static/settings/view.js")
     page.get_by_test_id("navigation").get_by_role("link", name="Settings", exact=True).click()
     settings = page.get_by_test_id("view-settings")
     expect(settings).to_be_visible()

@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Dialog, Page, Route, expect
+from playwright.sync_api import Dialog, Page, expect
 
 from tests.page.scene import recipe
-from tests.page.visits import Show
+from tests.page.visits import Show, requests_held
 from tests.page.workshop import Body, Workshop, change, correction
 
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -369,8 +369,7 @@ def two(show: Show, shop: Workshop) -> Page:
 
 
 def test_what_is_listed_of_one_recipe_is_gone_when_another_is_opened(two: Page) -> None:
-    held: list[Route] = []
-    two.route(re.compile("/recipes/lid/(history|corrections)$"), lambda route: held.append(route))
+    held = requests_held(two, re.compile("/recipes/lid/(history|corrections)$"))
     two.get_by_test_id("recipe-row").filter(has_text="lid").click()
     expect(two.get_by_test_id("recipe-name")).to_have_text("lid")
     expect(two.get_by_test_id("go-back")).to_have_count(0)  # a press would go back with the lid
@@ -383,8 +382,7 @@ def test_what_is_listed_of_one_recipe_is_gone_when_another_is_opened(two: Page) 
 
 @pytest.mark.parametrize("is_taken", [True, False])
 def test_what_is_said_late_of_one_recipe_names_it(two: Page, is_taken: bool) -> None:
-    held: list[Route] = []
-    two.route("**/api/recipes/bottle", lambda route: held.append(route))
+    held = requests_held(two, "**/api/recipes/bottle")
     two.get_by_test_id("rule-one-in").fill("100")
     two.get_by_test_id("rule-save").click()
     two.get_by_test_id("recipe-row").filter(has_text="lid").click()

@@ -7,10 +7,10 @@ import re
 
 import cv2
 import numpy as np
-from playwright.sync_api import Route, expect
+from playwright.sync_api import expect
 
 from tests.page.scene import kept, whoever
-from tests.page.visits import Show
+from tests.page.visits import Show, requests_held
 from tests.page.workshop import Workshop, camera
 
 PIXEL = base64.b64encode(cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes()).decode()
@@ -63,8 +63,7 @@ def test_what_was_tried_is_not_said_of_what_is_written_later(show: Show) -> None
     expect(tried).to_contain_text("It works")
     source.fill("rtsp://10.0.0.8/lid")
     expect(tried).to_be_hidden()
-    held: list[Route] = []
-    page.route("**/api/cameras/test", lambda route: held.append(route))
+    held = requests_held(page, "**/api/cameras/test")
     page.get_by_test_id("camera-test").click()
     expect(tried).to_contain_text("Connecting")
     source.fill("rtsp://10.0.0.9/lid")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, expect
 
-from tests.page.visits import Open, Show
+from tests.page.visits import Open, Show, requests_held
 from tests.page.workshop import Workshop, sink
 
 
@@ -99,8 +99,7 @@ def test_one_is_changed_without_its_secret_switched_off_and_removed(show: Show) 
 def test_an_answer_about_one_machine_leaves_the_form_of_another(show: Show) -> None:
     page = show(Workshop(sinks=[sink("mes"), sink("rejects", kind="folder")]), "/settings").page
     form, rows = page.get_by_test_id("sink-form"), page.get_by_test_id("sink")
-    held: list[Route] = []
-    page.route("**/api/sinks/id-mes", lambda route: held.append(route))
+    held = requests_held(page, "**/api/sinks/id-mes")
     for answer, said in ((200, "✓ mes is kept."), (507, "The disk is full.")):
         page.get_by_role("button", name="Change mes").click()
         page.get_by_test_id("sink-save").click()
@@ -110,6 +109,22 @@ def test_an_answer_about_one_machine_leaves_the_form_of_another(show: Show) -> N
         expect(rows.first).to_contain_text(said)
         expect(form).to_contain_text("Change rejects")
         expect(form).not_to_contain_text(said)
+
+
+def test_a_new_machine_that_could_not_be_added_is_named_once_its_form_is_gone(show: Show) -> None:
+    page = show(Workshop(sinks=[]), "/settings").page
+    held = requests_held(page, "**/api/sinks", lambda request: request.method == "POST")
+    page.get_by_test_id("sink-kind").select_option("webhook")
+    page.get_by_test_id("sink-begin").click()
+    page.get_by_test_id("sink-name").fill("mes")
+    page.get_by_test_id("sink-setting-url").fill("https://mes.plant/webhooks")
+    page.get_by_test_id("sink-save").click()
+    page.get_by_test_id("sink-cancel").click()
+    held[0].fulfill(status=507, json={"error": "the disk is full"})
+    told = page.get_by_test_id("sinks-told")
+    expect(told).to_have_text("mes: The disk is full.")
+    page.get_by_test_id("sink-begin").click()
+    expect(told).to_have_text("")
 
 
 def test_what_was_tried_of_a_machine_is_not_said_of_what_is_written_later(show: Show) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
 from detector.images import BGRImage
 from detector.showing import Quality, fault_of, quality_of
 from server.simulated_line import good_frames
 from tests.page.scene import recipe, stream
-from tests.page.visits import DRAWN, Open, Show
+from tests.page.visits import DRAWN, Open, Show, requests_held
 from tests.page.workshop import Body, Workshop, shown, teaching
 
 COUNT_HEIGHT = "count => count.getBoundingClientRect().height / innerHeight"
@@ -203,10 +203,7 @@ def test_all_are_good_is_said_of_one_teaching_only(show: Show) -> None:
     for number in (3, 7, 9):
         body["pictures"][number] |= {"outlier": True, "used": False, "why": "it differs from the others"}
     page, shop = opened(show, body)
-    held: list[Route] = []
-    page.route(
-        "**/t1/pictures/*", lambda route: held.append(route) if route.request.method == "POST" else route.fallback()
-    )
+    held = requests_held(page, "**/t1/pictures/*", lambda request: request.method == "POST")
     page.get_by_role("button", name="All of these are good (3)").click()
     expect(page.get_by_test_id("outlier")).to_have_count(2)  # the first one is on its way
     page.get_by_test_id("teach-cancel").click()
@@ -228,8 +225,7 @@ def test_what_is_found_late_does_not_touch_the_address_of_another_view(show: Sho
     shop = Workshop(teachings=[shown(4)], recipes=[recipe("bottle", "Bottle"), recipe("lid", "Lid")])
     page = show(shop, "/recipes#lid").page
     expect(page.get_by_test_id("recipe-name")).to_have_text("Lid")
-    held: list[Route] = []
-    page.route("**/api/teaching", lambda route: held.append(route))
+    held = requests_held(page, "**/api/teaching")
     page.evaluate("history.pushState(null, '', 'teach#t1'); dispatchEvent(new PopStateEvent('popstate'))")
     expect(page.get_by_test_id("view-teach")).to_have_js_property("inert", False)  # it has asked
     page.go_back()

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Request, Route
 
 LOOPBACK_SERVER = "tests.page.loopback_server"
 
 DRAWN = "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
 """For ``evaluate``: waits until what changed is drawn."""
+
+
+def requests_held(
+    page: Page, address: str | re.Pattern[str], which: Callable[[Request], bool] = lambda request: True
+) -> list[Route]:
+    """Requests to an address, which wait until a test lets them go on, as they come."""
+    held: list[Route] = []
+    page.route(address, lambda route: held.append(route) if which(route.request) else route.fallback())
+    return held
 
 
 @dataclass(frozen=True)

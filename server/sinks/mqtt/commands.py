@@ -52,13 +52,16 @@ class Refused(Exception):
 
 def trigger(line: Line | None, stream: str, payload: bytes) -> Answer:
     """Hand a trigger to the line; what comes of it."""
-    asked = None
+    if line is None:
+        return Answer(False, stream, why="this server takes no triggers")
     try:
         asked = read_trigger(payload)
-        if line is None:
-            raise Refused("this server takes no triggers")
+    except Refused as refusal:
+        line.missed(stream)
+        return Answer(False, stream, why=str(refusal))
+    try:
         taken = line.trigger(stream, part=asked.part, trigger_id=asked.trigger_id, by="mqtt")
-    except (Refused, TriggerRefused, SinkError) as refusal:
+    except (TriggerRefused, SinkError) as refusal:
         return _with_ids(Answer(False, stream, why=str(refusal)), asked)
     return _with_ids(Answer(True, stream, trigger=taken.number), asked)
 
@@ -135,7 +138,5 @@ class Pace:
         return f"{count} command{'s were' if count > 1 else ' was'} refused: {self._a_second} a second are taken"
 
 
-def _with_ids(answer: Answer, asked: TriggerAsked | None) -> Answer:
-    if asked is None:
-        return answer
+def _with_ids(answer: Answer, asked: TriggerAsked) -> Answer:
     return msgspec.structs.replace(answer, part=asked.part or UNSET, trigger_id=asked.trigger_id or UNSET)

@@ -227,6 +227,8 @@ class MqttSink:
     def _obey(self, broker: Broker, stream: str, what: str, payload: bytes, asker: Asker) -> None:
         if not self._pace.takes_one():
             self._last_refused = asker
+            if what == "trigger" and self._line is not None and self._seen.is_ours(stream):
+                self._line.missed(stream)
         elif not self._seen.is_ours(stream):
             self._answer(broker, asker, Answer(False, stream, why="this stream is not one of those told here"))
         elif what == "trigger":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
@@ -32,7 +33,10 @@ async def test_a_folder_is_inspected_and_a_dead_camera_beside_it_harms_nobody(mo
     async with serving(model, tmp_path, cameras=cameras) as server:
         async with connect(f"{server.ws}/ws/live/press?picture=1") as viewer:
             assert json.loads(await viewer.recv())["state"] == "live"
-            results = [json.loads(await viewer.recv()) for _ in range(4)]
+            results = list[dict[str, Any]]()
+            while len(results) < 4:  # on a busy machine some are dropped, which is told too
+                said = json.loads(await viewer.recv())
+                results += [said] if "verdict" in said else []
         assert {result["verdict"] for result in results} == {"NORMAL"}
         # The one that is repeated, and the one that was in work, may be of before anybody asked for pictures.
         assert all(result["picture"]["data"] for result in results[2:])

@@ -129,6 +129,10 @@ class FakeLineOfServer:
     streams: tuple[str, ...] = ("press",)
     triggers: list[tuple[str, str]] = field(default_factory=list)
     busy: bool = False
+    missed_on: list[str] = field(default_factory=list)
+
+    def missed(self, stream: str) -> None:
+        self.missed_on.append(stream)
 
     def trigger(self, stream: str, *, part: str | None, trigger_id: str | None, by: str) -> Accepted:
         if self.busy:
@@ -237,6 +241,7 @@ async def test_chatter_is_bounded_and_said(
     chip.requests[-1].edge(5000)
     await until(lambda: "chatters" in (sinks.state(stored.id).last_error or ""))
     assert len(line.triggers) <= 20
+    assert {*line.missed_on} == {"press"}, "a part in work ends there"
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,20 @@ async def test_a_trigger_without_a_frame_fails_and_says_so(server: Running) -> N
         assert gone.status_code == 404 and "start its camera" in gone.json()["error"]
 
 
+@pytest.mark.parametrize("body", [b'{"part": "', b'{"part": "a\\u0000b"}', b'{"part": "' + b"x" * 2_000 + b'"}'])
+async def test_a_trigger_that_cannot_be_read_ends_the_part_in_work(server: Running, body: bytes) -> None:
+    await by(server, by="trigger", within_ms=20_000)
+    async with http(server) as client, connect(f"{server.ws}/ws/stream?name=press") as camera:
+        assert (await trigger(client, part="A-1")).status_code == 202
+        refused = await client.post("/api/streams/press/trigger", content=body)
+        assert refused.status_code in (413, 422)
+        await camera.send(GOOD)  # of the next part
+        part = await part_of(camera)
+        assert (part.verdict, part.part, part.frames) == ("FAILED", "A-1", 0)
+        stream = await listed(server, "press")
+        assert stream is not None and stream["triggers_refused"] == 1
+
+
 async def test_a_damaged_frame_is_why_it_failed(server: Running) -> None:
     await by(server, by="trigger", within_ms=500)
     async with connect(f"{server.ws}/ws/stream?name=press") as camera:

@@ -31,6 +31,7 @@ class FakeLine:
     running: list[str] = field(default_factory=lambda: ["a"])
     refusal: str | None = None
     triggers: list[tuple[str, str | None, str | None, str]] = field(default_factory=list)
+    missed_on: list[str] = field(default_factory=list)
     chosen: list[tuple[str, str]] = field(default_factory=list)
     gate: asyncio.Event | None = None
     recipe: RecipeOnStream = RECIPE
@@ -47,6 +48,9 @@ class FakeLine:
             raise TriggerRefused(self.refusal)
         self.triggers.append((stream, part, trigger_id, by))
         return Accepted(stream, len(self.triggers))
+
+    def missed(self, stream: str) -> None:
+        self.missed_on.append(stream)
 
     @property
     def recipes(self) -> Sequence[RecipeOnStream]:

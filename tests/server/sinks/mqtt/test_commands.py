@@ -53,7 +53,7 @@ def test_what_is_no_trigger_is_refused_in_words(payload: bytes) -> None:
     line = FakeLine()
     answer = trigger(line, "a", payload)
     assert not answer.accepted and isinstance(answer.why, str) and answer.why
-    assert not line.triggers
+    assert not line.triggers and line.missed_on == ["a"], "another part may be under the camera"
 
 
 @given(st.binary(max_size=4_000))
@@ -254,6 +254,7 @@ async def test_a_flood_of_triggers_is_refused_in_words_and_holds_up_nobody(
     why = next(one["why"] for one in said if not one["accepted"])
     assert why.endswith("commands were refused: 5 a second are taken")
     assert 5 <= len(line.triggers) < 500
+    assert line.missed_on and {*line.missed_on} == {"a"}, "each that was refused ends the part in work"
     assert not life.errors
 
 
