@@ -118,7 +118,9 @@ def test_a_new_machine_that_could_not_be_added_is_named_once_its_form_is_gone(sh
     page.get_by_test_id("sink-begin").click()
     page.get_by_test_id("sink-name").fill("mes")
     page.get_by_test_id("sink-setting-url").fill("https://mes.plant/webhooks")
-    page.get_by_test_id("sink-save").click()
+    page.get_by_test_id("sink-make").click()
+    with page.expect_request(lambda request: request.method == "POST"):
+        page.get_by_test_id("sink-save").click()
     page.get_by_test_id("sink-cancel").click()
     held[0].fulfill(status=507, json={"error": "the disk is full"})
     told = page.get_by_test_id("sinks-told")
