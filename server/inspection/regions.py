@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector import Detection
+from detector.score import LARGEST
 from server.recipes import Polygon, Regions
 
 _FINE = 16
@@ -19,7 +20,7 @@ _IGNORED = 0.5
 
 def within(detection: Detection, regions: Regions) -> Detection:
     """What was found where a recipe inspects: elsewhere the map is 0, and the score is the largest value left."""
-    if not regions.include and not regions.ignore:
+    if (not regions.include and not regions.ignore) or detection.score >= LARGEST:  # as where it was no number
         return detection
     seen = inspected_cells(regions, *detection.anomaly_map.shape)
     anomaly_map = np.where(seen, detection.anomaly_map, np.float32(0))
