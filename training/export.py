@@ -36,6 +36,8 @@ GRAPH_TOLERANCE = 1e-3
 MAP_TOLERANCE = 1e-2
 """Of any place of its map, relative to the score. Where a number lies between two steps of the search, rounding
 decides, and one place may come out otherwise in a graph that computes just as well."""
+_KNOWN_BY_HEART = 1e-6
+"""What a score is at least where others are divided by it: of a picture that is known by heart it is 0."""
 _NORMALS = 30
 """Pictures of those learned on which the graph is compared with the model."""
 
@@ -57,7 +59,7 @@ class Verdict:
     @property
     def shift(self) -> float:
         """How far the share moved, relative."""
-        return abs(self.exported / self.original - 1)
+        return abs(self.exported - self.original) / max(self.original, _KNOWN_BY_HEART)
 
 
 @dataclass(frozen=True)
@@ -270,8 +272,7 @@ def _graph_differences(model: TaughtModel, graph: Path, data_set: DataSet) -> ND
         expected = model.detect(frame)
         found = written.detect(region.to_input(frame, model.input_size))
         apart = float(np.abs(region.to_frame(found.anomaly_map) - expected.anomaly_map).max())
-        # A score of 0 is that of a picture known by heart.
-        differences.append(np.array([abs(found.score - expected.score), apart]) / max(expected.score, 1e-6))
+        differences.append(np.array([abs(found.score - expected.score), apart]) / max(expected.score, _KNOWN_BY_HEART))
     return np.array(differences, np.float64)
 
 

@@ -114,6 +114,12 @@ def test_taught_again_it_has_the_same_scales_and_sizes(preset: Any, parts: Path)
     assert again.hash == original.hash
 
 
+@pytest.mark.parametrize(("exported", "moved"), [(0.0, 0.0), (1.0, 1e6)])
+def test_how_far_a_score_of_zero_moved(exported: float, moved: float) -> None:
+    """That of a labelled picture which was learned too."""
+    assert export_module.Verdict("known by heart", 0.0, exported).shift == pytest.approx(moved)
+
+
 def test_the_comparison_is_printed(model: Path, parts: Path, tmp_path: Path, capsys: Any) -> None:
     pytest.importorskip("nncf", reason="nncf is an extra and not installed")
     assert run("export", model, parts, "--output", tmp_path / "x", "--precision", "int8", "--tolerance", 1) == 0
