@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -71,28 +72,38 @@ def throughput(model: Detector, frame: BGRImage, at_once: int, *, seconds: float
         model: compiled for ``at_once`` workers.
         frame: H×W×3 uint8 BGR.
         at_once: threads.
-        seconds: how long.
+        seconds: how long; each thread inspects one frame at least.
+
+    Raises:
+        Exception: what ``detect`` raised in a thread.
     """
-    counts, begun, stopped = [0] * at_once, threading.Barrier(at_once + 1), threading.Event()
+    warm, begun, stopped = threading.Semaphore(0), threading.Event(), threading.Event()
 
-    def inspect(number: int) -> None:
-        model.detect(frame)  # each thread makes its own infer request
+    def inspect() -> int:
+        try:
+            model.detect(frame)  # each thread makes its own infer request
+        finally:
+            warm.release()
         begun.wait()
-        while not stopped.is_set():
+        frames = 0
+        while not (frames and stopped.is_set()):
             model.detect(frame)
-            counts[number] += 1
+            frames += 1
+        return frames
 
-    threads = [threading.Thread(target=inspect, args=(number,)) for number in range(at_once)]
-    for thread in threads:
-        thread.start()
-    begun.wait()
-    start, cpu = time.perf_counter(), time.process_time()
-    time.sleep(seconds)
-    stopped.set()
-    for thread in threads:
-        thread.join()
-    elapsed, used = time.perf_counter() - start, time.process_time() - cpu
-    frames = sum(counts)
+    with ThreadPoolExecutor(at_once) as threads:
+        try:
+            running = [threads.submit(inspect) for _ in range(at_once)]
+            for _ in running:
+                warm.acquire()
+            start, cpu = time.perf_counter(), time.process_time()
+            begun.set()
+            time.sleep(seconds)
+        finally:  # after Ctrl-C too: threads that go on keep the program from ending
+            stopped.set()
+            begun.set()
+        frames = sum(one.result() for one in running)
+        elapsed, used = time.perf_counter() - start, time.process_time() - cpu
     return Throughput(at_once, frames / elapsed, used / frames)
 
 

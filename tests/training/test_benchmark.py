@@ -92,6 +92,43 @@ def test_so_many_threads_inspect_at_once() -> None:
     assert found.at_once == 3 and found.frames_per_second > 0
 
 
+def test_however_short_each_thread_inspects_a_frame() -> None:
+    found = benchmark.throughput(Counting(2), benchmark.draw(64, 64), 2, seconds=1e-9)
+    assert found.frames_per_second > 0
+
+
+def test_stopped_no_thread_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program could not end, for they inspected on and on."""
+
+    def stop(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    model = Counting(2)
+    monkeypatch.setattr(benchmark.time, "sleep", stop)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.throughput(model, benchmark.draw(64, 64), 2)
+    assert not model.threads & {thread.ident for thread in threading.enumerate()}
+
+
+def test_a_model_that_fails_in_a_thread_is_an_error() -> None:
+    class Broken(Counting):
+        def detect(self, frame: BGRImage, /) -> Detection:
+            raise detector.ImageError("no picture")
+
+    with pytest.raises(detector.ImageError, match="no picture"):
+        benchmark.throughput(Broken(2), benchmark.draw(64, 64), 2, seconds=0.01)
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong"),
+    [(option, wrong) for option in ("--seconds", "--rounds") for wrong in ("0", "-1", "nan", "inf", "1e30", "9" * 30)],
+)
+def test_numbers_that_cannot_be_are_refused(option: str, wrong: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        run("benchmark", f"{option}={wrong}")
+    assert wrong in capsys.readouterr().err
+
+
 def test_a_model_that_fails_is_an_error() -> None:
     class Broken(Counting):
         def detect(self, frame: BGRImage, /) -> Detection:

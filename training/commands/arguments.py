@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 
@@ -23,6 +23,8 @@ from training.train import OutputError
 
 FEWEST_PATCHES = 50
 STOPPED = 130  # what a shell reports for a command that Ctrl-C ended
+
+_Number = TypeVar("_Number", int, float)
 
 
 def positive(text: str) -> int:
@@ -56,6 +58,17 @@ def distance(text: str) -> float:
     if not (math.isfinite(value) and value > 0):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value
+
+
+def up_to(most: int, number: Callable[[str], _Number]) -> Callable[[str], _Number]:
+    """What reads numbers as ``number`` does, but no larger ones."""
+
+    def read(text: str) -> _Number:
+        if (value := number(text)) > most:
+            raise argparse.ArgumentTypeError(f"{text} is more than {most}")
+        return value
+
+    return read
 
 
 def add_strict(parser: argparse.ArgumentParser) -> None:

@@ -15,8 +15,11 @@ from detector.runtimes import RUNTIMES, runtime
 from detector.teaching import PRESETS, Preset
 from training import benchmark, machine
 from training.benchmark import MOST_AT_ONCE, ROUNDS, SECONDS, Latency, Throughput
-from training.commands.arguments import bar, distance, positive, require_writable, stoppable, write_json
+from training.commands.arguments import bar, distance, positive, require_writable, stoppable, up_to, write_json
 from training.reports import made_of, table
+
+_MOST_ROUNDS, _LONGEST = 100_000, 3600
+"""Of what can be asked for: rounds, and seconds for one figure."""
 
 Compiled = Callable[[int], detector.Detector]
 """For how many threads → the model, compiled for them."""
@@ -45,12 +48,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="of the camera's frame, in pixels; resizing is part of the latency (default: 1280x720)",
     )
     parser.add_argument(
-        "--rounds", metavar="N", type=positive, default=ROUNDS, help="for latencies (default: %(default)s)"
+        "--rounds",
+        metavar="N",
+        type=up_to(_MOST_ROUNDS, positive),
+        default=ROUNDS,
+        help="for latencies (default: %(default)s)",
     )
     parser.add_argument(
         "--seconds",
         metavar="S",
-        type=distance,
+        type=up_to(_LONGEST, distance),
         default=SECONDS,
         help="for each figure of frames per second (default: %(default)s)",
     )
