@@ -12,7 +12,7 @@ import torch
 from detector.anomalib import to_input
 from detector.images import BGRImage
 from detector.input_size import InputSize, square
-from detector.score import Detection
+from detector.score import Detection, finite
 
 RUNTIME = "anomalib-torch"
 
@@ -58,7 +58,7 @@ class AnomalibDetector:
             picture = torch.from_numpy(to_input(frame, self.image_size)).to(self.module.device)
             result = self.module.model(self.module.pre_processor(picture))
             anomaly_map = result.anomaly_map[0].squeeze().cpu().numpy()
-            return Detection(float(result.pred_score.max()), np.asarray(anomaly_map, np.float32))
+            return finite(float(result.pred_score.max()), np.asarray(anomaly_map, np.float32))
 
 
 def _hash(module: Any) -> str:
