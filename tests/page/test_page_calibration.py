@@ -11,7 +11,7 @@ from tests.page.parts import Parts
 from tests.page.scene import AT, Scene
 from tests.page.visits import DRAWN, Open, Serve, Show, requests_held
 
-CAPTURE = "**/api/streams/press/calibrate"
+CAPTURE = re.compile("/api/streams/press/calibrate")
 MODEL, CALIBRATION = "model default", "from calibration"
 SHOWN_SCORE = """async ([score, is_anomaly]) =>
   (await import("/static/shared/verdict.js")).shownScore({ score, is_anomaly })"""
