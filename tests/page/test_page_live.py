@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.page.scene import AT, COST, THRESHOLD, Scene, kept, recipe, stream
 from tests.page.visits import Show, requests_held
 
+A_MINUTE_MS = 60_000
 LAYOUT = (Path(__file__).parent / "layout.js").read_text()
 
 
@@ -472,3 +473,28 @@ def test_where_parts_are_triggered_the_parts_verdict_is_shown_and_one_can_trigge
     page.evaluate(say, part | {"number": 10, "verdict": "FAILED", "why": "no frame came in time", "part": None})
     expect(verdict).to_contain_text("NOT INSPECTED")
     expect(verdict).to_contain_text("Part 10: no frame came in time")
+
+
+DEADLINES = """() => {
+  window.deadlines = new Map(); // how to end what may last so many milliseconds
+  AbortSignal.timeout = (within) => {
+    const controller = new AbortController();
+    deadlines.set(within, () => controller.abort(new DOMException("too long", "TimeoutError")));
+    return controller.signal;
+  };
+}"""
+
+
+def test_a_change_that_takes_long_is_waited_for_and_may_have_been_done(show: Show) -> None:
+    page = show(Scene()).page
+    select, said = page.get_by_test_id("recipe-select"), page.get_by_test_id("recipe-said")
+    expect(select).to_have_value("bottle")
+    page.evaluate(DEADLINES)
+    requests_held(page, "**/api/streams/press/recipe")
+    with page.expect_request("**/api/streams/press/recipe"):
+        select.select_option("cap")
+    assert page.evaluate("Math.max(...deadlines.keys())") >= A_MINUTE_MS
+    page.evaluate("deadlines.get(Math.max(...deadlines.keys()))()")
+    expect(said).to_have_text(
+        "The server takes long to answer. Look whether what you asked for was done before you try again."
+    )
