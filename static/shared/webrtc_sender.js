@@ -3,7 +3,8 @@
 import { backoff, finalState, waitingState } from "./close_codes.js";
 import { Unreachable, offer } from "./server.js";
 
-const CONNECT_WITHIN_MS = 4_000;
+const ANSWERED_WITHIN_MS = 10_000; // a server that looks for a STUN server that is not there takes 5 s
+const CONNECT_WITHIN_MS = 4_000; // from the answer on
 const INTERRUPTED_MS = 3_000;
 const SILENCE_MS = 8_000;
 const SILENCE_AFTER_WAKING_MS = 2_500;
@@ -20,6 +21,7 @@ export class WebRTCSender {
   #options;
   #stream;
   #peer = null;
+  #offering = null; // an AbortController, while the answer to an offer is waited for
   #channel = null;
   #parts = null;
   #video = null; // the RTCRtpSender
@@ -81,8 +83,7 @@ export class WebRTCSender {
     this.#report({ phase: "connecting", words: "Connecting" });
     const peer = new RTCPeerConnection({ iceServers: this.#options.iceServers });
     this.#peer = peer;
-    let agreed = false;
-    this.#timers.deadline = setTimeout(() => this.#fail({ noPath: agreed }), CONNECT_WITHIN_MS);
+    this.#timers.deadline = setTimeout(() => this.#fail({ noPath: false }), ANSWERED_WITHIN_MS);
     this.#openChannel(peer);
     peer.oniceconnectionstatechange = () => this.#follow(peer.iceConnectionState);
     const transceiver = peer.addTransceiver(this.#track(), { direction: "sendonly", streams: [this.#stream] });
@@ -91,15 +92,27 @@ export class WebRTCSender {
     try {
       await peer.setLocalDescription();
       // Sent at once: the browser's own addresses reach the server with the first packets.
-      const { sdp } = await offer(peer.localDescription.sdp, this.#options.name);
-      agreed = true;
       if (peer !== this.#peer) return;
+      const { sdp } = await this.#offer(peer.localDescription.sdp);
+      if (peer !== this.#peer) return;
+      clearTimeout(this.#timers.deadline);
+      this.#timers.deadline = setTimeout(() => this.#fail({ noPath: true }), CONNECT_WITHIN_MS);
       await peer.setRemoteDescription({ type: "answer", sdp });
       await keepResolution(transceiver.sender);
     } catch (error) {
       if (peer !== this.#peer) return;
       if (error instanceof Unreachable) this.#comeBack({}); // which is not WebRTC's fault
       else this.#fail({ noPath: false });
+    }
+  }
+
+  // The server opens the stream with its answer: to an offer that was left behind, it would take the stream from what came after it.
+  async #offer(sdp) {
+    const offering = (this.#offering = new AbortController());
+    try {
+      return await offer(sdp, this.#options.name, offering.signal);
+    } finally {
+      if (this.#offering === offering) this.#offering = null;
     }
   }
 
@@ -199,6 +212,7 @@ export class WebRTCSender {
       this.#timers[timer] = 0;
     }
     this.#open = this.#mustWake = this.#justWoken = false;
+    this.#offering?.abort();
     if (!this.#peer) return;
     this.#channel.onopen = this.#channel.onmessage = this.#channel.onclose = this.#parts.onmessage = null;
     this.#peer.oniceconnectionstatechange = null;
