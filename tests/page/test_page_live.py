@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.page.scene import AT, COST, THRESHOLD, Scene, kept, recipe, stream
-from tests.page.visits import Show, requests_held
+from tests.page.visits import DRAWN, Show, requests_held
 
 A_MINUTE_MS = 60_000
 LAYOUT = (Path(__file__).parent / "layout.js").read_text()
@@ -331,6 +331,22 @@ def test_a_question_about_the_counts_of_one_stream_is_not_answered_for_another(s
     assert [path for method, path, _ in scene.asked if method == "POST" and path.endswith("/reset")] == []
 
 
+def test_counts_that_could_not_be_reset_are_told_of_until_something_else_is_done(show: Show) -> None:
+    scene = Scene()
+    scene.answers["POST /api/streams/press/reset"] = lambda _: (503, {"error": "the disk is full"})
+    page = show(scene).page
+    told = page.get_by_test_id("parts-told")
+    page.get_by_test_id("parts-reset").click()
+    page.get_by_role("button", name="Begin anew").click()
+    expect(told).to_have_text("press: The disk is full.")
+    with page.expect_response("**/api/streams"):  # which writes since when is counted
+        pass
+    page.evaluate(DRAWN)
+    expect(told).to_have_text("press: The disk is full.")
+    page.get_by_test_id("source-select").select_option("stream:gate")
+    expect(told).to_have_text("")
+
+
 def test_a_yield_that_is_guessed_says_so(show: Show) -> None:
     scene = Scene(streams=[stream("press", parts_guessed=True)])
     page = show(scene).page
@@ -362,6 +378,23 @@ def test_another_recipe_is_chosen_for_the_stream(show: Show) -> None:
     select.select_option("cap")
     expect(page.get_by_test_id("recipe-said")).to_have_text("press is inspected with Cap, version 1.")
     assert scene.said("POST", "/api/streams/press/recipe") == [{"recipe": "cap"}]
+    with page.expect_response("**/api/streams"):
+        pass
+    page.evaluate(DRAWN)
+    expect(page.get_by_test_id("recipe-said")).to_have_text("press is inspected with Cap, version 1.")
+    scene.streams[0] |= {"recipe": "bottle"}  # as a PLC chooses it
+    expect(page.get_by_test_id("recipe-said")).to_have_text("")
+
+
+def test_what_was_said_of_one_streams_recipe_goes_when_another_is_watched(show: Show) -> None:
+    scene = Scene()
+    scene.answers["POST /api/streams/press/recipe"] = lambda _: (409, {"error": "it cannot be used"})
+    page = show(scene).page
+    expect(page.get_by_test_id("recipe-select")).to_have_value("bottle")
+    page.get_by_test_id("recipe-select").select_option("cap")
+    expect(page.get_by_test_id("recipe-said")).to_have_text("it cannot be used")
+    page.get_by_test_id("source-select").select_option("stream:gate")
+    expect(page.get_by_test_id("recipe-said")).to_have_text("")
 
 
 def test_all_streams_are_tiles_and_one_press_opens_one(show: Show) -> None:
