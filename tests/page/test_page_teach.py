@@ -46,6 +46,18 @@ def test_a_teaching_begins_with_a_name_and_a_stream(show: Show) -> None:
     assert shop.changed == [("POST", "teaching", wanted)]
 
 
+def test_where_parts_are_seen_is_asked_again_when_the_chosen_stream_went_away(show: Show) -> None:
+    shop = Workshop(streams=[stream("press"), stream("gate")])
+    page = show(shop, "/teach").page
+    page.get_by_text("press", exact=True).click()
+    page.get_by_test_id("teach-name").fill("bracket 12")
+    shop.streams = [stream("gate")]
+    expect(page.get_by_test_id("teach-source").filter(has_text="press")).to_have_count(0)
+    page.get_by_test_id("teach-start").click()
+    expect(page.get_by_test_id("teach-form-problem")).to_contain_text("Choose where the parts are seen")
+    assert shop.changed == []
+
+
 def test_more_is_taught_from_the_recipe(show: Show) -> None:
     shop = Workshop(recipes=[recipe("bottle", "Bottle", streams=["press"])])
     page = show(shop, "/recipes#bottle").page
