@@ -40,7 +40,8 @@ def test_a_camera_is_tried_added_and_removed(show: Show) -> None:
     expect(tried).to_have_text("✓ lid is added, and connecting…")
     shop.cameras[1] |= camera("lid", "retrying", problem="it refused the connection")
     expect(tried).to_contain_text("lid is added, but away. It refused the connection.")
-    shop.cameras[1] |= camera("lid")
+    shop.cameras[1] |= camera("lid") | {"source": "rtsp://10.0.0.8/lid"}  # added anew, elsewhere
+    expect(page.get_by_test_id("camera").last).to_contain_text("rtsp://10.0.0.8/lid")
     expect(tried).to_have_text("✓ lid is added and live.")
     page.get_by_test_id("camera-name").fill("n")
     expect(tried).to_be_hidden()
