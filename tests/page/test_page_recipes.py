@@ -413,3 +413,18 @@ def test_a_gate_is_not_drawn_on_the_picture_of_another_recipe(show: Show, shop: 
     expect(page.get_by_test_id("gate-take")).to_be_visible()
     expect(page.get_by_test_id("gate-place")).to_be_hidden()
     expect(page.get_by_test_id("gate-words")).to_have_text("")
+
+
+def test_a_number_that_cannot_be_read_is_not_saved_as_none(page: Page, shop: Workshop) -> None:
+    form, field = page.get_by_test_id("options-form"), page.get_by_test_id("options-fps")
+    field.press_sequentially("2e")
+    assert field.evaluate("field => field.value === '' && field.validity.badInput")
+    expect(form).to_have_attribute("data-changed", "true")
+    with page.expect_response("**/api/recipes"):  # which shows what is in force, where nothing is being edited
+        pass
+    page.get_by_test_id("options-save").click()
+    expect(form.locator(".form-problem")).to_contain_text("From 0.01 to 1000 inspections a second")
+    field.press_sequentially("0")
+    page.get_by_test_id("options-save").click()
+    expect(form).to_have_attribute("data-changed", "false")
+    assert [what["options"] for method, _, what in shop.changed if method == "PATCH"] == [{"max_fps": 2}]
