@@ -129,7 +129,8 @@ def test_a_lens_that_does_not_open_is_passed_over_and_not_insisted_on(show: Show
 UNPLUGGED = """async () => {
   const there = new Map(["press", "built-in"].map((deviceId) => [deviceId, null])); // and why it does not open
   const asked = [];
-  navigator.mediaDevices.enumerateDevices = async () => [...there.keys()].map((deviceId) => ({ kind: "videoinput", deviceId }));
+  const device = (deviceId) => ({ kind: "videoinput", deviceId });
+  navigator.mediaDevices.enumerateDevices = async () => [...there.keys()].map(device);
   navigator.mediaDevices.getUserMedia = async ({ video }) => {
     const deviceId = video.deviceId?.exact ?? [...there.keys()][0];
     asked.push(deviceId);

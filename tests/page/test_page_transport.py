@@ -114,7 +114,8 @@ SENDS = """async () => {
   const { openSender } = await import("/static/shared/transport.js");
   const nothing = () => {};
   const heard = { onresult: nothing, onerror: nothing, onstate: nothing };
-  window.sender = openSender({ name: "hand", stream: canvas.captureStream(), video: document.createElement("video"), iceServers: [], ...heard });
+  const sends = { name: "hand", stream: canvas.captureStream(), video: document.createElement("video") };
+  window.sender = openSender({ ...sends, iceServers: [], ...heard });
 }"""
 FELL_BACK = 'scene.sockets.filter(({ url }) => url.includes("/ws/stream")).length'
 
