@@ -3,7 +3,9 @@
 import { backoff, finalState, waitingState } from "./close_codes.js";
 import { Unreachable, offer } from "./server.js";
 
-const ANSWERED_WITHIN_MS = 10_000; // a server that looks for a STUN server that is not there takes 5 s
+// A server that asks a STUN server which is not there answers after 5 s. Behind some proxies it does not hear that an offer was given up,
+// and opens the stream all the same: this page's next connection would be ended by it.
+const ANSWERED_WITHIN_MS = 10_000;
 const CONNECT_WITHIN_MS = 4_000; // from the answer on
 const INTERRUPTED_MS = 3_000;
 const SILENCE_MS = 8_000;
@@ -21,7 +23,7 @@ export class WebRTCSender {
   #options;
   #stream;
   #peer = null;
-  #offering = null; // an AbortController, while the answer to an offer is waited for
+  #asking = null; // with which an offer is given up
   #channel = null;
   #parts = null;
   #video = null; // the RTCRtpSender
@@ -82,7 +84,8 @@ export class WebRTCSender {
     this.#hangUp();
     this.#report({ phase: "connecting", words: "Connecting" });
     const peer = new RTCPeerConnection({ iceServers: this.#options.iceServers });
-    this.#peer = peer;
+    const asking = new AbortController();
+    [this.#peer, this.#asking] = [peer, asking];
     this.#timers.deadline = setTimeout(() => this.#fail({ noPath: false }), ANSWERED_WITHIN_MS);
     this.#openChannel(peer);
     peer.oniceconnectionstatechange = () => this.#follow(peer.iceConnectionState);
@@ -92,8 +95,7 @@ export class WebRTCSender {
     try {
       await peer.setLocalDescription();
       // Sent at once: the browser's own addresses reach the server with the first packets.
-      if (peer !== this.#peer) return;
-      const { sdp } = await this.#offer(peer.localDescription.sdp);
+      const { sdp } = await offer(peer.localDescription.sdp, this.#options.name, asking.signal);
       if (peer !== this.#peer) return;
       clearTimeout(this.#timers.deadline);
       this.#timers.deadline = setTimeout(() => this.#fail({ noPath: true }), CONNECT_WITHIN_MS);
@@ -103,16 +105,6 @@ export class WebRTCSender {
       if (peer !== this.#peer) return;
       if (error instanceof Unreachable) this.#comeBack({}); // which is not WebRTC's fault
       else this.#fail({ noPath: false });
-    }
-  }
-
-  // The server opens the stream with its answer: to an offer that was left behind, it would take the stream from what came after it.
-  async #offer(sdp) {
-    const offering = (this.#offering = new AbortController());
-    try {
-      return await offer(sdp, this.#options.name, offering.signal);
-    } finally {
-      if (this.#offering === offering) this.#offering = null;
     }
   }
 
@@ -212,8 +204,8 @@ export class WebRTCSender {
       this.#timers[timer] = 0;
     }
     this.#open = this.#mustWake = this.#justWoken = false;
-    this.#offering?.abort();
     if (!this.#peer) return;
+    this.#asking.abort(); // an answer that came later would take the name from whoever has it then: this very page
     this.#channel.onopen = this.#channel.onmessage = this.#channel.onclose = this.#parts.onmessage = null;
     this.#peer.oniceconnectionstatechange = null;
     this.#peer.close();
