@@ -185,10 +185,11 @@ export class NumbersPanel {
 
   #name(row, by, short = false) {
     const from = new Date(row.since);
+    const date = serversDate(row.since);
     if (by === "recipe") return row.recipe ? `${this.#recipeName(row.recipe)}, version ${row.recipe_version}` : "without a recipe";
     if (by === "stream") return row.stream ?? "";
-    if (by === "day") return day.format(from);
-    if (by === "shift") return short ? `${from.getDate()}. ${row.shift}` : `${day.format(from)}, ${row.shift}`;
+    if (by === "day") return day.format(date);
+    if (by === "shift") return short ? `${date.getDate()}. ${row.shift}` : `${day.format(date)}, ${row.shift}`;
     const isLong = Date.parse(row.since) < Date.now() - 24 * HOUR_MS;
     return isLong && !short ? `${day.format(from)}, ${clock.format(from)}` : clock.format(from);
   }
@@ -213,6 +214,11 @@ export class NumbersPanel {
   #find(id) {
     return this.#root.querySelector(`#${id}`);
   }
+}
+
+/** Noon of the day that it is for the server at an ISO 8601 time with its offset: days and shifts begin by its clock, which may be ahead of this device's. */
+function serversDate(iso) {
+  return new Date(`${iso.slice(0, 10)}T12:00`);
 }
 
 function span({ since, until }) {

@@ -21,7 +21,7 @@ from websockets.sync.client import connect
 
 from server.app import create_app
 from server.settings import Settings
-from tests.page.histories import Histories, part
+from tests.page.histories import Histories, part, row
 from tests.page.scene import recipe
 from tests.page.test_page_axe import AXE, FINDINGS
 from tests.page.test_page_layout import SCREENS, fits
@@ -344,3 +344,13 @@ def test_streams_that_are_away_can_be_chosen(show: Show) -> None:
             page.get_by_test_id(panel).click()
             expect(page.get_by_test_id("parts-parquet")).to_be_visible()
         expect(page.locator(f"{choice} option[value=line-away]")).to_have_count(1)
+
+
+def test_days_and_shifts_carry_the_servers_date(show: Show) -> None:
+    tokyo = row(6, 300, 1, since="2026-11-26T00:00:00+09:00", until="2026-11-27T00:00:00+09:00", shift="night")
+    answer = {"since": tokyo["since"], "until": tokyo["until"], "of": "part", "by": "day", "shifts": [], "all": tokyo}
+    scene = Histories(answers={"GET /api/numbers": lambda _: (200, answer | {"rows": [tokyo]})})
+    page = show(scene, "/history?show=numbers&by=day").page
+    expect(page.get_by_test_id("numbers-table").locator("tbody th")).to_have_text("26 Nov")
+    page.locator("#numbers-by").select_option("shift")
+    expect(page.get_by_test_id("numbers-table").locator("tbody th")).to_have_text("26 Nov, night")
