@@ -156,7 +156,8 @@ class Records:
                 for event in self._running.result(result, of_part=is_of_part):
                     self._put(event)
             case Error() as error:
-                self._running.error(error)
+                for minute in self._running.error(error):
+                    self._put(minute)
 
     def sample(self, entry: Entry) -> None:
         """A good frame was archived; its stream runs freely, so that nothing else is kept of it by itself."""
