@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +101,8 @@ async def newest_minutes(
         asked = asked.where(minutes.c.start >= since)
     if until is not None:
         asked = asked.where(minutes.c.start < until)
-    return [Minute(**row._mapping) for row in await connection.execute(asked)]
+    rows = (await connection.execute(asked)).all()
+    return await asyncio.to_thread(lambda: [Minute(**row._mapping) for row in rows])
 
 
 async def numbers(
@@ -112,28 +114,28 @@ async def numbers(
     recipe: str | None,
     by_stream: bool,
     by_recipe: bool,
+    limit: int,
 ) -> list[Numbers]:
-    """Counts of each span, in their order, of those with any."""
+    """Counts of each span, in their order, of those with any; the first so many."""
     ranges = [(number, *stretch) for number, span in enumerate(spans) for stretch in stretches(span.since, span.until)]
     query = _numbers_query(connection.dialect.name, by_stream, by_recipe, stream is not None, recipe is not None)
     asked = {"ranges": msgspec.json.encode(ranges).decode(), "kind": kind, "stream": stream, "recipe": recipe}
     asked = {name: value for name, value in asked.items() if value is not None}
-    found = []
-    for row in await connection.execute(query, asked):
-        its = row._mapping
-        found.append(
-            Numbers(
-                span=its["span"],
-                stream=its["stream"] if by_stream else stream,
-                recipe=(its["recipe"] or None) if by_recipe else recipe,
-                recipe_version=(its["recipe_version"] or None) if by_recipe else None,
-                **{name: int(its[name]) for name in _SUMMED},
-                cycle_sum=float(its["cycle_sum"]),
-                cycle_max=its["cycle_max"],
-                scores=[int(its[name]) for name in BIN_NAMES],
-            )
+    rows = (await connection.execute(query, {**asked, "most": limit})).all()
+
+    def made(its: Mapping[Any, Any]) -> Numbers:
+        return Numbers(
+            span=its["span"],
+            stream=its["stream"] if by_stream else stream,
+            recipe=(its["recipe"] or None) if by_recipe else recipe,
+            recipe_version=(its["recipe_version"] or None) if by_recipe else None,
+            **{name: int(its[name]) for name in _SUMMED},
+            cycle_sum=float(its["cycle_sum"]),
+            cycle_max=its["cycle_max"],
+            scores=[int(its[name]) for name in BIN_NAMES],
         )
-    return found
+
+    return await asyncio.to_thread(lambda: [made(row._mapping) for row in rows])
 
 
 def stretches(since: int, until: int, widths: Sequence[int] = WIDTHS) -> Iterator[tuple[int, int, int]]:
@@ -176,7 +178,7 @@ def _numbers_query(dialect: str, by_stream: bool, by_recipe: bool, of_stream: bo
         source = f"({ranges}) AS r CROSS JOIN LATERAL (SELECT * FROM counts WHERE {where} OFFSET 0) AS q"
     groups = ", ".join(names)
     columns = ", ".join([*names, *sums, "MAX(q.cycle_max) AS cycle_max"])
-    return text(f"SELECT {columns} FROM {source} GROUP BY {groups} ORDER BY {groups}")
+    return text(f"SELECT {columns} FROM {source} GROUP BY {groups} ORDER BY {groups} LIMIT :most")
 
 
 _SUMMED = ("total", "rejected", "failed", "overruns", "confirmed", "false_rejects", "escapes")

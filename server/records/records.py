@@ -58,7 +58,7 @@ QUIET_S = 5.0
 CLOSING_S = 0.8
 PAGE_S = 0.12
 """Seconds that a page looks for more entries where there are too few, and a count for more to count."""
-MOST_ON_A_PAGE, MOST_SPANS, MOST_MINUTES = 500, 800, 10_000
+MOST_ON_A_PAGE, MOST_SPANS, MOST_MINUTES, MOST_NUMBERS = 500, 800, 10_000, 20_000
 FOLDER = "backlog"
 
 Word = Literal["starting", "ok", "away", "off"]
@@ -575,6 +575,7 @@ class Records:
         recipe: str | None = None,
         by_stream: bool = False,
         by_recipe: bool = False,
+        limit: int = MOST_NUMBERS,
     ) -> list[Numbers]:
         """Counts, yield and percentiles of each span (hours, shifts), of those with any, in order.
 
@@ -582,6 +583,7 @@ class Records:
             spans: up to :data:`MOST_SPANS`; they do not overlap.
             kind: of parts, of changes, or of the inspected frames of streams that run freely.
             by_stream: one for each stream; ``by_recipe``: and for each recipe and version.
+            limit: the first so many.
 
         Raises:
             RecordsAway: the history cannot be asked now.
@@ -589,7 +591,14 @@ class Records:
         spans = spans[:MOST_SPANS]
         return await self._ask(
             lambda connection: reading.numbers(
-                connection, spans, kind=kind, stream=stream, recipe=recipe, by_stream=by_stream, by_recipe=by_recipe
+                connection,
+                spans,
+                kind=kind,
+                stream=stream,
+                recipe=recipe,
+                by_stream=by_stream,
+                by_recipe=by_recipe,
+                limit=limit,
             )
         )
 
