@@ -6,7 +6,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from server.records.schema import BIN_NAMES, DAY_MS, HOUR_MS, QUARTER_MS, WIDTHS
 from server.records.wanted import Page, Span, Wanted
 
 LOOKED_THROUGH = 200_000
-"""Entries that are looked through at once where no index leads to those wanted: some 30 ms."""
+"""Entries that are looked through at once where no index leads to those wanted alone: some 30 ms of them all."""
 _COLUMNS = tuple(column for column in entries.c)
 _MINUTE_COLUMNS = tuple(column for column in minutes.c if column.name != "seq")
 
@@ -51,7 +51,7 @@ async def page(connection: AsyncConnection, wanted: Wanted, before: int | None, 
     least, most = await _bounds(connection, wanted)
     if before is not None:
         most = min(most, before - 1)
-    floor = least if _is_led(wanted) else max(least, most - LOOKED_THROUGH + 1)
+    floor = _floor(wanted, least, most)
     if most < least:
         return Page()
     found = (await connection.execute(seqs(wanted, floor, most, limit))).scalars().all()
@@ -79,7 +79,7 @@ async def count(connection: AsyncConnection, wanted: Wanted, seconds: float) -> 
     least, most = await _bounds(connection, wanted)
     until, found = time.monotonic() + seconds, 0
     while most >= least:
-        floor = least if _is_led(wanted) else max(least, most - LOOKED_THROUGH + 1)
+        floor = _floor(wanted, least, most)
         asked = select(func.count()).select_from(entries).where(entries.c.seq.between(floor, most), *conditions(wanted))
         if not _is_led(wanted):
             asked = asked.with_hint(entries, "INDEXED BY entries_seen_through", "sqlite")
@@ -256,6 +256,13 @@ def _is_led(wanted: Wanted) -> bool:
         or wanted.disposition not in (None, "none")
         or wanted.with_picture
     )
+
+
+def _floor(wanted: Wanted, least: int, most: int) -> int:
+    """Where one look, from ``most`` downwards, ends. An index leads to all that it is led by and nothing else; what is
+    wanted of these beside is looked up row by row, and all may be rejected."""
+    asked = [value for value in astuple(wanted) if value is not None and value is not False]
+    return least if _is_led(wanted) and len(asked) == 1 else max(least, most - LOOKED_THROUGH + 1)
 
 
 async def _bounds(connection: AsyncConnection, wanted: Wanted) -> tuple[int, int]:
