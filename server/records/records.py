@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -545,18 +546,29 @@ class Records:
         return await self._ask(lambda connection: reading.said_of(connection, id_))
 
     async def dispose(
-        self, id_: str, disposition: Disposition | None, *, note: str | None = None, who: str | None = None
+        self,
+        id_: str,
+        disposition: Disposition | None,
+        *,
+        note: str | None = None,
+        who: str | None = None,
+        seen: Disposition | UnsetType | None = UNSET,
     ) -> Entry | None:
         """Say of an entry what it was; None takes it back. What was said before is kept. Returns None without one.
 
+        Args:
+            seen: what had been said of it, as far as who says this knows; left out: whatever it was.
+
         Raises:
-            DispositionRefused: it cannot be said of an entry with its verdict.
+            DispositionRefused: it cannot be said of an entry with its verdict, or something else was said meanwhile.
             RecordsAway: nothing can be written now; it was not stored.
         """
         at = round(time.time() * 1000)
         note, who = (note or "")[:LONGEST_NOTE] or None, (who or "")[:LONGEST_WHO] or None
         self._need_open()
-        await self._database.write(lambda connection: writing.dispose(connection, id_, disposition, note, who, at))
+        await self._database.write(
+            lambda connection: writing.dispose(connection, id_, disposition, note, who, at, seen=seen)
+        )
         if (gone := await asyncio.to_thread(self._database.taken_away)) is not None:
             self._came.set()
             raise RecordsAway(f"{gone}: say it again in a moment")
