@@ -42,9 +42,9 @@ class Detection:
 
 
 def finite(score: float, anomaly_map: NDArray[np.float32]) -> Detection:
-    """What a model found, whatever it computed. A score that is not finite is the largest there is, and the frame an
-    ANOMALY: no number is above a threshold that is not one, so the frame would be called NORMAL."""
-    if math.isfinite(score):
+    """What a model found, whatever it computed. A score or a map that is not finite is the largest there is, and the
+    frame an ANOMALY: nothing that is no number is above a threshold, so the frame would be called NORMAL."""
+    if math.isfinite(score) and np.isfinite(anomaly_map).all():
         return Detection(score, anomaly_map)
     return Detection(LARGEST, np.nan_to_num(anomaly_map, nan=LARGEST, posinf=LARGEST))
 

@@ -96,7 +96,7 @@ export function recipes() {
   return demand("api/recipes");
 }
 
-/** The answer to a WebRTC offer, `{ sdp, type, name }`. */
-export function offer(sdp, name) {
-  return send("POST", "webrtc/offer", { sdp, type: "offer", name });
+/** The answer to a WebRTC offer, `{ sdp, type, name }`. Given up by `signal`, it opens no stream any more. */
+export function offer(sdp, name, signal) {
+  return send("POST", "webrtc/offer", { sdp, type: "offer", name }, { signal });
 }

@@ -20,6 +20,7 @@ export class WebRTCSender {
   #options;
   #stream;
   #peer = null;
+  #asking = null; // with which an offer is given up
   #channel = null;
   #parts = null;
   #video = null; // the RTCRtpSender
@@ -80,7 +81,8 @@ export class WebRTCSender {
     this.#hangUp();
     this.#report({ phase: "connecting", words: "Connecting" });
     const peer = new RTCPeerConnection({ iceServers: this.#options.iceServers });
-    this.#peer = peer;
+    const asking = new AbortController();
+    [this.#peer, this.#asking] = [peer, asking];
     let agreed = false;
     this.#timers.deadline = setTimeout(() => this.#fail({ noPath: agreed }), CONNECT_WITHIN_MS);
     this.#openChannel(peer);
@@ -91,7 +93,7 @@ export class WebRTCSender {
     try {
       await peer.setLocalDescription();
       // Sent at once: the browser's own addresses reach the server with the first packets.
-      const { sdp } = await offer(peer.localDescription.sdp, this.#options.name);
+      const { sdp } = await offer(peer.localDescription.sdp, this.#options.name, asking.signal);
       agreed = true;
       if (peer !== this.#peer) return;
       await peer.setRemoteDescription({ type: "answer", sdp });
@@ -200,6 +202,7 @@ export class WebRTCSender {
     }
     this.#open = this.#mustWake = this.#justWoken = false;
     if (!this.#peer) return;
+    this.#asking.abort(); // an answer that came later would take the name from whoever has it then: this very page
     this.#channel.onopen = this.#channel.onmessage = this.#channel.onclose = this.#parts.onmessage = null;
     this.#peer.oniceconnectionstatechange = null;
     this.#peer.close();
