@@ -568,7 +568,9 @@ class Library:
         _require_something(after, inspects)
         await self._spread(inspects)
         change = RecipeChange(when, who, action, why[:200], on, before, after)
-        stored = await self.in_thread(partial(self.book.change, change, stream=stream, as_default=as_default))
+        stored = await self.in_thread(
+            partial(self.book.change, change, stream=stream, as_default=as_default, given=self.in_force.given)
+        )
         self.in_force.use(inspects, stored)
         self.in_force.used(stored.id)
         self.in_force.choose()

@@ -209,6 +209,26 @@ def test_the_keys_work_wherever_the_focus_is_and_say_what_cannot_be(show: Show) 
     expect(page.get_by_test_id("opened-heat")).to_be_hidden()
 
 
+def test_what_somebody_else_said_meanwhile_is_shown_and_not_taken_back(show: Show) -> None:
+    scene = Histories(parts=[part(3)])
+    page = show(scene, "/history").page
+    page.get_by_test_id("part-tile").first.get_by_role("button").click()
+    page.keyboard.press("c")
+    expect(page.get_by_test_id("opened-told")).to_have_text("Noted: confirmed.")
+    taken_back = []
+
+    def refused(body: Any) -> tuple[int, Any]:
+        taken_back.append(body)
+        scene.parts[0]["disposition"] = "false_reject"  # not before: the list would bring it
+        return 409, {"error": "Ben called it something else meanwhile: nothing was changed"}
+
+    scene.answers["POST /api/history/id-3/disposition"] = refused
+    page.keyboard.press("c")
+    expect(page.get_by_test_id("opened-told")).to_contain_text("Ben called it something else meanwhile")
+    expect(page.get_by_test_id("say-false_reject")).to_have_attribute("aria-pressed", "true")
+    assert taken_back == [{"disposition": None, "seen": "confirmed"}]
+
+
 def test_selected_pictures_are_shown_to_a_teaching(show: Show) -> None:
     bottle = recipe("bottle", "Bottle, brown")
     scene = Histories(recipes=[bottle])
