@@ -31,6 +31,7 @@ from server.recipes import (
     MOST_EARLIER,
     Action,
     Decision,
+    InUseStill,
     ModelKeep,
     ModelVersion,
     PartRule,
@@ -67,10 +68,6 @@ class NoRecipe(RecipeError):
     """There is no such recipe; the message says so."""
 
 
-class InUseStill(Exception):
-    """It cannot be deleted while something needs it; the message says what."""
-
-
 class Library:
     """The recipes of this server. The event loop owns it; models are loaded and corrected in a thread of its own.
 
@@ -104,6 +101,7 @@ class Library:
     ) -> None:
         self.book, self.keep = RecipeBook(data_dir, shelf), ModelKeep(data_dir, most_bytes, shared)
         self.behind = Noted()
+        self._is_plants = shared is not None
         self.models = Models(self.keep, runtime, workers, goods_of)
         self._inspection, self._streams, self._simulated = inspection, streams, simulated
         self._changing, self._thread, self._waiting = asyncio.Lock(), WorkThread(), 0
@@ -332,7 +330,7 @@ class Library:
                 raise InUseStill(f"{found.name} is what streams are inspected with by default: choose another first")
             if used := self.streams_of(recipe):
                 raise InUseStill(f"{found.name} is in use on {', '.join(used[:5])}: choose another recipe there first")
-            await self.in_thread(partial(self.book.delete, recipe, version))
+            await self.in_thread(partial(self.book.delete, recipe, version, keeps_first=self._is_plants))
             self.in_force.forget(found)
             self.in_force.choose()
             await self.in_thread(self._tidy)
@@ -362,15 +360,16 @@ class Library:
         return found, took
 
     async def choose_default(self, recipe: str | None, *, who: str) -> None:
-        """Inspect all streams that none was chosen for with a recipe; None: with the one given at the start.
+        """Inspect all streams that none was chosen for with a recipe; None: with the one given at the start. In a plant
+        that one is chosen then: each of the others would take what is its own.
 
         Raises:
             NoRecipe: there is none of this id.
             ModelError: it cannot be used; nothing changes.
             NotStored: it cannot be; nothing changes.
         """
-        async with self._choosing(recipe or self.in_force.default_of(None) or ""):
-            await self.in_thread(partial(self.book.choose_default, recipe))
+        async with self._choosing(recipe or self.in_force.default_of(None) or "") as found:
+            await self.in_thread(partial(self.book.choose_default, found.id if self._is_plants else recipe))
             self.in_force.choose()
             self._streams.tell_changed(who)
             await self.in_force.rest_others()
@@ -396,7 +395,8 @@ class Library:
         self, name: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
     ) -> tuple[str, str]:
         """Make a recipe of a model that was just taught, chosen for the stream it was taught on. The first one here
-        becomes the default where nothing but the simulated line's was given.
+        becomes the default where nothing but the simulated line's was given. In a plant none does: another gateway may
+        inspect with what was given there, and one that was given nothing does with the first one anyhow.
 
         Args:
             folder, pictures: the model folder and its pictures, which are moved.
@@ -412,7 +412,8 @@ class Library:
         async with self._changing, self.taking_in():
             taught = await self.in_thread(partial(self.take_in, folder, pictures))
             made = Recipe(self.new_id(), self.free_name(check_name(name)), 1, ModelVersion(taught))
-            first = self.book.default is None and (self.in_force.given is None or self._simulated is not None)
+            none_given = self.in_force.given is None or self._simulated is not None
+            first = none_given and self.book.default is None and not self._is_plants
             stored = await self.store(None, made, "taught", who=who, why=why, on=on, stream=stream, as_default=first)
             return stored.id, await self._promised(stored)
 

@@ -142,6 +142,32 @@ async def test_a_recipe_chosen_or_deleted_at_one_gateway_is_so_at_the_other(gate
         assert (await at_two.get(f"/api/recipes/{other['id']}")).status_code == 404
 
 
+async def test_a_stream_that_none_was_chosen_for_is_never_judged_by_another_recipe(gateway: Any) -> None:
+    """The first gateway has a model of its own, the second inspects with the plant's first recipe."""
+    async with gateway("one", first=True) as (_, at_one), gateway("two") as (two, at_two):
+        given = (await at_one.get("/api/recipes")).json()["recipes"][0]
+        bolts, nuts = [
+            (await at_one.post(f"/api/recipes/{given['id']}/copy", json={"name": name})).json()
+            for name in ("bolts", "nuts")
+        ]
+        await until(lambda: _inspects_with(at_two, bolts["id"]))
+        refused = await at_one.delete(f"/api/recipes/{bolts['id']}", params={"version": bolts["version"]})
+        assert refused.status_code == 409 and "the plant's first recipe" in refused.text
+        chosen = await at_one.post("/api/recipes/default", json={"recipe": nuts["id"]})
+        assert chosen.status_code == 200, chosen.text
+        await until(lambda: _inspects_with(at_two, nuts["id"]))
+        # Back to what was given at the first: the second has no such model, and takes none in its place.
+        given_again = await at_one.post("/api/recipes/default", json={"recipe": None})
+        assert given_again.status_code == 200 and given_again.json()["default"] == given["id"]
+        async with connect(f"{two.ws}/ws/stream?name=lathe") as far:
+
+            async def is_not_inspected() -> bool:
+                await far.send(png(draw_part(1)))
+                return "the recipe that was chosen is not here any more" in str(await far.recv())
+
+            await until(is_not_inspected)
+
+
 @pytest.mark.parametrize("pool", ["threads", "ray"])
 async def test_what_is_forgiven_at_one_gateway_passes_at_the_other(
     gateway: Any, pool: Pool, monkeypatch: pytest.MonkeyPatch
