@@ -292,8 +292,8 @@ def _require_no_default(contents: Contents, recipe: Recipe, keeps_first: bool) -
         raise InUseStill(f"{recipe.name} is what streams are inspected with by default: choose another first")
     if keeps_first and contents.default is None and contents.recipes[0].id == recipe.id:
         raise InUseStill(
-            f"{recipe.name} is the plant's first recipe, which gateways without a model of their own inspect with until "
-            "a default one is chosen: choose one first"
+            f"{recipe.name} is the plant's first recipe, which gateways without a model of their own inspect with "
+            "until a default one is chosen: choose one first"
         )
 
 

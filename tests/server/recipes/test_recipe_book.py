@@ -16,8 +16,8 @@ import pytest
 
 from server.ground import kept_file
 from server.recipes import (
-    ModelVersion,
     InUseStill,
+    ModelVersion,
     NotTheNewest,
     Recipe,
     RecipeBook,
