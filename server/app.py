@@ -120,6 +120,7 @@ def create_app(
         code=code,
         code_file=None if settings.has_chosen_code else settings.data_dir / CODE_FILE,
         shelf=SHARED_FILES if plant is None else plant,
+        plants_clock=None if plant is None else plant.now,
     )
     calibrations = Calibrations(settings.data_dir, shelf)
     inspection = Inspection(

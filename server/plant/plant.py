@@ -103,6 +103,8 @@ class Plant:
         self._has_tables = False
         self._documents: dict[str, PlantDocument[Any]] = {}
         self._newest: dict[str, int] = {}
+        self._ahead_s = 0.0
+        """Of this machine's clock is the database's, as it was asked last."""
         self._id: str | None = None
         self._away: str | None = None
         self._news: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
@@ -127,6 +129,10 @@ class Plant:
             plant.close()
             raise
         return plant
+
+    def now(self) -> float:
+        """Seconds since 1970 by the database's clock: one for all gateways."""
+        return time.time() + self._ahead_s
 
     @property
     def warning(self) -> str | None:
@@ -439,11 +445,12 @@ class Plant:
     async def _versions(self, connection: Any, plant: str | None = None) -> dict[str, int]:
         """Of all documents of the plant, by name; of those whose row is gone -1."""
         rows = await connection.fetch(
-            "SELECT format, name, coalesce(version, -1) AS version FROM plant "
+            "SELECT format, name, coalesce(version, -1) AS version, "
+            "extract(epoch FROM clock_timestamp())::float8 AS clock FROM plant "
             "LEFT JOIN (plant_names FULL JOIN plant_documents USING (name)) ON true WHERE id = $1",
             plant or self._id,
         )
-        self._ours(rows[0] if rows else None)
+        self._ahead_s = self._ours(rows[0] if rows else None)["clock"] - time.time()
         return {str(row["name"]): int(row["version"]) for row in rows if row["name"] is not None}
 
     def _ours(self, row: Any) -> Any:
