@@ -281,10 +281,11 @@ class Access:
         if not self.closed or self.accounts or self._accounts.is_unread:
             return None
         password = make_password()
-        self._accounts.change(
-            partial(changes.with_account, changes.made_account(FIRST, "admin", password, self._clock()))
-        )
+        first = changes.made_account(FIRST, "admin", password, self._clock())
+        self._accounts.change(lambda accounts: accounts or (first,))
         self._index()
+        if first not in self.accounts:
+            return None  # another gateway of the plant came first
         self.audit.note(EVERYBODY, "made the first login", address="", detail=FIRST)
         return password
 

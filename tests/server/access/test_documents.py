@@ -99,6 +99,13 @@ def test_nothing_is_written_where_nothing_is_asked(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["access"]
 
 
+def test_of_two_that_make_the_first_login_the_second_is_told_of_none(tmp_path: Path) -> None:
+    one, two = (Access(tmp_path, closed=True) for _ in range(2))
+    assert one.first_login() is not None and two.accounts == ()
+    assert two.first_login() is None
+    assert two.accounts == one.accounts and len(one.accounts) == 1
+
+
 async def test_a_gateway_ends_no_session_that_another_takes(tmp_path: Path) -> None:
     """It has no access code, or another one, and its clock may be a month ahead; the plant's says what is old."""
     now = 1e9
