@@ -397,9 +397,9 @@ async def _followed(plant: Plant | None, library: Library, inspection: Inspectio
         await plant.news(FETCH_AGAIN_S)
         if not plant.is_behind and library.behind.warning is None:
             continue
-        await library.renew()
         if await asyncio.to_thread(inspection.renew):
             streams.tell_changed("another gateway")
+        await library.renew()
 
 
 async def _written(archive: Archive, records: Records) -> None:

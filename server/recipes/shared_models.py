@@ -105,6 +105,10 @@ class SharedModels:
         """Whether a model is there, as far as it is known; asks nobody."""
         return f"{taught}/model" in self._there
 
+    def has_correction(self, taught: str, name: str) -> bool:
+        """Whether a correction of a model is there, as far as it is known; asks nobody."""
+        return f"{taught}/corrections/{name}" in self._there
+
     def has_pictures(self, taught: str) -> bool:
         """Whether there are pictures of a model, as far as it is known; asks nobody."""
         return f"{taught}/pictures" in self._there

@@ -105,6 +105,9 @@ class Library:
         self.models = Models(self.keep, runtime, workers, goods_of)
         self._inspection, self._streams, self._simulated = inspection, streams, simulated
         self._changing, self._thread, self._waiting = asyncio.Lock(), WorkThread(), 0
+        self._fetching = WorkThread()  # its own: nobody who changes something waits for a store that does not answer
+        self._fetch: asyncio.Task[None] | None = None
+        self._is_fetch_wanted = False
         self._spread = spread or _nowhere
         self.in_force = InForce(
             self.book, self.models, inspection, streams, self._thread, self._changing, simulated, self._spread
@@ -117,50 +120,101 @@ class Library:
         """Put in force what this data directory says, beside the model that was given at the start, if there is one."""
         async with self._changing:
             await self.in_thread(self.keep.remove_unfinished)
-            await self._bring()
-            await self.in_thread(self._tidy)
             if given is not None:
                 self.models.give(given)
-            await self.in_force.load(None if given is None else given_recipe(given, category or given.category))
+            lacking = await self.in_thread(self._lacking)
+            recipe = None if given is None else given_recipe(given, category or given.category)
+            await self.in_force.load(recipe, lacking)
         for name in self._streams.names:  # that came meanwhile
             if (stream := self._streams.get(name)) is not None:
                 self.in_force.opened(stream)
+        await self._bring()
+        async with self._changing:
+            if lacking:
+                await self.in_force.renew()
+            await self.in_thread(self._tidy)
 
     async def renew(self) -> None:
-        """Put in force what other gateways of the plant changed, and what could not be fetched before."""
-        async with self._changing:
-            was_behind = self.behind.warning is not None
-            try:
-                is_new = await self.in_thread(self.book.recover)
-            except NotStored:
-                is_new = False  # the plant says it
-            if not is_new and not was_behind:
-                return
-            try:
-                await self._bring()
-                await self.in_force.renew()
-            except Exception as error:  # whoever is told that something changed, is told once
-                self.behind.warning = (
-                    f"what other gateways of the plant changed is not in force here ({type(error).__name__}: {error}): "
-                    "it is tried again"
-                )
-                raise
+        """Put in force what other gateways of the plant changed, and what could not be fetched before: what is here at
+        once, the rest once it was fetched, for which nobody waits."""
+        was_behind = self.behind.warning is not None
+        try:
+            async with self._changing:
+                try:
+                    is_new = await self.in_thread(self.book.recover)
+                except NotStored:
+                    is_new = False  # the plant says it
+                if not is_new and not was_behind:
+                    return
+                lacking = await self.in_thread(self._lacking)
+                await self.in_force.renew(lacking)
+        except Exception as error:  # whoever is told that something changed, is told once
+            self._is_behind(error)
+            raise
         self._streams.tell_changed("another gateway")
         log.info("recipes renewed recipes=%d", len(self.book.recipes))
+        self._is_fetch_wanted = True
+        if self._fetch is None or self._fetch.done():
+            self._fetch = asyncio.get_running_loop().create_task(self._fetched())
+
+    async def _fetched(self) -> None:
+        """Fetch what is not here, and put it in force."""
+        while self._is_fetch_wanted:
+            self._is_fetch_wanted = False
+            try:
+                lacking = await self.in_thread(self._lacking)
+                await self._bring()
+                if lacking:
+                    async with self._changing:
+                        await self.in_force.renew()
+                    self._streams.tell_changed("another gateway")
+            except Exception as error:
+                log.exception("what was fetched cannot be put in force")
+                self._is_behind(error)
+
+    def _is_behind(self, error: Exception) -> None:
+        self.behind.warning = (
+            f"what other gateways of the plant changed is not in force here ({type(error).__name__}: {error}): "
+            "it is tried again"
+        )
+
+    def _lacking(self) -> frozenset[str]:
+        """Ids of the recipes whose models, or corrections of them, are not here and may be in the plant's store."""
+        if not self._is_plants:
+            return frozenset()
+        return frozenset(
+            recipe.id
+            for recipe in self.book.recipes
+            if not self.in_force.is_elsewhere(recipe)
+            and not self.keep.is_here(
+                recipe.model.taught, recipe.model.corrections, is_given=self.models.is_given(recipe.model.taught)
+            )
+        )
 
     async def _bring(self) -> None:
-        """Fetch the models that recipes name, where a plant has them."""
+        """Fetch the models that recipes name, where a plant has them; nobody who changes something waits for it."""
         try:
-            await self.in_thread(self.keep.look_for_shared)
-            await self.in_thread(partial(self.keep.bring, _models_of(self.book.recipes)))
-            self.behind.warning = None
+            await self._fetching.run(self.keep.look_for_shared)
+            found_nowhere = await self._fetching.run(partial(self.keep.bring, _models_of(self.book.recipes)))
+            lacking = await self.in_thread(self._lacking) if found_nowhere else ()
+            names = [recipe.name for recipe in self.book.recipes if recipe.id in lacking]
+            words = None
+            if names:
+                words = (
+                    f"what {', '.join(names[:5])} inspects with is neither here nor in the plant's store: a gateway "
+                    "that has it puts it back at its next start, or with the next change of a recipe"
+                )
         except (NotStored, ModelError) as error:
-            if self.behind.warning is None:
-                log.warning("models cannot be fetched reason=%s", error)
-            self.behind.warning = f"models of the plant cannot be fetched: {error}"
+            words = f"models of the plant cannot be fetched: {error}"
+        if words is not None and self.behind.warning is None:
+            log.warning("%s", words)
+        self.behind.warning = words
 
     def close(self) -> None:
         """Take no more work."""
+        if self._fetch is not None:
+            self._fetch.cancel()
+        self._fetching.close()
         self._thread.close()
         self.in_force.close()
 
@@ -513,7 +567,8 @@ class Library:
         try:
             yield
         except Exception:
-            await self.in_thread(lambda: self.keep.remove(self.keep.there() - before))
+            named = {model.taught for model in self.book.named()}  # what came meanwhile of another gateway
+            await self.in_thread(lambda: self.keep.remove(self.keep.there() - before - named))
             raise
 
     @asynccontextmanager
