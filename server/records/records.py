@@ -38,7 +38,7 @@ from server.records.entry import (
 from server.records.migrations import NewerSchema
 from server.records.numbers import Numbers
 from server.records.reading import Counted
-from server.records.retention import DELETED_AT_ONCE, EVERY_S, LEAST_DELETED, delete_minutes, delete_oldest
+from server.records.retention import DELETED_AT_ONCE, EVERY_S, LEAST_DELETED, delete_minutes, delete_oldest, time_there
 from server.records.running import Running
 from server.records.wanted import Page, Span, Wanted
 from server.streams import Told
@@ -352,9 +352,11 @@ class Records:
     async def _clear(self) -> None:
         """Delete what is too old or too much, a little at a time: what comes is written in between."""
         at, latest_s = await asyncio.to_thread(lambda: (self._calendar.now(), self._calendar.latest()))
-        before, latest = round(at * 1000 - self._days * 86_400_000), round(latest_s * 1000)
         most = LEAST_DELETED + 2 * self._since_clearing
         try:
+            if not self._database.is_sqlite:  # other gateways' too: one whose clock is ahead must not cost theirs
+                at = min(at, await self._database.read(time_there))
+            before, latest = round(at * 1000 - self._days * 86_400_000), round(latest_s * 1000)
             kept = await self._database.write(
                 lambda connection: delete_oldest(
                     connection, before=before, latest=latest, rows=self._rows, most=most - self._aged
