@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import detector
-from detector import TaughtModel, self_contained
+from detector import PRESETS, TaughtModel, self_contained
 from detector.files import remove_leftovers, sync_folder, temporary_beside
+from detector.heads import MemoryBanks
+from detector.light import AnyHead
 from detector.model_folder import GRAPH_FOLDER
 from detector.runtimes import Precision
-from detector.teaching import FitOptions, Method
+from detector.teaching import FitOptions, Method, coarse_size
 from training import benchmark
 from training.benchmark import Latency
 from training.data import DataSet, datasets
@@ -189,8 +191,9 @@ def _taught_again(original: TaughtModel, data_set: DataSet, precision: Precision
         )
     options = FitOptions(
         method=cast(Method, manifest.method),
+        preset=next(name for name, preset in PRESETS.items() if preset.shrink == manifest.shrink),
         image_size=manifest.image_size,
-        coreset_size=manifest.coreset_size or None,
+        coreset_size=_coreset_size(original.head),
         inspect="full" if manifest.region.is_full else "auto",
         register="off",
         backbone=original.backbone,
@@ -205,13 +208,25 @@ def _taught_again(original: TaughtModel, data_set: DataSet, precision: Precision
         **options,
     )
     # Held-out pictures are compared one by one, so they must be the same ones, and show the same.
-    same = taught.manifest.region == manifest.region
+    same = all(
+        getattr(taught.manifest, name) == getattr(manifest, name) for name in ("region", "shrink", "coreset_size")
+    )
     if not same or len(taught.manifest.held_out_scores) != len(manifest.held_out_scores):
         raise detector.ModelError(
             "this software would not teach the model as it was taught: teach it again with defectvision train, then "
             "export that"
         )
     return taught
+
+
+def _coreset_size(head: AnyHead) -> int | None:
+    """What the memory banks of a head come from; None where it has none."""
+    if not isinstance(head, MemoryBanks):
+        return None
+    size, coarse = len(head.fine.memory_bank), 0 if head.coarse is None else len(head.coarse.memory_bank)
+    while coarse_size(size) < coarse:  # the fine one has all the patches there were, fewer than it might have had
+        size += 1
+    return size
 
 
 def _compare(

@@ -68,7 +68,8 @@ class Whip:
             name, body = self._checked(request), await read_offer(request)
             max_fps = check_max_fps(request.query_params.get("max_fps"))
             lost = partial(standing_of(request.scope).until_lost, OFFERS, name)
-            answered = await self._webrtc.answer(_text(body), name, max_fps, address_of(request), lost)
+            address, gone = address_of(request), request.is_disconnected
+            answered = await self._webrtc.answer(_text(body), name, max_fps, address, lost, gone)
         except OfferRefused as refusal:
             return refusal.response()
         except ValueError as error:  # of the name, the rate, or bytes that are no text

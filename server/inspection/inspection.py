@@ -186,6 +186,17 @@ class Inspection:
         known = self._known(recipe)
         return known.newest() if known else None
 
+    def decisive(self, recipe: str, stream: str, was: Threshold, *, everywhere: bool) -> Threshold | None:
+        """Which threshold of a recipe that can be used decides on frames like one that came on a stream; or, where
+        they are to alarm ``everywhere``, the highest that is in force.
+
+        Args:
+            was: in force for that frame.
+        """
+        if (known := self._known(recipe)) is None:
+            return None
+        return known.highest(stream) if everywhere else known.passed_by(stream, was)
+
     def threshold_by(self, recipe: str, rule: ThresholdRule) -> tuple[Threshold, bool] | None:
         """What would be in force for a recipe in use with another rule, and whether that may be another on each
         stream."""

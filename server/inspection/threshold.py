@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -61,6 +61,18 @@ class InUse:
     def on(self, stream: str | None, transport: Way) -> Threshold:
         """What is in force on a stream, or for pictures that come without one."""
         return self._of(in_force(self.calibrations, stream, transport))
+
+    def passed_by(self, stream: str, was: Threshold) -> Threshold:
+        """Which threshold decides whether a frame passes on a stream: the one that was in force for it, if that still
+        is; else the lowest that may be, since which way it came is not known."""
+        there = [self.on(stream, way) for way in get_args(Way)]
+        same = (one for one in there if was.calibration is not None and one.calibration == was.calibration)
+        return next(same, min(there, key=lambda one: one.value))
+
+    def highest(self, stream: str) -> Threshold:
+        """The highest that is in force anywhere, on a stream or on another."""
+        streams = {stream, None, *(one.stream for one in self.calibrations if one.alone)}
+        return max((self.on(one, way) for one in streams for way in get_args(Way)), key=lambda one: one.value)
 
     def with_rule(self, rule: ThresholdRule) -> InUse:
         """The same with another rule."""

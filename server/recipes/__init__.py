@@ -1,6 +1,6 @@
 """What streams are inspected with: recipes, their versions and history."""
 
-from server.recipes.by_hand import WayBack, way_back
+from server.recipes.by_hand import WayBack, rule_before, way_back
 from server.recipes.correction import Correction, Kind
 from server.recipes.model_keep import LARGEST_MODEL, MOST_BYTES, SUFFIXES, ModelKeep, NoRoom
 from server.recipes.recipe import (
@@ -79,5 +79,6 @@ __all__ = [
     "check_regions",
     "part_words",
     "require_newest",
+    "rule_before",
     "way_back",
 ]

@@ -37,8 +37,17 @@ def way_back(recipe: Recipe, history: Sequence[RecipeChange]) -> WayBack | None:
     before = first.before if first else None
     if before is not None and _says(msgspec.structs.replace(before, rule=recipe.rule)) == _says(recipe):
         return WayBack(before.version, before.rule)
+    return WayBack(None, rule_before(history))
+
+
+def rule_before(history: Sequence[RecipeChange]) -> ThresholdRule:
+    """The newest rule of a recipe that puts no threshold by hand.
+
+    Args:
+        history: what was done to it, newest first.
+    """
     earlier = (one.rule for step in history for one in (step.after, step.before) if one is not None)
-    return WayBack(None, next((rule for rule in earlier if rule.raw is None), DEFAULT_RULE))
+    return next((rule for rule in earlier if rule.raw is None), DEFAULT_RULE)
 
 
 def _says(recipe: Recipe) -> tuple[object, ...]:

@@ -199,15 +199,23 @@ class RecipeBook:
                     found.append(one.model)
         return found
 
-    def change(self, change: RecipeChange, *, stream: str | None = None, as_default: bool = False) -> Recipe:
+    def change(
+        self,
+        change: RecipeChange,
+        *,
+        stream: str | None = None,
+        as_default: bool = False,
+        given: Recipe | None = None,
+    ) -> Recipe:
         """Store a new version, or a new recipe where there was none before.
 
         Args:
             stream: for which it is chosen in the same step; ``as_default``: for all that none was chosen for, where
                 nobody chose a default one.
+            given: what may be changed without being here yet, as it was given at the start.
 
         Raises:
-            NotTheNewest: ``before`` is not the newest version any more.
+            NotTheNewest: ``before`` is not the newest version any more, or was deleted.
             RecipeError: it cannot be a recipe, or there are too many.
             OSError: it cannot be stored; nothing changes.
         """
@@ -217,6 +225,8 @@ class RecipeBook:
             newest = _find(contents, recipe.id)
             if newest is not None:
                 require_newest(newest, change.before.version if change.before else None)
+            elif change.before not in (None, given):
+                raise NotTheNewest(f"{recipe.name} was deleted since, perhaps at another gateway: nothing was changed")
             if newest is None and len(contents.recipes) >= MOST_RECIPES:
                 raise RecipeError(f"there are {MOST_RECIPES} recipes already: delete one that is not needed")
             places = tuple(recipe if one.id == recipe.id else one for one in contents.recipes)

@@ -24,7 +24,7 @@ class Kept:
         path: of its file, ``size`` bytes.
         thumbnail: JPEG.
         seen: what it brought.
-        decision: a person's, whether it is learned from; None where nobody decided.
+        decision: a person's, whether it is learned from, or that it was before; None where nobody decided.
     """
 
     number: int

@@ -158,7 +158,9 @@ class Correcting:
             )
 
     def _prepare(self, frame: KeptFrame, recipe: Recipe, kind: Kind, place: Polygon | None, learn: bool) -> Prepared:
-        threshold = self.inspection.threshold_of(recipe.id)
+        threshold = self.inspection.decisive(
+            recipe.id, frame.stream, frame.inspected.threshold, everywhere=kind == "bad"
+        )
         if threshold is None or not threshold.known:
             raise RecipeError("there is no threshold yet: calibrate first, then say what was good or bad")
         key = frame.id, recipe.id, recipe.version, kind, place, learn, threshold.value

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -47,6 +47,7 @@ from server.recipes import (
     check_name,
     part_words,
     require_newest,
+    rule_before,
 )
 from server.streams import PoolBusy, Streams
 from server.teaching.files import write_model
@@ -495,10 +496,16 @@ class Library:
                     "taught on is shown here now, too; look through it, then press Done again"
                 )
             taught = await self.in_thread(partial(self.take_in, folder, pictures))
-            fields = {"model": ModelVersion(taught)}
+            fields: dict[str, Any] = {"model": ModelVersion(taught)}
+            by_hand = before.rule.raw
+            if by_hand is not None:  # where the older model's scores lay
+                fields["rule"] = rule_before(self.book.history(recipe))
             stored = await self.store(before, fields, "taught more", who=who, why=why, on=on, stream=stream)
             await self.in_thread(self._tidy)  # of the models it had before, the newest few are kept
-            return stored.id, await self._promised(stored)
+            promised = await self._promised(stored)
+            if by_hand is None:
+                return stored.id, promised
+            return stored.id, f"{promised}; the threshold put by hand, {by_hand:.4g}, was for the model of before"
 
     def name_of(self, recipe: str) -> str:
         """What a recipe is called.
@@ -619,7 +626,9 @@ class Library:
         _require_something(after, inspects)
         await self._spread(inspects)
         change = RecipeChange(when, who, action, why[:200], on, before, after)
-        stored = await self.in_thread(partial(self.book.change, change, stream=stream, as_default=as_default))
+        stored = await self.in_thread(
+            partial(self.book.change, change, stream=stream, as_default=as_default, given=self.in_force.given)
+        )
         self.in_force.use(inspects, stored)
         self.in_force.used(stored.id)
         self.in_force.choose()

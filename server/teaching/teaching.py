@@ -360,11 +360,14 @@ class Teaching:
                 return self.album.why_no_room
             return await self._count(number, stored, quality)
 
-    async def _count(self, number: int, stored: Stored, quality: Quality, *, always: bool = False) -> str | None:
+    async def _count(
+        self, number: int, stored: Stored, quality: Quality, *, always: bool = False, is_known: bool | None = None
+    ) -> str | None:
         """Put a stored picture into the album, if it is not one of a part that is there already.
 
         Args:
             always: whether it is put there all the same.
+            is_known: to be good, however unlike the others it looks; None where nobody said so.
         """
         try:
             answer = await self._ask(Show(number, str(stored.path)))
@@ -374,7 +377,8 @@ class Teaching:
         if not isinstance(answer, Shown) and not (is_copy and always):
             await asyncio.to_thread(files.discard, stored.path)
             return SAME_PART if is_copy else _why(answer)
-        self.album.put(Kept(number, now(), stored.path, stored.size, stored.thumbnail, Seen(copy=is_copy)))
+        seen = Seen(copy=is_copy)
+        self.album.put(Kept(number, now(), stored.path, stored.size, stored.thumbnail, seen, is_known))
         self._learn_of(answer)
         self._qualities[number] = quality
         self._shows_again()
@@ -427,7 +431,9 @@ class Teaching:
                 try:
                     stored, frame = await asyncio.to_thread(self._files.take_over, number, path, self.album.room)
                     quality = await asyncio.to_thread(quality_of, frame)
-                    lost += await self._count(number, stored, quality, always=not again) not in (None, SAME_PART)
+                    # The tenth that looks least like the others is not struck out with each round.
+                    refused = await self._count(number, stored, quality, always=not again, is_known=True)
+                    lost += refused not in (None, SAME_PART)
                 except (ImageError, OSError, TooMuch) as error:
                     log.warning("a picture of the recipe is not there any more teaching=%s reason=%s", self.id, error)
                     lost += 1

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from detector.score import LARGEST, display_score, heat, overlay, to_detection
+from detector.score import LARGEST, display_score, finite, heat, overlay, to_detection
 
 positive = st.floats(1e-3, 1e3)
 
@@ -39,6 +39,15 @@ def test_a_score_that_is_not_finite_is_above_every_threshold(odd: float, which: 
     if which != "drawn" or math.isnan(odd):  # what drawn defects say counts for no more than the distance
         assert detection.score == LARGEST
     assert heat(detection.anomaly_map, 1.0).max() == (255 if detection.score > 2 else 128)
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_a_map_that_is_not_finite_is_as_such_a_score(odd: float) -> None:
+    """Cut to a recipe's regions, it would be no number, and NORMAL."""
+    found = np.ones((4, 4), np.float32)
+    found[1, 2] = odd
+    detection = finite(1.0, found)
+    assert detection.score == LARGEST and np.isfinite(detection.anomaly_map).all()
 
 
 def test_an_even_map_keeps_its_value_up_to_the_corners() -> None:

@@ -103,6 +103,17 @@ def test_in_another_precision_it_is_taught_again_in_the_same_way(int8: Path, mod
     assert found.score == pytest.approx(exported.detect(frame).score, rel=1e-3)
 
 
+@pytest.mark.parametrize("preset", ["fast", "balanced"])
+def test_taught_again_it_has_the_same_scales_and_sizes(preset: Any, parts: Path) -> None:
+    """The sizes of both scales were taken for that of one, and the coarse scale for that of the default."""
+    data_set = datasets.find_data_set(parts)
+    pictures = datasets.Pictures(data_set.training)
+    original = detector.fit(pictures, preset=preset, image_size=256, coreset_size=91, inspect="full", register="off")
+    assert original.manifest.shrink == detector.PRESETS[preset].shrink
+    again = export_module._taught_again(original, data_set, "float32", lambda stage, done: None)
+    assert again.hash == original.hash
+
+
 def test_the_comparison_is_printed(model: Path, parts: Path, tmp_path: Path, capsys: Any) -> None:
     pytest.importorskip("nncf", reason="nncf is an extra and not installed")
     assert run("export", model, parts, "--output", tmp_path / "x", "--precision", "int8", "--tolerance", 1) == 0

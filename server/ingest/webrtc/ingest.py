@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -26,9 +26,10 @@ from starlette.routing import Route
 from server.access import standing_of
 from server.ground import Refusals, own_peer, source_of
 from server.ingest.webrtc import aiortc_certificate, aiortc_receiver
+from server.ingest.webrtc.closing import CLOSE_WITHIN, close
 from server.ingest.webrtc.ice_servers import as_link, for_page, ice_server
 from server.ingest.webrtc.offer_limits import OfferLimits
-from server.ingest.webrtc.peer import CLOSE_WITHIN, SHUTTING_DOWN, Lost, Peer, video
+from server.ingest.webrtc.peer import SHUTTING_DOWN, Lost, Peer, video
 from server.ingest.webrtc.session_description import CheckedOffer, checked_offer, with_bitrates
 from server.streams import OpenStream, Streams
 from server.words import Content, Need, Operation, Reply, Role, documented
@@ -73,6 +74,9 @@ OFFER_REFUSALS = {
     429: "too many offers: wait as long as Retry-After says",
     503: "too many senders, or no way to reach this machine: use WebSocket",
 }
+
+
+Gone = Callable[[], Awaitable[bool]]
 
 
 class OfferRefused(Exception):
@@ -176,14 +180,22 @@ class WebRTCIngest:
             if not standing.identity.may_use(offer.name):
                 raise OfferRefused(403, f"{standing.identity.name} may not send as {offer.name or 'no name'}")
             lost = partial(standing.until_lost, OFFERS, offer.name)
-            answered = await self.answer(offer.sdp, offer.name, offer.max_fps, address_of(request), lost)
+            answered = await self.answer(
+                offer.sdp, offer.name, offer.max_fps, address_of(request), lost, request.is_disconnected
+            )
         except OfferRefused as refusal:
             return refusal.response()
         answer = Answer(sdp=answered.sdp, name=answered.name)
         return Response(msgspec.json.encode(answer), media_type="application/json")
 
     async def answer(
-        self, sdp: str, name: str | None, max_fps: float | None, address: str, lost: Lost | None = None
+        self,
+        sdp: str,
+        name: str | None,
+        max_fps: float | None,
+        address: str,
+        lost: Lost | None = None,
+        gone: Gone | None = None,
     ) -> Answered:
         """Answer an offer and open the stream of its sender.
 
@@ -193,6 +205,7 @@ class WebRTCIngest:
             max_fps: inspect at most so many frames a second.
             address: the offer came from.
             lost: ends, with one sentence, when the sender may not send any more.
+            gone: says whether whoever made the offer waits for its answer no more: then no stream is opened.
 
         Raises:
             OfferRefused: saying why.
@@ -204,7 +217,7 @@ class WebRTCIngest:
         self._check_room(address)
         self._answering += 1
         try:
-            return await self._answer(offer, name, max_fps, address, lost)
+            return await self._answer(offer, name, max_fps, address, lost, gone)
         finally:
             self._answering -= 1
 
@@ -238,7 +251,13 @@ class WebRTCIngest:
             raise OfferRefused(503, words, 10)
 
     async def _answer(
-        self, offer: CheckedOffer, name: str | None, max_fps: float | None, address: str, lost: Lost | None
+        self,
+        offer: CheckedOffer,
+        name: str | None,
+        max_fps: float | None,
+        address: str,
+        lost: Lost | None,
+        gone: Gone | None,
     ) -> Answered:
         connection = RTCPeerConnection(RTCConfiguration(iceServers=self._ice_servers))
         alerts = aiortc_certificate.adapt(connection)
@@ -248,6 +267,8 @@ class WebRTCIngest:
             answer = await self._answer_to(connection, offer, opened)
             if self._closing:
                 raise _shutting_down()
+            if gone is not None and await gone():  # it sends in another way by now, under the same name
+                raise OfferRefused(503, "whoever made the offer is gone")
             # Not before: an offer that comes to nothing must not end the sender that has the name now.
             stream = self._streams.open(name, "webrtc", max_fps)
         except BaseException as error:
@@ -299,7 +320,7 @@ class WebRTCIngest:
         tasks = list(self._peers.values())
         if not tasks:
             return
-        _, late = await asyncio.wait(tasks, timeout=2 * CLOSE_WITHIN)
+        _, late = await asyncio.wait(tasks, timeout=3 * CLOSE_WITHIN)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
@@ -308,7 +329,7 @@ class WebRTCIngest:
 async def _close(connection: RTCPeerConnection) -> None:
     """Close a connection that came to nothing, as far as aiortc can: what it fails of must not be the answer."""
     try:
-        await connection.close()
+        await close(connection, "before it was answered")
     except Exception:
         logger.exception("a WebRTC connection could not be closed")
 

@@ -14,7 +14,8 @@ from aiortc.mediastreams import MediaStreamError
 
 from detector.errors import ImageError
 from detector.images import BGRImage
-from server.ingest.webrtc import consent, data_channel_limits
+from server.ingest.webrtc import consent, data_channel_limits, source_limit
+from server.ingest.webrtc.closing import close
 from server.streams import OpenStream
 from server.words import Goodbye, Load, encode
 
@@ -28,9 +29,6 @@ MAX_BUFFERED = 64 * 1024
 are unheard."""
 
 GOODBYES, GOODBYE_PAUSE_S = 3, 0.02
-
-CLOSE_WITHIN = 0.8
-"""Seconds a connection is given to say goodbye."""
 
 SILENT_FOR = 5.0
 """Seconds without any packet after which a sender is asked whether it is still there; aiortc by itself notices a closed
@@ -85,6 +83,7 @@ class Peer:
         connection.on("datachannel", self._take_channel)
         if connection.sctp is not None:
             data_channel_limits.guard(connection.sctp, self._refuse)
+        source_limit.guard(self._transport, self._refuse)
 
     async def run(self) -> None:
         """Receive frames and send results until either side ends it, then close everything."""
@@ -129,11 +128,7 @@ class Peer:
             for _ in range(GOODBYES):
                 self._send(encode(self._goodbye), self._channel)
                 await asyncio.sleep(GOODBYE_PAUSE_S)
-        try:
-            async with asyncio.timeout(CLOSE_WITHIN):
-                await self._connection.close()
-        except TimeoutError:
-            logger.warning("connection did not close in time stream=%s", self._stream.name)
+        await close(self._connection, f"stream={self._stream.name}")
 
     def _follow_state(self) -> None:
         state = self._connection.connectionState

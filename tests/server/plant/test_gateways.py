@@ -23,7 +23,7 @@ from server.app import create_app
 from server.ground import DatabaseAddress
 from server.plant import ObjectStore, Plant, PlantError, StoreAddress
 from server.plant import plant as plant_module
-from server.recipes import ModelKeep
+from server.recipes import ModelKeep, ThresholdRule
 from server.replicas.packed_model import Packed, unpacked
 from server.settings import Pool, Settings
 from server.teaching.in_force import InForce
@@ -416,6 +416,16 @@ async def test_pictures_that_another_gateway_has_are_fetched_beside_the_event_lo
         with pytest.raises(TaughtMeanwhile, match="another model meanwhile, by me"):
             await two.library.taught_more(recipe, place / "model", place / "pictures", of="0" * 64, **names)
         assert two.find("discs").version == 1
+        # A threshold put by hand is for the scores of the model that it was put for.
+        rule = two.find("discs").rule
+        await two.library.change(recipe, 1, rule=ThresholdRule(raw=8.2), who="me", why="")
+        again = two.library.temporary()
+        shutil.copytree(disc_folder, again / "model")
+        (again / "pictures").mkdir()
+        (again / "pictures" / "1.png").write_bytes(png(draw_part(1)))
+        taught = two.find("discs").model.taught
+        _, promised = await two.library.taught_more(recipe, again / "model", again / "pictures", of=taught, **names)
+        assert two.find("discs").rule == rule and "the threshold put by hand, 8.2," in promised
     finally:
         for gateway in gateways:
             gateway.library.close()

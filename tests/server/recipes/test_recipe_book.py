@@ -60,6 +60,22 @@ def test_of_two_who_change_a_version_the_second_is_told(tmp_path: Path) -> None:
     assert book.get("1") is not None and book.get("1").name == "one"  # type: ignore[union-attr]
 
 
+def test_what_was_deleted_meanwhile_does_not_come_back(tmp_path: Path) -> None:
+    """But the recipe of a model that was given is in no book before it is changed."""
+    book = RecipeBook(tmp_path)
+    first = book.change(changed(None))
+    book.delete("1", 1)
+    given = msgspec.structs.replace(RECIPE, id="given-1")
+    with pytest.raises(NotTheNewest, match=r"big bottle was deleted since.*nothing was changed"):
+        book.change(changed(first, name="big bottle"), given=given)
+    assert book.recipes == ()
+    second = book.change(changed(given, name="given bottle"), given=given)
+    book.delete(second.id, second.version)
+    with pytest.raises(NotTheNewest):
+        book.change(changed(second), given=given)
+    assert book.change(changed(given), given=given).version == 2
+
+
 def test_what_goes_leaves_where_it_was_chosen(tmp_path: Path) -> None:
     """Such a stream is not inspected until another recipe is chosen: the default one is of another product."""
     book = RecipeBook(tmp_path)

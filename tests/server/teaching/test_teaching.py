@@ -373,6 +373,21 @@ async def test_more_is_taught_on_what_was_taught_before_and_the_new_together(roo
         await room.begin(more_of="imported", stream=None)
 
 
+async def test_what_was_kept_before_is_not_struck_out_when_more_is_taught(room: Room) -> None:
+    """The tenth that looks least like the others was, with each round: the rare good parts first."""
+    first = await room.begin(stream=None)
+    await first.upload(packed(1, 2, 3, 4, 5), nobody_left)
+    await first.upload([Packed("rare.png", encode_png(draw_part(6, defect=True)))], nobody_left)
+    (rare,) = first.album.undecided
+    await first.decide(rare.number, True)
+    await learned(first)
+    more = await room.begin(stream=None, more_of="recipe-1")
+    await until(lambda: len(more.album) == 6)
+    assert more.album.undecided == []
+    await learned(more)
+    assert len(room.learners[1].learned) == 6
+
+
 async def test_done_that_is_pressed_early_learns_from_all_that_was_taught_before(room: Room) -> None:
     """A model of some of them would forget the others, and be in force."""
     await learned(await shown(room, *range(20)))

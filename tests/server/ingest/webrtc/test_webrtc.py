@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import aioice.ice
@@ -31,17 +32,18 @@ from aiortc import (
 )
 from aiortc.rtcdtlstransport import generate_certificate
 from aiortc.rtcsctptransport import DataChunk
+from aiortc.rtp import RtpPacket
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from numpy.typing import NDArray
 from OpenSSL import SSL
 from starlette.applications import Starlette
 
 from server.ground import Refusals, own_peer, source_of
-from server.ingest.webrtc import aiortc_receiver, consent, data_channel_limits
+from server.ingest.webrtc import aiortc_receiver, consent, data_channel_limits, source_limit
 from server.ingest.webrtc import ingest as webrtc
 from server.ingest.webrtc import peer as webrtc_peer
 from server.ingest.webrtc.ice_servers import ice_server
-from server.ingest.webrtc.ingest import WebRTCIngest
+from server.ingest.webrtc.ingest import OfferRefused, WebRTCIngest
 from server.ingest.webrtc.offer_limits import ADDRESS_BURST
 from server.streams import Waiting
 from tests.server.fakes import asked_by_anybody
@@ -719,6 +721,69 @@ async def test_a_flood_of_packets_ends_the_sender(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(webrtc_peer, "MAX_PACKETS_PER_S", 5)
         await until(lambda: here.ingest.peers == 0)
         assert here.streams.opened[0].closed
+
+
+async def test_an_offer_that_was_given_up_opens_no_stream() -> None:
+    """A page that falls back on WebSocket was thrown out by its own offer, answered late."""
+
+    async def gone() -> bool:
+        return True
+
+    async with site() as here:
+        offer = await here.sender().offer()
+        with pytest.raises(OfferRefused, match="is gone"):
+            await here.ingest.answer(offer["sdp"], "line-1", None, "127.0.0.1", None, gone)
+        assert not here.streams.opened and here.ingest.peers == 0
+
+
+async def send_from_source(sender: Sender, ssrc: int) -> None:
+    """A packet of video under another source (SSRC)."""
+    transport = sender.connection.getTransceivers()[0].sender.transport
+    payload_type = payload_types(sender)[0]
+    packet = RtpPacket(payload_type=payload_type, sequence_number=1, timestamp=0, ssrc=ssrc, payload=b"\x10\0")
+    await transport._send_rtp(packet.serialize())
+
+
+def payload_types(sender: Sender) -> list[int]:
+    """Payload types that were agreed on."""
+    return [int(one) for one in re.findall(r"a=rtpmap:([0-9]+) VP8", sender.connection.remoteDescription.sdp)]
+
+
+async def test_video_from_many_sources_ends_the_sender(caplog: pytest.LogCaptureFixture) -> None:
+    """aiortc keeps something of each for good, and does not close any more from 256 on."""
+    async with site() as here:
+        sender = here.sender("VP8")
+        await sender.connect()
+        (stream,) = here.streams.opened
+        await newest_frame(stream)
+        (peer,) = here.ingest._peers
+        for ssrc in range(1, source_limit.MOST_SOURCES):
+            await send_from_source(sender, ssrc)
+        for ssrc in range(1000, 1100):
+            await send_from_source(sender, ssrc)
+        await until(lambda: here.ingest.peers == 0)
+        assert stream.closed and len(peer._transport._rtp_router.ssrc_table) <= source_limit.MOST_SOURCES
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "defectvision.webrtc"]
+    assert "sources (SSRC)" in line
+
+
+async def test_a_connection_whose_reports_failed_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
+    """aiortc waits for them for ever when it closes: sockets stayed open, and what came was deciphered."""
+    async with site() as here:
+        await here.sender().connect()
+        (stream,) = here.streams.opened
+        await newest_frame(stream)
+        (peer,) = here.ingest._peers
+        _, receiver = webrtc_peer.video(peer._connection)
+        never = SimpleNamespace(wait=asyncio.Event().wait, set=lambda: None)  # as after a task that died
+        receiver._RTCRtpReceiver__rtcp_exited = never
+        ice = peer._transport.transport
+        sockets = [one.transport for one in ice._connection._protocols]
+        peer.forget()
+        await until(lambda: here.ingest.peers == 0)
+        assert (peer._transport.state, ice.state) == ("closed", "closed")
+        assert sockets and all(one.is_closing() for one in sockets)
+    assert "was cut off" in caplog.text
 
 
 async def test_who_is_not_the_sender_is_not_heard_at_its_port(
