@@ -133,6 +133,9 @@ class SharedModels:
                 continue
             corrections, correction = wanted.get(match["taught"]), match["correction"]
             if corrections is None or (correction is not None and correction not in corrections):
+                modified = self._store.modified(one.name)
+                if modified is None or now - modified < KEPT_S:
+                    continue  # somebody stored it anew since it was listed: a recipe is about to name it
                 self._store.remove(one.name)
                 self._there.discard(one.name.removeprefix(f"{FOLDER}/").removesuffix(".zip"))
                 log.info("removed from the plant's store object=%s: no recipe names it", one.name)

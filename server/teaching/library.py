@@ -365,6 +365,8 @@ class Library:
             like = self.get(recipe)
             if self.models.is_given(like.model.taught) and not self.keep.is_kept(like.model.taught):
                 await self.in_thread(partial(self.keep_given, like.model.taught))
+            # Stored anew where it is old: whoever deletes what it is a copy of may not know yet that this names it.
+            await self.in_thread(partial(self.keep.share, _models_of([like])))
             made = msgspec.structs.replace(like, id=self.new_id(), name=check_name(name), version=1)
             return await self.store(None, made, "copied", who=who, why=f"a copy of {like.name}")
 

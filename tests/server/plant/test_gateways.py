@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import os
 import shutil
 import threading
 import zipfile
@@ -375,6 +376,16 @@ async def test_others_do_not_wait_for_a_store_that_hangs(gateway: Any, monkeypat
             assert (await at_two.patch(f"/api/recipes/{made['id']}", json=change)).status_code == 200
         finally:
             may_go_on.set()
+
+
+async def test_the_model_of_a_copy_is_stored_anew_before_it_is_named(gateway: Any, tmp_path: Path) -> None:
+    """The gateway that deletes what it is a copy of may not know of the copy."""
+    async with gateway("one", first=True) as (_, at_one):
+        made = await copied(at_one)
+        (stored,) = (tmp_path / "mounted").rglob("model.zip")
+        os.utime(stored, (1.0, 1.0))
+        again = await at_one.post(f"/api/recipes/{made['id']}/copy", json={"name": "plates"})
+        assert again.status_code < 300 and stored.stat().st_mtime > 1.0, again.text
 
 
 async def test_pictures_that_another_gateway_has_are_fetched_beside_the_event_loop(
