@@ -342,10 +342,7 @@ def _remembered(look: Seen, head: MemoryBanks, grid: Grid, place: Mask | None, t
     distances, signatures, step = look.maps.distances, look.signatures[0], float(head.fine.step[0])
     if place is None:
         peak = np.zeros(grid, np.bool_)
-        found = to_detection(*look.maps)
-        # By its map a place with next to no distance leads, if nothing was added where the distance is large.
-        most = found.anomaly_map if found.apart is None else found.apart.distances + found.apart.added
-        peak[np.unravel_index(int(most.argmax()), grid)] = True
+        peak[np.unravel_index(int(to_detection(*look.maps).anomaly_map.argmax()), grid)] = True
         place = _widened(peak, 2)
     deviating = np.where(place, distances, 0)
     if deviating.max() < step:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,39 +29,23 @@ DEFINITION = (
 )
 
 
-class Apart(NamedTuple):
-    """What an anomaly map was put together from, both float32, h×w: ``distances`` from normal, all scales, and what
-    drawn defects ``added`` to them."""
-
-    distances: NDArray[np.float32]
-    added: NDArray[np.float32]
-
-
 @dataclass(frozen=True)
 class Detection:
     """What the detector says of one frame, in raw feature distances.
 
     ``score``: the image score, the anomaly map's largest value. ``anomaly_map``: float32, one value a patch
-    (h×w), the whole frame from corner to corner. Both are finite where :func:`finite` made it. ``apart``: where drawn
-    defects raised it. The largest distance and what was added most may lie in two places: of a part of the frame it is
-    to be put together anew (:func:`raised`).
+    (h×w), the whole frame from corner to corner. Both are finite where :func:`finite` made it.
     """
 
     score: float
     anomaly_map: NDArray[np.float32]
-    apart: Apart | None = None
-
-    def laid(self, how: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> Detection:
-        """The same with its maps where they belong in another frame."""
-        apart = None if self.apart is None else Apart(*map(how, self.apart))
-        return Detection(self.score, how(self.anomaly_map), apart)
 
 
-def finite(score: float, anomaly_map: NDArray[np.float32], apart: Apart | None = None) -> Detection:
+def finite(score: float, anomaly_map: NDArray[np.float32]) -> Detection:
     """What a model found, whatever it computed. A score or a map that is not finite is the largest there is, and the
     frame an ANOMALY: nothing that is no number is above a threshold, so the frame would be called NORMAL."""
     if math.isfinite(score) and np.isfinite(anomaly_map).all():
-        return Detection(score, anomaly_map, apart)
+        return Detection(score, anomaly_map)
     return Detection(LARGEST, np.nan_to_num(anomaly_map, nan=LARGEST, posinf=LARGEST))
 
 
@@ -97,30 +80,23 @@ def to_detection(
 
 def _put_together(
     distances: NDArray[np.float32], coarse: NDArray[np.float32] | None, drawn: NDArray[np.float32] | None
-) -> tuple[float, NDArray[np.float32], Apart | None]:
+) -> tuple[float, NDArray[np.float32]]:
     together = smoothed(distances)
     if coarse is not None:
         height, width = together.shape
         enlarged = cv2.resize(smoothed(coarse), (width, height), interpolation=cv2.INTER_LINEAR)
         together = np.asarray((together**POWER + enlarged**POWER) ** np.float32(1 / POWER), np.float32)
+    score = together.max()
     if drawn is None:
-        return float(together.max()), together, None
+        return float(score), together
     # No more than the distance, so that a patch which is in the memory bank adds nothing: it was said to be good.
-    apart = Apart(together, np.clip(smoothed(drawn), 0, together))
-    score, anomaly_map = raised(apart)
-    return score, anomaly_map, None if anomaly_map is together else apart
-
-
-def raised(apart: Apart) -> tuple[float, NDArray[np.float32]]:
-    """The image score, the largest distance and the most that was added, and a map of which it is the largest value,
-    where most was added."""
-    distances, added = apart
-    score, most = distances.max(), added.max()
+    added = np.clip(smoothed(drawn), 0, together)
+    most = added.max()
     if most <= 0:
-        return float(score), distances
-    highest = score + most
-    surest = np.where(added == most, distances, -np.inf).max()
-    return float(highest), np.minimum(distances + added * ((highest - surest) / most), highest)
+        return float(score), together
+    raised = score + most
+    surest = np.where(added == most, together, -np.inf).max()
+    return float(raised), np.minimum(together + added * ((raised - surest) / most), raised)
 
 
 def smoothed(patches: NDArray[np.float32]) -> NDArray[np.float32]:

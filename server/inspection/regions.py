@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector import Detection
-from detector.score import Apart, raised
 from server.recipes import Polygon, Regions
 
 _FINE = 16
@@ -23,13 +22,11 @@ def within(detection: Detection, regions: Regions) -> Detection:
     if not regions.include and not regions.ignore:
         return detection
     seen = inspected_cells(regions, *detection.anomaly_map.shape)
+    anomaly_map = np.where(seen, detection.anomaly_map, np.float32(0))
+    highest = float(detection.anomaly_map.max())
     # What is said of the whole frame only (a score that is not finite, or above its map) is said of every part of it.
-    beyond = max(0.0, detection.score - float(detection.anomaly_map.max()))
-    if detection.apart is None:
-        anomaly_map = np.where(seen, detection.anomaly_map, np.float32(0))
-        return Detection(float(anomaly_map.max()) + beyond, anomaly_map)
-    score, anomaly_map = raised(Apart(*(np.where(seen, one, np.float32(0)) for one in detection.apart)))
-    return Detection(score + beyond, anomaly_map)
+    beyond = max(0.0, detection.score - highest)
+    return Detection(float(anomaly_map.max()) + beyond, anomaly_map)
 
 
 @lru_cache(maxsize=64)
