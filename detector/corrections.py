@@ -246,8 +246,8 @@ class _Forgiving:
     def _judged_map(self, look: int) -> NDArray[np.float32]:
         """A look's anomaly map, 0 where nothing was marked."""
         coarse = self._distances[1][look] if len(self._grids) > 1 else None
-        found = to_detection(self._fine(look), coarse, self._drawn[look]).anomaly_map
-        return found if self._judged is None else np.where(self._judged, found, np.float32(0))
+        found = to_detection(self._fine(look), coarse, self._drawn[look])
+        return found.anomaly_map if self._judged is None else found.only(self._judged).anomaly_map
 
     def _fine(self, look: int) -> NDArray[np.float32]:
         """Distances at the fine scale, what is like a known defect included."""
@@ -342,7 +342,9 @@ def _remembered(look: Seen, head: MemoryBanks, grid: Grid, place: Mask | None, t
     distances, signatures, step = look.maps.distances, look.signatures[0], float(head.fine.step[0])
     if place is None:
         peak = np.zeros(grid, np.bool_)
-        peak[np.unravel_index(int(to_detection(*look.maps).anomaly_map.argmax()), grid)] = True
+        found = to_detection(*look.maps)  # most of it all in one place, not the most that is added
+        there = found.anomaly_map if found.layers is None else np.sum(found.layers, 0)
+        peak[np.unravel_index(int(there.argmax()), grid)] = True
         place = _widened(peak, 2)
     deviating = np.where(place, distances, 0)
     if deviating.max() < step:

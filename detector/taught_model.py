@@ -78,8 +78,7 @@ class TaughtModel(Described):
             ImageError: not a frame.
         """
         laid = lay(frame, self.manifest.reference)
-        found = detect_input(np.ascontiguousarray(self._input(laid)))
-        return Detection(found.score, laid.as_seen(found.anomaly_map))
+        return detect_input(np.ascontiguousarray(self._input(laid))).laid(laid.as_seen)
 
     def input_of(self, frame: BGRImage) -> BGRImage:
         """All of a frame that :meth:`detect` looks at: what is inspected, at the size of the model's input (h×w×3 uint8
@@ -109,8 +108,7 @@ class TaughtModel(Described):
         Raises:
             ImageError: not an input of this model.
         """
-        detection = to_detection(*self._distances(self._checked(small)))
-        return Detection(detection.score, self.manifest.region.to_frame(detection.anomaly_map))
+        return to_detection(*self._distances(self._checked(small))).laid(self.manifest.region.to_frame)
 
     def good_of(self, small: BGRImage, place: Polygon | None = None, *, threshold: float | None = None) -> GoodPatches:
         """What has to be learned so that a part passes: the frame itself, and the part as it may be seen the next time,
