@@ -52,6 +52,10 @@ class Layers(NamedTuple):
         surest = np.where(self.added == most, self.distances, -np.inf).max()
         return float(raised), np.minimum(self.distances + self.added * ((raised - surest) / most), raised)
 
+    def summed(self) -> Map:
+        """What there is of both in each place."""
+        return self.distances if self.added is None else self.distances + self.added
+
     def each(self, change: Callable[[Map], Map]) -> Layers:
         """Both, changed the same."""
         return Layers(change(self.distances), None if self.added is None else change(self.added))

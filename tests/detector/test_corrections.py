@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import detector
 from detector import BadPatches, GoodPatches, ImageError, ModelError, TaughtModel, self_contained
 from detector import corrections as module
-from detector.corrections import MOST_BAD, MOST_GOOD, Polygon, cells, to_forgive, to_remember
+from detector.corrections import MOST_BAD, MOST_GOOD, Polygon, cells, most_deviating, to_forgive, to_remember
 from detector.heads import KnownBad, MemoryBanks, ball, no_corrections
 from detector.images import BGRImage
 from detector.region import Region
@@ -279,8 +279,27 @@ def test_the_defect_is_where_the_part_deviates_and_not_where_a_little_is_added(m
     seen = hot_and_hinted(model)
     assert isinstance(model.head, MemoryBanks)
     without = seen._replace(maps=PatchMaps(seen.maps.distances))
-    found, expected = (to_remember(one, model.head, (32, 32), None, 10).tensors() for one in (seen, without))
-    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    there, expected = (most_deviating(one, (32, 32)) for one in (seen, without))
+    assert np.array_equal(there, expected) and there[5, 5] and not there[24, 24]
+
+
+def test_what_is_not_inspected_is_neither_forgiven_nor_remembered(model: TaughtModel) -> None:
+    label = part(50, defect=True)
+    both = np.where(label != part(50), label, scratched(50)).astype(np.uint8)
+    inspected = ~cells(DEFECT, model.manifest.region, (32, 32))
+
+    def seen(one: TaughtModel, frame: BGRImage) -> float:
+        return one.detect(frame).only(inspected).score
+
+    threshold = model.threshold
+    assert threshold < seen(model, both) < model.detect(both).score
+    small = model.input_of(both)
+    good = model.good_of(small, threshold=threshold, inspected=inspected)
+    assert len(good) < len(model.good_of(small, threshold=threshold))
+    forgiving = model.corrected([good])
+    assert seen(forgiving, both) <= threshold < forgiving.detect(both).score
+    told = model.corrected(bad=[model.bad_of(small, 10 * threshold, inspected=inspected)])
+    assert seen(told, both) > 10 * threshold
 
 
 def test_a_marked_place_is_judged_without_what_is_elsewhere(model: TaughtModel) -> None:
