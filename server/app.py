@@ -120,6 +120,7 @@ def create_app(
         code=code,
         code_file=None if settings.has_chosen_code else settings.data_dir / CODE_FILE,
         shelf=SHARED_FILES if plant is None else plant,
+        plants_clock=None if plant is None else plant.now,
     )
     calibrations = Calibrations(settings.data_dir, shelf)
     inspection = Inspection(
@@ -396,9 +397,9 @@ async def _followed(plant: Plant | None, library: Library, inspection: Inspectio
         await plant.news(FETCH_AGAIN_S)
         if not plant.is_behind and library.behind.warning is None:
             continue
-        await library.renew()
         if await asyncio.to_thread(inspection.renew):
             streams.tell_changed("another gateway")
+        await library.renew()
 
 
 async def _written(archive: Archive, records: Records) -> None:

@@ -63,7 +63,8 @@ class Access:
         code: the access code in force, which may everything; None for none.
         code_file: where it is kept, if it is in a file.
         shelf: where accounts, tokens and sessions are kept.
-        clock: seconds since 1970.
+        clock: seconds since 1970; ``plants_clock``: the one that sessions are old by where a plant's gateways share
+            them; None: nobody shares them.
     """
 
     def __init__(
@@ -75,12 +76,13 @@ class Access:
         code_file: Path | None = None,
         shelf: SharedShelf = SHARED_FILES,
         clock: Callable[[], float] = time.time,
+        plants_clock: Callable[[], float] | None = None,
     ) -> None:
         self.closed = closed
         self.audit = Audit(data_dir)
         self.passwords = Passwords()
         self.pairings = Pairings()
-        self._clock = clock
+        self._clock, self._shared_clock, self._is_plants = clock, plants_clock or clock, plants_clock is not None
         folder = data_dir / kept.FOLDER
         self._accounts = shelf.keep(folder / "accounts.json", kept.ACCOUNTS)
         self._tokens = shelf.keep(folder / "tokens.json", kept.TOKENS)
@@ -155,9 +157,11 @@ class Access:
         return Standing(self._watches, who, self.audit, address)
 
     def _of_session(self, digest: str) -> Identity:
-        session, now = self._sessions.get(digest), self._clock()
-        if session is None or not self._lasts(session, now):
-            return NOBODY
+        session = self._sessions.get(digest)
+        return NOBODY if session is None or not self._lasts(session, self._clock()) else self._holder(session)
+
+    def _holder(self, session: Session) -> Identity:
+        """Who has a session, as long as it lasts."""
         match session.kind:
             case "account":
                 account = self._accounts_by_name.get(session.of.lower())
@@ -180,7 +184,7 @@ class Access:
 
     def _of_token(self, id: str) -> Identity:
         token = self._tokens_by_id.get(id)
-        if token is None or (token.expires is not None and token.expires <= self._clock()):
+        if token is None or _is_expired(token, self._clock()):
             return NOBODY
         streams = None if token.streams is None else frozenset(token.streams)
         return Identity(token.name, role_of(token.role), "token", streams, expires=token.expires, token=token.id)
@@ -193,6 +197,23 @@ class Access:
         # A clock that was set back ends nobody's session; one that was set forward may.
         return now < session.expires and now - seen < changes.IDLE_S[session.kind]
 
+    def _is_over(self, session: Session) -> bool:
+        """Whether a session has ended for good. Those that a plant's gateways share may hold at another one though they
+        do not here: its access code, and its clock, may be others, and who is in may not be known here now."""
+        now = self._shared_clock()
+        if not self._lasts(session, now):
+            return True
+        match session.kind:
+            case "account":
+                return self._accounts.is_whole and self._holder(session) is NOBODY
+            case "token":
+                token = self._tokens_by_id.get(session.of)
+                return self._tokens.is_whole and (token is None or _is_expired(token, now))
+            case "code":
+                return not self._is_plants and self._holder(session) is NOBODY
+            case "device":
+                return False
+
     # --- what changes
 
     def tell(self) -> None:
@@ -201,7 +222,8 @@ class Access:
         self._watches.look()
 
     async def _look(self) -> None:
-        documents = (self._accounts, self._tokens, self._sessions.document)
+        # Sessions first: whose they are is known then.
+        documents = (self._sessions.document, self._accounts, self._tokens)
         loop = asyncio.get_running_loop()
         await self.audit.log_head()
         next_store = loop.time() + USED_S
@@ -259,10 +281,11 @@ class Access:
         if not self.closed or self.accounts or self._accounts.is_unread:
             return None
         password = make_password()
-        self._accounts.change(
-            partial(changes.with_account, changes.made_account(FIRST, "admin", password, self._clock()))
-        )
+        first = changes.made_account(FIRST, "admin", password, self._clock())
+        self._accounts.change(lambda accounts: accounts or (first,))
         self._index()
+        if first not in self.accounts:
+            return None  # another gateway of the plant came first
         self.audit.note(EVERYBODY, "made the first login", address="", detail=FIRST)
         return password
 
@@ -578,7 +601,7 @@ class Access:
             await self._store_sessions()
 
     async def _store_sessions(self) -> None:
-        await self._sessions.store(self._do, self._clock())
+        await self._sessions.store(self._do, self._shared_clock())
         self.tell()
 
     async def _stamp_of_code(self) -> str:
@@ -600,8 +623,7 @@ class Access:
                         ),
                     )
                 )
-            lasting = {one.digest for one in self._lasting()}
-            self._sessions.end(one.digest for one in self._sessions.document.contents if one.digest not in lasting)
+            self._sessions.end(one.digest for one in self._sessions.document.contents if self._is_over(one))
             if self._sessions.is_behind(late):
                 await self._store_sessions()
         except OSError as error:
@@ -643,6 +665,10 @@ class Access:
 def is_token(secret: str) -> bool:
     """Whether it says of itself that it is a token, right or wrong; it is never taken for the access code."""
     return secret.startswith(TOKEN_PREFIX)
+
+
+def _is_expired(token: Token, now: float) -> bool:
+    return token.expires is not None and token.expires <= now
 
 
 def code_stamp(code: str) -> str:

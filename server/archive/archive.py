@@ -15,14 +15,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from server.archive.folder import FOLDER, Folder, Held, Limits, NoRoom
+from server.archive.folder import FOLDER, Folder, Held, Limits, NoRoom, day_of
 from server.archive.pictured import Disposition, Kind, Pictured, pictured, said_of
 from server.archive.shared import SharedPictures
 from server.ground import Calendar, Supervised
@@ -101,10 +101,10 @@ class Archive:
         by = calendar or Calendar(None)
 
         def aged_by() -> date:
-            return _day(by.now())
+            return day_of(by.now())
 
         def reached() -> date | None:
-            return None if (known := by.reached()) is None else _day(known)
+            return None if (known := by.reached()) is None else day_of(known)
 
         self.folder = folder or Folder(
             data_dir / FOLDER, limits, aged_by=aged_by, reached=reached, has_store=store is not None
@@ -459,10 +459,6 @@ class Archive:
             log.warning("archive %s", problem)
         elif was is not None:
             log.info("archive pictures are kept again dropped=%d", self.dropped)
-
-
-def _day(seconds: float) -> date:
-    return datetime.fromtimestamp(seconds, UTC).date()
 
 
 def _told(loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> None:

@@ -492,3 +492,8 @@ def _by_age(folder: Path, wanted: Callable[[int], bool] = lambda mode: True) -> 
                 if wanted(its.st_mode):
                     found.append((its.st_mtime, entry.name))
     return [name for _, name in sorted(found)]
+
+
+def day_of(seconds: float) -> date:
+    """The day, by UTC, of a time in seconds since 1970."""
+    return datetime.fromtimestamp(seconds, UTC).date()

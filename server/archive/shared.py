@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-from server.archive.folder import FOLDER, SUFFIX, Folder
+from server.archive.folder import FOLDER, SUFFIX, Folder, day_of
 from server.archive.pictured import MOST_BYTES, Damaged, Disposition, Pictured, began, pack, said_of, unpack
 from server.plant import ObjectStore, PlantAway
 from server.records import iso
@@ -52,7 +52,7 @@ class SharedPictures:
         store: of the plant.
         folder: the pictures here.
         aged_by: the day that what is old is old by; after ``days`` and one more, when it is gone from every disk, a
-            picture goes from the store.
+            picture goes from the store, if it is as old by the store's clock.
 
     Attributes:
         put: pictures that were put into the store since the start.
@@ -267,10 +267,14 @@ class SharedPictures:
 
     def _tidy(self) -> bool:
         """Remove what is too old from the store; returns whether there is more of it."""
+        old = [day for day in self._store.folders(FOLDER) if _is_day(day) and day < self._eldest]
+        if not old or (now := self._store.now()) is None:
+            return False
+        eldest = self._eldest_on(day_of(now))
         left, gone = MOST_TIDIED, list[str]()
         try:
-            for day in self._store.folders(FOLDER):
-                if not (_is_day(day) and day < self._eldest):
+            for day in old:
+                if day >= eldest:
                     continue
                 for one in self._store.below(f"{FOLDER}/{day}"):
                     if left == 0 or self._stopping:
@@ -286,7 +290,10 @@ class SharedPictures:
 
     @property
     def _eldest(self) -> str:
-        return (self._aged_by() - timedelta(days=self._days + 1)).isoformat()
+        return self._eldest_on(self._aged_by())
+
+    def _eldest_on(self, today: date) -> str:
+        return (today - timedelta(days=self._days + 1)).isoformat()
 
     def _trouble(self, words: str) -> None:
         if not self._failures and not self._stopping:

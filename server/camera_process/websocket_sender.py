@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -21,23 +23,36 @@ ANSWER_S = 2.0
 """A server does not answer the frames it drops. After this long without an answer one more may be sent."""
 
 
+SHOWN_S = 0.1
+"""The same while the stream is taught: nothing is answered then, and what moves has to be seen."""
+
+GONE_S = 10
+"""After this long without a word about what was sent the server is gone: its machine lost its power, or the cable is
+out. (The socket would be tried for a quarter of an hour, and no ping could be sent meanwhile.)"""
+
+
 @dataclass
 class Window:
-    """How many frames of one connection are unanswered, and when the next may be sent."""
+    """How many frames of one connection are unanswered, and when the next may be sent.
+
+    Attributes:
+        is_taught: whether the stream is being taught.
+    """
 
     sent: int = 0
     counters: Counters = field(default_factory=Counters)
-    _send_anyway_at: float = 0.0
+    is_taught: bool = False
+    _sent_at: float = -math.inf
 
     def wait(self, now: float) -> float:
         """Seconds until a frame may be sent when no answer comes before; 0 when one may be sent now."""
         if self.sent - self.counters.settled < MAX_UNANSWERED:
             return 0.0
-        return max(0.0, self._send_anyway_at - now)
+        return max(0.0, self._sent_at + (SHOWN_S if self.is_taught else ANSWER_S) - now)
 
     def note_sent(self, now: float) -> None:
         self.sent += 1
-        self._send_anyway_at = now + ANSWER_S
+        self._sent_at = now
 
 
 @dataclass
@@ -77,7 +92,7 @@ class WebSocketSender(Sender):
     def _connect(self) -> ClientConnection:
         """Open a connection. Raises OSError (also for TLS and time-outs) or InvalidHandshake."""
         destination = self._destination
-        return connect(
+        connection = connect(
             # http becomes ws, and https wss
             f"{destination.server.replace('http', 'ws', 1)}/ws/stream?name={destination.name}",
             ssl=destination.tls,
@@ -89,6 +104,9 @@ class WebSocketSender(Sender):
             ping_interval=5,
             ping_timeout=5,
         )
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux has it
+            connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_S * 1000)
+        return connection
 
     def _send(self, link: _Link) -> None:
         """Returns when stopped; raises ConnectionClosed when the connection ends before."""
@@ -121,9 +139,13 @@ class WebSocketSender(Sender):
         try:
             while True:
                 message = self._decode(link.connection.recv())
-                if isinstance(message, messages.Result | messages.Error):
+                if isinstance(message, messages.Result | messages.Error | messages.Status | messages.Heartbeat):
                     with self._changed:
-                        self._take(message, link.window.counters)
+                        if isinstance(message, messages.Status | messages.Heartbeat):
+                            link.window.is_taught = message.state == "teaching"
+                        else:
+                            link.window.is_taught &= not isinstance(message, messages.Result)
+                            self._take(message, link.window.counters)
                         self._changed.notify_all()
         except ConnectionClosed as end:
             with self._changed:

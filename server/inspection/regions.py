@@ -19,15 +19,10 @@ _IGNORED = 0.5
 
 
 def within(detection: Detection, regions: Regions) -> Detection:
-    """What was found where a recipe inspects: elsewhere the map is 0, and the score is the largest value left."""
+    """What was found where a recipe inspects: elsewhere the map is 0, and nothing of it is in the score."""
     if (not regions.include and not regions.ignore) or detection.score >= LARGEST:  # as where it was no number
         return detection
-    seen = inspected_cells(regions, *detection.anomaly_map.shape)
-    anomaly_map = np.where(seen, detection.anomaly_map, np.float32(0))
-    highest = float(detection.anomaly_map.max())
-    # What is said of the whole frame only (a score that is not finite, or above its map) is said of every part of it.
-    beyond = max(0.0, detection.score - highest)
-    return Detection(float(anomaly_map.max()) + beyond, anomaly_map)
+    return detection.only(inspected_cells(regions, *detection.anomaly_map.shape))
 
 
 @lru_cache(maxsize=64)

@@ -22,6 +22,8 @@ from server.plant.link import PlantAway, cannot_be_used
 EXAMPLE = "s3://BUCKET/FOLDER"
 MARK = "plant"
 """Object that says which plant's store it is."""
+CLOCK = "clock"
+"""Object that is written to see what time it is there."""
 CONNECT_S, READ_S, TRIES = 5, 20, 2
 ANSWER_S, LEAST_BYTES_S = 45.0, 1_000_000
 """Seconds that a call may take, and one more for so many bytes that it moves."""
@@ -157,6 +159,12 @@ class ObjectStore:
             return self._do(lambda files: _modified(files.info(self._at(name))))
         except FileNotFoundError:
             return None
+
+    def now(self) -> float | None:
+        """What time it is, seconds since 1970 by the store's clock: by a gateway's own, which may be wrong, nothing of
+        the plant's becomes old. None where somebody empties the store meanwhile."""
+        self.write(CLOCK, b"")
+        return self.modified(CLOCK)
 
     def below(self, folder: str) -> list[Listed]:
         """All objects in a folder and those below it."""

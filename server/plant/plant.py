@@ -34,6 +34,8 @@ FORMAT = 1
 FILE = "plant.json"
 LOOK_S, AWAY_S, LOOKED_S = 0.3, 2.0, 2.0
 """Seconds between two looks at the versions; while the database is away; that a look may take."""
+COPY_AGAIN_S = 10.0
+"""Seconds after which a copy that could not be written is tried again."""
 TRIES = 8
 """Of a change that others come in between."""
 _TURN = 0x646566656374
@@ -103,6 +105,8 @@ class Plant:
         self._has_tables = False
         self._documents: dict[str, PlantDocument[Any]] = {}
         self._newest: dict[str, int] = {}
+        self._ahead_s = 0.0
+        """Of this machine's clock is the database's, as it was asked last."""
         self._id: str | None = None
         self._away: str | None = None
         self._news: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
@@ -127,6 +131,10 @@ class Plant:
             plant.close()
             raise
         return plant
+
+    def now(self) -> float:
+        """Seconds since 1970 by the database's clock: one for all gateways."""
+        return time.time() + self._ahead_s
 
     @property
     def warning(self) -> str | None:
@@ -274,8 +282,13 @@ class Plant:
             link.close()
 
     def _look(self) -> None:
+        copy_at = 0.0
         while not self._stopped.wait(LOOK_S if self._away is None else AWAY_S):
             try:
+                if time.monotonic() >= copy_at:
+                    copy_at = time.monotonic() + COPY_AGAIN_S
+                    for document in self._documents.values():
+                        document.copy_again()
                 found = self._looked()
             except PlantAway as error:
                 self._has_tables = self._has_tables and error.sqlstate != NO_TABLE
@@ -439,11 +452,12 @@ class Plant:
     async def _versions(self, connection: Any, plant: str | None = None) -> dict[str, int]:
         """Of all documents of the plant, by name; of those whose row is gone -1."""
         rows = await connection.fetch(
-            "SELECT format, name, coalesce(version, -1) AS version FROM plant "
+            "SELECT format, name, coalesce(version, -1) AS version, "
+            "extract(epoch FROM clock_timestamp())::float8 AS clock FROM plant "
             "LEFT JOIN (plant_names FULL JOIN plant_documents USING (name)) ON true WHERE id = $1",
             plant or self._id,
         )
-        self._ours(rows[0] if rows else None)
+        self._ahead_s = self._ours(rows[0] if rows else None)["clock"] - time.time()
         return {str(row["name"]): int(row["version"]) for row in rows if row["name"] is not None}
 
     def _ours(self, row: Any) -> Any:
@@ -495,6 +509,8 @@ class PlantDocument(Generic[T]):
         self._bytes: bytes | None = None
         """As stored in the plant, until there is a copy here."""
         self._fault: str | None = None
+        self._uncopied: str | None = None
+        """Why there is no copy of what is known here."""
         self._is_untold = False
         """Whether a change here took in what others had changed: who follows them is told of it."""
         self.refresh()
@@ -506,7 +522,7 @@ class PlantDocument(Generic[T]):
     @property
     def warning(self) -> str | None:
         """What is wrong with it; that the plant is away is told by the plant."""
-        return self._fault or (self._copy.warning if self._version == 0 else None)
+        return self._fault or (self._copy.warning if self._version == 0 else None) or self._uncopied
 
     @property
     def is_unread(self) -> bool:
@@ -603,10 +619,23 @@ class PlantDocument(Generic[T]):
             self.keep_copy()
 
     def keep_copy(self) -> None:
-        """Write what is in force into the file here, for a start without the database."""
-        data, self._bytes = self._bytes, None
-        if data is None:
-            return
+        """Write what is in force into the file here, for a start without the database; where it cannot be, that is said
+        and tried again."""
+        with self._lock:
+            if self._bytes is not None:
+                self._uncopied = self._unwritten(self._bytes)
+                self._bytes = None if self._uncopied is None else self._bytes
+
+    def copy_again(self) -> None:
+        """Write it where it could not be before; not while somebody changes it."""
+        if self._uncopied is not None and self._lock.acquire(blocking=False):
+            try:
+                self.keep_copy()
+            finally:
+                self._lock.release()
+
+    def _unwritten(self, data: bytes) -> str | None:
+        """Write the copy; why it could not be."""
         try:
             if self._form.mode & 0o077:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -614,4 +643,10 @@ class PlantDocument(Generic[T]):
                 private_file.make_folder(self._path.parent)
             write_atomically(self._path, data, mode=self._form.mode)
         except OSError as error:
-            log.warning("%s: no copy can be kept here (%s)", self._path.name, error.strerror)
+            if self._uncopied is None:
+                log.warning("%s: no copy can be kept here (%s)", self._path.name, error.strerror)
+            return (
+                f"no copy of the plant's {self._path.name} can be kept here ({error.strerror}): started without the "
+                f"database, this gateway would go by an older one; make room, or let this user write {self._path}"
+            )
+        return None

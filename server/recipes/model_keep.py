@@ -102,25 +102,40 @@ class ModelKeep:
 
     # ---- with the gateways of a plant -------------------------------------------------------------------------------
 
-    def bring(self, models: Iterable[tuple[str, Collection[str]]]) -> None:
-        """Fetch what others taught or told, if it is not here: models by their hash, with ids of corrections.
+    def is_here(self, taught: str, corrections: Collection[str], *, is_given: bool) -> bool:
+        """Whether a model lies here with these corrections; ``is_given``: the model itself need not."""
+        place = self._of(taught)
+        is_there = is_given or (place / MODEL).is_dir()
+        return is_there and all((place / CORRECTIONS / f"{name}.json").exists() for name in corrections)
+
+    def bring(self, models: Iterable[tuple[str, Collection[str]]]) -> frozenset[str]:
+        """Fetch what others taught or told, if it is not here: models by their hash, with ids of corrections. What is
+        here and was lost in the plant's store is put back there.
+
+        Returns:
+            hashes of the models that are in neither, or whose corrections are.
 
         Raises:
             ModelError: one of them is damaged; the others are here then.
             OSError: the plant's store does not answer, or it cannot be written here.
         """
-        if self._shared is None:
-            return
         damaged: ModelError | None = None
+        nowhere = set[str]()
+        if self._shared is None:
+            return frozenset()
         for taught, corrections in models:
             try:
                 if not self._shared.has_model(taught):
-                    self._share(taught)  # somebody lost it there
-                self._bring(self._shared, taught, corrections)
+                    self._share(taught)
+                lost = [name for name in corrections if not self._shared.has_correction(taught, name)]
+                self._share_corrections(taught, [name for name in lost if self._is_whole(taught, name)])
+                if not self._bring(self._shared, taught, corrections):
+                    nowhere.add(taught)
             except ModelError as error:
                 damaged = error
         if damaged is not None:
             raise damaged
+        return frozenset(nowhere)
 
     def bring_pictures(self, taught: str) -> None:
         """Fetch the pictures that a model was taught on, if they are not here.
@@ -141,10 +156,7 @@ class ModelKeep:
         """
         for taught, corrections in models:
             self._share(taught)
-            if self._shared is not None:
-                for name in corrections:
-                    files = {suffix: self.correction_file(taught, name, suffix) for suffix in SUFFIXES}
-                    self._share_correction(self._shared, taught, name, files)
+            self._share_corrections(taught, corrections)
 
     def look_for_shared(self) -> None:
         """See what the plant has.
@@ -155,13 +167,14 @@ class ModelKeep:
         if self._shared is not None:
             self._shared.look()
 
-    def _bring(self, shared: SharedModels, taught: str, corrections: Collection[str]) -> None:
-        place = self._of(taught)
+    def _bring(self, shared: SharedModels, taught: str, corrections: Collection[str]) -> bool:
+        """Returns whether all of it is here now."""
+        place, has_all = self._of(taught), True
         if not (place / MODEL).is_dir():
             self.require_room(LARGEST_MODEL)
             check = partial(check_is, taught)
             if not shared.fetch(f"{taught}/{MODEL}", place / MODEL, LARGEST_FETCHED, self._folder, check):
-                return  # a model that another gateway was given at its start
+                return False  # that another gateway was given at its start; or it was lost
         for name in corrections:
             if (place / CORRECTIONS / f"{name}.json").exists():
                 continue
@@ -172,15 +185,28 @@ class ModelKeep:
                 ):
                     files = {end: read_at_most(folder / f"{name}{end}", LARGEST_CORRECTION) for end in SUFFIXES}
                     self._write_correction(taught, name, files)
+                else:
+                    has_all = False
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
         self._size = None
+        return has_all
 
     def _share(self, taught: str) -> None:
         if self._shared is not None:
             for what in (PICTURES, MODEL):  # whoever sees the model finds its pictures
                 if (self._of(taught) / what).is_dir():
                     self._shared.put(f"{taught}/{what}", self._of(taught) / what, self._folder)
+
+    def _share_corrections(self, taught: str, corrections: Iterable[str]) -> None:
+        if self._shared is not None:
+            for name in corrections:
+                files = {suffix: self.correction_file(taught, name, suffix) for suffix in SUFFIXES}
+                self._share_correction(self._shared, taught, name, files)
+
+    def _is_whole(self, taught: str, name: str) -> bool:
+        """Whether all files of a correction lie here."""
+        return all((self._of(taught) / CORRECTIONS / f"{name}{suffix}").exists() for suffix in SUFFIXES)
 
     def _share_correction(self, shared: SharedModels, taught: str, name: str, files: Mapping[str, bytes]) -> None:
         with temporary_folder(self._folder / CORRECTIONS) as folder:

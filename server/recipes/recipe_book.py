@@ -33,6 +33,10 @@ NOT_KNOWN = "not-known"
 """Stands for the default recipe where the file could not be read: no recipe has this id."""
 
 
+class InUseStill(Exception):
+    """It cannot be deleted while something needs it; the message says what."""
+
+
 class NotTheNewest(RecipeError):
     """Somebody else changed the recipe since; says who."""
 
@@ -195,14 +199,23 @@ class RecipeBook:
                     found.append(one.model)
         return found
 
-    def change(self, change: RecipeChange, *, stream: str | None = None, as_default: bool = False) -> Recipe:
+    def change(
+        self,
+        change: RecipeChange,
+        *,
+        stream: str | None = None,
+        as_default: bool = False,
+        given: Recipe | None = None,
+    ) -> Recipe:
         """Store a new version, or a new recipe where there was none before.
 
         Args:
-            stream: for which it is chosen in the same step; ``as_default``: for all that none was chosen for.
+            stream: for which it is chosen in the same step; ``as_default``: for all that none was chosen for, where
+                nobody chose a default one.
+            given: what may be changed without being here yet, as it was given at the start.
 
         Raises:
-            NotTheNewest: ``before`` is not the newest version any more.
+            NotTheNewest: ``before`` is not the newest version any more, or was deleted.
             RecipeError: it cannot be a recipe, or there are too many.
             OSError: it cannot be stored; nothing changes.
         """
@@ -212,12 +225,14 @@ class RecipeBook:
             newest = _find(contents, recipe.id)
             if newest is not None:
                 require_newest(newest, change.before.version if change.before else None)
+            elif change.before not in (None, given):
+                raise NotTheNewest(f"{recipe.name} was deleted since, perhaps at another gateway: nothing was changed")
             if newest is None and len(contents.recipes) >= MOST_RECIPES:
                 raise RecipeError(f"there are {MOST_RECIPES} recipes already: delete one that is not needed")
             places = tuple(recipe if one.id == recipe.id else one for one in contents.recipes)
             return Contents(
                 recipes=(*places, recipe) if newest is None else places,
-                default=recipe.id if as_default else contents.default,
+                default=recipe.id if as_default and contents.default is None else contents.default,
                 chosen=contents.chosen if stream is None else _chosen(contents, stream, recipe.id),
                 history=_bounded((*contents.history, change)),
             )
@@ -225,12 +240,16 @@ class RecipeBook:
         self._file.change(step)
         return recipe
 
-    def delete(self, recipe: str, version: int) -> None:
+    def delete(self, recipe: str, version: int, *, keeps_first: bool = False) -> None:
         """Take a recipe out of the book; its history goes with it. Streams that it was chosen for keep that choice:
         with another recipe they would be judged as another product, and nobody would have said so.
 
+        Args:
+            keeps_first: whether there may be gateways for which the first one is the default until one is chosen.
+
         Raises:
             NotTheNewest: somebody changed it since.
+            InUseStill: it is the default one.
             OSError: it cannot be stored; nothing changes.
         """
 
@@ -240,10 +259,11 @@ class RecipeBook:
                 raise NotTheNewest(
                     f"{newest.name} was changed since: it is version {newest.version} now; nothing was deleted"
                 )
+            if newest is not None:
+                _require_no_default(contents, newest, keeps_first)
             return msgspec.structs.replace(
                 contents,
                 recipes=tuple(one for one in contents.recipes if one.id != recipe),
-                default=None if contents.default == recipe else contents.default,
                 history=tuple(step for step in contents.history if step.after.id != recipe),
             )
 
@@ -270,6 +290,21 @@ class RecipeBook:
 def _find(contents: Contents, recipe: str) -> Recipe | None:
     """The newest version of a recipe."""
     return next((one for one in contents.recipes if one.id == recipe), None)
+
+
+def _require_no_default(contents: Contents, recipe: Recipe, keeps_first: bool) -> None:
+    """Check that streams which none was chosen for are not inspected with a recipe.
+
+    Raises:
+        InUseStill: they are.
+    """
+    if recipe.id == contents.default:
+        raise InUseStill(f"{recipe.name} is what streams are inspected with by default: choose another first")
+    if keeps_first and contents.default is None and contents.recipes[0].id == recipe.id:
+        raise InUseStill(
+            f"{recipe.name} is the plant's first recipe, which gateways without a model of their own inspect with "
+            "until a default one is chosen: choose one first"
+        )
 
 
 def _chosen(contents: Contents, stream: str, recipe: str | None) -> dict[str, str]:

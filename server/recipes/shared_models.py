@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import struct
-import time
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Mapping
@@ -55,7 +54,7 @@ class SharedModels:
         enough for that is stored anew: whoever removes it may not know yet that a recipe is going to name it.
         """
         there = self._store.modified(f"{FOLDER}/{name}.zip")
-        if there is not None and time.time() - there < KEPT_S / 2:
+        if there is not None and (now := self._store.now()) is not None and now - there < KEPT_S / 2:
             self._there.add(name)
             return
         packed = temporary_beside(work / "packed")
@@ -106,6 +105,10 @@ class SharedModels:
         """Whether a model is there, as far as it is known; asks nobody."""
         return f"{taught}/model" in self._there
 
+    def has_correction(self, taught: str, name: str) -> bool:
+        """Whether a correction of a model is there, as far as it is known; asks nobody."""
+        return f"{taught}/corrections/{name}" in self._there
+
     def has_pictures(self, taught: str) -> bool:
         """Whether there are pictures of a model, as far as it is known; asks nobody."""
         return f"{taught}/pictures" in self._there
@@ -121,16 +124,18 @@ class SharedModels:
         Args:
             wanted: ids of corrections by the hash of their model.
         """
-        self._store.write(f"{FOLDER}/clock", b"")  # its time is now, by the store's clock
-        now = self._store.modified(f"{FOLDER}/clock")
+        now = self._store.now()
         if now is None:
-            return  # somebody empties the store
+            return
         for one in self._store.below(FOLDER):
             match = _OBJECT.fullmatch(one.name)
             if match is None or now - one.modified < KEPT_S:
                 continue
             corrections, correction = wanted.get(match["taught"]), match["correction"]
             if corrections is None or (correction is not None and correction not in corrections):
+                modified = self._store.modified(one.name)
+                if modified is None or now - modified < KEPT_S:
+                    continue  # somebody stored it anew since it was listed: a recipe is about to name it
                 self._store.remove(one.name)
                 self._there.discard(one.name.removeprefix(f"{FOLDER}/").removesuffix(".zip"))
                 log.info("removed from the plant's store object=%s: no recipe names it", one.name)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from server.records.schema import BIN_NAMES, DAY_MS, HOUR_MS, QUARTER_MS, WIDTHS
 from server.records.wanted import Page, Span, Wanted
 
 LOOKED_THROUGH = 200_000
-"""Entries that are looked through at once where no index leads to those wanted: some 30 ms."""
+"""Entries that are looked through at once where no index leads to those wanted alone: some 30 ms of them all."""
 _COLUMNS = tuple(column for column in entries.c)
 _MINUTE_COLUMNS = tuple(column for column in minutes.c if column.name != "seq")
 
@@ -50,7 +51,7 @@ async def page(connection: AsyncConnection, wanted: Wanted, before: int | None, 
     least, most = await _bounds(connection, wanted)
     if before is not None:
         most = min(most, before - 1)
-    floor = least if _is_led(wanted) else max(least, most - LOOKED_THROUGH + 1)
+    floor = _floor(wanted, least, most)
     if most < least:
         return Page()
     found = (await connection.execute(seqs(wanted, floor, most, limit))).scalars().all()
@@ -78,7 +79,7 @@ async def count(connection: AsyncConnection, wanted: Wanted, seconds: float) -> 
     least, most = await _bounds(connection, wanted)
     until, found = time.monotonic() + seconds, 0
     while most >= least:
-        floor = least if _is_led(wanted) else max(least, most - LOOKED_THROUGH + 1)
+        floor = _floor(wanted, least, most)
         asked = select(func.count()).select_from(entries).where(entries.c.seq.between(floor, most), *conditions(wanted))
         if not _is_led(wanted):
             asked = asked.with_hint(entries, "INDEXED BY entries_seen_through", "sqlite")
@@ -100,7 +101,8 @@ async def newest_minutes(
         asked = asked.where(minutes.c.start >= since)
     if until is not None:
         asked = asked.where(minutes.c.start < until)
-    return [Minute(**row._mapping) for row in await connection.execute(asked)]
+    rows = (await connection.execute(asked)).all()
+    return await asyncio.to_thread(lambda: [Minute(**row._mapping) for row in rows])
 
 
 async def numbers(
@@ -112,28 +114,28 @@ async def numbers(
     recipe: str | None,
     by_stream: bool,
     by_recipe: bool,
+    limit: int,
 ) -> list[Numbers]:
-    """Counts of each span, in their order, of those with any."""
+    """Counts of each span, in their order, of those with any; the first so many."""
     ranges = [(number, *stretch) for number, span in enumerate(spans) for stretch in stretches(span.since, span.until)]
     query = _numbers_query(connection.dialect.name, by_stream, by_recipe, stream is not None, recipe is not None)
     asked = {"ranges": msgspec.json.encode(ranges).decode(), "kind": kind, "stream": stream, "recipe": recipe}
     asked = {name: value for name, value in asked.items() if value is not None}
-    found = []
-    for row in await connection.execute(query, asked):
-        its = row._mapping
-        found.append(
-            Numbers(
-                span=its["span"],
-                stream=its["stream"] if by_stream else stream,
-                recipe=(its["recipe"] or None) if by_recipe else recipe,
-                recipe_version=(its["recipe_version"] or None) if by_recipe else None,
-                **{name: int(its[name]) for name in _SUMMED},
-                cycle_sum=float(its["cycle_sum"]),
-                cycle_max=its["cycle_max"],
-                scores=[int(its[name]) for name in BIN_NAMES],
-            )
+    rows = (await connection.execute(query, {**asked, "most": limit})).all()
+
+    def made(its: Mapping[Any, Any]) -> Numbers:
+        return Numbers(
+            span=its["span"],
+            stream=its["stream"] if by_stream else stream,
+            recipe=(its["recipe"] or None) if by_recipe else recipe,
+            recipe_version=(its["recipe_version"] or None) if by_recipe else None,
+            **{name: int(its[name]) for name in _SUMMED},
+            cycle_sum=float(its["cycle_sum"]),
+            cycle_max=its["cycle_max"],
+            scores=[int(its[name]) for name in BIN_NAMES],
         )
-    return found
+
+    return await asyncio.to_thread(lambda: [made(row._mapping) for row in rows])
 
 
 def stretches(since: int, until: int, widths: Sequence[int] = WIDTHS) -> Iterator[tuple[int, int, int]]:
@@ -176,7 +178,7 @@ def _numbers_query(dialect: str, by_stream: bool, by_recipe: bool, of_stream: bo
         source = f"({ranges}) AS r CROSS JOIN LATERAL (SELECT * FROM counts WHERE {where} OFFSET 0) AS q"
     groups = ", ".join(names)
     columns = ", ".join([*names, *sums, "MAX(q.cycle_max) AS cycle_max"])
-    return text(f"SELECT {columns} FROM {source} GROUP BY {groups} ORDER BY {groups}")
+    return text(f"SELECT {columns} FROM {source} GROUP BY {groups} ORDER BY {groups} LIMIT :most")
 
 
 _SUMMED = ("total", "rejected", "failed", "overruns", "confirmed", "false_rejects", "escapes")
@@ -254,6 +256,13 @@ def _is_led(wanted: Wanted) -> bool:
         or wanted.disposition not in (None, "none")
         or wanted.with_picture
     )
+
+
+def _floor(wanted: Wanted, least: int, most: int) -> int:
+    """Where one look, from ``most`` downwards, ends. An index leads to all that it is led by and nothing else; what is
+    wanted of these beside is looked up row by row, and all may be rejected."""
+    asked = [value for value in astuple(wanted) if value is not None and value is not False]
+    return least if _is_led(wanted) and len(asked) == 1 else max(least, most - LOOKED_THROUGH + 1)
 
 
 async def _bounds(connection: AsyncConnection, wanted: Wanted) -> tuple[int, int]:

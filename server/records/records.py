@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -37,7 +38,7 @@ from server.records.entry import (
 from server.records.migrations import NewerSchema
 from server.records.numbers import Numbers
 from server.records.reading import Counted
-from server.records.retention import DELETED_AT_ONCE, EVERY_S, LEAST_DELETED, delete_minutes, delete_oldest
+from server.records.retention import DELETED_AT_ONCE, EVERY_S, LEAST_DELETED, delete_minutes, delete_oldest, time_there
 from server.records.running import Running
 from server.records.wanted import Page, Span, Wanted
 from server.streams import Told
@@ -58,7 +59,7 @@ QUIET_S = 5.0
 CLOSING_S = 0.8
 PAGE_S = 0.12
 """Seconds that a page looks for more entries where there are too few, and a count for more to count."""
-MOST_ON_A_PAGE, MOST_SPANS, MOST_MINUTES = 500, 800, 10_000
+MOST_ON_A_PAGE, MOST_SPANS, MOST_MINUTES, MOST_NUMBERS = 500, 800, 10_000, 20_000
 FOLDER = "backlog"
 
 Word = Literal["starting", "ok", "away", "off"]
@@ -156,7 +157,8 @@ class Records:
                 for event in self._running.result(result, of_part=is_of_part):
                     self._put(event)
             case Error() as error:
-                self._running.error(error)
+                for minute in self._running.error(error):
+                    self._put(minute)
 
     def sample(self, entry: Entry) -> None:
         """A good frame was archived; its stream runs freely, so that nothing else is kept of it by itself."""
@@ -350,9 +352,11 @@ class Records:
     async def _clear(self) -> None:
         """Delete what is too old or too much, a little at a time: what comes is written in between."""
         at, latest_s = await asyncio.to_thread(lambda: (self._calendar.now(), self._calendar.latest()))
-        before, latest = round(at * 1000 - self._days * 86_400_000), round(latest_s * 1000)
         most = LEAST_DELETED + 2 * self._since_clearing
         try:
+            if not self._database.is_sqlite:  # other gateways' too: one whose clock is ahead must not cost theirs
+                at = min(at, await self._database.read(time_there))
+            before, latest = round(at * 1000 - self._days * 86_400_000), round(latest_s * 1000)
             kept = await self._database.write(
                 lambda connection: delete_oldest(
                     connection, before=before, latest=latest, rows=self._rows, most=most - self._aged
@@ -544,18 +548,29 @@ class Records:
         return await self._ask(lambda connection: reading.said_of(connection, id_))
 
     async def dispose(
-        self, id_: str, disposition: Disposition | None, *, note: str | None = None, who: str | None = None
+        self,
+        id_: str,
+        disposition: Disposition | None,
+        *,
+        note: str | None = None,
+        who: str | None = None,
+        seen: Disposition | UnsetType | None = UNSET,
     ) -> Entry | None:
         """Say of an entry what it was; None takes it back. What was said before is kept. Returns None without one.
 
+        Args:
+            seen: what had been said of it, as far as who says this knows; left out: whatever it was.
+
         Raises:
-            DispositionRefused: it cannot be said of an entry with its verdict.
+            DispositionRefused: it cannot be said of an entry with its verdict, or something else was said meanwhile.
             RecordsAway: nothing can be written now; it was not stored.
         """
         at = round(time.time() * 1000)
         note, who = (note or "")[:LONGEST_NOTE] or None, (who or "")[:LONGEST_WHO] or None
         self._need_open()
-        await self._database.write(lambda connection: writing.dispose(connection, id_, disposition, note, who, at))
+        await self._database.write(
+            lambda connection: writing.dispose(connection, id_, disposition, note, who, at, seen=seen)
+        )
         if (gone := await asyncio.to_thread(self._database.taken_away)) is not None:
             self._came.set()
             raise RecordsAway(f"{gone}: say it again in a moment")
@@ -574,6 +589,7 @@ class Records:
         recipe: str | None = None,
         by_stream: bool = False,
         by_recipe: bool = False,
+        limit: int = MOST_NUMBERS,
     ) -> list[Numbers]:
         """Counts, yield and percentiles of each span (hours, shifts), of those with any, in order.
 
@@ -581,6 +597,7 @@ class Records:
             spans: up to :data:`MOST_SPANS`; they do not overlap.
             kind: of parts, of changes, or of the inspected frames of streams that run freely.
             by_stream: one for each stream; ``by_recipe``: and for each recipe and version.
+            limit: the first so many.
 
         Raises:
             RecordsAway: the history cannot be asked now.
@@ -588,7 +605,14 @@ class Records:
         spans = spans[:MOST_SPANS]
         return await self._ask(
             lambda connection: reading.numbers(
-                connection, spans, kind=kind, stream=stream, recipe=recipe, by_stream=by_stream, by_recipe=by_recipe
+                connection,
+                spans,
+                kind=kind,
+                stream=stream,
+                recipe=recipe,
+                by_stream=by_stream,
+                by_recipe=by_recipe,
+                limit=limit,
             )
         )
 

@@ -78,6 +78,11 @@ async def _dated(connection: AsyncConnection, oldest: Sequence[Row[int, int]], l
     return dated[::-1]
 
 
+async def time_there(connection: AsyncConnection) -> float:
+    """Seconds since 1970 by a PostgreSQL's clock."""
+    return float((await connection.execute(select(sqlalchemy.extract("epoch", func.now())))).scalar_one())
+
+
 async def delete_minutes(connection: AsyncConnection, *, before: int, most: int) -> int:
     """Delete minutes and counts that are too old, within a transaction; returns how many minutes went."""
     some = select(minutes.c.seq).where(minutes.c.start < before).order_by(minutes.c.start).limit(most)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from server.records.entry import Event, Minute, milliseconds, of_change
 from server.records.schema import BINS
@@ -19,6 +21,7 @@ MINUTE_MS = 60_000
 OVERDUE_S = 75.0
 """After which a minute is closed although nothing came after it."""
 FORGOTTEN_S = 3600.0
+"""A stream that was silent for so long makes room for another. Until then its connection may live, and counts on."""
 FREE_AFTER_S = 600.0
 """Without a part, a stream runs freely again: its line says no ids any more."""
 MOST_SCORES = 20_000
@@ -35,7 +38,7 @@ class _Counting:
     recipe: str
     recipe_version: int
     simulated: bool
-    threshold: float = 0.0
+    threshold: float | None = None
     frames: int = 0
     anomalies: int = 0
     dropped: int = 0
@@ -47,9 +50,15 @@ class _Counting:
 
 @dataclass
 class _Stream:
+    """``counters``: what its connection said last. ``dropped``, ``failed``: frames that no minute has yet.
+    ``counted_as``: recipe, its version, whether simulated, of the frames that count; None where none does."""
+
     heard: float
     verdict: Verdict | None = None
     counters: tuple[int, int, int] = (0, 0, 0)
+    dropped: int = 0
+    failed: int = 0
+    counted_as: tuple[str, int, bool] | None = None
     counting: _Counting | None = None
     by_parts: tuple[str | None, int | None] | None = None
     last_part: float = 0.0
@@ -60,13 +69,16 @@ class _Stream:
 class Running:
     """On the event loop; each call costs microseconds, once a minute and stream a millisecond.
 
+    Args:
+        clock: seconds, which nobody sets; ``wall``: seconds since 1970, of frames that do not say when they were.
+
     Attributes:
         flickered: changes of a verdict that were not kept, since there were too many.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._streams: dict[str, _Stream] = {}
+    def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
+        self._clock, self._wall = clock, wall
+        self._streams: OrderedDict[str, _Stream] = OrderedDict()
         self.flickered = 0
 
     def part(self, part: PartResult) -> None:
@@ -85,44 +97,34 @@ class Running:
         stream = self._stream(result.stream)
         if stream is None or result.repeated is True:
             return
-        dropped, failed = _since(stream, (result.received, result.dropped, result.failed))
+        _take(stream, (result.received, result.dropped, result.failed))
         has_parts = self._clock() - stream.last_part < FREE_AFTER_S
         if of_part or (has_parts and stream.by_parts == (result.recipe, result.recipe_version)):
-            stream.verdict = None
+            stream.verdict = stream.counted_as = None
+            stream.dropped = stream.failed = 0
             return
         if stream.verdict != result.verdict:
             if self._may_change(stream):
                 yield of_change(result, stream.verdict)
             stream.verdict = result.verdict
-        at = milliseconds(result.at)
-        counting = stream.counting
-        what = (at - at % MINUTE_MS, result.recipe, result.recipe_version)
-        if counting is None or (counting.start, counting.recipe, counting.recipe_version) != what:
-            if counting is not None:
-                yield _closed(result.stream, counting)
-            counting = _Counting(
-                what[0], self._clock(), result.recipe, result.recipe_version, result.simulated is not msgspec.UNSET
-            )
-            stream.counting = counting
+        stream.counted_as = result.recipe, result.recipe_version, result.simulated is not msgspec.UNSET
+        counting = yield from self._minute(result.stream, stream, stream.counted_as, milliseconds(result.at))
         counting.frames += 1
         counting.anomalies += result.verdict == "ANOMALY"
-        counting.dropped += dropped
-        counting.failed += failed
         counting.threshold = result.threshold
         if len(counting.scores) < MOST_SCORES:
             counting.scores.append(result.score)
             counting.raw_scores.append(result.raw_score)
             counting.latencies.append(result.latency_ms)
 
-    def error(self, error: Error) -> None:
-        """A frame failed."""
+    def error(self, error: Error) -> Iterator[Minute]:
+        """A frame failed: of the recipe that the stream's frames are counted with, also where all of them fail."""
         stream = self._stream(error.stream)
         if stream is None:
             return
-        dropped, failed = _since(stream, (error.received, error.dropped, error.failed))
-        if stream.counting is not None:
-            stream.counting.dropped += dropped
-            stream.counting.failed += failed
+        _take(stream, (error.received, error.dropped, error.failed))
+        if stream.counted_as is not None:
+            yield from self._minute(error.stream, stream, stream.counted_as, round(self._wall() * 1000))
 
     def overdue(self, *, everything: bool = False) -> Iterator[Minute]:
         """Minutes that are over although nothing came after them; or all."""
@@ -132,17 +134,40 @@ class Running:
             if counting is not None and (everything or now - counting.began >= OVERDUE_S):
                 stream.counting = None
                 yield _closed(name, counting)
-            if now - stream.heard >= FORGOTTEN_S:
-                del self._streams[name]
+
+    def _minute(
+        self, name: str, stream: _Stream, counted_as: tuple[str, int, bool], at: int
+    ) -> Generator[Minute, None, _Counting]:
+        """What counts a moment (milliseconds since 1970), with all that was dropped and failed until then; yields the
+        minute before, where that is over."""
+        recipe, version, simulated = counted_as
+        start, counting = at - at % MINUTE_MS, stream.counting
+        if counting is None or (counting.start, counting.recipe, counting.recipe_version) != (start, recipe, version):
+            if counting is not None:
+                yield _closed(name, counting)
+            counting = stream.counting = _Counting(start, self._clock(), recipe, version, simulated)
+        counting.dropped += stream.dropped
+        counting.failed += stream.failed
+        stream.dropped = stream.failed = 0
+        return counting
 
     def _stream(self, name: str) -> _Stream | None:
         stream = self._streams.get(name)
         if stream is None:
-            if len(self._streams) >= MOST_STREAMS:
+            if len(self._streams) >= MOST_STREAMS and not self._has_made_room():
                 return None
             stream = self._streams[name] = _Stream(self._clock())
         stream.heard = self._clock()
+        self._streams.move_to_end(name)
         return stream
+
+    def _has_made_room(self) -> bool:
+        """Forget the stream that was silent for longest, if that is long enough."""
+        name, stream = next(iter(self._streams.items()))
+        if stream.counting is not None or self._clock() - stream.heard < FORGOTTEN_S:
+            return False
+        del self._streams[name]
+        return True
 
     def _may_change(self, stream: _Stream) -> bool:
         now = self._clock()
@@ -155,19 +180,20 @@ class Running:
         return False
 
 
-def _since(stream: _Stream, counters: tuple[int, int, int]) -> tuple[int, int]:
-    """Frames dropped and failed since the last message; counters begin anew with each connection."""
+def _take(stream: _Stream, counters: tuple[int, int, int]) -> None:
+    """Note what was dropped and failed since the last message; counters begin anew with each connection."""
     (received, dropped, failed), stream.counters = stream.counters, counters
     if counters[0] < received:
         dropped = failed = 0
-    return max(counters[1] - dropped, 0), max(counters[2] - failed, 0)
+    stream.dropped += max(counters[1] - dropped, 0)
+    stream.failed += max(counters[2] - failed, 0)
 
 
 def _closed(name: str, counting: _Counting) -> Minute:
     scores, raw_scores = np.frombuffer(counting.scores), np.frombuffer(counting.raw_scores)
-    p05, median, p95, most = np.percentile(scores, (5, 50, 95, 100)).tolist()
-    raw_median, raw_most = np.percentile(raw_scores, (50, 100)).tolist()
-    latencies = np.percentile(np.frombuffer(counting.latencies), (50, 95, 100)).tolist()
+    p05, median, p95, most = _percentiles(scores, 5, 50, 95, 100)
+    raw_median, raw_most = _percentiles(raw_scores, 50, 100)
+    latencies = _percentiles(np.frombuffer(counting.latencies), 50, 95, 100)
     return Minute(
         id=secrets.token_hex(16),
         start=counting.start,
@@ -191,3 +217,8 @@ def _closed(name: str, counting: _Counting) -> Minute:
         latency_max=latencies[2],
         scores=np.histogram(scores, BINS, (0, 1))[0].tolist(),
     )
+
+
+def _percentiles(values: NDArray[np.float64], *percents: float) -> Sequence[float | None]:
+    """None each, without a value: all frames of a minute may have failed."""
+    return np.percentile(values, percents).tolist() if len(values) else [None] * len(percents)

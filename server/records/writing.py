@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from sqlalchemy import and_, bindparam, case, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,6 +21,11 @@ Key = tuple[int, int, str, str, str, int]
 _KEY = ("width", "start", "kind", "stream", "recipe", "recipe_version")
 _ADDED = ("total", "rejected", "failed", "overruns", "confirmed", "false_rejects", "escapes", "cycle_sum", *BIN_NAMES)
 _COUNTED_AS: dict[Disposition, str] = {"confirmed": "confirmed", "false_reject": "false_rejects", "escape": "escapes"}
+_WORDS: dict[Disposition, str] = {
+    "confirmed": "a confirmed reject",
+    "false_reject": "a false reject",
+    "escape": "an escape",
+}
 _NOT_A_COLUMN = ("seq",)
 
 
@@ -50,12 +56,22 @@ async def store(connection: AsyncConnection, events: Sequence[Event]) -> None:
 
 
 async def dispose(
-    connection: AsyncConnection, id_: str, disposition: Disposition | None, note: str | None, who: str | None, at: int
+    connection: AsyncConnection,
+    id_: str,
+    disposition: Disposition | None,
+    note: str | None,
+    who: str | None,
+    at: int,
+    *,
+    seen: Disposition | UnsetType | None = UNSET,
 ) -> bool:
     """Say of an entry what it was, within a transaction; returns whether there is one.
 
+    Args:
+        seen: what had been said of it, as far as who says this knows.
+
     Raises:
-        DispositionRefused: it cannot be said of an entry with its verdict.
+        DispositionRefused: it cannot be said of an entry with its verdict, or something else was said meanwhile.
     """
     found = (await connection.execute(select(entries).where(entries.c.id == id_).with_for_update())).mappings().first()
     if found is None:
@@ -66,6 +82,8 @@ async def dispose(
         raise DispositionRefused("it was rejected: an escape is a part that was passed")
     if (found["disposition"], found["note"]) == (disposition, note):
         return True
+    if seen is not UNSET and found["disposition"] != seen:
+        raise DispositionRefused(_said_meanwhile(found["disposition"], found["disposed_by"]))
     last = (
         {"disposed_at": at, "disposed_by": who} if disposition or note else {"disposed_at": None, "disposed_by": None}
     )
@@ -84,6 +102,11 @@ async def dispose(
                 .values({name: counts.c[name] + step for name, step in steps.items()})
             )
     return True
+
+
+def _said_meanwhile(disposition: Disposition | None, who: str | None) -> str:
+    said = "took back what was said of it" if disposition is None else f"called it {_WORDS[disposition]}"
+    return f"{who or 'somebody'} {said} meanwhile: nothing was changed"
 
 
 async def _store_entries(connection: AsyncConnection, run: Sequence[Entry]) -> None:

@@ -645,11 +645,12 @@ class Replicas:
         self._tell()
 
     def _tell(self) -> None:
-        ready = sum(one.is_ready for one in self._all)
-        if ready != self._ready_before:
-            self._ready_before = ready
-            self._employ(ready)
-            with self._changed:
+        """Say how many there are. Several threads do: who counted last is heard last."""
+        with self._changed:
+            ready = sum(one.is_ready for one in self._all)
+            if ready != self._ready_before:
+                self._ready_before = ready
+                self._employ(ready)
                 self._changed.notify_all()
 
 

@@ -287,9 +287,15 @@ class InferencePool:
         # The thread that was free last: the others are there only for moments when one more is needed.
         thread = self._free.pop() if self._free else ThreadPoolExecutor(1, "inference")
         one = _InWork(source, job, thread, self._clock())
+        try:
+            working = loop.run_in_executor(thread, _work, job)
+        except RuntimeError as error:  # the system starts no more threads: the next job tries it again
+            self._turns.end(source, source.account, 0.0)
+            job.done(error)
+            return
         self._in_work.add(one)
         one.timer = loop.call_later(SLOW_S, self._is_late, one)
-        loop.run_in_executor(thread, _work, job).add_done_callback(partial(self._finish, one))
+        working.add_done_callback(partial(self._finish, one))
 
     def _is_late(self, one: _InWork) -> None:
         self._turns.is_late(one.source, self._clock() - one.began)

@@ -7,7 +7,7 @@ whole, and a process of its own learns from them. What is learned goes into the 
 from server.teaching.album import FEWEST, MOST_BYTES, MOST_PICTURES, Kept
 from server.teaching.archive import ArchiveError, Packed, is_archive, pictures_in
 from server.teaching.correcting import Correcting, Cost, Done, FrameGone
-from server.teaching.library import InUseStill, Library, NoRecipe
+from server.teaching.library import Library, NoRecipe
 from server.teaching.others import Shelf, Watcher
 from server.teaching.recipe_file import pack, unpack
 from server.teaching.showing import Taken
@@ -26,7 +26,6 @@ __all__ = [
     "Cost",
     "Done",
     "FrameGone",
-    "InUseStill",
     "Kept",
     "Library",
     "NoRecipe",

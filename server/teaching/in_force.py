@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -96,17 +96,23 @@ class InForce:
 
     # ---- what is loaded ---------------------------------------------------------------------------------------------
 
-    async def load(self, given: Recipe | None) -> None:
+    async def load(self, given: Recipe | None, lacking: Collection[str] = ()) -> None:
         """At the start: that of the model that was given, the default one, those of streams, and of the others as many
-        as stay loaded."""
+        as stay loaded.
+
+        Args:
+            lacking: ids of recipes whose models are about to be fetched: frames wait for them.
+        """
         self.given = given
         self.choose()  # before anything is in force: no stream is ever inspected with what is merely there first
-        if given is not None:
+        for id in lacking:
+            self._inspection.expect(id)
+        if given is not None and given.id not in lacking:
             await self.put(self._book.get(given.id) or given)
-        await self._load_book()
+        await self._load_book(lacking)
         await self.rest_others()
 
-    async def _load_book(self) -> None:
+    async def _load_book(self, lacking: Collection[str]) -> None:
         running = [id for name in self._streams.names if (id := self.on(name)) is not None]
         newest_first = sorted(self._book.recipes, key=lambda recipe: recipe.changed, reverse=True)
         by_need = [
@@ -118,6 +124,7 @@ class InForce:
         by_need = [*dict.fromkeys(by_need)]
         self._recent = dict.fromkeys(reversed(by_need))
         others = [recipe for recipe in newest_first if self.given is None or recipe.id != self.given.id]
+        others = [recipe for recipe in others if recipe.id not in lacking]
         others.sort(key=lambda recipe: by_need.index(recipe.id))
         taught = {recipe.id: recipe.model.taught for recipe in others if not self.is_elsewhere(recipe)}
         stay = staying(taught, self._needed(), by_need, loading.MOST_IDLE)
@@ -131,8 +138,12 @@ class InForce:
         for recipe in to_load:
             await self.put(recipe)
 
-    async def renew(self) -> None:
-        """Inspect as the recipe book says now, and try again what could not be used; while recipes change."""
+    async def renew(self, lacking: Collection[str] = ()) -> None:
+        """Inspect as the recipe book says now, and try again what could not be used; while recipes change.
+
+        Args:
+            lacking: ids of recipes whose models are about to be fetched: what was in force of them stays so.
+        """
         were, now = {**self._known}, {one.id: one for one in self._book.recipes}
         for gone in were.keys() - now.keys():
             if self.given is not None and gone == self.given.id:
@@ -141,6 +152,8 @@ class InForce:
                 self.forget(were[gone])
         needed = self._needed_by_book()
         for recipe in now.values():
+            if recipe.id in lacking:
+                continue
             is_changed = were.get(recipe.id) != recipe or self._inspection.why_not(recipe.id) is not None
             if self.given is not None and recipe.id == self.given.id and not is_changed:
                 continue

@@ -31,6 +31,7 @@ from server.recipes import (
     MOST_EARLIER,
     Action,
     Decision,
+    InUseStill,
     ModelKeep,
     ModelVersion,
     PartRule,
@@ -68,10 +69,6 @@ class NoRecipe(RecipeError):
     """There is no such recipe; the message says so."""
 
 
-class InUseStill(Exception):
-    """It cannot be deleted while something needs it; the message says what."""
-
-
 class Library:
     """The recipes of this server. The event loop owns it; models are loaded and corrected in a thread of its own.
 
@@ -105,9 +102,13 @@ class Library:
     ) -> None:
         self.book, self.keep = RecipeBook(data_dir, shelf), ModelKeep(data_dir, most_bytes, shared)
         self.behind = Noted()
+        self._is_plants = shared is not None
         self.models = Models(self.keep, runtime, workers, goods_of)
         self._inspection, self._streams, self._simulated = inspection, streams, simulated
         self._changing, self._thread, self._waiting = asyncio.Lock(), WorkThread(), 0
+        self._fetching = WorkThread()  # its own: nobody who changes something waits for a store that does not answer
+        self._fetch: asyncio.Task[None] | None = None
+        self._is_fetch_wanted = False
         self._spread = spread or _nowhere
         self.in_force = InForce(
             self.book, self.models, inspection, streams, self._thread, self._changing, simulated, self._spread
@@ -120,50 +121,101 @@ class Library:
         """Put in force what this data directory says, beside the model that was given at the start, if there is one."""
         async with self._changing:
             await self.in_thread(self.keep.remove_unfinished)
-            await self._bring()
-            await self.in_thread(self._tidy)
             if given is not None:
                 self.models.give(given)
-            await self.in_force.load(None if given is None else given_recipe(given, category or given.category))
+            lacking = await self.in_thread(self._lacking)
+            recipe = None if given is None else given_recipe(given, category or given.category)
+            await self.in_force.load(recipe, lacking)
         for name in self._streams.names:  # that came meanwhile
             if (stream := self._streams.get(name)) is not None:
                 self.in_force.opened(stream)
+        await self._bring()
+        async with self._changing:
+            if lacking:
+                await self.in_force.renew()
+            await self.in_thread(self._tidy)
 
     async def renew(self) -> None:
-        """Put in force what other gateways of the plant changed, and what could not be fetched before."""
-        async with self._changing:
-            was_behind = self.behind.warning is not None
-            try:
-                is_new = await self.in_thread(self.book.recover)
-            except NotStored:
-                is_new = False  # the plant says it
-            if not is_new and not was_behind:
-                return
-            try:
-                await self._bring()
-                await self.in_force.renew()
-            except Exception as error:  # whoever is told that something changed, is told once
-                self.behind.warning = (
-                    f"what other gateways of the plant changed is not in force here ({type(error).__name__}: {error}): "
-                    "it is tried again"
-                )
-                raise
+        """Put in force what other gateways of the plant changed, and what could not be fetched before: what is here at
+        once, the rest once it was fetched, for which nobody waits."""
+        was_behind = self.behind.warning is not None
+        try:
+            async with self._changing:
+                try:
+                    is_new = await self.in_thread(self.book.recover)
+                except NotStored:
+                    is_new = False  # the plant says it
+                if not is_new and not was_behind:
+                    return
+                lacking = await self.in_thread(self._lacking)
+                await self.in_force.renew(lacking)
+        except Exception as error:  # whoever is told that something changed, is told once
+            self._is_behind(error)
+            raise
         self._streams.tell_changed("another gateway")
         log.info("recipes renewed recipes=%d", len(self.book.recipes))
+        self._is_fetch_wanted = True
+        if self._fetch is None or self._fetch.done():
+            self._fetch = asyncio.get_running_loop().create_task(self._fetched())
+
+    async def _fetched(self) -> None:
+        """Fetch what is not here, and put it in force."""
+        while self._is_fetch_wanted:
+            self._is_fetch_wanted = False
+            try:
+                lacking = await self.in_thread(self._lacking)
+                await self._bring()
+                if lacking:
+                    async with self._changing:
+                        await self.in_force.renew()
+                    self._streams.tell_changed("another gateway")
+            except Exception as error:
+                log.exception("what was fetched cannot be put in force")
+                self._is_behind(error)
+
+    def _is_behind(self, error: Exception) -> None:
+        self.behind.warning = (
+            f"what other gateways of the plant changed is not in force here ({type(error).__name__}: {error}): "
+            "it is tried again"
+        )
+
+    def _lacking(self) -> frozenset[str]:
+        """Ids of the recipes whose models, or corrections of them, are not here and may be in the plant's store."""
+        if not self._is_plants:
+            return frozenset()
+        return frozenset(
+            recipe.id
+            for recipe in self.book.recipes
+            if not self.in_force.is_elsewhere(recipe)
+            and not self.keep.is_here(
+                recipe.model.taught, recipe.model.corrections, is_given=self.models.is_given(recipe.model.taught)
+            )
+        )
 
     async def _bring(self) -> None:
-        """Fetch the models that recipes name, where a plant has them."""
+        """Fetch the models that recipes name, where a plant has them; nobody who changes something waits for it."""
         try:
-            await self.in_thread(self.keep.look_for_shared)
-            await self.in_thread(partial(self.keep.bring, _models_of(self.book.recipes)))
-            self.behind.warning = None
+            await self._fetching.run(self.keep.look_for_shared)
+            found_nowhere = await self._fetching.run(partial(self.keep.bring, _models_of(self.book.recipes)))
+            lacking = await self.in_thread(self._lacking) if found_nowhere else ()
+            names = [recipe.name for recipe in self.book.recipes if recipe.id in lacking]
+            words = None
+            if names:
+                words = (
+                    f"what {', '.join(names[:5])} inspects with is neither here nor in the plant's store: a gateway "
+                    "that has it puts it back at its next start, or with the next change of a recipe"
+                )
         except (NotStored, ModelError) as error:
-            if self.behind.warning is None:
-                log.warning("models cannot be fetched reason=%s", error)
-            self.behind.warning = f"models of the plant cannot be fetched: {error}"
+            words = f"models of the plant cannot be fetched: {error}"
+        if words is not None and self.behind.warning is None:
+            log.warning("%s", words)
+        self.behind.warning = words
 
     def close(self) -> None:
         """Take no more work."""
+        if self._fetch is not None:
+            self._fetch.cancel()
+        self._fetching.close()
         self._thread.close()
         self.in_force.close()
 
@@ -313,6 +365,8 @@ class Library:
             like = self.get(recipe)
             if self.models.is_given(like.model.taught) and not self.keep.is_kept(like.model.taught):
                 await self.in_thread(partial(self.keep_given, like.model.taught))
+            # Stored anew where it is old: whoever deletes what it is a copy of may not know yet that this names it.
+            await self.in_thread(partial(self.keep.share, _models_of([like])))
             made = msgspec.structs.replace(like, id=self.new_id(), name=check_name(name), version=1)
             return await self.store(None, made, "copied", who=who, why=f"a copy of {like.name}")
 
@@ -333,7 +387,7 @@ class Library:
                 raise InUseStill(f"{found.name} is what streams are inspected with by default: choose another first")
             if used := self.streams_of(recipe):
                 raise InUseStill(f"{found.name} is in use on {', '.join(used[:5])}: choose another recipe there first")
-            await self.in_thread(partial(self.book.delete, recipe, version))
+            await self.in_thread(partial(self.book.delete, recipe, version, keeps_first=self._is_plants))
             self.in_force.forget(found)
             self.in_force.choose()
             await self.in_thread(self._tidy)
@@ -363,15 +417,16 @@ class Library:
         return found, took
 
     async def choose_default(self, recipe: str | None, *, who: str) -> None:
-        """Inspect all streams that none was chosen for with a recipe; None: with the one given at the start.
+        """Inspect all streams that none was chosen for with a recipe; None: with the one given at the start. In a plant
+        that one is chosen then: each of the others would take what is its own.
 
         Raises:
             NoRecipe: there is none of this id.
             ModelError: it cannot be used; nothing changes.
             NotStored: it cannot be; nothing changes.
         """
-        async with self._choosing(recipe or self.in_force.default_of(None) or ""):
-            await self.in_thread(partial(self.book.choose_default, recipe))
+        async with self._choosing(recipe or self.in_force.default_of(None) or "") as found:
+            await self.in_thread(partial(self.book.choose_default, found.id if self._is_plants else recipe))
             self.in_force.choose()
             self._streams.tell_changed(who)
             await self.in_force.rest_others()
@@ -397,7 +452,8 @@ class Library:
         self, name: str, folder: Path, pictures: Path, *, stream: str | None, who: str, why: str, on: str
     ) -> tuple[str, str]:
         """Make a recipe of a model that was just taught, chosen for the stream it was taught on. The first one here
-        becomes the default where nothing but the simulated line's was given.
+        becomes the default where nothing but the simulated line's was given. In a plant none does: another gateway may
+        inspect with what was given there, and one that was given nothing does with the first one anyhow.
 
         Args:
             folder, pictures: the model folder and its pictures, which are moved.
@@ -413,7 +469,8 @@ class Library:
         async with self._changing, self.taking_in():
             taught = await self.in_thread(partial(self.take_in, folder, pictures))
             made = Recipe(self.new_id(), self.free_name(check_name(name)), 1, ModelVersion(taught))
-            first = self.book.default is None and (self.in_force.given is None or self._simulated is not None)
+            none_given = self.in_force.given is None or self._simulated is not None
+            first = none_given and self.book.default is None and not self._is_plants
             stored = await self.store(None, made, "taught", who=who, why=why, on=on, stream=stream, as_default=first)
             return stored.id, await self._promised(stored)
 
@@ -519,7 +576,8 @@ class Library:
         try:
             yield
         except Exception:
-            await self.in_thread(lambda: self.keep.remove(self.keep.there() - before))
+            named = {model.taught for model in self.book.named()}  # what came meanwhile of another gateway
+            await self.in_thread(lambda: self.keep.remove(self.keep.there() - before - named))
             raise
 
     @asynccontextmanager
@@ -568,7 +626,9 @@ class Library:
         _require_something(after, inspects)
         await self._spread(inspects)
         change = RecipeChange(when, who, action, why[:200], on, before, after)
-        stored = await self.in_thread(partial(self.book.change, change, stream=stream, as_default=as_default))
+        stored = await self.in_thread(
+            partial(self.book.change, change, stream=stream, as_default=as_default, given=self.in_force.given)
+        )
         self.in_force.use(inspects, stored)
         self.in_force.used(stored.id)
         self.in_force.choose()

@@ -15,10 +15,10 @@ from starlette.routing import Route
 
 from detector import ImageError, ModelError
 from server.inspection import Inspection, ModelReplaced, NoModel, NotLooked
-from server.recipes import NotTheNewest, RecipeError
+from server.recipes import InUseStill, NotTheNewest, RecipeError
 from server.records import DispositionRefused, RecordsAway
 from server.streams import Hung, PoolBusy, StreamWentAway
-from server.teaching import FrameGone, InUseStill, NoRecipe, NotStored
+from server.teaching import FrameGone, NoRecipe, NotStored
 from server.web.uploads import BadUpload, Crowded, TooLarge
 from server.words import Reply
 

@@ -113,7 +113,7 @@ class History:
             {
                 200: Reply("the entry", Content(EntryBody)),
                 404: NOT_FOUND,
-                409: "it cannot be said of an entry with this verdict",
+                409: "it cannot be said of an entry with this verdict; or something else than `seen` was said of it",
                 413: "larger than 64 kB",
                 422: "no such body",
                 503: AWAY,
@@ -126,7 +126,9 @@ class History:
     async def dispose(self, request: Request) -> Response:
         said = await read_json(request, DisposeBody, example='{"disposition": "confirmed"}')
         note = said.note.replace("\0", "") if said.note else None
-        entry = await self.records.dispose(_id(request), said.disposition, note=note, who=who_asks(request))
+        entry = await self.records.dispose(
+            _id(request), said.disposition, note=note, who=who_asks(request), seen=said.seen
+        )
         return answer(entry_body(self._found(entry)))
 
     @documented(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from server.records import LONGEST_NOTE, Disposed, Entry, Minute, RecordsState, iso
 from server.records import Disposition as Disposition
@@ -105,6 +105,13 @@ class DisposeBody(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ]
     note: Annotated[Annotated[str, Meta(max_length=LONGEST_NOTE)] | None, Meta(description="what else to say")] = None
+    seen: Annotated[
+        Disposition | UnsetType | None,
+        Meta(
+            description="what had been said of it, null for nothing, as whoever says this saw it: where that is not so "
+            "any more it is refused; left out: whatever it was"
+        ),
+    ] = UNSET
 
 
 class MinuteBody(Struct, frozen=True, kw_only=True):

@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from server.records import MOST_SPANS, Numbers, Records, Span
+from server.records import MOST_NUMBERS, MOST_SPANS, Numbers, Records, Span
 from server.shifts import Shifts, Stretch, days, hours
 from server.web import history_query
 from server.web.answers import NO_STORE, Refused, answer
@@ -24,8 +25,7 @@ from server.web.spreadsheet import cell
 from server.words import BYTES, Content, Operation, Parameter, Reply, Role, documented
 
 AWAY = "the history is off, or its database is away: `error` says why"
-BAD = "a time, a stream or a recipe that cannot be, or more hours than are told at once"
-MOST_ROWS = 20_000
+BAD = "a time, a stream or a recipe that cannot be, or more hours or rows than are told at once"
 QUARTER_S = 900
 _EACH = ("stream", "recipe")
 PARAMETERS = (
@@ -120,7 +120,8 @@ class LineNumbers:
         )
     )
     async def as_json(self, request: Request) -> Response:
-        return answer(await self.body(Asked.read(request.query_params, self.shifts, self.now())), headers=NO_STORE)
+        body = await self.body(Asked.read(request.query_params, self.shifts, self.now()))
+        return await run_in_threadpool(lambda: answer(body, headers=NO_STORE))
 
     @documented(
         Operation(
@@ -132,31 +133,32 @@ class LineNumbers:
     )
     async def as_csv(self, request: Request) -> Response:
         body = await self.body(Asked.read(request.query_params, self.shifts, self.now()))
-        text = io.StringIO()
-        written = csv.writer(text)
-        written.writerow(NumbersRow.__struct_fields__)
-        for row in body.rows:
-            written.writerow([_cell(value) for value in msgspec.structs.astuple(row)])
+        text = await run_in_threadpool(_csv, body.rows)
         headers = {"Content-Disposition": 'attachment; filename="numbers.csv"', **NO_STORE}
-        return Response(text.getvalue(), headers=headers, media_type="text/csv; charset=utf-8")
+        return Response(text, headers=headers, media_type="text/csv; charset=utf-8")
 
     async def body(self, asked: Asked) -> NumbersBody:
-        """The numbers; raises RecordsAway."""
+        """The numbers.
+
+        Raises:
+            RecordsAway: the history cannot be asked now.
+            Refused: they are more rows than are told at once.
+        """
         rows = await self.rows(asked, asked.stretches, asked.each)
         whole = [_over(asked.stretches)]
-        all_ = (await self.rows(asked, whole, ()) or [_row(whole[0], None)])[0]
+        all_ = (await self.rows(asked, whole, ()) or [_row(whole[0], None, asked.of)])[0]
         return NumbersBody(
             since=_local(asked.since),
             until=_local(asked.until),
             of=asked.of,
             by=asked.by,
-            rows=rows[:MOST_ROWS],
+            rows=rows,
             all=all_,
             shifts=[*self.shifts.names],
         )
 
     async def rows(self, asked: Asked, stretches: Sequence[Stretch], each: Sequence[str]) -> list[NumbersRow]:
-        """Numbers of some stretches; those without any are left out. Raises RecordsAway."""
+        """Numbers of some stretches; those without any are left out. Raises as :meth:`body`."""
         found = await self.records.numbers(
             [Span(one.since_ms, one.until_ms) for one in stretches],
             kind=asked.of,
@@ -164,8 +166,14 @@ class LineNumbers:
             recipe=asked.recipe,
             by_stream="stream" in each,
             by_recipe="recipe" in each,
+            limit=MOST_NUMBERS + 1,
         )
-        return [_row(stretches[one.span], one) for one in found]
+        if len(found) > MOST_NUMBERS:
+            raise Refused(
+                422,
+                f"more than {MOST_NUMBERS} rows: ask for less time, by day, shift or all, or for one stream or recipe",
+            )
+        return await run_in_threadpool(lambda: [_row(stretches[one.span], one, asked.of) for one in found])
 
 
 def stretches_of(by: By, since: datetime, until: datetime, shifts: Shifts) -> list[Stretch]:
@@ -195,7 +203,16 @@ def _over(stretches: Sequence[Stretch]) -> Stretch:
     return Stretch(stretches[0].since, stretches[-1].until)
 
 
-def _row(stretch: Stretch, numbers: Numbers | None) -> NumbersRow:
+def _csv(rows: Sequence[NumbersRow]) -> str:
+    text = io.StringIO()
+    written = csv.writer(text)
+    written.writerow(NumbersRow.__struct_fields__)
+    for row in rows:
+        written.writerow([_cell(value) for value in msgspec.structs.astuple(row)])
+    return text.getvalue()
+
+
+def _row(stretch: Stretch, numbers: Numbers | None, of: Of) -> NumbersRow:
     percentile = (lambda percent: None) if numbers is None else numbers.percentile
     return NumbersRow(
         since=_local(stretch.since),
@@ -208,7 +225,7 @@ def _row(stretch: Stretch, numbers: Numbers | None) -> NumbersRow:
         rejected=numbers.rejected if numbers else 0,
         failed=numbers.failed if numbers else 0,
         overruns=numbers.overruns if numbers else 0,
-        first_pass_yield=_rounded(numbers.first_pass_yield, 5) if numbers else None,
+        first_pass_yield=_rounded(numbers.first_pass_yield, 5) if numbers and of == "part" else None,
         confirmed=numbers.confirmed if numbers else 0,
         false_rejects=numbers.false_rejects if numbers else 0,
         escapes=numbers.escapes if numbers else 0,

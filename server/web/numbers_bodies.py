@@ -22,10 +22,11 @@ class NumbersRow(Struct, frozen=True, kw_only=True):
     recipe_version: Annotated[int | None, Meta(description="of that")]
     total: Annotated[Count, Meta(description="parts, or inspected frames")]
     rejected: Annotated[Count, Meta(description="of them ANOMALY")]
-    failed: Annotated[Count, Meta(description="of them FAILED: nothing of them was inspected")]
+    failed: Annotated[Count, Meta(description="FAILED, of them, for nothing was inspected; of frames beside them")]
     overruns: Annotated[Count, Meta(description="triggers that were refused, mostly since a part was in work still")]
     first_pass_yield: Annotated[
-        float | None, Meta(description="share that was NORMAL at once, 0..1; null where there was none")
+        float | None,
+        Meta(description="share of the parts that was NORMAL at once, 0..1; null without any, and of frames"),
     ]
     confirmed: Annotated[Count, Meta(description="rejects of which somebody said that they are")]
     false_rejects: Annotated[Count, Meta(description="rejects of which somebody said that they are good parts")]

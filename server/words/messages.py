@@ -401,7 +401,10 @@ class Goodbye(Struct, frozen=True, tag="goodbye", tag_field="type"):
     stream: Annotated[str, Meta(description="name of the stream")]
     code: Annotated[
         int,
-        Meta(description="as the WebSocket's close codes: 4001 taken over, 4403 may not send any more, 1012 come back"),
+        Meta(
+            description="as the WebSocket's close codes: 4001 taken over, 4403 may not send any more, 1008 a flood, "
+            "1012 come back"
+        ),
     ]
     reason: Annotated[str, Meta(description="the same in words")]
 

@@ -57,7 +57,7 @@ export class NumbersPanel {
     let body = await requests.numbers(asked);
     if (body.all.total === 0) {
       const frames = await requests.numbers({ ...asked, of: "frame" });
-      if (frames.all.total > 0) body = frames;
+      if (frames.all.total + frames.all.failed > 0) body = frames;
     }
     if (turn !== this.#turn) return;
     this.#find("numbers-csv").href = address(`api/numbers.csv?${new URLSearchParams({ ...asked, of: body.of })}`);
@@ -72,7 +72,7 @@ export class NumbersPanel {
     this.#table(body, form.by.value);
     this.#chart(body, form.by.value);
     const empty = this.#find("numbers-empty");
-    empty.hidden = body.all.total > 0;
+    empty.hidden = body.all.total + body.all.failed > 0;
     write(empty, "Nothing was inspected in this time.");
   }
 
@@ -156,7 +156,7 @@ export class NumbersPanel {
     const width = Math.max(this.#find("numbers-figures").clientWidth, 240); // drawn in the screen's pixels, so that words are as large as elsewhere
     chart.setAttribute("viewBox", `0 0 ${width} ${height + foot + 10}`);
     const [since, until] = [Date.parse(all.since), Date.parse(all.until)];
-    const most = Math.max(...rows.map(({ total }) => total));
+    const most = Math.max(...rows.map(({ total, rejected, failed }) => Math.max(total, rejected + failed))); // frames that failed are in no total
     const x = (time) => left + ((width - left) * (time - since)) / (until - since);
     const text = (words, at) => {
       const made = shape("text", at);
@@ -185,10 +185,11 @@ export class NumbersPanel {
 
   #name(row, by, short = false) {
     const from = new Date(row.since);
+    const date = serversDate(row.since);
     if (by === "recipe") return row.recipe ? `${this.#recipeName(row.recipe)}, version ${row.recipe_version}` : "without a recipe";
     if (by === "stream") return row.stream ?? "";
-    if (by === "day") return day.format(from);
-    if (by === "shift") return short ? `${from.getDate()}. ${row.shift}` : `${day.format(from)}, ${row.shift}`;
+    if (by === "day") return day.format(date);
+    if (by === "shift") return short ? `${date.getDate()}. ${row.shift}` : `${day.format(date)}, ${row.shift}`;
     const isLong = Date.parse(row.since) < Date.now() - 24 * HOUR_MS;
     return isLong && !short ? `${day.format(from)}, ${clock.format(from)}` : clock.format(from);
   }
@@ -213,6 +214,11 @@ export class NumbersPanel {
   #find(id) {
     return this.#root.querySelector(`#${id}`);
   }
+}
+
+/** Noon of the day that it is for the server at an ISO 8601 time with its offset: days and shifts begin by its clock, which may be ahead of this device's. */
+function serversDate(iso) {
+  return new Date(`${iso.slice(0, 10)}T12:00`);
 }
 
 function span({ since, until }) {

@@ -172,12 +172,13 @@ export class Opened {
     if ((verdict === "NORMAL") !== (disposition === "escape")) return this.#told("problem", WHY_NOT[disposition]);
     const wanted = before === disposition ? null : disposition;
     try {
-      const now = await requests.dispose(id, wanted);
+      const now = await requests.dispose(id, wanted, before);
       this.#onchanged(now);
       if (this.#entry?.id !== id) return;
       this.#show(now, { quietly: true });
       this.#told("done", wanted ? `Noted: ${SAID[wanted]}.` : "Taken back.");
     } catch (error) {
+      if (error.status === 409) await this.#fetchAgain(id); // somebody else said something meanwhile
       if (this.#entry?.id === id) this.#told("problem", error.message);
     }
   }
@@ -187,13 +188,13 @@ export class Opened {
     try {
       const frame = await requests.frame(id);
       if (this.#entry?.id !== id) return; // another one is opened, or none
-      correctionSheet().open(frame, { was: frame.disposition ? null : was, onchanged: () => this.#corrected(id) });
+      correctionSheet().open(frame, { was: frame.disposition ? null : was, onchanged: () => this.#fetchAgain(id) });
     } catch (error) {
       if (this.#entry?.id === id) this.#told("problem", error.message);
     }
   }
 
-  async #corrected(id) {
+  async #fetchAgain(id) {
     const { entry } = await requests.entry(id).catch(() => ({ entry: null }));
     if (!entry) return;
     this.#onchanged(entry);

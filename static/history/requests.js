@@ -20,9 +20,9 @@ export function entry(id) {
   return demand(pathOf(id));
 }
 
-/** Say what an entry was; null takes it back. Answers the entry. */
-export function dispose(id, disposition) {
-  return send("POST", `${pathOf(id)}/disposition`, { disposition });
+/** Say what an entry was; null takes it back. Refused (409) where not `seen` is what was said of it. Answers the entry. */
+export function dispose(id, disposition, seen) {
+  return send("POST", `${pathOf(id)}/disposition`, { disposition, seen });
 }
 
 /** The archived picture as a frame of which something can be said: see KeptFrameBody. */

@@ -75,10 +75,11 @@ export class Parts {
     const stream = this.#asking;
     if (stream === null) return this.#ask(this.#station.streamName);
     this.#ask(null);
+    this.#write("parts-told", "");
     try {
       await demand(`api/streams/${encodeURIComponent(stream)}/reset`, { method: "POST" });
     } catch (error) {
-      if (stream === this.#station.streamName) this.#write("parts-since", error.message);
+      this.#write("parts-told", `${stream}: ${sentence(error.message)}`); // also beside another one: they go on from where they were
       return;
     }
     await this.#station.lookAtStreams();

@@ -12,12 +12,14 @@ export class RecipeSelect {
   #offered = "";
   #pressedAt = -Infinity;
   #choosing = null; // { streamName } of the newest choice whose answer is waited for
+  #saidOf = null; // what was in force when what is said was said; null while nothing is, or its answer is waited for
 
   constructor(root, station) {
     this.#root = root;
     this.#station = station;
     this.#select = this.#find("recipe");
     this.#select.addEventListener("change", () => this.#choose(this.#select.value));
+    station.on("left", () => this.#say(""));
     for (const press of ["pointerdown", "keydown"]) {
       this.#select.addEventListener(press, () => {
         this.#pressedAt = performance.now();
@@ -27,6 +29,7 @@ export class RecipeSelect {
 
   show() {
     const { recipes, recipe, stream } = this.#station;
+    if (this.#saidOf !== null && this.#saidOf !== this.#inForce) this.#say("");
     const shown = recipes !== null && recipe !== undefined && stream !== undefined;
     this.#find("recipe-control").hidden = !shown;
     if (!shown) return;
@@ -44,6 +47,11 @@ export class RecipeSelect {
     if (this.#select.value === recipe.id) this.#write("recipe-version", `v${recipe.version}`);
   }
 
+  get #inForce() {
+    const { recipe, recipe_version: version } = this.#station.stream ?? {};
+    return JSON.stringify([recipe, version]);
+  }
+
   // While it may be open, or what was chosen is not in force yet.
   get #isUsed() {
     return this.#choosing?.streamName === this.#station.streamName || (document.activeElement === this.#select && performance.now() - this.#pressedAt < OPEN_FOR_MS);
@@ -51,20 +59,28 @@ export class RecipeSelect {
 
   async #choose(id) {
     const { streamName } = this.#station;
-    this.#write("recipe-said", "");
+    this.#say("");
     this.#write("recipe-version", "");
     this.#pressedAt = -Infinity;
     const choice = { streamName };
     this.#choosing = choice;
     try {
       const { name, version } = await send("POST", `api/streams/${encodeURIComponent(streamName)}/recipe`, { recipe: id });
-      this.#write("recipe-said", `${streamName} is inspected with ${name}, version ${version}.`);
+      this.#say(`${streamName} is inspected with ${name}, version ${version}.`);
     } catch (error) {
-      this.#write("recipe-said", this.#station.streamName === streamName ? error.message : `${streamName}: ${error.message}`);
+      this.#say(this.#station.streamName === streamName ? error.message : `${streamName}: ${error.message}`);
     }
     await this.#station.lookAtStreams();
-    if (this.#choosing === choice) this.#choosing = null;
+    if (this.#choosing === choice) {
+      this.#choosing = null;
+      this.#saidOf = this.#inForce;
+    }
     this.show();
+  }
+
+  #say(words) {
+    this.#saidOf = null;
+    this.#write("recipe-said", words);
   }
 
   #write(id, text) {

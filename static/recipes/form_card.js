@@ -33,7 +33,7 @@ export class FormCard {
   }
 
   get isChanged() {
-    return JSON.stringify(this.#about.read()) !== JSON.stringify(this.#inForce);
+    return key(this.#about.read()) !== key(this.#inForce);
   }
 
   /** What is in force now; an edit that was begun stays, unless `over`. */
@@ -108,4 +108,9 @@ export class FormCard {
     this.#told = words ? by : "";
     write(this.#form.querySelector(".form-problem"), words);
   }
+}
+
+// JSON has no word for what cannot be read as a number: it would be the same as none.
+function key(value) {
+  return JSON.stringify(value, (_, one) => (Number.isNaN(one) ? "unreadable" : one));
 }

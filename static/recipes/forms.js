@@ -56,7 +56,7 @@ export function decisionForm(form, save) {
 export function optionsForm(form, save) {
   const field = form.elements.max_fps;
   return new FormCard(form, {
-    read: () => ({ max_fps: field.value === "" ? null : number(field) }),
+    read: () => ({ max_fps: field.value === "" && !field.validity.badInput ? null : number(field) }),
     show: ({ max_fps: most }) => (field.value = most ?? ""),
     problem: ({ max_fps: most }) => (most === null || (most >= 0.01 && most <= 1000) ? "" : "From 0.01 to 1000 inspections a second, or empty."),
     words: ({ max_fps: most }) => (most === null ? "Every frame that there is time for is inspected." : `${most} a second at the most; other frames count as dropped.`),

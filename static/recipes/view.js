@@ -123,6 +123,7 @@ class Recipes {
   }
 
   async #open(id) {
+    if (!this.#isShown) return; // what was asked for here came late: the address is another view's
     if (id !== this.#opened.id && this.#opened.isChanged && !(await this.#mayDrop())) return;
     history.pushState(null, "", `#${encodeURIComponent(id)}`);
     this.#say("", "none");
@@ -132,8 +133,9 @@ class Recipes {
   }
 
   #close() {
-    history.pushState(null, "", location.pathname + location.search);
     this.#opened.hide();
+    if (!this.#isShown) return;
+    history.pushState(null, "", location.pathname + location.search);
     this.#show();
     this.#root.querySelector(".view-title").focus();
   }

@@ -16,6 +16,7 @@ const STATES = {
   stopped: "○ stopped",
 };
 
+const NUMBERS = ["width", "height", "fps"];
 const GENICAM = ["trigger", "edge", "exposure", "gain", "pixels"]; // what may stand behind genicam://ID
 
 export class Cameras {
@@ -39,19 +40,19 @@ export class Cameras {
 
   async look() {
     const { cameras, room } = await requests.cameras();
-    keep(this.#find("cameras"), cameras, ({ name }) => name, (camera) => this.#row(camera), fill);
+    keep(this.#find("cameras"), cameras, ({ name, from }) => JSON.stringify([name, from]), (camera) => this.#row(camera), fill);
     this.#sayAdded(cameras.find(({ name }) => name === this.#added));
     this.#find("cameras-none").hidden = cameras.length > 0;
     this.#find("camera-add").disabled = room === 0;
     write(this.#find("cameras-room"), room === 0 ? "No more can be added here" : "");
   }
 
-  #row({ name, source, from }) {
+  #row({ name, from }) {
     const remove = element("button", { type: "button", data: { testid: "camera-remove", needs: "admin" }, on: { click: () => this.#remove(name) } }, "Remove");
     return element(
       "li",
       { className: "camera", data: { testid: "camera" } },
-      element("div", {}, element("p", { className: "camera-name" }, name, " ", element("span", { className: "chip" })), element("p", { className: "camera-source" }, source), element("p", { className: "camera-why" })),
+      element("div", {}, element("p", { className: "camera-name" }, name, " ", element("span", { className: "chip" })), element("p", { className: "camera-source" }), element("p", { className: "camera-why" })),
       from === "page" ? remove : element("p", { className: "card-lead" }, "from CAMERAS"),
     );
   }
@@ -138,12 +139,14 @@ export class Cameras {
 
   #problem({ needsName }) {
     if (needsName && !/^[A-Za-z0-9._-]{1,64}$/.test(this.#field("name"))) return "The name has 1 to 64 letters, digits, dots, dashes and underlines.";
-    return this.#field("source") ? "" : "Give the address of the camera, or the number of a device on the server’s machine.";
+    if (!this.#field("source")) return "Give the address of the camera, or the number of a device on the server’s machine.";
+    const unread = NUMBERS.find((name) => this.#find(`camera-${name}`).validity.badInput);
+    return unread ? `${this.#find(`camera-${unread}`).labels[0].textContent} is a number.` : "";
   }
 
   #wanted() {
     const given = { name: this.#field("name"), source: this.#source() };
-    for (const name of ["width", "height", "fps"]) if (this.#field(name)) given[name] = Number(this.#field(name));
+    for (const name of NUMBERS) if (this.#field(name)) given[name] = Number(this.#field(name));
     if (this.#field("crop")) given.crop = this.#field("crop");
     return given;
   }
@@ -205,7 +208,8 @@ function isGenicam(source) {
   return source.toLowerCase().startsWith("genicam://");
 }
 
-function fill(row, { state, last_error: problem, retry_in_s: retryIn }) {
+function fill(row, { source, state, last_error: problem, retry_in_s: retryIn }) {
+  write(row.querySelector(".camera-source"), source);
   const chip = row.querySelector(".chip");
   chip.dataset.state = state;
   write(chip, STATES[state] ?? state);

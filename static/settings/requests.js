@@ -35,6 +35,7 @@ export function tryOut(camera) {
     body: JSON.stringify(camera),
     headers: { "Content-Type": "application/json" },
     signal: AbortSignal.timeout(TRIED_WITHIN_MS),
+    changes: false,
   });
 }
 
@@ -58,5 +59,5 @@ export function removeSink(id) {
 /** `{ ok, words }`, within half a minute; of one that is kept by its id, or of one as it is written. */
 export function testSink(id, sink) {
   const path = sink ? "api/sinks/test" : `api/sinks/${encodeURIComponent(id)}/test`;
-  return send("POST", path, sink ? { ...sink, ...(id ? { id } : {}) } : {}, { signal: AbortSignal.timeout(SINK_TRIED_WITHIN_MS) });
+  return send("POST", path, sink ? { ...sink, ...(id ? { id } : {}) } : {}, { signal: AbortSignal.timeout(SINK_TRIED_WITHIN_MS), changes: false });
 }

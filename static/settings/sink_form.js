@@ -187,6 +187,7 @@ export class SinkForm {
       if (input.validity.rangeUnderflow || input.validity.rangeOverflow) return [id, range(field)];
       if (field.kind === "whole" && settings[field.name] !== null && !Number.isInteger(settings[field.name])) return [id, `${field.title} is a whole number.`];
     }
+    if (this.#kind.told && this.#find("sink-told-results").validity.badInput) return ["sink-told-results", "Free-running results of a stream is a number."];
     return null;
   }
 

@@ -4,6 +4,7 @@ import { address, root } from "./address.js";
 import { goToLogin } from "./login.js";
 
 const TIMEOUT_MS = 10_000;
+const CHANGED_WITHIN_MS = 120_000; // a small or busy computer takes long, and does it though nobody waits any more
 
 let ownHeaders = {};
 let forbidden = () => {};
@@ -29,27 +30,32 @@ export class Refused extends Error {
   }
 }
 
-// `body` is null where the answer is no JSON, as that of a proxy in between, or was cut short.
-async function ask(path, options = {}) {
+// `body` is null where the answer is no JSON, as that of a proxy in between, or was cut short. `options` are those of `fetch`, and whether
+// it `changes` something: all but GET does, where nothing is said.
+async function ask(path, { changes, ...options } = {}) {
+  const isChange = changes ?? (options.method ?? "GET") !== "GET";
+  const signal = options.signal ?? AbortSignal.timeout(isChange ? CHANGED_WITHIN_MS : TIMEOUT_MS);
+  const giveUp = () => (isChange || options.signal) && giveUpBy(signal, isChange);
   let response;
   try {
-    response = await fetch(address(path), { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options, headers: { ...options.headers, ...ownHeaders } });
+    response = await fetch(address(path), { cache: "no-store", ...options, signal, headers: { ...options.headers, ...ownHeaders } });
   } catch {
-    giveUp(options.signal);
+    giveUp();
     throw new Unreachable("The server does not answer. Check that it runs and that this device is on its network.");
   }
   const body = await response.json().catch(() => null);
-  if (body === null) giveUp(options.signal);
+  if (body === null) giveUp();
   return { ok: response.ok, status: response.status, body };
 }
 
-// Given up here, whether the server answers or not.
-function giveUp(signal) {
-  if (!signal?.aborted) return;
-  throw signal.reason.name === "TimeoutError" ? new Error("The server takes long to answer. Try again.") : signal.reason;
+// Given up here, whether the server answers or not: what it was to change may be changed.
+function giveUpBy({ aborted, reason }, isChange) {
+  if (!aborted) return;
+  if (reason.name !== "TimeoutError") throw reason;
+  throw new Error(`The server takes long to answer. ${isChange ? "Look whether what you asked for was done before you try again." : "Try again."}`);
 }
 
-/** The body of a good answer to `path`, which is JSON; a refusal is a Refused in the server's words, anything else Unreachable. */
+/** The body of a good answer to `path`, which is JSON; a refusal is a Refused in the server's words, one that takes too long an Error, anything else Unreachable. */
 export async function demand(path, options) {
   const { ok, status, body } = await ask(path, options);
   if (status === 401 && !ownHeaders.Authorization) goToLogin();

@@ -3,7 +3,10 @@
 import { backoff, finalState, waitingState } from "./close_codes.js";
 import { Unreachable, offer } from "./server.js";
 
-const CONNECT_WITHIN_MS = 4_000;
+// A server that asks a STUN server which is not there answers after 5 s. Behind some proxies it does not hear that an offer was given up,
+// and opens the stream all the same: this page's next connection would be ended by it.
+const ANSWERED_WITHIN_MS = 10_000;
+const CONNECT_WITHIN_MS = 4_000; // from the answer on
 const INTERRUPTED_MS = 3_000;
 const SILENCE_MS = 8_000;
 const SILENCE_AFTER_WAKING_MS = 2_500;
@@ -83,8 +86,7 @@ export class WebRTCSender {
     const peer = new RTCPeerConnection({ iceServers: this.#options.iceServers });
     const asking = new AbortController();
     [this.#peer, this.#asking] = [peer, asking];
-    let agreed = false;
-    this.#timers.deadline = setTimeout(() => this.#fail({ noPath: agreed }), CONNECT_WITHIN_MS);
+    this.#timers.deadline = setTimeout(() => this.#fail({ noPath: false }), ANSWERED_WITHIN_MS);
     this.#openChannel(peer);
     peer.oniceconnectionstatechange = () => this.#follow(peer.iceConnectionState);
     const transceiver = peer.addTransceiver(this.#track(), { direction: "sendonly", streams: [this.#stream] });
@@ -94,8 +96,9 @@ export class WebRTCSender {
       await peer.setLocalDescription();
       // Sent at once: the browser's own addresses reach the server with the first packets.
       const { sdp } = await offer(peer.localDescription.sdp, this.#options.name, asking.signal);
-      agreed = true;
       if (peer !== this.#peer) return;
+      clearTimeout(this.#timers.deadline);
+      this.#timers.deadline = setTimeout(() => this.#fail({ noPath: true }), CONNECT_WITHIN_MS);
       await peer.setRemoteDescription({ type: "answer", sdp });
       await keepResolution(transceiver.sender);
     } catch (error) {

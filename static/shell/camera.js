@@ -2,7 +2,13 @@
 
 const WANTED = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30, max: 30 } };
 const RETRY_MS = 2_000;
+const NOT_ALLOWED = ["NotAllowedError", "SecurityError"];
 const CANNOT_BE_OPENED = ["NotReadableError", "AbortError", "OverconstrainedError"]; // this one; another one may
+
+const LOST = {
+  title: "The camera went away",
+  steps: ["It is started again by itself as soon as it is back.", "If it was unplugged, plug it in again.", "To go on with another one, press Stop camera, then Start camera."],
+};
 
 /** `{ title, steps }` for an error of getUserMedia, or for a page that may not use cameras at all. */
 export function explain(error, { secure = isSecureContext, agent = navigator.userAgent } = {}) {
@@ -60,11 +66,12 @@ export class Camera {
   state = "off";
   stream = null;
   problem = null;
-  #deviceId = null;
+  #deviceId = null; // of the one that was opened last
   #devices = [];
   #onchange;
   #timer = 0;
   #turn = 0; // a late answer of an earlier start is thrown away
+  #isTrying = false; // whether the one that went away is back
 
   constructor(onchange) {
     this.#onchange = onchange;
@@ -96,33 +103,40 @@ export class Camera {
 
   // The first of these devices that opens; null: the browser chooses.
   async #start(deviceIds) {
-    const turn = ++this.#turn;
-    clearTimeout(this.#timer);
+    const turn = this.#begin();
     this.#release();
     this.#become("starting");
     try {
       if (!navigator.mediaDevices?.getUserMedia) throw new Error("this browser offers no camera");
-      const stream = await this.#open(deviceIds);
-      if (turn !== this.#turn) {
-        for (const track of stream.getTracks()) track.stop();
-        return;
-      }
-      this.stream = stream;
-      this.#deviceId = this.#track.getSettings().deviceId ?? null;
-      this.#track.addEventListener("ended", () => turn === this.#turn && this.#lost());
-      const devices = await navigator.mediaDevices.enumerateDevices();
-      this.#devices = devices.filter(({ kind }) => kind === "videoinput");
-      if (turn === this.#turn) this.#become("live");
+      await this.#take(await this.#open(deviceIds), turn);
     } catch (error) {
       if (turn === this.#turn) this.#become("failed", explain(error));
     }
   }
 
   stop() {
-    this.#turn += 1;
-    clearTimeout(this.#timer);
+    this.#begin();
     this.#release();
     this.#become("off");
+  }
+
+  #begin() {
+    clearTimeout(this.#timer);
+    this.#isTrying = false;
+    return ++this.#turn;
+  }
+
+  async #take(stream, turn) {
+    if (turn !== this.#turn) {
+      for (const track of stream.getTracks()) track.stop();
+      return;
+    }
+    this.stream = stream;
+    this.#deviceId = this.#track.getSettings().deviceId ?? null;
+    this.#track.addEventListener("ended", () => turn === this.#turn && this.#lost());
+    const devices = await navigator.mediaDevices.enumerateDevices();
+    this.#devices = devices.filter(({ kind }) => kind === "videoinput");
+    if (turn === this.#turn) this.#become("live");
   }
 
   /** On to the next camera of this device that opens: one lens may be of no use to a page, or in use elsewhere. */
@@ -149,15 +163,19 @@ export class Camera {
   }
 
   async #open([deviceId, ...others]) {
-    const chosen = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: { ideal: "environment" } };
     try {
-      return await navigator.mediaDevices.getUserMedia({ video: { ...WANTED, ...chosen }, audio: false });
+      return await this.#openOnly(deviceId);
     } catch (error) {
       if (others.length > 0 && CANNOT_BE_OPENED.includes(error.name)) return this.#open(others);
       if (error.name !== "OverconstrainedError") throw error;
       if (!deviceId) return navigator.mediaDevices.getUserMedia({ video: true, audio: false });
-      return this.#open([null]); // the chosen camera is gone: any other will do
+      return this.#open([null]); // the chosen camera is gone: whoever asks for one sees another
     }
+  }
+
+  #openOnly(deviceId) {
+    const chosen = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: { ideal: "environment" } };
+    return navigator.mediaDevices.getUserMedia({ video: { ...WANTED, ...chosen }, audio: false });
   }
 
   #release() {
@@ -174,10 +192,7 @@ export class Camera {
   // Unplugged, or taken away while the phone was locked.
   #lost() {
     this.#release();
-    this.#become("lost", {
-      title: "The camera went away",
-      steps: ["It is started again by itself as soon as it is back.", "If it was unplugged, plug it in again."],
-    });
+    if (this.state !== "lost") this.#become("lost", LOST);
     this.#timer = setTimeout(() => this.#comeBack(), RETRY_MS);
   }
 
@@ -185,6 +200,24 @@ export class Camera {
     if (document.visibilityState !== "visible") return;
     const gone = this.state === "live" && (this.#track.readyState === "ended" || this.#track.muted);
     const noneThere = this.state === "failed" && this.problem.title === "No camera found";
-    if (gone || noneThere || this.state === "lost") this.start();
+    if (noneThere) this.start();
+    else if (gone || (this.state === "lost" && !this.#isTrying)) this.#tryAgain();
+  }
+
+  // That one only: what another one sees would be inspected under this one's name, and nobody asked for it.
+  async #tryAgain() {
+    const turn = this.#begin();
+    this.#isTrying = true;
+    this.#release();
+    if (this.state !== "lost") this.#become("starting");
+    try {
+      await this.#take(await this.#openOnly(this.#deviceId), turn);
+    } catch (error) {
+      if (turn !== this.#turn) return;
+      if (NOT_ALLOWED.includes(error.name)) this.#become("failed", explain(error)); // the browser would ask again and again
+      else this.#lost();
+    } finally {
+      if (turn === this.#turn) this.#isTrying = false;
+    }
   }
 }

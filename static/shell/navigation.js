@@ -76,6 +76,7 @@ export class Navigation {
 
   /** Show a view, or `instead` of it why not; answers what is its title then. */
   #reveal(name, instead) {
+    closeDialogs();
     document.body.dataset.view = name;
     for (const view of NAMES) document.getElementById(`view-${view}`).hidden = view !== name || instead !== "";
     document.getElementById("view-barred").hidden = instead === "";
@@ -122,6 +123,11 @@ export class Navigation {
     }
     return this.#modules.get(name);
   }
+}
+
+/** A modal dialog goes on holding the whole document while the view that it lies in is hidden, and cannot be seen. This device's own sheets stay. */
+function closeDialogs() {
+  for (const dialog of document.querySelectorAll("dialog[open]:not(#you, #pairing)")) dialog.close();
 }
 
 /** Why a view is not for whoever is here, a sentence, or "". */

@@ -60,14 +60,14 @@ export class You {
   async #look() {
     try {
       const { sessions } = await demand("api/me/sessions");
-      keep(this.#find("you-sessions"), sessions, ({ id }) => id, (session) => this.#row(session));
+      keep(this.#find("you-sessions"), sessions, ({ id }) => id, (session) => this.#row(session), fill);
     } catch (error) {
       this.#say("problem", sentence(error.message));
     }
   }
 
-  #row({ id, browser, address, seen, own }) {
-    const end = element("button", { type: "button", className: "quiet", "aria-label": `End ${browserWords(browser)}, ${address}`, data: { testid: "you-session-end" }, on: { click: () => this.#end(id) } }, "End");
+  #row({ id, browser, own }) {
+    const end = element("button", { type: "button", className: "quiet", data: { testid: "you-session-end" }, on: { click: () => this.#end(id) } }, "End");
     return element(
       "li",
       { className: "camera", data: { testid: "you-session" } },
@@ -75,7 +75,7 @@ export class You {
         "div",
         {},
         element("p", { className: "session-what" }, browserWords(browser) || "A browser", own && element("span", { className: "chip" }, "this one")),
-        element("p", { className: "session-more" }, `${address}, seen `, timeElement(seen)),
+        element("p", { className: "session-more" }),
       ),
       !own && end,
     );
@@ -142,4 +142,10 @@ export class You {
   #find(id, within = this.#sheet) {
     return within.querySelector(`#${id}`);
   }
+}
+
+/** What changes of a session: from where it was seen last, and when. */
+function fill(row, { browser, address, seen }) {
+  row.querySelector("button")?.setAttribute("aria-label", `End ${browserWords(browser)}, ${address}`);
+  row.querySelector(".session-more").replaceChildren(`${address}, seen `, timeElement(seen));
 }

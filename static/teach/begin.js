@@ -2,7 +2,7 @@
 
 import { count } from "../shared/count.js";
 import { element, keep, write } from "../shared/elements.js";
-import { CAMERA, PICTURES, chooseSource, chosenSource, offerSources } from "./sources.js";
+import { CAMERA, PICTURES, chooseSource, chosenSource, offerSources, presetSource } from "./sources.js";
 import { recipes } from "../recipes/requests.js";
 import { Refused } from "../shared/server.js";
 import { sentence } from "../shared/sentence.js";
@@ -38,6 +38,7 @@ export class Begin {
     const turn = ++this.#turn;
     this.#say("");
     this.offer();
+    presetSource(this.#find("teach-sources"));
     this.#find("teach-more-choice").hidden = true;
     this.#render();
     const { recipes: all } = await recipes().catch(() => ({ recipes: [] }));
@@ -77,11 +78,16 @@ export class Begin {
       this.#find("teach-name").focus();
       return;
     }
+    const source = chosenSource(this.#find("teach-sources"));
+    if (source === null) {
+      this.#say("Choose where the parts are seen: what was chosen is not there any more.");
+      this.#find("teach-sources").querySelector("input:not(:disabled)").focus();
+      return;
+    }
     this.#isStarting = true;
     this.#say("");
     this.#render();
     try {
-      const source = chosenSource(this.#find("teach-sources"));
       if (source === CAMERA) await this.#startCamera();
       const stream = source === PICTURES ? null : source === CAMERA ? this.#station.ownName : source.slice("stream:".length);
       const moreOf = isMore ? this.#find("teach-more-of").value : null;

@@ -98,8 +98,9 @@ export class Showing {
   #showTrouble(body) {
     const { problem, isAway } = this.#teaching;
     const failed = body.state === "failed" ? `${sentence(body.error ?? "it could not be learned")} Show more parts, or cancel.` : "";
-    const away = isAway ? "The server does not answer. What was shown is kept there; this page goes on by itself when it is back." : problem;
-    write(this.#find("teach-banner"), sentence(away) || failed || this.#seen.trouble(body));
+    const away = isAway && "The server does not answer. What was shown is kept there; this page goes on by itself when it is back.";
+    // What a press was answered may be of a while ago: it stands behind what is so now.
+    write(this.#find("teach-banner"), away || [failed || this.#seen.trouble(body), sentence(problem)].filter(Boolean).join(" "));
   }
 
   #showActions(body, isUpload, isLearning) {

@@ -7,7 +7,7 @@ import { cameraWord } from "../shared/pulled_camera.js";
 export const CAMERA = "camera";
 export const PICTURES = "pictures";
 
-/** Offer what there is; what was chosen stays chosen. */
+/** Offer what there is; what was chosen stays chosen, and nothing else is in its place once it is gone. */
 export function offerSources(list, { streams, ownName }) {
   const others = streams.filter(({ name }) => name !== ownName);
   const choices = [
@@ -19,12 +19,16 @@ export function offerSources(list, { streams, ownName }) {
     made.querySelector("input").disabled = Boolean(isTaken);
     write(made.querySelector("small"), words);
   });
-  if (!chosenSource(list)) list.querySelector("input").checked = true;
 }
 
 /** The value of the chosen one. */
 export function chosenSource(list) {
   return list.querySelector("input:checked:not(:disabled)")?.value ?? null;
+}
+
+/** Choose the first one, where none is. */
+export function presetSource(list) {
+  if (!chosenSource(list)) list.querySelector("input").checked = true;
 }
 
 export function chooseSource(list, value) {

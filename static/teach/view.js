@@ -51,6 +51,7 @@ class Teach {
     this.#looks = setInterval(() => !this.#teaching && this.#look(), LOOK_EVERY_MS);
     this.#ticks = setInterval(() => !document.hidden && this.#teaching && this.#showing.render(), TICK_MS);
     if (location.hash.startsWith("#more=")) this.#putAside();
+    if (this.#teaching && !location.hash) this.#write(`#${encodeURIComponent(this.#teaching.id)}`);
     if (this.#teaching?.body.state === "done") this.#finish();
     else if (this.#teaching) this.#showing.render();
     else await this.#start();
@@ -72,7 +73,7 @@ class Teach {
     if (this.#teaching || !this.#isShown) return; // somebody was quicker
     const mine = this.#known.find(({ id, state }) => id === hash && state === "done") ?? open.find(({ id, stream }) => id === hash || (!moreOf && stream !== null && stream === this.#station.ownName));
     if (mine) return this.#goOn(mine);
-    if (hash && !moreOf) history.replaceState(null, "", location.pathname + location.search);
+    if (hash && !moreOf) this.#write("");
     await this.#begin.show(moreOf);
   }
 
@@ -91,13 +92,19 @@ class Teach {
     this.#say("");
     this.#teaching?.close();
     this.#teaching = new Teaching(body, { onchange: () => this.#changed(), onended: (words) => this.#restart(words) });
-    history.replaceState(null, "", `#${encodeURIComponent(body.id)}`);
     if (body.state !== "done") {
       this.#phase("showing");
       this.#showing.begin(this.#teaching);
     }
+    if (!this.#isShown) return this.#showing.rest(); // the camera started while another view was looked at
+    this.#write(`#${encodeURIComponent(body.id)}`);
     this.#changed();
     window.scrollTo(0, 0);
+  }
+
+  /** Which teaching is shown, into the address; `hash` with its #, or "". */
+  #write(hash) {
+    history.replaceState(null, "", hash || location.pathname + location.search);
   }
 
   #changed() {
@@ -118,11 +125,11 @@ class Teach {
   #restart(problem = "") {
     this.#putAside();
     this.#result.hide();
-    history.replaceState(null, "", location.pathname + location.search);
+    if (this.#isShown) this.#write("");
     this.#phase("begin");
     this.#begin.show();
     this.#say(problem);
-    this.#root.querySelector(".view-title").focus();
+    if (this.#isShown) this.#root.querySelector(".view-title").focus();
   }
 
   // Another one is wanted: this one goes on in the server, and can be gone on with here.

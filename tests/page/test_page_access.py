@@ -88,7 +88,11 @@ def test_ones_own_login_is_seen_and_its_password_changed(show: Show) -> None:
     page.get_by_test_id("you-open").click()
     expect(page.get_by_test_id("you-session")).to_have_count(2)
     expect(page.get_by_test_id("you-session").first).to_contain_text("Firefox on Windows")
-    page.get_by_role("button", name="End Firefox on Windows, 10.0.0.99").click()
+    page.keyboard.press("Escape")
+    staff.sessions[-1]["address"] = "10.0.0.98"  # it went on from there
+    page.get_by_test_id("you-open").click()
+    expect(page.get_by_test_id("you-session").last).to_contain_text("10.0.0.98, seen")
+    page.get_by_role("button", name="End Firefox on Windows, 10.0.0.98").click()
     expect(page.get_by_test_id("you-session")).to_have_count(1)
     page.get_by_test_id("you-password-open").click()
     wrong = (409, {"error": "the current password is another one; nothing was changed"})
@@ -135,7 +139,9 @@ def test_people_and_machines_are_kept(show: Show) -> None:
     assert changed["POST", "tokens"] == {"name": "plc", "role": "operator", "streams": ["press", "gate"], "days": 90}
     expect(page.get_by_test_id("token").first).to_contain_text("from the setting ACCESS_CODE")
     expect(page.get_by_role("button", name="Revoke: access code")).to_have_count(0)
-    page.get_by_role("button", name="End: phone-1").click()
+    staff.sessions[1]["address"] = "10.0.0.77"  # the phone went on from there
+    expect(page.get_by_test_id("session").last).to_contain_text("10.0.0.77, seen")
+    page.get_by_role("button", name="End: phone-1, 10.0.0.77").click()
     expect(page.get_by_test_id("session")).to_have_count(1)
     expect(page.get_by_test_id("audit-warning")).to_have_text("The disk is full.")
     page.get_by_test_id("audit-more").click()

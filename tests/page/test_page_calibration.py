@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.page.belt import belt
 from tests.page.parts import Parts
 from tests.page.scene import AT, Scene
 from tests.page.visits import DRAWN, Open, Serve, Show, requests_held
 
+CAPTURE = re.compile("/api/streams/press/calibrate")
 MODEL, CALIBRATION = "model default", "from calibration"
 SHOWN_SCORE = """async ([score, is_anomaly]) =>
   (await import("/static/shared/verdict.js")).shownScore({ score, is_anomaly })"""
@@ -207,17 +208,56 @@ def test_pictures_of_two_sources_are_never_mixed(visit: Open, good_camera: Brows
     expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
 
 
-def captured(show: Show) -> Page:
-    """Twenty frames of press are captured and judged."""
+def capturing(show: Show) -> tuple[Page, list[Route]]:
+    """Twenty frames of press are being captured; the judgement waits until the test lets it go on."""
     applied = {"threshold": 8.25, "threshold_source": "calibration", "warning": None, "when": AT}
     scene = Scene()
     scene.answers["POST /api/streams/press/calibrate"] = lambda _: (200, {"judgement": JUDGEMENT, "draft": "d1"})
     scene.answers["POST /api/calibration/drafts/d1/apply"] = lambda _: (200, applied)
     page = show(scene).page
+    held = requests_held(page, CAPTURE)
     expect(page.get_by_test_id("recipe-select")).to_have_value("bottle")
-    page.get_by_test_id("calibrate-button").click()
+    with page.expect_request(CAPTURE):
+        page.get_by_test_id("calibrate-button").click()
+    return page, held
+
+
+def captured(show: Show) -> Page:
+    """Twenty frames of press are captured and judged."""
+    page, held = capturing(show)
+    held[0].fallback()
     expect(page.get_by_test_id("judgement")).to_be_visible()
     return page
+
+
+def test_a_capture_that_ends_on_another_view_waits_on_live(show: Show) -> None:
+    page, held = capturing(show)
+    links = page.get_by_test_id("navigation")
+    links.get_by_role("link", name="Settings", exact=True).click()
+    expect(page.get_by_test_id("device-name")).to_be_visible()
+    with page.expect_response(CAPTURE):
+        held[0].fallback()
+    page.evaluate(DRAWN)
+    links.get_by_role("link", name="Live", exact=True).click()  # nothing unseen keeps it from being pressed
+    expect(page.get_by_test_id("judgement")).to_be_hidden()
+    expect(page.get_by_test_id("calibrate-result")).to_have_text("Captured and judged, not applied.")
+    page.get_by_test_id("review-button").click()
+    page.get_by_test_id("judgement-apply").click()
+    expect(page.get_by_test_id("calibrate-result")).to_have_text("Applied: 9.430 → 8.250.")
+
+
+def test_back_while_a_judgement_is_open_closes_it(show: Show) -> None:
+    page, held = capturing(show)
+    links = page.get_by_test_id("navigation")
+    links.get_by_role("link", name="Settings", exact=True).click()
+    links.get_by_role("link", name="Live", exact=True).click()
+    held[0].fallback()
+    expect(page.get_by_test_id("judgement")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_test_id("device-name")).to_be_visible()
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    links.get_by_role("link", name="Live", exact=True).click()
+    expect(page.get_by_test_id("calibrate-result")).to_have_text("Captured and judged, not applied.")
 
 
 def test_what_was_captured_of_one_stream_waits_for_it_and_says_whose_it_is(show: Show) -> None:

@@ -124,3 +124,52 @@ LENSES = """async () => {
 def test_a_lens_that_does_not_open_is_passed_over_and_not_insisted_on(show: Show) -> None:
     seen = show(Scene()).page.evaluate(LENSES)
     assert seen == ["front", "wide", "front", "front", "The camera is busy", "front"]
+
+
+UNPLUGGED = """async () => {
+  const there = new Map(["press", "built-in"].map((deviceId) => [deviceId, null])); // and why it does not open
+  const asked = [];
+  const device = (deviceId) => ({ kind: "videoinput", deviceId });
+  navigator.mediaDevices.enumerateDevices = async () => [...there.keys()].map(device);
+  navigator.mediaDevices.getUserMedia = async ({ video }) => {
+    const deviceId = video.deviceId?.exact ?? [...there.keys()][0];
+    asked.push(deviceId);
+    if (!there.has(deviceId)) throw new DOMException("gone", "OverconstrainedError");
+    if (there.get(deviceId)) throw new DOMException("not yet", there.get(deviceId));
+    const canvas = document.createElement("canvas");
+    canvas.getContext("2d");
+    const stream = canvas.captureStream();
+    stream.getVideoTracks()[0].getSettings = () => ({ deviceId });
+    return stream;
+  };
+  const { Camera } = await import("/static/shell/camera.js");
+  const seen = [];
+  const camera = new Camera(({ state }) => seen.push(state));
+  const soon = () => new Promise((resolve) => setTimeout(resolve));
+  const askedAgain = async () => {
+    const before = asked.length;
+    navigator.mediaDevices.dispatchEvent(new Event("devicechange"));
+    for (let turns = 200; asked.length === before && turns > 0; turns -= 1) await soon();
+    await soon(); // what came of it is heard
+  };
+  await camera.start();
+  there.delete("press");
+  camera.stream.getVideoTracks()[0].dispatchEvent(new Event("ended"));
+  await askedAgain();
+  there.set("press", "NotReadableError"); // still enumerating
+  await askedAgain();
+  there.set("press", null);
+  await askedAgain();
+  const back = camera.stream.getVideoTracks()[0].getSettings().deviceId;
+  there.delete("press");
+  camera.stream.getVideoTracks()[0].dispatchEvent(new Event("ended"));
+  await camera.start();
+  return { seen, asked, back, instead: camera.stream.getVideoTracks()[0].getSettings().deviceId };
+}"""
+
+
+def test_a_camera_that_was_unplugged_is_waited_for_and_no_other_one_taken(show: Show) -> None:
+    found = show(Scene()).page.evaluate(UNPLUGGED)
+    assert found["seen"] == ["starting", "live", "lost", "live", "lost", "starting", "live"]
+    assert found["asked"] == ["press"] * 4 + ["press", "built-in"]
+    assert (found["back"], found["instead"]) == ("press", "built-in")

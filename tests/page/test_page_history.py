@@ -21,7 +21,7 @@ from websockets.sync.client import connect
 
 from server.app import create_app
 from server.settings import Settings
-from tests.page.histories import Histories, part
+from tests.page.histories import Histories, part, row
 from tests.page.scene import recipe
 from tests.page.test_page_axe import AXE, FINDINGS
 from tests.page.test_page_layout import SCREENS, fits
@@ -209,6 +209,26 @@ def test_the_keys_work_wherever_the_focus_is_and_say_what_cannot_be(show: Show) 
     expect(page.get_by_test_id("opened-heat")).to_be_hidden()
 
 
+def test_what_somebody_else_said_meanwhile_is_shown_and_not_taken_back(show: Show) -> None:
+    scene = Histories(parts=[part(3)])
+    page = show(scene, "/history").page
+    page.get_by_test_id("part-tile").first.get_by_role("button").click()
+    page.keyboard.press("c")
+    expect(page.get_by_test_id("opened-told")).to_have_text("Noted: confirmed.")
+    taken_back = []
+
+    def refused(body: Any) -> tuple[int, Any]:
+        taken_back.append(body)
+        scene.parts[0]["disposition"] = "false_reject"  # not before: the list would bring it
+        return 409, {"error": "Ben called it something else meanwhile: nothing was changed"}
+
+    scene.answers["POST /api/history/id-3/disposition"] = refused
+    page.keyboard.press("c")
+    expect(page.get_by_test_id("opened-told")).to_contain_text("Ben called it something else meanwhile")
+    expect(page.get_by_test_id("say-false_reject")).to_have_attribute("aria-pressed", "true")
+    assert taken_back == [{"disposition": None, "seen": "confirmed"}]
+
+
 def test_selected_pictures_are_shown_to_a_teaching(show: Show) -> None:
     bottle = recipe("bottle", "Bottle, brown")
     scene = Histories(recipes=[bottle])
@@ -344,3 +364,13 @@ def test_streams_that_are_away_can_be_chosen(show: Show) -> None:
             page.get_by_test_id(panel).click()
             expect(page.get_by_test_id("parts-parquet")).to_be_visible()
         expect(page.locator(f"{choice} option[value=line-away]")).to_have_count(1)
+
+
+def test_days_and_shifts_carry_the_servers_date(show: Show) -> None:
+    tokyo = row(6, 300, 1, since="2026-11-26T00:00:00+09:00", until="2026-11-27T00:00:00+09:00", shift="night")
+    answer = {"since": tokyo["since"], "until": tokyo["until"], "of": "part", "by": "day", "shifts": [], "all": tokyo}
+    scene = Histories(answers={"GET /api/numbers": lambda _: (200, answer | {"rows": [tokyo]})})
+    page = show(scene, "/history?show=numbers&by=day").page
+    expect(page.get_by_test_id("numbers-table").locator("tbody th")).to_have_text("26 Nov")
+    page.locator("#numbers-by").select_option("shift")
+    expect(page.get_by_test_id("numbers-table").locator("tbody th")).to_have_text("26 Nov, night")

@@ -10,8 +10,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.page.scene import AT, COST, THRESHOLD, Scene, kept, recipe, stream
-from tests.page.visits import Show, requests_held
+from tests.page.visits import DRAWN, Show, requests_held
 
+A_MINUTE_MS = 60_000
 LAYOUT = (Path(__file__).parent / "layout.js").read_text()
 
 
@@ -330,6 +331,22 @@ def test_a_question_about_the_counts_of_one_stream_is_not_answered_for_another(s
     assert [path for method, path, _ in scene.asked if method == "POST" and path.endswith("/reset")] == []
 
 
+def test_counts_that_could_not_be_reset_are_told_of_until_something_else_is_done(show: Show) -> None:
+    scene = Scene()
+    scene.answers["POST /api/streams/press/reset"] = lambda _: (503, {"error": "the disk is full"})
+    page = show(scene).page
+    told = page.get_by_test_id("parts-told")
+    page.get_by_test_id("parts-reset").click()
+    page.get_by_role("button", name="Begin anew").click()
+    expect(told).to_have_text("press: The disk is full.")
+    with page.expect_response("**/api/streams"):  # which writes since when is counted
+        pass
+    page.evaluate(DRAWN)
+    expect(told).to_have_text("press: The disk is full.")
+    page.get_by_test_id("source-select").select_option("stream:gate")
+    expect(told).to_have_text("")
+
+
 def test_a_yield_that_is_guessed_says_so(show: Show) -> None:
     scene = Scene(streams=[stream("press", parts_guessed=True)])
     page = show(scene).page
@@ -361,6 +378,23 @@ def test_another_recipe_is_chosen_for_the_stream(show: Show) -> None:
     select.select_option("cap")
     expect(page.get_by_test_id("recipe-said")).to_have_text("press is inspected with Cap, version 1.")
     assert scene.said("POST", "/api/streams/press/recipe") == [{"recipe": "cap"}]
+    with page.expect_response("**/api/streams"):
+        pass
+    page.evaluate(DRAWN)
+    expect(page.get_by_test_id("recipe-said")).to_have_text("press is inspected with Cap, version 1.")
+    scene.streams[0] |= {"recipe": "bottle"}  # as a PLC chooses it
+    expect(page.get_by_test_id("recipe-said")).to_have_text("")
+
+
+def test_what_was_said_of_one_streams_recipe_goes_when_another_is_watched(show: Show) -> None:
+    scene = Scene()
+    scene.answers["POST /api/streams/press/recipe"] = lambda _: (409, {"error": "it cannot be used"})
+    page = show(scene).page
+    expect(page.get_by_test_id("recipe-select")).to_have_value("bottle")
+    page.get_by_test_id("recipe-select").select_option("cap")
+    expect(page.get_by_test_id("recipe-said")).to_have_text("it cannot be used")
+    page.get_by_test_id("source-select").select_option("stream:gate")
+    expect(page.get_by_test_id("recipe-said")).to_have_text("")
 
 
 def test_all_streams_are_tiles_and_one_press_opens_one(show: Show) -> None:
@@ -472,3 +506,28 @@ def test_where_parts_are_triggered_the_parts_verdict_is_shown_and_one_can_trigge
     page.evaluate(say, part | {"number": 10, "verdict": "FAILED", "why": "no frame came in time", "part": None})
     expect(verdict).to_contain_text("NOT INSPECTED")
     expect(verdict).to_contain_text("Part 10: no frame came in time")
+
+
+DEADLINES = """() => {
+  window.deadlines = new Map(); // how to end what may last so many milliseconds
+  AbortSignal.timeout = (within) => {
+    const controller = new AbortController();
+    deadlines.set(within, () => controller.abort(new DOMException("too long", "TimeoutError")));
+    return controller.signal;
+  };
+}"""
+
+
+def test_a_change_that_takes_long_is_waited_for_and_may_have_been_done(show: Show) -> None:
+    page = show(Scene()).page
+    select, said = page.get_by_test_id("recipe-select"), page.get_by_test_id("recipe-said")
+    expect(select).to_have_value("bottle")
+    page.evaluate(DEADLINES)
+    requests_held(page, "**/api/streams/press/recipe")
+    with page.expect_request("**/api/streams/press/recipe"):
+        select.select_option("cap")
+    assert page.evaluate("Math.max(...deadlines.keys())") >= A_MINUTE_MS
+    page.evaluate("deadlines.get(Math.max(...deadlines.keys()))()")
+    expect(said).to_have_text(
+        "The server takes long to answer. Look whether what you asked for was done before you try again."
+    )

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Dialog, Page, expect
 
 from tests.page.scene import recipe
-from tests.page.visits import Show, requests_held
+from tests.page.visits import DRAWN, Show, requests_held
 from tests.page.workshop import Body, Workshop, change, correction
 
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -413,3 +413,35 @@ def test_a_gate_is_not_drawn_on_the_picture_of_another_recipe(show: Show, shop: 
     expect(page.get_by_test_id("gate-take")).to_be_visible()
     expect(page.get_by_test_id("gate-place")).to_be_hidden()
     expect(page.get_by_test_id("gate-words")).to_have_text("")
+
+
+def test_a_number_that_cannot_be_read_is_not_saved_as_none(page: Page, shop: Workshop) -> None:
+    form, field = page.get_by_test_id("options-form"), page.get_by_test_id("options-fps")
+    field.press_sequentially("2e")
+    assert field.evaluate("field => field.value === '' && field.validity.badInput")
+    expect(form).to_have_attribute("data-changed", "true")
+    with page.expect_response("**/api/recipes"):  # which shows what is in force, where nothing is being edited
+        pass
+    page.get_by_test_id("options-save").click()
+    expect(form.locator(".form-problem")).to_contain_text("From 0.01 to 1000 inspections a second")
+    field.press_sequentially("0")
+    page.get_by_test_id("options-save").click()
+    expect(form).to_have_attribute("data-changed", "false")
+    assert [what["options"] for method, _, what in shop.changed if method == "PATCH"] == [{"max_fps": 2}]
+
+
+def test_a_recipe_that_was_brought_in_late_leaves_the_address_of_another_view_alone(page: Page, shop: Workshop) -> None:
+    brought = recipe("lid", "Lid", streams=[], is_default=False)
+    shop.answers["POST /api/recipes"] = lambda _: (201, brought)
+    held = requests_held(page, "**/api/recipes", lambda request: request.method == "POST")
+    with page.expect_request(lambda request: request.method == "POST"):
+        page.get_by_test_id("recipes-import").set_input_files(
+            {"name": "l.zip", "mimeType": "application/zip", "buffer": b"PK"}
+        )
+    page.get_by_test_id("navigation").get_by_role("link", name="Settings", exact=True).click()
+    expect(page.get_by_test_id("device-name")).to_be_visible()
+    shop.recipes.append(brought)
+    with page.expect_response(lambda response: response.request.method == "GET" and "/api/recipes" in response.url):
+        held[0].fallback()
+    page.evaluate(DRAWN)
+    expect(page).to_have_url(re.compile("/settings$"))

@@ -46,6 +46,18 @@ def test_a_teaching_begins_with_a_name_and_a_stream(show: Show) -> None:
     assert shop.changed == [("POST", "teaching", wanted)]
 
 
+def test_where_parts_are_seen_is_asked_again_when_the_chosen_stream_went_away(show: Show) -> None:
+    shop = Workshop(streams=[stream("press"), stream("gate")])
+    page = show(shop, "/teach").page
+    page.get_by_text("press", exact=True).click()
+    page.get_by_test_id("teach-name").fill("bracket 12")
+    shop.streams = [stream("gate")]
+    expect(page.get_by_test_id("teach-source").get_by_text("press", exact=True)).to_have_count(0)
+    page.get_by_test_id("teach-start").click()
+    expect(page.get_by_test_id("teach-form-problem")).to_contain_text("Choose where the parts are seen")
+    assert shop.changed == []
+
+
 def test_more_is_taught_from_the_recipe(show: Show) -> None:
     shop = Workshop(recipes=[recipe("bottle", "Bottle", streams=["press"])])
     page = show(shop, "/recipes#bottle").page
@@ -185,6 +197,17 @@ def test_a_press_that_is_refused_and_a_server_that_is_away_are_said(show: Show) 
     expect(banner).to_be_hidden()
 
 
+def test_what_a_press_was_answered_does_not_hide_what_is_so_now(show: Show) -> None:
+    page, shop = opened(show, shown(6))
+    shop.answers["POST /api/teaching/t1/done"] = lambda _: (422, {"error": "show more parts first"})
+    page.get_by_test_id("teach-done").click()
+    banner = page.get_by_test_id("teach-banner")
+    expect(banner).to_have_text("Show more parts first.")
+    shop.streams = [stream("gate")]
+    expect(banner).to_contain_text("The stream press went away. What was shown is kept")
+    expect(banner).to_contain_text("Show more parts first.")
+
+
 def test_files_that_were_not_brought_are_counted_with_those_that_failed(show: Show, tmp_path: Path) -> None:
     page, _ = opened(show, teaching(stream=None))
     files = [tmp_path / f"{number}.png" for number in range(10)]
@@ -235,6 +258,26 @@ def test_what_is_found_late_does_not_touch_the_address_of_another_view(show: Sho
             route.fallback()
     page.evaluate(DRAWN)
     expect(page).to_have_url(re.compile("/recipes#lid$"))
+
+
+def test_a_teaching_that_begins_while_another_view_is_shown_leaves_its_address_alone(show: Show) -> None:
+    shop = Workshop(streams=[stream("press")])
+    page = show(shop, "/teach").page
+    page.get_by_text("press", exact=True).click()
+    page.get_by_test_id("teach-name").fill("bracket 12")
+    shop.told = lambda *_: shop.teachings.append(teaching())
+    held = requests_held(page, "**/api/teaching", lambda request: request.method == "POST")
+    with page.expect_request(lambda request: request.method == "POST"):
+        page.get_by_test_id("teach-start").click()
+    page.get_by_test_id("navigation").get_by_role("link", name="Recipes", exact=True).click()
+    expect(page.get_by_test_id("recipe-name")).to_have_text("Bottle, brown")
+    with page.expect_response(lambda response: response.request.method == "POST"):
+        held[0].fallback()
+    page.evaluate(DRAWN)
+    expect(page).to_have_url(re.compile("/recipes$"))
+    page.get_by_test_id("navigation").get_by_role("link", name="Teach", exact=True).click()
+    expect(page.get_by_test_id("teach-showing")).to_be_visible()
+    expect(page).to_have_url(re.compile("/teach#t1$"))
 
 
 def test_what_was_learned_is_said_in_words(show: Show) -> None:

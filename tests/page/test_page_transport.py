@@ -10,8 +10,9 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, Route, expect
 
+from tests.page.scene import Scene
 from tests.page.test_page_camera import TEN_OR_MORE
-from tests.page.visits import Open, Serve
+from tests.page.visits import Open, Serve, Show, requests_held
 
 OFFER = "**/webrtc/offer"
 PATIENCE_S = 60.0
@@ -105,6 +106,40 @@ def test_a_page_that_is_left_ends_its_stream(visit: Open, good_camera: Browser, 
     expect(choices).to_have_count(2)
     page.goto("about:blank")
     expect(choices.filter(has_text="not running")).to_have_count(1)
+
+
+SENDS = """async () => {
+  const canvas = document.createElement("canvas");
+  canvas.getContext("2d");
+  const { openSender } = await import("/static/shared/transport.js");
+  const nothing = () => {};
+  const heard = { onresult: nothing, onerror: nothing, onstate: nothing };
+  const sends = { name: "hand", stream: canvas.captureStream(), video: document.createElement("video") };
+  window.sender = openSender({ ...sends, iceServers: [], ...heard });
+}"""
+FELL_BACK = 'scene.sockets.filter(({ url }) => url.includes("/ws/stream")).length'
+
+
+def test_an_offer_that_is_not_answered_yet_keeps_the_websocket_from_being_opened(show: Show) -> None:
+    page = show(Scene()).page
+    expect(page.get_by_test_id("verdict")).to_have_attribute("data-verdict", "NORMAL")
+    page.clock.install()
+    held = requests_held(page, OFFER)
+    with page.expect_request(OFFER):
+        page.evaluate(SENDS)
+    page.clock.run_for(6_000)  # the server would open the stream, and end what the page has opened meanwhile
+    assert page.evaluate(FELL_BACK) == 0
+    held[0].fulfill(status=503, json={"error": "no network address"})
+    page.wait_for_function(f"{FELL_BACK} === 1")
+
+
+def test_an_offer_that_is_left_behind_is_taken_back(show: Show) -> None:
+    page = show(Scene()).page
+    requests_held(page, OFFER)
+    with page.expect_request(OFFER):
+        page.evaluate(SENDS)
+    with page.expect_event("requestfailed", lambda request: "/webrtc/offer" in request.url):
+        page.evaluate("sender.close()")
 
 
 def _streams(url: str) -> list[dict[str, Any]]:

@@ -16,9 +16,10 @@ export class JudgementDialog {
   #of = null; // { stream, recipe } that it was captured of
   #judgement = null;
   #stale = false; // the operator left out something else than what was judged
+  #isUnseen = false; // it came while Live was hidden
   #judging = false; // a request to judge again is on its way
 
-  /** `on`: `applied(answer, judgement, of)`, `discarded()`, `postponed()` when it is closed without a decision, `again()` to capture once more. */
+  /** `on`: `applied(answer, judgement, of)`, `discarded()`, `postponed()` when it is closed without a decision, or could not be shown, `again()` to capture once more. */
   constructor(dialog, on) {
     this.#dialog = dialog;
     this.#on = on;
@@ -31,12 +32,12 @@ export class JudgementDialog {
     dialog.addEventListener("close", () => this.#draft !== null && on.postponed());
   }
 
-  /** The stream whose draft waits for a decision; null: none does. */
+  /** The stream whose judgement waits for a decision, or to be seen; null: none does. */
   get waitsFor() {
-    return this.#draft === null ? null : this.#of.stream;
+    return this.#draft !== null || this.#isUnseen ? this.#of.stream : null;
   }
 
-  /** Show the answer of a capture of a stream with its recipe; `draft` is null where there is nothing to apply. */
+  /** Show the answer of a capture of a stream with its recipe, or keep it until Live is shown; `draft` is null where there is nothing to apply. */
   show({ judgement, draft }, of) {
     this.#draft = draft;
     this.#of = of;
@@ -44,10 +45,13 @@ export class JudgementDialog {
     this.#say("judgement-spoken", "");
     this.#busy(false);
     this.#take(judgement);
-    this.open();
+    this.#isUnseen = this.#dialog.closest("[hidden]") !== null; // a modal one would hold what is shown instead
+    if (this.#isUnseen) this.#on.postponed();
+    else this.open();
   }
 
   open() {
+    this.#isUnseen = false;
     if (!this.#dialog.open) this.#dialog.showModal();
     this.#find("judgement-body").scrollTop = 0;
     this.#histogram.show(this.#judgement, this.#suspects.marks);
@@ -58,6 +62,7 @@ export class JudgementDialog {
   discard() {
     if (this.#draft !== null) requests.discardDraft(this.#draft).catch(() => {}); // the server forgets it by itself in a while
     this.#draft = null;
+    this.#isUnseen = false;
     if (this.#dialog.open) this.#dialog.close();
   }
 

@@ -127,7 +127,7 @@ class CorrectionSheet {
 
   async #ask(asked) {
     try {
-      const { cost, version } = await dispose(this.#frame, this.#was, { ...this.#disposition, dry_run: true }, { signal: AbortSignal.timeout(COST_MS) });
+      const { cost, version } = await dispose(this.#frame, this.#was, { ...this.#disposition, dry_run: true }, { signal: AbortSignal.timeout(COST_MS), changes: false });
       if (asked !== this.#asked) return;
       this.#version = version;
       const costs = cost.would_pass.length > 0 || cost.goods_rejected_then > cost.goods_rejected;

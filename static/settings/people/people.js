@@ -32,7 +32,7 @@ export class People {
     this.#sessions = sessions;
     keep(this.#find("users"), users, ({ name }) => name, (user) => this.#userRow(user), fillUser);
     keep(this.#find("tokens"), tokens, ({ id }) => id, (token) => this.#tokenRow(token), fillToken);
-    keep(this.#find("sessions"), sessions, ({ id }) => id, (session) => this.#sessionRow(session));
+    keep(this.#find("sessions"), sessions, ({ id }) => id, (session) => this.#sessionRow(session), fillSession);
     this.#find("sessions-none").hidden = sessions.length > 0;
   }
 
@@ -79,12 +79,8 @@ export class People {
     return row("token", element("p", { className: "buttons" }, button(name, "token-revoke", "Revoke", revoke)));
   }
 
-  #sessionRow({ id, kind, name, role, streams, address, browser, by, seen, expires, own }) {
-    const isPhone = kind === "device";
-    const made = row("session", element("p", { className: "buttons" }, button(`${name}, ${address}`, "session-end", own ? "Log out" : "End", () => this.#do("sessions", () => demand(`api/sessions/${at(id)}`, { method: "DELETE" })))));
-    made.querySelector(".person-name").append(...[name, chip(isPhone ? "phone" : role), streams && chip(streams.join(", ")), own && chip("this one")].filter(Boolean));
-    made.querySelector(".person-more").append(`${browserWords(browser)}, ${address}, seen `, timeElement(seen), ", until ", dayElement(expires), by ? `, paired by ${by}` : "");
-    return made;
+  #sessionRow({ id, name, address, own }) {
+    return row("session", element("p", { className: "buttons" }, button(`${name}, ${address}`, "session-end", own ? "Log out" : "End", () => this.#do("sessions", () => demand(`api/sessions/${at(id)}`, { method: "DELETE" })))));
   }
 
   /** What to ask of the phones that one paired, which stay in without it; "" where there are none. */
@@ -174,6 +170,13 @@ function fillUser(made, user) {
   disable.dataset.disables = String(!disabled);
   write(disable, disabled ? "Enable" : "Disable");
   disable.setAttribute("aria-label", `${disabled ? "Enable" : "Disable"}: ${name}`);
+}
+
+function fillSession(made, session) {
+  const { kind, name, role, streams, address, browser, by, seen, expires, own } = session;
+  const who = [name, chip(kind === "device" ? "phone" : role), streams && chip(streams.join(", ")), own && chip("this one")];
+  say(made, session, who, [`${browserWords(browser)}, ${address}, seen `, timeElement(seen), ", until ", dayElement(expires), by && `, paired by ${by}`]);
+  made.querySelector("button").setAttribute("aria-label", `${own ? "Log out" : "End"}: ${name}, ${address}`);
 }
 
 function fillToken(made, token) {

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -125,6 +126,15 @@ far_side._decode(b'', 'PNG', 64_000_000, False)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "MemoryError" in done.stderr
+
+
+def test_a_large_picture_after_a_small_one_is_decoded(tmp_path: Path) -> None:
+    """The limit of the small one stayed while the large one was read."""
+    large = np.zeros((6000, 9000, 3), np.uint8)
+    assert cv2.imwrite(str(tmp_path / "large.bmp"), large) and (tmp_path / "large.bmp").stat().st_size > 150_000_000
+    assert images.decode(PNG).shape == PICTURE.shape
+    assert images.read(tmp_path / "large.bmp").shape == large.shape
+    assert len(wall._idle) == 1, "by the same process"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

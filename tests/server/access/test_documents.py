@@ -12,7 +12,17 @@ import pytest
 from server.access import Access, AccessRefused
 from server.access.changes import fewest
 from server.access.documents import FileDocument
-from server.access.kept import MOST_PHONES, TOKENS, Session, SessionKind, Token, check_name, digest_of, make_secret
+from server.access.kept import (
+    MOST_PHONES,
+    SESSIONS,
+    TOKENS,
+    Session,
+    SessionKind,
+    Token,
+    check_name,
+    digest_of,
+    make_secret,
+)
 
 SECRET = "dvt_secret"
 
@@ -87,6 +97,44 @@ def test_nothing_is_written_where_nothing_is_asked(tmp_path: Path) -> None:
     assert password is not None and closed.first_login() is None
     assert Access(tmp_path / "data", closed=True).first_login() is None, "shown once"
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["access"]
+
+
+def test_of_two_that_make_the_first_login_the_second_is_told_of_none(tmp_path: Path) -> None:
+    one, two = (Access(tmp_path, closed=True) for _ in range(2))
+    assert one.first_login() is not None and two.accounts == ()
+    assert two.first_login() is None
+    assert two.accounts == one.accounts and len(one.accounts) == 1
+
+
+async def test_a_gateway_ends_no_session_that_another_takes(tmp_path: Path) -> None:
+    """It has no access code, or another one, and its clock may be a month ahead; the plant's says what is old."""
+    now = 1e9
+    here = Access(tmp_path, closed=True, code="4711-secret", clock=lambda: now, plants_clock=lambda: now)
+    account, _ = await here.add_account("anna", "admin", None)
+    token, _ = await here.add_token("press", "viewer", None, 86_400.0, "a test")
+    kinds: dict[SessionKind, str] = {"account": "anna", "code": "access code", "device": "press", "token": token.id}
+    for kind, of in kinds.items():
+        stamp = account.stamp if kind == "account" else ""
+        await here.open_session(kind, of, stamp=stamp, address="a", browser="b")
+    far = Access(tmp_path, closed=True, clock=lambda: now + 40 * 86_400, plants_clock=lambda: now)
+    await far.close()
+    await here.close()
+
+    def stored() -> set[str]:
+        return {one.kind for one in FileDocument(tmp_path / "access" / "sessions.json", SESSIONS).contents}
+
+    assert stored() == {*kinds}
+    later = Access(tmp_path, closed=True, clock=lambda: now, plants_clock=lambda: now + 8 * 86_400)
+    await later.close()
+    assert stored() == {"code", "device"}
+    # Who lost the logins for a while does not know whose they are.
+    again = Access(tmp_path, closed=True, clock=lambda: now, plants_clock=lambda: now)
+    await again.open_session("account", "anna", stamp=account.stamp, address="a", browser="b")
+    (tmp_path / "access" / "accounts.json").write_bytes(b"{}")
+    lost = Access(tmp_path, closed=True, clock=lambda: now, plants_clock=lambda: now)
+    assert lost.accounts == ()
+    await lost.close()
+    assert "account" in stored()
 
 
 async def test_numbers_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

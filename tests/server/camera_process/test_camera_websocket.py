@@ -15,8 +15,9 @@ import pytest
 from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
+from server.camera_process import websocket_sender
 from server.camera_process.sender import Destination, Totals
-from server.camera_process.websocket_sender import ANSWER_S, WebSocketSender, Window
+from server.camera_process.websocket_sender import ANSWER_S, GONE_S, SHOWN_S, WebSocketSender, Window
 from server.cameras.backoff import Backoff
 from server.cameras.camera import CapturedFrame
 from server.words import messages
@@ -285,3 +286,34 @@ def test_one_more_frame_may_go_when_no_answer_comes() -> None:
     assert window.wait(5.0) == pytest.approx(ANSWER_S)
     window.counters.note(result("press", inspected=1, dropped=1), Totals())
     assert window.wait(5.0) == 0
+
+
+def test_a_stream_that_is_taught_is_shown_what_moves(
+    port: int, sender: WebSocketSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers no frame, and one every two seconds looks like parts that lie still."""
+
+    def teaches(server: Inspection, connection: ServerConnection) -> None:
+        connection.send(messages.encode(messages.Heartbeat("press", "", "teaching", None, None, None)))
+        answer_nothing(server, connection)
+
+    monkeypatch.setattr(websocket_sender, "ANSWER_S", 1e6)
+    with inspection(port, teaches) as server, Feed(sender):
+        sender.start()
+        wait_until(lambda: len(server.received) >= 8)
+
+
+def test_a_window_is_as_before_once_a_stream_is_inspected_again() -> None:
+    window = Window(is_taught=True)
+    for _ in range(3):
+        window.note_sent(1.0)
+    assert window.wait(1.0) == pytest.approx(SHOWN_S)
+    window.is_taught = False
+    assert window.wait(1.0) == pytest.approx(ANSWER_S)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux has it")
+def test_a_server_that_lost_its_power_is_not_sent_to_for_a_quarter_of_an_hour(port: int) -> None:
+    sender = WebSocketSender(Destination(f"http://127.0.0.1:{port}", "press"))
+    with inspection(port), sender._connect() as connection:
+        assert connection.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == GONE_S * 1000

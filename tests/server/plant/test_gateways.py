@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import os
 import shutil
 import threading
 import zipfile
@@ -22,7 +23,7 @@ from server.app import create_app
 from server.ground import DatabaseAddress
 from server.plant import ObjectStore, Plant, PlantError, StoreAddress
 from server.plant import plant as plant_module
-from server.recipes import ThresholdRule
+from server.recipes import ModelKeep, ThresholdRule
 from server.replicas.packed_model import Packed, unpacked
 from server.settings import Pool, Settings
 from server.teaching.in_force import InForce
@@ -141,6 +142,32 @@ async def test_a_recipe_chosen_or_deleted_at_one_gateway_is_so_at_the_other(gate
 
             await until(is_not_inspected)
         assert (await at_two.get(f"/api/recipes/{other['id']}")).status_code == 404
+
+
+async def test_a_stream_that_none_was_chosen_for_is_never_judged_by_another_recipe(gateway: Any) -> None:
+    """The first gateway has a model of its own, the second inspects with the plant's first recipe."""
+    async with gateway("one", first=True) as (_, at_one), gateway("two") as (two, at_two):
+        given = (await at_one.get("/api/recipes")).json()["recipes"][0]
+        bolts, nuts = [
+            (await at_one.post(f"/api/recipes/{given['id']}/copy", json={"name": name})).json()
+            for name in ("bolts", "nuts")
+        ]
+        await until(lambda: _inspects_with(at_two, bolts["id"]))
+        refused = await at_one.delete(f"/api/recipes/{bolts['id']}", params={"version": bolts["version"]})
+        assert refused.status_code == 409 and "the plant's first recipe" in refused.text
+        chosen = await at_one.post("/api/recipes/default", json={"recipe": nuts["id"]})
+        assert chosen.status_code == 200, chosen.text
+        await until(lambda: _inspects_with(at_two, nuts["id"]))
+        # Back to what was given at the first: the second has no such model, and takes none in its place.
+        given_again = await at_one.post("/api/recipes/default", json={"recipe": None})
+        assert given_again.status_code == 200 and given_again.json()["default"] == given["id"]
+        async with connect(f"{two.ws}/ws/stream?name=lathe") as far:
+
+            async def is_not_inspected() -> bool:
+                await far.send(png(draw_part(1)))
+                return "the recipe that was chosen is not here any more" in str(await far.recv())
+
+            await until(is_not_inspected)
 
 
 @pytest.mark.parametrize("pool", ["threads", "ray"])
@@ -293,6 +320,72 @@ async def test_a_model_that_is_damaged_in_the_store_is_said_and_fetched_once_it_
             await asyncio.to_thread(files.put, name, tmp_path / "whole")
             await until(lambda: _inspects_with(at_two, made["id"]))
             assert "cannot be fetched" not in (await at_two.get("/health")).text
+
+
+async def test_what_is_found_nowhere_is_tried_again_until_somebody_puts_it_back(
+    gateway: Any, store: StoreAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model, or a correction; the first gateway has both."""
+    monkeypatch.setattr("server.app.FETCH_AGAIN_S", 0.2)
+    async with gateway("one", first=True) as (one, at_one):
+        made = await copied(at_one)
+        async with connect(f"{one.ws}/ws/stream?name=press") as stream:
+            await score(stream, draw_part(3, defect=True))
+            frames = (await at_one.get("/api/streams/press/frames", params={"kind": "alarm"})).json()["frames"]
+            done = await at_one.post(f"/api/frames/{frames[0]['id']}/good", json={})
+            assert done.status_code == 200, done.text
+        files = ObjectStore(store)
+        for name in [each.name for each in files.below("models")]:
+            await asyncio.to_thread(files.remove, name)
+    async with gateway("two") as (_, at_two):
+
+        async def is_said() -> bool:
+            return "discs inspects with is neither here nor in the plant's store" in (await at_two.get("/health")).text
+
+        await until(is_said)
+        async with gateway("one", first=True):  # which puts it back at its start
+            await until(lambda: _inspects_with(at_two, made["id"]))
+            assert not await is_said()
+
+
+async def test_others_do_not_wait_for_a_store_that_hangs(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is here comes into force at once, and what is changed here is not kept waiting."""
+    async with gateway("one", first=True) as (_, at_one), gateway("two") as (two, at_two):
+        made = await copied(at_one)
+        await until(lambda: _inspects_with(at_two, made["id"]))
+        hangs, may_go_on = threading.Event(), threading.Event()
+
+        def hang(self: ModelKeep) -> None:
+            hangs.set()
+            may_go_on.wait(WAIT_S)
+
+        monkeypatch.setattr(ModelKeep, "look_for_shared", hang)
+        try:
+            for name in ("plates", "rings"):
+                version = (await at_one.get(f"/api/recipes/{made['id']}")).json()["version"]
+                change = {"version": version, "name": name}
+                assert (await at_one.patch(f"/api/recipes/{made['id']}", json=change)).status_code == 200
+                async with connect(f"{two.ws}/ws/stream?name=lathe") as far:
+
+                    async def is_renamed(far: Any = far, version: int = version) -> bool:
+                        return (await score(far, draw_part(1))).recipe_version == version + 1
+
+                    await until(is_renamed)
+            assert await asyncio.to_thread(hangs.wait, WAIT_S)
+            change = {"version": version + 1, "name": "washers"}
+            assert (await at_two.patch(f"/api/recipes/{made['id']}", json=change)).status_code == 200
+        finally:
+            may_go_on.set()
+
+
+async def test_the_model_of_a_copy_is_stored_anew_before_it_is_named(gateway: Any, tmp_path: Path) -> None:
+    """The gateway that deletes what it is a copy of may not know of the copy."""
+    async with gateway("one", first=True) as (_, at_one):
+        made = await copied(at_one)
+        (stored,) = (tmp_path / "mounted").rglob("model.zip")
+        os.utime(stored, (1.0, 1.0))
+        again = await at_one.post(f"/api/recipes/{made['id']}/copy", json={"name": "plates"})
+        assert again.status_code < 300 and stored.stat().st_mtime > 1.0, again.text
 
 
 async def test_pictures_that_another_gateway_has_are_fetched_beside_the_event_loop(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 
 import pytest
 
-from server.ground import DatabaseAddress
+from server.ground import Calendar, DatabaseAddress
 from server.records import Entry, Records, Span, Wanted
 from server.streams import Told
 from tests.server.records.histories import BEGINNING, everything, frame, part, until
@@ -114,6 +115,18 @@ async def test_two_gateways_delete_what_is_too_much(
     for history in both.values():
         await history.close()
     assert not trouble, [one.getMessage() for one in trouble]
+
+
+async def test_a_gateway_whose_clock_is_years_ahead_deletes_nothing(address: DatabaseAddress, tmp_path: Path) -> None:
+    ahead = Calendar(None, wall=lambda: time.time() + 10 * 365 * 86_400)
+    history = Records(tmp_path / "new", address, days=3650, calendar=ahead)
+    history.start()
+    for number in range(20):
+        history.hear(Told(part(number)))
+    await until(lambda: history.state.state == "ok" and history.state.stored == 20, history)
+    await history._clear()
+    assert history.state.deleted == 0 and len(await everything(history)) == 20
+    await history.close()
 
 
 async def test_what_is_said_of_parts_at_two_gateways_is_counted_once(address: DatabaseAddress, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +16,8 @@ import pytest
 
 from server.ground import DatabaseAddress, Form, NewerVersion, NotKept
 from server.plant import Plant, PlantError, StoreAddress
-from tests.server.fakes import WAIT_S
+from server.plant import plant as plant_module
+from tests.server.fakes import WAIT_S, until
 from tests.server.records.postgres import PostgreSQL
 
 
@@ -138,6 +141,26 @@ async def test_a_database_that_is_away_leaves_what_is_known(
     assert plant.warning is None
     await asyncio.to_thread(document.change, lambda known: (*known, 2))
     assert again.recover() and again.contents == (1, 2)
+
+
+async def test_a_copy_that_cannot_be_written_is_said_and_written_once_it_can_be(
+    gateway: Join, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = await asyncio.to_thread(gateway, "one")
+    document = await asyncio.to_thread(numbers, plant, tmp_path)
+    copy = tmp_path / "one" / "numbers.json"
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(plant_module, "write_atomically", full)
+        await asyncio.to_thread(document.change, lambda known: (1,))
+        assert document.contents == (1,)
+        assert "no copy of the plant's numbers.json can be kept here (No space left" in str(document.warning)
+    plant.start()
+    await until(lambda: document.warning is None)
+    assert copy.read_bytes() == FORM.encode((1,))
 
 
 async def test_who_waits_is_told_of_what_others_change(gateway: Join, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from detector import ModelError
 from detector.model_folder import read_manifest
-from server.plant import ObjectStore, StoreAddress
+from server.plant import Listed, ObjectStore, StoreAddress
 from server.recipes import SUFFIXES, Correction, ModelKeep, NoRoom, SharedModels, model_keep
 
 TAUGHT, OTHER = "a" * 64, "b" * 64
@@ -240,6 +240,23 @@ def test_what_others_removed_or_lost_in_the_store_is_put_there_again(tmp_path: P
     stored.unlink()
     mine.look_for_shared()
     mine.bring([(TAUGHT, ())])  # a recipe names it
+    assert stored.exists()
+
+
+def test_what_is_stored_anew_while_another_tidies_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, theirs = (shared_by(tmp_path / "store", tmp_path / name) for name in ("mine", "theirs"))
+    mine.put(TAUGHT, made(tmp_path / "taught")[0], None)
+    (stored,) = (tmp_path / "store").rglob("model.zip")
+    os.utime(stored, (1.0, 1.0))
+    below = ObjectStore.below
+
+    def listed(store: ObjectStore, folder: str) -> list[Listed]:
+        found = below(store, folder)
+        mine.share([(TAUGHT, ())])
+        return found
+
+    monkeypatch.setattr(ObjectStore, "below", listed)
+    theirs.tidy([])
     assert stored.exists()
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from server.ground import kept_file
 from server.recipes import (
+    InUseStill,
     ModelVersion,
     NotTheNewest,
     Recipe,
@@ -59,13 +60,44 @@ def test_of_two_who_change_a_version_the_second_is_told(tmp_path: Path) -> None:
     assert book.get("1") is not None and book.get("1").name == "one"  # type: ignore[union-attr]
 
 
+def test_what_was_deleted_meanwhile_does_not_come_back(tmp_path: Path) -> None:
+    """But the recipe of a model that was given is in no book before it is changed."""
+    book = RecipeBook(tmp_path)
+    first = book.change(changed(None))
+    book.delete("1", 1)
+    given = msgspec.structs.replace(RECIPE, id="given-1")
+    with pytest.raises(NotTheNewest, match=r"big bottle was deleted since.*nothing was changed"):
+        book.change(changed(first, name="big bottle"), given=given)
+    assert book.recipes == ()
+    second = book.change(changed(given, name="given bottle"), given=given)
+    book.delete(second.id, second.version)
+    with pytest.raises(NotTheNewest):
+        book.change(changed(second), given=given)
+    assert book.change(changed(given), given=given).version == 2
+
+
 def test_what_goes_leaves_where_it_was_chosen(tmp_path: Path) -> None:
     """Such a stream is not inspected until another recipe is chosen: the default one is of another product."""
     book = RecipeBook(tmp_path)
-    book.change(changed(None), stream="press", as_default=True)
+    book.change(changed(None), stream="press")
     book.delete("1", 1)
     for there in (book, RecipeBook(tmp_path)):
         assert (there.recipes, there.default, dict(there.chosen), there.history()) == ((), None, {"press": "1"}, ())
+
+
+def test_what_is_the_default_somewhere_is_not_deleted_and_no_other_takes_its_place(tmp_path: Path) -> None:
+    """Each step looks at what the book says by then: another gateway may have come first."""
+    book = RecipeBook(tmp_path)
+    bolts = book.change(changed(None))
+    book.change(changed(None, id="2", name="nuts"))
+    with pytest.raises(InUseStill, match="the plant's first recipe"):
+        book.delete(bolts.id, 1, keeps_first=True)
+    book.choose_default("2")
+    with pytest.raises(InUseStill, match="by default: choose another first"):
+        book.delete("2", 1)
+    book.change(changed(None, id="3", name="rings"), as_default=True)  # by somebody who saw none chosen
+    book.delete(bolts.id, 1, keeps_first=True)
+    assert [one.id for one in book.recipes] == ["2", "3"] and book.default == "2"
 
 
 def test_of_the_models_a_recipe_had_the_newest_few_are_kept(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.records import Records, Span, Wanted, database, reading, records
 from server.records.schema import HOUR_MS
+from server.words import PartVerdict
 from tests.server.records.histories import Place
 
 FILL = {
@@ -108,7 +109,7 @@ async def test_numbers_are_answered_by_the_index(place: Place) -> None:
         async def plans(connection: AsyncConnection) -> str:
             query = reading._numbers_query(dialect, True, True, False, False)
             ranges = ", ".join(f"[0, 3600000, {span.since}, {span.until}]" for span in spans)
-            return await plan(connection, query, {"ranges": f"[{ranges}]", "kind": "part"})
+            return await plan(connection, query, {"ranges": f"[{ranges}]", "kind": "part", "most": 20_000})
 
         said = await history._database.read(plans)
         assert not looked_through(said), said
@@ -128,5 +129,11 @@ async def test_a_list_goes_on_behind_what_was_looked_through(place: Place, monke
         assert len(page.entries) == 500 and page.next is not None
         monkeypatch.setattr(records, "PAGE_S", -1)
         assert await history.count(Wanted(stream="stream-1")) == reading.Counted(1000, False)
-        page = await history.find(Wanted(verdict="NORMAL", least_score=0.9))
-        assert page.entries == [] and page.next == 17_001
+        found: dict[PartVerdict, int] = {"NORMAL": 2970, "ANOMALY": 30}
+        for verdict, number in found.items():  # of the rejected ones, too, scores are looked up one by one
+            page = await history.find(Wanted(verdict=verdict, least_score=0.9))
+            assert page.entries == [] and page.next == 17_001
+            counted = await history.count(Wanted(verdict=verdict, least_score=0.0))
+            assert counted == reading.Counted(number, False)
+        assert await history.count(Wanted(verdict="ANOMALY")) == reading.Counted(200, True)
+        assert await history.count(Wanted(part="part-77")) == reading.Counted(1, True)

@@ -104,6 +104,22 @@ async def test_what_is_said_of_an_entry_is_kept_with_its_history(place: Place) -
         assert await history.dispose("nobody", "escape") is None
 
 
+async def test_nobody_takes_back_what_he_has_not_seen(place: Place) -> None:
+    async with place.opened() as history:
+        hear(history, 10)
+        await until(lambda: history.state.stored == 1)
+        await history.dispose("part-10", "confirmed", who="Anna", seen=None)
+        await history.dispose("part-10", "false_reject", who="Ben", seen="confirmed")
+        with pytest.raises(DispositionRefused, match=r"Ben called it a false reject meanwhile: nothing was changed"):
+            await history.dispose("part-10", None, who="Anna", seen="confirmed")
+        same = await history.dispose("part-10", "false_reject", who="Anna", seen="confirmed")
+        assert same is not None and (same.disposition, same.disposed_by) == ("false_reject", "Ben")
+        await history.dispose("part-10", None, who="Ben", seen="false_reject")
+        with pytest.raises(DispositionRefused, match="somebody took back what was said of it"):
+            await history.dispose("part-10", "confirmed", seen="false_reject")
+        assert [one.who for one in await history.said_of("part-10")] == ["Anna", "Ben", "Ben"]
+
+
 async def test_pictures_come_and_go(place: Place) -> None:
     async with place.opened() as history:
         hear(history, 1, 2)

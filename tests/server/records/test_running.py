@@ -7,7 +7,7 @@ import msgspec
 from server.records.entry import Entry, Minute
 from server.records.running import FORGOTTEN_S, FREE_AFTER_S, MOST_STREAMS, OVERDUE_S, Running
 from server.words import Error, Result
-from tests.server.records.histories import frame, part
+from tests.server.records.histories import BEGINNING, frame, part
 
 
 class Clock:
@@ -43,8 +43,12 @@ def test_another_recipe_and_a_clock_set_back_begin_another_minute() -> None:
     assert last.start < closed[0].start
 
 
+def broken(failed: int, *, received: int = 100, dropped: int = 0) -> Error:
+    return Error("free", received, "broken", received=received, inspected=0, dropped=dropped, failed=failed)
+
+
 def test_counters_begin_anew_with_a_connection_and_repeated_results_count_not() -> None:
-    running = Running(Clock())
+    running = Running(Clock(), BEGINNING.timestamp)
     for one in (
         told(0, received=10, dropped=3, failed=1),
         told(1, received=20, dropped=5, failed=1),
@@ -53,7 +57,7 @@ def test_counters_begin_anew_with_a_connection_and_repeated_results_count_not() 
         told(3, received=3, dropped=1, failed=0),
     ):
         list(running.result(one))
-    running.error(Error("free", 4, "broken", received=4, inspected=3, dropped=1, failed=1))
+    assert list(running.error(broken(1, received=4, dropped=1))) == []
     (minute,) = running.overdue(everything=True)
     assert (minute.frames, minute.dropped, minute.failed) == (4, 6, 2)
 
@@ -69,11 +73,62 @@ def test_a_stream_with_parts_runs_freely_again_when_there_are_none_or_with_anoth
     assert Entry in [type(one) for one in running.result(told(3))]
 
 
-def test_streams_are_forgotten_and_bounded() -> None:
+def test_a_connection_that_was_silent_for_long_counts_on() -> None:
     clock = Clock()
     running = Running(clock)
-    for number in range(MOST_STREAMS + 5):
-        list(running.result(msgspec.structs.replace(told(0), stream=f"s{number}")))
+    list(running.result(told(0, received=4000, dropped=3000, failed=500)))
+    assert [minute.failed for minute in running.overdue(everything=True)] == [500]
+    clock.now += 2 * FORGOTTEN_S
+    assert list(running.overdue()) == []
+    assert list(running.result(told(80_000, received=4002, dropped=3001, failed=500))) == []
+    (minute,) = running.overdue(everything=True)
+    assert (minute.frames, minute.dropped, minute.failed) == (1, 1, 0)
+
+
+def test_minutes_in_which_all_frames_fail_are_counted_under_the_recipe_of_before() -> None:
+    clock, wall = Clock(), Clock()
+    wall.now = BEGINNING.timestamp()
+    running = Running(clock, wall)
+    list(running.result(told(0)))
+    minutes: list[Minute] = []
+    for second in range(1, 181):
+        clock.now += 1
+        wall.now += 1
+        minutes += [*running.error(broken(second, received=1 + second)), *running.overdue()]
+    minutes += running.overdue(everything=True)
+    assert [(one.frames, one.failed, one.score_p05 is None) for one in minutes] == [
+        (1, 59, False),
+        (0, 60, True),
+        (0, 60, True),
+        (0, 1, True),
+    ]
+    assert {one.recipe for one in minutes} == {told(0).recipe} and minutes[1].start - minutes[0].start == 60_000
+    assert minutes[1].threshold is None and sum(minutes[1].scores) == 0
+
+
+def test_what_failed_before_the_first_good_frame_is_counted_with_it_and_of_parts_never() -> None:
+    running = Running(Clock(), BEGINNING.timestamp)
+    assert [*running.error(broken(7)), *running.error(broken(1, received=1))] == []
+    list(running.result(told(0, received=2, failed=1)))
+    (minute,) = running.overdue(everything=True)
+    assert (minute.frames, minute.failed) == (1, 8)
+    list(running.result(told(1, received=9, failed=4), of_part=True))
+    assert [*running.error(broken(6, received=11)), *running.overdue(everything=True)] == []
+    list(running.result(told(1, received=12, failed=6), of_part=True))
+    list(running.result(told(2, received=13, failed=6)))
+    assert [minute.failed for minute in running.overdue(everything=True)] == [0]
+
+
+def test_streams_are_bounded_and_the_silent_make_room() -> None:
+    clock = Clock()
+    running = Running(clock)
+    frames = [msgspec.structs.replace(told(0), stream=f"s{number}") for number in range(MOST_STREAMS + 5)]
+    for one in frames:
+        list(running.result(one))
     assert len(list(running.overdue(everything=True))) == MOST_STREAMS
     clock.now += FORGOTTEN_S
-    assert list(running.overdue()) == [] and running._streams == {}
+    for one in (frames[0], *frames[-2:]):
+        list(running.result(one))
+    closed = [minute.stream for minute in running.overdue(everything=True)]
+    assert closed == [one.stream for one in (frames[0], *frames[-2:])]
+    assert len(running._streams) == MOST_STREAMS and "s1" not in running._streams

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from detector.images import decode, encode_png
 from server.inspection import Calibrations, Encoded, Inspection, NotLooked
 from server.replicas import Replicas, ReplicasWanted
 from server.replicas import replicas as module
+from server.replicas.replicas import _One
 from server.streams import Hub, InferencePool, OpenStream, Streams
 from tests.server.fakes import GOOD, FakeModel, until
 from tests.server.replicas.stand_in import StandIn, Version, pack
@@ -90,6 +93,31 @@ async def test_a_replica_is_given_one_frame_at_a_time(plant: Plant) -> None:
     await until(lambda: all(settled(one) for one in opened))
     assert all(one.stream.inspected > 0 and one.stream.failed == 0 for one in opened)
     assert [peer.most_at_work for peer in plant.cluster.peers] == [1, 1]
+
+
+async def test_the_pool_is_told_last_what_was_counted_last(plant: Plant) -> None:
+    """Several threads count replicas."""
+    replicas, told, second_is_done = plant.replicas, list[int](), threading.Event()
+    await plant.replicas.stop()
+
+    def employ(workers: int) -> None:
+        if not told and not second.is_alive():
+            second.start()
+            second_is_done.wait(0.3)
+        told.append(workers)
+
+    def lose_one() -> None:
+        replicas._all[0].is_ready = False
+        replicas._tell()
+        second_is_done.set()
+
+    second = threading.Thread(target=lose_one)
+    replicas._all = [_One(None, 0.0, Future(), number, is_ready=True) for number in (1, 2)]  # type: ignore[arg-type]
+    replicas._employ = employ
+    replicas._ready_before = 0
+    replicas._tell()
+    second.join()
+    assert told == [2, 1]
 
 
 async def test_a_replica_that_dies_costs_its_frame_and_no_other(plant: Plant, model: FakeModel) -> None:

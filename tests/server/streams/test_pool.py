@@ -143,6 +143,29 @@ async def test_a_failure_reaches_its_source_and_ends_nothing(pool: InferencePool
     assert await pool.run(lambda: 7) == 7
 
 
+async def test_a_thread_that_cannot_be_started_costs_its_job_and_no_place(
+    pool: InferencePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    done: list[Any] = []
+    camera = Camera("a", pool, done)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        for value in (1, 2):
+            camera.put(value)
+        with pytest.raises(RuntimeError, match="can't start"):
+            await pool.run(lambda: 7)
+    assert [(value, str(outcome)) for _, value, outcome in done] == [
+        (value, "can't start new thread") for value in (1, 2)
+    ]
+    assert await pool.run(lambda: 7) == 7 and pool.trouble is None
+    camera.put(3)
+    await until(lambda: len(done) == 3)
+    assert done[2] == ("a", 3, None)
+
+
 def _fail(outcome: Any) -> None:
     raise RuntimeError("clumsy")
 

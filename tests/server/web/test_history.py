@@ -83,6 +83,9 @@ async def test_every_answer_is_as_described(filled: Served, monkeypatch: pytest.
     assert one["entry"] == said.json() and [each["note"] for each in one["said"]] == ["=1"]
     refused = await filled.ask("POST", "/api/history/part-10/disposition", json={"disposition": "escape"})
     assert refused.status_code == 409 and "it was rejected" in refused.json()["error"]
+    unseen = {"disposition": None, "seen": None}
+    refused = await filled.ask("POST", "/api/history/part-10/disposition", json=unseen)
+    assert refused.status_code == 409 and "127.0.0.1 called it a confirmed reject" in refused.json()["error"]
     await filled.ask("POST", "/api/history/nobody/disposition", json={"disposition": None})
     await filled.ask("POST", "/api/history/part-10/disposition", json={"disposition": "good"})
     await filled.ask("POST", "/api/history/part-10/disposition", json={"disposition": None, "note": "x" * 2000})

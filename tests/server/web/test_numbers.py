@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
@@ -22,12 +23,13 @@ from server.ground import page_folder
 from server.records import Records, RecordsAway
 from server.shifts import Shifts
 from server.streams import Told
-from server.web import ERRORS, LineNumbers, ShiftReport, answer_error
+from server.web import ERRORS, LineNumbers, ShiftReport, answer_error, numbers
 from server.web.answers import Refused
 from server.web.numbers import Asked
 from server.words import PartVerdict
 from tests.server.archive.test_archive import part
 from tests.server.fakes import WAIT_S
+from tests.server.records import histories
 
 SHIFTS = Shifts.parse("06:00,14:00,22:00")
 
@@ -52,14 +54,12 @@ class Line:
     def __init__(self, folder: Path) -> None:
         self.records = Records(folder)
         self.now = datetime(2026, 11, 26, 15, 30).astimezone()
-        numbers = LineNumbers(self.records, SHIFTS, lambda: self.now)
+        asked = LineNumbers(self.records, SHIFTS, lambda: self.now)
         templates = Jinja2Templates(page_folder("templates"))
         self.archive = Archive(folder, Limits(1 << 40, 90, 0))
         inspection = cast(Any, Nothing())
-        report = ShiftReport(templates, self.records, self.archive, inspection, SHIFTS, numbers, lambda: self.now)
-        app = Starlette(
-            routes=[*numbers.routes, *report.routes], exception_handlers=dict.fromkeys(ERRORS, answer_error)
-        )
+        report = ShiftReport(templates, self.records, self.archive, inspection, SHIFTS, asked, lambda: self.now)
+        app = Starlette(routes=[*asked.routes, *report.routes], exception_handlers=dict.fromkeys(ERRORS, answer_error))
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
         self.made = 0
 
@@ -132,6 +132,40 @@ async def test_by_shift_day_stream_and_recipe(line: Line) -> None:
     assert [(row["recipe"], row["recipe_version"], row["total"]) for row in recipes] == [("bottle-1", 4, 1)]
     assert (await line.ask(recipe="another"))["rows"] == []
     assert (await line.ask(of="frame"))["all"]["total"] == 0
+
+
+async def test_frames_have_no_yield(line: Line) -> None:
+    """Those that failed are in no total: as of parts it would be below 0."""
+    for told in (histories.frame(0, received=5, failed=4), histories.frame(700, received=6, failed=4)):
+        line.records.hear(told)
+    line.made += 2  # a change, and a minute
+    await line.stored()
+    asked = {"of": "frame", "by": "all", "since": "2025-11-01"}
+    body = await line.ask(**asked)
+    (row,) = body["rows"]
+    assert (row["total"], row["failed"], row["first_pass_yield"], body["all"]["first_pass_yield"]) == (1, 4, None, None)
+    rows = csv.DictReader(io.StringIO((await line.client.get("/api/numbers.csv", params=asked)).text))
+    assert [one["first_pass_yield"] for one in rows] == [""]
+
+
+async def test_more_rows_than_are_told_are_refused_and_rows_made_beside_the_loop(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = set()
+
+    def row(*about: Any) -> Any:
+        made.add(threading.get_ident())
+        return of(*about)
+
+    of = numbers._row
+    monkeypatch.setattr(numbers, "_row", row)
+    monkeypatch.setattr(numbers, "MOST_NUMBERS", 2)
+    assert len((await line.ask(by="all", each="stream"))["rows"]) == 2
+    assert made and threading.get_ident() not in made
+    monkeypatch.setattr(numbers, "MOST_NUMBERS", 1)
+    for path in ("/api/numbers", "/api/numbers.csv"):
+        answer = await line.client.get(path, params={"by": "all", "each": "stream"})
+        assert answer.status_code == 422 and "more than 1 rows: ask for less" in answer.json()["error"]
 
 
 async def test_as_csv(line: Line) -> None:

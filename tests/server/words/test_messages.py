@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from msgspec import UNSET
 
+from server.ingest.webrtc import peer
 from server.words.messages import (
     CameraInfo,
     Change,
@@ -148,6 +149,12 @@ def test_what_is_absent_is_not_null() -> None:
 def test_every_field_is_described(struct: type[msgspec.Struct]) -> None:
     for name in struct.__struct_encode_fields__:
         assert f"| `{name}` | " in reference()
+
+
+def test_every_goodbye_is_named() -> None:
+    codes = (peer.POLICY_VIOLATION, peer.TAKEN_OVER, peer.NO_LONGER_ALLOWED, peer.SHUTTING_DOWN)
+    described = next(line for line in reference().partition("### `goodbye`")[2].splitlines() if "| `code` |" in line)
+    assert all(str(code) in described for code in codes)
 
 
 def test_the_documentation_agrees() -> None:
