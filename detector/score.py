@@ -41,14 +41,17 @@ class Layers(NamedTuple):
     distances: Map
     added: Map | None = None
 
+    @property
+    def score(self) -> np.float32:
+        """The image score: the largest distance and the most that is added, wherever each of them is."""
+        highest = self.distances.max()
+        return np.float32(highest if self.added is None else highest + self.added.max())
+
     def together(self) -> tuple[float, Map]:
-        """The image score, the largest distance and the most that is added, wherever each of them is; and the map,
-        raised where something is added, to the score where that is most."""
-        score = self.distances.max()
-        most = np.float32(0) if self.added is None else self.added.max()
-        if self.added is None or most <= 0:
-            return float(score), self.distances
-        raised = score + most
+        """The image score; and the map, raised where something is added, to the score where that is most."""
+        raised = self.score
+        if self.added is None or (most := self.added.max()) <= 0:
+            return float(raised), self.distances
         surest = np.where(self.added == most, self.distances, -np.inf).max()
         return float(raised), np.minimum(self.distances + self.added * ((raised - surest) / most), raised)
 
@@ -85,7 +88,7 @@ class Detection:
         here = layers.each(lambda whole: np.where(seen, whole, np.float32(0)))
         score, anomaly_map = here.together()
         # What is said of the whole frame only (a score that is not finite, or above its map) is said of every part.
-        beyond = max(0.0, self.score - layers.together()[0])
+        beyond = max(0.0, self.score - float(layers.score))
         return Detection(score + beyond, anomaly_map)
 
 
