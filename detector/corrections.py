@@ -187,6 +187,7 @@ def to_forgive(
     places: Sequence[Mask] | None,
     goal: float,
     limit: float,
+    inspected: Mask | None = None,
 ) -> GoodPatches:
     """What has to be learned for a part to score no more than ``goal``, in as few patches as that takes.
 
@@ -196,19 +197,25 @@ def to_forgive(
         grids: of patches, at each scale.
         places: which patches at each scale were marked; None for all.
         limit: what the part itself must not score more than.
+        inspected: where nothing was marked, which patches of the fine scale make that score; None for all.
 
     Raises:
         ModelError: it would take too many.
     """
     with threadpool_limits(1, "blas"):
-        return _Forgiving(looks, head, grids, places).until(goal, limit)
+        return _Forgiving(looks, head, grids, places, inspected).until(goal, limit)
 
 
 class _Forgiving:
     """Patch after patch, always the one that weighs most where the highest score is."""
 
     def __init__(
-        self, looks: Sequence[Seen], head: MemoryBanks, grids: Sequence[Grid], places: Sequence[Mask] | None
+        self,
+        looks: Sequence[Seen],
+        head: MemoryBanks,
+        grids: Sequence[Grid],
+        places: Sequence[Mask] | None,
+        inspected: Mask | None,
     ) -> None:
         self._grids, self._steps = grids, [float(scale.step[0]) for _, scale in head.scales]
         self._drawn = [look.maps.drawn for look in looks]
@@ -218,7 +225,7 @@ class _Forgiving:
         whole = [np.stack([look.signatures[number] for look in looks]) for number in range(len(grids))]
         self._signatures = [one.astype(np.float32) for one in whole]
         self._squares = [np.einsum("kns,kns->kn", one, one) for one in self._signatures]
-        self._judged = None if places is None else places[0]
+        self._judged = inspected if places is None else places[0]
         self._allowed = [
             np.ones(grid, np.bool_) if places is None else _widened(places[number], _BESIDE[number])
             for number, grid in enumerate(grids)
@@ -244,10 +251,10 @@ class _Forgiving:
         return GoodPatches(found[0], found[1] if len(found) > 1 else found[0][:0])
 
     def _judged_map(self, look: int) -> NDArray[np.float32]:
-        """A look's anomaly map, 0 where nothing was marked."""
+        """A look's anomaly map, 0 where nothing was marked or inspected."""
         coarse = self._distances[1][look] if len(self._grids) > 1 else None
-        found = to_detection(self._fine(look), coarse, self._drawn[look]).anomaly_map
-        return found if self._judged is None else np.where(self._judged, found, np.float32(0))
+        found = to_detection(self._fine(look), coarse, self._drawn[look])
+        return found.anomaly_map if self._judged is None else found.only(self._judged).anomaly_map
 
     def _fine(self, look: int) -> NDArray[np.float32]:
         """Distances at the fine scale, what is like a known defect included."""
@@ -317,7 +324,23 @@ def _yielding(known: KnownBad, good: NDArray[np.int8]) -> KnownBad:
     return replace(known, offset=np.where(known.square == 0, known.offset - np.maximum(said, 0), known.offset))
 
 
-def to_remember(look: Seen, head: MemoryBanks, grid: Grid, place: Mask | None, threshold: float) -> BadPatches:
+def most_deviating(look: Seen, grid: Grid, inspected: Mask | None = None) -> Mask:
+    """Where a part deviates most, what drawn defects say there included: a patch of the fine scale and those round it.
+
+    Args:
+        grid: of the fine scale's patches.
+        inspected: which of them count; None for all.
+    """
+    found = to_detection(*look.maps)  # most of it all in one place, not the most that is added
+    there = found.anomaly_map if found.layers is None else found.layers.summed()
+    if inspected is None:
+        inspected = np.ones(grid, np.bool_)
+    peak = np.zeros(grid, np.bool_)
+    peak[np.unravel_index(int(np.where(inspected, there, 0).argmax()), grid)] = True
+    return _widened(peak, 2) & inspected
+
+
+def to_remember(look: Seen, head: MemoryBanks, grid: Grid, place: Mask, threshold: float) -> BadPatches:
     """What is kept of a defect, so that its frame scores 1.25 times the threshold, and what is like it may be found.
 
     Balls round its patches make sure of the frame itself; a direction finds others of its kind: Fisher's linear
@@ -328,7 +351,7 @@ def to_remember(look: Seen, head: MemoryBanks, grid: Grid, place: Mask | None, t
         look: at the part, by the model as it was taught.
         head: what was taught.
         grid: of the fine scale's patches.
-        place: which of them were marked; None where it is the most deviating ones.
+        place: which of them were marked, or :func:`most_deviating`.
         threshold: raw.
 
     Raises:
@@ -338,15 +361,8 @@ def to_remember(look: Seen, head: MemoryBanks, grid: Grid, place: Mask | None, t
         return _remembered(look, head, grid, place, threshold)
 
 
-def _remembered(look: Seen, head: MemoryBanks, grid: Grid, place: Mask | None, threshold: float) -> BadPatches:
+def _remembered(look: Seen, head: MemoryBanks, grid: Grid, place: Mask, threshold: float) -> BadPatches:
     distances, signatures, step = look.maps.distances, look.signatures[0], float(head.fine.step[0])
-    if place is None:
-        peak = np.zeros(grid, np.bool_)
-        found = to_detection(*look.maps)
-        # By its map a place with next to no distance leads, if nothing was added where the distance is large.
-        most = found.anomaly_map if found.apart is None else found.apart.distances + found.apart.added
-        peak[np.unravel_index(int(most.argmax()), grid)] = True
-        place = _widened(peak, 2)
     deviating = np.where(place, distances, 0)
     if deviating.max() < step:
         raise ModelError("nothing there differs from the good parts that were taught: mark the defect itself")

@@ -96,6 +96,10 @@ class Region(msgspec.Struct, frozen=True):
         filter_ = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         return np.asarray(cv2.resize(frame, (size.width, size.height), interpolation=filter_), np.uint8)
 
+    def of_frame(self, whole: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Of the patches of the whole frame (rows×columns) those of the region (height×width)."""
+        return whole[self.top : self.top + self.height, self.left : self.left + self.width]
+
     def to_frame(self, anomaly_map: NDArray[np.float32]) -> NDArray[np.float32]:
         """The map of the region (height×width float32) within the map of the whole frame (rows×columns), which is 0
         where nothing was inspected."""

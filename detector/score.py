@@ -30,12 +30,35 @@ DEFINITION = (
 )
 
 
-class Apart(NamedTuple):
-    """What an anomaly map was put together from, both float32, h×w: ``distances`` from normal, all scales, and what
-    drawn defects ``added`` to them."""
+Map = NDArray[np.float32]
+"""One value a patch, h×w."""
 
-    distances: NDArray[np.float32]
-    added: NDArray[np.float32]
+
+class Layers(NamedTuple):
+    """What an anomaly map is put together of: ``distances`` of all scales, and what drawn defects say, ``added`` to
+    them, at most the distance there."""
+
+    distances: Map
+    added: Map | None = None
+
+    def together(self) -> tuple[float, Map]:
+        """The image score, the largest distance and the most that is added, wherever each of them is; and the map,
+        raised where something is added, to the score where that is most."""
+        score = self.distances.max()
+        most = np.float32(0) if self.added is None else self.added.max()
+        if self.added is None or most <= 0:
+            return float(score), self.distances
+        raised = score + most
+        surest = np.where(self.added == most, self.distances, -np.inf).max()
+        return float(raised), np.minimum(self.distances + self.added * ((raised - surest) / most), raised)
+
+    def summed(self) -> Map:
+        """What there is of both in each place."""
+        return self.distances if self.added is None else self.distances + self.added
+
+    def each(self, change: Callable[[Map], Map]) -> Layers:
+        """Both, changed the same."""
+        return Layers(change(self.distances), None if self.added is None else change(self.added))
 
 
 @dataclass(frozen=True)
@@ -43,26 +66,34 @@ class Detection:
     """What the detector says of one frame, in raw feature distances.
 
     ``score``: the image score, the anomaly map's largest value. ``anomaly_map``: float32, one value a patch
-    (h×w), the whole frame from corner to corner. Both are finite where :func:`finite` made it. ``apart``: where drawn
-    defects raised it. The largest distance and what was added most may lie in two places: of a part of the frame it is
-    to be put together anew (:func:`raised`).
+    (h×w), the whole frame from corner to corner. Both are finite where :func:`finite` made it. ``layers``: of the map,
+    where they are more than one.
     """
 
     score: float
-    anomaly_map: NDArray[np.float32]
-    apart: Apart | None = None
+    anomaly_map: Map
+    layers: Layers | None = None
 
-    def laid(self, how: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> Detection:
-        """The same with its maps where they belong in another frame."""
-        apart = None if self.apart is None else Apart(*map(how, self.apart))
-        return Detection(self.score, how(self.anomaly_map), apart)
+    def laid(self, by: Callable[[Map], Map]) -> Detection:
+        """The same with its maps laid elsewhere."""
+        return Detection(self.score, by(self.anomaly_map), None if self.layers is None else self.layers.each(by))
+
+    def only(self, seen: NDArray[np.bool_]) -> Detection:
+        """What was found in some patches (h×w) alone: elsewhere the map is 0, and nothing that was found there is in
+        the score or in what is left of the map."""
+        layers = Layers(self.anomaly_map) if self.layers is None else self.layers
+        here = layers.each(lambda whole: np.where(seen, whole, np.float32(0)))
+        score, anomaly_map = here.together()
+        # What is said of the whole frame only (a score that is not finite, or above its map) is said of every part.
+        beyond = max(0.0, self.score - layers.together()[0])
+        return Detection(score + beyond, anomaly_map)
 
 
-def finite(score: float, anomaly_map: NDArray[np.float32], apart: Apart | None = None) -> Detection:
+def finite(score: float, anomaly_map: Map, layers: Layers | None = None) -> Detection:
     """What a model found, whatever it computed. A score or a map that is not finite is the largest there is, and the
     frame an ANOMALY: nothing that is no number is above a threshold, so the frame would be called NORMAL."""
     if math.isfinite(score) and np.isfinite(anomaly_map).all():
-        return Detection(score, anomaly_map, apart)
+        return Detection(score, anomaly_map, layers)
     return Detection(LARGEST, np.nan_to_num(anomaly_map, nan=LARGEST, posinf=LARGEST))
 
 
@@ -92,35 +123,23 @@ def to_detection(
     say. Where they raised the score, they raised the map: its largest value is the image score. Always finite
     (:func:`finite`)."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return finite(*_put_together(distances, coarse, drawn))
+        layers = _layers(distances, coarse, drawn)
+        return finite(*layers.together(), None if layers.added is None else layers)
 
 
-def _put_together(
+def _layers(
     distances: NDArray[np.float32], coarse: NDArray[np.float32] | None, drawn: NDArray[np.float32] | None
-) -> tuple[float, NDArray[np.float32], Apart | None]:
+) -> Layers:
     together = smoothed(distances)
     if coarse is not None:
         height, width = together.shape
         enlarged = cv2.resize(smoothed(coarse), (width, height), interpolation=cv2.INTER_LINEAR)
         together = np.asarray((together**POWER + enlarged**POWER) ** np.float32(1 / POWER), np.float32)
     if drawn is None:
-        return float(together.max()), together, None
+        return Layers(together)
     # No more than the distance, so that a patch which is in the memory bank adds nothing: it was said to be good.
-    apart = Apart(together, np.clip(smoothed(drawn), 0, together))
-    score, anomaly_map = raised(apart)
-    return score, anomaly_map, None if anomaly_map is together else apart
-
-
-def raised(apart: Apart) -> tuple[float, NDArray[np.float32]]:
-    """The image score, the largest distance and the most that was added, and a map of which it is the largest value,
-    where most was added."""
-    distances, added = apart
-    score, most = distances.max(), added.max()
-    if most <= 0:
-        return float(score), distances
-    highest = score + most
-    surest = np.where(added == most, distances, -np.inf).max()
-    return float(highest), np.minimum(distances + added * ((highest - surest) / most), highest)
+    added = np.clip(smoothed(drawn), 0, together)
+    return Layers(together, None if added.max() <= 0 else added)
 
 
 def smoothed(patches: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from detector import anomalib, corrections, model_folder
 from detector.backbones import AnyBackbone, Features
-from detector.corrections import BadPatches, GoodPatches, Polygon
+from detector.corrections import BadPatches, GoodPatches, Mask, Polygon
 from detector.errors import ImageError, ModelError
 from detector.heads import Corrections, MemoryBanks, Patches
 from detector.images import BGRImage
@@ -78,8 +78,7 @@ class TaughtModel(Described):
             ImageError: not a frame.
         """
         laid = lay(frame, self.manifest.reference)
-        found = detect_input(np.ascontiguousarray(self._input(laid)))
-        return found.laid(laid.as_seen)
+        return detect_input(np.ascontiguousarray(self._input(laid))).laid(laid.as_seen)
 
     def input_of(self, frame: BGRImage) -> BGRImage:
         """All of a frame that :meth:`detect` looks at: what is inspected, at the size of the model's input (h×w×3 uint8
@@ -111,7 +110,14 @@ class TaughtModel(Described):
         """
         return to_detection(*self._distances(self._checked(small))).laid(self.manifest.region.to_frame)
 
-    def good_of(self, small: BGRImage, place: Polygon | None = None, *, threshold: float | None = None) -> GoodPatches:
+    def good_of(
+        self,
+        small: BGRImage,
+        place: Polygon | None = None,
+        *,
+        threshold: float | None = None,
+        inspected: Mask | None = None,
+    ) -> GoodPatches:
         """What has to be learned so that a part passes: the frame itself, and the part as it may be seen the next time,
         moved by a pixel or two, a little brighter or darker, with noise.
 
@@ -123,6 +129,8 @@ class TaughtModel(Described):
             small: the part, from :meth:`input_of`.
             place: what of it is good; whatever else deviates alarms as before.
             threshold: raw, in force; without it the model's own, or the part's score if that is lower.
+            inspected: without a place, which patches of the whole frame count (``region.rows``×``region.columns``);
+                None for all.
 
         Raises:
             ImageError: not an input of this model.
@@ -132,15 +140,18 @@ class TaughtModel(Described):
         head, grids = self._correctable(), self._grids()
         limit = self.threshold if threshold is None else _checked_threshold(threshold)
         places = None if place is None else [corrections.cells(place, self.manifest.region, grid) for grid in grids]
+        here = None if inspected is None else self.manifest.region.of_frame(inspected)
         distances = self._distances_as_taught(head)
         looks = [distances.seen(one) for one in corrections.seen_again(self._checked(small))]
         if threshold is None:
             limit = min(limit, to_detection(*self._distances(small)).score)
         goal = (self._typical + limit) / 2 if self._typical < limit else _BELOW * limit
         assert isinstance(self.head, MemoryBanks)
-        return corrections.to_forgive(looks, self.head, grids, places, goal, limit)
+        return corrections.to_forgive(looks, self.head, grids, places, goal, limit, here)
 
-    def bad_of(self, small: BGRImage, threshold: float, place: Polygon | None = None) -> BadPatches:
+    def bad_of(
+        self, small: BGRImage, threshold: float, place: Polygon | None = None, *, inspected: Mask | None = None
+    ) -> BadPatches:
         """What is kept of a defect that escaped, so that this frame scores 1.25 times the threshold from then on, or
         more, and others of its kind are found more often. Takes as long as two frames, and compiles as
         :meth:`good_of`.
@@ -149,6 +160,7 @@ class TaughtModel(Described):
             small: the part, from :meth:`input_of`.
             threshold: raw, in force.
             place: where the defect is; without it, where the part deviates most.
+            inspected: as for :meth:`good_of`.
 
         Raises:
             ImageError: not an input of this model.
@@ -158,6 +170,9 @@ class TaughtModel(Described):
         threshold = _checked_threshold(threshold)
         marked = None if place is None else corrections.cells(place, self.manifest.region, grids[0])
         look = self._distances_as_taught(head).seen(self._checked(small))
+        if marked is None:
+            here = None if inspected is None else self.manifest.region.of_frame(inspected)
+            marked = corrections.most_deviating(look, grids[0], here)
         return corrections.to_remember(look, head, grids[0], marked, threshold)
 
     def corrected(self, good: Sequence[GoodPatches] = (), bad: Sequence[BadPatches] = ()) -> TaughtModel:

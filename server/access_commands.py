@@ -99,8 +99,11 @@ def _data_dir(arguments: argparse.Namespace) -> Path:
 def _access(arguments: argparse.Namespace) -> Access:
     folder = _data_dir(arguments)
     settings = _settings_of_plant(arguments, folder)
-    plant = Plant.of(settings.database_url, settings.plant_store, folder, settings.gateway_name) if settings else None
-    return Access(folder, closed=True, shelf=plant or SHARED_FILES, plants_clock=None if plant is None else plant.now)
+    plant = None
+    if settings is not None:
+        plant = Plant.of(settings.database_url, settings.plant_store, folder, settings.gateway_name)
+    plants_clock = None if plant is None else plant.now
+    return Access(folder, closed=True, shelf=plant or SHARED_FILES, plants_clock=plants_clock)
 
 
 def _settings_of_plant(arguments: argparse.Namespace, folder: Path) -> Settings | None:

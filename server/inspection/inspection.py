@@ -186,6 +186,11 @@ class Inspection:
         known = self._known(recipe)
         return known.newest() if known else None
 
+    def threshold_there(self, recipe: str, stream: str, transport: Way) -> Threshold | None:
+        """What is in force on a stream for a recipe that can be used, once that is chosen for it."""
+        known = self._known(recipe)
+        return known.on(stream, transport) if known else None
+
     def decisive(self, recipe: str, stream: str, was: Threshold, *, everywhere: bool) -> Threshold | None:
         """Which threshold of a recipe that can be used decides on frames like one that came on a stream; or, where
         they are to alarm ``everywhere``, the highest that is in force.

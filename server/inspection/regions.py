@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector import Detection
-from detector.score import Apart, raised
 from server.recipes import Polygon, Regions
 
 _FINE = 16
@@ -19,17 +18,10 @@ _IGNORED = 0.5
 
 
 def within(detection: Detection, regions: Regions) -> Detection:
-    """What was found where a recipe inspects: elsewhere the map is 0, and the score is the largest value left."""
+    """What was found where a recipe inspects: elsewhere the map is 0, and nothing of it is in the score."""
     if not regions.include and not regions.ignore:
         return detection
-    seen = inspected_cells(regions, *detection.anomaly_map.shape)
-    # What is said of the whole frame only (a score that is not finite, or above its map) is said of every part of it.
-    beyond = max(0.0, detection.score - float(detection.anomaly_map.max()))
-    if detection.apart is None:
-        anomaly_map = np.where(seen, detection.anomaly_map, np.float32(0))
-        return Detection(float(anomaly_map.max()) + beyond, anomaly_map)
-    score, anomaly_map = raised(Apart(*(np.where(seen, one, np.float32(0)) for one in detection.apart)))
-    return Detection(score + beyond, anomaly_map)
+    return detection.only(inspected_cells(regions, *detection.anomaly_map.shape))
 
 
 @lru_cache(maxsize=64)

@@ -15,8 +15,8 @@ from detector.corrections import BadPatches, GoodPatches
 from detector.counted import counted
 from detector.images import decode
 from detector.registration import Moved
-from server.inspection import Inspection, KeptPicture
-from server.recipes import Correction, Kind, ModelVersion, Polygon, Recipe, RecipeError, check_polygon
+from server.inspection import Inspection, KeptPicture, inspected_cells
+from server.recipes import Correction, Kind, ModelVersion, Polygon, Recipe, RecipeError, Regions, check_polygon
 from server.streams import KeptFrame
 from server.teaching.library import Library
 from server.teaching.models import Known, correctable, score_of
@@ -177,13 +177,15 @@ class Correcting:
         seen = decode(frame.kept.input)
         patches: GoodPatches | BadPatches | None = None
         place = place and _on_reference(place, frame.kept.moved)
+        regions = _regions_on_reference(recipe.regions, frame.kept.moved)
+        inspected = inspected_cells(regions, model.manifest.region.rows, model.manifest.region.columns)
         if kind == "good":
-            patches = model.good_of(seen, place, threshold=threshold.value)
+            patches = model.good_of(seen, place, threshold=threshold.value, inspected=inspected)
         elif learn:
-            patches = model.bad_of(seen, threshold.value, place)
+            patches = model.bad_of(seen, threshold.value, place, inspected=inspected)
         then = model if patches is None else models.corrected(recipe, [patches])
         known = models.known(recipe)
-        score, score_then = (score_of(one, recipe, seen) for one in (model, then))
+        score, score_then = (score_of(one, regions, seen) for one in (model, then))
         cost = _cost(
             kind,
             known,
@@ -211,6 +213,13 @@ def _on_reference(place: Polygon, moved: Moved | None) -> Polygon:
     back = np.linalg.inv([*moved, (0, 0, 1)])
     corners = [back @ (x, y, 1) for x, y in place]
     return tuple((min(max(float(x), 0.0), 1.0), min(max(float(y), 0.0), 1.0)) for x, y, _ in corners)
+
+
+def _regions_on_reference(regions: Regions, moved: Moved | None) -> Regions:
+    include, ignore = (
+        tuple(_on_reference(place, moved) for place in some) for some in (regions.include, regions.ignore)
+    )
+    return Regions(include, ignore)
 
 
 def _cost(

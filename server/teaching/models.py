@@ -57,7 +57,7 @@ class Models:
     _taught: dict[str, Detector] = field(default_factory=dict)
     _given: dict[str, Detector] = field(default_factory=dict)
     _goods: dict[str, tuple[BGRImage, ...]] = field(default_factory=dict)
-    _scores: dict[tuple[str, Regions, tuple[str, ...]], tuple[list[float], dict[str, float]]] = field(
+    _scores: dict[tuple[str, Regions, tuple[str, ...], int], tuple[list[float], dict[str, float]]] = field(
         default_factory=dict
     )
 
@@ -199,7 +199,7 @@ class Models:
             ModelError: the model is not here.
         """
         taught = recipe.model.taught
-        if taught not in self._goods:
+        if not self._goods.get(taught):  # none: another gateway taught it, and its pictures were not fetched yet
             self._goods[taught] = tuple(self._inputs(taught))
             while len(self._goods) > 2:
                 del self._goods[next(iter(self._goods))]
@@ -217,10 +217,12 @@ class Models:
 
     def scores(self, model: TaughtModel, recipe: Recipe, known: Known) -> tuple[list[float], dict[str, float]]:
         """Raw scores of all known parts, goods and defects, by a model where a recipe inspects."""
-        key = model.hash, recipe.regions, recipe.model.corrections
+        key = model.hash, recipe.regions, recipe.model.corrections, len(known.goods)
         if key not in self._scores:
-            goods = [score_of(model, recipe, seen) for seen in known.goods]
-            defects = {name: score_of(model, recipe, seen) for name, seen in known.defects.items()}
+            # Regions are of the frame: of a model that lays parts on a reference, how these lay in it is not known.
+            regions = recipe.regions if model.manifest.reference is None else Regions()
+            goods = [score_of(model, regions, seen) for seen in known.goods]
+            defects = {name: score_of(model, regions, seen) for name, seen in known.defects.items()}
             self._scores[key] = goods, defects
             while len(self._scores) > MOST_SCORED:
                 del self._scores[next(iter(self._scores))]
@@ -262,8 +264,6 @@ def correctable(model: Detector) -> TaughtModel:
     return model
 
 
-def score_of(model: TaughtModel, recipe: Recipe, seen: BGRImage) -> float:
-    """Raw score of what the model sees of a part (h×w×3 uint8 BGR), where the recipe inspects; of a model that lays
-    parts on a reference, wherever it looks: regions are of the frame, and how the part lay in it is not known."""
-    found = model.detect_input(seen)
-    return found.score if model.manifest.reference is not None else within(found, recipe.regions).score
+def score_of(model: TaughtModel, regions: Regions, seen: BGRImage) -> float:
+    """Raw score of what the model sees of a part (h×w×3 uint8 BGR), where it is inspected: regions lie as in that."""
+    return within(model.detect_input(seen), regions).score

@@ -295,7 +295,9 @@ class Recipes:
         except ValueError as error:
             raise Refused(422, str(error)) from error
         recipe, took = await self.library.choose(name, choice.recipe, who=who_asks(request))
-        threshold = self.inspection.threshold_of(recipe.id)
+        opened = self.streams.get(name)
+        transport = opened.stream.transport if opened else "unknown"
+        threshold = self.inspection.threshold_there(recipe.id, name, transport)
         return answer(
             RecipeInForce(
                 name,

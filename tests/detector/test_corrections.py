@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 import detector
 from detector import BadPatches, GoodPatches, ImageError, ModelError, TaughtModel, self_contained
 from detector import corrections as module
-from detector.corrections import MOST_BAD, MOST_GOOD, Polygon, cells, to_remember
+from detector.corrections import MOST_BAD, MOST_GOOD, Polygon, cells, most_deviating, to_forgive, to_remember
 from detector.heads import KnownBad, MemoryBanks, ball, no_corrections
 from detector.images import BGRImage
 from detector.region import Region
-from detector.runtimes.runtime import runtime
+from detector.runtimes.runtime import Seen, runtime
+from detector.score import PatchMaps
 from tests.detector.parts import draw_part, draw_parts
 
 SIDE = 256
@@ -264,6 +265,51 @@ def test_what_does_not_deviate_is_no_defect(model: TaughtModel) -> None:
     assert isinstance(model.head, MemoryBanks)
     with pytest.raises(ModelError, match="nothing there differs from the good parts"):
         to_remember(same, model.head, (32, 32), np.ones((32, 32), np.bool_), 1.0)
+
+
+def hot_and_hinted(model: TaughtModel) -> Seen:
+    """A part that deviates in one place, of another place of which drawn defects say next to nothing."""
+    seen = model._distances.seen(model.input_of(part(0)))
+    distances, drawn = np.full((32, 32), 5, np.float32), np.zeros((32, 32), np.float32)
+    distances[4:8, 4:8], drawn[24, 24] = 30, 0.6
+    return seen._replace(maps=PatchMaps(distances, None, drawn))
+
+
+def test_the_defect_is_where_the_part_deviates_and_not_where_a_little_is_added(model: TaughtModel) -> None:
+    seen = hot_and_hinted(model)
+    assert isinstance(model.head, MemoryBanks)
+    without = seen._replace(maps=PatchMaps(seen.maps.distances))
+    there, expected = (most_deviating(one, (32, 32)) for one in (seen, without))
+    assert np.array_equal(there, expected) and there[5, 5] and not there[24, 24]
+
+
+def test_what_is_not_inspected_is_neither_forgiven_nor_remembered(model: TaughtModel) -> None:
+    label = part(50, defect=True)
+    both = np.where(label != part(50), label, scratched(50)).astype(np.uint8)
+    inspected = ~cells(DEFECT, model.manifest.region, (32, 32))
+
+    def seen(one: TaughtModel, frame: BGRImage) -> float:
+        return one.detect(frame).only(inspected).score
+
+    threshold = model.threshold
+    assert threshold < seen(model, both) < model.detect(both).score
+    small = model.input_of(both)
+    good = model.good_of(small, threshold=threshold, inspected=inspected)
+    assert len(good) < len(model.good_of(small, threshold=threshold))
+    forgiving = model.corrected([good])
+    assert seen(forgiving, both) <= threshold < forgiving.detect(both).score
+    told = model.corrected(bad=[model.bad_of(small, 10 * threshold, inspected=inspected)])
+    assert seen(told, both) > 10 * threshold
+
+
+def test_a_marked_place_is_judged_without_what_is_elsewhere(model: TaughtModel) -> None:
+    seen = hot_and_hinted(model)
+    assert isinstance(model.head, MemoryBanks)
+    there, grids = np.zeros((32, 32), np.bool_), [(32, 32)]
+    there[20:28, 20:28] = True
+    head = replace(model.head, coarse=None)
+    assert len(to_forgive([seen], head, grids, [there], 8, 9)) == 0
+    assert len(to_forgive([seen], head, grids, [there], 3, 5)) > 0
 
 
 def test_what_would_take_too_many_patches_is_refused(model: TaughtModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from detector.score import LARGEST, display_score, finite, heat, overlay, to_detection
+from detector.score import LARGEST, Detection, display_score, finite, heat, overlay, smoothed, to_detection
 
 positive = st.floats(1e-3, 1e3)
 
@@ -143,3 +143,49 @@ def test_the_maps_largest_value_is_the_score(seed: int) -> None:
     detection = to_detection(*maps, random.normal(0, 3, (16, 16)).astype(np.float32))
     assert detection.score >= to_detection(*maps).score
     assert detection.anomaly_map.max() == pytest.approx(detection.score, rel=1e-5)
+
+
+@given(st.integers(0, 1000))
+def test_the_score_is_the_largest_distance_and_the_most_that_is_added_wherever_they_are(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    distances = random.gamma(2, 2, (16, 16)).astype(np.float32)
+    drawn = random.normal(-1, 3, (16, 16)).astype(np.float32)
+    smooth = smoothed(distances)
+    added = np.clip(smoothed(drawn), 0, smooth)
+    assert to_detection(distances, None, drawn).score == float(smooth.max() + added.max())
+
+
+def label_and_part() -> tuple[Detection, NDArray[np.bool_]]:
+    """A label that deviates most of all, a part of which drawn defects say a little; and where the part is."""
+    distances, drawn = np.full((20, 20), 5, np.float32), np.zeros((20, 20), np.float32)
+    distances[:6, :6] = 30
+    drawn[14, 14] = 0.6
+    part = np.ones((20, 20), np.bool_)
+    part[:10, :10] = False
+    return to_detection(distances, None, drawn), part
+
+
+def test_nothing_of_what_is_cut_out_is_left_in_the_rest() -> None:
+    detection, part = label_and_part()
+    assert 30 < detection.score < 30.2
+    for cut in (detection.only(part), detection.laid(np.array).only(part)):
+        assert 5 < cut.score < 5.2 and cut.anomaly_map.max() == pytest.approx(cut.score)
+        assert not cut.anomaly_map[~part].any()
+    label = detection.only(~part)
+    assert label.score == pytest.approx(30) and label.anomaly_map.max() == pytest.approx(30)
+
+
+@given(st.integers(0, 1000), st.booleans())
+def test_all_of_a_frame_scores_what_the_frame_does(seed: int, of_two: bool) -> None:
+    random = np.random.default_rng(seed)
+    distances = random.gamma(2, 2, (16, 16)).astype(np.float32)
+    drawn = random.normal(0, 3, (16, 16)).astype(np.float32) if of_two else None
+    detection = to_detection(distances, None, drawn)
+    all_of_it = detection.only(np.ones((16, 16), np.bool_))
+    assert all_of_it.score == detection.score and np.array_equal(all_of_it.anomaly_map, detection.anomaly_map)
+
+
+def test_what_is_said_of_the_whole_frame_is_said_of_every_part_of_it() -> None:
+    part = np.eye(4, dtype=np.bool_)
+    assert Detection(LARGEST, np.ones((4, 4), np.float32)).only(part).score == pytest.approx(LARGEST)
+    assert Detection(7.0, np.ones((4, 4), np.float32)).only(part).score == 7

@@ -299,6 +299,9 @@ def test_per_stream_each_has_its_own_and_the_others_what_holds_for_all(tmp_path:
     calibrate(made, [30, 32, 34], 1, stream="saw", transport="websocket")
     assert [value(made, name, "websocket") for name in ("press", "saw", "lathe")] == [24, 34, 14]
     assert value(made, "press", "webrtc") == 24, "its own over another transport before one for all"
+    recipe = str(made.default)
+    there = [made.threshold_there(recipe, name, "unknown") for name in ("press", "lathe")]
+    assert [one and one.value for one in there] == [24, 14], "and not what was calibrated last, on another one"
     assert value(inspection(tmp_path, model), "press", "websocket") == 14, "those of one stream wait"
 
 

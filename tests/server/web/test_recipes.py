@@ -162,6 +162,26 @@ async def test_an_escape_that_is_remembered_alarms(disc_folder: Path, tmp_path: 
         assert (await score(c, escape)).verdict == "NORMAL"
 
 
+async def test_what_a_recipe_ignores_is_not_remembered_in_place_of_the_defect(
+    disc_folder: Path, tmp_path: Path
+) -> None:
+    escape = draw_part(70)
+    height, width = escape.shape[:2]
+    cv2.line(escape, (width // 2, height // 2), (width * 6 // 10, height * 6 // 10), (200, 60, 60), 4)
+    there = np.s_[height * 75 // 100 : height * 95 // 100, width * 5 // 100 : width * 25 // 100]
+    escape[there] = np.random.default_rng(0).integers(0, 256, escape[there].shape, np.uint8)  # deviates most
+    label = [[0.0, 0.6], [0.4, 0.6], [0.4, 1.0], [0.0, 1.0]]
+    async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
+        recipe = await only(client)
+        wanted = {"version": recipe["version"], "rule": {"raw": 1000.0}, "regions": {"ignore": [label]}}
+        assert (await client.patch(f"/api/recipes/{recipe['id']}", json=wanted)).status_code == 200
+        assert (await score(c, escape)).verdict == "NORMAL"
+        (frame,) = (await client.get("/api/streams/press/frames", params={"kind": "recent"})).json()["frames"]
+        done = (await client.post(f"/api/frames/{frame['id']}/bad", json={})).json()
+        assert done["applied"] and "this part alarms then" in done["cost"]["sentence"]
+        assert (await score(c, escape)).verdict == "ANOMALY"
+
+
 async def test_what_cannot_be_said_of_a_frame_is_refused(disc_folder: Path, tmp_path: Path) -> None:
     async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
         await score(c, draw_part(50, defect=True))
