@@ -22,8 +22,8 @@ from server.plant.link import PlantAway, cannot_be_used
 EXAMPLE = "s3://BUCKET/FOLDER"
 MARK = "plant"
 """Object that says which plant's store it is."""
-CLOCK = "clock"
-"""Object that is written to see what time it is there."""
+CLOCK = "models/clock"
+"""Object that is written to see what time it is there; in the folder from which what a kill left of it is removed."""
 CONNECT_S, READ_S, TRIES = 5, 20, 2
 ANSWER_S, LEAST_BYTES_S = 45.0, 1_000_000
 """Seconds that a call may take, and one more for so many bytes that it moves."""

@@ -285,7 +285,7 @@ class Place:
         needed, named = _objects_of(recipe.model for recipe in book.recipes), _objects_of(book.named())
         pictures = {name for name in files if name.endswith("/pictures.zip") and f"{name[:-12]}model.zip" in named}
         assert files >= needed, f"the store lacks {needed - files}"
-        assert not (over := files - pictures - named - {"plant", "clock"}), f"the store has {over}"
+        assert not (over := files - pictures - named - {"plant", "models/clock"}), f"the store has {over}"
         empty = [name for name in left - files if not any(file.startswith(f"{name}/") for file in files)]
         assert not empty, f"empty folders are left: {empty}"
 
