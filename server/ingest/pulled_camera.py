@@ -28,19 +28,23 @@ class CameraStream:
         self._damaged = 0
         self._opened = streams.open(camera.name, "camera")
         self._opened.describe_camera = self._describe
-        self._camera = Camera(
-            camera.source,
-            name=camera.name,
-            width=camera.width,
-            height=camera.height,
-            fps=camera.fps,
-            crop=Crop.parse(camera.crop) if camera.crop else None,
-            patience=Patience() if camera.patience is None else Patience.between_frames(camera.patience),
-            max_pixels=max_pixels,
-            on_frame=self._captured,
-            on_damaged=self._came_damaged,
-        )
-        self._camera.start()
+        try:
+            self._camera = Camera(
+                camera.source,
+                name=camera.name,
+                width=camera.width,
+                height=camera.height,
+                fps=camera.fps,
+                crop=Crop.parse(camera.crop) if camera.crop else None,
+                patience=Patience() if camera.patience is None else Patience.between_frames(camera.patience),
+                max_pixels=max_pixels,
+                on_frame=self._captured,
+                on_damaged=self._came_damaged,
+            )
+            self._camera.start()
+        except BaseException:  # no thread is to be had: no stream without a camera stays open
+            self._opened.close()
+            raise
 
     async def stop(self) -> None:
         """Stop the camera, within a second; a stuck driver is left behind in its thread."""

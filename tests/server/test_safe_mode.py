@@ -99,17 +99,18 @@ async def test_a_model_that_cannot_be_used_is_said(tmp_path: Path) -> None:
 async def test_a_camera_that_cannot_be_run_touches_no_other(
     tmp_path: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from server import app
+    from server.cameras import Camera
     from server.settings import PulledCamera
     from tests.server.fakes import listed_when, write_parts
 
-    class Crashing(app.CameraStream):
-        def __init__(self, camera: PulledCamera, *more: Any) -> None:
-            if camera.name == "bad":
-                raise RuntimeError("can't start new thread")
-            super().__init__(camera, *more)
+    start = Camera.start
 
-    monkeypatch.setattr(app, "CameraStream", Crashing)
+    def without_thread(camera: Camera) -> None:
+        if camera.name == "bad":
+            raise RuntimeError("can't start new thread")
+        start(camera)
+
+    monkeypatch.setattr(Camera, "start", without_thread)
     folder = str(write_parts(tmp_path / "parts", [10, 20, 30]))
     cameras = (PulledCamera("bad", folder), PulledCamera("good", folder))
     async with serving(model, tmp_path / "data", cameras=cameras) as server:
@@ -117,6 +118,8 @@ async def test_a_camera_that_cannot_be_run_touches_no_other(
         assert found is not None
         async with http(server) as client:
             warnings = (await client.get("/health")).json()["warnings"]
+            listed = (await client.get("/api/streams")).json()["streams"]
+        assert [stream["name"] for stream in listed] == ["good"]  # none is open without its camera
         assert any("the camera bad cannot be run (RuntimeError)" in warning for warning in warnings)
 
 
