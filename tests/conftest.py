@@ -61,6 +61,8 @@ LEFT_OUT = {
         "tests/server/test_calamities.py",
         "tests/server/test_safe_mode.py",
         "tests/test_killed.py",
+        "tests/server/plant/",
+        "tests/server/records/test_away.py",
         "tests/server/camera_process/",
         "tests/training/anomalib/",
         "tests/training/commands/",

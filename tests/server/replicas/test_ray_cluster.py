@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -149,8 +148,8 @@ def test_a_call_that_cannot_even_be_made_says_that_the_replica_is_gone(ray: Fake
             asked.result(1.0)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 def test_what_is_asked_of_ray_while_it_is_away_starts_no_cluster() -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
     asked = "import ray\ntry: ray.put(1)\nexcept Exception: pass\nprint(ray.is_initialized())"
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | SETTINGS
     told = subprocess.run([sys.executable, "-c", asked], env=env, capture_output=True, text=True, check=True)
