@@ -178,17 +178,13 @@ class ModelKeep:
         for name in corrections:
             if (place / CORRECTIONS / f"{name}.json").exists():
                 continue
-            folder = temporary_beside(self._folder / CORRECTIONS)
-            try:
-                if shared.fetch(
-                    f"{taught}/{CORRECTIONS}/{name}", folder, LARGEST_CORRECTION * len(SUFFIXES), self._folder
-                ):
-                    files = {end: read_at_most(folder / f"{name}{end}", LARGEST_CORRECTION) for end in SUFFIXES}
+            with temporary_folder(self._folder / CORRECTIONS) as folder:
+                fetched, most = folder / name, LARGEST_CORRECTION * len(SUFFIXES)
+                if shared.fetch(f"{taught}/{CORRECTIONS}/{name}", fetched, most, self._folder):
+                    files = {end: read_at_most(fetched / f"{name}{end}", LARGEST_CORRECTION) for end in SUFFIXES}
                     self._write_correction(taught, name, files)
                 else:
                     has_all = False
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
         self._size = None
         return has_all
 

@@ -16,13 +16,14 @@ from server.records.entry import (
 from server.records.looking import history_fault
 from server.records.numbers import Numbers
 from server.records.reading import Counted
-from server.records.records import MOST_NUMBERS, MOST_ON_A_PAGE, MOST_SPANS, Records, RecordsState
+from server.records.records import MOST_MINUTES, MOST_NUMBERS, MOST_ON_A_PAGE, MOST_SPANS, Records, RecordsState
 from server.records.taking_back import HistoryStays, take_back
 from server.records.wanted import Page, Said, Span, Wanted
 from server.records.writing import DispositionRefused
 
 __all__ = [
     "LONGEST_NOTE",
+    "MOST_MINUTES",
     "MOST_NUMBERS",
     "MOST_ON_A_PAGE",
     "MOST_SPANS",

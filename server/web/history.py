@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from server.records import MOST_ON_A_PAGE, Entry, Records
+from server.records import MOST_MINUTES, MOST_ON_A_PAGE, Entry, Records
 from server.web import history_query
 from server.web.answers import NO_STORE, MadeForGet, Refused, answer
 from server.web.calibration_query import who_asks
@@ -39,7 +39,6 @@ AWAY = "the history is off, or its database is away: `error` says why"
 NOT_FOUND = "the history has no such entry: it is too old, or was never written"
 MOST_IN_A_FILE, FILE_S = 1_000_000, 900.0
 MAX_FILES = 2
-MOST_MINUTES = 10_000
 _MINUTES = {"type": "integer", "minimum": 1, "maximum": MOST_MINUTES, "default": 60}
 _BAD = "a filter that cannot be"
 

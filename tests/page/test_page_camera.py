@@ -90,18 +90,27 @@ def test_under_another_name_it_is_another_stream(visit: Open, defect_camera: Bro
     expect(page.get_by_test_id("verdict")).to_have_attribute("data-verdict", "ANOMALY")
 
 
-LENSES = """async () => {
+OPENED = """
+  const opened = (deviceId) => {
+    const canvas = document.createElement("canvas");
+    canvas.getContext("2d");
+    const stream = canvas.captureStream();
+    stream.getVideoTracks()[0].getSettings = () => ({ deviceId });
+    return stream;
+  };
+"""
+"""The picture of a camera, played."""
+
+LENSES = (
+    f"async () => {{{OPENED}"
+    + """
   const busy = new Set(["tele"]);
   const devices = ["front", "tele", "wide"].map((deviceId) => ({ kind: "videoinput", deviceId }));
   navigator.mediaDevices.enumerateDevices = async () => devices;
   navigator.mediaDevices.getUserMedia = async ({ video }) => {
     const deviceId = video.deviceId?.exact ?? "front";
     if (busy.has(deviceId)) throw new DOMException("in use", "NotReadableError");
-    const canvas = document.createElement("canvas");
-    canvas.getContext("2d");
-    const stream = canvas.captureStream();
-    stream.getVideoTracks()[0].getSettings = () => ({ deviceId });
-    return stream;
+    return opened(deviceId);
   };
   const { Camera } = await import("/static/shell/camera.js");
   const camera = new Camera(() => {});
@@ -119,6 +128,7 @@ LENSES = """async () => {
   await press("start");
   return seen;
 }"""
+)
 
 
 def test_a_lens_that_does_not_open_is_passed_over_and_not_insisted_on(show: Show) -> None:
@@ -126,7 +136,9 @@ def test_a_lens_that_does_not_open_is_passed_over_and_not_insisted_on(show: Show
     assert seen == ["front", "wide", "front", "front", "The camera is busy", "front"]
 
 
-UNPLUGGED = """async () => {
+UNPLUGGED = (
+    f"async () => {{{OPENED}"
+    + """
   const there = new Map(["press", "built-in"].map((deviceId) => [deviceId, null])); // and why it does not open
   const asked = [];
   const device = (deviceId) => ({ kind: "videoinput", deviceId });
@@ -136,11 +148,7 @@ UNPLUGGED = """async () => {
     asked.push(deviceId);
     if (!there.has(deviceId)) throw new DOMException("gone", "OverconstrainedError");
     if (there.get(deviceId)) throw new DOMException("not yet", there.get(deviceId));
-    const canvas = document.createElement("canvas");
-    canvas.getContext("2d");
-    const stream = canvas.captureStream();
-    stream.getVideoTracks()[0].getSettings = () => ({ deviceId });
-    return stream;
+    return opened(deviceId);
   };
   const { Camera } = await import("/static/shell/camera.js");
   const seen = [];
@@ -166,6 +174,7 @@ UNPLUGGED = """async () => {
   await camera.start();
   return { seen, asked, back, instead: camera.stream.getVideoTracks()[0].getSettings().deviceId };
 }"""
+)
 
 
 def test_a_camera_that_was_unplugged_is_waited_for_and_no_other_one_taken(show: Show) -> None:

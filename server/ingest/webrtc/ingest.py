@@ -320,7 +320,7 @@ class WebRTCIngest:
         tasks = list(self._peers.values())
         if not tasks:
             return
-        _, late = await asyncio.wait(tasks, timeout=3 * CLOSE_WITHIN)
+        _, late = await asyncio.wait(tasks, timeout=2 * CLOSE_WITHIN)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
