@@ -60,6 +60,7 @@ class OpenStream:
         seen: the results of all its connections; ``parts``: how many parts, ``station``: which.
         decider: of its verdicts, from the beginning with each connection, recipe and rule, and each part that is named.
         in_force: what its listeners were told last; None while there is no model.
+        said: the state they were told last.
         last: result that was given, without and with a picture, if one was made.
         watcher: is shown its frames instead of the inspection.
         told_at: when the sender heard a heartbeat, monotonic seconds.
@@ -85,6 +86,7 @@ class OpenStream:
         self.seen, self.parts, self.station = seen, parts, station
         self.decider = Decider()
         self.in_force: InForce | None = None
+        self.said: Status | None = None
         self.last: tuple[Result, Result | None] | None = None
         self.watcher: Watcher | None = None
         self.told_at = -math.inf

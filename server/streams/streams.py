@@ -125,7 +125,7 @@ class Streams:
         else:
             log.info("stream opened stream=%s transport=%s", name, transport)
         self.on_open(opened)
-        self.hub.publish(self.status(name))
+        self.tell_state(opened)
         opened.listen()
         return opened
 
@@ -225,7 +225,8 @@ class Streams:
     def tell_state(self, opened: OpenStream) -> None:
         """Tell the listeners that a stream fell silent, is taught, or is live again."""
         if self._is_open(opened):
-            self.hub.publish(self.status(opened.name))
+            opened.said = self.status(opened.name)
+            self.hub.publish(opened.said)
 
     def tell_changed(self, who: str | None = None) -> None:
         """Tell the listeners of all streams what is in force now, where that is something else than before, and inspect
@@ -236,7 +237,8 @@ class Streams:
         """
         for opened in [*self._open.values()]:
             self._take(opened, InForce.on(self.inspection, opened.name, opened.stream.transport), who)
-            self.hub.publish(self.status(opened.name))
+            if self.status(opened.name) != opened.said:
+                self.tell_state(opened)
             if opened.stream.has_waiting:
                 self.pool.notify(opened)
 

@@ -409,6 +409,7 @@ def test_a_gate_is_not_drawn_on_the_picture_of_another_recipe(show: Show, shop: 
     expect(page.get_by_test_id("gate-place")).to_be_visible()
     page.get_by_test_id("recipe-row").filter(has_text="lid").click()
     page.get_by_test_id("question-yes").click()
+    expect(page.get_by_test_id("recipe-name")).to_have_text("lid")  # whose form is another: not yet checked
     page.get_by_test_id("parts-gate").check()
     expect(page.get_by_test_id("gate-take")).to_be_visible()
     expect(page.get_by_test_id("gate-place")).to_be_hidden()
