@@ -30,6 +30,9 @@ from server.ground.freed_memory import trimming
 FEWEST = 50
 """Objects of a type; fewer are left out."""
 MOST_LINES = 400
+INTERNED = 90_000
+"""Texts at once, by which CPython's table of interned ones gets the size that it comes to in half an hour anyway, since
+each that goes leaves its place used: 3.8 MB in place of 1.9. It has no other from then on."""
 
 
 class Look(msgspec.Struct):
@@ -105,6 +108,11 @@ def _allocated() -> dict[str, int]:
     return {f"{one.traceback[0].filename}:{one.traceback[0].lineno}": one.size for one in lines[:MOST_LINES]}
 
 
+def _fill_interned() -> None:
+    kept = [sys.intern(f"interned once {number}") for number in range(INTERNED)]
+    del kept
+
+
 def main() -> int:
     place = Path(os.environ["LOOK"])
 
@@ -112,6 +120,7 @@ def main() -> int:
         write_atomically(place, msgspec.json.encode(look()))
 
     signal.signal(signal.SIGUSR2, write)
+    _fill_interned()
     if os.environ.get("LOOK_ALLOCATIONS"):
         tracemalloc.start()
     from server import cli
