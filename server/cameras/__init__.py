@@ -2,7 +2,7 @@
 
 from server.cameras.arrivals import CaptureError
 from server.cameras.backoff import Backoff
-from server.cameras.camera import Camera, CapturedFrame, Patience
+from server.cameras.camera import LATE, Camera, CapturedFrame, Patience
 from server.cameras.framing import Crop, Framing, Image, Throttle
 from server.cameras.genicam import Device, look_around
 from server.cameras.redaction import shown
@@ -10,6 +10,7 @@ from server.cameras.source import check_source, is_address, is_device
 from server.cameras.trial import MEASURED_S, Found, Trial
 
 __all__ = [
+    "LATE",
     "MEASURED_S",
     "Backoff",
     "Camera",

@@ -68,6 +68,7 @@ class CameraInfo(Struct, frozen=True):
     source: Annotated[str, Meta(description="its address, without credentials")]
     connects: Annotated[Count, Meta(description="how often it came alive")]
     failures: Annotated[Count, Meta(description="tries that failed and connections that were lost")]
+    dropped: Annotated[Count, Meta(description="frames that waited too long to be decoded, since the start")]
     last_error: Annotated[str | None, Meta(description="why the last of them, or why there is no picture")]
 
 
