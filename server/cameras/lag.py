@@ -63,7 +63,7 @@ class Lag:
             return
         way, passed = self._at - self._stamp, self._at - self._began
         if passed > 0:
-            self._drift += (way - self._least) / passed
+            self._drift = min(1.0, self._drift + (way - self._least) / passed)
             self._learned_until = self._at + _LEARNED_S
         self._least, self._began = way, self._at
 
