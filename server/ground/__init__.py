@@ -2,7 +2,7 @@
 of strangers' doings is logged or not even heard, and how tasks live and end."""
 
 from server.ground import own_peer, private_file
-from server.ground.before_upgrade import keep_before_upgrade
+from server.ground.before_upgrade import before_upgrade, keep_before_upgrade
 from server.ground.calendar import Calendar
 from server.ground.data_directory import RESTORING, DataDirectoryError, data_directory
 from server.ground.database_address import DatabaseAddress
@@ -51,6 +51,7 @@ __all__ = [
     "SharedShelf",
     "Shelf",
     "Supervised",
+    "before_upgrade",
     "canonical_origin",
     "checksum",
     "data_directory",
