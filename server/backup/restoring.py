@@ -15,7 +15,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from detector.files import give_to_owner, sync_folder, temporary_folder
+from detector.files import give_to_owner, sync_folder, temporary_folder, write_atomically
 from server.backup.aside import made_aside
 from server.backup.contents import (
     LARGEST_ENTRY,
@@ -82,7 +82,7 @@ def restore(source: Path, data: Path) -> Restored:
                     for kept in manifest.files:
                         _unpack(archive, kept, unpacked)
                     _check_databases(manifest, unpacked)
-                    give_to_owner(data, *unpacked.rglob("*"), *data.glob("*.lock"))
+                    give_to_owner(data, *unpacked.rglob("*"))
                     aside = _exchange(unpacked, data, pictures=manifest.pictures)
     except DataDirectoryError as error:
         raise BackupError(f"{error} (systemctl stop defectvision)") from error
@@ -182,8 +182,7 @@ def _exchange(unpacked: Path, data: Path, *, pictures: bool) -> Path | None:
     aside: Path | None = None
     moved: list[tuple[Path, Path]] = []
     try:
-        mark.write_text("a backup is being put back\n")
-        sync_folder(data)
+        write_atomically(mark, b"a backup is being put back\n")
         if before:
             aside = made_aside(data, "restore")
             for name in before:
