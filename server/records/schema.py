@@ -29,6 +29,16 @@ BIN_NAMES = tuple(f"s{number:02}" for number in range(BINS))
 
 metadata = MetaData()
 
+
+def bin_of(score: float) -> int:
+    """The bin of the histograms that a score falls into: from 0 to 1, and what is beyond an end into its last one.
+
+    Raises:
+        ValueError, OverflowError: it is no number.
+    """
+    return min(max(int(score * BINS), 0), BINS - 1)
+
+
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by themselves only in an INTEGER
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.records.entry import Disposed, Disposition, Entry, Event, Gone, Linked, Minute
-from server.records.schema import BIN_NAMES, BINS, QUARTER_MS, WIDTHS, counts, dispositions, entries, minutes
+from server.records.schema import BIN_NAMES, QUARTER_MS, WIDTHS, bin_of, counts, dispositions, entries, minutes
 
 Key = tuple[int, int, str, str, str, int]
 _KEY = ("width", "start", "kind", "stream", "recipe", "recipe_version")
@@ -214,11 +214,6 @@ def _counting(dialect: str) -> Any:
             "last_seq": func.coalesce(new.last_seq, old.last_seq),
         },
     )
-
-
-def bin_of(score: float) -> int:
-    """The bin of the histograms that a score (0..1) falls into."""
-    return min(max(int(score * BINS), 0), BINS - 1)
 
 
 def _quarter_of(kind: str, at: int, stream: str, recipe: str | None, recipe_version: int | None) -> Key:

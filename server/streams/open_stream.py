@@ -21,7 +21,7 @@ from server.streams.slot import Frame, Stream
 from server.streams.stations import StationOf
 from server.streams.stream_calibration import Capture
 from server.streams.turns import Account
-from server.words import CameraInfo, Load, Result, Simulated, check_part
+from server.words import CameraInfo, Load, Result, Simulated, Status, check_part
 
 if TYPE_CHECKING:
     from server.streams.streams import Streams

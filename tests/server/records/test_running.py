@@ -6,6 +6,7 @@ import msgspec
 
 from server.records.entry import Entry, Minute
 from server.records.running import FORGOTTEN_S, FREE_AFTER_S, MOST_STREAMS, OVERDUE_S, Running
+from server.records.schema import BINS
 from server.words import Error, Result
 from tests.server.records.histories import BEGINNING, frame, part
 
@@ -41,6 +42,20 @@ def test_another_recipe_and_a_clock_set_back_begin_another_minute() -> None:
     assert [(one.recipe_version, one.frames) for one in closed] == [(1, 1), (2, 2)]
     (last,) = running.overdue(everything=True)
     assert last.start < closed[0].start
+
+
+def test_a_minutes_histogram_counts_each_frame_in_its_bin() -> None:
+    running = Running(Clock())
+    scores = [0.0, 0.009, 0.01, 0.02, 0.019, 0.5, 0.99, 1.0, 1.0]
+    for seq, score in enumerate(scores):
+        list(running.result(told(seq, score=score)))
+    (minute,) = running.overdue(everything=True)
+    told_bins = {at: count for at, count in enumerate(minute.scores) if count}
+    assert told_bins == {0: 4, 1: 1, 25: 1, 49: 3} and len(minute.scores) == BINS
+    for seq in range(500):
+        list(running.result(told(seq, score=0.3)))
+    (minute,) = running.overdue(everything=True)
+    assert (minute.scores[15], sum(minute.scores)) == (500, 500), "each minute begins anew"
 
 
 def broken(failed: int, *, received: int = 100, dropped: int = 0) -> Error:
