@@ -66,6 +66,10 @@ class RecipeBody(Struct, frozen=True):
     threshold_source: Annotated[
         str | None, Meta(description="environment, recipe (put there by hand), calibration, model or uncalibrated")
     ]
+    threshold_warning: Annotated[
+        str | None,
+        Meta(description="what the operator should know of it: it was calibrated in other regions; or null"),
+    ]
     by_hand: Annotated[
         ByHandBody | None, Meta(description="the way back, where the threshold was put there by hand; else null")
     ]

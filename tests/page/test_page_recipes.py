@@ -95,6 +95,15 @@ def test_a_threshold_put_by_hand_says_where_it_goes_back_to(page: Page, shop: Wo
     assert patched(shop)["rule"] == {"k": 3.0}
 
 
+def test_a_threshold_that_was_calibrated_in_other_regions_says_so(page: Page, shop: Workshop) -> None:
+    warning = page.get_by_test_id("recipe-threshold-warning")
+    expect(warning).to_be_hidden()
+    shop.recipes[0] |= {"threshold_warning": "calibrated in other regions than are inspected now: calibrate again"}
+    expect(warning).to_have_text("Calibrated in other regions than are inspected now: calibrate again.")
+    shop.recipes[0] |= {"threshold_warning": None}
+    expect(warning).to_be_hidden()
+
+
 def test_what_crosses_itself_is_put_back_with_the_reason(page: Page, shop: Workshop) -> None:
     page.get_by_test_id("regions-edit").click()
     page.get_by_test_id("add-include").click()
