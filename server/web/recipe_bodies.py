@@ -204,6 +204,18 @@ class Disposition(Struct, frozen=True, forbid_unknown_fields=True):
     why: Annotated[str, Meta(max_length=200)] = ""
 
 
+class TakenBackBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Take back what was said of a kept frame: sent to …/nothing."""
+
+    seen: Annotated[
+        str | UnsetType | None,
+        Meta(
+            description="its `correction`, null for none, as whoever takes it back saw it: where something else was "
+            "said since it is refused; left out: whatever it is"
+        ),
+    ] = UNSET
+
+
 class CostBody(Struct, frozen=True):
     """What a correction does to what is known: stored good parts and remembered defects."""
 

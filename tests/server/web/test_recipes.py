@@ -353,6 +353,25 @@ async def test_recipe_files_that_are_none_are_refused_and_leave_nothing(disc_fol
         assert not [path for path in (tmp_path / "models").rglob("*") if path.is_file()]
 
 
+async def test_who_takes_back_what_he_saw_takes_back_nothing_that_was_said_since(
+    disc_folder: Path, tmp_path: Path
+) -> None:
+    async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
+        await score(c, draw_part(50, defect=True))
+        frame = f"/api/frames/{(await the_alarm(client))['id']}"
+        mine = (await client.post(f"{frame}/good", json={})).json()["correction"]
+        assert (await client.post(f"{frame}/nothing", json={"seen": mine})).status_code == 200, "by another page"
+        theirs = (await client.post(f"{frame}/bad", json={})).json()["correction"]
+        for seen in (mine, None):
+            late = await client.post(f"{frame}/nothing", json={"seen": seen})
+            assert late.status_code == 409 and "something else" in late.json()["error"]
+        assert (await the_alarm(client))["correction"] == theirs and (await only(client))["model"]["remembered"] == 1
+        for _ in range(2):  # what is taken back already is no other word
+            assert (await client.post(f"{frame}/nothing", json={"seen": theirs})).status_code == 200
+        assert (await the_alarm(client))["disposition"] is None and (await only(client))["model"]["remembered"] == 0
+
+
+
 async def test_of_two_who_say_something_of_a_frame_at_once_one_is_told(disc_folder: Path, tmp_path: Path) -> None:
     async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
         await score(c, draw_part(50, defect=True))
