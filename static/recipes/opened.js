@@ -42,7 +42,7 @@ export class OpenedRecipe {
     this.#forms = {
       rule: ruleForm(this.#find("rule-form"), (rule) => this.#save({ rule }, "your threshold rule", { rethrow: true })),
       decision: decisionForm(this.#find("decision-form"), (decision) => this.#save({ decision }, "your decision", { rethrow: true })),
-      parts: partsForm(this.#find("parts-form"), (parts) => this.#save({ parts }, "what a part is", { rethrow: true }), () => this.#runningStream()),
+      parts: partsForm(this.#find("parts-form"), (parts) => this.#save({ parts }, "what a part is", { rethrow: true }), () => ({ recipe: this.id, stream: this.#runningStream() })),
       options: optionsForm(this.#find("options-form"), (options) => this.#save({ options }, "your options", { rethrow: true })),
     };
     this.#corrections = new Corrections(root, (correction) => this.#do(async (edit) => {

@@ -455,3 +455,25 @@ def test_a_recipe_that_was_brought_in_late_leaves_the_address_of_another_view_al
         held[0].fallback()
     page.evaluate(DRAWN)
     expect(page).to_have_url(re.compile("/settings$"))
+
+
+def test_a_gate_is_not_drawn_on_the_picture_of_the_recipe_that_had_its_stream_before(
+    show: Show, shop: Workshop
+) -> None:
+    shop.recipes.append(recipe("lid", "lid", streams=[], is_default=False))
+    empty = {"empty": [100] * 256, "at": "", "picture": ""}
+    shop.answers["POST /api/streams/press/gate"] = lambda body: (200, empty | {"gate": body["gate"]})
+    page = show(shop, "/recipes#bottle").page
+    page.get_by_test_id("parts-gate").check()
+    page.get_by_test_id("gate-take").click()
+    expect(page.get_by_test_id("gate-place")).to_be_visible()
+    shop.recipes[0] |= {"streams": []}
+    shop.recipes[1] |= {"streams": ["press"]}
+    row = page.get_by_test_id("recipe-row").filter(has_text="lid")
+    expect(row).to_contain_text("on press")
+    row.click()
+    page.get_by_test_id("question-yes").click()
+    expect(page.get_by_test_id("recipe-name")).to_have_text("lid")
+    page.get_by_test_id("parts-gate").check()
+    expect(page.get_by_test_id("gate-take")).to_be_visible()
+    expect(page.get_by_test_id("gate-place")).to_be_hidden()
