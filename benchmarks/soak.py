@@ -1,16 +1,18 @@
 """The whole server at full load for a long time: what grows, what is left over, what becomes slower.
 
-    python -m benchmarks soak                          # 30 minutes, into docs/benchmarks.md
-    python -m benchmarks.soak --minutes 5 --grown
+    python -m benchmarks soak                          # 15 and 30 minutes, into docs/benchmarks.md
+    python -m benchmarks.soak --warm-up 1 --minutes 5 --grown
 
 First what the server keeps up to a bound is filled, which would take hours by itself: streams that it remembers, steps
 of a recipe's history and of the calibrations'. Then streams send as fast as they are answered, a defect among them now
 and then. Every minute a part is taught and a stream switched to its recipe and back, an alarm is forgiven, one
 remembered, and both are taken back, a calibration is made, a webhook's peer fails and comes back, a camera is added and
-removed, a teaching is given up; listeners come and go all the time. Every two seconds the memory of the server (RSS)
-and of what it started is read, with threads, open files and sockets. The slope after the first fifth is a line of least
-squares through the least of each minute, with its 95 % interval: teaching and correcting take up to 200 MB for a
-moment, and what is left behind shows between them.
+removed, a teaching is given up; listeners come and go all the time. The warm-up is for what is bounded and cannot be
+filled from outside: what each thread keeps of freed memory (glibc: seven pieces of every size up to 1 KB), NumPy of
+small arrays, and the tables of dictionaries, which grow once more after many came and went. Every two seconds the
+memory of the server (RSS) and of what it started is read, with threads, open files and sockets. The slope after the
+warm-up is a line of least squares through the least of each minute, with its 95 % interval: teaching and correcting
+take up to 200 MB for a moment, and what is left behind shows between them.
 
 Once a minute, when the minute's work is done, the senders pause until the last frame is answered; then garbage is
 collected, freed memory given back, and what is left is read: the slope *at rest* is of what the server holds on to, and
@@ -52,7 +54,7 @@ from server.streams.streams import MOST_REMEMBERED
 from training.reports.markdown import table
 
 EVERY_S = 2.0
-WARM = 0.2
+WARM_UP = 15.0
 WHOLE_MINUTE = 20
 """Samples of a minute that is looked at: of one that the run began or ended in, the least says less."""
 FEWEST_MINUTES = 5
@@ -383,7 +385,7 @@ async def fill(server: Server) -> None:
 
 
 async def soak(server: Server, place: Path, minutes: float, streams: int) -> tuple[Seen, Ends]:
-    """Everything at once, for so long.
+    """Everything at once, for so long, the warm-up with it.
 
     Args:
         place: where the server writes down what lives in it.
@@ -440,14 +442,15 @@ def looked_at(pid: int, place: Path) -> Look:
     return msgspec.json.decode(place.read_bytes(), type=Look)
 
 
-def resting(seen: Seen, minutes: float) -> list[Resting]:
-    """After the warm-up."""
-    return [one for one in seen.resting if one.at >= WARM * minutes * 60]
+def resting(seen: Seen, warm_up: float) -> list[Resting]:
+    """After so many minutes."""
+    return [one for one in seen.resting if one.at >= warm_up * 60]
 
 
-def report(seen: Seen, ends: Ends, minutes: float, streams: int) -> str:
-    warm = [one for one in seen.samples if one.at >= WARM * minutes * 60]
-    at_rest = resting(seen, minutes)
+def report(seen: Seen, ends: Ends, warm_up: float, minutes: float, streams: int) -> str:
+    """The table; ``minutes`` are all of them, the warm-up with them."""
+    warm = [one for one in seen.samples if one.at >= warm_up * 60]
+    at_rest = resting(seen, warm_up)
     (slope, error), (anonymous, anonymous_error) = slope_of(warm), slope_of(warm, "anonymous")
     span = min(300.0, minutes * 60 / 3)
     skipped = min(60.0, minutes * 6)
@@ -455,7 +458,10 @@ def report(seen: Seen, ends: Ends, minutes: float, streams: int) -> str:
     last = [ms for at, ms in seen.latencies if at >= minutes * 60 - span]
     before, after = ends.before, ends.after
     rows = [
-        ["frames inspected", f"{len(seen.latencies):,} of {streams} streams in {minutes:g} minutes"],
+        [
+            "frames inspected",
+            f"{len(seen.latencies):,} of {streams} streams in {minutes:g} minutes, {warm_up:g} of them warm-up",
+        ],
         ["also", _counts(seen.done)],
         ["refused", _counts(seen.refused)],
         ["memory of the server, MB: before · median after warm-up", f"{before.rss:,.0f} · {_median(warm, 'rss'):,.0f}"],
@@ -508,27 +514,29 @@ def grown(warm: Look, last: Look) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--minutes", type=float, default=30.0, help="after the warm-up")
+    parser.add_argument("--warm-up", type=float, default=WARM_UP, metavar="MINUTES", help="before what is measured")
     parser.add_argument("--streams", type=int, default=8)
     parser.add_argument("--grown", action="store_true", help="say on stderr what there is more of at the end")
     parser.add_argument("--allocations", action="store_true", help="the same by line of Python: slow, no latencies")
     parser.add_argument("--samples", type=Path, metavar="FILE", help="write every sample down, as JSON lines")
     chosen = parser.parse_args()
+    minutes = chosen.warm_up + chosen.minutes
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "look"
         environment = {"LOOK": str(place)} | ({"LOOK_ALLOCATIONS": "1"} if chosen.allocations else {})
         server = Server(Path(folder), "benchmarks.looked_at", environment)
         try:
             server.start()
-            seen, ends = asyncio.run(soak(server, place, chosen.minutes, chosen.streams))
+            seen, ends = asyncio.run(soak(server, place, minutes, chosen.streams))
         finally:
             server.stop()
     if chosen.samples is not None:
         chosen.samples.write_bytes(b"\n".join(map(msgspec.json.encode, [*seen.samples, *seen.resting])))
     if chosen.grown or chosen.allocations:
-        looks = [one.look for one in resting(seen, chosen.minutes)]
+        looks = [one.look for one in resting(seen, chosen.warm_up)]
         print(grown(looks[0], looks[-1]), file=sys.stderr)
-    print(report(seen, ends, chosen.minutes, chosen.streams))
+    print(report(seen, ends, chosen.warm_up, minutes, chosen.streams))
 
 
 if __name__ == "__main__":
