@@ -104,7 +104,7 @@ class StreamInfo(Struct, frozen=True, kw_only=True):
         list[str],
         Meta(
             description="what the operator should see to: pictures of another shape than was taught, late results, a "
-            "calibration made over another transport, what drifted since the calibration"
+            "calibration made over another transport or in other regions, what drifted since the calibration"
         ),
     ]
     threshold: Annotated[float | None, Meta(description="in force on this stream, raw; null without a model")]
