@@ -362,7 +362,7 @@ def test_a_camera_that_sends_without_a_pause_is_shown_all_the_same(monkeypatch: 
 
     def read1(_: int) -> bytes:
         nonlocal now
-        now += mjpeg.HELD_S / 4
+        now += mjpeg.HELD_S / 3.5
         return jpeg(picture(20))
 
     monkeypatch.setattr(mjpeg, "time", SimpleNamespace(monotonic=lambda: now))

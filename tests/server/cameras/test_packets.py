@@ -48,7 +48,7 @@ class Line:
         found: list[tuple[object, float]] = []
         with listening() as said, av.open(str(self._path)) as self._container:
             live = cast(InputContainer, self)
-            for arrival in whole_frames(live, self._container.streams.video[0], said, 10_000, catch_up):
+            for arrival in whole_frames(live, self._container.streams.video[0], said, 1_000_000, catch_up):
                 found.append((arrival, self.now))
                 self.now += self._decode_s if isinstance(arrival, VideoFrame) else 0
         return found

@@ -371,7 +371,6 @@ async def test_who_takes_back_what_he_saw_takes_back_nothing_that_was_said_since
         assert (await the_alarm(client))["disposition"] is None and (await only(client))["model"]["remembered"] == 0
 
 
-
 async def test_of_two_who_say_something_of_a_frame_at_once_one_is_told(disc_folder: Path, tmp_path: Path) -> None:
     async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
         await score(c, draw_part(50, defect=True))
