@@ -68,14 +68,16 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 def give_to_owner(folder: Path, *paths: Path) -> None:
     """Give what root wrote into somebody's folder to him: the server, which runs as him, could not read it otherwise.
-    Best effort where a disk knows no owners."""
+    A file that has another name elsewhere stays whose it is. Best effort where a disk knows no owners."""
     if sys.platform == "win32" or os.geteuid() != 0:
         return
     with contextlib.suppress(OSError):
         owner = folder.stat()
         if owner.st_uid != 0:
             for path in paths:
-                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+                found = path.lstat()
+                if stat.S_ISDIR(found.st_mode) or found.st_nlink == 1:
+                    os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def read_whole(path: Path) -> bytes:

@@ -233,6 +233,10 @@ def create_app(
     # Its own, so that a shutdown need not wait for a step of teaching.
     workshop = ThreadPoolExecutor(1, "teaching")
 
+    def follow() -> None:
+        if plant is not None:
+            following.start()
+
     async def prepare() -> None:
         inspection.why_no_model = (
             "the model is being taught on the simulated line" if simulated else "the model is being loaded"
@@ -249,14 +253,15 @@ def create_app(
             log.exception("no model")
         try:
             await library.open(given, settings.model_category)
+            follow()  # before what the plant has is fetched: its store may hang
+            await library.bring()
         except Exception as error:
             log.exception("the recipes cannot be used")
             unread.warning = (
                 f"recipes and models cannot be used ({type(error).__name__}: {error}): see to {settings.data_dir}, and "
                 "restart the server"
             )
-        if plant is not None:
-            following.start()
+        follow()  # where recipes cannot be used, too
         if not inspection.ready:
             if make_model is None:
                 inspection.why_no_model = "the plant has no recipe yet: teach a part at any of its gateways"

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -20,8 +20,8 @@ import msgspec
 
 from detector.counted import counted
 from detector.errors import DetectorError
-from detector.files import read_at_most
 from detector.folder_lock import holder
+from server.backup import is_of_a_disk
 from server.ground import RESTORING, NotKept, fault, raise_limit
 from server.plant import looked_at
 from server.settings import Settings, SettingsError, add_data_dir, read_settings_of
@@ -31,7 +31,6 @@ PATIENCE_S = 20.0
 """For one look: a disk or a driver may hang."""
 LEAST_MEMORY, LEAST_FREE = 1_000_000_000, 2_000_000_000
 SLOW_SYNC_S = 0.25
-SOON = timedelta(days=14)
 FOLDERS = ("access", "archive", "audit", "backlog", "certificates", "models", "sinks", "teaching")
 OLDEST_CLOCK = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -144,8 +143,9 @@ def _files(settings: Settings) -> Iterator[Finding]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether this user may write a file, or into a folder; of links, it is not this place's to say."""
-    return path.is_symlink() or os.access(path, os.W_OK | (os.X_OK if path.is_dir() else 0))
+    """Whether this user may write a file, or into a folder; of links, and what a disk has at its root, it is not this
+    place's to say."""
+    return path.is_symlink() or is_of_a_disk(path.name) or os.access(path, os.W_OK | (os.X_OK if path.is_dir() else 0))
 
 
 def _history(settings: Settings) -> Iterator[Finding]:
@@ -185,46 +185,54 @@ def _port(settings: Settings) -> Iterator[Finding]:
 
 
 def _certificate(settings: Settings) -> Iterator[Finding]:
-    from cryptography import x509
+    if settings.secure:
+        yield from _own_certificate(settings) if settings.cert_file is not None else _made_certificate(settings)
 
+
+def _own_certificate(settings: Settings) -> Iterator[Finding]:
+    """The operator's, as the server checks it."""
     from server.https import CertificateError, check_own
 
-    if not settings.secure:
-        return
-    own, path = settings.cert_file, settings.cert_file or settings.data_dir / "certificates" / "server.pem"
-    if own is not None:
-        if settings.key_file is None:
-            yield Finding("certificate", "wrong", "CERT_FILE is given but KEY_FILE is not: give its private key too")
-            return
-        try:
-            check_own(own, settings.key_file)
-        except CertificateError as error:
-            yield Finding("certificate", "wrong", str(error))
-            return
-    elif not path.exists():
-        yield Finding("certificate", "ok", f"{path} is not there: made at the start")
+    what = "certificate"
+    if settings.cert_file is None or settings.key_file is None:
+        yield Finding(what, "wrong", "CERT_FILE is given but KEY_FILE is not: give its private key too")
         return
     try:
-        leaf = x509.load_pem_x509_certificates(read_at_most(path, 1_000_000))[0]
-    except ValueError:
-        yield Finding("certificate", "warning", f"{path} is damaged: it is set aside, and made anew at the start")
+        own = check_own(settings.cert_file, settings.key_file)
+    except CertificateError as error:
+        yield Finding(what, "wrong", str(error))
         return
-    until = leaf.not_valid_after_utc
-    left = until - datetime.now(UTC)
-    try:
-        alternative = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        said = ", ".join(str(name.value) for name in alternative)
-    except x509.ExtensionNotFound:
-        said = ""
-    if left < timedelta(0):
-        yield Finding("certificate", "wrong", f"{path} expired on {until:%Y-%m-%d}: renew it, or put the clock right")
-    elif left < SOON and own is not None:
-        yield Finding("certificate", "warning", f"{path} expires on {until:%Y-%m-%d}: renew it soon")
-    else:
-        yield Finding("certificate", "ok", f"valid until {until:%Y-%m-%d}")
-    missing = [name for name in settings.server_names if name.lower() not in said.lower()]
+    yield Finding(what, "ok", f"valid until {own.expires:%Y-%m-%d}")
+    yield from (Finding(what, "warning", warning) for warning in own.warnings)
+    known = {name.lower() for name in own.names}
+    wanted = [name.lower() for name in settings.server_names]
+    missing = [name for name in wanted if not known & {name, f"*.{name.partition('.')[2]}"}]
     if missing:
-        yield Finding("certificate", "warning", f"it does not name {', '.join(missing)}: browsers refuse it there")
+        yield Finding(what, "warning", f"it does not name {', '.join(missing)}: browsers refuse it there")
+
+
+def _made_certificate(settings: Settings) -> Iterator[Finding]:
+    """The one that the server makes, and makes anew at its start and while it runs."""
+    from server.https import outlook
+    from server.serve import certificate_names
+
+    what, path = "certificate", settings.data_dir / "certificates" / "server.pem"
+    if not path.exists():
+        yield Finding(what, "ok", f"{path} is not there: made at the start")
+        return
+    found, runs = outlook(path.parent, certificate_names(settings)), holder(settings.data_dir) is not None
+    if found.expires is None:
+        yield Finding(what, "warning", f"{path} is damaged: it is set aside, and made anew at the start")
+        return
+    is_over = found.expires <= datetime.now(UTC)
+    said = f"{'expired on' if is_over else 'valid until'} {found.expires:%Y-%m-%d}"
+    if found.is_due:
+        when = "within ten minutes (for new SERVER_NAMES, at the next start)" if runs else "at the start"
+        said += f"; it is made anew {when}"
+    if is_over and runs:
+        said += ": where it is not, the log of the server that runs here says why"
+    yield Finding(what, "warning" if is_over and runs else "ok", said)
+    yield from (Finding(what, "warning" if found.is_believable else "wrong", warning) for warning in found.warnings)
 
 
 def _clock(settings: Settings) -> Iterator[Finding]:
@@ -298,7 +306,7 @@ def _model(settings: Settings) -> Iterator[Finding]:
 
 
 def _cameras(settings: Settings) -> Iterator[Finding]:
-    from server.cameras import shown
+    from server.cameras import is_address, network_address, shown
     from server.kept_cameras import cameras_of
 
     for camera in (*settings.cameras, *cameras_of(settings.data_dir)):
@@ -307,17 +315,13 @@ def _cameras(settings: Settings) -> Iterator[Finding]:
             device = Path(f"/dev/video{source}" if source.isdecimal() else source)
             there = os.access(device, os.R_OK | os.W_OK)
             words = f"{device} can be opened" if there else f"{device}: plug it in, or add this user to the group video"
-        elif "://" in source and not source.startswith("genicam"):
-            from urllib.parse import urlsplit
-
-            parts = urlsplit(source)
-            port = parts.port or {"rtsp": 554, "https": 443}.get(parts.scheme, 80)
+        elif (address := network_address(source)) is not None:
             try:
-                socket.create_connection((parts.hostname or "", port), timeout=3).close()
+                socket.create_connection(address, timeout=3).close()
                 there, words = True, f"{shown(source)} answers"
             except OSError:
                 there, words = False, f"{shown(source)}: nothing answers there; check its power, cable and address"
-        elif source.startswith("genicam"):
+        elif is_address(source):  # genicam://
             there, words = True, f"{shown(source)} is tried by the server alone"
         else:
             there = Path(source).exists()

@@ -339,8 +339,13 @@ def _certificates(settings: Settings) -> Renew | None:
             raise CertificateError("CERT_FILE is given but KEY_FILE is not: give the certificate's private key too")
         return partial(check_own, settings.cert_file, settings.key_file)
     folder = settings.data_dir / "certificates"
+    return lambda: ensure(folder, certificate_names(settings))
+
+
+def certificate_names(settings: Settings) -> list[str]:
+    """Host names and addresses that a certificate made here is of, as they are now."""
     own = () if is_any_address(settings.host) else (settings.host,)
-    return lambda: ensure(folder, [*settings.server_names, *own, *names()])
+    return [*settings.server_names, *own, *names()]
 
 
 def configuration(app: ASGIApp, settings: Settings, certificates: Certificates | None = None) -> Configuration:

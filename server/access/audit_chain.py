@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from detector.files import in_turn
+from detector.files import give_to_owner, in_turn
 from server.ground import private_file
 
 LARGEST_FILE, MOST_FILES = 4_000_000, 25
@@ -293,6 +293,7 @@ def _append(path: Path, data: bytes, size: int) -> None:
     """Add to a file, all or nothing."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
     try:
+        give_to_owner(path.parent, path)
         try:
             if os.write(descriptor, data) < len(data):
                 raise OSError(28, "no space is left for the audit log")

@@ -1,7 +1,7 @@
 """Copies of a data directory: made while the server runs, checked, put back; and the way back from an upgrade."""
 
 from server.backup.commands import add_parsers
-from server.backup.contents import BackupError, is_database
+from server.backup.contents import BackupError, is_database, is_of_a_disk
 from server.backup.making import GivenUp, Made, back_up, to_be_fetched
 from server.backup.restoring import Restored, restore
 
@@ -13,6 +13,7 @@ __all__ = [
     "add_parsers",
     "back_up",
     "is_database",
+    "is_of_a_disk",
     "restore",
     "to_be_fetched",
 ]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from server.ground import private_file
+
 
 def made_aside(data: Path, before: str) -> Path:
-    """A new folder in the data directory, ``before-WHAT-TIME``, that only this user may enter.
+    """A new folder in the data directory, ``before-WHAT-TIME``, that only the directory's owner may enter.
 
     Raises:
         OSError: it cannot be made.
@@ -16,5 +18,5 @@ def made_aside(data: Path, before: str) -> Path:
     number, free = 1, path
     while free.exists():  # twice in a second
         number, free = number + 1, path.with_name(f"{path.name}-{number}")
-    free.mkdir(mode=0o700)
+    private_file.make_folder(free)
     return free

@@ -28,6 +28,8 @@ PICTURES = ("archive", "out")
 """Folders of pictures, which are many: only in a backup that is asked for them."""
 _NOT_IN_IT = re.compile(r"teaching|before-[a-z]+-.*|\..*\.tmp|.*\.damaged-[0-9]+(-wal|-shm)?|.*\.before-[0-9TZ]+")
 """Of the top: what a teaching needs while it goes on, what was kept aside, what was never finished."""
+_OF_A_DISK = re.compile(r"lost\+found|\.snapshots?|\.Trash.*|\$RECYCLE\.BIN|System Volume Information")
+"""What file systems and desktops keep at the root of a disk; often root's alone."""
 _SQLITE = b"SQLite format 3\0"
 
 
@@ -122,6 +124,21 @@ def belongs(top: str, *, pictures: bool) -> bool:
     return top not in (LOCK, RESTORING) and not _NOT_IN_IT.fullmatch(top) and (pictures or top not in PICTURES)
 
 
+def is_of_a_disk(name: str) -> bool:
+    """Whether a file or folder of this name is none of ours: it is neither read nor moved."""
+    return _OF_A_DISK.fullmatch(name) is not None
+
+
+def tops_of(data: Path, *, pictures: bool) -> list[str]:
+    """Names at the top of a data directory that belong into a backup, in order.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    names = sorted(entry.name for entry in data.iterdir())
+    return [name for name in names if belongs(name, pictures=pictures) and not is_of_a_disk(name)]
+
+
 def files_of(data: Path, *, pictures: bool) -> Iterator[tuple[str, Path]]:
     """The files of a data directory by their names in a backup; small ones of the top first, databases last.
 
@@ -131,7 +148,7 @@ def files_of(data: Path, *, pictures: bool) -> Iterator[tuple[str, Path]]:
         BackupError: a link at the top leads nowhere: what it stands for would be missing.
         OSError: it cannot be read.
     """
-    tops = sorted(entry.name for entry in data.iterdir() if belongs(entry.name, pictures=pictures))
+    tops = tops_of(data, pictures=pictures)
     for path in (data / name for name in tops):
         if path.is_symlink() and not path.exists():
             raise BackupError(f"{path} is a link that leads nowhere: mount what it leads to, or remove it")
@@ -151,7 +168,7 @@ def _below(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
     except FileNotFoundError:
         return  # it went meanwhile
     for entry in entries:
-        if entry.name.startswith(".") and entry.name.endswith(".tmp"):
+        if (entry.name.startswith(".") and entry.name.endswith(".tmp")) or is_of_a_disk(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _below(Path(entry.path), f"{name}/{entry.name}")

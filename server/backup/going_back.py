@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import re
+import contextlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from detector.files import read_at_most, sync_folder, write_atomically
+from detector import VERSION
+from detector.files import give_to_owner, read_whole, sync_folder, temporary_folder, write_atomically
 from server.backup.aside import made_aside
 from server.backup.contents import BackupError
-from server.ground import DataDirectoryError, data_directory
-
-_KEPT = re.compile(r"before-upgrade-.+")
-LARGEST = 200_000_000
+from server.ground import DataDirectoryError, before_upgrade, data_directory
 
 TakeBack = Callable[[Path], str]
 """Brings the history back to an older version, what it was kept in a folder; says so in one clause, or raises
@@ -27,18 +24,18 @@ class GoneBack:
     """What was done. ``files``: by name; ``aside``: where what they replaced lies now."""
 
     files: tuple[str, ...]
-    kept_in: Path
     aside: Path
 
 
 def go_back(data: Path, *, history: TakeBack | None = None) -> GoneBack:
-    """Put the files that the last upgrade kept in the place of today's; no server may be using them.
+    """Put the files that the upgrade to this version kept in the place of today's; no server may be using them.
 
     What was changed in them since is in none of them: it is kept aside, and is there again after the next upgrade only
-    if it is put back by hand.
+    if it is put back by hand. All of it is on disk, those of before and copies of today's, before the first one is
+    replaced.
 
     Args:
-        history: brings the history's tables back, too; before anything else is touched.
+        history: brings the history's tables back, too; before any file is replaced.
 
     Raises:
         BackupError: there is no way back, or it cannot be gone.
@@ -47,35 +44,47 @@ def go_back(data: Path, *, history: TakeBack | None = None) -> GoneBack:
         with data_directory(data, "where an upgrade is taken back") as lock:
             if lock is None:
                 raise BackupError(f"{data} cannot be written: nothing can be put back there")
-            folders = [path for path in data.iterdir() if _KEPT.fullmatch(path.name) and path.is_dir()]
-            if not folders and history is None:
-                raise BackupError(
-                    f"no upgrade wrote anything anew in {data.absolute()}: the older software reads what is there, but "
-                    "for a history that it calls newer (--history)"
-                )
-            aside = made_aside(data, "downgrade")
-            done: list[str] = []
-            if history is not None:
+            kept = before_upgrade(data)
+            names = _files_in(kept)
+            if not names and history is None:
+                raise BackupError(_no_way_back(data))
+            with temporary_folder(data / "downgrade") as ready:
+                aside = made_aside(data, "downgrade")
                 try:
-                    done.append(history(aside))
-                except BackupError:
+                    for name in names:
+                        write_atomically(ready / name, read_whole(kept / name), mode=0o600)
+                        with contextlib.suppress(FileNotFoundError):
+                            write_atomically(aside / name, read_whole(data / name), mode=0o600)
+                    give_to_owner(data, *ready.iterdir())
+                    done = [] if history is None else [history(aside)]
+                except BaseException:
                     shutil.rmtree(aside)
                     raise
-            newest = max(folders, key=lambda path: path.stat().st_mtime_ns, default=None)
-            for older in sorted(newest.iterdir()) if newest is not None else []:
-                if not older.is_file() or older.is_symlink():
-                    continue
-                kept = read_at_most(older, LARGEST)
-                if os.path.lexists(data / older.name):
-                    (data / older.name).rename(aside / older.name)
-                write_atomically(data / older.name, kept, mode=0o600)
-                done.append(older.name)
-            sync_folder(data)
-            if newest is not None:
+                for name in names:
+                    (ready / name).replace(data / name)
+                sync_folder(data)
+            if names:
                 # The next upgrade keeps anew what it finds.
-                newest.rename(aside / newest.name)
+                kept.rename(aside / kept.name)
     except DataDirectoryError as error:
         raise BackupError(str(error)) from error
     except OSError as error:
         raise BackupError(f"{error.filename or data}: {error.strerror or error}") from error
-    return GoneBack(tuple(done), newest if newest is not None else data, aside)
+    return GoneBack((*done, *names), aside)
+
+
+def _files_in(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return [path.name for path in sorted(folder.iterdir()) if path.is_file() and not path.is_symlink()]
+
+
+def _no_way_back(data: Path) -> str:
+    said = (
+        f"the upgrade to {VERSION} wrote nothing anew in {data.absolute()}: the older software reads what is there, "
+        "but for a history that it calls newer (--history)"
+    )
+    others = sorted(path.name for path in data.glob(before_upgrade(data, "*").name))
+    if others:
+        said += f". {', '.join(others)} is of upgrades before: install the version of that name, and run this with it"
+    return said

@@ -15,7 +15,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from detector.files import give_to_owner, sync_folder, temporary_folder
+from detector.files import give_to_owner, sync_folder, temporary_folder, write_atomically
 from server.backup.aside import made_aside
 from server.backup.contents import (
     LARGEST_ENTRY,
@@ -25,9 +25,9 @@ from server.backup.contents import (
     BackupError,
     Kept,
     Manifest,
-    belongs,
     is_database,
     read_manifest,
+    tops_of,
 )
 from server.ground import RESTORING, DataDirectoryError, data_directory
 
@@ -77,12 +77,12 @@ def restore(source: Path, data: Path) -> Restored:
             with zipfile.ZipFile(source) as archive:
                 manifest = _checked(archive)
                 _require_room(manifest, data)
-                _require_movable(data, _there(data, pictures=manifest.pictures))
+                _require_movable(data, tops_of(data, pictures=manifest.pictures))
                 with temporary_folder(data / "restore") as unpacked:
                     for kept in manifest.files:
                         _unpack(archive, kept, unpacked)
                     _check_databases(manifest, unpacked)
-                    give_to_owner(data, *unpacked.rglob("*"), *data.glob("*.lock"))
+                    give_to_owner(data, *unpacked.rglob("*"))
                     aside = _exchange(unpacked, data, pictures=manifest.pictures)
     except DataDirectoryError as error:
         raise BackupError(f"{error} (systemctl stop defectvision)") from error
@@ -167,23 +167,17 @@ def _check_databases(manifest: Manifest, folder: Path) -> None:
             )
 
 
-def _there(data: Path, *, pictures: bool) -> list[str]:
-    """What is moved aside: files and folders at the top of the data directory."""
-    return [name for name in sorted(os.listdir(data)) if belongs(name, pictures=pictures)]  # noqa: PTH208
-
-
 def _exchange(unpacked: Path, data: Path, *, pictures: bool) -> Path | None:
     """Move what is there aside, and what was unpacked in its place: renames alone, which are taken back if one fails,
     and a mark while they go on, without which a crash in the middle would leave a server that knows half of everything.
     """
-    before = _there(data, pictures=pictures)
+    before = tops_of(data, pictures=pictures)
     mark = data / RESTORING
     was_cut_off = mark.exists()  # and is half of one already
     aside: Path | None = None
     moved: list[tuple[Path, Path]] = []
     try:
-        mark.write_text("a backup is being put back\n")
-        sync_folder(data)
+        write_atomically(mark, b"a backup is being put back\n")
         if before:
             aside = made_aside(data, "restore")
             for name in before:

@@ -129,10 +129,11 @@ class _StopAsked:
 
 
 def _report(camera: Camera, sender: Sender) -> None:
-    counts = sender.totals
+    counts, status = sender.totals, camera.status()
     logger.info(
-        "came damaged %d, sent %d, inspected %d, dropped %d, failed %d, anomalies %d",
-        camera.status().damaged,
+        "came damaged %d, late %d, sent %d, inspected %d, dropped %d, failed %d, anomalies %d",
+        status.damaged,
+        status.dropped,
         counts.sent,
         counts.inspected,
         counts.dropped,

@@ -26,7 +26,7 @@ from av import VideoFrame
 from server.camera_process.offer import IceServer, answer, ice_servers
 from server.camera_process.sender import AwayError, Counters, Destination, GiveUpError, Sender, closed
 from server.cameras import Backoff, CapturedFrame
-from server.ground import Refusals, own_peer
+from server.ground import Refusals, close_connection, own_peer
 from server.words import messages
 
 logger = logging.getLogger("defectvision.camera")
@@ -39,6 +39,7 @@ SILENT_S = 5.0
 verdicts come because the model is still being taught. One that was killed says nothing, and ICE notices after 30 s."""
 
 CLOSE_S = 0.2
+"""Seconds for goodbye, and once more for what hangs: the process ends within a second."""
 
 CLOCK_RATE = 90_000
 
@@ -178,11 +179,7 @@ class _Link:
     async def close(self) -> None:
         """Let everything go, in a moment even when nobody hears it."""
         self._end(None)
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await self._connection.close()
-        except TimeoutError:
-            logger.debug("connection did not close in time stream=%s", self._name)
+        await close_connection(self._connection, f"stream={self._name}", within_s=CLOSE_S, level=logging.DEBUG)
 
     def look(self, newest: CapturedFrame | None, stopping: bool) -> None:
         """There is a newer frame, or it is time to stop. From any thread."""

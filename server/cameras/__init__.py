@@ -2,14 +2,15 @@
 
 from server.cameras.arrivals import CaptureError
 from server.cameras.backoff import Backoff
-from server.cameras.camera import Camera, CapturedFrame, Patience
+from server.cameras.camera import LATE, Camera, CapturedFrame, Patience
 from server.cameras.framing import Crop, Framing, Image, Throttle
 from server.cameras.genicam import Device, look_around
 from server.cameras.redaction import shown
-from server.cameras.source import check_source, is_address, is_device
+from server.cameras.source import check_source, is_address, is_device, network_address
 from server.cameras.trial import MEASURED_S, Found, Trial
 
 __all__ = [
+    "LATE",
     "MEASURED_S",
     "Backoff",
     "Camera",
@@ -27,5 +28,6 @@ __all__ = [
     "is_address",
     "is_device",
     "look_around",
+    "network_address",
     "shown",
 ]

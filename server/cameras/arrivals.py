@@ -37,6 +37,11 @@ class Damaged:
 
 
 @dataclass(frozen=True)
+class Late:
+    """A frame waited too long, here or on its way, and was left out undecoded: a newer one comes."""
+
+
+@dataclass(frozen=True)
 class Pending:
     """Video comes, and there cannot be a picture yet. ``why`` says what is missing and what to do."""
 
@@ -55,5 +60,5 @@ class Nothing:
     """Nothing of a picture came: only a moment in which to ask whether the source is still wanted."""
 
 
-Arrival = Grabbed | Damaged | Pending | Waiting | Nothing
+Arrival = Grabbed | Damaged | Late | Pending | Waiting | Nothing
 Frames = Generator[Arrival, None, None]

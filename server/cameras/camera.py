@@ -9,6 +9,7 @@ try at the source, and from the moment it is given up nothing it does is listene
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -18,11 +19,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
 
-from server.cameras.arrivals import CaptureError, Damaged, DamagedError, Frames, Grabbed, Pending, Waiting
+from server.cameras.arrivals import CaptureError, Damaged, DamagedError, Frames, Grabbed, Late, Pending, Waiting
 from server.cameras.backoff import Backoff
 from server.cameras.capture import MAX_PIXELS, grab
-from server.cameras.damage import DamageWatch
 from server.cameras.framing import Crop, Framing, Image, Throttle
+from server.cameras.often import OftenWatch
 from server.cameras.redaction import redact, shown
 from server.cameras.source import check_source
 
@@ -32,6 +33,13 @@ CameraState = Literal["connecting", "live", "waiting", "stalled", "retrying", "s
 """Waiting: it answers, and takes its next picture when it is triggered."""
 
 MAX_PATIENCE_S = 3600.0
+LATE = (
+    "frames come late, and what waited was dropped: lower the camera's rate or size, or see to the network and this "
+    "computer's load"
+)
+LATE_AGAIN_S = 600.0
+"""That frames come late is said in the log no more often."""
+
 MAX_STUCK = 3
 """How many captures that never come back from their driver a camera may leave behind."""
 
@@ -77,7 +85,8 @@ class CameraStatus:
     """What a camera is doing. Holds no secrets: ``source`` and ``last_error`` are redacted.
 
     ``since``: when this state began. ``retry_in``: seconds until the next try, only while retrying.
-    ``frames``: handed out. ``damaged``: came damaged, and were not. ``connects``: how often a first frame came.
+    ``frames``: handed out. ``damaged``: came damaged, and were not. ``dropped``: waited too long to be decoded.
+    ``connects``: how often a first frame came.
     ``failures``: tries that failed and connections that were lost. ``last_error``: why the last of them, or why there
     was no picture, kept after recovery; None without any.
     """
@@ -89,6 +98,7 @@ class CameraStatus:
     retry_in: float | None
     frames: int
     damaged: int
+    dropped: int
     connects: int
     failures: int
     last_error: str | None
@@ -120,6 +130,7 @@ class Camera:
         on_frame: called in the capturing thread with each new frame; must return at once. From asyncio:
             ``lambda frame: loop.call_soon_threadsafe(…)``.
         on_damaged: called in the same way with the reason for each frame that came damaged, or built on one that did.
+        on_late: called in the same way for each frame that waited too long to be decoded.
         patience: how long it may be silent, where it does not say that it waits for a trigger.
         max_pixels: of a frame of a video or an address; one that sends larger ones is not read.
         frames, backoff: what opens the source, and the waits between tries, for tests.
@@ -139,6 +150,7 @@ class Camera:
         crop: Crop | None = None,
         on_frame: Callable[[CapturedFrame], object] | None = None,
         on_damaged: Callable[[str], object] | None = None,
+        on_late: Callable[[], object] | None = None,
         patience: Patience = Patience(),
         max_pixels: int = MAX_PIXELS,
         frames: Callable[[], Frames] | None = None,
@@ -151,6 +163,7 @@ class Camera:
         self._throttle = Throttle(fps) if fps is not None else None
         self._on_frame = on_frame
         self._on_damaged = on_damaged
+        self._on_late = on_late
         self._frames = frames or partial(
             grab, source, width, height, fps, patience=patience.next_frame, max_pixels=max_pixels
         )
@@ -166,8 +179,9 @@ class Camera:
         self._state: CameraState = "stopped"
         self._since = datetime.now(UTC)
         self._retry_at = 0.0
-        self._connects = self._failures = self._damaged = 0
-        self._damage = DamageWatch()
+        self._connects = self._failures = self._damaged = self._dropped = 0
+        self._damage, self._lateness = OftenWatch(), OftenWatch()
+        self._late_told = -math.inf
         self._last_error: str | None = None
         self._away: tuple[float, int] | None = None  # when it was lost, and the failures until then
 
@@ -224,6 +238,7 @@ class Camera:
                 retry_in=max(0.0, self._retry_at - time.monotonic()) if self._state == "retrying" else None,
                 frames=self._newest.number if self._newest else 0,
                 damaged=self._damaged,
+                dropped=self._dropped,
                 connects=self._connects,
                 failures=self._failures,
                 last_error=self._last_error,
@@ -330,6 +345,8 @@ class Camera:
                         self._take(attempt, arrival, now)
                     case Damaged(why):
                         self._note_damaged(attempt, why)
+                    case Late():
+                        self._note_late(attempt)
                     case Pending(why):
                         self._note_blind(attempt, why)
                     case Waiting(why):
@@ -372,6 +389,19 @@ class Camera:
         if self._on_damaged is not None:
             self._on_damaged(why)
         self._note_blind(attempt, why)
+
+    def _note_late(self, attempt: _Attempt) -> None:
+        now = time.monotonic()
+        with self._changed:
+            if attempt.given_up.is_set():
+                return
+            self._dropped += 1
+            if self._lateness.note(True) == "many" and now - self._late_told >= LATE_AGAIN_S:
+                self._late_told, self._last_error = now, LATE
+                logger.warning("camera %s: %s", self.name, LATE)
+        if self._on_late is not None:
+            self._on_late()
+        self._note_blind(attempt, LATE)
 
     def _note_blind(self, attempt: _Attempt, why: str) -> None:
         """Something came, so the connection is good; but when that goes on without a picture, it is told."""
@@ -424,6 +454,7 @@ class Camera:
             attempt.blind, attempt.picture_at = False, captured_at
             if self._damage.note(False) == "over":
                 logger.info("camera %s: frames come whole again", self.name)
+            self._lateness.note(False)
             number = self._newest.number + 1 if self._newest else 1
             frame = self._newest = CapturedFrame(number, image, captured_at)
         if self._on_frame is not None:

@@ -13,14 +13,16 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from server.cameras.arrivals import CaptureError, Damaged, DamagedError, Frames, Grabbed, Nothing, Pending
+from server.cameras.arrivals import CaptureError, Damaged, DamagedError, Frames, Grabbed
 from server.cameras.display import shown_as_meant
 from server.cameras.ffmpeg import ANSWER_S, PROTOCOLS, Said, listening, opened, why
 from server.cameras.file_clock import FileClock
 from server.cameras.framing import Image
-from server.cameras.packets import whole_frames
+from server.cameras.lag import CatchUp
+from server.cameras.packets import Decoded, whole_frames
 
 _NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails
+_NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
 _FILE = {"correct_ts_overflow": "0"}  # else a clock that begins anew is taken for one that ran over, 26 hours on
 _RTSP = {
     # Over UDP a lost packet is a frame lost, and all frames up to the next key frame; but some cameras do nothing else.
@@ -62,15 +64,22 @@ def film(path: Path, max_pixels: int) -> Frames:
 
 
 def live(address: str, patience: float, max_pixels: int) -> Frames:
-    """The frames of an RTSP or HTTP address, as they come; never silent for longer than ``patience`` seconds."""
+    """The frames of an RTSP or HTTP address, as they come; never silent for longer than ``patience`` seconds. What
+    waited too long to be decoded is left out."""
     scheme, mark, rest = address.partition("://")
     address = scheme.lower() + mark + rest
     options = {"protocol_whitelist": PROTOCOLS} | (_RTSP if address.startswith("rtsp") else {})
     read_s = max(ANSWER_S, patience)
     with listening() as said, opened(address, said, max_pixels, options, read_s) as container:
-        for arrival in _read(container, _stream(container), said, max_pixels, read_s):
+        catch_up = CatchUp() if _is_stamped(container) else None
+        for arrival in _read(container, _stream(container), said, max_pixels, catch_up, read_s):
             yield _grabbed(arrival, None) if isinstance(arrival, VideoFrame) else arrival
     raise CaptureError("the camera ended the stream: check that the address is a live stream")
+
+
+def _is_stamped(container: InputContainer) -> bool:
+    """Whether time stamps tell what is late: of bare H.264 FFmpeg makes them up, and HLS comes in pieces of seconds."""
+    return not container.format.flags & _NO_TIMESTAMPS and container.format.name != "hls"
 
 
 def _stream(container: InputContainer) -> VideoStream:
@@ -83,10 +92,15 @@ def _stream(container: InputContainer) -> VideoStream:
 
 
 def _read(
-    container: InputContainer, stream: VideoStream, said: Said, max_pixels: int, read_s: float = ANSWER_S
-) -> Iterator[VideoFrame | Damaged | Pending | Nothing]:
+    container: InputContainer,
+    stream: VideoStream,
+    said: Said,
+    max_pixels: int,
+    catch_up: CatchUp | None = None,
+    read_s: float = ANSWER_S,
+) -> Iterator[Decoded]:
     try:
-        yield from whole_frames(container, stream, said, max_pixels)
+        yield from whole_frames(container, stream, said, max_pixels, catch_up)
     except av.error.FFmpegError as error:
         raise CaptureError(why(error, said.take(), read_s)) from None
 

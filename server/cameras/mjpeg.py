@@ -6,15 +6,21 @@ dialects. And one is here when its last byte is, not when the next begins.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from functools import partial
+from http.client import HTTPResponse
+from selectors import EVENT_READ, BaseSelector, DefaultSelector
 
-from server.cameras.arrivals import CaptureError, Damaged, DamagedError, Frames, Grabbed, Nothing
+from server.cameras.arrivals import CaptureError, Damaged, DamagedError, Frames, Grabbed, Late, Nothing
 from server.cameras.framing import Image
 from server.cameras.http_camera import Answer
 
 MAX_BYTES = 16 * 1024 * 1024
 """Of one picture."""
+
+HELD_S = 0.1
+"""A whole picture is held for no longer while more comes without a pause."""
 
 BROKEN = "a JPEG came incomplete or damaged: check the network and its cables"
 
@@ -100,25 +106,51 @@ class Splitter:
 
 
 def pictures(answer: Answer, max_pixels: int) -> Frames:
-    """The frames of an answer that is JPEG after JPEG, until the camera ends it."""
-    splitter, count = Splitter(), 0
-    with answer.response as response:
-        while True:
-            try:
-                data = response.read1(65536)
-            except TimeoutError:
-                raise CaptureError("the camera sends no more: check the network, and that the camera is on") from None
-            except (OSError, ValueError) as error:
-                raise CaptureError(f"the connection to the camera broke ({error}): check the network") from None
-            if not data:
-                break
+    """The frames of an answer that is JPEG after JPEG, until the camera ends it: of those that waited the last."""
+    splitter, count, held_since = Splitter(), 0, 0.0
+    held: bytes | None = None
+    with answer.response as response, DefaultSelector() as selector:
+        selector.register(response, EVENT_READ)
+        while data := _more(response):
             for picture in splitter.feed(data):
                 count += 1
-                yield Damaged(BROKEN) if picture is None else Grabbed(None, partial(_image, picture, max_pixels))
-            yield Nothing()
+                if picture is None:
+                    yield Damaged(BROKEN)
+                    continue
+                if held is None:
+                    held_since = time.monotonic()
+                else:
+                    yield Late()
+                held = picture
+            if held is None:
+                yield Nothing()
+            elif not more_waits(selector) or time.monotonic() - held_since >= HELD_S:
+                yield _grabbed(held, max_pixels)
+                held = None
+        if held is not None:
+            yield _grabbed(held, max_pixels)
     if count == 1:
         raise CaptureError("the address sends one picture and no more: give the address of its live stream")
     raise CaptureError("the camera ended the stream: check that the address is a live stream")
+
+
+def more_waits(selector: BaseSelector) -> bool:
+    """Whether there is more to read, or the end, without waiting. What TLS or a buffer holds is not seen: little."""
+    return bool(selector.select(0))
+
+
+def _more(response: HTTPResponse) -> bytes:
+    """What came; waits for it; b"" at the end."""
+    try:
+        return response.read1(65536)
+    except TimeoutError:
+        raise CaptureError("the camera sends no more: check the network, and that the camera is on") from None
+    except (OSError, ValueError) as error:
+        raise CaptureError(f"the connection to the camera broke ({error}): check the network") from None
+
+
+def _grabbed(picture: bytes, max_pixels: int) -> Grabbed:
+    return Grabbed(None, partial(_image, picture, max_pixels))
 
 
 def _image(picture: bytes, max_pixels: int) -> Image:

@@ -12,8 +12,9 @@ from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from server.cameras.arrivals import Damaged, Nothing, Pending
+from server.cameras.arrivals import Damaged, Late, Nothing, Pending
 from server.cameras.ffmpeg import Said, check_size
+from server.cameras.lag import CatchUp
 
 NO_KEY_FRAME = "no key frame yet: shorten the camera's I-frame interval"
 UNDECODABLE = "what comes cannot be decoded: set the camera to plain H.264, H.265 or MJPEG"
@@ -27,14 +28,23 @@ _MAX_PARTS = 16
 _STRICT = {"err_detect": "explode", "enable_er": "1"}
 
 
+Decoded = VideoFrame | Damaged | Late | Pending | Nothing
+
+
 def whole_frames(
-    container: InputContainer, stream: VideoStream, said: Said, max_pixels: int
-) -> Iterator[VideoFrame | Damaged | Pending | Nothing]:
+    container: InputContainer, stream: VideoStream, said: Said, max_pixels: int, catch_up: CatchUp | None = None
+) -> Iterator[Decoded]:
     """Decode a stream. At least one thing for each packet of the container, so that a reader can stop at any time.
 
     Nothing before the first key frame is whole, nor from a damaged frame on to the next key frame. Damage is what
     FFmpeg calls so: an RTP packet missing, an error of the decoder, a frame it marked. The decoder alone misses one
     lost packet in ten, where what is left of a slice happens to be readable.
+
+    Args:
+        container, stream: what to decode, and which of its streams.
+        said: of this thread.
+        max_pixels: of a frame.
+        catch_up: of a live stream: which packets are too late to be decoded; None: none is.
 
     Raises:
         CaptureError: the frames are larger than ``max_pixels``.
@@ -43,7 +53,7 @@ def whole_frames(
     context = stream.codec_context
     context.options = _STRICT | {"max_pixels": str(max_pixels)}
     context.thread_type, context.thread_count = "NONE", 1  # see listening(); frame threads would hold frames back, too
-    begun = whole = key_seen = False
+    begun = whole = key_seen = leaves_out = False
     parts: list[Packet[Stream]] = []  # of a key frame that may have come in several
 
     def unusable(why: str) -> Damaged | Pending:
@@ -53,6 +63,12 @@ def whole_frames(
     for packet in container.demux():
         if packet.stream_index != stream.index:
             yield Nothing()
+            continue
+        if catch_up is not None and packet.size and catch_up.drops(_taken_at(packet), packet.is_keyframe):
+            context.flush_buffers()
+            said.take()
+            leaves_out, lost, whole, parts = True, False, False, []
+            yield Late()
             continue
         key_seen = key_seen or packet.is_keyframe
         if parts and not (packet.is_keyframe and parts[0].pts in (None, packet.pts) and len(parts) < _MAX_PARTS):
@@ -71,7 +87,7 @@ def whole_frames(
             check_size(said.take(), max_pixels)
         was_lost, lost = lost, False
         if damage or any(frame.is_corrupt for frame in frames):
-            whole = False
+            whole = leaves_out = False
             context.flush_buffers()
             if not was_lost and packet.is_keyframe and context.name in _IN_SLICES:
                 parts.append(packet)
@@ -85,16 +101,22 @@ def whole_frames(
             key_seen = key_seen or frame.key_frame
             whole = whole or frame.key_frame or (not key_seen and frame.pict_type == PictureType.I)
             if whole:
-                begun = True
+                begun, leaves_out = True, False
                 yield frame
         if whole and frames:
             continue
-        if whole or not packet.size:
+        if whole or leaves_out or not packet.size:  # leaves_out: the decoder holds the key frame back for a moment
             yield Nothing()
         elif begun:
             yield Damaged(BUILDS_ON_DAMAGE)
         else:
             yield Pending(NO_KEY_FRAME)
+
+
+def _taken_at(packet: Packet[Stream]) -> float | None:
+    """On the camera's clock, seconds. By the order of decoding, which never goes back, where it is known."""
+    stamp = packet.pts if packet.dts is None else packet.dts
+    return None if stamp is None or packet.time_base is None else stamp * float(packet.time_base)
 
 
 def _joined(parts: list[Packet[Stream]]) -> Packet[Stream]:

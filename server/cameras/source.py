@@ -6,8 +6,9 @@ from urllib.parse import urlsplit
 
 from server.cameras.genicam import SCHEME, Genicam
 
-SCHEMES = ("rtsp", "rtsps", "http", "https")
-"""Of addresses with a host and a path."""
+PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+"""Of addresses with a host and a path: the port where they name none, as FFmpeg takes it."""
+SCHEMES = tuple(PORTS)
 
 _ESCAPES = "write / ? # and @ as %2F %3F %23 and %40 wherever they are not the address's own"
 
@@ -42,6 +43,14 @@ def check_source(source: str) -> None:
 def is_address(source: str) -> bool:
     """Whether the text means a network camera, or one of GenICam. Whether it can be one, :func:`check_source` tells."""
     return "://" in source
+
+
+def network_address(source: str) -> tuple[str, int] | None:
+    """Host and port of a network camera; None where the text means something else."""
+    parts = urlsplit(source)
+    if parts.scheme not in PORTS or parts.hostname is None:
+        return None
+    return parts.hostname, parts.port or PORTS[parts.scheme]
 
 
 def is_device(source: str) -> bool:

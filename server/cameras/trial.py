@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 
-from server.cameras.arrivals import CaptureError, Damaged, DamagedError, Frames, Grabbed, Pending, Waiting
+from server.cameras.arrivals import CaptureError, Damaged, DamagedError, Frames, Grabbed, Late, Pending, Waiting
 from server.cameras.capture import MAX_PIXELS, grab
 from server.cameras.framing import MAX_FPS, Crop, Framing, Image
 from server.cameras.redaction import redact
@@ -115,7 +115,7 @@ class Trial:
                             continue
                         first = now
                         self._on_news()
-                    case Grabbed():
+                    case Grabbed() | Late() if self._found.picture is not None:
                         times += 1
                         fps = times / max(now - first, 1e-9)
                         # Faster than any camera: what had been waiting came all at once.

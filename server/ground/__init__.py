@@ -2,8 +2,9 @@
 of strangers' doings is logged or not even heard, and how tasks live and end."""
 
 from server.ground import own_peer, private_file
-from server.ground.before_upgrade import keep_before_upgrade
+from server.ground.before_upgrade import before_upgrade, keep_before_upgrade
 from server.ground.calendar import Calendar
+from server.ground.closing import CLOSE_WITHIN, close_connection
 from server.ground.data_directory import RESTORING, DataDirectoryError, data_directory
 from server.ground.database_address import DatabaseAddress
 from server.ground.document import OWN_FILES, Document, SharedDocument, SharedShelf, Shelf
@@ -32,6 +33,7 @@ from server.ground.service_manager import ServiceManager
 from server.ground.supervised import Noted, Supervised
 
 __all__ = [
+    "CLOSE_WITHIN",
     "OWN_FILES",
     "RESTORING",
     "Calendar",
@@ -51,8 +53,10 @@ __all__ = [
     "SharedShelf",
     "Shelf",
     "Supervised",
+    "before_upgrade",
     "canonical_origin",
     "checksum",
+    "close_connection",
     "data_directory",
     "ended",
     "fault",

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from detector.files import remove_leftovers
-from detector.folder_lock import FolderInUse, FolderLock, hold
+from detector.files import give_to_owner, remove_leftovers
+from detector.folder_lock import FILE, FolderInUse, FolderLock, hold
 
 log = logging.getLogger("defectvision.data")
 
@@ -38,6 +38,7 @@ def data_directory(folder: Path, address: str, *, to_restore: bool = False) -> I
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = hold(folder, address)
+        give_to_owner(folder, folder / FILE)
     except FolderInUse as error:
         raise DataDirectoryError(
             f"the data directory {folder.absolute()} is used by another server ({error}): "

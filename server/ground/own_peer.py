@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from server.ground.closing import transports_of
 from server.ground.refusals import Refusals
 
 logger = logging.getLogger("defectvision.webrtc")
@@ -35,8 +36,8 @@ def guard(connection: Any, refusals: Refusals) -> bool:
         whether it could be done.
     """
     try:
-        for ice in {id(one): one for one in _transports(connection)}.values():
-            checked: Any = ice._connection
+        for carrier in transports_of(connection):
+            checked: Any = carrier.transport._connection
             assert isinstance(checked._check_list, list)
             while not checked._queue.empty():
                 checked._queue.get_nowait()  # came while the ports were opened
@@ -46,11 +47,6 @@ def guard(connection: Any, refusals: Refusals) -> bool:
         logger.warning("WebRTC ports take from everybody: this aiortc or aioice is another (%s)", error)
         return False
     return True
-
-
-def _transports(connection: Any) -> list[Any]:
-    found = [one.receiver.transport.transport for one in connection.getTransceivers()]
-    return found if connection.sctp is None else [*found, connection.sctp.transport.transport]
 
 
 class _Port:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from detector.files import write_atomically
+from detector.files import give_to_owner, write_atomically
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder only this user may enter (mode 0700), or close an existing one to others.
+    """Make a folder only this user may enter (mode 0700), or close an existing one to others. Made by root, it belongs
+    to whom the folder belongs to that it lies in.
 
     Raises:
         OSError: It cannot be made, or belongs to someone else.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    give_to_owner(path.parent, path)
     if path.stat().st_mode & 0o077:
         path.chmod(0o700)
 

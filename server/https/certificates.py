@@ -16,6 +16,7 @@ A server that runs for months picks up a renewed certificate without a restart, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Callable, Sequence
@@ -33,6 +34,8 @@ from server.ground import private_file
 from server.https import authority, pair_file
 
 CA_FILE = "authority.crt"
+AUTHORITY, SERVER = "authority.pem", "server.pem"
+"""Each a key with its certificate."""
 
 _log = logging.getLogger("defectvision.https")
 
@@ -59,8 +62,24 @@ class Certificates:
     """Serial number of the server certificate; a renewed one has another."""
     expires: datetime
     """When the server certificate expires, UTC."""
+    names: tuple[str, ...] = ()
+    """Host names and addresses that the server certificate is of."""
     warnings: tuple[str, ...] = ()
     """Sentences for the operator, e.g. that phones must install a new authority."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What :func:`ensure` will find, and do."""
+
+    expires: datetime | None
+    """Of the server certificate that is there, UTC; None where none can be used, and one is made."""
+    is_due: bool
+    """Whether another one is made in its place."""
+    is_believable: bool
+    """Whether this machine's clock shows a time at which the authority is valid; otherwise `warnings` says so."""
+    warnings: tuple[str, ...] = ()
+    """Sentences for the operator, of what stays so."""
 
 
 def ensure(folder: Path, names: Sequence[str], now: datetime | None = None) -> Certificates:
@@ -91,6 +110,29 @@ def ensure(folder: Path, names: Sequence[str], now: datetime | None = None) -> C
             f"cannot keep certificates in {folder} ({error.strerror or error}): "
             "let this user write there, or set DATA_DIR to a folder it may write"
         ) from error
+
+
+def outlook(folder: Path, names: Sequence[str], now: datetime | None = None) -> Outlook:
+    """What :func:`ensure` will find in `folder`; only looked at.
+
+    Args:
+        now: For tests; with a time zone.
+
+    Raises:
+        CertificateError: The folder cannot be read.
+    """
+    now = now or datetime.now(UTC)
+    try:
+        pair, server = (_only_read(folder / name) for name in (AUTHORITY, SERVER))
+    except OSError as error:
+        raise CertificateError(f"{folder} cannot be read ({error.strerror}): let this user read it") from error
+    if pair is None or server is None or not authority.is_issued_by(server.certificate, pair.certificate):
+        return Outlook(None, True, True)
+    ca, warnings = pair.certificate, list[str]()
+    wanted = _vouched_for(ca, authority.parse_names(names), folder, warnings)
+    time = _believable(now, ca, server, folder, warnings)
+    due = authority.is_due(server.certificate, ca, wanted, time)
+    return Outlook(server.certificate.not_valid_after_utc, due, time == now, tuple(warnings))
 
 
 def check_own(cert_path: Path, key_path: Path, now: datetime | None = None) -> Certificates:
@@ -217,9 +259,23 @@ def _ensure(folder: Path, names: Sequence[str], now: datetime) -> Certificates:
     if _read_at_most(ca_path) != public:
         write_atomically(ca_path, public)
 
-    wanted = [name for name in known if authority.permits(ca, name)]
+    wanted = _vouched_for(ca, known, folder, warnings)
     if not wanted:
         raise CertificateError("no host name or address to make a certificate for: give at least one")
+    path = folder / SERVER
+    server = None if is_new else _load(path, ca, "a new server certificate was made", warnings)
+    now = _believable(now, ca, server, folder, warnings)
+    if server is None or authority.is_due(server.certificate, ca, wanted, now):
+        server = authority.issue(pair, wanted, now)
+        private_file.write(path, pair_file.dump(server))
+    return _described(server.certificate, ca, path, path, ca_path, warnings)
+
+
+def _vouched_for(
+    ca: x509.Certificate, known: list[x509.GeneralName], folder: Path, warnings: list[str]
+) -> list[x509.GeneralName]:
+    """The names that the authority may vouch for."""
+    wanted = [name for name in known if authority.permits(ca, name)]
     left_out = ", ".join(str(name.value) for name in known if name not in wanted)
     if left_out:
         warnings.append(
@@ -227,13 +283,7 @@ def _ensure(folder: Path, names: Sequence[str], now: datetime) -> Certificates:
             f"To reach the page there, delete {folder} and restart; "
             "phones then have to install the new authority from /ca."
         )
-    path = folder / "server.pem"
-    server = None if is_new else _load(path, ca, "a new server certificate was made", warnings)
-    now = _believable(now, ca, server, folder, warnings)
-    if server is None or authority.is_due(server.certificate, ca, wanted, now):
-        server = authority.issue(pair, wanted, now)
-        private_file.write(path, pair_file.dump(server))
-    return _described(server.certificate, ca, path, path, ca_path, warnings)
+    return wanted
 
 
 def _authority(
@@ -244,7 +294,7 @@ def _authority(
     What this machine's clock shows is no reason: it may be wrong, and every phone would have to install another one.
     """
     path, remedy = (
-        folder / "authority.pem",
+        folder / AUTHORITY,
         "a new certificate authority was made, and phones have to install it again from /ca",
     )
     damaged = _read_at_most(path)
@@ -304,6 +354,7 @@ def _described(
         fingerprint,
         server.serial_number,
         server.not_valid_after_utc,
+        tuple(str(name.value) for name in authority.names_of(server)),
         tuple(warnings),
     )
 
@@ -328,6 +379,13 @@ def _load(path: Path, ca: x509.Certificate | None, remedy: str, warnings: list[s
         private_file.write(path, whole)
         warnings.append(f"{path} was damaged where it does not matter, and was written again.")
     return pair
+
+
+def _only_read(path: Path) -> authority.Pair | None:
+    """The key and certificate in a file; None where there is none, or it is damaged."""
+    with contextlib.suppress(ValueError):
+        return pair_file.load(_read_at_most(path) or b"")
+    return None
 
 
 def _mended(damaged: bytes, ca_path: Path) -> authority.Pair | None:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from functools import partial
 
-from server.cameras import Camera, CapturedFrame, Crop, Patience
+from server.cameras import LATE, Camera, CapturedFrame, Crop, Patience
 from server.settings import PulledCamera
 from server.streams import Streams
 from server.words import CameraInfo
@@ -25,7 +25,7 @@ class CameraStream:
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._newest: CapturedFrame | None = None
-        self._damaged = 0
+        self._damaged = self._late = 0
         self._opened = streams.open(camera.name, "camera")
         self._opened.describe_camera = self._describe
         try:
@@ -40,6 +40,7 @@ class CameraStream:
                 max_pixels=max_pixels,
                 on_frame=self._captured,
                 on_damaged=self._came_damaged,
+                on_late=self._came_late,
             )
             self._camera.start()
         except BaseException:  # no thread is to be had: no stream without a camera stays open
@@ -79,6 +80,17 @@ class CameraStream:
             frames, self._damaged = self._damaged, 0
         self._opened.fail(why, frames)
 
+    def _came_late(self) -> None:
+        with self._lock:
+            scheduled, self._late = self._late > 0, self._late + 1
+        if not scheduled:
+            self._loop.call_soon_threadsafe(self._drop)
+
+    def _drop(self) -> None:
+        with self._lock:
+            frames, self._late = self._late, 0
+        self._opened.drop(LATE, frames)
+
     def _describe(self) -> CameraInfo:
         status = self._camera.status()
         return CameraInfo(
@@ -88,5 +100,6 @@ class CameraStream:
             source=status.source,
             connects=status.connects,
             failures=status.failures,
+            dropped=status.dropped,
             last_error=status.last_error,
         )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from detector.thresholds import MIN_PARTS, Promise, fault
 from server.ground import NewerVersion, checksum
 from server.inspection.baseline import Baseline
+from server.recipes import Regions
 from server.words import Way
 
-VERSION = 4
-"""Version 3 knew no baselines; nothing else is new."""
+VERSION = 5
+"""Version 3 knew no baselines, and 4 not in which regions a calibration was made; nothing else is new."""
 LARGEST_FILE = 20_000_000
 """Bytes; a calibration takes 600, and its baseline as much again or twice that."""
 
@@ -29,6 +30,8 @@ class StoredCalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         who: made it: an address, or a page at an address.
         created: ISO 8601.
         baseline: of the frames it was made from; None where an older version made it.
+        regions: digest (:func:`digest_of`) of those in which its frames were inspected; None where that is not known:
+            an older version made it.
     """
 
     model_hash: str
@@ -48,6 +51,7 @@ class StoredCalibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     created: str
     who: str
     baseline: Baseline | None = None
+    regions: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
 
     @property
     def place(self) -> tuple[str, str, str | None, Way]:
@@ -111,16 +115,21 @@ class _Version2(msgspec.Struct, forbid_unknown_fields=True):
     calibrations: dict[str, _Older]
 
 
-class _Version4(msgspec.Struct, forbid_unknown_fields=True):
-    """And 3. ``sha256``: of the contents as JSON, without a space."""
+class _Version5(msgspec.Struct, forbid_unknown_fields=True):
+    """And 3 and 4. ``sha256``: of the contents as JSON, without a space."""
 
     version: int
     sha256: str
     contents: Contents
 
 
+def digest_of(regions: Regions) -> str:
+    """Of the regions that are inspected: sha256, as hexadecimal."""
+    return checksum(regions)
+
+
 def encode(contents: Contents) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(_Version4(VERSION, checksum(contents), contents)), indent=1)
+    return msgspec.json.format(msgspec.json.encode(_Version5(VERSION, checksum(contents), contents)), indent=1)
 
 
 def decode(data: bytes) -> tuple[int, Contents]:
@@ -136,8 +145,8 @@ def decode(data: bytes) -> tuple[int, Contents]:
         older = msgspec.json.decode(data, type=_Version2)
         _check(older.sha256, older.calibrations)
         contents = _upgraded(older.calibrations)
-    elif version in (3, VERSION):
-        file = msgspec.json.decode(data, type=_Version4)
+    elif version in (3, 4, VERSION):
+        file = msgspec.json.decode(data, type=_Version5)
         contents = file.contents
         _check(file.sha256, contents)
     else:

@@ -15,13 +15,21 @@ from detector import Detector, TaughtModel
 from detector.images import BGRImage
 from detector.thresholds import Calibration, Rule, judge
 from server.inspection.baseline import Baseline, baseline_of
-from server.inspection.calibration_file import Action, Change, StoredCalibration
+from server.inspection.calibration_file import Action, Change, StoredCalibration, digest_of
 from server.inspection.calibrations import Calibrations, Step
 from server.inspection.captured import Captured, Draft, among_all
 from server.inspection.inspected import Inspected, heatmap_of, kept_of
 from server.inspection.looking import Here, Looker, Wanted, picture_of
 from server.inspection.resting import Resting
-from server.inspection.threshold import InUse, Threshold, given_recipe, held_out_scores, key_of, typical_score
+from server.inspection.threshold import (
+    InUse,
+    Threshold,
+    given_recipe,
+    held_out_scores,
+    key_of,
+    other_regions,
+    typical_score,
+)
 from server.recipes import Recipe, ThresholdRule
 from server.words import Load, Way, now
 
@@ -295,6 +303,13 @@ class Inspection:
             f"not calibrated{what}: the model brings no threshold, so every part is an ANOMALY; calibrate on good parts"
         )
 
+    @property
+    def regions_warning(self) -> str | None:
+        """Of which recipes the threshold that was calibrated last was placed in other regions; or nothing."""
+        known = ((one.recipe.name, other_regions(one.newest())) for one in self._in_use.values())
+        told = {name: words for name, words in known if words is not None}
+        return f"{', '.join(told)}: {next(iter(told.values()))}" if told else None
+
     def taught_shapes_on(self, stream: str | None) -> tuple[float, float] | None:
         """Narrowest and widest shape (width to height) of the pictures a stream's model was taught with, if it says
         so."""
@@ -424,6 +439,7 @@ class Inspection:
             created=now(),
             who=who,
             baseline=_baseline(draft),
+            regions=None if captured.regions is None else digest_of(captured.regions),
         )
         with self._change_begins():
             in_use = self._of(captured)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import fmean
 from typing import Literal, get_args
 
 import msgspec
 
 from detector import Described, Detector
-from server.inspection.calibration_file import StoredCalibration
+from server.inspection.calibration_file import StoredCalibration, digest_of
 from server.recipes import LONGEST_NAME, ModelVersion, Recipe, ThresholdRule
 from server.words import HOW, CalibrationInfo, RuleInfo, Way
 
@@ -28,12 +29,14 @@ class Threshold:
     Attributes:
         typical: raw score of a good part; NaN where it is unknown.
         calibration: the one that is in force.
+        in_other_regions: whether that was made in other regions than are inspected now.
     """
 
     value: float
     source: Source
     typical: float = field(default=math.nan, compare=False)
     calibration: StoredCalibration | None = None
+    in_other_regions: bool = field(default=False, compare=False)
 
     @property
     def known(self) -> bool:
@@ -83,6 +86,11 @@ class InUse:
         """Whether streams of this recipe may have calibrations of their own in force."""
         return any(one.alone for one in self.calibrations) or len({one.transport for one in self.calibrations}) > 1
 
+    @cached_property
+    def _regions(self) -> str:
+        """Digest of what is inspected: asked for each frame, so worked out once."""
+        return digest_of(self.recipe.regions)
+
     def newest(self) -> Threshold:
         """What was calibrated last; for who does not ask about one stream."""
         return self._of(self.calibrations[-1] if self.calibrations else None)
@@ -94,7 +102,8 @@ class InUse:
         if self.recipe.rule.raw is not None:
             return Threshold(self.recipe.rule.raw, "recipe", typical)
         if stored is not None:
-            return Threshold(stored.threshold, "calibration", typical, stored)
+            elsewhere = stored.regions not in (None, self._regions)
+            return Threshold(stored.threshold, "calibration", typical, stored, elsewhere)
         if not 0 < self.model.threshold < math.inf:
             return Threshold(0.0, "uncalibrated")
         return Threshold(self.model.threshold, "model", typical)
@@ -149,6 +158,16 @@ def other_transport(threshold: Threshold, transport: Way) -> str | None:
     return (
         f"its calibration was made {HOW[stored.transport]}, but it comes {HOW[transport]}, which moves scores: "
         "calibrate on this stream"
+    )
+
+
+def other_regions(threshold: Threshold) -> str | None:
+    """What the operator should know where the calibration in force was made in other regions; or nothing."""
+    if not threshold.in_other_regions:
+        return None
+    return (
+        "calibrated in other regions than are inspected now, which moves scores; its threshold stays in force: "
+        "calibrate again, or go back to those regions"
     )
 
 

@@ -63,3 +63,5 @@ def _of_camera(name: str, camera: CameraInfo) -> Iterator[Figure]:
         yield Figure("camera_state", "1 for the state a camera is in", is_it, {"stream": name, "state": state})
     words = "tries that failed and connections that were lost"
     yield Figure("camera_failures", words, camera.failures, {"stream": name}, "counter")
+    words = "frames that waited too long to be decoded, and were dropped"
+    yield Figure("camera_dropped", words, camera.dropped, {"stream": name}, "counter")

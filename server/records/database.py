@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from detector.files import set_aside, sync_folder, temporary_beside
+from detector.files import give_to_owner, set_aside, sync_folder, temporary_beside
 from server.ground import DatabaseAddress, one_line
 from server.records.migrations import NewerSchema, NoWayBack, is_behind, migrate, migrate_back
 
@@ -275,6 +275,7 @@ class Database:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            give_to_owner(target.parent, unfinished)
             unfinished.replace(target)
         except sqlite3.Error as error:
             raise OSError(f"no copy of it can be made before: {error}") from error

@@ -58,7 +58,8 @@ async def page(connection: AsyncConnection, wanted: Wanted, before: int | None, 
     rows = []
     if found:
         asked = select(*_COLUMNS).where(entries.c.seq.in_(found)).order_by(entries.c.seq.desc())
-        rows = [_entry(row) for row in await connection.execute(asked)]
+        kept = await connection.execute(asked)
+        rows = await asyncio.to_thread(lambda: [_entry(row) for row in kept.all()])
     if len(found) == limit:
         return Page(rows, found[-1] if found[-1] > least else None)
     return Page(rows, floor if floor > least else None)
@@ -101,8 +102,8 @@ async def newest_minutes(
         asked = asked.where(minutes.c.start >= since)
     if until is not None:
         asked = asked.where(minutes.c.start < until)
-    rows = (await connection.execute(asked)).all()
-    return await asyncio.to_thread(lambda: [Minute(**row._mapping) for row in rows])
+    found = await connection.execute(asked)
+    return await asyncio.to_thread(lambda: [Minute(**row._mapping) for row in found.all()])
 
 
 async def numbers(
@@ -121,7 +122,7 @@ async def numbers(
     query = _numbers_query(connection.dialect.name, by_stream, by_recipe, stream is not None, recipe is not None)
     asked = {"ranges": msgspec.json.encode(ranges).decode(), "kind": kind, "stream": stream, "recipe": recipe}
     asked = {name: value for name, value in asked.items() if value is not None}
-    rows = (await connection.execute(query, {**asked, "most": limit})).all()
+    found = await connection.execute(query, {**asked, "most": limit})
 
     def made(its: Mapping[Any, Any]) -> Numbers:
         return Numbers(
@@ -135,7 +136,7 @@ async def numbers(
             scores=[int(its[name]) for name in BIN_NAMES],
         )
 
-    return await asyncio.to_thread(lambda: [made(row._mapping) for row in rows])
+    return await asyncio.to_thread(lambda: [made(row._mapping) for row in found.all()])
 
 
 def stretches(since: int, until: int, widths: Sequence[int] = WIDTHS) -> Iterator[tuple[int, int, int]]:

@@ -131,6 +131,13 @@ class OpenStream:
             self.streams.publish_failed(self, number, words)
             self._hear()
 
+    def drop(self, words: str, frames: int) -> None:
+        """Frames arrived now so late that the transport dropped them: count them. ``words``: why a part has none."""
+        if not self._ended:
+            self.stream.put_late(frames)
+            self.station.station.spoil(self.stream.heard, words)
+            self._hear()
+
     def say_part(self, part: str | None) -> None:
         """The frames that arrive from now on show this part; None: nobody says it any more.
 

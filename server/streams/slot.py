@@ -120,6 +120,13 @@ class Stream:
         self._arrivals.count()
         return self.received - 1
 
+    def put_late(self, frames: int) -> None:
+        """Count frames that arrived now, so late that they were dropped undecoded."""
+        self.heard = self._clock()
+        self.received += frames
+        self.dropped += frames
+        self._arrivals.count()
+
     def take(self) -> Frame | None:
         """Hand over the waiting frame, if there is one that is not too old to be worth inspecting."""
         frame, self._waiting = self._waiting, None

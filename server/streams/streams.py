@@ -11,7 +11,16 @@ from typing import Any
 import msgspec
 
 from detector import ImageError
-from server.inspection import Inspected, Inspection, NoModel, NotLooked, Threshold, described, other_transport
+from server.inspection import (
+    Inspected,
+    Inspection,
+    NoModel,
+    NotLooked,
+    Threshold,
+    described,
+    other_regions,
+    other_transport,
+)
 from server.parts import Done, TriggerRefused
 from server.streams.heat import heatmap_message
 from server.streams.hub import Hub, Subscription, Wording
@@ -517,6 +526,8 @@ class Streams:
         threshold = self._threshold_on(opened)
         if threshold is not None and (words := other_transport(threshold, opened.stream.transport)) is not None:
             found["transport"] = words
+        if threshold is not None and (words := other_regions(threshold)) is not None:
+            found["regions"] = words
         return found
 
     def _threshold_on(self, opened: OpenStream) -> Threshold | None:

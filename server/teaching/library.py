@@ -118,7 +118,8 @@ class Library:
     # ---- at the start and at the end --------------------------------------------------------------------------------
 
     async def open(self, given: Detector | None, category: str | None) -> None:
-        """Put in force what this data directory says, beside the model that was given at the start, if there is one."""
+        """Put in force what this data directory says, beside the model that was given at the start, if there is one;
+        :meth:`bring` fetches what is not here."""
         async with self._changing:
             await self.in_thread(self.keep.remove_unfinished)
             if given is not None:
@@ -129,6 +130,11 @@ class Library:
         for name in self._streams.names:  # that came meanwhile
             if (stream := self._streams.get(name)) is not None:
                 self.in_force.opened(stream)
+
+    async def bring(self) -> None:
+        """After :meth:`open`: fetch what is not here, and put it in force; then remove what nothing names. A plant's
+        store may take long to say that it does not answer, and others' changes are followed meanwhile."""
+        lacking = await self.in_thread(self._lacking)
         await self._bring()
         async with self._changing:
             if lacking:
@@ -186,11 +192,24 @@ class Library:
         return frozenset(
             recipe.id
             for recipe in self.book.recipes
-            if not self.in_force.is_elsewhere(recipe)
-            and not self.keep.is_here(
-                recipe.model.taught, recipe.model.corrections, is_given=self.models.is_given(recipe.model.taught)
-            )
+            if not self.in_force.is_elsewhere(recipe) and not self._is_here(recipe)
         )
+
+    def _is_here(self, recipe: Recipe) -> bool:
+        """Whether its model and its corrections are."""
+        taught = recipe.model.taught
+        return self.keep.is_here(taught, recipe.model.corrections, is_given=self.models.is_given(taught))
+
+    async def _fetch_first(self, recipe: Recipe) -> None:
+        """Fetch what a version of a recipe needs and is not here, before anybody who changes something has to wait.
+
+        Raises:
+            ModelError, NotStored: it cannot be fetched.
+        """
+        if not self._is_plants or await self.in_thread(partial(self._is_here, recipe)):
+            return
+        async with self._asked():
+            await self._fetching.run(partial(self.keep.bring, _models_of([recipe])))
 
     async def _bring(self) -> None:
         """Fetch the models that recipes name, where a plant has them; nobody who changes something waits for it."""
@@ -338,9 +357,12 @@ class Library:
             NoRecipe, NotTheNewest, RecipeError, ModelError: it cannot be; nothing changes.
             NotStored: it cannot be; nothing changes.
         """
+        require_newest(self.get(recipe), version)
+        if (wanted := self.book.version(recipe, to)) is not None:
+            await self._fetch_first(wanted)
         async with self.changing(recipe, version) as before:
             old = self.book.version(recipe, to)
-            if old is not None:
+            if old is not None:  # it is here by now; and what the store lost is put back there
                 await self.in_thread(partial(self.keep.bring, _models_of([old])))
             if old is None and to == 1 and self.in_force.given is not None and self.in_force.given.id == recipe:
                 old = self.in_force.given

@@ -30,7 +30,7 @@ from server.web.corrections import DONE, Saying
 from server.web.frames import FOR_EVER, MAX_DRAWING, drawn, kept_frame_body
 from server.web.json_body import read_json
 from server.web.recipe_bodies import Disposition as SaidBody
-from server.web.recipe_bodies import KeptFrameBody
+from server.web.recipe_bodies import KeptFrameBody, TakenBackBody
 from server.web.recipes import BUSY, NOT_STORED
 from server.web.teach import NOT_WRITTEN, body_of, refusals
 from server.web.teaching_bodies import TeachingBody
@@ -213,10 +213,13 @@ class Archived:
             {
                 200: Reply("the frame", Content(KeptFrameBody)),
                 404: GONE,
-                409: "somebody says something else of it this moment",
+                409: "something else than `seen` was said of it, or somebody says something of it this moment",
+                413: "larger than 64 kB",
+                422: "no such body",
                 503: BUSY,
                 507: NOT_STORED,
             },
+            body=Content(TakenBackBody),
             role=Role.ENGINEER,
         )
     )

@@ -66,6 +66,7 @@ class CameraBody(Struct, frozen=True):
     retry_in_s: Annotated[float | None, Meta(description="seconds until the next try, only while retrying")]
     connects: Annotated[Count, Meta(description="how often it came alive")]
     failures: Annotated[Count, Meta(description="tries that failed and connections that were lost")]
+    dropped: Annotated[Count, Meta(description="frames that waited too long to be decoded, since the start")]
     last_error: Annotated[str | None, Meta(description="why the last of them, or why there is no picture; or null")]
 
 

@@ -194,6 +194,7 @@ class CameraList:
             retry_in_s=info.retry_in_s if info else None,
             connects=info.connects if info else 0,
             failures=info.failures if info else 0,
+            dropped=info.dropped if info else 0,
             last_error=info.last_error if info else hidden,
         )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -28,6 +29,7 @@ from server.web.recipe_bodies import (
     Disposition,
     KeptFrameBody,
     RecipeBody,
+    TakenBackBody,
 )
 from server.web.recipes import (
     BUSY,
@@ -100,8 +102,12 @@ class Saying:
 
     async def take_back(self, request: Request, source: Source, id: str) -> KeptFrame:
         """Undo what was said of a frame, and its correction, if it made one; returns it as it is then."""
+        seen = (await read_json(request, TakenBackBody)).seen
         with self._speaking_of((await source.frame(id)).id):
             frame = await source.frame(id)
+            counts = as_it_counts(frame, self.correcting.inspection)
+            if seen is not UNSET and counts.correction not in (None, seen):
+                raise Refused(409, "somebody said something else of it since: look at it again, then take that back")
             with contextlib.suppress(NoRecipe):  # deleted since, and its corrections with it
                 if frame.correction in self.library.get(frame.inspected.recipe.id).model.corrections:
                     recipe, correction = frame.inspected.recipe.id, str(frame.correction)
@@ -182,10 +188,13 @@ class Corrections:
             {
                 200: Reply("the frame", Content(KeptFrameBody)),
                 404: NOT_KEPT,
-                409: "somebody says something else of it this moment",
+                409: "something else than `seen` was said of it, or somebody says something of it this moment",
+                413: "larger than 64 kB",
+                422: "no such body",
                 503: BUSY,
                 507: NOT_STORED,
             },
+            body=Content(TakenBackBody),
             role=Role.ENGINEER,
         )
     )

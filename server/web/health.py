@@ -78,6 +78,7 @@ class Health:
         given = (
             self.calibrations.warning,
             inspection.warning,
+            inspection.regions_warning,
             self.pool.warning,
             *(one.warning for one in self.others),
         )

@@ -66,6 +66,10 @@ class RecipeBody(Struct, frozen=True):
     threshold_source: Annotated[
         str | None, Meta(description="environment, recipe (put there by hand), calibration, model or uncalibrated")
     ]
+    threshold_warning: Annotated[
+        str | None,
+        Meta(description="what the operator should know of it: it was calibrated in other regions; or null"),
+    ]
     by_hand: Annotated[
         ByHandBody | None, Meta(description="the way back, where the threshold was put there by hand; else null")
     ]
@@ -198,6 +202,18 @@ class Disposition(Struct, frozen=True, forbid_unknown_fields=True):
         int | None, Meta(description="of the recipe, as the dry run answered it: 409 if it was changed since")
     ] = None
     why: Annotated[str, Meta(max_length=200)] = ""
+
+
+class TakenBackBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Take back what was said of a kept frame: sent to …/nothing."""
+
+    seen: Annotated[
+        str | UnsetType | None,
+        Meta(
+            description="its `correction`, null for none, as whoever takes it back saw it: where something else was "
+            "said since it is refused; left out: whatever it is"
+        ),
+    ] = UNSET
 
 
 class CostBody(Struct, frozen=True):

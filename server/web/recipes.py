@@ -15,7 +15,7 @@ from starlette.routing import Route
 from detector import Described
 from detector.counted import counted
 from detector.model_folder import Manifest
-from server.inspection import Inspection
+from server.inspection import Inspection, other_regions
 from server.recipes import CHANGEABLE, Recipe, RecipeChange, part_words, way_back
 from server.settings import Settings
 from server.streams import Streams
@@ -345,6 +345,7 @@ class Recipes:
             parts=recipe.parts,
             threshold=threshold.value if threshold and threshold.known else None,
             threshold_source=threshold.source if threshold else None,
+            threshold_warning=other_regions(threshold) if threshold else None,
             by_hand=self._by_hand(recipe),
             streams=self.library.streams_of(recipe.id),
             is_default=recipe.id == self.library.default,

@@ -68,6 +68,7 @@ class CameraInfo(Struct, frozen=True):
     source: Annotated[str, Meta(description="its address, without credentials")]
     connects: Annotated[Count, Meta(description="how often it came alive")]
     failures: Annotated[Count, Meta(description="tries that failed and connections that were lost")]
+    dropped: Annotated[Count, Meta(description="frames that waited too long to be decoded, since the start")]
     last_error: Annotated[str | None, Meta(description="why the last of them, or why there is no picture")]
 
 
@@ -103,7 +104,7 @@ class StreamInfo(Struct, frozen=True, kw_only=True):
         list[str],
         Meta(
             description="what the operator should see to: pictures of another shape than was taught, late results, a "
-            "calibration made over another transport, what drifted since the calibration"
+            "calibration made over another transport or in other regions, what drifted since the calibration"
         ),
     ]
     threshold: Annotated[float | None, Meta(description="in force on this stream, raw; null without a model")]

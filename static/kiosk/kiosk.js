@@ -1,10 +1,13 @@
 // One stream on a whole screen, for people who stand three metres away.
 
+import { inOrder } from "../shared/in_order.js";
 import { Screen } from "../shared/screen.js";
 import * as server from "../shared/server.js";
 import { hasPartVerdicts, waitsForPart } from "../shared/verdict.js";
 
 const STREAMS_EVERY_MS = 2_000;
+
+const askStreams = inOrder(server.streams);
 
 let stream; // its entry in the list of streams
 
@@ -20,7 +23,9 @@ const screen = new Screen({
 async function look() {
   if (screen.link?.phase !== "open") return;
   try {
-    stream = (await server.streams()).find((one) => one.name === screen.name);
+    const streams = await askStreams();
+    if (!streams) return; // newer ones are there
+    stream = streams.find((one) => one.name === screen.name);
     if (hasPartVerdicts(stream)) await screen.partBefore.look(screen.name);
   } catch {
     // the next look comes soon

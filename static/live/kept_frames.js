@@ -36,9 +36,9 @@ export function dispose(frame, was, disposition, options) {
   return send("POST", beside(frame, was), disposition, options);
 }
 
-/** Take back what was said of it; its correction, if it made one, is undone. */
+/** Take back what was said of it, its correction with it; refused (409) where something else was said since. */
 export function takeBack(frame) {
-  return demand(beside(frame, "nothing"), { method: "POST" });
+  return send("POST", beside(frame, "nothing"), { seen: frame.correction });
 }
 
 // A frame in memory and one of the archive lie at different addresses; what is said of either goes beside its picture.

@@ -1,6 +1,7 @@
 // One stream on the screen of a machine: verdict, picture, parts, yield, recipe, and how old the last verdict is.
 
 import { cameraNotice } from "../shared/pulled_camera.js";
+import { inOrder } from "../shared/in_order.js";
 import { Screen } from "../shared/screen.js";
 import * as server from "../shared/server.js";
 import { STALE_AFTER_MS, ago, hasPartVerdicts, waitsForPart } from "../shared/verdict.js";
@@ -11,6 +12,8 @@ const STREAMS_EVERY_MS = 2_000;
 
 const $ = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en");
+
+const askStreams = inOrder(server.streams);
 
 let stream; // its entry in the list of streams
 let streamsAt = 0;
@@ -46,7 +49,9 @@ function showAge(age) {
 async function lookAtStreams() {
   if (screen.link?.phase !== "open") return;
   try {
-    stream = (await server.streams()).find((one) => one.name === screen.name);
+    const streams = await askStreams();
+    if (!streams) return; // newer ones are there
+    stream = streams.find((one) => one.name === screen.name);
     streamsAt = performance.now();
     if (hasPartVerdicts(stream)) screen.partBefore.look(screen.name);
     if (stream?.recipe && (recipe?.id !== stream.recipe || recipe?.version !== stream.recipe_version)) await lookAtRecipe();

@@ -2,6 +2,7 @@
 
 import { question } from "../shared/question.js";
 import { write } from "../shared/elements.js";
+import { sentence } from "../shared/sentence.js";
 import { forgetChanges, showChanges } from "../history/changes.js";
 import { Assign } from "./assign.js";
 import { Corrections } from "./corrections.js";
@@ -41,7 +42,7 @@ export class OpenedRecipe {
     this.#forms = {
       rule: ruleForm(this.#find("rule-form"), (rule) => this.#save({ rule }, "your threshold rule", { rethrow: true })),
       decision: decisionForm(this.#find("decision-form"), (decision) => this.#save({ decision }, "your decision", { rethrow: true })),
-      parts: partsForm(this.#find("parts-form"), (parts) => this.#save({ parts }, "what a part is", { rethrow: true }), () => this.#runningStream()),
+      parts: partsForm(this.#find("parts-form"), (parts) => this.#save({ parts }, "what a part is", { rethrow: true }), () => ({ recipe: this.id, stream: this.#runningStream() })),
       options: optionsForm(this.#find("options-form"), (options) => this.#save({ options }, "your options", { rethrow: true })),
     };
     this.#corrections = new Corrections(root, (correction) => this.#do(async (edit) => {
@@ -135,6 +136,7 @@ export class OpenedRecipe {
     showChips(this.#find("recipe-chips"), recipe);
     write(this.#find("recipe-model"), `${recipe.model ? `${recipe.model.category}: ` : ""}${modelWords(recipe)}`);
     write(this.#find("recipe-threshold"), `Threshold ${thresholdWords(recipe)}`);
+    write(this.#find("recipe-threshold-warning"), sentence(recipe.threshold_warning ?? ""));
     this.#find("recipe-by-hand").hidden = !recipe.by_hand;
     if (recipe.by_hand) write(this.#find("recipe-by-hand-back"), backWords(recipe.by_hand));
     write(this.#find("recipe-problem"), recipe.problem ?? "");

@@ -11,11 +11,11 @@ import { partsWords } from "./words.js";
 const MOST_FRAMES = 50;
 const LONGEST_MS = 60_000;
 
-/** `save(value)` makes it count; `stream()` names the stream whose picture shows the gate, or "". */
-export function partsForm(form, save, stream) {
+/** `save(value)` makes it count; `place()` says of which recipe the form is, and whose picture shows the gate: `{ recipe, stream }`, or "" for it. */
+export function partsForm(form, save, place) {
   const fields = form.elements;
   let gate = { gate: [], empty: [] };
-  const taken = new EmptyGate(form, stream, (looked) => {
+  const taken = new EmptyGate(form, place, (looked) => {
     gate = looked;
     form.dispatchEvent(new Event("change"));
   });
@@ -59,15 +59,15 @@ export function partsForm(form, save, stream) {
 /** The picture of the empty gate, with the region on it. */
 class EmptyGate {
   #form;
-  #stream;
+  #place;
   #onlook;
   #mark;
-  #taken = null; // { stream, frame }: the kept frame that is shown, and whose it is
+  #taken = null; // { recipe, stream, frame }: the kept frame that is shown, and whose it is
   #turn = 0; // of what is asked for; older answers are thrown away
 
-  constructor(form, stream, onlook) {
+  constructor(form, place, onlook) {
     this.#form = form;
-    this.#stream = stream;
+    this.#place = place;
     this.#onlook = onlook;
     this.#mark = new PlaceMark(this.#find("[data-gate-place]"), (place) => this.#look(place ?? []));
     this.#mark.allow(true);
@@ -80,10 +80,16 @@ class EmptyGate {
   }
 
   show({ gate, empty }) {
-    if (this.#taken && this.#taken.stream !== this.#stream()) this.#forget(); // another recipe is opened
+    if (this.#taken && !this.#isOf(this.#taken)) this.#forget(); // another recipe is opened
     this.#mark.clear();
     this.#form.dataset.gateTaken = String(empty.length > 0);
     if (!this.#taken) this.#say(empty.length ? `The gate is ${gate.length ? `a region with ${gate.length} corners` : "all of the picture"}; how it looks empty is known.` : "");
+  }
+
+  /** Whether a recipe and its stream are those of the form now. */
+  #isOf({ recipe, stream }) {
+    const now = this.#place();
+    return recipe === now.recipe && stream === now.stream;
   }
 
   #forget() {
@@ -95,13 +101,14 @@ class EmptyGate {
 
   async #take() {
     const turn = ++this.#turn;
-    const stream = this.#stream();
+    const place = this.#place();
+    const { stream } = place;
     if (!stream) return this.#say("No stream runs with this recipe now: choose it for one that runs.");
     try {
       const [newest] = await requests.frames(stream, "recent");
-      if (turn !== this.#turn || stream !== this.#stream()) return;
+      if (turn !== this.#turn || !this.#isOf(place)) return;
       if (!newest) throw new Error(`${stream} was not inspected yet`);
-      this.#taken = { stream, frame: newest.id };
+      this.#taken = { ...place, frame: newest.id };
       const picture = this.#find("[data-gate-picture]");
       picture.src = address(newest.picture);
       this.#form.dataset.gateShown = "true";

@@ -208,11 +208,12 @@ function isGenicam(source) {
   return source.toLowerCase().startsWith("genicam://");
 }
 
-function fill(row, { source, state, last_error: problem, retry_in_s: retryIn }) {
+function fill(row, { source, state, last_error: problem, retry_in_s: retryIn, dropped }) {
   write(row.querySelector(".camera-source"), source);
   const chip = row.querySelector(".chip");
   chip.dataset.state = state;
   write(chip, STATES[state] ?? state);
   const again = state === "retrying" && retryIn !== null ? ` Next try in ${Math.max(1, Math.ceil(retryIn))} s.` : "";
-  write(row.querySelector(".camera-why"), state === "live" || state === "waiting" ? "" : `${sentence(problem)}${again}`);
+  const late = dropped ? `${count(dropped, "frame")} dropped since the start: they came faster than they are decoded, or late.` : "";
+  write(row.querySelector(".camera-why"), state === "live" || state === "waiting" ? late : `${sentence(problem)}${again}`);
 }

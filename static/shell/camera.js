@@ -1,5 +1,8 @@
 // This device's camera: open it, keep it through locking and rotation, say in plain words what is in the way.
 
+import { keep, kept } from "./kept.js";
+
+const KEY = "defectvision.camera";
 const WANTED = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30, max: 30 } };
 const RETRY_MS = 2_000;
 const NOT_ALLOWED = ["NotAllowedError", "SecurityError"];
@@ -66,7 +69,7 @@ export class Camera {
   state = "off";
   stream = null;
   problem = null;
-  #deviceId = null; // of the one that was opened last
+  #deviceId = kept(KEY); // of the one that was opened last, or, before any was, switched to at an earlier visit
   #devices = [];
   #onchange;
   #timer = 0;
@@ -98,7 +101,8 @@ export class Camera {
   }
 
   start() {
-    return this.#start([this.#deviceId]);
+    // One of an earlier visit may be in use elsewhere for good: then the browser chooses, as at a first visit.
+    return this.#start(this.#devices.length > 0 ? [this.#deviceId] : [...new Set([this.#deviceId, null])]);
   }
 
   // The first of these devices that opens; null: the browser chooses.
@@ -140,10 +144,11 @@ export class Camera {
   }
 
   /** On to the next camera of this device that opens: one lens may be of no use to a page, or in use elsewhere. */
-  switch() {
+  async switch() {
     const ids = this.#devices.map(({ deviceId }) => deviceId);
     const next = ids.indexOf(this.#deviceId) + 1;
-    return this.#start([...ids.slice(next), ...ids.slice(0, next)]);
+    await this.#start([...ids.slice(next), ...ids.slice(0, next)]);
+    if (this.state === "live" && this.#deviceId) keep(KEY, this.#deviceId);
   }
 
   setTorch(on) {

@@ -1,10 +1,12 @@
 // The stream name of this device, the same at every visit.
 
+import { keep, kept } from "./kept.js";
+
 const KEY = "defectvision.stream-name";
 
 export function deviceName() {
-  const kept = read();
-  if (kept && /^[A-Za-z0-9._-]{1,64}$/.test(kept)) return kept;
+  const known = kept(KEY);
+  if (known && /^[A-Za-z0-9._-]{1,64}$/.test(known)) return known;
   const number = crypto.getRandomValues(new Uint16Array(1))[0].toString(16).padStart(4, "0");
   const name = `${deviceKind()}-${number}`;
   keepDeviceName(name);
@@ -12,19 +14,7 @@ export function deviceName() {
 }
 
 export function keepDeviceName(name) {
-  try {
-    localStorage.setItem(KEY, name);
-  } catch {
-    // private windows may refuse: the name then lasts as long as the page
-  }
-}
-
-function read() {
-  try {
-    return localStorage.getItem(KEY);
-  } catch {
-    return null;
-  }
+  keep(KEY, name);
 }
 
 function deviceKind() {

@@ -6,6 +6,7 @@ import { Camera, explain } from "./camera.js";
 import { Listeners } from "./listeners.js";
 import { deviceName, keepDeviceName } from "./device_name.js";
 import * as server from "../shared/server.js";
+import { inOrder } from "../shared/in_order.js";
 import { goToLogin } from "../shared/login.js";
 import { lookAtMe, may, onMe, pairedStream } from "../shared/me.js";
 import { PartsHeard } from "../shared/parts_heard.js";
@@ -76,6 +77,8 @@ export class Station {
   #parts = new PartsHeard();
   #listeners = new Listeners();
   #wakeLock = new WakeLock();
+  #askStreams = inOrder(server.streams);
+  #askRecipes = inOrder(server.recipes);
 
   /** `video` is an element of the page that always shows this device's camera: where it goes on playing, frames go on being sent. */
   constructor(video) {
@@ -170,7 +173,9 @@ export class Station {
   async lookAtStreams() {
     const askedAt = performance.now();
     try {
-      this.streams = await server.streams();
+      const streams = await this.#askStreams();
+      if (!streams) return; // newer ones are there
+      this.streams = streams;
       this.streamsAt = askedAt;
     } catch {
       return; // the next look comes soon, and /health already says that the server is away
@@ -185,7 +190,9 @@ export class Station {
   async lookAtRecipes() {
     if (pairedStream() || !this.streams.some(({ recipe }) => recipe)) return;
     try {
-      this.recipes = (await server.recipes()).recipes;
+      const answer = await this.#askRecipes();
+      if (!answer) return;
+      this.recipes = answer.recipes;
     } catch {
       return; // what was known still holds, as far as one knows
     }

@@ -32,6 +32,7 @@ class Teach {
   #isShown = false;
   #known = []; // open ones, and those that were done lately
   #looks = 0;
+  #turn = 0; // of what the address leads to; what was found for an older one is thrown away
   #ticks = 0;
 
   constructor(root, station, go) {
@@ -41,7 +42,7 @@ class Teach {
     this.#showing = new Showing(root, station, { cancelled: (problem) => this.#restart(problem) });
     this.#result = new Result(root, station, { go, again: () => this.#restart() });
     station.on("streams", () => this.#isShown && !this.#teaching && this.#look());
-    window.addEventListener("hashchange", () => this.#isShown && !this.#teaching && this.#start());
+    window.addEventListener("hashchange", () => this.#isShown && this.#follow());
   }
 
   async enter() {
@@ -50,7 +51,7 @@ class Teach {
     clearInterval(this.#ticks);
     this.#looks = setInterval(() => !this.#teaching && this.#look(), LOOK_EVERY_MS);
     this.#ticks = setInterval(() => !document.hidden && this.#teaching && this.#showing.render(), TICK_MS);
-    if (location.hash.startsWith("#more=")) this.#putAside();
+    if (this.#isElsewhere) this.#putAside();
     if (this.#teaching && !location.hash) this.#write(`#${encodeURIComponent(this.#teaching.id)}`);
     if (this.#teaching?.body.state === "done") this.#finish();
     else if (this.#teaching) this.#showing.render();
@@ -64,14 +65,30 @@ class Teach {
     this.#showing.rest();
   }
 
+  get #hash() {
+    return decodeURIComponent(location.hash.slice(1));
+  }
+
+  /** Whether the address leads to something else than the teaching that is shown. */
+  get #isElsewhere() {
+    return this.#teaching !== null && this.#hash !== "" && this.#hash !== this.#teaching.id;
+  }
+
+  #follow() {
+    if (this.#isElsewhere) this.#putAside();
+    if (!this.#teaching) this.#start();
+  }
+
   // `#ID` of a teaching goes on with it, `#more=RECIPE` begins one.
   async #start() {
-    const hash = decodeURIComponent(location.hash.slice(1));
+    const hash = this.#hash;
     const moreOf = hash.startsWith("more=") ? hash.slice("more=".length) : null;
     this.#phase("begin");
+    const turn = ++this.#turn;
     const open = await this.#look();
-    if (this.#teaching || !this.#isShown) return; // somebody was quicker
-    const mine = this.#known.find(({ id, state }) => id === hash && state === "done") ?? open.find(({ id, stream }) => id === hash || (!moreOf && stream !== null && stream === this.#station.ownName));
+    if (turn !== this.#turn || this.#teaching || !this.#isShown) return; // somebody was quicker
+    const isMine = ({ stream }) => !moreOf && stream !== null && stream === this.#station.ownName;
+    const mine = this.#known.find(({ id, state }) => id === hash && state === "done") ?? open.find(({ id }) => id === hash) ?? open.find(isMine);
     if (mine) return this.#goOn(mine);
     if (hash && !moreOf) this.#write("");
     await this.#begin.show(moreOf);

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from detector.files import in_turn, read_at_most, remove_leftovers, set_aside, temporary_beside, write_atomically
+from detector.files import (
+    give_to_owner,
+    in_turn,
+    read_at_most,
+    remove_leftovers,
+    set_aside,
+    temporary_beside,
+    write_atomically,
+)
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -123,6 +131,10 @@ def test_what_root_writes_into_somebodys_folder_is_his(tmp_path: Path) -> None:
     os.chown(tmp_path, 65534, 65534)
     write_atomically(tmp_path / "accounts.json", b"{}", mode=0o600)
     assert (tmp_path / "accounts.json").stat().st_uid == 65534
+    (tmp_path / "precious").write_text("root's")
+    (tmp_path / "other_name").hardlink_to(tmp_path / "precious")
+    give_to_owner(tmp_path, tmp_path / "other_name")
+    assert (tmp_path / "precious").stat().st_uid == 0, "whoever may write there could name any file"
 
 
 def test_leftovers_of_a_missing_folder_are_none(tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ def recipe(id: str, name: str, **changes: Any) -> dict[str, Any]:
         },
         "threshold": THRESHOLD,
         "threshold_source": "calibration",
+        "threshold_warning": None,
         "by_hand": None,
         "streams": ["press", "gate"],
         "is_default": True,

@@ -136,6 +136,51 @@ def test_a_lens_that_does_not_open_is_passed_over_and_not_insisted_on(show: Show
     assert seen == ["front", "wide", "front", "front", "The camera is busy", "front"]
 
 
+SWITCHED_TO = (
+    f"async () => {{{OPENED}"
+    + """
+  const busy = new Set();
+  const devices = ["front", "wide"].map((deviceId) => ({ kind: "videoinput", deviceId }));
+  navigator.mediaDevices.enumerateDevices = async () => devices;
+  navigator.mediaDevices.getUserMedia = async ({ video }) => {
+    const deviceId = video.deviceId?.exact ?? "front";
+    if (busy.has(deviceId)) throw new DOMException("in use", "NotReadableError");
+    return opened(deviceId);
+  };
+  const { Camera } = await import("/static/shell/camera.js");
+  const visit = async (...presses) => {
+    const camera = new Camera(() => {});
+    for (const what of presses) await camera[what]();
+    return camera.stream.getVideoTracks()[0].getSettings().deviceId;
+  };
+  const seen = [await visit("start", "switch"), await visit("start")];
+  busy.add("wide");
+  return [...seen, await visit("start")];
+}"""
+)
+
+
+def test_the_camera_that_was_switched_to_is_opened_at_the_next_visit_unless_it_is_busy(show: Show) -> None:
+    assert show(Scene()).page.evaluate(SWITCHED_TO) == ["wide", "wide", "front"]
+
+
+IN_ORDER = """async () => {
+  const { inOrder } = await import("/static/shared/in_order.js");
+  const waiting = [];
+  const ask = inOrder(() => new Promise((answer) => waiting.push(answer)));
+  const answers = [ask(), ask(), ask()];
+  waiting[1]("second");
+  await answers[1];
+  waiting[0]("first");
+  waiting[2]("third");
+  return (await Promise.all(answers)).map((answer) => answer ?? null);
+}"""
+
+
+def test_an_answer_that_a_newer_one_has_overtaken_is_thrown_away(show: Show) -> None:
+    assert show(Scene()).page.evaluate(IN_ORDER) == [None, "second", "third"]
+
+
 UNPLUGGED = (
     f"async () => {{{OPENED}"
     + """

@@ -48,7 +48,7 @@ def test_the_last_twelve_alarms_are_shown_and_one_is_forgiven_and_taken_back(sho
     expect(sheet.get_by_test_id("correction-undo")).to_be_focused()
     page.keyboard.press("Enter")
     expect(sheet.get_by_test_id("correction-cost")).to_contain_text("Taken back")
-    assert len(scene.said("POST", "/api/frames/alarm-14/nothing")) == 1
+    assert scene.said("POST", "/api/frames/alarm-14/nothing") == [{"seen": "c1"}]
     page.keyboard.press("Escape")
     expect(alarms.first).to_have_accessible_name(re.compile("not judged yet"))
 

@@ -95,6 +95,15 @@ def test_a_threshold_put_by_hand_says_where_it_goes_back_to(page: Page, shop: Wo
     assert patched(shop)["rule"] == {"k": 3.0}
 
 
+def test_a_threshold_that_was_calibrated_in_other_regions_says_so(page: Page, shop: Workshop) -> None:
+    warning = page.get_by_test_id("recipe-threshold-warning")
+    expect(warning).to_be_hidden()
+    shop.recipes[0] |= {"threshold_warning": "calibrated in other regions than are inspected now: calibrate again"}
+    expect(warning).to_have_text("Calibrated in other regions than are inspected now: calibrate again.")
+    shop.recipes[0] |= {"threshold_warning": None}
+    expect(warning).to_be_hidden()
+
+
 def test_what_crosses_itself_is_put_back_with_the_reason(page: Page, shop: Workshop) -> None:
     page.get_by_test_id("regions-edit").click()
     page.get_by_test_id("add-include").click()
@@ -446,3 +455,25 @@ def test_a_recipe_that_was_brought_in_late_leaves_the_address_of_another_view_al
         held[0].fallback()
     page.evaluate(DRAWN)
     expect(page).to_have_url(re.compile("/settings$"))
+
+
+def test_a_gate_is_not_drawn_on_the_picture_of_the_recipe_that_had_its_stream_before(
+    show: Show, shop: Workshop
+) -> None:
+    shop.recipes.append(recipe("lid", "lid", streams=[], is_default=False))
+    empty = {"empty": [100] * 256, "at": "", "picture": ""}
+    shop.answers["POST /api/streams/press/gate"] = lambda body: (200, empty | {"gate": body["gate"]})
+    page = show(shop, "/recipes#bottle").page
+    page.get_by_test_id("parts-gate").check()
+    page.get_by_test_id("gate-take").click()
+    expect(page.get_by_test_id("gate-place")).to_be_visible()
+    shop.recipes[0] |= {"streams": []}
+    shop.recipes[1] |= {"streams": ["press"]}
+    row = page.get_by_test_id("recipe-row").filter(has_text="lid")
+    expect(row).to_contain_text("on press")
+    row.click()
+    page.get_by_test_id("question-yes").click()
+    expect(page.get_by_test_id("recipe-name")).to_have_text("lid")
+    page.get_by_test_id("parts-gate").check()
+    expect(page.get_by_test_id("gate-take")).to_be_visible()
+    expect(page.get_by_test_id("gate-place")).to_be_hidden()

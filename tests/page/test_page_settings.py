@@ -48,6 +48,8 @@ def test_a_camera_is_tried_added_and_removed(show: Show) -> None:
     shop.cameras[1] |= camera("lid") | {"source": "rtsp://10.0.0.8/lid"}  # added anew, elsewhere
     expect(page.get_by_test_id("camera").last).to_contain_text("rtsp://10.0.0.8/lid")
     expect(tried).to_have_text("✓ lid is added and live.")
+    shop.cameras[1] |= {"dropped": 1204}
+    expect(page.get_by_test_id("camera").last).to_contain_text("1,204 frames dropped since the start")
     page.get_by_test_id("camera-name").fill("n")
     expect(tried).to_be_hidden()
     shop.told = lambda *_: shop.cameras.pop()

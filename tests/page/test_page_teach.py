@@ -152,6 +152,21 @@ def test_all_that_are_struck_out_are_good_by_one_press_and_any_is_looked_at_larg
     assert shop.changed[-1][2] == {"keep": False}
 
 
+def test_the_address_of_another_teaching_leads_to_it(show: Show) -> None:
+    """As a link that is pressed, or the browser's Back, while one is shown."""
+    other = shown(7, id="t2", name="lid", stream="gate")
+    shop = Workshop(teachings=[shown(4), other])
+    shop.answers["GET /api/teaching/t2"] = lambda _: (200, other)
+    page = show(shop, "/teach#t1").page
+    name = page.locator("#teach-shown-name")
+    expect(name).to_have_text("bracket 12")
+    page.evaluate("location.hash = '#t2'")
+    expect(name).to_have_text("lid")
+    expect(page.get_by_test_id("teach-parts")).to_have_text("7")
+    page.go_back()
+    expect(name).to_have_text("bracket 12")
+
+
 def test_cancel_asks_once_and_leaves_nothing(show: Show) -> None:
     page, shop = opened(show, shown(4))
     page.get_by_test_id("teach-cancel").click()

@@ -119,6 +119,7 @@ def camera(name: str, state: str = "live", origin: str = "page", problem: str | 
         "retry_in_s": 7.2 if state == "retrying" else None,
         "connects": 3,
         "failures": 1,
+        "dropped": 0,
         "last_error": problem,
     }
 

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 from importlib.metadata import Distribution
 from pathlib import Path
@@ -18,7 +19,7 @@ from packaging.version import Version
 from detector import VERSION
 from release import advisories, licences
 from release.__main__ import changelog_entry
-from release.build import sha256, write_checksums
+from release.build import git, sha256, write_checksums
 from release.constraints import FILE
 from release.requirements import ROOT, installed, requirements, user_extras
 from release.wheels import PYTHONS
@@ -148,6 +149,20 @@ def test_the_container_is_as_locked_up_as_it_can_be() -> None:
     assert "USER 10001:10001" in final
     assert "HEALTHCHECK" in final
     assert not re.search(r"\b(pip|apt-get|gcc|hatchling)\b", final)
+
+
+def test_the_source_archive_is_the_whole_tree(tmp_path: Path) -> None:
+    """``make run``, ``make test`` and the build of the image go from it as from a clone."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this tree is no clone: git cannot say what belongs to it")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    (made,) = tmp_path.iterdir()
+    with tarfile.open(made) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    ours = {name for name in git("ls-files", "-z").decode().split("\0") if name and (ROOT / name).exists()}
+    assert {"Makefile", "CONTRIBUTING.md", ".dockerignore", ".ci/run"} <= ours
+    assert not ours - held
 
 
 def test_what_the_container_is_built_of_gets_into_its_build() -> None:

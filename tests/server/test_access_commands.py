@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import re
 from pathlib import Path
 
@@ -68,6 +69,14 @@ def test_a_login_is_removed_with_the_phones_that_it_paired_or_says_how_many_stay
     out = capsys.readouterr().out
     assert ("2 phones that it paired: revoked." in out) is with_phones and "2 phones that it paired" in out
     assert len(Access(tmp_path, closed=True).sessions) == (1 if with_phones else 3)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files to others")
+def test_what_root_makes_belongs_to_the_server_s_user(tmp_path: Path) -> None:
+    """The server adds lines to the same log."""
+    os.chown(tmp_path, 65534, 65534)
+    assert run(tmp_path, "user", "add", "boss") == 0
+    assert [*tmp_path.glob("audit/*.jsonl")] and {path.stat().st_uid for path in tmp_path.rglob("*")} == {65534}
 
 
 def test_a_password_may_be_typed(

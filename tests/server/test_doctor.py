@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import sqlite3
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,8 +21,8 @@ from cryptography.hazmat.primitives import serialization
 from detector.folder_lock import hold
 from server import cli, doctor
 from server.ground import RESTORING, checksum
-from server.https import authority
-from server.serve import listen
+from server.https import authority, ensure, outlook, pair_file
+from server.serve import certificate_names, listen
 from server.settings import DatabaseAddress, PulledCamera, Settings
 from tests.server.records.postgres import running_postgresql
 
@@ -175,6 +178,75 @@ def test_certificates_of_ones_own_are_checked_as_the_server_checks_them(tmp_path
     (made_here / "server.pem").write_text("damaged")
     finding = found(Settings(data_dir=tmp_path / "data", port=0, https=True))["certificate"]
     assert finding.mark == "warning" and "made anew" in finding.words
+
+
+def test_a_certificate_made_here_is_judged_as_the_server_will_find_it(tmp_path: Path) -> None:
+    """The next start makes anew what has expired, and what lacks a name that its authority may vouch for."""
+    settings, folder = Settings(data_dir=tmp_path, port=0, https=True), tmp_path / "certificates"
+
+    def certificate(**change: Any) -> doctor.Finding:
+        before = {path: path.read_bytes() for path in folder.iterdir()}
+        finding = found(replace(settings, **change))["certificate"]
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before, "only looked at"
+        return finding
+
+    now = datetime.now(UTC)
+    ensure(folder, certificate_names(settings), now)
+    assert certificate().mark == "ok" and "anew" not in certificate().words
+    finding = certificate(server_names=("press.local",))
+    assert finding.mark == "ok" and "made anew at the start" in finding.words
+    finding = certificate(server_names=("press.example",))
+    assert finding.mark == "warning" and "may not vouch for press.example" in finding.words
+    (folder / "server.pem").unlink()
+    ensure(folder, certificate_names(settings), max(now - timedelta(days=400), authority.EARLIEST))
+    pair = pair_file.load((folder / "authority.pem").read_bytes())
+    old = authority.issue(pair, authority.parse_names(certificate_names(settings)), now - timedelta(days=500))
+    (folder / "server.pem").write_bytes(pair_file.dump(old))
+    finding = certificate()
+    assert finding.mark == "ok" and "expired on" in finding.words and "made anew at the start" in finding.words
+    lock = hold(tmp_path, "a server")
+    try:
+        finding = certificate()
+        assert finding.mark == "warning" and "within ten minutes" in finding.words, "it should have done it by now"
+    finally:
+        lock.release()
+    (folder / "authority.pem").write_bytes(pair_file.dump(authority.make([], now)))
+    assert "is damaged" in certificate().words, "another authority's"
+
+
+def test_an_authority_that_is_over_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing mends that by itself."""
+    settings, folder = Settings(data_dir=tmp_path, port=0, https=True), tmp_path / "certificates"
+    ensure(folder, certificate_names(settings))
+    later = datetime.now(UTC) + timedelta(days=4000)
+    monkeypatch.setattr("server.https.outlook", partial(outlook, now=later))
+    finding = found(settings)["certificate"]
+    assert finding.mark == "wrong" and "set this machine's clock" in finding.words
+
+
+@pytest.mark.parametrize(
+    ("source", "address"),
+    [
+        ("rtsp://127.0.0.1/x", ("127.0.0.1", 554)),
+        ("RTSPS://me:secret@127.0.0.1/x", ("127.0.0.1", 322)),
+        ("https://127.0.0.1:1/x", ("127.0.0.1", 1)),
+    ],
+)
+def test_a_camera_is_tried_where_it_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, address: tuple[str, int]
+) -> None:
+    tried = []
+    monkeypatch.setattr("socket.create_connection", lambda address, timeout: tried.append(address) or socket.socket())
+    settings = Settings(data_dir=tmp_path, port=0, cameras=(PulledCamera("gate", source),))
+    finding = found(settings)["camera gate"]
+    assert tried == [address] and finding.mark == "ok" and "secret" not in finding.words
+
+
+def test_what_a_disk_has_at_its_root_is_none_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lost+found").mkdir()
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "lost+found" and may(path, mode))
+    assert "data files" not in found(Settings(data_dir=tmp_path, port=0))
 
 
 def test_a_look_that_hangs_or_crashes_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

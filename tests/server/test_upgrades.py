@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gzip
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -14,12 +16,16 @@ from typing import Any
 import pytest
 
 from detector import VERSION, ModelError, load
+from detector.files import write_atomically
 from server import cli
 from server.app import create_app
-from server.backup import BackupError
+from server.backup import BackupError, going_back
 from server.backup.going_back import go_back
+from server.ground import keep_before_upgrade
 from server.inspection.calibration_file import VERSION as CALIBRATIONS
 from server.recipes.recipe_book import VERSION as RECIPES
+from server.records.database import Database
+from server.records.taking_back import take_back
 from server.settings import Settings
 from tests.running import running
 from tests.server.fakes import FakeModel, http
@@ -89,7 +95,7 @@ async def test_it_opens_what_an_earlier_commit_left_and_there_is_a_way_back(comm
     kept = {path.name: path.read_bytes() for path in (data / KEPT).iterdir()} if older else {}
     assert kept == {name: before[name] for name in older}, "as the older software wrote them, to the byte"
     if not older:
-        with pytest.raises(BackupError, match="no upgrade wrote anything anew"):
+        with pytest.raises(BackupError, match="wrote nothing anew"):
             go_back(data)
         return
     done = go_back(data)
@@ -120,6 +126,71 @@ async def test_where_the_way_back_cannot_be_kept_nothing_is_written_anew(
     (data / KEPT).write_text("in its place")
     assert (await opened(data))["threshold_source"] == "calibration"
     assert (data / "calibration.json").read_bytes() == before
+
+
+def test_only_what_this_version_wrote_anew_is_put_back(tmp_path: Path) -> None:
+    """What an upgrade long ago kept is of that time: of what was taught and calibrated since there is nothing in it."""
+    data = copy_of("b0ec51c", tmp_path)
+    before = (data / "calibration.json").read_bytes()
+    long_ago = data / "before-upgrade-9.9"
+    long_ago.mkdir()
+    (long_ago / "calibration.json").write_bytes(b"of long ago")
+    with pytest.raises(BackupError, match=r"before-upgrade-9\.9 is of upgrades before"):
+        go_back(data)
+    keep_before_upgrade(data / "recipes.json", b"of the version before")
+    os.utime(data / KEPT, (0, 0))
+    assert go_back(data).files == ("recipes.json",)
+    assert (data / "recipes.json").read_bytes() == b"of the version before"
+    assert (data / "calibration.json").read_bytes() == before and long_ago.is_dir()
+
+
+def test_who_went_back_and_comes_again_comes_from_what_he_has_now(tmp_path: Path) -> None:
+    for data in (b"of January", b"of June"):
+        keep_before_upgrade(tmp_path / "recipes.json", data)
+    go_back(tmp_path)
+    assert (tmp_path / "recipes.json").read_bytes() == b"of June"
+
+
+@pytest.mark.parametrize("with_history", [False, True])
+@pytest.mark.parametrize("until", [0, 1, 2, 3])
+def test_on_a_disk_that_fills_nothing_is_taken_back_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: int, with_history: bool
+) -> None:
+    for name in ("calibration.json", "recipes.json"):
+        keep_before_upgrade(tmp_path / name, b"older")
+        (tmp_path / name).write_bytes(b"today's")
+    left, taken_back = [until], []
+
+    def full(path: Path, data: bytes, **more: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_atomically(path, data, **more)
+
+    def history(aside: Path) -> str:
+        taken_back.append(aside)
+        return "the history"
+
+    with monkeypatch.context() as fills, pytest.raises(BackupError, match="No space left"):
+        fills.setattr(going_back, "write_atomically", full)
+        go_back(tmp_path, history=history if with_history else None)
+    assert {(tmp_path / name).read_bytes() for name in ("calibration.json", "recipes.json")} == {b"today's"}
+    assert not taken_back and (tmp_path / KEPT).is_dir()
+    assert not list(tmp_path.glob("before-downgrade-*")) and not list(tmp_path.glob(".downgrade*"))
+    done = go_back(tmp_path)
+    assert {path.read_bytes() for path in done.aside.glob("*.json")} == {b"today's"}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files to others")
+def test_what_root_takes_back_belongs_to_the_server_s_user(tmp_path: Path) -> None:
+    data = copy_of("a1b6d46", tmp_path)
+    asyncio.run(Database(data, None).open())
+    keep_before_upgrade(data / "recipes.json", b"older")
+    for path in (data, *data.rglob("*")):
+        os.chown(path, 65534, 65534)
+    keep_before_upgrade(data / "calibration.json", b"older")
+    go_back(data, history=lambda aside: take_back(data, None, aside, None))
+    assert {path.stat().st_uid for path in data.rglob("*")} == {65534}
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

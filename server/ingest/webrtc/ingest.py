@@ -24,9 +24,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from server.access import standing_of
-from server.ground import Refusals, own_peer, source_of
+from server.ground import CLOSE_WITHIN, Refusals, close_connection, own_peer, source_of
 from server.ingest.webrtc import aiortc_certificate, aiortc_receiver
-from server.ingest.webrtc.closing import CLOSE_WITHIN, close
 from server.ingest.webrtc.ice_servers import as_link, for_page, ice_server
 from server.ingest.webrtc.offer_limits import OfferLimits
 from server.ingest.webrtc.peer import SHUTTING_DOWN, Lost, Peer, video
@@ -329,7 +328,7 @@ class WebRTCIngest:
 async def _close(connection: RTCPeerConnection) -> None:
     """Close a connection that came to nothing, as far as aiortc can: what it fails of must not be the answer."""
     try:
-        await close(connection, "before it was answered")
+        await close_connection(connection, "before it was answered")
     except Exception:
         logger.exception("a WebRTC connection could not be closed")
 

@@ -14,8 +14,8 @@ from aiortc.mediastreams import MediaStreamError
 
 from detector.errors import ImageError
 from detector.images import BGRImage
+from server.ground import close_connection
 from server.ingest.webrtc import consent, data_channel_limits, source_limit
-from server.ingest.webrtc.closing import close
 from server.streams import OpenStream
 from server.words import Goodbye, Load, encode
 
@@ -128,7 +128,7 @@ class Peer:
             for _ in range(GOODBYES):
                 self._send(encode(self._goodbye), self._channel)
                 await asyncio.sleep(GOODBYE_PAUSE_S)
-        await close(self._connection, f"stream={self._stream.name}")
+        await close_connection(self._connection, f"stream={self._stream.name}")
 
     def _follow_state(self) -> None:
         state = self._connection.connectionState

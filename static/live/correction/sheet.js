@@ -176,6 +176,7 @@ class CorrectionSheet {
       show = await step(frame);
       onchanged();
     } catch (error) {
+      if (error.status === 409) onchanged(); // somebody else said or changed something: what is shown is old
       show = () => this.#fail(frame, error);
     }
     if (!this.#dialog.open || this.#frame.id !== frame.id) return;

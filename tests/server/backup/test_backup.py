@@ -99,8 +99,10 @@ def test_what_root_puts_back_belongs_to_the_server_s_user(data: Path, tmp_path: 
     other = tmp_path / "other"
     other.mkdir()
     os.chown(other, 65534, 65534)
-    restore(tmp_path / "monday.zip", other)
-    assert {path.stat().st_uid for path in other.rglob("*")} == {65534}
+    for _ in range(2):
+        restore(tmp_path / "monday.zip", other)
+        assert {path.stat().st_uid for path in other.rglob("*")} == {65534}
+    assert [*other.glob("before-restore-*")], "what was put aside, too"
 
 
 def test_what_was_there_is_kept_aside_and_pictures_that_are_not_in_it_stay(data: Path, tmp_path: Path) -> None:
@@ -257,6 +259,36 @@ def test_what_this_user_may_not_read_is_named_and_room_is_not_asked_for(
     assert str(refusal.value).startswith(f"{closed} cannot be read (Permission denied): ")
     assert "room" not in str(refusal.value)
     assert not [one for one in (*tmp_path.iterdir(), *data.iterdir()) if one.name.startswith(".backup")]
+
+
+def test_what_a_disk_has_at_its_root_is_neither_read_nor_moved(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``lost+found`` is root's alone; the data directory and its archive may be disks of their own."""
+    foreign = [data / "lost+found", data / "archive" / "lost+found", data / ".Trash-1000"]
+    for folder in foreign:
+        folder.mkdir()
+
+    def refuse(path: Any) -> Any:
+        if not isinstance(path, int) and Path(path) in foreign:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    def stay(self: Path, target: Path) -> Path:
+        if self in foreign:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return rename(self, target)
+
+    scandir, rename = os.scandir, Path.rename
+    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(Path, "rename", stay)
+    done = restore(back_up(data, tmp_path / "monday.zip").path, data)
+    whole = back_up(data, tmp_path / "tuesday.zip", pictures=True)
+    assert whole.files == len(KEPT) + 2 and done.files == len(KEPT)
+    assert all(folder.is_dir() for folder in foreign)
+    new = tmp_path / "new"
+    (new / "lost+found").mkdir(parents=True)
+    assert restore(whole.path, new).aside is None
 
 
 def test_what_a_killed_backup_left_goes_before_another_into_its_folder(

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import aioice.ice
 import pytest
@@ -19,6 +20,7 @@ from server.camera_process.sender import Destination
 from server.camera_process.webrtc_sender import BITRATES, WebRTCSender, raise_bitrates
 from server.cameras.backoff import Backoff
 from server.cameras.camera import CapturedFrame
+from server.ground.closing import transports_of
 from server.serve import listen
 from tests import running
 from tests.running import free_port
@@ -151,6 +153,24 @@ async def test_it_gives_up_when_another_sender_takes_over(make: Make, model: Fak
         with Feed(second):
             await until(lambda: second.totals.inspected >= 1)
     assert first.error == "another sender took over stream press: give each camera its own --name"
+
+
+async def test_a_connection_that_does_not_close_is_cut_off(make: Make, model: FakeModel, tmp_path: Path) -> None:
+    """As after a report that failed: its ports stayed open, and the server heard of no end."""
+    async with serving(model, tmp_path) as server:
+        sender = make(server.port)
+        with Feed(sender):
+            await until(lambda: sender.totals.inspected >= 1)
+            assert sender._link is not None
+            connection = sender._link._connection
+            never = SimpleNamespace(wait=asyncio.Event().wait, set=lambda: None)
+            connection.getTransceivers()[0].sender._RTCRtpSender__rtcp_exited = never
+            carriers = transports_of(connection)
+            ports = [port.transport for one in carriers for port in one.transport._connection._protocols]
+            sender.stop()
+            await until(sender.ended.is_set)
+    assert {(one.state, one.transport.state) for one in carriers} == {("closed", "closed")}
+    assert ports and all(port.is_closing() for port in ports)
 
 
 async def test_it_says_when_there_is_no_way_through(

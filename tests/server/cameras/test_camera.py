@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from server.cameras.arrivals import CaptureError, Damaged, Frames, Grabbed, Pending
+from server.cameras.arrivals import CaptureError, Damaged, Frames, Grabbed, Late, Pending
 from server.cameras.backoff import Backoff
-from server.cameras.camera import MAX_STUCK, Camera, Patience
+from server.cameras.camera import LATE, MAX_STUCK, Camera, Patience
 from server.cameras.framing import Crop
+from server.cameras.often import LOOKED_AT
 from tests.server.camera_fakes import Collector, free_port, grey, picture, running, wait_until, write_pictures
 
 IMPATIENT = Patience(first_frame=0.15, next_frame=0.15, release=0.02)
@@ -379,3 +380,42 @@ def test_damaged_frames_are_counted_and_cost_no_turn() -> None:
     assert len(seen.frames) >= 15
     assert (status.state, status.failures) == ("live", 0)
     assert status.last_error == "many frames come damaged: packets were lost"
+
+
+def test_frames_that_come_late_are_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    def twice_many() -> Frames:
+        for late in (True, False, True):
+            for _ in range(LOOKED_AT):
+                yield Late() if late else now(20)
+        yield now(120)
+        threading.Event().wait(1)
+
+    seen, came_late = Collector(), list[None]()
+    patience, note = Patience(picture=60), lambda: came_late.append(None)
+    with running(Camera("0", frames=twice_many, on_frame=seen, on_late=note, patience=patience)) as camera:
+        seen.wait(LOOKED_AT + 1)
+        status = camera.status()
+    assert status.dropped == len(came_late) == 2 * LOOKED_AT
+    assert (status.state, status.failures, status.damaged, status.last_error) == ("live", 0, 0, LATE)
+    assert sum(LATE in line for line in log_of(caplog)) == 1
+
+
+def test_while_everything_comes_late_that_is_said_and_nothing_is_given_up() -> None:
+    in_time = threading.Event()
+
+    def late() -> Frames:
+        yield now(20)
+        while not in_time.is_set():
+            time.sleep(0.005)
+            yield Late()
+        yield now(120)
+        threading.Event().wait(1)
+
+    seen = Collector()
+    patience = Patience(first_frame=1, next_frame=1, picture=0.3)
+    with running(Camera("0", frames=late, on_frame=seen, patience=patience)) as camera:
+        wait_until(lambda: camera.status().state == "stalled")
+        assert (camera.status().failures, camera.status().last_error) == (0, LATE)
+        in_time.set()
+        seen.wait(2)
+        assert camera.status().state == "live"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from server.cameras import ffmpeg
 from server.cameras.backoff import Backoff
-from server.cameras.camera import Camera, Patience
+from server.cameras.camera import Camera, CapturedFrame, Patience
 from tests.equipment import RTSP_PACKAGES, has_rtsp_equipment
 from tests.server.camera_fakes import Collector, free_port, running, wait_until
 from tests.server.cameras.films import fingerprint, fingerprints, rtsp_camera, write_film
@@ -196,3 +197,22 @@ def test_the_true_reason_is_told(
     ):
         wait_until(lambda: camera.status().last_error)
         assert told in (camera.status().last_error or "")
+
+
+def test_a_reader_that_is_too_slow_goes_on_with_a_new_key_frame(film: Path) -> None:
+    port, seen = free_port(), Collector()
+
+    def decode(frame: CapturedFrame) -> None:
+        seen(frame)
+        time.sleep(0.12)  # three frames come meanwhile
+
+    with rtsp_camera(film, port), running(Camera(address(port), on_frame=decode)) as camera:
+        wait_until(lambda: camera.status().dropped)
+        seen.wait(len(seen.frames) + 3)
+        status = camera.status()
+    whole = fingerprints(film)
+    numbers = [whole[fingerprint(frame.image)] for frame in seen.frames]
+    after = [number for before, number in pairwise(numbers) if number != before + 1]
+    assert after
+    assert all(number % 12 == 0 for number in after)
+    assert (status.failures, status.damaged) == (0, 0)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,11 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.cameras import mjpeg
-from server.cameras.arrivals import CaptureError, Damaged, DamagedError, Grabbed
+from server.cameras.arrivals import Arrival, CaptureError, Damaged, DamagedError, Frames, Grabbed, Late
 from server.cameras.camera import Camera
 from server.cameras.capture import grab
 from server.cameras.framing import Image
-from server.cameras.mjpeg import Splitter
+from server.cameras.http_camera import Answer as Answered
+from server.cameras.mjpeg import Splitter, pictures
 from tests.server.camera_fakes import Collector, grey, picture, running, wait_until
 
 GREYS = (20, 120, 220)
@@ -54,7 +58,7 @@ class Answer(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def camera(kind: str, parts: list[bytes], handler: type[BaseHTTPRequestHandler] = Answer) -> Iterator[str]:
+def camera(kind: str, parts: Iterable[bytes], handler: type[BaseHTTPRequestHandler] = Answer) -> Iterator[str]:
     """A camera's address."""
     answer = type("OneAnswer", (handler,), {"kind": kind, "parts": parts})
     with ThreadingHTTPServer(("127.0.0.1", 0), answer) as server:
@@ -67,17 +71,17 @@ def camera(kind: str, parts: list[bytes], handler: type[BaseHTTPRequestHandler] 
             thread.join()
 
 
-def arrivals(address: str) -> list[Grabbed | Damaged]:
-    """All that comes until the camera ends."""
-    found: list[Grabbed | Damaged] = []
+def arrivals(address: str) -> list[Grabbed | Damaged | Late]:
+    """All that comes until the camera ends: what came at once is late, but for the last."""
+    found: list[Grabbed | Damaged | Late] = []
     with pytest.raises(CaptureError, match=r"ended the stream|one picture"):
         found += [arrival for arrival in _collecting(address, found) if False]
     return found
 
 
-def _collecting(address: str, found: list[Grabbed | Damaged]) -> Iterator[object]:
+def _collecting(address: str, found: list[Grabbed | Damaged | Late]) -> Iterator[object]:
     for arrival in grab(address):
-        if isinstance(arrival, Grabbed | Damaged):
+        if isinstance(arrival, Grabbed | Damaged | Late):
             found.append(arrival)
         yield arrival
 
@@ -119,10 +123,14 @@ DIALECTS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_every_dialect_is_read(dialect: str) -> None:
     kind, wrap = DIALECTS[dialect]
-    with camera(kind, [wrap(jpeg(picture(value))) for value in GREYS]) as address:
+    wanted = [jpeg(picture(value)) for value in GREYS]
+    parts = [wrap(one) for one in wanted]
+    assert split(*parts) == wanted
+    with camera(kind, parts) as address:
         found = arrivals(address)
-    assert [grey(arrival.image()) for arrival in found if isinstance(arrival, Grabbed)] == list(GREYS)
-    assert [arrival.due for arrival in found if isinstance(arrival, Grabbed)] == [None, None, None]
+    shown = [arrival for arrival in found if isinstance(arrival, Grabbed)]
+    assert grey(shown[-1].image()) == GREYS[-1]
+    assert {one.due for one in shown} == {None}
     assert len(found) == 3
 
 
@@ -144,22 +152,19 @@ def test_a_part_that_was_cut_is_damaged_and_the_next_one_whole(missing: str) -> 
         seen, reasons = Collector(), list[str]()
         with running(Camera(address, on_frame=seen, on_damaged=reasons.append)) as one:
             wait_until(lambda: one.status().failures)
+            dropped = one.status().dropped
     assert {grey(frame.image) for frame in seen.frames} == {120}
-    assert len(seen.frames) == 3
-    # Of one without its beginning nothing says that there was one.
-    assert len(reasons) == (0 if missing == "beginning" else 1)
+    # Of one without its beginning nothing says that there was one. Of what came at once the last was decoded.
+    assert len(seen.frames) + dropped + len(reasons) == (3 if missing == "beginning" else 4)
 
 
 def test_half_of_the_next_picture_within_one_is_damaged() -> None:
     first, second = jpeg(busy(1)), jpeg(busy(2))
-    mixed = first[:1500] + second[1500:]
-    with camera("image/jpeg", [mixed, jpeg(picture(20))]) as address:
-        found = arrivals(address)
-    assert isinstance(found[0], Grabbed)
+    with camera("image/jpeg", [first[:1500] + second[1500:]] * 2) as address:
+        found = arrivals(address)[-1]
+    assert isinstance(found, Grabbed)
     with pytest.raises(DamagedError):
-        found[0].image()
-    assert isinstance(found[1], Grabbed)
-    assert grey(found[1].image()) == 20
+        found.image()
 
 
 def test_a_thumbnail_within_a_picture_is_no_picture() -> None:
@@ -280,3 +285,90 @@ def test_a_camera_cannot_send_its_reader_elsewhere(scheme: str) -> None:
 def test_capitals_in_a_scheme_are_read() -> None:
     with camera("image/jpeg", [jpeg(picture(20))] * 2) as address:
         assert len(arrivals(address.replace("http", "HTTP"))) == 2
+
+
+def until_a_picture(frames: Frames) -> list[Arrival]:
+    found = [next(frames)]
+    while not isinstance(found[-1], Grabbed):
+        found.append(next(frames))
+    return found
+
+
+def shown(found: list[Arrival]) -> int:
+    """Which picture it is."""
+    assert isinstance(found[-1], Grabbed)
+    return grey(found[-1].image())
+
+
+def test_a_reader_that_was_slow_is_given_the_newest_picture() -> None:
+    rest = [jpeg(picture(value)) for value in range(30, 240, 10)]
+    decoding, over = threading.Event(), threading.Event()
+
+    def parts() -> Iterator[bytes]:
+        yield jpeg(picture(20))
+        decoding.wait()
+        yield b"".join(map(plain, rest))
+        over.wait()
+
+    with camera("multipart/x-mixed-replace; boundary=frame", parts()) as address:
+        frames = grab(address)
+        assert shown(until_a_picture(frames)) == 20
+        decoding.set()
+        found = until_a_picture(frames)
+        over.set()
+        frames.close()
+    assert shown(found) == 230
+    assert [type(one) for one in found[:-1]] == [Late] * (len(rest) - 1)
+
+
+@contextmanager
+def answered(*sent: bytes) -> Iterator[tuple[Answered, socket.socket]]:
+    """A camera's answer, of which so much is here, and the camera's end. What is sent there is here at once."""
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n\r\n")
+        response = HTTPResponse(here)
+        response.begin()
+        for one in sent:
+            there.sendall(one)
+        yield Answered(response, True), there
+
+
+def test_of_what_waits_the_last_is_shown_and_then_each_as_it_comes() -> None:
+    with answered(*(jpeg(picture(value)) for value in GREYS)) as (answer, camera_end):
+        frames = pictures(answer, 10_000)
+        found = until_a_picture(frames)
+        assert shown(found) == GREYS[-1]
+        assert [type(one) for one in found[:-1]] == [Late] * (len(GREYS) - 1)
+        for value in GREYS:
+            camera_end.sendall(jpeg(picture(value)))
+            assert shown([next(frames)]) == value
+        camera_end.sendall(jpeg(picture(60)) + jpeg(picture(70))[:300])  # the beginning of one holds up none
+        assert shown([next(frames)]) == 60
+        frames.close()
+
+
+def test_the_last_picture_before_the_end_is_shown() -> None:
+    with answered(jpeg(picture(20)), jpeg(picture(120))) as (answer, camera_end):
+        camera_end.close()
+        frames = pictures(answer, 10_000)
+        assert shown(until_a_picture(frames)) == 120
+        with pytest.raises(CaptureError, match="ended the stream"):
+            next(frames)
+
+
+def test_a_camera_that_sends_without_a_pause_is_shown_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def read1(_: int) -> bytes:
+        nonlocal now
+        now += mjpeg.HELD_S / 3.5
+        return jpeg(picture(20))
+
+    monkeypatch.setattr(mjpeg, "time", SimpleNamespace(monotonic=lambda: now))
+    with answered(b"more waits") as (answer, _):
+        monkeypatch.setattr(answer.response, "read1", read1)
+        frames = pictures(answer, 10_000)
+        for _ in range(3):
+            assert [type(one) for one in until_a_picture(frames)[:-1]] == [Late] * 4
+        frames.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +112,24 @@ def test_what_cannot_be_used_is_said_without_secrets(text: str, words: str) -> N
     with pytest.raises(SettingsError, match=words) as error:
         read_settings({"CAMERAS": text})
     assert "secret" not in str(error.value)
+
+
+async def test_frames_that_waited_are_dropped_and_that_is_seen(model: FakeModel, tmp_path: Path) -> None:
+    over = threading.Event()
+
+    def parts() -> Iterator[bytes]:
+        yield jpeg(picture(40)) * 5  # at once: four have waited
+        over.wait()
+
+    with mjpeg_camera("image/jpeg", parts()) as address:
+        async with serving(model, tmp_path, cameras=(PulledCamera("press", address, patience=30),)) as server:
+            while (await streams(server))["press"]["inspected"] == 0:
+                pass
+            press = (await streams(server))["press"]
+            async with http(server) as client:
+                (listed,) = (await client.get("/api/cameras")).json()["cameras"]
+                figures = (await client.get("/metrics")).text
+            over.set()
+    assert (press["received"], press["inspected"], press["dropped"]) == (5, 1, 4)
+    assert press["camera"]["dropped"] == listed["dropped"] == 4  # type: ignore[index]
+    assert 'defectvision_camera_dropped_total{stream="press"} 4' in figures

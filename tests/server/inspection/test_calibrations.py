@@ -121,9 +121,23 @@ def test_a_file_of_an_older_version_is_read_and_made_one_of_this(tmp_path: Path,
         (found,) = file.of("hash", "openvino")
         assert (found.threshold, found.n_images, found.created) == (1.3, 2, "2026-01-01")
         assert (found.transport, found.stream, found.alone, found.promise) == ("unknown", None, False, None)
-        assert json.loads((tmp_path / FILE).read_bytes())["version"] == 4
+        assert json.loads((tmp_path / FILE).read_bytes())["version"] == 5
     (before,) = (path for path in tmp_path.iterdir() if path.name != FILE)
     assert (before / FILE).read_bytes() == older, "the way back"
+
+
+@pytest.mark.parametrize("version", [b"3", b"4"])
+def test_a_file_that_knows_no_regions_is_read_and_carried_along(tmp_path: Path, version: bytes) -> None:
+    put(Calibrations(tmp_path), stored())
+    older = (tmp_path / FILE).read_bytes().replace(b'"version": 5', b'"version": ' + version)
+    (tmp_path / FILE).write_bytes(older)
+    file = Calibrations(tmp_path)
+    assert file.warning is None and file.of("hash", "openvino") == (stored(),) and stored().regions is None
+    assert json.loads((tmp_path / FILE).read_bytes())["version"] == 5
+    (before,) = (path for path in tmp_path.iterdir() if path.name != FILE)
+    assert (before / FILE).read_bytes() == older, "the way back"
+    put(file, stored(regions="a" * 64))
+    assert Calibrations(tmp_path).of("hash", "openvino") == (stored(regions="a" * 64),)
 
 
 @pytest.mark.parametrize(("k", "threshold"), [(0.0, 1.0), (100.0, 11.0)])
@@ -170,6 +184,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         {"lowest_defect": 13.0},
         {"one_in": 100},
         {"k": None, "one_in": 100, "threshold": 1000.0},
+        {"regions": "all of it"},
         {"promise": Promise(0.5, 1.5, 0.95, 20, 19.5)},
         {"promise": Promise(0.5, 0.5, 0.95, 30, 19.5)},
         {"promise": Promise(0.5, 0.5, 0.95, 20, 21.0)},
@@ -206,7 +221,7 @@ def test_every_flipped_bit_is_found_or_changes_nothing(whole: bytes, tmp_path: P
         data = bytearray(whole)
         data[position // 8] ^= 1 << position % 8
         try:
-            assert calibration_file.decode(bytes(data)) == (3, meant), position
+            assert calibration_file.decode(bytes(data)) == (4, meant), position
         except (msgspec.MsgspecError, ValueError) as error:
             assert "\n" not in str(error)
 
@@ -239,6 +254,7 @@ def test_a_file_without_end_is_not_read_to_it(tmp_path: Path) -> None:
         b'{"version": 2}',
         b'{"version": 3, "calibrations": {}}',
         b'{"version": 5, "calibrations": {}}',
+        b'{"version": 6, "calibrations": {}}',
         b'{"calibrations": {}}',
         b'{"version": 1}',
         b'{"version": 1, "calibratioms": {}}',

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -25,7 +26,8 @@ from server.inspection.calibrations import Calibrations
 from server.inspection.captured import Captured
 from server.inspection.inspected import Inspected
 from server.inspection.inspection import Inspection, ModelReplaced, NoModel
-from server.inspection.threshold import Threshold, other_transport
+from server.inspection.threshold import Threshold, other_regions, other_transport
+from server.recipes import Regions, ThresholdRule
 from server.words import Way
 from tests.server.fakes import BAD, BROKEN, GOOD, THRESHOLD, WAIT_S, FakeModel
 
@@ -43,11 +45,13 @@ def captured(
     stream: str | None = None,
     transport: Way = "pictures",
     model: tuple[str, str] = ("a" * 64, "openvino"),
+    regions: Regions | None = None,
 ) -> Captured:
     """Frames with these scores, each unlike the others."""
     random = np.random.default_rng(0)
     looks = tuple(Look(random.uniform(0, 255, (64, 64)).astype(np.float16), 4 / 3) for _ in scores)
-    return Captured(model, stream, transport, tuple(map(float, scores)), looks, (b"jpeg",) * len(scores))
+    pictures = (b"jpeg",) * len(scores)
+    return Captured(model, stream, transport, tuple(map(float, scores)), looks, pictures, regions=regions)
 
 
 def calibrate(made: Inspection, scores: Sequence[float], k: float, **options: Any) -> None:
@@ -290,6 +294,43 @@ def test_a_stream_has_the_calibration_of_its_transport_else_the_newest_of_anothe
     assert other_transport(made.threshold_on("press", "webrtc"), "webrtc") is None
     said = other_transport(made.threshold_on("press", "camera"), "camera")
     assert said is not None and "over WebRTC" in said and "from a pulled camera" in said
+
+
+def test_a_calibration_made_in_other_regions_stays_in_force_and_says_so(tmp_path: Path, model: FakeModel) -> None:
+    made = inspection(tmp_path, model)
+    whole, corner = Regions(), Regions(ignore=(((0.0, 0.0), (0.5, 0.0), (0.0, 0.5)),))
+    recipe = made.recipe_on(None)
+
+    def inspect_in(regions: Regions, of: Inspection = made) -> str | None:
+        of.use(model, msgspec.structs.replace(recipe, regions=regions))  # type: ignore[arg-type]
+        threshold = of.threshold_on("press", "websocket")
+        assert threshold.source in ("model", "calibration") and threshold == of.threshold
+        assert (of.regions_warning is None) == (other_regions(threshold) is None)
+        return of.regions_warning
+
+    assert inspect_in(corner) is None, "nothing is calibrated"
+    inspect_in(whole)
+    calibrate(made, [10, 12, 14], 1, regions=whole)
+    said = inspect_in(corner)
+    assert said is not None and recipe.name in said and "calibrate again" in said
+    assert told(made) == (14, "calibration")
+    again = inspection(tmp_path, model)
+    assert inspect_in(corner, again) is not None and inspect_in(whole, again) is None, "after a restart too"
+    calibrate(made, [20, 22, 24], 1, regions=corner)
+    assert inspect_in(corner) is None and inspect_in(whole) is not None
+    made.undo(who="me")
+    assert inspect_in(whole) is None and inspect_in(corner) is not None
+    by_hand = msgspec.structs.replace(recipe, regions=corner, rule=ThresholdRule(raw=30.0))
+    made.use(model, by_hand)  # type: ignore[arg-type]
+    assert made.regions_warning is None, "no calibration is in force"
+
+
+def test_where_the_regions_of_a_calibration_are_not_known_nothing_is_said(tmp_path: Path, model: FakeModel) -> None:
+    made = inspection(tmp_path, model)
+    calibrate(made, [10, 12, 14], 1)
+    regions = Regions(ignore=(((0.0, 0.0), (0.5, 0.0), (0.0, 0.5)),))
+    made.use(model, msgspec.structs.replace(made.recipe_on(None), regions=regions))  # type: ignore[arg-type]
+    assert made.regions_warning is None
 
 
 def test_per_stream_each_has_its_own_and_the_others_what_holds_for_all(tmp_path: Path, model: FakeModel) -> None:

@@ -105,6 +105,7 @@ class Gateway:
 
     async def open(self) -> Gateway:
         await self.library.open(None, None)
+        await self.library.bring()
         return self
 
     def seen(self) -> dict[str, Any]:

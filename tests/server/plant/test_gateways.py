@@ -378,6 +378,61 @@ async def test_others_do_not_wait_for_a_store_that_hangs(gateway: Any, monkeypat
             may_go_on.set()
 
 
+async def test_others_are_followed_while_the_store_hangs_at_a_start(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gateway("one", first=True) as (_, at_one):
+        path = f"/api/recipes/{(made := await copied(at_one))['id']}"
+        async with gateway("two") as (_, at_two):
+            await until(lambda: _inspects_with(at_two, made["id"]))
+        hangs, may_go_on = threading.Event(), threading.Event()
+
+        def hang(self: ModelKeep) -> None:
+            hangs.set()
+            may_go_on.wait(WAIT_S)
+
+        monkeypatch.setattr(ModelKeep, "look_for_shared", hang)
+        async with gateway("two") as (_, at_two):
+            try:
+                assert await asyncio.to_thread(hangs.wait, WAIT_S)
+                change = {"version": made["version"], "name": "rings"}
+                assert (await at_one.patch(path, json=change)).status_code == 200
+
+                async def is_renamed() -> bool:
+                    return bool((await at_two.get(path)).json()["name"] == "rings")
+
+                await until(is_renamed)
+            finally:
+                may_go_on.set()
+
+
+async def test_nobody_waits_while_the_version_to_go_back_to_is_fetched(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gateway("one", first=True) as (_, at_one):
+        path = f"/api/recipes/{(made := await copied(at_one))['id']}"
+        first = made["version"]
+        assert (await at_one.patch(path, json={"version": first, "name": "rings"})).status_code == 200
+        hangs, may_go_on, bring = threading.Event(), threading.Event(), ModelKeep.bring
+
+        def hang(self: ModelKeep, models: Any) -> frozenset[str]:
+            hangs.set()
+            may_go_on.wait(WAIT_S)
+            return bring(self, models)
+
+        monkeypatch.setattr(ModelKeep, "is_here", lambda *_, **__: False)
+        monkeypatch.setattr(ModelKeep, "bring", hang)
+        restored = asyncio.create_task(at_one.post(f"{path}/restore", json={"version": first + 1, "to": first}))
+        try:
+            assert await asyncio.to_thread(hangs.wait, WAIT_S)
+            change = {"version": first + 1, "name": "washers"}
+            assert (await at_one.patch(path, json=change)).status_code == 200
+            assert not may_go_on.is_set() and not restored.done()
+        finally:
+            may_go_on.set()
+        assert (await restored).status_code == 409, "it is looked at again: somebody has changed it since"
+
+
 async def test_the_model_of_a_copy_is_stored_anew_before_it_is_named(gateway: Any, tmp_path: Path) -> None:
     """The gateway that deletes what it is a copy of may not know of the copy."""
     async with gateway("one", first=True) as (_, at_one):

@@ -42,6 +42,11 @@ class Accounting(RuleBasedStateMachine):
         taken = self.stream.put(load)
         assert taken <= self.stream.has_waiting
 
+    @rule(frames=st.integers(1, 5))
+    def come_late(self, frames: int) -> None:
+        self.sent += frames
+        self.stream.put_late(frames)
+
     @rule(seconds=st.floats(0, 2))
     def time_passes(self, seconds: float) -> None:
         self.clock.now += seconds
@@ -136,6 +141,17 @@ def test_a_verdict_that_comes_too_late_is_none() -> None:
             assert stream.count_inspected(frame, "NORMAL") == pytest.approx(age_ms)
         assert stream.is_late == (age_ms is None)
     assert stream.counters == Counters(received=3, inspected=2, dropped=1, failed=0)
+
+
+def test_frames_that_the_transport_dropped_arrived_and_were_dropped() -> None:
+    clock = Clock()
+    stream = Stream("a", "camera", clock=clock)
+    stream.put(load)
+    clock.now += 2
+    stream.put_late(3)
+    assert stream.counters == Counters(received=4, inspected=0, dropped=3, failed=0)
+    assert stream.silent_s == 0
+    assert stream.has_waiting
 
 
 def test_another_limit_holds_at_once_and_the_sender_s_own_stays() -> None:

@@ -416,6 +416,19 @@ async def test_a_triggered_part_waits_for_no_frame_that_the_server_drops(model: 
     pool.close()
 
 
+async def test_frames_that_the_transport_dropped_are_counted_and_say_why_a_part_has_none(
+    streams: Streams, model: FakeModel
+) -> None:
+    in_use(streams, model, msgspec.structs.replace(RECIPE, parts=PartRule(by="trigger", within_ms=100)))
+    opened = streams.open("a", "camera")
+    given = opened.station.hear(streams.trigger("a", TriggerSaid(None, None), "rest"))
+    opened.drop("they came late", 3)
+    async with asyncio.timeout(WAIT_S):
+        part = await given
+    assert (part.verdict, part.why) == ("FAILED", "they came late")
+    assert opened.stream.counters == Counters(received=3, inspected=0, dropped=3, failed=0)
+
+
 async def test_an_id_that_the_line_names_again_is_another_part(streams: Streams, model: FakeModel) -> None:
     """With nothing inspected between them."""
     in_use(streams, model, msgspec.structs.replace(RECIPE, decision=Decision("hysteresis", 1, 9, 0.9)))

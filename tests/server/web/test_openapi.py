@@ -284,6 +284,8 @@ async def _streams(ask: Ask) -> None:
         await ask("POST", f"/api/frames/{frame['id']}/{said}", json={"place": "there"})
         await ask("POST", f"/api/frames/{frame['id']}/{said}", content=b"x" * 70_000)
     for id in ("none", frame["id"]):
+        await ask("POST", f"/api/frames/{id}/nothing", json={"seen": 7})
+        await ask("POST", f"/api/frames/{id}/nothing", content=b"x" * 70_000)
         await ask("POST", f"/api/frames/{id}/nothing")
     for recipe in ("none", frame["recipe"]):
         at = f"/api/recipes/{recipe}/corrections"
@@ -318,6 +320,8 @@ async def _archive(ask: Ask, server: Running) -> None:
             await ask("POST", f"/api/history/{id}/{said}", json={})
             await ask("POST", f"/api/history/{id}/{said}", json={"place": "there"})
             await ask("POST", f"/api/history/{id}/{said}", content=b"x" * 70_000)
+        await ask("POST", f"/api/history/{id}/nothing", json={"seen": 7})
+        await ask("POST", f"/api/history/{id}/nothing", content=b"x" * 70_000)
         await ask("POST", f"/api/history/{id}/nothing")
     teach = "/api/history/teach"
     await ask("POST", teach, json={"ids": ["none"], "name": "x"})

@@ -27,7 +27,7 @@ from server.teaching import library
 from server.words import Result
 from tests.detector.parts import draw_part, draw_parts
 from tests.running import Running, running
-from tests.server.fakes import WAIT_S, healthy, http, receive_result
+from tests.server.fakes import WAIT_S, healthy, http, listed, receive_result
 
 GONE = "f" * 12
 
@@ -233,6 +233,42 @@ async def test_regions_rules_and_two_who_change_at_once(disc_folder: Path, tmp_p
         assert (await score(c, odd)).verdict == "ANOMALY"
 
 
+async def test_a_calibration_made_in_other_regions_is_told_of_and_stays_in_force(
+    disc_folder: Path, tmp_path: Path
+) -> None:
+    noise = [np.random.default_rng(number).integers(0, 256, (4, 4, 3), np.uint8) for number in range(12)]
+    files = [("files", (f"{number}.png", png(cv2.resize(one, (128, 128))))) for number, one in enumerate(noise)]
+    place = [[0.2, 0.0], [1.0, 0.0], [1.0, 0.8], [0.2, 0.8]]
+    async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
+        await score(c, draw_part(60))
+        path = f"/api/recipes/{(await only(client))['id']}"
+
+        async def calibrate() -> None:
+            made = await client.post("/calibrate", files=files, params={"k": 3, "include_suspects": "true"})
+            assert made.status_code == 200, made.text
+
+        async def is_told() -> bool:
+            stream = await listed(server, "press")
+            assert stream is not None
+            recipe, health = await only(client), await healthy(server)
+            told = (stream["warnings"], health["warnings"], [recipe["threshold_warning"] or ""])
+            (found,) = {any("other regions" in words for words in one) for one in told}
+            return found
+
+        await calibrate()
+        before = await only(client)
+        assert before["threshold_source"] == "calibration" and not await is_told()
+        regions: dict[str, Any] = {"version": before["version"], "regions": {"ignore": [place]}}
+        changed = (await client.patch(path, json=regions)).json()
+        assert await is_told() and changed["threshold"] == before["threshold"]
+        back = {"version": changed["version"], "to": before["version"]}
+        assert (await client.post(f"{path}/restore", json=back)).status_code == 200 and not await is_told()
+        regions["version"] = changed["version"] + 1
+        assert (await client.patch(path, json=regions)).status_code == 200 and await is_told()
+        await calibrate()
+        assert not await is_told()
+
+
 async def test_a_recipe_file_goes_from_one_server_to_another(
     disc_folder: Path, other_folder: Path, tmp_path: Path
 ) -> None:
@@ -315,6 +351,24 @@ async def test_recipe_files_that_are_none_are_refused_and_leave_nothing(disc_fol
             assert refused.status_code == 422, (what, refused.text)
         assert len((await client.get("/api/recipes")).json()["recipes"]) == 1
         assert not [path for path in (tmp_path / "models").rglob("*") if path.is_file()]
+
+
+async def test_who_takes_back_what_he_saw_takes_back_nothing_that_was_said_since(
+    disc_folder: Path, tmp_path: Path
+) -> None:
+    async with inspecting(disc_folder, tmp_path) as (server, client), connect(f"{server.ws}/ws/stream?name=press") as c:
+        await score(c, draw_part(50, defect=True))
+        frame = f"/api/frames/{(await the_alarm(client))['id']}"
+        mine = (await client.post(f"{frame}/good", json={})).json()["correction"]
+        assert (await client.post(f"{frame}/nothing", json={"seen": mine})).status_code == 200, "by another page"
+        theirs = (await client.post(f"{frame}/bad", json={})).json()["correction"]
+        for seen in (mine, None):
+            late = await client.post(f"{frame}/nothing", json={"seen": seen})
+            assert late.status_code == 409 and "something else" in late.json()["error"]
+        assert (await the_alarm(client))["correction"] == theirs and (await only(client))["model"]["remembered"] == 1
+        for _ in range(2):  # what is taken back already is no other word
+            assert (await client.post(f"{frame}/nothing", json={"seen": theirs})).status_code == 200
+        assert (await the_alarm(client))["disposition"] is None and (await only(client))["model"]["remembered"] == 0
 
 
 async def test_of_two_who_say_something_of_a_frame_at_once_one_is_told(disc_folder: Path, tmp_path: Path) -> None:

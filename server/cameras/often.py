@@ -1,4 +1,4 @@
-"""When damaged frames are worth a word: one now and then is not, many are."""
+"""When what befalls frames (damage, lateness) is worth a word: one now and then is not, many are."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ MANY = 10
 FEW = 2
 
 
-class DamageWatch:
+class OftenWatch:
     """Watches the last :data:`LOOKED_AT` frames. No clock, no I/O."""
 
     def __init__(self) -> None:
-        self._damaged: deque[bool] = deque(maxlen=LOOKED_AT)
+        self._befell: deque[bool] = deque(maxlen=LOOKED_AT)
         self._many = False
 
-    def note(self, damaged: bool) -> Literal["many", "over"] | None:
+    def note(self, befell: bool) -> Literal["many", "over"] | None:
         """Take note of a frame.
 
         Returns:
-            "many" once when :data:`MANY` of the last are damaged, "over" once when they are down to :data:`FEW`.
+            "many" once when it befell :data:`MANY` of the last, "over" once when they are down to :data:`FEW`.
         """
-        self._damaged.append(damaged)
-        count = sum(self._damaged)
+        self._befell.append(befell)
+        count = sum(self._befell)
         if self._many != (count > FEW if self._many else count >= MANY):
             self._many = not self._many
             return "many" if self._many else "over"
