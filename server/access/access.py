@@ -304,7 +304,7 @@ class Access:
         return account, made
 
     async def change_account(self, name: str, *, role: RoleWord | None = None, disabled: bool | None = None) -> Account:
-        """An account with another role, or disabled, or not any more.
+        """An account with another role, or disabled, which ends its sessions for good, or not any more.
 
         Raises:
             NoSuch: there is none.
@@ -312,6 +312,8 @@ class Access:
             OSError: it cannot be stored.
         """
         fields = {key: value for key, value in (("role", role), ("disabled", disabled)) if value is not None}
+        if disabled:
+            fields["stamp"] = make_id()  # else its sessions would go on once it is not disabled any more
         await self._do(partial(self._accounts.change, partial(changes.changed, name, fields)))
         return self._account_of(name)
 

@@ -178,7 +178,9 @@ class AccessMiddleware:
             target = _query_value(scope, "next")
             if scope["method"] == "HEAD":
                 link_code = None  # it is looked at, not followed: nobody is let in by that
-            if link_code is None and _query_value(scope, "anew") != "1" and self._by_cookie(scope, headers) is not None:
+            # A link with a token takes nobody's session: any page may have its visitors' browsers follow one.
+            goes_on = _query_value(scope, "anew") != "1" if link_code is None else not link_code.startswith(PREFIX)
+            if goes_on and self._by_cookie(scope, headers) is not None:
                 return enter_page.redirect(target, enter_page.root_of(scope))
             return await self._open(scope, headers, link_code or "", target, by_link=True)
         if scope["method"] != "POST":

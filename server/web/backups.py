@@ -70,7 +70,7 @@ class Backups:
     async def download(self, request: Request) -> Response:
         if "inner" in request.scope["state"]:
             raise Refused(406, "a backup is no JSON: ask for it over HTTP")
-        if request.headers.get("sec-fetch-site") == "cross-site":
+        if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             raise Refused(403, "another web site asked for a backup: fetch it in the settings of this server")
         if self.making.locked():
             raise Refused(503, "a backup is made or fetched already: try again when it is done")

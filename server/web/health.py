@@ -58,7 +58,8 @@ class Health:
                 200: Reply("frames are inspected", Content((HealthBody, HealthToStrangers))),
                 503: Reply("they are not, `reason` says why", Content((HealthBody, HealthToStrangers))),
             },
-            description="Strangers learn the `status` only, and viewers, who send nothing, no `ice_servers`.",
+            description="Strangers learn the `status` only, and viewers, who send nothing, no `ice_servers`. "
+            "Who is limited to streams hears no `warnings`, which are of the whole server.",
             role=Role.NOBODY,
         )
     )
@@ -67,7 +68,10 @@ class Health:
         status = 200 if body.status == "ok" else 503
         if not getattr(request.state, "access", True):
             return answer(HealthToStrangers(body.status), status, {"Cache-Control": "no-store"})
-        told = body if standing_of(request.scope).identity.role >= Role.OPERATOR else replace(body, ice_servers=[])
+        identity = standing_of(request.scope).identity
+        told = body if identity.role >= Role.OPERATOR else replace(body, ice_servers=[])
+        if identity.streams is not None:
+            told = replace(told, warnings=[])
         return answer(told, status, {"Cache-Control": "no-store"})
 
     def now(self) -> HealthBody:

@@ -149,6 +149,12 @@ def test_people_and_machines_are_kept(show: Show) -> None:
     page.get_by_test_id("audit-filter").fill("BEN sink")
     expect(page.get_by_test_id("audit-entry")).to_have_count(2)
     expect(page.get_by_test_id("audit-file")).to_have_attribute("href", "api/audit.jsonl")
+    staff.answers["GET /api/audit"] = lambda _: (503, {"error": "the audit log cannot be read"})
+    expect(page.get_by_test_id("audit-told")).to_have_text("The audit log cannot be read.")
+    staff.sessions.append(session("s3", "thief", "admin"))  # who can be thrown out all the same
+    expect(page.get_by_test_id("session")).to_have_count(2)
+    del staff.answers["GET /api/audit"]
+    expect(page.get_by_test_id("audit-told")).to_have_text("")
 
 
 def path_of(url: str) -> str:

@@ -11,6 +11,7 @@ export class AuditLog {
   #root;
   #entries = [];
   #next = null;
+  #unread = false;
 
   constructor(root) {
     this.#root = root;
@@ -18,9 +19,20 @@ export class AuditLog {
     this.#find("audit-more").addEventListener("click", () => this.#more());
   }
 
-  /** The newest; older ones that are here stay, but where a gap would be. */
+  /** The newest; older ones that are here stay, but where a gap would be. Where the log cannot be read it says so here:
+      people and machines are shown all the same, to be thrown out. */
   async look() {
-    const { entries, next, warning } = await demand("api/audit");
+    let newest;
+    try {
+      newest = await demand("api/audit");
+    } catch (error) {
+      write(this.#find("audit-told"), sentence(error.message));
+      this.#unread = true;
+      return;
+    }
+    if (this.#unread) write(this.#find("audit-told"), "");
+    this.#unread = false;
+    const { entries, next, warning } = newest;
     const known = this.#entries[0]?.seq ?? -1;
     const joins = entries.some(({ seq }) => seq === known);
     if (!joins) this.#next = next;

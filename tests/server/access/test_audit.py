@@ -85,6 +85,15 @@ def test_where_the_chain_is_broken_is_said(tmp_path: Path, name: str) -> None:
     assert len(verify(tmp_path).broken) == len(broken), "what comes after holds"
 
 
+@pytest.mark.parametrize("put_in", [b'"who":"eve",', b'"by":"eve",', b" "])
+def test_what_is_put_into_a_line_does_not_go_unnoticed(tmp_path: Path, put_in: bytes) -> None:
+    log_of(tmp_path, 3)
+    (path,) = files_of(tmp_path)
+    first, *rest = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([first[:1] + put_in + first[1:], *rest]))
+    assert verify(tmp_path).broken, "another reader takes what stands there first, or in plain sight"
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_no_changed_byte_goes_unnoticed(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 from urllib.parse import quote
@@ -168,6 +169,13 @@ def test_a_disabled_login_is_out_and_cannot_get_in(site: Site) -> None:
     site.forget()
     assert site.client.get("/api/streams", headers={"Cookie": f"{COOKIE}={anna}"}).status_code == 401
     assert site.log_in("anna", PASSWORD + "s").status_code == 401
+    site.forget()
+    site.log_in()
+    assert site.client.patch("/api/users/anna", json={"disabled": False}, headers=OWN).json()["disabled"] is False
+    site.forget()
+    old = site.client.get("/api/streams", headers={"Cookie": f"{COOKIE}={anna}"})
+    assert old.status_code == 401, "a browser that was thrown out stays out"
+    assert site.log_in("anna", PASSWORD + "s").status_code == 303
 
 
 def test_one_changes_ones_own_password_and_only_this_browser_stays_in(site: Site) -> None:
@@ -227,6 +235,12 @@ def test_a_token_does_what_it_says_and_no_more(site: Site) -> None:
     assert get("/api/streams", headers=bearer).status_code == 200
     assert get("/api/streams/press/frames", headers=bearer).status_code == 200
     assert get("/api/streams/other/frames", headers=bearer).status_code == 403
+    health = site.client.app.state.health  # type: ignore[attr-defined]
+    health.others = (*health.others, SimpleNamespace(warning="no room is left in /data"))
+    assert get("/health", headers=bearer).json()["warnings"] == [], "they are of the whole server"
+    site.log_in()
+    assert "no room is left in /data" in get("/health").json()["warnings"]
+    site.forget()
     for path in ("/api/recipes", "/api/history", "/api/settings", "/api/users", "/metrics"):
         assert get(path, headers=bearer).status_code == 403
     assert refused(site, "/ws/stream?name=other", bearer) == 403
@@ -362,6 +376,18 @@ def test_no_other_site_logs_its_visitors_in(site: Site) -> None:
     for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         answer = site.client.post("/enter", data={"name": "boss", "password": PASSWORD}, headers=headers)
         assert answer.status_code == 403 and "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/enter?code={}", "/enter?anew=1&code={}", "/?code={}"])
+def test_a_link_that_another_page_has_a_browser_follow_takes_nobodys_session(site: Site, path: str) -> None:
+    site.log_in()
+    token = site.post("/api/tokens", {"name": "panel", "role": "viewer"}).json()["secret"]
+    for secret in (token, "AAAA-AAAA-AAAA"):
+        answer = site.client.get(path.format(secret), headers={"Sec-Fetch-Site": "same-site"} | HTML)
+        assert answer.status_code == 303 and "set-cookie" not in answer.headers
+    assert site.client.get("/api/me").json()["name"] == "boss"
+    site.forget()
+    assert "set-cookie" in site.client.get(path.format(token), headers=HTML).headers
 
 
 def test_on_an_open_server_a_browser_that_says_no_origin_still_says_where_it_comes_from(tmp_path: Path) -> None:
