@@ -235,8 +235,7 @@ def test_a_token_does_what_it_says_and_no_more(site: Site) -> None:
     assert get("/api/streams", headers=bearer).status_code == 200
     assert get("/api/streams/press/frames", headers=bearer).status_code == 200
     assert get("/api/streams/other/frames", headers=bearer).status_code == 403
-    health = site.client.app.state.health  # type: ignore[attr-defined]
-    health.others = (*health.others, SimpleNamespace(warning="no room is left in /data"))
+    site.client.app.state.watched.append(SimpleNamespace(warning="no room is left in /data"))  # type: ignore[attr-defined]
     assert get("/health", headers=bearer).json()["warnings"] == [], "they are of the whole server"
     site.log_in()
     assert "no room is left in /data" in get("/health").json()["warnings"]
