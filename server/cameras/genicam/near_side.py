@@ -118,7 +118,7 @@ class CameraProcess:
         self._from.close()
 
     def _tell(self, line: bytes) -> None:
-        with contextlib.suppress(OSError):  # it has ended: that is heard
+        with contextlib.suppress(OSError, ValueError):  # it has ended, or was closed: that is heard
             self._to.write(line + b"\n")
 
     def _readable(self, seconds: float) -> bool:

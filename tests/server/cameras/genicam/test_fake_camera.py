@@ -90,7 +90,7 @@ def test_a_hardware_trigger_is_waited_for_and_a_picture_comes_with_each() -> Non
             for number in range(1, 4):
                 wait_until(lambda: camera.status().state == "waiting")
                 assert len(seen.frames) == number - 1
-                made[0].trigger()
+                made[-1].trigger()
                 seen.wait(number)
                 assert camera.status().state == "live"
 
