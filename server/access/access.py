@@ -311,9 +311,9 @@ class Access:
             AccessRefused: no admin would be left.
             OSError: it cannot be stored.
         """
-        fields = {key: value for key, value in (("role", role), ("disabled", disabled)) if value is not None}
-        if disabled:
-            fields["stamp"] = make_id()  # else its sessions would go on once it is not disabled any more
+        # Another stamp, or its sessions would go on once it is not disabled any more.
+        given = {"role": role, "disabled": disabled, "stamp": make_id() if disabled else None}
+        fields = {key: value for key, value in given.items() if value is not None}
         await self._do(partial(self._accounts.change, partial(changes.changed, name, fields)))
         return self._account_of(name)
 
