@@ -169,18 +169,22 @@ class AccessMiddleware:
 
     async def _follow_link(self, scope: Scope, headers: Headers, link_code: str) -> Response:
         target = enter_page.target_of(scope)
-        if not link_code.startswith(PREFIX) and self._by_cookie(scope, headers) is not None:
+        if self._takes_nothing(scope, headers, link_code):
             return enter_page.redirect(target, enter_page.root_of(scope))
         return await self._open(scope, headers, link_code, target, by_link=True)
+
+    def _takes_nothing(self, scope: Scope, headers: Headers, link_code: str) -> bool:
+        """Whether somebody is in who stays so: any page may have its visitors' browsers follow a link with a token. A
+        pairing's is another matter."""
+        return not link_code.startswith(PREFIX) and self._by_cookie(scope, headers) is not None
 
     async def _enter(self, scope: Scope, headers: Headers, receive: Receive, link_code: str | None) -> Response:
         if scope["method"] in ("GET", "HEAD"):
             target = _query_value(scope, "next")
             if scope["method"] == "HEAD":
                 link_code = None  # it is looked at, not followed: nobody is let in by that
-            # A link with a token takes nobody's session: any page may have its visitors' browsers follow one.
-            goes_on = _query_value(scope, "anew") != "1" if link_code is None else not link_code.startswith(PREFIX)
-            if goes_on and self._by_cookie(scope, headers) is not None:
+            is_asked_anew = link_code is None and _query_value(scope, "anew") == "1"
+            if not is_asked_anew and self._takes_nothing(scope, headers, link_code or ""):
                 return enter_page.redirect(target, enter_page.root_of(scope))
             return await self._open(scope, headers, link_code or "", target, by_link=True)
         if scope["method"] != "POST":

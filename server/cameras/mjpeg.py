@@ -124,7 +124,7 @@ def pictures(answer: Answer, max_pixels: int) -> Frames:
                 held = picture
             if held is None:
                 yield Nothing()
-            elif not more_waits(selector) or time.monotonic() - held_since >= HELD_S:
+            elif not _more_waits(selector) or time.monotonic() - held_since >= HELD_S:
                 yield _grabbed(held, max_pixels)
                 held = None
         if held is not None:
@@ -134,7 +134,7 @@ def pictures(answer: Answer, max_pixels: int) -> Frames:
     raise CaptureError("the camera ended the stream: check that the address is a live stream")
 
 
-def more_waits(selector: BaseSelector) -> bool:
+def _more_waits(selector: BaseSelector) -> bool:
     """Whether there is more to read, or the end, without waiting. What TLS or a buffer holds is not seen: little."""
     return bool(selector.select(0))
 

@@ -4,12 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from functools import partial
 
 from server.cameras import LATE, Camera, CapturedFrame, Crop, Patience
 from server.settings import PulledCamera
 from server.streams import Streams
 from server.words import CameraInfo
+
+
+class _Told:
+    """What the capturing thread says of single frames, told to the event loop with their number, so many at once.
+
+    Args:
+        tell: on the event loop, with words and a number.
+    """
+
+    def __init__(self, tell: Callable[[str, int], None]) -> None:
+        self._tell, self._count = tell, 0
+        self._loop, self._lock = asyncio.get_running_loop(), threading.Lock()
+
+    def say(self, words: str) -> None:
+        with self._lock:
+            scheduled, self._count = self._count > 0, self._count + 1
+        if not scheduled:
+            self._loop.call_soon_threadsafe(self._take, words)
+
+    def _take(self, words: str) -> None:
+        with self._lock:
+            count, self._count = self._count, 0
+        self._tell(words, count)
 
 
 class CameraStream:
@@ -25,7 +49,6 @@ class CameraStream:
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._newest: CapturedFrame | None = None
-        self._damaged = self._late = 0
         self._opened = streams.open(camera.name, "camera")
         self._opened.describe_camera = self._describe
         try:
@@ -39,8 +62,8 @@ class CameraStream:
                 patience=Patience() if camera.patience is None else Patience.between_frames(camera.patience),
                 max_pixels=max_pixels,
                 on_frame=self._captured,
-                on_damaged=self._came_damaged,
-                on_late=self._came_late,
+                on_damaged=_Told(self._opened.fail).say,
+                on_late=partial(_Told(self._opened.drop).say, LATE),
             )
             self._camera.start()
         except BaseException:  # no thread is to be had: no stream without a camera stays open
@@ -68,28 +91,6 @@ class CameraStream:
             frame, self._newest = self._newest, None
         if frame is not None:
             self._opened.offer(partial(lambda image: image, frame.image))
-
-    def _came_damaged(self, why: str) -> None:
-        with self._lock:
-            scheduled, self._damaged = self._damaged > 0, self._damaged + 1
-        if not scheduled:
-            self._loop.call_soon_threadsafe(self._fail, why)
-
-    def _fail(self, why: str) -> None:
-        with self._lock:
-            frames, self._damaged = self._damaged, 0
-        self._opened.fail(why, frames)
-
-    def _came_late(self) -> None:
-        with self._lock:
-            scheduled, self._late = self._late > 0, self._late + 1
-        if not scheduled:
-            self._loop.call_soon_threadsafe(self._drop)
-
-    def _drop(self) -> None:
-        with self._lock:
-            frames, self._late = self._late, 0
-        self._opened.drop(LATE, frames)
 
     def _describe(self) -> CameraInfo:
         status = self._camera.status()

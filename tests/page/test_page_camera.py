@@ -101,17 +101,24 @@ OPENED = """
 """
 """The picture of a camera, played."""
 
-LENSES = (
-    f"async () => {{{OPENED}"
-    + """
-  const busy = new Set(["tele"]);
-  const devices = ["front", "tele", "wide"].map((deviceId) => ({ kind: "videoinput", deviceId }));
-  navigator.mediaDevices.enumerateDevices = async () => devices;
-  navigator.mediaDevices.getUserMedia = async ({ video }) => {
-    const deviceId = video.deviceId?.exact ?? "front";
-    if (busy.has(deviceId)) throw new DOMException("in use", "NotReadableError");
-    return opened(deviceId);
+LENSES_OF = """
+  const cameras = (ids, inUse = []) => {
+    const busy = new Set(inUse);
+    navigator.mediaDevices.enumerateDevices = async () => ids.map((deviceId) => ({ kind: "videoinput", deviceId }));
+    navigator.mediaDevices.getUserMedia = async ({ video }) => {
+      const deviceId = video.deviceId?.exact ?? "front";
+      if (busy.has(deviceId)) throw new DOMException("in use", "NotReadableError");
+      return opened(deviceId);
+    };
+    return busy;
   };
+"""
+"""The cameras of a device, by name, those in use to be changed; the browser chooses *front*."""
+
+LENSES = (
+    f"async () => {{{OPENED}{LENSES_OF}"
+    + """
+  const busy = cameras(["front", "tele", "wide"], ["tele"]);
   const { Camera } = await import("/static/shell/camera.js");
   const camera = new Camera(() => {});
   const seen = [];
@@ -137,16 +144,9 @@ def test_a_lens_that_does_not_open_is_passed_over_and_not_insisted_on(show: Show
 
 
 SWITCHED_TO = (
-    f"async () => {{{OPENED}"
+    f"async () => {{{OPENED}{LENSES_OF}"
     + """
-  const busy = new Set();
-  const devices = ["front", "wide"].map((deviceId) => ({ kind: "videoinput", deviceId }));
-  navigator.mediaDevices.enumerateDevices = async () => devices;
-  navigator.mediaDevices.getUserMedia = async ({ video }) => {
-    const deviceId = video.deviceId?.exact ?? "front";
-    if (busy.has(deviceId)) throw new DOMException("in use", "NotReadableError");
-    return opened(deviceId);
-  };
+  const busy = cameras(["front", "wide"]);
   const { Camera } = await import("/static/shell/camera.js");
   const visit = async (...presses) => {
     const camera = new Camera(() => {});

@@ -408,14 +408,20 @@ def test_what_is_said_late_of_one_recipe_names_it(two: Page, is_taken: bool) -> 
     expect(two.get_by_test_id("rule-save")).to_be_disabled()
 
 
-def test_a_gate_is_not_drawn_on_the_picture_of_another_recipe(show: Show, shop: Workshop) -> None:
-    shop.recipes.append(recipe("lid", "lid", streams=["gate"], is_default=False))
+def with_a_gate(show: Show, shop: Workshop, lid_on: list[str]) -> Page:
+    """The recipe *bottle* with its empty gate taken on *press*, and *lid* beside it."""
+    shop.recipes.append(recipe("lid", "lid", streams=lid_on, is_default=False))
     empty = {"empty": [100] * 256, "at": "", "picture": ""}
     shop.answers["POST /api/streams/press/gate"] = lambda body: (200, empty | {"gate": body["gate"]})
     page = show(shop, "/recipes#bottle").page
     page.get_by_test_id("parts-gate").check()
     page.get_by_test_id("gate-take").click()
     expect(page.get_by_test_id("gate-place")).to_be_visible()
+    return page
+
+
+def test_a_gate_is_not_drawn_on_the_picture_of_another_recipe(show: Show, shop: Workshop) -> None:
+    page = with_a_gate(show, shop, ["gate"])
     page.get_by_test_id("recipe-row").filter(has_text="lid").click()
     page.get_by_test_id("question-yes").click()
     expect(page.get_by_test_id("recipe-name")).to_have_text("lid")  # whose form is another: not yet checked
@@ -460,13 +466,7 @@ def test_a_recipe_that_was_brought_in_late_leaves_the_address_of_another_view_al
 def test_a_gate_is_not_drawn_on_the_picture_of_the_recipe_that_had_its_stream_before(
     show: Show, shop: Workshop
 ) -> None:
-    shop.recipes.append(recipe("lid", "lid", streams=[], is_default=False))
-    empty = {"empty": [100] * 256, "at": "", "picture": ""}
-    shop.answers["POST /api/streams/press/gate"] = lambda body: (200, empty | {"gate": body["gate"]})
-    page = show(shop, "/recipes#bottle").page
-    page.get_by_test_id("parts-gate").check()
-    page.get_by_test_id("gate-take").click()
-    expect(page.get_by_test_id("gate-place")).to_be_visible()
+    page = with_a_gate(show, shop, [])
     shop.recipes[0] |= {"streams": []}
     shop.recipes[1] |= {"streams": ["press"]}
     row = page.get_by_test_id("recipe-row").filter(has_text="lid")

@@ -348,18 +348,25 @@ async def test_what_is_found_nowhere_is_tried_again_until_somebody_puts_it_back(
             assert not await is_said()
 
 
+def hanging(monkeypatch: pytest.MonkeyPatch, what: str) -> tuple[threading.Event, threading.Event]:
+    """Let a step of the model keep wait: set once it does, and to be set for it to go on."""
+    hangs, may_go_on, step = threading.Event(), threading.Event(), getattr(ModelKeep, what)
+
+    def hang(*given: Any) -> Any:
+        hangs.set()
+        may_go_on.wait(WAIT_S)
+        return step(*given)
+
+    monkeypatch.setattr(ModelKeep, what, hang)
+    return hangs, may_go_on
+
+
 async def test_others_do_not_wait_for_a_store_that_hangs(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is here comes into force at once, and what is changed here is not kept waiting."""
     async with gateway("one", first=True) as (_, at_one), gateway("two") as (two, at_two):
         made = await copied(at_one)
         await until(lambda: _inspects_with(at_two, made["id"]))
-        hangs, may_go_on = threading.Event(), threading.Event()
-
-        def hang(self: ModelKeep) -> None:
-            hangs.set()
-            may_go_on.wait(WAIT_S)
-
-        monkeypatch.setattr(ModelKeep, "look_for_shared", hang)
+        hangs, may_go_on = hanging(monkeypatch, "look_for_shared")
         try:
             for name in ("plates", "rings"):
                 version = (await at_one.get(f"/api/recipes/{made['id']}")).json()["version"]
@@ -385,13 +392,7 @@ async def test_others_are_followed_while_the_store_hangs_at_a_start(
         path = f"/api/recipes/{(made := await copied(at_one))['id']}"
         async with gateway("two") as (_, at_two):
             await until(lambda: _inspects_with(at_two, made["id"]))
-        hangs, may_go_on = threading.Event(), threading.Event()
-
-        def hang(self: ModelKeep) -> None:
-            hangs.set()
-            may_go_on.wait(WAIT_S)
-
-        monkeypatch.setattr(ModelKeep, "look_for_shared", hang)
+        hangs, may_go_on = hanging(monkeypatch, "look_for_shared")
         async with gateway("two") as (_, at_two):
             try:
                 assert await asyncio.to_thread(hangs.wait, WAIT_S)
@@ -413,15 +414,8 @@ async def test_nobody_waits_while_the_version_to_go_back_to_is_fetched(
         path = f"/api/recipes/{(made := await copied(at_one))['id']}"
         first = made["version"]
         assert (await at_one.patch(path, json={"version": first, "name": "rings"})).status_code == 200
-        hangs, may_go_on, bring = threading.Event(), threading.Event(), ModelKeep.bring
-
-        def hang(self: ModelKeep, models: Any) -> frozenset[str]:
-            hangs.set()
-            may_go_on.wait(WAIT_S)
-            return bring(self, models)
-
         monkeypatch.setattr(ModelKeep, "is_here", lambda *_, **__: False)
-        monkeypatch.setattr(ModelKeep, "bring", hang)
+        hangs, may_go_on = hanging(monkeypatch, "bring")
         restored = asyncio.create_task(at_one.post(f"{path}/restore", json={"version": first + 1, "to": first}))
         try:
             assert await asyncio.to_thread(hangs.wait, WAIT_S)
