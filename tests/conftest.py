@@ -22,6 +22,7 @@ by going round and round take three times the processor's time that the work doe
 
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")  # how busy the machine is says nothing of the code
+settings.register_profile("quick", settings.get_profile("busy"), max_examples=20)
 
 EXTRAS = ("torch", "torchvision", "timm", "nncf", "anomalib", "ray")
 """Left out of a quick run also where they are installed: importing one takes longer than the tests that need it."""
@@ -138,6 +139,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{name}: {what}; not part of --quick")
     if config.getoption("--quick"):
         sys.meta_path.insert(0, _NotInstalled())
+        settings.load_profile("quick")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
