@@ -124,15 +124,28 @@ def smoothing(side: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The Gaussian of :func:`detector.score.to_detection` along one axis, as OpenCV does it for float32.
 
     Returns:
-        taps×side, the places each place is averaged from (those beyond the edge reflected); taps, their shares.
+        taps×side, the places each place is averaged from (those beyond the edge reflected); taps×1, their shares.
     """
     taps = round(SMOOTHING_SIGMA * 8 + 1) | 1
     places = [
         [cv2.borderInterpolate(place + tap - taps // 2, side, cv2.BORDER_REFLECT_101) for place in range(side)]
         for tap in range(taps)
     ]
-    shares = cv2.getGaussianKernel(taps, SMOOTHING_SIGMA).ravel()
+    shares = cv2.getGaussianKernel(taps, SMOOTHING_SIGMA)
     return np.array(places, np.int64), np.asarray(shares, np.float32)
+
+
+def enlarging(side: int, larger: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Linear interpolation along one axis, as OpenCV does it (``INTER_LINEAR``: from pixel centre to pixel centre).
+
+    Returns:
+        2×larger, the places that each new place lies between; 2×larger, their shares.
+    """
+    wanted = ((np.arange(larger) + 0.5) * side / larger - 0.5).clip(0, side - 1)
+    before = np.floor(wanted).astype(np.int64)
+    after = (before + 1).clip(max=side - 1)
+    share = (wanted - before).astype(np.float32)
+    return np.stack([before, after]), np.stack([1 - share, share])
 
 
 def _graph(model: TaughtModel) -> Any:
@@ -143,10 +156,10 @@ def _graph(model: TaughtModel) -> Any:
     maps = iter([_smoothed(output.get_node().input_value(0).get_node()) for output in graph.outputs])
     together = next(maps)
     if isinstance(head, MemoryBanks) and head.coarse is not None:
-        grid = ops.constant(np.array(together.get_output_shape(0)))
-        enlarged = ops.interpolate(next(maps), grid, "linear", "sizes", axes=ops.constant(np.array([0, 1])))
-        power = ops.constant(np.float32(POWER))
-        summed = ops.add(ops.power(together, power), ops.power(enlarged, power))
+        coarse, power = next(maps), ops.constant(np.float32(POWER))
+        for axis, side in enumerate(together.get_output_shape(0)):
+            coarse = _averaged(coarse, axis, *enlarging(coarse.get_output_shape(0)[axis], side))
+        summed = ops.add(ops.power(together, power), ops.power(coarse, power))
         together = ops.power(summed, ops.constant(np.float32(1 / POWER)))
     score = _largest(together)
     if isinstance(head, MemoryBanks) and head.drawn is not None:
@@ -170,16 +183,25 @@ def _graph(model: TaughtModel) -> Any:
 
 
 def _smoothed(patches: Any) -> Any:
-    """As :func:`detector.score.smoothed`. Multiplied and added, not convolved: OpenVINO may compute up to the last
-    convolution or product in bfloat16, and the search before this must not be."""
+    """As :func:`detector.score.smoothed`."""
+    for axis in (0, 1):
+        patches = _averaged(patches, axis, *smoothing(patches.get_output_shape(0)[axis]))
+    return patches
+
+
+def _averaged(patches: Any, axis: int, places: NDArray[np.int64], shares: NDArray[np.float32]) -> Any:
+    """Along one axis, each place from some of them.
+
+    Multiplied and added, not convolved or interpolated: compiled for bfloat16, OpenVINO keeps in float32 what it meets
+    on its way from the results to the first convolution, product of matrices or interpolation
+    (``Graph::EnforceInferencePrecision`` of its CPU plugin). What lies before that is rounded to 8 bits: the search must
+    not be, whose distances are small differences of large numbers.
+    """
     from detector.quiet_openvino import ops
 
-    for axis in (0, 1):
-        places, shares = smoothing(patches.get_output_shape(0)[axis])
-        gathered = ops.gather(patches, ops.constant(places), ops.constant(np.int64(axis)))
-        weighted = ops.multiply(gathered, ops.constant(shares.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))))
-        patches = ops.reduce_sum(weighted, ops.constant(np.array([axis])), False)
-    return patches
+    gathered = ops.gather(patches, ops.constant(places), ops.constant(np.int64(axis)))
+    weighted = ops.multiply(gathered, ops.constant(shares[..., None] if axis == 0 else shares[None]))
+    return ops.reduce_sum(weighted, ops.constant(np.array([axis])), False)
 
 
 def _largest(patches: Any) -> Any:

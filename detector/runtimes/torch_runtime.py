@@ -18,12 +18,17 @@ from detector.score import PatchMaps
 
 
 class TorchRuntime:
-    """torch, float32, on the first GPU where there is one, else on the CPU."""
+    """torch, float32, on the first GPU where there is one, else on the CPU.
+
+    For the whole process, convolutions on Nvidia GPUs are computed in float32 from then on: left alone cuDNN rounds what
+    it multiplies to 10 bits (TF32), and a part near the threshold would be judged otherwise there than on a CPU.
+    """
 
     name = "torch"
     is_exact = True
 
     def __init__(self, workers: int = 1) -> None:
+        torch.backends.cudnn.allow_tf32 = False
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def features(self, backbone: AnyBackbone, size: InputSize, shrink: int = 1) -> Features:

@@ -25,7 +25,7 @@ from detector.teaching.learner import Learner
 COMPARED = 32
 """Pictures at the most that the two ways are compared with, spread over the sample."""
 _FEWEST = 8
-"""And at the least: of fewer, nothing is measured and nothing is registered."""
+"""And at the least, with a defect drawn on each: of fewer, nothing is measured and nothing is registered."""
 _CORESET = 768
 _FOLDS = 2
 _GAIN = 0.03
@@ -130,7 +130,7 @@ def _better(
     ways = plain, registered
     sizes = [way.region.input_size(network.grid_stride) for way in ways]
     seen = _seen(pictures, ways, sizes, seed)
-    if len(seen[0].normal) < _FEWEST:
+    if sum(drawn is not None for drawn in seen[0].drawn) < _FEWEST:
         return replace(plain, why=f"not registered: fewer than {_FEWEST} pictures to measure it with")
     if near_copies.show_one_part([near_copies.look_of(small) for small in seen[1].normal]):
         return replace(plain, why="not registered: the pictures show one part again and again")
@@ -138,7 +138,7 @@ def _better(
     gain = float(after.mean() - before.mean())
     by_chance = _standard_error(after - before)
     found = f"{after.mean():.0%} of drawn defects stand out against normal pictures, {before.mean():.0%} as they lie"
-    if gain < max(_GAIN, by_chance):
+    if not gain >= max(_GAIN, by_chance):  # what is no number is no reason
         return replace(plain, why=f"not registered, though the parts lie {motions}: {found}")
     return replace(registered, why=f"registered: the parts lie {motions}; {found}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import overload
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 import detector
 from detector import ModelError, TaughtModel, self_contained
 from detector.model_folder import MANIFEST, Manifest
+from detector.teaching import registering
 from tests.detector.parts import draw_bracket, draw_lying_freely, draw_parts
 
 Picture = NDArray[np.uint8]
@@ -137,6 +139,18 @@ def test_what_cannot_be_registered_is_refused_if_asked_for() -> None:
 
 def test_of_few_pictures_nothing_is_measured() -> None:
     model = detector.fit(draw_lying_freely(6), image_size=64, coreset_size=50)
+    assert model.manifest.registration == "not registered: fewer than 8 pictures to measure it with"
+
+
+@pytest.mark.parametrize("large_enough", [0, 7])
+def test_of_parts_too_small_for_drawn_defects_nothing_is_measured(
+    large_enough: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, looked_at = registering._part_of, count()
+    monkeypatch.setattr(
+        registering, "_part_of", lambda *laid: found(*laid) if next(looked_at) < large_enough else None
+    )
+    model = detector.fit(draw_lying_freely(16), image_size=64, coreset_size=50)
     assert model.manifest.registration == "not registered: fewer than 8 pictures to measure it with"
 
 

@@ -9,12 +9,17 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import detector
 from detector import TaughtModel, self_contained
-from detector.self_contained import FACTS, GRAPH, README, Written, smoothing
+from detector.heads import MemoryBanks
+from detector.self_contained import FACTS, GRAPH, README, Written, enlarging, smoothing
 from tests.detector.parts import draw_part, draw_parts
 from tests.detector.runtimes.test_precision import teach
+
+
+Averages = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
 @pytest.fixture(scope="module")
@@ -26,24 +31,38 @@ def small_part() -> TaughtModel:
     return model
 
 
+def along_both(distances: NDArray[np.float32], rows: Averages, columns: Averages) -> NDArray[np.float32]:
+    """What the graph does with places and their shares, in NumPy."""
+    averaged = (distances[rows[0]] * rows[1][..., None]).sum(0)
+    return np.asarray((averaged[:, columns[0]] * columns[1][None]).sum(1), np.float32)
+
+
 @pytest.mark.parametrize("side", [1, 2, 4, 5, 8, 40])
 def test_smoothing_is_opencvs(side: int) -> None:
     distances = np.random.default_rng(side).random((side, side), dtype=np.float32)
-    places, shares = smoothing(side)
-    rows = np.einsum("tij,t->ij", distances[places], shares)
-    both = np.einsum("itj,t->ij", rows[:, places], shares)
+    both = along_both(distances, smoothing(side), smoothing(side))
     assert both == pytest.approx(detector.score.to_detection(distances).anomaly_map, rel=1e-5)
 
 
+@pytest.mark.parametrize(("rows", "columns"), [((1, 2), (1, 1)), ((2, 5), (3, 6)), ((10, 20), (9, 19)), ((20, 40), (20, 7))])
+def test_enlarging_is_opencvs(rows: tuple[int, int], columns: tuple[int, int]) -> None:
+    distances = np.random.default_rng(rows[1]).random((rows[0], columns[0]), dtype=np.float32)
+    large = cv2.resize(distances, (columns[1], rows[1]), interpolation=cv2.INTER_LINEAR)
+    assert along_both(distances, enlarging(*rows), enlarging(*columns)) == pytest.approx(large, rel=1e-5)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
-@pytest.mark.parametrize("method", ["patchcore", "padim"])
+@pytest.mark.parametrize("method", ["patchcore", "padim", "patchcore with a coarse scale"])
 def test_the_graph_says_what_the_model_says(precision: str, method: str, tmp_path: Path) -> None:
-    model = teach(precision, method=method)  # type: ignore[arg-type]
+    coarse = method == "patchcore with a coarse scale"
+    sizes = {"image_size": 256} if coarse else {"method": method}
+    model = teach(precision, **sizes)  # type: ignore[arg-type]
+    assert coarse == (isinstance(model.head, MemoryBanks) and model.head.coarse is not None)
     self_contained.write(model, tmp_path / "openvino")
     written = Written(tmp_path / "openvino")
     for defect in (False, True):
         frame = draw_part(70, defect=defect)
-        expected, found = model.detect(frame), written.detect(frame)
+        expected, found = model.detect(frame), written.detect(model.input_of(frame))
         assert found.score == pytest.approx(expected.score, rel=1e-4)
         assert found.anomaly_map == pytest.approx(expected.anomaly_map, rel=1e-3, abs=1e-3 * expected.score)
 

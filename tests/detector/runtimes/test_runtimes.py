@@ -229,6 +229,14 @@ def test_an_unknown_runtime_is_refused() -> None:
         runtime("cuda")
 
 
+def test_torch_rounds_no_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen on a GPU only; there it is the default."""
+    torch = pytest.importorskip("torch", reason="torch is an extra and not installed")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    runtime("torch")
+    assert not torch.backends.cudnn.allow_tf32
+
+
 def test_without_torch_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "detector.runtimes.torch_runtime", raising=False)
