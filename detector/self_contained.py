@@ -194,8 +194,8 @@ def _averaged(patches: Any, axis: int, places: NDArray[np.int64], shares: NDArra
 
     Multiplied and added, not convolved or interpolated: compiled for bfloat16, OpenVINO keeps in float32 what it meets
     on its way from the results to the first convolution, product of matrices or interpolation
-    (``Graph::EnforceInferencePrecision`` of its CPU plugin). What lies before that is rounded to 8 bits: the search must
-    not be, whose distances are small differences of large numbers.
+    (``Graph::EnforceInferencePrecision`` of its CPU plugin), and rounds to 8 bits what lies before that. The search
+    must not be, whose distances are small differences of large numbers.
     """
     from detector.quiet_openvino import ops
 

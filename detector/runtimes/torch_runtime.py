@@ -20,8 +20,8 @@ from detector.score import PatchMaps
 class TorchRuntime:
     """torch, float32, on the first GPU where there is one, else on the CPU.
 
-    For the whole process, convolutions on Nvidia GPUs are computed in float32 from then on: left alone cuDNN rounds what
-    it multiplies to 10 bits (TF32), and a part near the threshold would be judged otherwise there than on a CPU.
+    For the whole process, convolutions on Nvidia GPUs are computed in float32 from then on: left alone cuDNN rounds
+    what it multiplies to 10 bits (TF32), and a part near the threshold would be judged otherwise there than on a CPU.
     """
 
     name = "torch"

@@ -147,9 +147,7 @@ def test_of_parts_too_small_for_drawn_defects_nothing_is_measured(
     large_enough: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found, looked_at = registering._part_of, count()
-    monkeypatch.setattr(
-        registering, "_part_of", lambda *laid: found(*laid) if next(looked_at) < large_enough else None
-    )
+    monkeypatch.setattr(registering, "_part_of", lambda *laid: found(*laid) if next(looked_at) < large_enough else None)
     model = detector.fit(draw_lying_freely(16), image_size=64, coreset_size=50)
     assert model.manifest.registration == "not registered: fewer than 8 pictures to measure it with"
 

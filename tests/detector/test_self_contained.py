@@ -18,7 +18,6 @@ from detector.self_contained import FACTS, GRAPH, README, Written, enlarging, sm
 from tests.detector.parts import draw_part, draw_parts
 from tests.detector.runtimes.test_precision import teach
 
-
 Averages = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
@@ -44,7 +43,9 @@ def test_smoothing_is_opencvs(side: int) -> None:
     assert both == pytest.approx(detector.score.to_detection(distances).anomaly_map, rel=1e-5)
 
 
-@pytest.mark.parametrize(("rows", "columns"), [((1, 2), (1, 1)), ((2, 5), (3, 6)), ((10, 20), (9, 19)), ((20, 40), (20, 7))])
+@pytest.mark.parametrize(
+    ("rows", "columns"), [((1, 2), (1, 1)), ((2, 5), (3, 6)), ((10, 20), (9, 19)), ((20, 40), (20, 7))]
+)
 def test_enlarging_is_opencvs(rows: tuple[int, int], columns: tuple[int, int]) -> None:
     distances = np.random.default_rng(rows[1]).random((rows[0], columns[0]), dtype=np.float32)
     large = cv2.resize(distances, (columns[1], rows[1]), interpolation=cv2.INTER_LINEAR)
