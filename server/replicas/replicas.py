@@ -16,7 +16,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, InvalidStateError, wait
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,11 +34,14 @@ from server.replicas.scaling import Scaling
 from server.replicas.strikes import Strikes
 from server.words import Figure, Load
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 log = logging.getLogger("defectvision.replicas")
 
 TICK_S = 0.05
+LATE_S = 0.1
+"""Seconds since its last look after which the keeper is late; by how much it is, is no replica's silence."""
 BEAT_S = 0.2
 """Seconds between two signs of life of a replica."""
 SILENT_S = 0.6
@@ -79,6 +82,7 @@ class _One:
         loading: models it is about to have, and since when.
         failed: models it cannot load: why, and when that was.
         is_ready: it has started, gives signs of life, and everything that is in force is loaded, or cannot be there.
+        is_silent: it gives none.
         is_taken: a thread has it; ``look``: the frame it has, until it is done with it, whoever still waits for that;
             ``told``: what the thread waits for; ``since``: when it was given that frame.
         heard: when it gave its last sign of life.
@@ -95,6 +99,7 @@ class _One:
     loading: dict[str, tuple[Future[str], float]] = field(default_factory=dict)
     failed: dict[str, tuple[str, float]] = field(default_factory=dict)
     is_ready: bool = False
+    is_silent: bool = False
     is_taken: bool = False
     look: Future[Answer] | None = None
     told: Future[Answer] | None = None
@@ -153,7 +158,8 @@ class Replicas:
         self._least = wanted.least
         self._all: list[_One] = []
         self._changed = threading.Condition()
-        self._shared: dict[str, Any] = {}
+        self._shared: dict[str, Future[Any]] = {}
+        self._sharing = ThreadPoolExecutor(1, "replicas-share")
         self._coming: dict[str, tuple[Detector, float]] = {}
         self._no_cluster: str | None = "the cluster is being reached"
         self._stopped = threading.Event()
@@ -191,6 +197,7 @@ class Replicas:
         self._stopped.set()
         if self._keeper is not None:
             await asyncio.to_thread(self._keeper.join, 10.0)
+        self._sharing.shutdown(wait=False, cancel_futures=True)
 
     async def spread(self, model: Detector) -> None:
         """Have a model on all replicas before it is put in force. Returns once they have it, or no longer count.
@@ -309,7 +316,7 @@ class Replicas:
 
     def _load_late(self, one: _One, name: Packed, model: Detector, until: float) -> None:
         try:
-            one.peer.load(name, self._base(name, model)).result(max(0.0, until - time.monotonic()))
+            self._load(one, name, model).result(max(0.0, until - time.monotonic()))
         except TimeoutError as error:  # it goes on loading, and nothing is wrong with the replica
             raise self._lost_frame("a detector replica is still loading the model") from error
         except Gone:
@@ -355,7 +362,7 @@ class Replicas:
         answer = one.peer.look(request)
         with self._changed:
             one.look, one.told, one.since = answer, told, time.monotonic()
-            is_heard = one in self._all and one.is_ready
+            is_heard = one in self._all and not one.is_silent
         answer.add_done_callback(partial(self._came, one, told))
         if not is_heard:
             _fail(told, _Silent())
@@ -410,6 +417,8 @@ class Replicas:
     def _look_after_all(self, now: float, seconds: float) -> bool:
         """Whether that may be done again at once, or, where the cluster is gone, it be reached anew."""
         try:
+            for one in self._all:  # while this thread was held up, nobody was asked, and no answer seen
+                one.heard += max(0.0, seconds - LATE_S)
             self._scale(now, seconds)
             self._attend(now)
             self._check(now)
@@ -509,24 +518,28 @@ class Replicas:
         self._listen(one, now, wanted)
         if one.look is not None and one.told is None and now - one.since > self._call_s + LOST_S:
             raise Gone("it does not come to an end with a frame that was given up")
-        is_heard = now - one.heard <= self._silent_s
+        was_silent, one.is_silent = one.is_silent, now - one.heard > self._silent_s
         # What is only about to be in force is loaded, and keeps no frame waiting; nor does what cannot be loaded there
         # keep frames of others from it.
         in_force = [hash for hash, (_, _, is_in_force) in wanted.items() if is_in_force]
         has_all = all(hash in one.loaded or hash in one.failed for hash in in_force)
         has_all = has_all and (not in_force or any(hash in one.loaded for hash in in_force))
-        was, one.is_ready = one.is_ready, has_all and is_heard and one.refused is None
-        if was and not is_heard:
-            log.warning("replica silent number=%d machine=%s", one.number, one.machine)
-            self._lost += 1
-            one.give_up(_Silent())
-        elif one.is_ready and not was:
+        was_ready, one.is_ready = one.is_ready, has_all and not one.is_silent and one.refused is None
+        if one.is_silent and not was_silent:
+            self._fell_silent(one, was_ready)
+        elif one.is_ready and not was_ready:
             one.came = min(one.came, now)
             log.info("replica ready number=%d machine=%s models=%d", one.number, one.machine, len(one.loaded))
         if now - one.came > YOUNG_S:
             self._failed_starts = 0
         if now - one.heard > LOST_S + (0 if one.loaded else START_S):
             raise Gone("it gave no sign of life for long")
+
+    def _fell_silent(self, one: _One, was_ready: bool) -> None:
+        if was_ready:
+            log.warning("replica silent number=%d machine=%s", one.number, one.machine)
+            self._lost += 1
+        one.give_up(_Silent())
 
     def _load_missing(self, one: _One, now: float, wanted: _Models) -> None:
         for hash in [*one.failed]:
@@ -537,10 +550,7 @@ class Replicas:
                 continue
             if hash in one.failed and now - one.failed[hash][1] < FAILED_S:
                 continue
-            try:
-                one.loading[hash] = one.peer.load(name, self._base(name, model)), now
-            except Exception as error:  # what it learned does not travel: others' does
-                self._cannot_load(one, hash, error, now)
+            one.loading[hash] = self._load(one, name, model), now
 
     def _greet(self, one: _One, hello: Hello, now: float) -> None:
         one.machine, one.heard, one.began = hello.machine or "?", now, now
@@ -587,25 +597,40 @@ class Replicas:
                 if (name := self._pack(model)) is not None:
                     found[name.hash] = name, model, in_force
         taught = {name.taught for name, _, _ in found.values()}
-        self._shared = {one: shared for one, shared in self._shared.items() if one in taught}
+        with self._changed:
+            self._shared = {one: shared for one, shared in self._shared.items() if one in taught}
         return found
 
-    def _base(self, name: Packed, model: Detector) -> Any:
-        shared = self._shared.get(name.taught)
-        if shared is None:
-            shared = self._cluster.share(self._share_of(model))
-            self._shared = {**self._shared, name.taught: shared}
+    def _load(self, one: _One, name: Packed, model: Detector) -> Future[str]:
+        """Have a model ready there, once what it learned can be fetched."""
+        return _then(self._base(name, model), partial(one.peer.load, name))
+
+    def _base(self, name: Packed, model: Detector) -> Future[Any]:
+        """What a model learned, put where all machines can fetch it: once, whoever asks, in a thread of its own. It may
+        be 100 MB, and who asks has frames or replicas that wait."""
+        with self._changed:
+            shared = self._shared.get(name.taught)
+            if shared is None:
+                shared = self._shared[name.taught] = self._sharing.submit(self._share, name.taught, model)
         return shared
+
+    def _share(self, taught: str, model: Detector) -> Any:
+        try:
+            return self._cluster.share(self._share_of(model))
+        except Exception:
+            with self._changed:
+                self._shared.pop(taught, None)  # the next one tries it again
+            raise
 
     def _load_everywhere(self, name: Packed, model: Detector) -> None:
         ready = [one for one in self._all if one.is_ready and name.hash not in one.loaded]
         if not ready:
             return
         try:
-            base = self._base(name, model)
+            self._base(name, model).result()
         except Exception as error:
             raise self._refused_by_all(name, error) from error
-        asked = [(one, one.peer.load(name, base)) for one in ready]
+        asked = [(one, self._load(one, name, model)) for one in ready]
         until, failures = time.monotonic() + SPREAD_S, list[Exception]()
         for one, future in asked:
             try:
@@ -625,7 +650,7 @@ class Replicas:
         return ModelError(f"the detector replicas cannot load it ({_of(error)}): what was in force stays so")
 
     def _is_there(self, one: _One) -> bool:
-        return one in self._all and time.monotonic() - one.heard <= self._silent_s
+        return one in self._all and not one.is_silent
 
     def _is_gone(self, one: _One, why: str) -> None:
         with self._changed:
@@ -669,6 +694,28 @@ def _await(future: Future[Any], until: float, is_there: Callable[[], bool]) -> N
     if not future.done() and not is_there():
         raise Gone("it gives no sign of life")
     future.result(0.0)
+
+
+def _then(first: Future[S], step: Callable[[S], Future[T]]) -> Future[T]:
+    """What comes of a step that is taken with what came of the first. Nobody waits for it meanwhile."""
+    found: Future[T] = Future()
+
+    def end(second: Future[T]) -> None:
+        try:
+            found.set_result(second.result())
+        except Exception as error:
+            found.set_exception(error)
+
+    def go_on(first: Future[S]) -> None:
+        try:
+            second = step(first.result())
+        except Exception as error:
+            found.set_exception(error)
+        else:
+            second.add_done_callback(end)
+
+    first.add_done_callback(go_on)
+    return found
 
 
 def _fail(future: Future[Any], error: BaseException) -> None:

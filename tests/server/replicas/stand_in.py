@@ -120,8 +120,9 @@ class StandInPeer:
 
 class StandIn:
     """A cluster. ``is_full``: it has no room; ``is_broken``: what is started on it dies; ``why_not``: it cannot be
-    reached; ``raises``: what connecting raises; ``hang_loading``: models are never loaded; ``version``: of the program
-    there; ``make``: makes a model of what came."""
+    reached; ``raises``: what connecting raises; ``hang_loading``: models are never loaded; ``share_gate``: while it is
+    not set, what models learned is not shared, which was begun ``sharing`` times; ``version``: of the program there;
+    ``make``: makes a model of what came."""
 
     def __init__(self, make: Make = lambda packed, base, threads: base) -> None:
         self.make = make
@@ -129,6 +130,9 @@ class StandIn:
         self.is_full = self.is_broken = self.hang_loading = False
         self.raises: Exception | None = None
         self.why_not: str | None = None
+        self.share_gate = threading.Event()
+        self.share_gate.set()
+        self.sharing = 0
         self.version = ""
 
     def connect(self) -> None:
@@ -142,6 +146,8 @@ class StandIn:
         return self.peers[-1]
 
     def share(self, base: Any) -> Any:
+        self.sharing += 1
+        assert self.share_gate.wait(20)
         return base
 
     def check(self) -> None:

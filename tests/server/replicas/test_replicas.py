@@ -293,6 +293,34 @@ async def test_a_model_that_cannot_be_loaded_stops_only_what_is_inspected_with_i
     await until(lambda: b.stream.inspected == 1)
 
 
+async def test_what_a_model_learned_is_shared_once_and_keeps_no_replica_waiting(plant: Plant) -> None:
+    before = plant.cluster.sharing
+    plant.cluster.share_gate.clear()
+    spreading = asyncio.create_task(plant.replicas.spread(Version(1)))  # type: ignore[arg-type]
+    await until(lambda: plant.cluster.sharing > before)
+    plant.cluster.peers[0].die()
+    await until(lambda: len(plant.cluster.peers) == 3 and plant.ready == 2)
+    assert not spreading.done()
+    plant.cluster.share_gate.set()
+    await spreading
+    assert plant.cluster.sharing == before + 1
+
+
+async def test_what_cannot_be_shared_is_refused_and_shared_again_later(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def share(base: Any) -> Any:
+        raise RuntimeError("shared memory is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(plant.cluster, "share", share)
+        with pytest.raises(ModelError, match="shared memory is full"):
+            await plant.replicas.spread(Version(1))  # type: ignore[arg-type]
+    assert plant.ready == 2
+    await plant.replicas.spread(Version(1))  # type: ignore[arg-type]
+    await until(lambda: all(Version(1).hash in one.loaded for one in plant.replicas._all))
+
+
 async def test_a_version_that_no_replica_can_load_is_refused_before_it_counts(plant: Plant) -> None:
     broken = Version(7)
     for peer in plant.cluster.peers:
