@@ -84,7 +84,8 @@ class _One:
         is_ready: it has started, gives signs of life, and everything that is in force is loaded, or cannot be there.
         is_silent: it gives none.
         is_taken: a thread has it; ``look``: the frame it has, until it is done with it, whoever still waits for that;
-            ``told``: what the thread waits for; ``since``: when it was given that frame.
+            ``told``: what the thread waits for; ``since``: when it was given that frame; ``sender``: whose it is, until
+            it is done with it, or that is struck for it; ``struck``: who was struck for the frame that it still has.
         heard: when it gave its last sign of life.
         came: when it took frames for the first time.
         refused: why it cannot be used.
@@ -104,6 +105,8 @@ class _One:
     look: Future[Answer] | None = None
     told: Future[Answer] | None = None
     since: float = -math.inf
+    sender: str | None = None
+    struck: str | None = None
     beat: Future[tuple[str, ...]] | None = None
     asked: float = -math.inf
     heard: float = -math.inf
@@ -281,8 +284,7 @@ class Replicas:
         return all_of(frame, found, model, wanted)
 
     def _ask(self, name: Packed, model: Detector, frame: Encoded | BGRImage, wanted: Wanted) -> Answer:
-        sender = frame.sender if isinstance(frame, Encoded) else None
-        self._let_in(sender)
+        self._let_in(_sender(frame))
         one = self._take(name.hash)
         began = time.monotonic()
         until = began + self._call_s
@@ -296,11 +298,9 @@ class Replicas:
         except _Silent as error:
             raise self._lost_frame("the detector replica that had this frame gives no sign of life") from error
         except Gone as error:
-            self._struck(one, sender)
             self._is_gone(one, str(error))
             raise self._lost_frame("the detector replica that had this frame is gone") from error
         except TimeoutError as error:
-            self._struck(one, sender)
             self._is_gone(one, f"a frame took more than {self._call_s:g} s")
             raise self._lost_frame(f"a detector replica took more than {self._call_s:g} s and was ended") from error
         finally:
@@ -339,18 +339,25 @@ class Replicas:
             wait, count = self._strikes.wait(sender, time.monotonic()), self._strikes.count(sender)
         if wait > 0:
             raise NotLooked(
-                f"{counted(count, 'detector replica', 'detector replicas')} died with a picture of this stream: no "
-                f"other gets one for {math.ceil(wait)} s; see to what its camera sends"
+                f"{counted(count, 'detector replica', 'detector replicas')} died or hung with a picture of this "
+                f"stream: no other gets one for {math.ceil(wait)} s; see to what its camera sends"
             )
 
-    def _struck(self, one: _One, sender: str | None) -> None:
-        if sender is None:
-            return
+    def _strike(self, one: _One) -> None:
+        """Once for a frame, whoever is first to see what it did."""
         with self._changed:
-            if one not in self._all:  # all were let go of
+            sender, one.sender = one.sender, None
+            if sender is None:
                 return
             self._strikes.strike(sender, time.monotonic())
-        log.warning("replica died with a picture number=%d stream=%s", one.number, sender)
+            one.struck = sender
+        log.warning("replica died or hangs with a picture number=%d stream=%s", one.number, sender)
+
+    def _came_to_an_end(self, one: _One) -> None:
+        """Where it had fallen silent, and looked at its frame in time all the same, that was not the frame's doing."""
+        if one.struck is not None and time.monotonic() - one.since <= self._call_s:
+            self._strikes.take_back(one.struck)
+        one.sender = one.struck = None
 
     def _lost_frame(self, words: str) -> NotLooked:
         with self._changed:
@@ -363,17 +370,20 @@ class Replicas:
         with self._changed:
             one.look, one.told, one.since = answer, told, time.monotonic()
             is_heard = one in self._all and not one.is_silent
+            one.sender, one.struck = _sender(request.frame) if is_heard else None, None
         answer.add_done_callback(partial(self._came, one, told))
         if not is_heard:
             _fail(told, _Silent())
         return told.result(max(0.0, within_s))
 
     def _came(self, one: _One, told: Future[Answer], answer: Future[Answer]) -> None:
+        error = answer.exception()
         with self._changed:
             if one.look is answer:
                 one.look = None
+                if not isinstance(error, Gone):
+                    self._came_to_an_end(one)
                 self._changed.notify_all()
-        error = answer.exception()
         if error is None:
             with suppress(InvalidStateError):  # it was given up
                 told.set_result(answer.result())
@@ -513,6 +523,7 @@ class Replicas:
                 del one.loading[hash]
                 self._loaded(one, hash, future, now)
             elif now - since > LOAD_S:
+                one.sender = None  # the frame that it may have is not what it hangs with
                 raise Gone(f"it did not load a model within {LOAD_S:g} s")
         self._load_missing(one, now, wanted)
         self._listen(one, now, wanted)
@@ -539,6 +550,10 @@ class Replicas:
         if was_ready:
             log.warning("replica silent number=%d machine=%s", one.number, one.machine)
             self._lost += 1
+        with self._changed:
+            if one.since > one.asked:  # it did not answer before it was given the frame
+                one.sender = None
+        self._strike(one)
         one.give_up(_Silent())
 
     def _load_missing(self, one: _One, now: float, wanted: _Models) -> None:
@@ -657,6 +672,7 @@ class Replicas:
             if one not in self._all:
                 return
             self._all = [other for other in self._all if other is not one]
+            self._strike(one)
             self._lost += one.is_ready
             one.is_ready = False
             # It never took frames, or not for long: whatever was wrong with it may be wrong with the next one, too.
@@ -681,6 +697,10 @@ class Replicas:
 
 def _of(error: BaseException) -> str:
     return str(error)[:200] or type(error).__name__
+
+
+def _sender(frame: Encoded | BGRImage) -> str | None:
+    return frame.sender if isinstance(frame, Encoded) else None
 
 
 def _await(future: Future[Any], until: float, is_there: Callable[[], bool]) -> None:

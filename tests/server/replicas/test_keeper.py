@@ -1,5 +1,5 @@
-"""What the keeper makes of replicas from one look at them to the next: it looks when a test says so, by a clock that the
-test moves."""
+"""What the keeper makes of replicas from one look at them to the next. It looks when a test says so, by a clock that
+the test moves."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from server.inspection import Encoded, Looked, NotLooked
-from server.inspection import Wanted as WantedOfAFrame
+from server.inspection import Encoded, Looked, NotLooked, Wanted
 from server.replicas import Replicas, ReplicasWanted
 from server.replicas import replicas as module
-from server.replicas.replicas import BEAT_S, SILENT_S, TICK_S, _One
-from tests.server.fakes import GOOD, FakeModel, until
+from server.replicas.replicas import BEAT_S, LOST_S, SILENT_S, TICK_S, _One
+from tests.server.fakes import GOOD, WAIT_S, FakeModel, until
 from tests.server.replicas.stand_in import StandIn, StandInPeer, Version, pack
 
 
@@ -52,14 +51,15 @@ class Plant:
             await until(lambda: all(one.beat is None or one.beat.done() or is_deaf(one) for one in self.all))
 
     async def become_ready(self, count: int) -> None:
-        while self.ready < count:
-            await self.look()
-            await asyncio.sleep(0.005)
+        async with asyncio.timeout(WAIT_S):
+            while self.ready < count:
+                await self.look()
+                await asyncio.sleep(0.005)
 
-    def frame(self, sender: str) -> asyncio.Task[Looked]:
+    def frame(self, sender: str, model: FakeModel) -> asyncio.Task[Looked]:
         """A frame of this stream, which some replica looks at."""
         load = Encoded(GOOD, 10_000_000, sender)
-        ask: Any = lambda: (self.models[0], WantedOfAFrame())  # noqa: E731
+        ask: Any = lambda: (model, Wanted())  # noqa: E731
         return asyncio.create_task(asyncio.to_thread(self.replicas.look, load, ask, lambda: None))
 
 
@@ -89,17 +89,88 @@ async def plants(model: FakeModel, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 async def test_a_keeper_that_was_held_up_calls_no_replica_silent(plants: Any, model: FakeModel) -> None:
     plant = plants(1)
     await plant.become_ready(1)
-    model.gate.clear()
-    frame = plant.frame("a")
-    await until(lambda: model.detected == 1)
+    frame = await in_work(plant, model, "a")
     for held_up_s in (SILENT_S + TICK_S, 5.0, 60.0):
         await plant.look(held_up_s)
         assert plant.ready == 1 and not frame.done()
     plant.cluster.peers[0].is_deaf = True
-    await plant.look(BEAT_S)  # it is asked, and does not answer
+    await plant.look(2 * BEAT_S)  # it is asked, and does not answer
     await plant.look(5.0)
     assert plant.ready == 1, "its answer may be there, and not seen yet"
     await plant.look(times=round(SILENT_S / TICK_S))
     assert plant.ready == 0
     with pytest.raises(NotLooked, match="no sign of life"):
         await frame
+
+
+async def test_whose_picture_silences_replicas_leaves_some_to_the_others(
+    plants: Any, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.replicas.strikes.FREE_STRIKES", 0)
+    plant, other = plants(2), Version(1)
+    plant.models.append(other)
+    await plant.become_ready(2)
+    evil = await in_work(plant, model, "evil")
+    silent = next(peer for peer in plant.cluster.peers if peer.at_work)
+    await fall_silent(plant, silent)
+    with pytest.raises(NotLooked, match="no sign of life"):
+        await evil
+    with pytest.raises(NotLooked, match="1 detector replica died or hung with a picture of this stream"):
+        await plant.frame("evil", model)
+    assert (await plant.frame("other", other)).size == (64, 48)
+    await plant.look(times=round(LOST_S / TICK_S))
+    assert silent.is_dead and plant.replicas._strikes.count("evil") == 1, "once for a frame"
+
+
+async def test_who_looks_at_its_picture_after_all_was_silent_for_other_reasons(plants: Any, model: FakeModel) -> None:
+    plant = plants(1)
+    await plant.become_ready(1)
+    frame = await in_work(plant, model, "a")
+    await fall_silent(plant, plant.cluster.peers[0])
+    assert plant.replicas._strikes.count("a") == 1
+    model.gate.set()
+    await until(lambda: plant.replicas._strikes.count("a") == 0)
+    with pytest.raises(NotLooked, match="no sign of life"):
+        await frame
+
+
+async def test_a_picture_that_came_after_it_stopped_answering_is_not_to_blame(plants: Any, model: FakeModel) -> None:
+    plant = plants(1)
+    await plant.become_ready(1)
+    plant.cluster.peers[0].is_deaf = True
+    await plant.look(2 * BEAT_S)
+    plant.now += TICK_S / 2
+    frame = await in_work(plant, model, "a")
+    await plant.look(times=round((SILENT_S + LOST_S) / TICK_S))
+    with pytest.raises(NotLooked, match="no sign of life"):
+        await frame
+    assert plant.cluster.peers[0].is_dead and plant.replicas._strikes.count("a") == 0
+
+
+async def test_whoever_is_first_to_hear_of_a_death_the_picture_counts(plants: Any, model: FakeModel) -> None:
+    """The keeper's question may fail before the frame does."""
+    plant = plants(1)
+    await plant.become_ready(1)
+    frame = await in_work(plant, model, "a")
+    peer = plant.cluster.peers[0]
+    with peer._lock:
+        peer.is_dead = True
+    await plant.look(2 * BEAT_S, times=2)
+    with pytest.raises(NotLooked, match="is gone"):
+        await frame
+    assert plant.replicas._strikes.count("a") == 1
+
+
+async def in_work(plant: Plant, model: FakeModel, sender: str) -> asyncio.Task[Looked]:
+    """A frame that a replica has, and is not done with."""
+    model.gate.clear()
+    before = model.detected
+    frame = plant.frame(sender, model)
+    await until(lambda: model.detected > before and any(one.look is not None for one in plant.all))
+    return frame
+
+
+async def fall_silent(plant: Plant, peer: StandInPeer) -> None:
+    peer.is_deaf = True
+    await plant.look(2 * BEAT_S)
+    await plant.look(times=1 + round(SILENT_S / TICK_S))

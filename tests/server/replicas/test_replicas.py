@@ -435,8 +435,7 @@ async def test_a_model_that_is_loaded_late_ends_no_replica(
     """Loading it left the frame no time: nothing is wrong with the replica, nor with who sent it."""
     plants.append(plant := Plant(model, tmp_path, count=1, call_s=0.5))
     await plant.started(1)
-    late, struck = Version(3), list[str | None]()
-    monkeypatch.setattr(plant.replicas, "_struck", lambda one, sender: struck.append(sender))
+    late = Version(3)
     there = plant.cluster.peers[0]._replica
     monkeypatch.setattr(plant.replicas, "_load_late", lambda *_: there.load(pack(late), lambda: late))
     opened = plant.streams.open("a", "websocket")
@@ -450,7 +449,8 @@ async def test_a_model_that_is_loaded_late_ends_no_replica(
     opened.offer(replace(good, sender="a"))
     await until(lambda: opened.stream.failed == 1)
     late.gate.set()
-    assert struck == [] and len(plant.cluster.alive) == len(plant.cluster.peers) == 1 and late.detected == 1
+    assert plant.replicas._strikes.count("a") == 0
+    assert len(plant.cluster.alive) == len(plant.cluster.peers) == 1 and late.detected == 1
 
 
 async def test_what_a_load_raises_is_not_waited_for_again(plant: Plant) -> None:
