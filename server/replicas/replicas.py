@@ -79,6 +79,7 @@ class _One:
     """A replica.
 
     Attributes:
+        loaded: models it has, and when that was heard.
         loading: models it is about to have, and since when.
         failed: models it cannot load: why, and when that was.
         is_ready: it has started, gives signs of life, and everything that is in force is loaded, or cannot be there.
@@ -96,7 +97,7 @@ class _One:
     hello: Future[Hello]
     number: int
     machine: str = ""
-    loaded: set[str] = field(default_factory=set)
+    loaded: dict[str, float] = field(default_factory=dict)
     loading: dict[str, tuple[Future[str], float]] = field(default_factory=dict)
     failed: dict[str, tuple[str, float]] = field(default_factory=dict)
     is_ready: bool = False
@@ -578,7 +579,7 @@ class Replicas:
     def _loaded(self, one: _One, hash: str, future: Future[str], now: float) -> None:
         error = future.exception()
         if error is None:
-            one.loaded.add(hash)
+            one.loaded[hash] = now
             one.failed.pop(hash, None)
         elif isinstance(error, Gone):
             raise error
@@ -594,7 +595,10 @@ class Replicas:
 
     def _listen(self, one: _One, now: float, wanted: Iterable[str]) -> None:
         if one.beat is not None and one.beat.done():
-            one.loaded &= set(one.beat.result()) | set(one.loading)
+            there = one.beat.result()
+            for hash, since in [*one.loaded.items()]:
+                if hash not in there and since < one.asked:  # what came later it could not name
+                    one.loaded.pop(hash, None)
             one.beat, one.heard = None, now
         if one.beat is None and now - one.asked >= BEAT_S:
             one.asked = now
@@ -650,7 +654,7 @@ class Replicas:
         for one, future in asked:
             try:
                 _await(future, until, partial(self._is_there, one))
-                one.loaded.add(name.hash)
+                one.loaded[name.hash] = time.monotonic()
             except Exception as error:  # it gets no frames until it has it: the keeper sees to that
                 failures.append(error)
                 one.is_ready = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -174,3 +175,28 @@ async def fall_silent(plant: Plant, peer: StandInPeer) -> None:
     peer.is_deaf = True
     await plant.look(2 * BEAT_S)
     await plant.look(times=1 + round(SILENT_S / TICK_S))
+
+
+@pytest.mark.parametrize("by_keeper", [True, False])
+async def test_an_answer_from_before_a_model_was_loaded_unlearns_nothing(
+    plants: Any, model: FakeModel, monkeypatch: pytest.MonkeyPatch, by_keeper: bool
+) -> None:
+    plant, version, answer = plants(1), Version(1), Future[tuple[str, ...]]()
+    await plant.become_ready(1)
+    (one,), (peer,) = plant.all, plant.cluster.peers
+    monkeypatch.setattr(peer, "beat", lambda wanted: answer)
+    peer.is_deaf = True  # it answers when the test does
+    await plant.look(2 * BEAT_S)
+    assert one.beat is answer
+    if by_keeper:
+        plant.replicas._coming[version.hash] = version, plant.now
+        await plant.look()
+        await until(lambda: one.loading[version.hash][0].done())
+    else:
+        await asyncio.to_thread(plant.replicas._load_everywhere, pack(version), version)
+    plant.models.append(version)
+    answer.set_result((model.hash,))
+    await plant.look()
+    assert one.is_ready, "it has what is in force"
+    await plant.look(2 * BEAT_S, times=2)  # asked once more, it still does not name it: it has let go of it
+    assert not one.is_ready
