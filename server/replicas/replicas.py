@@ -172,7 +172,7 @@ class Replicas:
         self._waiting: Callable[[], int] = lambda: 0
         self._ready_before = self._started = self._lost = self._frames_lost = 0
         self._busy_s = 0.0
-        self._start_at, self._failed_starts = 0.0, 0
+        self._start_at, self._failed_starts, self._failed_at = 0.0, 0, -math.inf
         self._strikes = Strikes()
         self._checked = 0.0
         self._here = Here()
@@ -542,7 +542,7 @@ class Replicas:
         elif one.is_ready and not was_ready:
             one.came = min(one.came, now)
             log.info("replica ready number=%d machine=%s models=%d", one.number, one.machine, len(one.loaded))
-        if now - one.came > YOUNG_S:
+        if one.came > self._failed_at and now - one.came > YOUNG_S:  # one that was started since is well
             self._failed_starts = 0
         if now - one.heard > LOST_S + (0 if one.loaded else START_S):
             raise Gone("it gave no sign of life for long")
@@ -680,9 +680,10 @@ class Replicas:
             self._lost += one.is_ready
             one.is_ready = False
             # It never took frames, or not for long: whatever was wrong with it may be wrong with the next one, too.
-            if time.monotonic() - one.came < YOUNG_S:
-                self._failed_starts += 1
-                self._start_at = time.monotonic() + min(10.0, 0.25 * 2.0 ** min(self._failed_starts, 8))
+            now = time.monotonic()
+            if now - one.came < YOUNG_S:
+                self._failed_starts, self._failed_at = self._failed_starts + 1, now
+                self._start_at = now + min(10.0, 0.25 * 2.0 ** min(self._failed_starts, 8))
             self._changed.notify_all()
         one.give_up(Gone(why))
         log.warning("replica gone number=%d machine=%s reason=%s left=%d", one.number, one.machine, why, len(self._all))

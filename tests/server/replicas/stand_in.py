@@ -38,6 +38,7 @@ class StandInPeer:
         self._pending: set[Future[Any]] = set()
         self._lock = threading.Lock()
         self.is_dead = self.is_deaf = False
+        self._is_broken = cluster.is_broken
         self.at_work = self.most_at_work = 0
         self.looked: list[str] = []
         self.load_gate = threading.Event()
@@ -97,7 +98,7 @@ class StandInPeer:
     def _call(self, thread: str, work: Callable[[], T]) -> Future[T]:
         answer: Future[T] = Future()
         with self._lock:
-            if self.is_dead or self._cluster.is_broken:
+            if self.is_dead or self._is_broken:
                 answer.set_exception(Gone("dead"))
                 return answer
             self._pending.add(answer)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from server.inspection import Encoded, Looked, NotLooked, Wanted
 from server.replicas import Replicas, ReplicasWanted
 from server.replicas import replicas as module
-from server.replicas.replicas import BEAT_S, LOST_S, SILENT_S, TICK_S, _One
+from server.replicas.replicas import BEAT_S, LOST_S, SILENT_S, TICK_S, YOUNG_S, _One
 from tests.server.fakes import GOOD, WAIT_S, FakeModel, until
 from tests.server.replicas.stand_in import StandIn, StandInPeer, Version, pack
 
@@ -200,3 +201,25 @@ async def test_an_answer_from_before_a_model_was_loaded_unlearns_nothing(
     assert one.is_ready, "it has what is in force"
     await plant.look(2 * BEAT_S, times=2)  # asked once more, it still does not name it: it has let go of it
     assert not one.is_ready
+
+
+async def test_what_dies_at_its_start_is_started_less_and_less_often_beside_one_that_is_well(plants: Any) -> None:
+    plant = plants(2)
+    await plant.become_ready(2)
+    await plant.look(2 * YOUNG_S)
+    plant.cluster.is_broken = True
+    plant.cluster.peers[1].die()
+    started = list[float]()
+    while len(started) < 8:
+        before = len(plant.cluster.peers)
+        await plant.look()
+        started += [plant.now] * (len(plant.cluster.peers) - before)
+    pauses = [later - earlier for earlier, later in pairwise(started)]
+    assert pauses == pytest.approx([0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0], abs=1.1 * TICK_S)
+    plant.cluster.is_broken = False
+    await plant.look(10.0)
+    await plant.become_ready(2)
+    await plant.look(YOUNG_S - 1.0)
+    assert plant.replicas._failed_starts > 0
+    await plant.look(2.0)
+    assert plant.replicas._failed_starts == 0
