@@ -84,7 +84,7 @@ class _One:
         failed: models it cannot load: why, and when that was.
         is_ready: it has started, gives signs of life, and everything that is in force is loaded, or cannot be there.
         is_silent: it gives none.
-        is_taken: a thread has it; ``look``: the frame it has, until it is done with it, whoever still waits for that;
+        taken: since when a thread has it, if one has; ``look``: the frame it has, until it is done with it, whoever still waits for that;
             ``told``: what the thread waits for; ``since``: when it was given that frame; ``sender``: whose it is, until
             it is done with it, or that is struck for it; ``struck``: who was struck for the frame that it still has.
         heard: when it gave its last sign of life.
@@ -102,7 +102,7 @@ class _One:
     failed: dict[str, tuple[str, float]] = field(default_factory=dict)
     is_ready: bool = False
     is_silent: bool = False
-    is_taken: bool = False
+    taken: float | None = None
     look: Future[Answer] | None = None
     told: Future[Answer] | None = None
     since: float = -math.inf
@@ -116,7 +116,7 @@ class _One:
 
     @property
     def is_free(self) -> bool:
-        return self.is_ready and not self.is_taken and self.look is None
+        return self.is_ready and self.taken is None and self.look is None
 
     @property
     def problem(self) -> str | None:
@@ -171,7 +171,7 @@ class Replicas:
         self._employ: Callable[[int], None] = lambda workers: None
         self._waiting: Callable[[], int] = lambda: 0
         self._ready_before = self._started = self._lost = self._frames_lost = 0
-        self._busy_s = 0.0
+        self._busy_s = self._busy_before = 0.0
         self._start_at, self._failed_starts, self._failed_at = 0.0, 0, -math.inf
         self._strikes = Strikes()
         self._checked = 0.0
@@ -306,7 +306,7 @@ class Replicas:
             raise self._lost_frame(f"a detector replica took more than {self._call_s:g} s and was ended") from error
         finally:
             with self._changed:
-                one.is_taken, one.told = False, None
+                one.taken = one.told = None
                 self._busy_s += time.monotonic() - began
                 self._changed.notify_all()
         if isinstance(answer, Broken):
@@ -403,7 +403,7 @@ class Replicas:
                 free = [one for one in ready if one.is_free and hash not in one.failed]
                 if free:
                     one = next((one for one in free if hash in one.loaded), free[0])
-                    one.is_taken = True
+                    one.taken = time.monotonic()
                     return one
                 if (left := until - time.monotonic()) <= 0:
                     break
@@ -478,14 +478,20 @@ class Replicas:
 
     def _scale(self, now: float, seconds: float) -> None:
         ready = sum(one.is_ready for one in self._all)
-        busy, self._busy_s = self._busy_s, 0.0
-        at_work = max(busy / seconds, sum(one.look is not None for one in self._all)) if seconds > 0 else 0.0
-        wanted = self._scaling.see(now, ready=ready, busy=at_work, waiting=self._waiting())
+        busy = self._busy_since_last(now) / seconds if seconds > 0 else 0.0
+        wanted = self._scaling.see(now, ready=ready, busy=busy, waiting=self._waiting())
         if now >= self._start_at:
             for _ in range(wanted - len(self._all)):
                 self._start(now)
         if len(self._all) > wanted:
             self._retire()
+
+    def _busy_since_last(self, now: float) -> float:
+        """Seconds for which replicas had frames, of all together, those of frames that they still have included."""
+        with self._changed:
+            busy = self._busy_s + sum(now - one.taken for one in self._all if one.taken is not None)
+        before, self._busy_before = self._busy_before, busy
+        return busy - before
 
     def _start(self, now: float) -> None:
         self._started += 1
@@ -495,14 +501,15 @@ class Replicas:
             self._all = [*self._all, one]
 
     def _retire(self) -> None:
-        """One fewer: the newest that has no frame."""
+        """One fewer: one that takes no frames, as while there is no room for it; else the newest that has none."""
         with self._changed:
-            idle = [one for one in self._all if one.look is None and not one.is_taken]
+            idle = [one for one in self._all if one.look is None and one.taken is None]
             if not idle:
                 return
-            self._all = [one for one in self._all if one is not idle[-1]]
-        log.info("replica retired number=%d left=%d", idle[-1].number, len(self._all))
-        idle[-1].peer.end()
+            least = min(idle, key=lambda one: (one.is_ready, -one.number))
+            self._all = [one for one in self._all if one is not least]
+        log.info("replica retired number=%d left=%d", least.number, len(self._all))
+        least.peer.end()
         self._tell()
 
     def _attend(self, now: float) -> None:

@@ -15,6 +15,7 @@ from server.inspection import Encoded, Looked, NotLooked, Wanted
 from server.replicas import Replicas, ReplicasWanted
 from server.replicas import replicas as module
 from server.replicas.replicas import BEAT_S, LOST_S, SILENT_S, TICK_S, YOUNG_S, _One
+from server.replicas.scaling import IDLE_S
 from tests.server.fakes import GOOD, WAIT_S, FakeModel, until
 from tests.server.replicas.stand_in import StandIn, StandInPeer, Version, pack
 
@@ -223,3 +224,45 @@ async def test_what_dies_at_its_start_is_started_less_and_less_often_beside_one_
     assert plant.replicas._failed_starts > 0
     await plant.look(2.0)
     assert plant.replicas._failed_starts == 0
+
+
+async def test_one_that_waits_for_room_is_withdrawn_once_it_is_not_needed_and_none_that_takes_frames(
+    plants: Any,
+) -> None:
+    plant = plants(1, 4)
+    await plant.become_ready(1)
+    plant.cluster.is_full, plant.replicas._scaling.wanted = True, 2
+    await plant.look()
+    plant.cluster.is_full = False
+    plant.cluster.peers[0].die()
+    while len(plant.cluster.peers) < 3:
+        await plant.look()
+    await plant.become_ready(1)
+    _, waits, newest = plant.cluster.peers
+    await plant.look(IDLE_S / 2)
+    assert not waits.is_dead
+    await plant.look(IDLE_S / 4, times=4)
+    assert waits.is_dead and not newest.is_dead and plant.ready == 1
+
+
+async def test_a_replica_is_at_work_for_as_long_as_it_has_a_frame(
+    plants: Any, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant, told = plants(1), list[float]()
+    await plant.become_ready(1)
+    see = plant.replicas._scaling.see
+
+    def note(now: float, *, busy: float, **more: Any) -> int:
+        told.append(busy)
+        return see(now, busy=busy, **more)
+
+    monkeypatch.setattr(plant.replicas._scaling, "see", note)
+    frame = await in_work(plant, model, "a")
+    await plant.look(1.0)
+    plant.now += 0.25
+    model.gate.set()
+    await frame
+    plant.now -= 0.25
+    await plant.look(0.5)
+    await plant.look(0.5)
+    assert told == pytest.approx([1.0, 0.5, 0.0])
