@@ -738,9 +738,9 @@ def _then(first: Future[S], step: Callable[[S], Future[T]]) -> Future[T]:
         except Exception as error:
             found.set_exception(error)
 
-    def go_on(first: Future[S]) -> None:
+    def go_on(ended: Future[S]) -> None:
         try:
-            second = step(first.result())
+            second = step(ended.result())
         except Exception as error:
             found.set_exception(error)
         else:
