@@ -84,9 +84,10 @@ class _One:
         failed: models it cannot load: why, and when that was.
         is_ready: it has started, gives signs of life, and everything that is in force is loaded, or cannot be there.
         is_silent: it gives none.
-        taken: since when a thread has it, if one has; ``look``: the frame it has, until it is done with it, whoever still waits for that;
-            ``told``: what the thread waits for; ``since``: when it was given that frame; ``sender``: whose it is, until
-            it is done with it, or that is struck for it; ``struck``: who was struck for the frame that it still has.
+        taken: since when a thread has it, if one has; ``look``: the frame it has, until it is done with it, whoever
+            still waits for that; ``told``: what the thread waits for; ``since``: when it was given that frame;
+            ``sender``: whose it is, until it is done with it, or he is struck for it; ``struck``: who was struck for
+            the frame that it still has.
         heard: when it gave its last sign of life.
         came: when it took frames for the first time.
         refused: why it cannot be used.

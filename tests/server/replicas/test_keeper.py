@@ -14,17 +14,18 @@ import pytest
 from server.inspection import Encoded, Looked, NotLooked, Wanted
 from server.replicas import Replicas, ReplicasWanted
 from server.replicas import replicas as module
-from server.replicas.replicas import BEAT_S, LOST_S, SILENT_S, TICK_S, YOUNG_S, _One
+from server.replicas.replica import Request
+from server.replicas.replicas import BEAT_S, LOAD_S, LOST_S, SILENT_S, TICK_S, YOUNG_S, _One
 from server.replicas.scaling import IDLE_S
 from tests.server.fakes import GOOD, WAIT_S, FakeModel, until
 from tests.server.replicas.stand_in import StandIn, StandInPeer, Version, pack
 
 
 class Plant:
-    """Replicas on a stand-in cluster. ``models``: in force; ``waiting``: sources that wait; ``now``: seconds."""
+    """Replicas on a stand-in cluster. ``models``: in force; ``now``: seconds."""
 
     def __init__(self, model: FakeModel, least: int, most: int) -> None:
-        self.cluster, self.models, self.waiting, self.now = StandIn(), [model], 0, 1000.0
+        self.cluster, self.models, self.now = StandIn(), [model], 1000.0
         self.replicas = Replicas(
             self.cluster,
             ReplicasWanted(least, most),
@@ -33,7 +34,6 @@ class Plant:
             pack=pack,
             share_of=lambda model: model,
         )
-        self.replicas._waiting = lambda: self.waiting
 
     def monotonic(self) -> float:
         return self.now
@@ -266,3 +266,29 @@ async def test_a_replica_is_at_work_for_as_long_as_it_has_a_frame(
     await plant.look(0.5)
     await plant.look(0.5)
     assert told == pytest.approx([1.0, 0.5, 0.0])
+
+
+async def test_who_hangs_while_it_loads_does_not_hang_with_its_picture(plants: Any, model: FakeModel) -> None:
+    plant = plants(1)
+    await plant.become_ready(1)
+    frame = await in_work(plant, model, "a")
+    plant.cluster.hang_loading = True
+    plant.models.append(Version(1))
+    await plant.look(LOAD_S, times=3)
+    with pytest.raises(NotLooked, match="is gone"):
+        await frame
+    assert plant.cluster.peers[0].is_dead and plant.replicas._strikes.count("a") == 0
+
+
+async def test_a_replica_that_has_not_all_that_is_in_force_looks_at_the_frame_it_was_taken_for(
+    plants: Any, model: FakeModel
+) -> None:
+    plant = plants(1)
+    await plant.become_ready(1)
+    taken = plant.replicas._take(model.hash)
+    plant.cluster.hang_loading = True
+    plant.models.append(Version(1))
+    await plant.look()
+    assert not taken.is_ready
+    request = Request(model.hash, Encoded(GOOD, 10_000_000), Wanted())
+    assert isinstance(await asyncio.to_thread(plant.replicas._asked_of, taken, request, WAIT_S), Looked)
