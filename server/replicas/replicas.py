@@ -16,7 +16,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, InvalidStateError, wait
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,11 +34,14 @@ from server.replicas.scaling import Scaling
 from server.replicas.strikes import Strikes
 from server.words import Figure, Load
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 log = logging.getLogger("defectvision.replicas")
 
 TICK_S = 0.05
+LATE_S = 0.1
+"""Seconds since its last look after which the keeper is late; by how much it is, is no replica's silence."""
 BEAT_S = 0.2
 """Seconds between two signs of life of a replica."""
 SILENT_S = 0.6
@@ -76,11 +79,15 @@ class _One:
     """A replica.
 
     Attributes:
+        loaded: models it has, and when that was heard.
         loading: models it is about to have, and since when.
         failed: models it cannot load: why, and when that was.
         is_ready: it has started, gives signs of life, and everything that is in force is loaded, or cannot be there.
-        is_taken: a thread has it; ``look``: the frame it has, until it is done with it, whoever still waits for that;
-            ``told``: what the thread waits for; ``since``: when it was given that frame.
+        is_silent: it gives none.
+        taken: since when a thread has it, if one has; ``look``: the frame it has, until it is done with it, whoever
+            still waits for that; ``told``: what the thread waits for; ``since``: when it was given that frame;
+            ``sender``: whose it is, until it is done with it, or he is struck for it; ``struck``: who was struck for
+            the frame that it still has.
         heard: when it gave its last sign of life.
         came: when it took frames for the first time.
         refused: why it cannot be used.
@@ -91,14 +98,17 @@ class _One:
     hello: Future[Hello]
     number: int
     machine: str = ""
-    loaded: set[str] = field(default_factory=set)
+    loaded: dict[str, float] = field(default_factory=dict)
     loading: dict[str, tuple[Future[str], float]] = field(default_factory=dict)
     failed: dict[str, tuple[str, float]] = field(default_factory=dict)
     is_ready: bool = False
-    is_taken: bool = False
+    is_silent: bool = False
+    taken: float | None = None
     look: Future[Answer] | None = None
     told: Future[Answer] | None = None
     since: float = -math.inf
+    sender: str | None = None
+    struck: str | None = None
     beat: Future[tuple[str, ...]] | None = None
     asked: float = -math.inf
     heard: float = -math.inf
@@ -107,7 +117,7 @@ class _One:
 
     @property
     def is_free(self) -> bool:
-        return self.is_ready and not self.is_taken and self.look is None
+        return self.is_ready and self.taken is None and self.look is None
 
     @property
     def problem(self) -> str | None:
@@ -153,7 +163,8 @@ class Replicas:
         self._least = wanted.least
         self._all: list[_One] = []
         self._changed = threading.Condition()
-        self._shared: dict[str, Any] = {}
+        self._shared: dict[str, Future[Any]] = {}
+        self._sharing = ThreadPoolExecutor(1, "replicas-share")
         self._coming: dict[str, tuple[Detector, float]] = {}
         self._no_cluster: str | None = "the cluster is being reached"
         self._stopped = threading.Event()
@@ -161,8 +172,8 @@ class Replicas:
         self._employ: Callable[[int], None] = lambda workers: None
         self._waiting: Callable[[], int] = lambda: 0
         self._ready_before = self._started = self._lost = self._frames_lost = 0
-        self._busy_s = 0.0
-        self._start_at, self._failed_starts = 0.0, 0
+        self._busy_s = self._busy_before = 0.0
+        self._start_at, self._failed_starts, self._failed_at = 0.0, 0, -math.inf
         self._strikes = Strikes()
         self._checked = 0.0
         self._here = Here()
@@ -191,6 +202,7 @@ class Replicas:
         self._stopped.set()
         if self._keeper is not None:
             await asyncio.to_thread(self._keeper.join, 10.0)
+        self._sharing.shutdown(wait=False, cancel_futures=True)
 
     async def spread(self, model: Detector) -> None:
         """Have a model on all replicas before it is put in force. Returns once they have it, or no longer count.
@@ -274,8 +286,7 @@ class Replicas:
         return all_of(frame, found, model, wanted)
 
     def _ask(self, name: Packed, model: Detector, frame: Encoded | BGRImage, wanted: Wanted) -> Answer:
-        sender = frame.sender if isinstance(frame, Encoded) else None
-        self._let_in(sender)
+        self._let_in(_sender(frame))
         one = self._take(name.hash)
         began = time.monotonic()
         until = began + self._call_s
@@ -289,16 +300,14 @@ class Replicas:
         except _Silent as error:
             raise self._lost_frame("the detector replica that had this frame gives no sign of life") from error
         except Gone as error:
-            self._struck(one, sender)
             self._is_gone(one, str(error))
             raise self._lost_frame("the detector replica that had this frame is gone") from error
         except TimeoutError as error:
-            self._struck(one, sender)
             self._is_gone(one, f"a frame took more than {self._call_s:g} s")
             raise self._lost_frame(f"a detector replica took more than {self._call_s:g} s and was ended") from error
         finally:
             with self._changed:
-                one.is_taken, one.told = False, None
+                one.taken = one.told = None
                 self._busy_s += time.monotonic() - began
                 self._changed.notify_all()
         if isinstance(answer, Broken):
@@ -309,7 +318,7 @@ class Replicas:
 
     def _load_late(self, one: _One, name: Packed, model: Detector, until: float) -> None:
         try:
-            one.peer.load(name, self._base(name, model)).result(max(0.0, until - time.monotonic()))
+            self._load(one, name, model).result(max(0.0, until - time.monotonic()))
         except TimeoutError as error:  # it goes on loading, and nothing is wrong with the replica
             raise self._lost_frame("a detector replica is still loading the model") from error
         except Gone:
@@ -332,18 +341,25 @@ class Replicas:
             wait, count = self._strikes.wait(sender, time.monotonic()), self._strikes.count(sender)
         if wait > 0:
             raise NotLooked(
-                f"{counted(count, 'detector replica', 'detector replicas')} died with a picture of this stream: no "
-                f"other gets one for {math.ceil(wait)} s; see to what its camera sends"
+                f"{counted(count, 'detector replica', 'detector replicas')} died or hung with a picture of this "
+                f"stream: no other gets one for {math.ceil(wait)} s; see to what its camera sends"
             )
 
-    def _struck(self, one: _One, sender: str | None) -> None:
-        if sender is None:
-            return
+    def _strike(self, one: _One) -> None:
+        """Once for a frame, whoever is first to see what it did."""
         with self._changed:
-            if one not in self._all:  # all were let go of
+            sender, one.sender = one.sender, None
+            if sender is None:
                 return
             self._strikes.strike(sender, time.monotonic())
-        log.warning("replica died with a picture number=%d stream=%s", one.number, sender)
+            one.struck = sender
+        log.warning("replica died or hangs with a picture number=%d stream=%s", one.number, sender)
+
+    def _came_to_an_end(self, one: _One) -> None:
+        """Where it had fallen silent, and looked at its frame in time all the same, that was not the frame's doing."""
+        if one.struck is not None and time.monotonic() - one.since <= self._call_s:
+            self._strikes.take_back(one.struck)
+        one.sender = one.struck = None
 
     def _lost_frame(self, words: str) -> NotLooked:
         with self._changed:
@@ -355,18 +371,21 @@ class Replicas:
         answer = one.peer.look(request)
         with self._changed:
             one.look, one.told, one.since = answer, told, time.monotonic()
-            is_heard = one in self._all and one.is_ready
+            is_heard = one in self._all and not one.is_silent
+            one.sender, one.struck = _sender(request.frame) if is_heard else None, None
         answer.add_done_callback(partial(self._came, one, told))
         if not is_heard:
             _fail(told, _Silent())
         return told.result(max(0.0, within_s))
 
     def _came(self, one: _One, told: Future[Answer], answer: Future[Answer]) -> None:
+        error = answer.exception()
         with self._changed:
             if one.look is answer:
                 one.look = None
+                if not isinstance(error, Gone):
+                    self._came_to_an_end(one)
                 self._changed.notify_all()
-        error = answer.exception()
         if error is None:
             with suppress(InvalidStateError):  # it was given up
                 told.set_result(answer.result())
@@ -385,7 +404,7 @@ class Replicas:
                 free = [one for one in ready if one.is_free and hash not in one.failed]
                 if free:
                     one = next((one for one in free if hash in one.loaded), free[0])
-                    one.is_taken = True
+                    one.taken = time.monotonic()
                     return one
                 if (left := until - time.monotonic()) <= 0:
                     break
@@ -410,6 +429,8 @@ class Replicas:
     def _look_after_all(self, now: float, seconds: float) -> bool:
         """Whether that may be done again at once, or, where the cluster is gone, it be reached anew."""
         try:
+            for one in self._all:  # while this thread was held up, nobody was asked, and no answer seen
+                one.heard += max(0.0, seconds - LATE_S)
             self._scale(now, seconds)
             self._attend(now)
             self._check(now)
@@ -458,14 +479,20 @@ class Replicas:
 
     def _scale(self, now: float, seconds: float) -> None:
         ready = sum(one.is_ready for one in self._all)
-        busy, self._busy_s = self._busy_s, 0.0
-        at_work = max(busy / seconds, sum(one.look is not None for one in self._all)) if seconds > 0 else 0.0
-        wanted = self._scaling.see(now, ready=ready, busy=at_work, waiting=self._waiting())
+        busy = self._busy_since_last(now) / seconds if seconds > 0 else 0.0
+        wanted = self._scaling.see(now, ready=ready, busy=busy, waiting=self._waiting())
         if now >= self._start_at:
             for _ in range(wanted - len(self._all)):
                 self._start(now)
         if len(self._all) > wanted:
             self._retire()
+
+    def _busy_since_last(self, now: float) -> float:
+        """Seconds for which replicas had frames, of all together, those of frames that they still have included."""
+        with self._changed:
+            busy = self._busy_s + sum(now - one.taken for one in self._all if one.taken is not None)
+        before, self._busy_before = self._busy_before, busy
+        return busy - before
 
     def _start(self, now: float) -> None:
         self._started += 1
@@ -475,14 +502,15 @@ class Replicas:
             self._all = [*self._all, one]
 
     def _retire(self) -> None:
-        """One fewer: the newest that has no frame."""
+        """One fewer: one that takes no frames, as while there is no room for it; else the newest that has none."""
         with self._changed:
-            idle = [one for one in self._all if one.look is None and not one.is_taken]
+            idle = [one for one in self._all if one.look is None and one.taken is None]
             if not idle:
                 return
-            self._all = [one for one in self._all if one is not idle[-1]]
-        log.info("replica retired number=%d left=%d", idle[-1].number, len(self._all))
-        idle[-1].peer.end()
+            least = min(idle, key=lambda one: (one.is_ready, -one.number))
+            self._all = [one for one in self._all if one is not least]
+        log.info("replica retired number=%d left=%d", least.number, len(self._all))
+        least.peer.end()
         self._tell()
 
     def _attend(self, now: float) -> None:
@@ -504,29 +532,38 @@ class Replicas:
                 del one.loading[hash]
                 self._loaded(one, hash, future, now)
             elif now - since > LOAD_S:
+                one.sender = None  # the frame that it may have is not what it hangs with
                 raise Gone(f"it did not load a model within {LOAD_S:g} s")
         self._load_missing(one, now, wanted)
         self._listen(one, now, wanted)
         if one.look is not None and one.told is None and now - one.since > self._call_s + LOST_S:
             raise Gone("it does not come to an end with a frame that was given up")
-        is_heard = now - one.heard <= self._silent_s
+        was_silent, one.is_silent = one.is_silent, now - one.heard > self._silent_s
         # What is only about to be in force is loaded, and keeps no frame waiting; nor does what cannot be loaded there
         # keep frames of others from it.
         in_force = [hash for hash, (_, _, is_in_force) in wanted.items() if is_in_force]
         has_all = all(hash in one.loaded or hash in one.failed for hash in in_force)
         has_all = has_all and (not in_force or any(hash in one.loaded for hash in in_force))
-        was, one.is_ready = one.is_ready, has_all and is_heard and one.refused is None
-        if was and not is_heard:
-            log.warning("replica silent number=%d machine=%s", one.number, one.machine)
-            self._lost += 1
-            one.give_up(_Silent())
-        elif one.is_ready and not was:
+        was_ready, one.is_ready = one.is_ready, has_all and not one.is_silent and one.refused is None
+        if one.is_silent and not was_silent:
+            self._fell_silent(one, was_ready)
+        elif one.is_ready and not was_ready:
             one.came = min(one.came, now)
             log.info("replica ready number=%d machine=%s models=%d", one.number, one.machine, len(one.loaded))
-        if now - one.came > YOUNG_S:
+        if one.came > self._failed_at and now - one.came > YOUNG_S:  # one that was started since is well
             self._failed_starts = 0
         if now - one.heard > LOST_S + (0 if one.loaded else START_S):
             raise Gone("it gave no sign of life for long")
+
+    def _fell_silent(self, one: _One, was_ready: bool) -> None:
+        if was_ready:
+            log.warning("replica silent number=%d machine=%s", one.number, one.machine)
+            self._lost += 1
+        with self._changed:
+            if one.since > one.asked:  # it did not answer before it was given the frame
+                one.sender = None
+        self._strike(one)
+        one.give_up(_Silent())
 
     def _load_missing(self, one: _One, now: float, wanted: _Models) -> None:
         for hash in [*one.failed]:
@@ -537,10 +574,7 @@ class Replicas:
                 continue
             if hash in one.failed and now - one.failed[hash][1] < FAILED_S:
                 continue
-            try:
-                one.loading[hash] = one.peer.load(name, self._base(name, model)), now
-            except Exception as error:  # what it learned does not travel: others' does
-                self._cannot_load(one, hash, error, now)
+            one.loading[hash] = self._load(one, name, model), now
 
     def _greet(self, one: _One, hello: Hello, now: float) -> None:
         one.machine, one.heard, one.began = hello.machine or "?", now, now
@@ -553,7 +587,7 @@ class Replicas:
     def _loaded(self, one: _One, hash: str, future: Future[str], now: float) -> None:
         error = future.exception()
         if error is None:
-            one.loaded.add(hash)
+            one.loaded[hash] = now
             one.failed.pop(hash, None)
         elif isinstance(error, Gone):
             raise error
@@ -569,7 +603,10 @@ class Replicas:
 
     def _listen(self, one: _One, now: float, wanted: Iterable[str]) -> None:
         if one.beat is not None and one.beat.done():
-            one.loaded &= set(one.beat.result()) | set(one.loading)
+            there = one.beat.result()
+            for hash, since in [*one.loaded.items()]:
+                if hash not in there and since < one.asked:  # what came later it could not name
+                    one.loaded.pop(hash, None)
             one.beat, one.heard = None, now
         if one.beat is None and now - one.asked >= BEAT_S:
             one.asked = now
@@ -587,30 +624,45 @@ class Replicas:
                 if (name := self._pack(model)) is not None:
                     found[name.hash] = name, model, in_force
         taught = {name.taught for name, _, _ in found.values()}
-        self._shared = {one: shared for one, shared in self._shared.items() if one in taught}
+        with self._changed:
+            self._shared = {one: shared for one, shared in self._shared.items() if one in taught}
         return found
 
-    def _base(self, name: Packed, model: Detector) -> Any:
-        shared = self._shared.get(name.taught)
-        if shared is None:
-            shared = self._cluster.share(self._share_of(model))
-            self._shared = {**self._shared, name.taught: shared}
+    def _load(self, one: _One, name: Packed, model: Detector) -> Future[str]:
+        """Have a model ready there, once what it learned can be fetched."""
+        return _then(self._base(name, model), partial(one.peer.load, name))
+
+    def _base(self, name: Packed, model: Detector) -> Future[Any]:
+        """What a model learned, put where all machines can fetch it: once, whoever asks, in a thread of its own. It may
+        be 100 MB, and who asks has frames or replicas that wait."""
+        with self._changed:
+            shared = self._shared.get(name.taught)
+            if shared is None:
+                shared = self._shared[name.taught] = self._sharing.submit(self._share, name.taught, model)
         return shared
+
+    def _share(self, taught: str, model: Detector) -> Any:
+        try:
+            return self._cluster.share(self._share_of(model))
+        except Exception:
+            with self._changed:
+                self._shared.pop(taught, None)  # the next one tries it again
+            raise
 
     def _load_everywhere(self, name: Packed, model: Detector) -> None:
         ready = [one for one in self._all if one.is_ready and name.hash not in one.loaded]
         if not ready:
             return
         try:
-            base = self._base(name, model)
+            self._base(name, model).result()
         except Exception as error:
             raise self._refused_by_all(name, error) from error
-        asked = [(one, one.peer.load(name, base)) for one in ready]
+        asked = [(one, self._load(one, name, model)) for one in ready]
         until, failures = time.monotonic() + SPREAD_S, list[Exception]()
         for one, future in asked:
             try:
                 _await(future, until, partial(self._is_there, one))
-                one.loaded.add(name.hash)
+                one.loaded[name.hash] = time.monotonic()
             except Exception as error:  # it gets no frames until it has it: the keeper sees to that
                 failures.append(error)
                 one.is_ready = False
@@ -625,19 +677,21 @@ class Replicas:
         return ModelError(f"the detector replicas cannot load it ({_of(error)}): what was in force stays so")
 
     def _is_there(self, one: _One) -> bool:
-        return one in self._all and time.monotonic() - one.heard <= self._silent_s
+        return one in self._all and not one.is_silent
 
     def _is_gone(self, one: _One, why: str) -> None:
         with self._changed:
             if one not in self._all:
                 return
             self._all = [other for other in self._all if other is not one]
+            self._strike(one)
             self._lost += one.is_ready
             one.is_ready = False
             # It never took frames, or not for long: whatever was wrong with it may be wrong with the next one, too.
-            if time.monotonic() - one.came < YOUNG_S:
-                self._failed_starts += 1
-                self._start_at = time.monotonic() + min(10.0, 0.25 * 2.0 ** min(self._failed_starts, 8))
+            now = time.monotonic()
+            if now - one.came < YOUNG_S:
+                self._failed_starts, self._failed_at = self._failed_starts + 1, now
+                self._start_at = now + min(10.0, 0.25 * 2.0 ** min(self._failed_starts, 8))
             self._changed.notify_all()
         one.give_up(Gone(why))
         log.warning("replica gone number=%d machine=%s reason=%s left=%d", one.number, one.machine, why, len(self._all))
@@ -658,6 +712,10 @@ def _of(error: BaseException) -> str:
     return str(error)[:200] or type(error).__name__
 
 
+def _sender(frame: Encoded | BGRImage) -> str | None:
+    return frame.sender if isinstance(frame, Encoded) else None
+
+
 def _await(future: Future[Any], until: float, is_there: Callable[[], bool]) -> None:
     """Wait for what a replica does, for as long as it is there.
 
@@ -669,6 +727,28 @@ def _await(future: Future[Any], until: float, is_there: Callable[[], bool]) -> N
     if not future.done() and not is_there():
         raise Gone("it gives no sign of life")
     future.result(0.0)
+
+
+def _then(first: Future[S], step: Callable[[S], Future[T]]) -> Future[T]:
+    """What comes of a step that is taken with what came of the first. Nobody waits for it meanwhile."""
+    found: Future[T] = Future()
+
+    def end(second: Future[T]) -> None:
+        try:
+            found.set_result(second.result())
+        except Exception as error:
+            found.set_exception(error)
+
+    def go_on(ended: Future[S]) -> None:
+        try:
+            second = step(ended.result())
+        except Exception as error:
+            found.set_exception(error)
+        else:
+            second.add_done_callback(end)
+
+    first.add_done_callback(go_on)
+    return found
 
 
 def _fail(future: Future[Any], error: BaseException) -> None:

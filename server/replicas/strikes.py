@@ -1,12 +1,12 @@
-"""Who ends replicas: a sender whose pictures do, again and again, waits longer each time, so that the replicas are left
-to the others. No I/O, no clock."""
+"""Who ends replicas, or has them hang: a sender whose pictures do, again and again, waits longer each time, so that the
+replicas are left to the others. No I/O, no clock."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 FREE_STRIKES = 2
-"""Replicas that may die with a sender's picture before it has to wait: replicas die by themselves, too."""
+"""Replicas that may die or hang with a sender's picture before it has to wait: replicas die by themselves, too."""
 FIRST_S, LONGEST_S = 4.0, 60.0
 """Seconds of the first wait, which doubles with each replica more, up to the longest."""
 FORGOTTEN_S = 600.0
@@ -21,21 +21,27 @@ class _Record:
 
 
 class Strikes:
-    """Told of each replica that dies with a picture, and by whom that was sent."""
+    """Told of each replica that dies or hangs with a picture, and by whom that was sent."""
 
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
 
     def strike(self, sender: str, now: float) -> None:
-        """A replica died with a picture of this sender; ``now`` in seconds, monotonic."""
+        """A replica died, or hangs, with a picture of this sender; ``now`` in seconds, monotonic."""
         record = self._records.pop(sender, None)
         strikes = record.strikes if record is not None and now - record.last < FORGOTTEN_S else 0
         self._records[sender] = _Record(strikes + 1, now)  # the latest is the last
         if len(self._records) > MAX_SENDERS:
             del self._records[next(iter(self._records))]
 
+    def take_back(self, sender: str) -> None:
+        """A replica that hung with a picture of this sender is well."""
+        record = self._records.get(sender)
+        if record is not None:
+            record.strikes = max(0, record.strikes - 1)
+
     def count(self, sender: str) -> int:
-        """How many replicas died with its pictures."""
+        """How many replicas died or hung with its pictures."""
         record = self._records.get(sender)
         return record.strikes if record is not None else 0
 

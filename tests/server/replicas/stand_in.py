@@ -38,6 +38,7 @@ class StandInPeer:
         self._pending: set[Future[Any]] = set()
         self._lock = threading.Lock()
         self.is_dead = self.is_deaf = False
+        self._is_broken = cluster.is_broken
         self.at_work = self.most_at_work = 0
         self.looked: list[str] = []
         self.load_gate = threading.Event()
@@ -97,7 +98,7 @@ class StandInPeer:
     def _call(self, thread: str, work: Callable[[], T]) -> Future[T]:
         answer: Future[T] = Future()
         with self._lock:
-            if self.is_dead or self._cluster.is_broken:
+            if self.is_dead or self._is_broken:
                 answer.set_exception(Gone("dead"))
                 return answer
             self._pending.add(answer)
@@ -120,8 +121,9 @@ class StandInPeer:
 
 class StandIn:
     """A cluster. ``is_full``: it has no room; ``is_broken``: what is started on it dies; ``why_not``: it cannot be
-    reached; ``raises``: what connecting raises; ``hang_loading``: models are never loaded; ``version``: of the program
-    there; ``make``: makes a model of what came."""
+    reached; ``raises``: what connecting raises; ``hang_loading``: models are never loaded; ``share_gate``: while it is
+    not set, what models learned is not shared, which was begun ``sharing`` times; ``version``: of the program there;
+    ``make``: makes a model of what came."""
 
     def __init__(self, make: Make = lambda packed, base, threads: base) -> None:
         self.make = make
@@ -129,6 +131,9 @@ class StandIn:
         self.is_full = self.is_broken = self.hang_loading = False
         self.raises: Exception | None = None
         self.why_not: str | None = None
+        self.share_gate = threading.Event()
+        self.share_gate.set()
+        self.sharing = 0
         self.version = ""
 
     def connect(self) -> None:
@@ -142,6 +147,8 @@ class StandIn:
         return self.peers[-1]
 
     def share(self, base: Any) -> Any:
+        self.sharing += 1
+        assert self.share_gate.wait(20)
         return base
 
     def check(self) -> None:

@@ -293,6 +293,34 @@ async def test_a_model_that_cannot_be_loaded_stops_only_what_is_inspected_with_i
     await until(lambda: b.stream.inspected == 1)
 
 
+async def test_what_a_model_learned_is_shared_once_and_keeps_no_replica_waiting(plant: Plant) -> None:
+    before = plant.cluster.sharing
+    plant.cluster.share_gate.clear()
+    spreading = asyncio.create_task(plant.replicas.spread(Version(1)))  # type: ignore[arg-type]
+    await until(lambda: plant.cluster.sharing > before)
+    plant.cluster.peers[0].die()
+    await until(lambda: len(plant.cluster.peers) == 3 and plant.ready == 2)
+    assert not spreading.done()
+    plant.cluster.share_gate.set()
+    await spreading
+    assert plant.cluster.sharing == before + 1
+
+
+async def test_what_cannot_be_shared_is_refused_and_shared_again_later(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def share(base: Any) -> Any:
+        raise RuntimeError("shared memory is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(plant.cluster, "share", share)
+        with pytest.raises(ModelError, match="shared memory is full"):
+            await plant.replicas.spread(Version(1))  # type: ignore[arg-type]
+    assert plant.ready == 2
+    await plant.replicas.spread(Version(1))  # type: ignore[arg-type]
+    await until(lambda: all(Version(1).hash in one.loaded for one in plant.replicas._all))
+
+
 async def test_a_version_that_no_replica_can_load_is_refused_before_it_counts(plant: Plant) -> None:
     broken = Version(7)
     for peer in plant.cluster.peers:
@@ -407,8 +435,7 @@ async def test_a_model_that_is_loaded_late_ends_no_replica(
     """Loading it left the frame no time: nothing is wrong with the replica, nor with who sent it."""
     plants.append(plant := Plant(model, tmp_path, count=1, call_s=0.5))
     await plant.started(1)
-    late, struck = Version(3), list[str | None]()
-    monkeypatch.setattr(plant.replicas, "_struck", lambda one, sender: struck.append(sender))
+    late = Version(3)
     there = plant.cluster.peers[0]._replica
     monkeypatch.setattr(plant.replicas, "_load_late", lambda *_: there.load(pack(late), lambda: late))
     opened = plant.streams.open("a", "websocket")
@@ -422,7 +449,8 @@ async def test_a_model_that_is_loaded_late_ends_no_replica(
     opened.offer(replace(good, sender="a"))
     await until(lambda: opened.stream.failed == 1)
     late.gate.set()
-    assert struck == [] and len(plant.cluster.alive) == len(plant.cluster.peers) == 1 and late.detected == 1
+    assert plant.replicas._strikes.count("a") == 0
+    assert len(plant.cluster.alive) == len(plant.cluster.peers) == 1 and late.detected == 1
 
 
 async def test_what_a_load_raises_is_not_waited_for_again(plant: Plant) -> None:

@@ -35,3 +35,12 @@ def test_senders_under_ever_new_names_take_no_memory() -> None:
     for number in range(10 * MAX_SENDERS):
         strikes.strike(f"a{number}", 0.0)
     assert len(strikes._records) == MAX_SENDERS
+
+
+def test_what_is_taken_back_counts_no_more() -> None:
+    strikes = Strikes()
+    for _ in range(FREE_STRIKES + 1):
+        strikes.strike("a", 0.0)
+    strikes.take_back("a")
+    strikes.take_back("b")
+    assert strikes.wait("a", 0.0) == 0.0 and strikes.count("a") == FREE_STRIKES and strikes.count("b") == 0
