@@ -433,4 +433,5 @@ GPIO = Kind(
     extra="gpio",
     modules=("gpiod",),
     keeps=False,  # a pulse is for the part that lies there now
+    acts=True,
 )

@@ -84,7 +84,9 @@ class RunningSink(TurnListener):
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.stored, self.kind, self._around, self._on_over, self._jitter = stored, kind, around, on_over, jitter
-        chooser = Chooser(stored.told if kind.is_told else Choice())
+        chooser = Chooser(
+            stored.told if kind.is_told else Choice(), before=before.box.chooser if before and kind.acts else None
+        )
         self.box: BoundedOutbox = BoundedOutbox(chooser, pictures=kind.pictures) if before is None else before.box
         self.box.choose(chooser)
         self.sink: Sink | None = None

@@ -299,6 +299,20 @@ async def test_a_change_in_mid_pulse_gives_no_second_one(
     assert len(chip.pulses(5)) == 2 and stored.id not in module._begun
 
 
+async def test_a_change_on_a_line_that_stands_at_a_defect_rejects_nothing(
+    chip: FakeChip, sinks: Sinks, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LATE_S", 20.0)
+    stored = await sinks.add(draft(reject="5", reject_ms=1), "a test")
+    hub.publish(result(verdict="ANOMALY").message)
+    await until(lambda: sinks.state(stored.id).delivered == 1)
+    await sinks.change(stored.id, "a test", name="other", settings={"reject_ms": 2})
+    hub.publish(result(verdict="ANOMALY").message)
+    hub.publish(part(verdict="NORMAL").message)
+    await until(lambda: sinks.state(stored.id).delivered == 2)
+    assert len(chip.pulses(5)) == 1 and sinks.state(stored.id).waiting == 0
+
+
 async def test_a_bad_part_without_a_pulse_is_shouted_until_the_next_pulse_or_for_a_minute(
     chip: FakeChip, sinks: Sinks, hub: Hub, line: FakeLineOfServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

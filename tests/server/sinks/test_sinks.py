@@ -22,7 +22,7 @@ from server.sinks.sink import Outgoing
 from server.sinks.waiting import Waiting
 from server.streams import Hub
 from tests.server.fakes import until
-from tests.server.sinks.fakes import Fake, away, hangs, never_ends, part, takes_all
+from tests.server.sinks.fakes import Fake, away, hangs, never_ends, part, result, takes_all
 
 SECRET = "s3cret-Pa55word"
 
@@ -222,6 +222,25 @@ async def test_what_waits_survives_a_change(made: Made, hub: Hub) -> None:
     # A last run of the old one may take it too: what it confirms counts for nothing.
     await until(lambda: bool(fake.taken) and sinks.state(stored.id).waiting == 0)
     assert {event.id for event in fake.taken} == {fake.taken[0].id}
+
+
+@pytest.mark.parametrize(("acts", "after"), [(True, ["part"]), (False, ["verdict", "part"])])
+async def test_after_a_change_a_verdict_that_stands_is_no_news_to_what_acts_on_it(
+    made: Made, hub: Hub, acts: bool, after: list[str]
+) -> None:
+    fake = Fake()
+    sinks = made(fake, acts=acts)
+    stored = await sinks.add(draft(), "a test")
+    standing = result(verdict="ANOMALY").message
+    hub.publish(standing)
+    await until(lambda: len(fake.taken) == 1)
+    for change in ({"name": "ejector"}, {"settings": {"address": "elsewhere"}}):
+        fake.taken.clear()
+        await sinks.change(stored.id, "a test", **change)
+        for message in (standing, part().message):
+            hub.publish(message)
+        await until(lambda: bool(fake.taken) and fake.taken[-1].what == "part")
+        assert [event.what for event in fake.taken] == after
 
 
 async def test_what_waits_survives_a_restart_in_order_and_once(made: Made, hub: Hub, tmp_path: Path) -> None:
