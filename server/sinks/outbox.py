@@ -62,8 +62,10 @@ class BoundedOutbox:
         """All that waits, oldest first."""
         return [*([] if self._handed is None else [self._handed]), *self._waiting]
 
-    def put_before(self, events: Sequence[Outgoing]) -> None:
-        """Queue what waited before the server was started, before all that was told since."""
+    def put_before(self, events: Sequence[Outgoing], lost: int = 0) -> None:
+        """Queue what waited before the server was started, before all that was told since; ``lost``: events of it that
+        are not there any more."""
+        self.dropped += lost
         self._waiting.extendleft(reversed(events))
         self._bytes += sum(map(_size, events))
         self._keep_bounds()
