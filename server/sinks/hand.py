@@ -44,7 +44,9 @@ class Hand:
         async with self._in_turn:
             before = _at_work.get(self._owner)
             if before is not None:
-                await asyncio.wait({asyncio.wrap_future(before)}, timeout=PATIENCE_S)
+                hung = asyncio.wrap_future(before)
+                hung.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # who began it was told
+                await asyncio.wait({hung}, timeout=PATIENCE_S)
                 if not before.done():
                     raise SinkError("what was tried before still hangs: the disk or device does not answer")
             if self._is_finished:
