@@ -19,9 +19,8 @@ from typing import Any
 import pytest
 
 from server.cameras import Backoff
-from server.sinks import Accepted, Around, Choice, Draft, SinkError, Sinks, StoredSink, TriggerRefused
+from server.sinks import Accepted, Around, Choice, Draft, SinkError, Sinks, StoredSink, TriggerRefused, hand
 from server.sinks import gpio as module
-from server.sinks import hand
 from server.sinks import running_sink as running
 from server.sinks.gpio import GPIO
 from server.streams import Hub

@@ -16,10 +16,21 @@ import msgspec
 import pytest
 
 from server.cameras import Backoff
-from server.sinks import MOST, CannotAdd, Choice, Draft, NoSink, Outbox, SinkError, SinkOver, Sinks, TooManyTests
+from server.sinks import (
+    MOST,
+    CannotAdd,
+    Choice,
+    Draft,
+    NoSink,
+    Outbox,
+    SinkError,
+    SinkOver,
+    Sinks,
+    TooManyTests,
+    waiting,
+)
 from server.sinks import running_sink as running
 from server.sinks import sinks as module
-from server.sinks import waiting
 from server.sinks.sink import Outgoing
 from server.sinks.waiting import Waiting
 from server.streams import Hub
