@@ -361,14 +361,14 @@ async def test_what_waited_and_cannot_be_read_for_a_moment_is_left_alone_and_goe
 
 
 async def test_what_comes_while_that_cannot_be_read_is_kept_behind_it(
-    made: Made, hub: Hub, unreadable: list[bool], monkeypatch: pytest.MonkeyPatch
+    made: Made, hub: Hub, unreadable: list[bool], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(running, "READ_AGAIN_S", 1000.0)
     fake = Fake([away])
     id = await waiting_when_it_was_stopped(made, hub, fake)
     unreadable.append(True)
     again = made(fake)
-    await until(lambda: "cannot be read" in (again.state(id).last_error or ""))
+    await until(lambda: "what waited at the last stop cannot be read" in caplog.text)
     hub.publish(part(part="the last").message)
     unreadable.clear()
     await again.stop()
