@@ -46,18 +46,22 @@ async def test_what_hangs_is_waited_for_by_every_later_run_and_by_no_other_owner
     last.finish()
 
 
-async def test_its_last_thing_is_waited_for_too(answers: threading.Event) -> None:
-    first, steps = Hand("b"), list[str]()
-    assert await first.do(lambda: "done") == "done"
-    first.finish(lambda: answers.wait(20) and steps.append("released"))
+async def test_its_last_thing_is_waited_for_too_after_what_hung(answers: threading.Event) -> None:
+    releases, steps = threading.Event(), list[str]()
+    first = Hand("b")
+    with pytest.raises(SinkError, match="did not answer"):
+        await first.do(lambda: answers.wait(20) and steps.append("answered"), 0.01)
+    first.finish(lambda: releases.wait(20) and steps.append("released"))
+    answers.set()
+    await until(lambda: steps == ["answered"])
     with pytest.raises(SinkError, match="still hangs"):
         await Hand("b").do(lambda: steps.append("requested"))
-    answers.set()
+    releases.set()
     await until(lambda: "b" not in hand._at_work)
     last = Hand("b")
     await last.do(lambda: steps.append("requested"))
     last.finish()
-    assert steps == ["released", "requested"]
+    assert steps == ["answered", "released", "requested"]
 
 
 async def test_one_that_was_finished_does_nothing_more_and_an_error_of_what_it_does_comes_through() -> None:
