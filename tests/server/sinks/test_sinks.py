@@ -365,7 +365,7 @@ async def test_what_comes_while_that_cannot_be_read_is_kept_behind_it(
 ) -> None:
     monkeypatch.setattr(running, "READ_AGAIN_S", 1000.0)
     fake = Fake([away])
-    id = await waiting_when_it_was_stopped(made, hub, fake)
+    await waiting_when_it_was_stopped(made, hub, fake)
     unreadable.append(True)
     again = made(fake)
     await until(lambda: "what waited at the last stop cannot be read" in caplog.text)
