@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ QUIETER = ("aiortc", "aioice", "libav", "python_multipart", "websockets", "uvico
 
 class Collapse(logging.Filter):
     """Lets the same message (of one logger and level) through once a minute, and few different ones of one source line.
+    A handler asks its filters outside of its own lock: threads meet in here.
 
     Args:
         clock: seconds, monotonic.
@@ -37,9 +39,14 @@ class Collapse(logging.Filter):
         self._clock = clock
         self._messages: dict[tuple[str, int, str], _Seen] = {}
         self._lines: dict[tuple[str, int], _Seen] = {}
+        self._one_at_a_time = threading.RLock()  # not Lock: what is collected in between may log, too
 
     def filter(self, record: logging.LogRecord) -> bool:
         what = (record.name, record.levelno, record.getMessage() + _place(record))
+        with self._one_at_a_time:
+            return self._lets_through(record, what)
+
+    def _lets_through(self, record: logging.LogRecord, what: tuple[str, int, str]) -> bool:
         message = _of(self._messages, what, self._clock())
         line = _of(self._lines, (record.pathname, record.lineno), self._clock())
         if message.written >= 1:
@@ -80,7 +87,7 @@ class _Seen:
 def _of(seen: dict[Key, _Seen], key: Key, now: float) -> _Seen:
     """What was seen of a key in the last minute, beginning a new minute when that one is over."""
     if key not in seen and len(seen) >= MAX_REMEMBERED:
-        del seen[next(iter(seen))]
+        seen.pop(next(iter(seen)), None)
     entry = seen.setdefault(key, _Seen(now))
     if now - entry.since >= QUIET_S:
         entry.since, entry.written = now, 0

@@ -54,11 +54,26 @@ class _Stream:
 class Chooser:
     """Args:
     clock: seconds, monotonic.
+    before: the one that chose until now, where what was told by that is no news.
     """
 
-    def __init__(self, choice: Choice, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, choice: Choice, clock: Callable[[], float] = time.monotonic, before: Chooser | None = None
+    ) -> None:
         self._choice, self._clock = choice, clock
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
+        if before is not None:
+            self._go_on(before)
+
+    def _go_on(self, before: Chooser) -> None:
+        for name, stream in before._streams.items():
+            if self._choice.streams and name not in self._choice.streams:
+                continue  # when it is chosen again, this will be of long ago
+            self._streams[name] = stream
+            if not before._choice.verdicts:
+                stream.verdict = None
+            if not before._choice.state:
+                stream.state = None
 
     def what(self, message: Message, seen: Inspected | None = None) -> What | None:
         """As what a message is told on; None where it is not. ``seen``: of a result what was found in its frame: where

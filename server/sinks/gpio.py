@@ -8,10 +8,12 @@ import errno
 import time
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from msgspec import Meta, Struct
 
+from detector.counted import counted
 from server.sinks.hand import Hand
 from server.sinks.kind import Around, Kind
 from server.sinks.sink import Outbox, Outgoing, SinkError, TriggerRefused
@@ -26,12 +28,22 @@ LATE_S = 1.0
 """A pulse that comes so long after its verdict would reject another part: it is not given."""
 GAP_S = 0.02
 """Between two pulses, at the least: whoever counts edges counts both."""
+ANSWERS_S = 2.0
+"""A chip that takes longer for one change hangs."""
 BEAT_S = 0.5
 """Half of a heartbeat: 1 Hz."""
+TROUBLE_S = 60.0
+"""For so long is said that a bad part passed without a pulse, unless a pulse follows."""
+OLD_EDGE_S = 0.1
+"""An edge that is heard of so long after it came would inspect another part: it triggers nothing."""
 MOST_EDGES_A_S = 200
 """More are chatter."""
 SPENT_AT_ONCE = 16
 """Edges that are read in one go."""
+
+_begun: dict[str, str] = {}
+"""Of each sink the event whose pulse was begun and is not confirmed yet: a run that takes over in between is handed it
+once more, and gives no second pulse."""
 
 LineId = Annotated[str, Meta(max_length=64, pattern=r"^[\x21-\x7e]*$")]
 
@@ -120,6 +132,9 @@ class Gpio:
         self._input: gpiod.LineRequest | None = None
         self._pulsing = asyncio.Lock()
         self._triggers = self._refused = self._pulses = self._late = 0
+        self._passed = 0
+        """Bad parts without a pulse that are told as trouble."""
+        self._told_until: asyncio.TimerHandle | None = None
         self._second, self._edges = 0.0, 0
         self._why_refused = ""
 
@@ -127,7 +142,7 @@ class Gpio:
         if self._settings.trigger and self._around.line is None:
             raise SinkError("this server takes no triggers: leave the trigger line empty")
         async with contextlib.AsyncExitStack() as held:
-            await self._open(held)
+            await self._open(held, self._around.id)
             outbox.is_up(self._words())
             broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             if self._input is not None:
@@ -138,13 +153,13 @@ class Gpio:
         """Pulses the reject line once, by the request that runs where there is one."""
         async with contextlib.AsyncExitStack() as held:
             if self._hand is None:
-                await self._open(held)
+                await self._open(held, f"{self._around.id} test")
             said = []
             if self._settings.reject:
-                await self._pulse()
+                await self._pulse(self._activate)
                 said.append(f"the reject line {self._settings.reject} was active for {self._settings.reject_ms} ms")
-            if self._input is not None:
-                value = await self._do(lambda: self._input.get_value(_line(self._settings.trigger)))  # type: ignore[union-attr]
+            if self._settings.trigger:
+                value = await self._do(self._look)
                 said.append(f"the trigger line {self._settings.trigger} is {'active' if value else 'inactive'}")
             if self._settings.ready:
                 said.append(f"the ready line {self._settings.ready} is there")
@@ -152,14 +167,14 @@ class Gpio:
 
     # opening and closing
 
-    async def _open(self, held: contextlib.AsyncExitStack) -> None:
-        self._hand = Hand(self._around.id)
+    async def _open(self, held: contextlib.AsyncExitStack, owner: str) -> None:
+        self._hand = Hand(owner)
         held.callback(self._let_go)
         await self._do(self._request)
 
     def _request(self) -> None:
         import gpiod
-        from gpiod.line import Bias, Direction, Edge, Value
+        from gpiod.line import Bias, Clock, Direction, Edge, Value
 
         settings = self._settings
         consumer = f"defectvision {self._around.name}"[:31]
@@ -176,35 +191,37 @@ class Gpio:
                 bias={"as it is": Bias.AS_IS, "up": Bias.PULL_UP, "down": Bias.PULL_DOWN}[settings.pull],
                 active_low=settings.trigger_active_low,
                 debounce_period=timedelta(milliseconds=settings.debounce_ms),
+                event_clock=Clock.MONOTONIC,  # that of time.monotonic_ns
             )
             self._input = gpiod.request_lines(
                 settings.chip, consumer=consumer, config={_line(settings.trigger): about}, event_buffer_size=64
             )
 
     def _let_go(self) -> None:
-        """Also where only half of it was requested. Not in the thread: at the end nothing is waited for."""
-        hand, outputs, input_ = self._hand, self._outputs, self._input
-        self._hand = self._outputs = self._input = None
-        if hand is None:
-            return
+        """Waits for nothing."""
+        hand, self._hand = self._hand, None
+        if hand is not None:
+            hand.finish(self._release)
 
-        def release() -> None:
-            from gpiod.line import Value
+    def _release(self) -> None:
+        """In the thread, after what it does: also what was got only then, or half of it."""
+        from gpiod.line import Value
 
-            with contextlib.suppress(OSError):
-                if outputs is not None:
-                    outputs.set_values(dict.fromkeys(outputs.offsets, Value.INACTIVE))
-            for request in (outputs, input_):
-                if request is not None:
-                    request.release()
-
-        hand.finish(release)
+        outputs, input_ = self._outputs, self._input
+        self._outputs = self._input = None
+        with contextlib.suppress(OSError):
+            if outputs is not None:
+                outputs.set_values(dict.fromkeys(outputs.offsets, Value.INACTIVE))
+        for request in (outputs, input_):
+            if request is not None:
+                request.release()
 
     async def _do(self, what: Callable[[], T]) -> T:
-        assert self._hand is not None
         chip = self._settings.chip
+        if self._hand is None:
+            raise SinkError(f"the lines of {chip} were given back meanwhile: try again")
         try:
-            return await self._hand.do(what)
+            return await self._hand.do(what, ANSWERS_S)
         except FileNotFoundError:
             raise SinkError(f"there is no {chip} on this machine: gpiodetect lists what there is") from None
         except PermissionError:
@@ -222,23 +239,60 @@ class Gpio:
         async for event in outbox:
             if not self._settings.reject or not _is_reject(event):
                 outbox.confirm()
-            elif time.monotonic() - event.told_at > LATE_S:
-                self._late += 1
-                outbox.refuse("a reject pulse would have come too late, for another part: it was not given")
-            else:
-                await self._pulse()
+            elif _begun.get(self._around.id) == event.id or await self._pulse(partial(self._reject, event)):
                 self._pulses += 1
+                _begun.pop(self._around.id, None)
                 outbox.confirm()
-                outbox.is_up(self._words())
+                self._ends_trouble(outbox)
+            else:
+                self._passes(outbox)
 
-    async def _pulse(self) -> None:
+    async def _pulse(self, activate: Callable[[], bool]) -> bool:
+        """``activate``: in the thread; returns what it does, and ends at once where that is False."""
         async with self._pulsing:
             try:
-                await self._set(self._settings.reject, active=True)
+                if not await self._do(activate):
+                    return False
                 await asyncio.sleep(self._settings.reject_ms / 1000)
             finally:
                 await self._set(self._settings.reject, active=False)
             await asyncio.sleep(GAP_S)
+        return True
+
+    def _activate(self) -> bool:
+        self._put(self._settings.reject, active=True)
+        return True
+
+    def _reject(self, event: Outgoing) -> bool:
+        """Whether its part is still there, now that a test, the pulse before and the chip have been waited for."""
+        if _is_late(event):
+            return False
+        _begun[self._around.id] = event.id
+        in_time = False
+        try:
+            in_time = self._activate() and not _is_late(event)  # by the chip
+        finally:
+            if not in_time:
+                _begun.pop(self._around.id, None)
+        return in_time
+
+    def _passes(self, outbox: Outbox) -> None:
+        self._late += 1
+        self._passed += 1
+        outbox.refuse("a reject pulse would have come too late, for another part: it was not given")
+        outbox.is_in_trouble(
+            f"{counted(self._passed, 'bad part')} passed without a pulse, which would have come too late, for another "
+            "part: take out by hand what was not ejected"
+        )
+        if self._told_until is not None:
+            self._told_until.cancel()
+        self._told_until = asyncio.get_running_loop().call_later(TROUBLE_S, self._ends_trouble, outbox)
+
+    def _ends_trouble(self, outbox: Outbox) -> None:
+        if self._told_until is not None:
+            self._told_until.cancel()
+        self._passed, self._told_until = 0, None
+        outbox.is_up(self._words())
 
     async def _beat(self) -> None:
         if not self._settings.ready:
@@ -252,13 +306,21 @@ class Gpio:
             await asyncio.sleep(BEAT_S)
 
     async def _set(self, line: str, *, active: bool) -> None:
+        await self._do(partial(self._put, line, active=active))
+
+    def _put(self, line: str, *, active: bool) -> None:
+        """In the thread."""
         from gpiod.line import Value
 
-        outputs = self._outputs
-        if outputs is not None:
-            await self._do(lambda: outputs.set_value(_line(line), Value.ACTIVE if active else Value.INACTIVE))
+        assert self._outputs is not None
+        self._outputs.set_value(_line(line), Value.ACTIVE if active else Value.INACTIVE)
 
     # input
+
+    def _look(self) -> bool:
+        """In the thread: whether the trigger line is active."""
+        assert self._input is not None
+        return bool(self._input.get_value(_line(self._settings.trigger)))
 
     def _listen(self, outbox: Outbox, held: contextlib.AsyncExitStack, broken: asyncio.Future[None]) -> None:
         loop = asyncio.get_running_loop()
@@ -268,7 +330,7 @@ class Gpio:
 
         def read() -> None:
             try:
-                edges = len(input_.read_edge_events(SPENT_AT_ONCE))
+                edges = input_.read_edge_events(SPENT_AT_ONCE)
             except OSError as error:
                 loop.remove_reader(descriptor)
                 if not broken.done():  # the lines are requested anew
@@ -276,7 +338,7 @@ class Gpio:
                 return
             if (now := loop.time()) - self._second >= 1.0:
                 self._second, self._edges = now, 0
-            self._edges += edges
+            self._edges += len(edges)
             if self._edges > MOST_EDGES_A_S:
                 loop.remove_reader(descriptor)
                 pause[:] = [loop.call_later(1.0, begin)]
@@ -287,8 +349,8 @@ class Gpio:
                     "see to the wire, or debounce for longer"
                 )
                 return
-            for _ in range(edges):
-                self._trigger(outbox)
+            for edge in edges:
+                self._trigger(outbox, (time.monotonic_ns() - edge.timestamp_ns) / 1e9)
 
         def begin() -> None:
             is_held = self._input is input_
@@ -306,16 +368,21 @@ class Gpio:
         held.callback(end)
         held.callback(lambda: loop.remove_reader(descriptor))
 
-    def _trigger(self, outbox: Outbox) -> None:
-        line = self._around.line
+    def _trigger(self, outbox: Outbox, age_s: float) -> None:
+        """``age_s``: seconds since the kernel saw the edge, which waits there while this machine stands still."""
+        line, stream = self._around.line, self._settings.trigger_stream
         assert line is not None
         self._triggers += 1
         try:
-            line.trigger(self._settings.trigger_stream, part=None, trigger_id=None, by="gpio")
+            if age_s > OLD_EDGE_S:
+                line.missed(stream)
+                raise SinkError(f"it was heard of {age_s:.1f} s late, when another part may be there")
+            line.trigger(stream, part=None, trigger_id=None, by="gpio")
         except (TriggerRefused, SinkError) as error:
             self._refused += 1
             self._why_refused = f" ({error})"
-        outbox.is_up(self._words())
+        if not self._passed:  # what is told of those is not hidden
+            outbox.is_up(self._words())
 
     def _words(self) -> str:
         said = [f"has its lines of {self._settings.chip}"]
@@ -324,6 +391,10 @@ class Gpio:
         if self._settings.trigger:
             said.append(f"{self._triggers} triggers, {self._refused} of them refused{self._why_refused}")
         return "; ".join(said)
+
+
+def _is_late(event: Outgoing) -> bool:
+    return time.monotonic() - event.told_at > LATE_S
 
 
 def _is_reject(event: Outgoing) -> bool:
@@ -362,4 +433,5 @@ GPIO = Kind(
     extra="gpio",
     modules=("gpiod",),
     keeps=False,  # a pulse is for the part that lies there now
+    acts=True,
 )

@@ -70,6 +70,8 @@ class Kind(Generic[S]):
         is_told: whether the operator chooses what it is told; a server that shows how things are is told as by default.
         pictures: whether it wants what was seen, pictures included.
         keeps: whether what waits when the server is stopped goes out after the next start.
+        acts: whether it moves something with each verdict: one that stands is no news to it after a change, as it is to
+            what shows how things are.
         longest_wait_s: between two tries.
         is_apart: whether it runs in a process of its own, so that nothing is to be imported for it here.
         fields: of its form, made from ``settings``.
@@ -88,6 +90,7 @@ class Kind(Generic[S]):
     is_told: bool = True
     pictures: bool = False
     keeps: bool = True
+    acts: bool = False
     longest_wait_s: float = 30.0
     is_apart: bool = False
     fields: tuple[Field, ...] = field(init=False)

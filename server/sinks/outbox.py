@@ -32,6 +32,7 @@ class BoundedOutbox:
         pictures: whether what was seen is kept with an event (:attr:`Told.seen`), where the hub has it.
 
     Attributes:
+        chooser: which of what is told is queued.
         delivered: events that were confirmed; ``dropped``: lost to the bounds; ``refused``: given up by the sink.
         since: when it was made, by :func:`time.monotonic`.
     """
@@ -39,7 +40,7 @@ class BoundedOutbox:
     def __init__(
         self, chooser: Chooser, *, pictures: bool = False, most: int = MOST_WAITING, most_bytes: int = MOST_BYTES
     ) -> None:
-        self._chooser, self._pictures, self._most, self._most_bytes = chooser, pictures, most, most_bytes
+        self.chooser, self._pictures, self._most, self._most_bytes = chooser, pictures, most, most_bytes
         self._waiting: deque[Outgoing] = deque()
         self._bytes = 0
         self._handed: Outgoing | None = None
@@ -54,15 +55,17 @@ class BoundedOutbox:
 
     def choose(self, chooser: Chooser) -> None:
         """Be told something else from now on; what waits goes out all the same."""
-        self._chooser = chooser
+        self.chooser = chooser
 
     @property
     def rest(self) -> list[Outgoing]:
         """All that waits, oldest first."""
         return [*([] if self._handed is None else [self._handed]), *self._waiting]
 
-    def put_before(self, events: Sequence[Outgoing]) -> None:
-        """Queue what waited before the server was started, before all that was told since."""
+    def put_before(self, events: Sequence[Outgoing], lost: int = 0) -> None:
+        """Queue what waited before the server was started, before all that was told since; ``lost``: events of it that
+        are not there any more."""
+        self.dropped += lost
         self._waiting.extendleft(reversed(events))
         self._bytes += sum(map(_size, events))
         self._keep_bounds()
@@ -70,7 +73,7 @@ class BoundedOutbox:
 
     def offer(self, told: Told) -> None:
         """Queue what was told, if it is wanted; never waits."""
-        what = self._chooser.what(told.message, told.seen)
+        what = self.chooser.what(told.message, told.seen)
         if what is None:
             return
         self._number += 1

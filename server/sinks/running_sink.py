@@ -34,6 +34,10 @@ MOST_STUCK = 3
 """Runs of one sink that did not end when they were cancelled; then only a restart of the server helps."""
 LONGEST_WORDS = 300
 JITTER = 0.25
+REFUSALS_EVERY_S = 60.0
+"""The log has one line in this time, however many events are refused."""
+READ_AGAIN_S = 30.0
+"""Until what waited at the last stop is tried to be read again."""
 LONGEST_ASKED_S = 3600.0
 """A peer that asks to be left alone for longer is tried all the same."""
 
@@ -84,7 +88,9 @@ class RunningSink(TurnListener):
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.stored, self.kind, self._around, self._on_over, self._jitter = stored, kind, around, on_over, jitter
-        chooser = Chooser(stored.told if kind.is_told else Choice())
+        chooser = Chooser(
+            stored.told if kind.is_told else Choice(), before=before.box.chooser if before and kind.acts else None
+        )
         self.box: BoundedOutbox = BoundedOutbox(chooser, pictures=kind.pictures) if before is None else before.box
         self.box.choose(chooser)
         self.sink: Sink | None = None
@@ -96,12 +102,13 @@ class RunningSink(TurnListener):
         self._failures, self._lost_before = 0, 0
         self._not_before_s = 0.0
         self._has_complained = False
-        self._refusals_logged = False
+        self._refusal_logged_at = float("-inf")
         self._settled: asyncio.TimerHandle | None = None
         self._backoff = Backoff(longest=kind.longest_wait_s)
         self._kept = kept
         self._is_to_be_read: bool = kept is not None if before is None else before._is_to_be_read
         self._has_kept: bool = kept is not None if before is None else before._has_kept
+        self._read_not_before = -1.0
         self._stuck: list[asyncio.Task[str]] = []
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._live(), name=f"sink {stored.name}")
@@ -136,15 +143,12 @@ class RunningSink(TurnListener):
 
     async def keep(self) -> None:
         """Keep what waits for the next start; after :meth:`stop`."""
-        if self._kept is not None and not self._is_to_be_read:
-            await asyncio.to_thread(self._kept.write, self.box.rest)
+        if self._kept is not None and (self.box.waiting or not self._is_to_be_read):
+            await asyncio.to_thread(self._kept.write, self.box.rest, self._is_to_be_read)
 
     async def _live(self) -> None:
         why: str | None
-        if self._kept is not None and self._is_to_be_read:
-            self.box.put_before(await asyncio.to_thread(self._kept.read))
-            self._is_to_be_read = False
-            self._forget_kept()
+        await self._read_kept()
         if (why := self.kind.missing) is not None:
             return self._fail_for_good(why)
         while True:
@@ -169,6 +173,23 @@ class RunningSink(TurnListener):
             finally:
                 self._retry_at = None
 
+    async def _read_kept(self) -> None:
+        """What waited at the last stop. What cannot be read now stays where it is, and holds up nothing."""
+        if self._kept is None or not self._is_to_be_read or self._loop.time() < self._read_not_before:
+            return
+        try:
+            events, lost = await asyncio.to_thread(self._kept.read)
+        except OSError as error:
+            why = f"what waited at the last stop cannot be read ({error.strerror}), and is tried again"
+            if self._read_not_before < 0:
+                log.warning("sink=%s kind=%s %s", self.stored.name, self.kind.name, why)
+            self._read_not_before = self._loop.time() + READ_AGAIN_S
+            self._note(why)
+            return
+        self._is_to_be_read = False
+        self.box.put_before(events, lost)
+        self._forget_kept()
+
     def _say_fault(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("sink=%s is not supervised any more", self.stored.name, exc_info=error)
@@ -179,6 +200,7 @@ class RunningSink(TurnListener):
         task = asyncio.create_task(self._guarded(turn), name=f"sink {self.stored.name} runs")
         try:
             while not task.done():
+                await self._read_kept()
                 await asyncio.wait({task}, timeout=LOOK_EVERY_S)
                 if not task.done() and turn.waited_for_s > PATIENCE_S:
                     return f"it hung for {PATIENCE_S:.0f} s, and is begun anew."
@@ -247,23 +269,23 @@ class RunningSink(TurnListener):
 
     def _forget_kept(self) -> None:
         """Once all of it has gone out."""
-        if self._has_kept and self._kept is not None and not self.box.waiting:
+        if self._has_kept and self._kept is not None and not self._is_to_be_read and not self.box.waiting:
             self._has_kept = False
             self._loop.run_in_executor(None, self._kept.clear)
 
     def refused(self, why: str, event: Outgoing | None) -> None:
         self._note(in_short(why))
         self._forget_kept()
-        if not self._refusals_logged:
-            self._refusals_logged = True
+        if self._loop.time() - self._refusal_logged_at >= REFUSALS_EVERY_S:
+            self._refusal_logged_at = self._loop.time()
             log.warning(
-                "sink=%s kind=%s the peer refuses an event, which is given up what=%s id=%s why=%r; said once, "
-                "counted as refused",
+                "sink=%s kind=%s the peer refuses an event, which is given up what=%s id=%s why=%r refused=%d",
                 self.stored.name,
                 self.kind.name,
                 event.what if event else None,
                 event.id if event else None,
                 in_short(why),
+                self.box.refused,
             )
 
     # how it is doing

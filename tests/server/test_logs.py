@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -104,6 +106,48 @@ def test_memory_is_bounded(clock: Clock) -> None:
         record = logging.LogRecord("x", logging.INFO, "file", number, "message %d", (number,), None)
         assert collapse.filter(record)
     assert len(collapse._messages) <= MAX_REMEMBERED and len(collapse._lines) <= MAX_REMEMBERED
+
+
+class MeetsInTheMiddle(dict[Any, Any]):
+    """Once, between the choice of the oldest key and its end, another message chooses it as well."""
+
+    meets: Callable[[], object] | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        oldest = [*super().__iter__()]
+        meets, self.meets = self.meets, None
+        if meets is not None:
+            meets()
+        return iter(oldest)
+
+
+def test_two_that_forget_the_same_message_at_once_raise_nothing(clock: Clock) -> None:
+    collapse = Collapse(clock)
+    collapse._messages = messages = MeetsInTheMiddle()
+
+    def logged(number: int) -> bool:
+        return collapse.filter(logging.LogRecord("x", logging.INFO, "file", number, "message %d", (number,), None))
+
+    assert all(logged(number) for number in range(MAX_REMEMBERED))
+    messages.meets = lambda: logged(MAX_REMEMBERED)
+    assert logged(MAX_REMEMBERED + 1)
+
+
+def test_one_thread_at_a_time_looks_at_what_was_written(clock: Clock) -> None:
+    collapse, entered, goes_on = Collapse(clock), threading.Event(), threading.Event()
+
+    def slow() -> float:
+        entered.set()
+        assert goes_on.wait(20)
+        return 0.0
+
+    collapse._clock = slow
+    record = logging.LogRecord("x", logging.INFO, "file", 1, "message", (), None)
+    thread = threading.Thread(target=collapse.filter, args=(record,))
+    thread.start()
+    assert entered.wait(20) and not collapse._one_at_a_time.acquire(blocking=False)
+    goes_on.set()
+    thread.join()
 
 
 def test_the_set_up(capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,6 +87,26 @@ def test_of_states_the_changes_are_told_and_a_sender_that_comes_again_begins_ane
     assert chosen(Choice(), error, beat) == [None, None]
 
 
+def test_a_changed_choice_makes_no_news_of_what_was_told_and_tells_what_was_not() -> None:
+    bad, live = msgspec.structs.replace(RESULT, verdict="ANOMALY"), status("a", "live")
+    told = [live, bad]
+
+    def changed(*choices: Choice) -> list[str | None]:
+        """What of those is told after the last change, each choice having heard them."""
+        chooser = Chooser(choices[0])
+        heard = [chooser.what(one) for one in told]
+        for choice in choices[1:]:
+            chooser = Chooser(choice, before=chooser)
+            heard = [chooser.what(one) for one in told]
+        return heard
+
+    assert changed(Choice()) == ["state", "verdict"]
+    assert changed(Choice(), Choice(parts="rejects")) == [None, None]
+    assert changed(Choice(verdicts=False), Choice()) == [None, "verdict"]
+    assert changed(Choice(state=False), Choice()) == ["state", None]
+    assert changed(Choice(), Choice(streams=("b",)), Choice()) == ["state", "verdict"]
+
+
 def test_ever_new_streams_take_no_memory() -> None:
     chooser = Chooser(Choice())
     for number in range(2 * MOST_STREAMS):

@@ -12,17 +12,30 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from server.cameras import Backoff
-from server.sinks import MOST, CannotAdd, Choice, Draft, NoSink, Outbox, SinkError, SinkOver, Sinks, TooManyTests
+from server.sinks import (
+    MOST,
+    CannotAdd,
+    Choice,
+    Draft,
+    NoSink,
+    Outbox,
+    SinkError,
+    SinkOver,
+    Sinks,
+    TooManyTests,
+    waiting,
+)
 from server.sinks import running_sink as running
 from server.sinks import sinks as module
 from server.sinks.sink import Outgoing
 from server.sinks.waiting import Waiting
 from server.streams import Hub
 from tests.server.fakes import until
-from tests.server.sinks.fakes import Fake, away, hangs, never_ends, part, takes_all
+from tests.server.sinks.fakes import Fake, away, hangs, never_ends, part, result, takes_all
 
 SECRET = "s3cret-Pa55word"
 
@@ -224,6 +237,25 @@ async def test_what_waits_survives_a_change(made: Made, hub: Hub) -> None:
     assert {event.id for event in fake.taken} == {fake.taken[0].id}
 
 
+@pytest.mark.parametrize(("acts", "after"), [(True, ["part"]), (False, ["verdict", "part"])])
+async def test_after_a_change_a_verdict_that_stands_is_no_news_to_what_acts_on_it(
+    made: Made, hub: Hub, acts: bool, after: list[str]
+) -> None:
+    fake = Fake()
+    sinks = made(fake, acts=acts)
+    stored = await sinks.add(draft(), "a test")
+    standing = result(verdict="ANOMALY").message
+    hub.publish(standing)
+    await until(lambda: len(fake.taken) == 1)
+    for change in ({"name": "ejector"}, {"settings": {"address": "elsewhere"}}):
+        fake.taken.clear()
+        await sinks.change(stored.id, "a test", **change)
+        for message in (standing, part().message):
+            hub.publish(message)
+        await until(lambda: bool(fake.taken) and fake.taken[-1].what == "part")
+        assert [event.what for event in fake.taken] == after
+
+
 async def test_what_waits_survives_a_restart_in_order_and_once(made: Made, hub: Hub, tmp_path: Path) -> None:
     fake = Fake([away])
     sinks = made(fake)
@@ -281,10 +313,10 @@ async def test_a_change_while_the_file_is_read_loses_nothing_of_it(
     fake.run = [takes_all]
     reads, goes_on, read = threading.Event(), threading.Event(), Waiting.read
 
-    def slowly(waiting: Waiting) -> list[Outgoing]:
+    def slowly(file: Waiting) -> tuple[list[Outgoing], int]:
         reads.set()
         assert goes_on.wait(20)
-        return read(waiting)
+        return read(file)
 
     monkeypatch.setattr(Waiting, "read", slowly)
     again = made(fake)
@@ -292,6 +324,98 @@ async def test_a_change_while_the_file_is_read_loses_nothing_of_it(
     await again.change(id, "a test", settings={"address": "there"})
     goes_on.set()
     await until(lambda: len(fake.taken) == 2)
+
+
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """While there is something in it, no file of events can be read."""
+    whole, broken = waiting.read_at_most, list[bool]()
+
+    def read(path: Path, most: int) -> bytes:
+        if broken:
+            raise OSError(5, "Input/output error")
+        return whole(path, most)
+
+    monkeypatch.setattr(waiting, "read_at_most", read)
+    monkeypatch.setattr(running, "READ_AGAIN_S", 0.01)
+    return broken
+
+
+async def test_what_waited_and_cannot_be_read_for_a_moment_is_left_alone_and_goes_out_later(
+    made: Made, hub: Hub, tmp_path: Path, unreadable: list[bool], caplog: pytest.LogCaptureFixture
+) -> None:
+    fake = Fake([away])
+    id = await waiting_when_it_was_stopped(made, hub, fake)
+    fake.run = [takes_all]
+    file = tmp_path / "sinks" / f"{id}.waiting"
+    kept = file.read_bytes()
+    unreadable.append(True)
+    again = made(fake)
+    hub.publish(part().message)
+    await until(lambda: len(fake.taken) == 1)
+    await until(lambda: "cannot be read (Input/output error), and is tried" in (again.state(id).last_error or ""))
+    assert file.read_bytes() == kept
+    unreadable.clear()
+    await until(lambda: len(fake.taken) == 3 and not file.exists())
+    assert caplog.text.count("what waited at the last stop cannot be read") == 1
+
+
+async def test_what_comes_while_that_cannot_be_read_is_kept_behind_it(
+    made: Made, hub: Hub, unreadable: list[bool], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(running, "READ_AGAIN_S", 1000.0)
+    fake = Fake([away])
+    await waiting_when_it_was_stopped(made, hub, fake)
+    unreadable.append(True)
+    again = made(fake)
+    await until(lambda: "what waited at the last stop cannot be read" in caplog.text)
+    hub.publish(part(part="the last").message)
+    unreadable.clear()
+    await again.stop()
+    fake.run = [takes_all]
+    made(fake)
+    await until(lambda: len(fake.taken) == 3)
+    assert fake.taken[-1].message.part == "the last"
+
+
+async def test_of_what_waited_only_what_this_version_does_not_know_is_lost_and_counted(
+    made: Made, hub: Hub, tmp_path: Path
+) -> None:
+    fake = Fake([away])
+    id = await waiting_when_it_was_stopped(made, hub, fake, 3)
+    fake.run = [takes_all]
+    file = tmp_path / "sinks" / f"{id}.waiting"
+    events = msgspec.msgpack.decode(file.read_bytes())
+    events[1][1] = "weather"
+    file.write_bytes(newer := msgspec.msgpack.encode(events))
+    again = made(fake)
+    await until(lambda: len(fake.taken) == 2 and again.state(id).dropped == 1)
+    assert [event.id for event in fake.taken] == [events[0][0], events[2][0]]
+    assert file.with_name(f"{file.name}.damaged-1").read_bytes() == newer
+
+
+async def test_refusals_are_logged_once_a_minute_with_how_many_there_were(
+    made: Made, hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refuses(fake: Fake, outbox: Outbox) -> None:
+        outbox.is_up("fake peer")
+        async for _ in outbox:
+            outbox.refuse("it cannot be read")
+
+    sinks = made(Fake([refuses]))
+    stored = await sinks.add(draft(), "a test")
+
+    async def refused(number: int) -> list[str]:
+        for _ in range(3):
+            hub.publish(part().message)
+        await until(lambda: sinks.state(stored.id).refused == number)
+        return [line for line in caplog.text.splitlines() if "refuses an event" in line]
+
+    (line,) = await refused(3)
+    assert line.endswith("refused=1")
+    monkeypatch.setattr(running, "REFUSALS_EVERY_S", 0.0)
+    lines = await refused(6)
+    assert len(lines) == 4 and lines[-1].endswith("refused=6")
 
 
 async def test_what_waited_on_disk_goes_with_a_sink_that_switched_itself_off(
@@ -340,6 +464,7 @@ async def test_what_waits_is_forgotten_with_the_sink_and_a_damaged_file_is_no_ob
     hub.publish(part().message)
     await until(lambda: len(fake.taken) == 1)
     assert "cannot be read" in caplog.text
+    assert file.with_name(f"{file.name}.damaged-1").read_bytes() == b"\xc1" * 100
     file.write_bytes(b"")
     await sinks.remove(stored.id, "a test")
     assert not file.exists()
