@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -90,7 +91,8 @@ class CameraStream:
         with self._lock:
             frame, self._newest = self._newest, None
         if frame is not None:
-            self._opened.offer(partial(lambda image: image, frame.image))
+            late_s = 0.0 if frame.came is None else time.monotonic() - frame.came
+            self._opened.offer(partial(lambda image: image, frame.image), late_s=max(0.0, late_s))
 
     def _describe(self) -> CameraInfo:
         status = self._camera.status()

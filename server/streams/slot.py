@@ -49,7 +49,8 @@ class Stream:
         last_verdict_at: when it was given, ISO 8601 with milliseconds.
         is_late: whether the verdict on the last frame came too late to be one.
         shape: of its pictures.
-        heard: when the last frame arrived, whatever became of it, on the stream's clock; or when it began.
+        heard: when something of it was heard last, whatever became of it, on the stream's clock; or when it began.
+        arrived: when the last whole frame did: before it was heard, where it had waited on its way; never goes back.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Stream:
         self.is_late = False
         self.shape = Shape(transport)
         self._clock = clock
-        self.heard = clock()
+        self.heard = self.arrived = clock()
         self._own_interval = self._interval = 1 / max_fps if max_fps else 0.0
         self._due = 0.0
         self._max_age_s = max_age_s
@@ -85,17 +86,31 @@ class Stream:
         if interval != self._interval:
             self._interval, self._due = interval, 0.0  # what a slower rate would have waited for is not waited for
 
-    def put(self, load: Load, simulated: Simulated | None = None, part: str | None = None) -> bool:
-        """Take a frame that arrived now. It replaces the one that waits; over ``max_fps`` it is dropped at once.
+    def arrival(self, late_s: float) -> float:
+        """When a frame arrived, on the stream's clock, that is here now and had waited on its way for so many seconds.
+
+        Frames keep their order: none arrived before the one that came before it, however long that had waited.
+        """
+        return max(self._clock() - late_s, self.arrived)
+
+    def put(
+        self,
+        load: Load,
+        simulated: Simulated | None = None,
+        part: str | None = None,
+        arrived: float | None = None,
+    ) -> bool:
+        """Take a frame that is here now. It replaces the one that waits; over ``max_fps`` it is dropped at once.
 
         Args:
             part: it shows, if somebody said so.
+            arrived: by :meth:`arrival`; None: now.
 
         Returns:
             whether a frame waits that did not before or is newer.
         """
         now = self._clock()
-        self.heard = now
+        self.heard, self.arrived = now, now if arrived is None else arrived
         seq = self.received
         self.received += 1
         self._arrivals.count()
@@ -105,7 +120,7 @@ class Stream:
         # Counting on from the last due time, not from this arrival, keeps the average at the cap under jitter.
         self._due = max(self._due + self._interval, now + self._interval / 2) if self._interval else 0.0
         self.dropped += self._waiting is not None
-        self._waiting = Frame(seq, now, load, simulated, part)
+        self._waiting = Frame(seq, self.arrived, load, simulated, part)
         return True
 
     def put_damaged(self, frames: int = 1) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from server.cameras import camera as camera_module
+from server.cameras.arrivals import Frames, Grabbed
 from server.settings import PulledCamera, SettingsError, read_settings
 from tests.running import Running
 from tests.server.camera_fakes import free_port, picture, write_pictures
@@ -112,6 +115,24 @@ def test_what_cannot_be_used_is_said_without_secrets(text: str, words: str) -> N
     with pytest.raises(SettingsError, match=words) as error:
         read_settings({"CAMERAS": text})
     assert "secret" not in str(error.value)
+
+
+async def test_what_a_frame_had_waited_on_its_way_is_of_its_latency(
+    model: FakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    def late(*_: object, **__: object) -> Frames:
+        while not over.wait(0.02):
+            yield Grabbed(None, lambda: picture(40), time.monotonic() - 0.7)
+
+    monkeypatch.setattr(camera_module, "grab", late)
+    async with serving(model, tmp_path, cameras=(PulledCamera("press", "0"),)) as server:
+        while (await streams(server))["press"]["inspected"] < 80:  # type: ignore[operator]
+            pass
+        press = (await streams(server))["press"]  # no frame came before its stream began: of the last 30 none did
+        over.set()
+    assert press["latency_ms"] >= 700  # type: ignore[operator]
 
 
 async def test_frames_that_waited_are_dropped_and_that_is_seen(model: FakeModel, tmp_path: Path) -> None:

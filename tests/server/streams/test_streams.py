@@ -429,6 +429,39 @@ async def test_frames_that_the_transport_dropped_are_counted_and_say_why_a_part_
     assert opened.stream.counters == Counters(received=3, inspected=0, dropped=3, failed=0)
 
 
+async def test_a_trigger_gets_no_frame_that_was_seen_before_it_however_late_that_comes(
+    streams: Streams, model: FakeModel
+) -> None:
+    in_use(streams, model, msgspec.structs.replace(RECIPE, parts=PartRule(by="trigger", within_ms=5000)))
+    opened = streams.open("a", "camera")
+    await until(lambda: opened.stream.silent_s > 0.5)
+    given = opened.station.hear(streams.trigger("a", TriggerSaid(None, None), "rest"))
+    opened.offer(bad, late_s=0.4)  # it shows the part before
+    await until(lambda: settled(opened))
+    assert not given.done()
+    opened.offer(good)
+    async with asyncio.timeout(WAIT_S):
+        part = await given
+    assert (part.verdict, part.frames) == ("NORMAL", 1)
+    late, _ = [one for one in await answers(opened) if isinstance(one, Result)]
+    assert late.latency_ms >= 400 and late.part_number == 0
+
+
+async def test_a_frame_that_comes_late_is_of_the_part_that_was_named_before_it_arrived(streams: Streams) -> None:
+    opened = streams.open("a", "camera")
+    opened.say_part("A")
+    await shown(streams, opened, good)
+    await until(lambda: opened.stream.silent_s > 0.5)
+    opened.say_part("B")
+    opened.offer(bad, late_s=0.4)
+    await until(lambda: settled(opened))
+    await shown(streams, opened, good)
+    opened.close()
+    said = [read(text) async for text in opened.results()]
+    assert [one.part for one in said if isinstance(one, Result)] == ["A", "A", "B"]
+    assert [(one.part, one.verdict) for one in said if isinstance(one, PartResult)][:1] == [("A", "ANOMALY")]
+
+
 async def test_an_id_that_the_line_names_again_is_another_part(streams: Streams, model: FakeModel) -> None:
     """With nothing inspected between them."""
     in_use(streams, model, msgspec.structs.replace(RECIPE, decision=Decision("hysteresis", 1, 9, 0.9)))
