@@ -265,7 +265,7 @@ class OpenStream:
         self._ended = True
         if self._listening is not None:
             self._listening.cancel()
-        self.stream.discard_waiting()
+        self.stream.drop_rest()
         self.streams.pool.withdraw(self)
         self._results.close()
         taken_over = self.taken_over.is_set()

@@ -30,7 +30,8 @@ class Frame:
 
 @dataclass(frozen=True)
 class Counters:
-    """What became of a stream's frames: ``received == inspected + dropped + failed`` when none waits or is in work."""
+    """What became of a stream's frames: ``received == inspected + dropped + failed`` when none waits or is in work, and
+    once its sender is gone."""
 
     received: int
     inspected: int
@@ -42,7 +43,7 @@ class Stream:
     """One connection's frames, from the first to the last.
 
     At most one frame waits and at most one is in work, so results keep the order of the frames.
-    ``received == inspected + dropped + failed`` whenever neither is the case.
+    ``received == inspected + dropped + failed`` whenever neither is the case, and after :meth:`drop_rest`.
 
     Attributes:
         last_verdict: of the stream, by its decision rule, and so are ``anomalies``.
@@ -77,6 +78,8 @@ class Stream:
         self._max_age_s = max_age_s
         self._verdict_given: float | None = None
         self._waiting: Frame | None = None
+        self._in_work = 0
+        """Frames that were taken, and of which it is not known what came of them: 0 or 1."""
         self._latencies: deque[float] = deque(maxlen=30)
         self._arrivals, self._inspections = _Rate(clock), _Rate(clock)
 
@@ -148,6 +151,7 @@ class Stream:
         if frame is not None and self._is_too_old(frame):
             self.dropped += 1
             return None
+        self._in_work += frame is not None
         return frame
 
     def drop_late(self, frame: Frame) -> bool:
@@ -157,7 +161,8 @@ class Stream:
             whether it was dropped.
         """
         self.is_late = self._is_too_old(frame)
-        self.dropped += self.is_late
+        if self.is_late:
+            self.count_dropped()
         return self.is_late
 
     def count_inspected(self, frame: Frame, verdict: Verdict) -> float:
@@ -166,7 +171,7 @@ class Stream:
         Returns:
             milliseconds since it arrived.
         """
-        self.inspected += 1
+        self.inspected += self._done()
         self.anomalies += verdict == "ANOMALY"
         self.last_verdict, self.last_verdict_at, self._verdict_given = verdict, now(), self._clock()
         self._inspections.count()
@@ -176,15 +181,16 @@ class Stream:
 
     def count_dropped(self) -> None:
         """Count a frame that was taken, and is not going to be inspected."""
-        self.dropped += 1
+        self.dropped += self._done()
 
     def count_failed(self) -> None:
         """Count a frame that could not be decoded or inspected."""
-        self.failed += 1
+        self.failed += self._done()
 
-    def discard_waiting(self) -> None:
-        """Drop the waiting frame: its sender is gone."""
-        self.dropped += self._waiting is not None
+    def drop_rest(self) -> None:
+        """Drop the frame that waits and the one in work: their sender is gone, and nobody hears what comes of them. It
+        is not counted again."""
+        self.dropped += (self._waiting is not None) + self._done()
         self._waiting = None
 
     @property
@@ -222,6 +228,11 @@ class Stream:
     @property
     def inspected_per_s(self) -> float:
         return self._inspections.per_second()
+
+    def _done(self) -> int:
+        """How many frames are in work, which are not any more."""
+        done, self._in_work = self._in_work, 0
+        return done
 
     def _is_too_old(self, frame: Frame) -> bool:
         return self._max_age_s is not None and self._clock() - frame.arrived > self._max_age_s

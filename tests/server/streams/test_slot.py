@@ -91,8 +91,15 @@ class Accounting(RuleBasedStateMachine):
         self.stream.limit(max_fps)
 
     @rule()
-    def discard(self) -> None:
-        self.stream.discard_waiting()
+    def drop_rest(self) -> None:
+        self.stream.drop_rest()
+        self.in_work = None
+
+    @precondition(lambda self: self.in_work is None)
+    @rule()
+    def hear_of_one_that_was_dropped(self) -> None:
+        self.stream.count_failed()
+        self.stream.count_dropped()
 
     @invariant()
     def every_frame_is_counted_once(self) -> None:
