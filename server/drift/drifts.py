@@ -10,7 +10,7 @@ from typing import Literal
 
 from server.drift.conditions import Pictures
 from server.drift.scores import Scores
-from server.drift.telling import Words, back_words, sentence, words_of, words_of_scores
+from server.drift.telling import OTHER_REGIONS, Words, back_words, sentence, words_of, words_of_scores
 from server.drift.thinning import Counted, Thinning
 from server.inspection import Inspected
 from server.streams import Hub, Told
@@ -32,13 +32,14 @@ class Watch:
 
     Attributes:
         key: what is in force; anything else begins anew.
+        scores: None where those of the calibration are of other regions than are inspected.
         is_calibration: whether the reference is a calibration, or the first parts; ``since``: when that was.
         out: what left, and what is said of it.
     """
 
     key: Key
     thinning: Thinning
-    scores: Scores
+    scores: Scores | None
     pictures: Pictures
     is_calibration: bool
     since: str
@@ -52,7 +53,7 @@ class Watch:
         """A part counts; says whether anything left or came back."""
         changed = self.pictures.see(counted.condition)
         # While pictures are taken otherwise, scores would say the same once more, or learn it.
-        if counted.score is not None and not self.pictures.whats:
+        if self.scores is not None and counted.score is not None and not self.pictures.whats:
             changed |= self.scores.see(counted.score)
         return changed
 
@@ -62,7 +63,7 @@ class Watch:
         found: dict[DriftWhat, Words] = {}
         for what in WHATS:
             if what == "score":
-                if self.scores.out:
+                if self.scores is not None and self.scores.out:
                     found[what] = words_of_scores(self.scores.place, self.than)
             elif self.pictures.tests is not None and what in self.pictures.whats:
                 found[what] = words_of(what, self.pictures.tests.off, self.than)
@@ -101,7 +102,10 @@ class Drifts:
     def warnings(self, stream: str) -> list[str]:
         """What the operator should know of a stream."""
         watch = self._watches.get(stream)
-        return [sentence(words) for words in watch.out.values()] if watch else []
+        if watch is None:
+            return []
+        not_compared = [OTHER_REGIONS] if watch.scores is None else []
+        return [*not_compared, *(sentence(words) for words in watch.out.values())]
 
     def figures(self) -> Iterator[Figure]:
         """Of each stream, what is out and by how much."""
@@ -135,7 +139,8 @@ class Drifts:
         if stored is None or not here or stored.baseline is None:
             return Watch(key, Thinning(), Scores(), Pictures(), False, now())
         kept = stored.baseline
-        return Watch(key, Thinning(), Scores(kept.scores, kept.worth), Pictures(kept), True, stored.created)
+        scores = None if seen.threshold.in_other_regions else Scores(kept.scores, kept.worth)
+        return Watch(key, Thinning(), scores, Pictures(kept), True, stored.created)
 
     def _tell(self, stream: str, watch: Watch, found: dict[DriftWhat, Words], *, anew: bool = False) -> None:
         was, watch.out = watch.out, {what: watch.out.get(what, words) for what, words in found.items()}

@@ -18,9 +18,10 @@ from detector.thresholds import KSigma
 from server.drift import Drifts
 from server.drift import drifts as drifts_module
 from server.drift.sequential import Values
-from server.drift.telling import words_of
+from server.drift.telling import OTHER_REGIONS, words_of
 from server.inspection import Calibrations, Inspection
 from server.inspection.captured import Captured
+from server.recipes import Regions
 from server.streams import Hub, InferencePool, OpenStream, Streams, Told
 from server.words import Drift, DriftWhat
 from tests.server.fakes import FakeModel, until
@@ -132,6 +133,28 @@ async def test_a_calibration_of_another_stream_is_no_reference(line: Line) -> No
     line.streams.inspection.set(elsewhere, elsewhere.judgement.calibration, who="me", why="a test")
     await line.show(60)
     assert not line.heard
+
+
+async def test_scores_are_not_compared_with_those_of_other_regions_and_that_is_said(
+    line: Line, model: FakeModel
+) -> None:
+    await line.show(3)
+    inspection, whole = line.streams.inspection, Regions()
+    captured = replace(await _captured(line, 100), regions=whole)  # which score a little higher than what follows
+    draft = inspection.judge(captured, KSigma(3))
+    assert draft.judgement.calibration is not None
+    inspection.set(draft, draft.judgement.calibration, who="me", why="a test")
+    recipe = inspection.recipe_on("press")
+
+    async def inspected_in(regions: Regions) -> list[str]:
+        inspection.use(model, msgspec.structs.replace(recipe, regions=regions))  # type: ignore[arg-type]
+        await line.show(100)
+        return line.streams.info(line.opened).warnings
+
+    said = await inspected_in(Regions(ignore=(((0.0, 0.0), (0.5, 0.0), (0.0, 0.5)),)))
+    assert OTHER_REGIONS in said and not line.heard
+    assert OTHER_REGIONS not in await inspected_in(whole)
+    assert {(one.what, one.reference) for one in line.heard} == {("score", "calibration")}
 
 
 async def test_streams_that_are_watched_are_bounded(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
