@@ -91,7 +91,10 @@ class Drifts:
         message, seen = told.message, told.seen
         if not isinstance(message, Result) or seen is None or seen.condition is None:
             return
-        watch = self._watch(message.stream, seen)
+        transport = self._transport_of(message.stream)
+        if transport is None:  # it has just ended
+            return
+        watch = self._watch(message.stream, transport, seen)
         accepted = message.verdict == "NORMAL" and not seen.is_anomaly
         part = message.part if isinstance(message.part, str) else None
         score = seen.raw_score if accepted else None
@@ -121,21 +124,21 @@ class Drifts:
             ready = float(watch.pictures.stands)
             yield Figure("drift_ready", "1 once there is something to compare pictures with", ready, {"stream": name})
 
-    def _watch(self, stream: str, seen: Inspected) -> Watch:
-        key = _key(seen)
+    def _watch(self, stream: str, transport: str, seen: Inspected) -> Watch:
+        key = _key(transport, seen)
         watch = self._watches.pop(stream, None)
         if watch is None or watch.key != key:
             if watch is not None:
                 self._tell(stream, watch, {}, anew=True)
-            watch = self._begin(stream, key, seen)
+            watch = self._begin(stream, transport, key, seen)
         self._watches[stream] = watch  # the newest last
         while len(self._watches) > MOST:
             del self._watches[next(iter(self._watches))]
         return watch
 
-    def _begin(self, stream: str, key: Key, seen: Inspected) -> Watch:
+    def _begin(self, stream: str, transport: str, key: Key, seen: Inspected) -> Watch:
         stored = seen.threshold.calibration
-        here = stored is not None and (stored.stream, stored.transport) == (stream, self._transport_of(stream))
+        here = stored is not None and (stored.stream, stored.transport) == (stream, transport)
         if stored is None or not here or stored.baseline is None:
             return Watch(key, Thinning(), Scores(), Pictures(), False, now())
         kept = stored.baseline
@@ -149,7 +152,7 @@ class Drifts:
             log.warning("drift stream=%s what=%s words=%s", stream, what, words)
             self._publish(stream, watch, what, True, found[what].change, words)
         for what in _apart(was, found):
-            words = "another calibration, recipe or model is in force: compared anew" if anew else ""
+            words = "another calibration, recipe, model or transport is in force: compared anew" if anew else ""
             words = words or back_words(what, "the calibration" if watch.is_calibration else "the first parts")
             log.info("drift over stream=%s what=%s words=%s", stream, what, words)
             self._publish(stream, watch, what, False, 0.0, words)
@@ -164,8 +167,10 @@ def _apart(some: Iterable[DriftWhat], others: Iterable[DriftWhat]) -> list[Drift
     return [what for what in some if what not in without]
 
 
-def _key(seen: Inspected) -> Key:
-    """What is in force; corrections of a model leave it the same, since calibrations outlive them."""
+def _key(transport: str, seen: Inspected) -> Key:
+    """How frames come, and what is in force; corrections of a model leave it the same, since calibrations outlive
+    them."""
     threshold, recipe = seen.threshold, seen.recipe
     created = threshold.calibration.created if threshold.calibration else None
-    return recipe.id, recipe.model.taught, recipe.regions, seen.model[1], threshold.value, threshold.source, created
+    inspects = recipe.id, recipe.model.taught, recipe.regions, seen.model[1]
+    return transport, *inspects, threshold.value, threshold.source, created

@@ -23,7 +23,7 @@ from server.inspection import Calibrations, Inspection
 from server.inspection.captured import Captured
 from server.recipes import Regions
 from server.streams import Hub, InferencePool, OpenStream, Streams, Told
-from server.words import Drift, DriftWhat
+from server.words import Drift, DriftWhat, Transport
 from tests.server.fakes import FakeModel, until
 
 
@@ -40,6 +40,10 @@ class Line:
         plain = np.full((96, 128, 3), 60, np.uint8)
         cv2.circle(plain, (64, 48), 25, (85, 85, 85), -1)
         return relit(plain, Light(colour=(light, light, light)), self._random)
+
+    async def comes_over(self, transport: Transport) -> None:
+        self.streams.close_stream(self.opened)
+        self.opened = self.streams.open("press", transport)
 
     async def show(self, parts: int, light: float = 1.0) -> None:
         for _ in range(parts):
@@ -133,6 +137,22 @@ async def test_a_calibration_of_another_stream_is_no_reference(line: Line) -> No
     line.streams.inspection.set(elsewhere, elsewhere.judgement.calibration, who="me", why="a test")
     await line.show(60)
     assert not line.heard
+
+
+async def test_pictures_are_not_compared_with_those_of_another_transport(line: Line) -> None:
+    """A calibration over WebSocket is no reference for WebRTC, and is again for WebSocket; the stream is the same."""
+    await line.show(3)
+    draft = line.streams.inspection.judge(await _captured(line, 40), KSigma(3))
+    assert draft.judgement.calibration is not None
+    line.streams.inspection.set(draft, draft.judgement.calibration, who="me", why="a test")
+    line.streams.tell_changed("me")
+    await line.show(10, light=0.7)
+    await line.comes_over("webrtc")
+    await line.show(60, light=0.7)
+    assert not line.heard
+    await line.comes_over("websocket")
+    await line.show(60, light=0.7)
+    assert {(one.what, one.reference, one.is_out) for one in line.heard} == {("light", "calibration", True)}
 
 
 async def test_scores_are_not_compared_with_those_of_other_regions_and_that_is_said(
