@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from server.backup import History
     from server.ground import DatabaseAddress
 
 STOPPED = 130  # what a shell reports for a command that Ctrl-C ended
@@ -53,20 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     training_commands.add_parsers(subparsers)
     camera_process.add_parser(subparsers)
     access_commands.add_parsers(subparsers)
-    backup.add_parsers(subparsers, _take_history_back)
+    backup.add_parsers(subparsers, _history_back)
     plant_commands.add_parsers(subparsers)
     original.add_parser(subparsers)
     doctor.add_parser(subparsers)
     return parser
 
 
-def _take_history_back(data: Path, address: DatabaseAddress | None, aside: Path, to: str | None) -> str:
-    from server import backup, records
+def _history_back(data: Path, address: DatabaseAddress | None, to: str | None) -> History:
+    from server import records
 
-    try:
-        return records.take_back(data, address, aside, to)
-    except records.HistoryStays as error:
-        raise backup.BackupError(str(error)) from error
+    return records.WayBack(data, address, to)
 
 
 def _write_whatever_the_console_can_show() -> None:

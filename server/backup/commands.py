@@ -10,24 +10,20 @@ from pathlib import Path
 
 from detector.counted import counted
 from server.backup.contents import BackupError
-from server.backup.going_back import go_back
+from server.backup.going_back import History, go_back
 from server.backup.making import back_up
 from server.backup.restoring import restore
 from server.ground import DatabaseAddress
 from server.settings import Settings, SettingsError, add_data_dir, read_settings_of
 
-TakeHistoryBack = Callable[[Path, DatabaseAddress | None, Path, str | None], str]
-"""Of a data directory and its PostgreSQL, if it has one; where it is kept as it was; the version, or the one before."""
+HistoryOf = Callable[[Path, DatabaseAddress | None, str | None], History]
+"""Of a data directory and its PostgreSQL, if it has one, on its way back to a version, or to the one before."""
 
 
 def add_parsers(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser], take_history_back: TakeHistoryBack
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser], history_of: HistoryOf
 ) -> None:
-    """Add them to ``defectvision``'s subcommands.
-
-    Args:
-        take_history_back: raises BackupError where it cannot, and then nothing has changed.
-    """
+    """Add them to ``defectvision``'s subcommands."""
     backup = subparsers.add_parser(
         "backup",
         help="copy the data directory into one file, also while the server runs",
@@ -59,7 +55,7 @@ def add_parsers(
         help="the history's tables too, all entries kept: to the version that the older server says it knows, such as "
         "0001; without one, to the version before",
     )
-    down.set_defaults(run=_said(partial(_downgrade, take_history_back)))
+    down.set_defaults(run=_said(partial(_downgrade, history_of)))
     for command in (backup, back, down):
         add_data_dir(command)
 
@@ -95,10 +91,10 @@ def _restore(arguments: argparse.Namespace, settings: Settings) -> str:
     return f"{said}\nWhat was there before: {done.aside}" if done.aside is not None else said
 
 
-def _downgrade(take_history_back: TakeHistoryBack, arguments: argparse.Namespace, settings: Settings) -> str:
-    def take_back(aside: Path) -> str:
-        return take_history_back(settings.data_dir, settings.database_url, aside, arguments.history or None)
-
-    done = go_back(settings.data_dir, history=None if arguments.history is None else take_back)
+def _downgrade(history_of: HistoryOf, arguments: argparse.Namespace, settings: Settings) -> str:
+    history = None
+    if arguments.history is not None:
+        history = history_of(settings.data_dir, settings.database_url, arguments.history or None)
+    done = go_back(settings.data_dir, history=history)
     files = ", ".join(done.files)
     return f"As they were before the upgrade: {files}\nWhat they replaced: {done.aside}\nNow install the older version."

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+import msgspec
 
 from detector import VERSION
 from detector.files import give_to_owner, read_whole, sync_folder, temporary_folder, write_atomically
@@ -14,9 +16,38 @@ from server.backup.aside import made_aside
 from server.backup.contents import BackupError
 from server.ground import DataDirectoryError, before_upgrade, data_directory
 
-TakeBack = Callable[[Path], str]
-"""Brings the history back to an older version, what it was kept in a folder; says so in one clause, or raises
-BackupError, and then nothing has changed."""
+UNFINISHED = "before-downgrade-unfinished.json"
+"""Which version the history was to be brought to: while that and what follows goes on, and after a crash in it."""
+
+
+class History(Protocol):
+    """The history of a data directory, on its way back to an older version."""
+
+    def goal(self, begun: str | None) -> str:
+        """The version to bring it to.
+
+        Args:
+            begun: what an attempt that may have been cut off was to bring it to. Where it is there, it goes no further.
+
+        Raises:
+            BackupError: there is no such way.
+        """
+        ...
+
+    def take_back(self, aside: Path, goal: str) -> str:
+        """Bring it there, and keep what it was in a folder; says so in one clause.
+
+        Raises:
+            BackupError: it cannot be done, and nothing has changed.
+        """
+        ...
+
+
+class _Unfinished(msgspec.Struct, frozen=True):
+    """``software``: the version that began it: what another one meant by the version before says nothing here."""
+
+    software: str
+    history: str
 
 
 @dataclass(frozen=True)
@@ -27,15 +58,15 @@ class GoneBack:
     aside: Path
 
 
-def go_back(data: Path, *, history: TakeBack | None = None) -> GoneBack:
+def go_back(data: Path, *, history: History | None = None) -> GoneBack:
     """Put the files that the upgrade to this version kept in the place of today's; no server may be using them.
 
     What was changed in them since is in none of them: it is kept aside, and is there again after the next upgrade only
     if it is put back by hand. All of it is on disk, those of before and copies of today's, before the first one is
-    replaced.
+    replaced. One that was cut off is finished by another, which brings the history no further than that was to.
 
     Args:
-        history: brings the history's tables back, too; before any file is replaced.
+        history: is brought back, too; before any file is replaced.
 
     Raises:
         BackupError: there is no way back, or it cannot be gone.
@@ -48,6 +79,7 @@ def go_back(data: Path, *, history: TakeBack | None = None) -> GoneBack:
             names = _files_in(kept)
             if not names and history is None:
                 raise BackupError(_no_way_back(data))
+            goal = None if history is None else history.goal(_begun(data))
             with temporary_folder(data / "downgrade") as ready:
                 aside = made_aside(data, "downgrade")
                 try:
@@ -56,7 +88,10 @@ def go_back(data: Path, *, history: TakeBack | None = None) -> GoneBack:
                         with contextlib.suppress(FileNotFoundError):
                             write_atomically(aside / name, read_whole(data / name), mode=0o600)
                     give_to_owner(data, *ready.iterdir())
-                    done = [] if history is None else [history(aside)]
+                    done: list[str] = []
+                    if history is not None and goal is not None:
+                        write_atomically(data / UNFINISHED, msgspec.json.encode(_Unfinished(VERSION, goal)), mode=0o600)
+                        done.append(history.take_back(aside, goal))
                 except BaseException:
                     shutil.rmtree(aside)
                     raise
@@ -66,11 +101,21 @@ def go_back(data: Path, *, history: TakeBack | None = None) -> GoneBack:
             if names:
                 # The next upgrade keeps anew what it finds.
                 kept.rename(aside / kept.name)
+            (data / UNFINISHED).unlink(missing_ok=True)
     except DataDirectoryError as error:
         raise BackupError(str(error)) from error
     except OSError as error:
         raise BackupError(f"{error.filename or data}: {error.strerror or error}") from error
     return GoneBack((*done, *names), aside)
+
+
+def _begun(data: Path) -> str | None:
+    """The version that an attempt of this software that was cut off was to bring the history to."""
+    try:
+        found = msgspec.json.decode(read_whole(data / UNFINISHED), type=_Unfinished)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+    return found.history if found.software == VERSION else None
 
 
 def _files_in(folder: Path) -> list[str]:

@@ -21,12 +21,14 @@ class Grabbed:
     """A frame that is here but not yet made an image of, so that one nobody wants costs little.
 
     ``due``: seconds after the source's first frame at which to show it; None for a live source: show it now.
+    ``came``: :func:`time.monotonic` when it came here, or would have, had it not waited on its way; None: nobody knows.
     ``image``: makes the BGR uint8 H×W×3 image; raises :class:`DamagedError`, or :class:`CaptureError` when the source
     is over.
     """
 
     due: float | None
     image: Callable[[], Image]
+    came: float | None = None
 
 
 @dataclass(frozen=True)

@@ -72,12 +72,14 @@ class CapturedFrame:
     """One frame.
 
     ``number`` counts from 1 over the camera's whole life; ``image`` is BGR uint8 H×W×3; ``captured_at`` is
-    :func:`time.monotonic` at the moment the source delivered it.
+    :func:`time.monotonic` at the moment the source delivered it. ``came``: when it came here, or would have, had it not
+    waited on its way; None: nobody knows.
     """
 
     number: int
     image: Image
     captured_at: float
+    came: float | None = None
 
 
 @dataclass(frozen=True)
@@ -376,7 +378,7 @@ class Camera:
         except DamagedError as error:
             self._note_damaged(attempt, str(error))
         else:
-            self._hand_out(attempt, image, now)
+            self._hand_out(attempt, image, now, grabbed.came)
 
     def _note_damaged(self, attempt: _Attempt, why: str) -> None:
         with self._changed:
@@ -437,7 +439,7 @@ class Camera:
                 self._enter("waiting")
             attempt.blind = False
 
-    def _hand_out(self, attempt: _Attempt, image: Image, captured_at: float) -> None:
+    def _hand_out(self, attempt: _Attempt, image: Image, captured_at: float, came: float | None) -> None:
         with self._changed:
             if attempt.given_up.is_set():
                 return
@@ -456,7 +458,7 @@ class Camera:
                 logger.info("camera %s: frames come whole again", self.name)
             self._lateness.note(False)
             number = self._newest.number + 1 if self._newest else 1
-            frame = self._newest = CapturedFrame(number, image, captured_at)
+            frame = self._newest = CapturedFrame(number, image, captured_at, came)
         if self._on_frame is not None:
             self._on_frame(frame)
 

@@ -73,7 +73,8 @@ def live(address: str, patience: float, max_pixels: int) -> Frames:
     with listening() as said, opened(address, said, max_pixels, options, read_s) as container:
         catch_up = CatchUp() if _is_stamped(container) else None
         for arrival in _read(container, _stream(container), said, max_pixels, catch_up, read_s):
-            yield _grabbed(arrival, None) if isinstance(arrival, VideoFrame) else arrival
+            came = None if catch_up is None else catch_up.came
+            yield _grabbed(arrival, None, came) if isinstance(arrival, VideoFrame) else arrival
     raise CaptureError("the camera ended the stream: check that the address is a live stream")
 
 
@@ -105,8 +106,8 @@ def _read(
         raise CaptureError(why(error, said.take(), read_s)) from None
 
 
-def _grabbed(frame: VideoFrame, due: float | None) -> Grabbed:
-    return Grabbed(due, lambda: _bgr(frame))
+def _grabbed(frame: VideoFrame, due: float | None, came: float | None = None) -> Grabbed:
+    return Grabbed(due, lambda: _bgr(frame), came)
 
 
 def _raise(error: DamagedError) -> Image:

@@ -75,10 +75,14 @@ class CatchUp:
 
     Args:
         clock: seconds, monotonic.
+
+    Attributes:
+        came: by that clock, when the packet of which was asked last was read, or would have been, had it not waited.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self.came = 0.0
         self._lag = Lag()
         self._looked: tuple[float, float] | None = None  # while dropping: when, and how late it was then
 
@@ -86,6 +90,7 @@ class CatchUp:
         """Whether to drop a packet that was read now; ``stamp`` as for :meth:`Lag.of`."""
         now = self._clock()
         lag = self._lag.of(stamp, now)
+        self.came = now - lag
         if self._looked is None:
             if lag <= BEHIND_S:
                 return False
@@ -93,7 +98,7 @@ class CatchUp:
         elif now - self._looked[0] >= _LOOK_S:
             if lag > max(CAUGHT_UP_S, self._looked[1] - (now - self._looked[0]) / 2):
                 self._lag.accept()
-                lag = 0.0
+                lag, self.came = 0.0, now
             self._looked = now, lag
         if is_key and lag <= CAUGHT_UP_S:
             self._looked = None

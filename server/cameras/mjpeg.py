@@ -108,7 +108,7 @@ class Splitter:
 def pictures(answer: Answer, max_pixels: int) -> Frames:
     """The frames of an answer that is JPEG after JPEG, until the camera ends it: of those that waited the last."""
     splitter, count, held_since = Splitter(), 0, 0.0
-    held: bytes | None = None
+    held: Grabbed | None = None
     with answer.response as response, DefaultSelector() as selector:
         selector.register(response, EVENT_READ)
         while data := _more(response):
@@ -117,18 +117,19 @@ def pictures(answer: Answer, max_pixels: int) -> Frames:
                 if picture is None:
                     yield Damaged(BROKEN)
                     continue
+                came = time.monotonic()
                 if held is None:
-                    held_since = time.monotonic()
+                    held_since = came
                 else:
                     yield Late()
-                held = picture
+                held = Grabbed(None, partial(_image, picture, max_pixels), came)
             if held is None:
                 yield Nothing()
             elif not _more_waits(selector) or time.monotonic() - held_since >= HELD_S:
-                yield _grabbed(held, max_pixels)
+                yield held
                 held = None
         if held is not None:
-            yield _grabbed(held, max_pixels)
+            yield held
     if count == 1:
         raise CaptureError("the address sends one picture and no more: give the address of its live stream")
     raise CaptureError("the camera ended the stream: check that the address is a live stream")
@@ -147,10 +148,6 @@ def _more(response: HTTPResponse) -> bytes:
         raise CaptureError("the camera sends no more: check the network, and that the camera is on") from None
     except (OSError, ValueError) as error:
         raise CaptureError(f"the connection to the camera broke ({error}): check the network") from None
-
-
-def _grabbed(picture: bytes, max_pixels: int) -> Grabbed:
-    return Grabbed(None, partial(_image, picture, max_pixels))
 
 
 def _image(picture: bytes, max_pixels: int) -> Image:

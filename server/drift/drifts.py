@@ -10,7 +10,7 @@ from typing import Literal
 
 from server.drift.conditions import Pictures
 from server.drift.scores import Scores
-from server.drift.telling import Words, back_words, sentence, words_of, words_of_scores
+from server.drift.telling import OTHER_REGIONS, Words, back_words, sentence, words_of, words_of_scores
 from server.drift.thinning import Counted, Thinning
 from server.inspection import Inspected
 from server.streams import Hub, Told
@@ -32,13 +32,14 @@ class Watch:
 
     Attributes:
         key: what is in force; anything else begins anew.
+        scores: None where those of the calibration are of other regions than are inspected.
         is_calibration: whether the reference is a calibration, or the first parts; ``since``: when that was.
         out: what left, and what is said of it.
     """
 
     key: Key
     thinning: Thinning
-    scores: Scores
+    scores: Scores | None
     pictures: Pictures
     is_calibration: bool
     since: str
@@ -52,7 +53,7 @@ class Watch:
         """A part counts; says whether anything left or came back."""
         changed = self.pictures.see(counted.condition)
         # While pictures are taken otherwise, scores would say the same once more, or learn it.
-        if counted.score is not None and not self.pictures.whats:
+        if self.scores is not None and counted.score is not None and not self.pictures.whats:
             changed |= self.scores.see(counted.score)
         return changed
 
@@ -62,7 +63,7 @@ class Watch:
         found: dict[DriftWhat, Words] = {}
         for what in WHATS:
             if what == "score":
-                if self.scores.out:
+                if self.scores is not None and self.scores.out:
                     found[what] = words_of_scores(self.scores.place, self.than)
             elif self.pictures.tests is not None and what in self.pictures.whats:
                 found[what] = words_of(what, self.pictures.tests.off, self.than)
@@ -90,7 +91,10 @@ class Drifts:
         message, seen = told.message, told.seen
         if not isinstance(message, Result) or seen is None or seen.condition is None:
             return
-        watch = self._watch(message.stream, seen)
+        transport = self._transport_of(message.stream)
+        if transport is None:  # it has just ended
+            return
+        watch = self._watch(message.stream, transport, seen)
         accepted = message.verdict == "NORMAL" and not seen.is_anomaly
         part = message.part if isinstance(message.part, str) else None
         score = seen.raw_score if accepted else None
@@ -101,7 +105,10 @@ class Drifts:
     def warnings(self, stream: str) -> list[str]:
         """What the operator should know of a stream."""
         watch = self._watches.get(stream)
-        return [sentence(words) for words in watch.out.values()] if watch else []
+        if watch is None:
+            return []
+        not_compared = [OTHER_REGIONS] if watch.scores is None else []
+        return [*not_compared, *(sentence(words) for words in watch.out.values())]
 
     def figures(self) -> Iterator[Figure]:
         """Of each stream, what is out and by how much."""
@@ -117,25 +124,26 @@ class Drifts:
             ready = float(watch.pictures.stands)
             yield Figure("drift_ready", "1 once there is something to compare pictures with", ready, {"stream": name})
 
-    def _watch(self, stream: str, seen: Inspected) -> Watch:
-        key = _key(seen)
+    def _watch(self, stream: str, transport: str, seen: Inspected) -> Watch:
+        key = _key(transport, seen)
         watch = self._watches.pop(stream, None)
         if watch is None or watch.key != key:
             if watch is not None:
                 self._tell(stream, watch, {}, anew=True)
-            watch = self._begin(stream, key, seen)
+            watch = self._begin(stream, transport, key, seen)
         self._watches[stream] = watch  # the newest last
         while len(self._watches) > MOST:
             del self._watches[next(iter(self._watches))]
         return watch
 
-    def _begin(self, stream: str, key: Key, seen: Inspected) -> Watch:
+    def _begin(self, stream: str, transport: str, key: Key, seen: Inspected) -> Watch:
         stored = seen.threshold.calibration
-        here = stored is not None and (stored.stream, stored.transport) == (stream, self._transport_of(stream))
+        here = stored is not None and (stored.stream, stored.transport) == (stream, transport)
         if stored is None or not here or stored.baseline is None:
             return Watch(key, Thinning(), Scores(), Pictures(), False, now())
         kept = stored.baseline
-        return Watch(key, Thinning(), Scores(kept.scores, kept.worth), Pictures(kept), True, stored.created)
+        scores = None if seen.threshold.in_other_regions else Scores(kept.scores, kept.worth)
+        return Watch(key, Thinning(), scores, Pictures(kept), True, stored.created)
 
     def _tell(self, stream: str, watch: Watch, found: dict[DriftWhat, Words], *, anew: bool = False) -> None:
         was, watch.out = watch.out, {what: watch.out.get(what, words) for what, words in found.items()}
@@ -144,7 +152,7 @@ class Drifts:
             log.warning("drift stream=%s what=%s words=%s", stream, what, words)
             self._publish(stream, watch, what, True, found[what].change, words)
         for what in _apart(was, found):
-            words = "another calibration, recipe or model is in force: compared anew" if anew else ""
+            words = "another calibration, recipe, model or transport is in force: compared anew" if anew else ""
             words = words or back_words(what, "the calibration" if watch.is_calibration else "the first parts")
             log.info("drift over stream=%s what=%s words=%s", stream, what, words)
             self._publish(stream, watch, what, False, 0.0, words)
@@ -159,8 +167,10 @@ def _apart(some: Iterable[DriftWhat], others: Iterable[DriftWhat]) -> list[Drift
     return [what for what in some if what not in without]
 
 
-def _key(seen: Inspected) -> Key:
-    """What is in force; corrections of a model leave it the same, since calibrations outlive them."""
+def _key(transport: str, seen: Inspected) -> Key:
+    """How frames come, and what is in force; corrections of a model leave it the same, since calibrations outlive
+    them."""
     threshold, recipe = seen.threshold, seen.recipe
     created = threshold.calibration.created if threshold.calibration else None
-    return recipe.id, recipe.model.taught, recipe.regions, seen.model[1], threshold.value, threshold.source, created
+    inspects = recipe.id, recipe.model.taught, recipe.regions, seen.model[1]
+    return transport, *inspects, threshold.value, threshold.source, created

@@ -10,6 +10,11 @@ from server.drift.conditions import What
 from server.drift.sequential import Values
 from server.words import DriftWhat
 
+OTHER_REGIONS = (
+    "what accepted parts score is compared with nothing, for the calibration was made in other regions than are "
+    "inspected now: calibrate again, or go back to those regions"
+)
+
 
 @dataclass(frozen=True)
 class Words:

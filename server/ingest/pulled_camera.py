@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -11,6 +12,8 @@ from server.cameras import LATE, Camera, CapturedFrame, Crop, Patience
 from server.settings import PulledCamera
 from server.streams import Streams
 from server.words import CameraInfo
+
+REPLACED = "a newer frame came before this computer took it: it is too busy"
 
 
 class _Told:
@@ -49,6 +52,7 @@ class CameraStream:
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._newest: CapturedFrame | None = None
+        self._replaced = 0
         self._opened = streams.open(camera.name, "camera")
         self._opened.describe_camera = self._describe
         try:
@@ -83,14 +87,19 @@ class CameraStream:
     def _captured(self, frame: CapturedFrame) -> None:
         with self._lock:
             scheduled, self._newest = self._newest is not None, frame
+            self._replaced += scheduled
         if not scheduled:  # a busy event loop finds one frame to take, the newest, however many came meanwhile
             self._loop.call_soon_threadsafe(self._offer)
 
     def _offer(self) -> None:
         with self._lock:
             frame, self._newest = self._newest, None
+            replaced, self._replaced = self._replaced, 0
+        if replaced:
+            self._opened.drop(REPLACED, replaced)
         if frame is not None:
-            self._opened.offer(partial(lambda image: image, frame.image))
+            late_s = 0.0 if frame.came is None else time.monotonic() - frame.came
+            self._opened.offer(partial(lambda image: image, frame.image), late_s=max(0.0, late_s))
 
     def _describe(self) -> CameraInfo:
         status = self._camera.status()

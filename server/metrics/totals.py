@@ -16,8 +16,6 @@ MOST = 256
 """Names of streams that are counted, of those that were heard of last: strangers may choose names."""
 SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
 """Upper ends of the latency's buckets: a frame costs 5 to 100 ms, and is dropped when it is 2 s old."""
-MOST_ENDING = 4
-"""Connections of one name that ended and may have a frame in work still; of more the oldest is taken as it is."""
 
 
 class Connection(Protocol):
@@ -53,7 +51,6 @@ class Histogram:
 class _OfName:
     done: Counter[str] = field(default_factory=Counter)
     """Of connections that ended."""
-    ending: list[Connection] = field(default_factory=list)
     current: Connection | None = None
     parts: Counter[str] = field(default_factory=Counter)
     latency: Histogram = field(default_factory=Histogram)
@@ -85,9 +82,8 @@ class Totals:
     def figures(self) -> Iterator[Figure]:
         for name, one in self._all.items():
             counted = Counter(one.done)
-            for connection in (*one.ending, one.current):
-                if connection is not None:
-                    counted.update(_counted(connection))
+            if one.current is not None:
+                counted.update(_counted(one.current))
             for what, words in _FRAMES.items():
                 yield Figure(f"frames_{what}", words, counted[what], {"stream": name}, "counter")
             for verdict in ("NORMAL", "ANOMALY", "FAILED"):
@@ -108,14 +104,8 @@ class Totals:
         one = self._of(name)
         if now is not one.current:
             if one.current is not None:
-                one.ending.append(one.current)
+                one.done.update(_counted(one.current))  # it ended, and all its frames are counted
             one.current = now
-        for connection in [*one.ending]:
-            counted = connection.counters
-            settled = counted.received == counted.inspected + counted.dropped + counted.failed
-            if settled or len(one.ending) > MOST_ENDING:
-                one.done.update(_counted(connection))
-                one.ending.remove(connection)
 
 
 _FRAMES = {

@@ -89,6 +89,8 @@ class Station(Generic[J]):
         """When the newest frame in time arrived, and the newest of which is known what came of it."""
         self._cut = math.inf
         """When a trigger was refused while a part lay there: what arrives after it may show the next one."""
+        self._grace_s = 0.0
+        """Seconds after which a frame that arrived in time may be here yet, where frames wait on their way."""
         self._number = self._begun = 0
         """Of the last part, and of the last one that frames showed."""
         self._use(self.rule)
@@ -165,15 +167,21 @@ class Station(Generic[J]):
                 return self._see_named(frame, now)
         return [done] if done else []
 
-    def came(self, arrived: float) -> None:
-        """A frame arrived: if it is of a triggered part, its verdict waits for the inspection."""
+    def came(self, arrived: float, late_s: float = 0.0) -> None:
+        """A frame arrived: if it is of a triggered part, its verdict waits for the inspection.
+
+        Args:
+            late_s: seconds for which it had waited by the time it was here. The next may have waited for twice as long,
+                so for that time a triggered part waits for one that arrived in time.
+        """
+        self._grace_s = 2 * late_s
         if self.open is not None and self.rule.by == "trigger" and self._counts(self.open, arrived):
             self._came = arrived
 
-    def spoil(self, arrived: float, words: str) -> None:
-        """A frame that arrived then will not be inspected: it is what a part FAILED by, if none of its others is, and
-        none is waited for."""
-        if self.open is not None and self._counts(self.open, arrived) and self._came <= self._known:
+    def spoil(self, arrived: float, words: str, *, since: float | None = None) -> None:
+        """A frame that arrived then, or some that did ``since``, will not be inspected: it is what a part FAILED by, if
+        none of its others is, and none is waited for."""
+        if self.open is not None and self._counts(self.open, arrived, since) and self._came <= self._known:
             self.open.trouble = words
 
     def fail(self, arrived: float, words: str) -> None:
@@ -200,7 +208,7 @@ class Station(Generic[J]):
         if self.open is None:
             return self._missed_at
         if self.rule.by == "trigger":
-            return self._closes(self.open) + (INSPECTION_S if self._came > self._known else 0.0)
+            return self._closes(self.open) + (INSPECTION_S if self._came > self._known else self._grace_s)
         silent_at = (self.open.last_arrived or self.open.began) + PATIENCE_S
         return silent_at if self._missed_at is None else min(silent_at, self._missed_at)
 
@@ -209,7 +217,7 @@ class Station(Generic[J]):
         were named will come any more; returns them."""
         done = [self._end(now, why, is_cut=True)] if self.open else []
         done += self._miss(len(self._awaited), now, why)
-        self._is_judged, self._named = False, None
+        self._is_judged, self._named, self._grace_s = False, None, 0.0
         return done
 
     def is_worst_yet(self, arrived: float, raw_score: float, is_anomaly: bool) -> bool:
@@ -239,7 +247,7 @@ class Station(Generic[J]):
         self.shows = passage.number
         self._known = max(self._known, frame.arrived)
         passage.part = passage.part or frame.part
-        is_closed = now >= self._closes(passage) and self._came <= self._known
+        is_closed = now >= self._closes(passage) + self._grace_s and self._came <= self._known
         return self._end(now) if is_closed or passage.frames >= max(1, self.rule.frames) else None
 
     def _see_gate(self, frame: FrameFound[J], now: float) -> Done[J] | None:
@@ -296,10 +304,11 @@ class Station(Generic[J]):
     def _closes(self, passage: Passage[J]) -> float:
         return min(self._opens(passage) + self.rule.within_ms / 1000, self._cut)
 
-    def _counts(self, passage: Passage[J], arrived: float) -> bool:
+    def _counts(self, passage: Passage[J], arrived: float, since: float | None = None) -> bool:
+        """Whether a frame that arrived then may be of a part, or one of some that arrived ``since``."""
         if passage.source != "trigger":
             return arrived >= passage.began
-        return self._opens(passage) <= arrived <= self._closes(passage)
+        return self._opens(passage) <= arrived and (arrived if since is None else since) <= self._closes(passage)
 
     def _begin(self, now: float, source: PartSource, part: str | None) -> Passage[J]:
         self._number += 1

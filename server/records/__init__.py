@@ -17,7 +17,7 @@ from server.records.looking import history_fault
 from server.records.numbers import Numbers
 from server.records.reading import Counted
 from server.records.records import MOST_MINUTES, MOST_NUMBERS, MOST_ON_A_PAGE, MOST_SPANS, Records, RecordsState
-from server.records.taking_back import HistoryStays, take_back
+from server.records.taking_back import HistoryStays, WayBack
 from server.records.wanted import Page, Said, Span, Wanted
 from server.records.writing import DispositionRefused
 
@@ -43,10 +43,10 @@ __all__ = [
     "Said",
     "Span",
     "Wanted",
+    "WayBack",
     "frame_id",
     "history_fault",
     "iso",
     "milliseconds",
     "moment_of",
-    "take_back",
 ]

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from detector.files import give_to_owner, set_aside, sync_folder, temporary_beside
 from server.ground import DatabaseAddress, one_line
-from server.records.migrations import NewerSchema, NoWayBack, is_behind, migrate, migrate_back
+from server.records.migrations import NewerSchema, NoWayBack, goal_back, is_behind, migrate, migrate_back
 
 T = TypeVar("T")
 
@@ -283,7 +283,16 @@ class Database:
             unfinished.unlink(missing_ok=True)
         sync_folder(target.parent)
 
-    async def take_back(self, aside: Path, to: str | None) -> tuple[str, str]:
+    async def goal_back(self, to: str | None, begun: str | None) -> tuple[str, str]:
+        """What version the tables are, and which older one they are to be made: :func:`migrations.goal_back`.
+
+        Raises:
+            NoWayBack, NewerSchema, RecordsAway: it cannot be.
+        """
+        async with self._going_back() as connection:
+            return await connection.run_sync(goal_back, to, begun)
+
+    async def take_back(self, aside: Path, to: str) -> tuple[str, str]:
         """Make the tables an older version's; of a file, what it was is kept in a folder first.
 
         Returns:
@@ -292,20 +301,25 @@ class Database:
         Raises:
             NoWayBack, NewerSchema, RecordsAway: it cannot be; nothing has changed.
         """
+        async with self._going_back() as connection:
+            if self.is_sqlite:
+                await asyncio.to_thread(self._copy_to, aside / FILE)
+            return await connection.run_sync(migrate_back, to)
+
+    @contextlib.asynccontextmanager
+    async def _going_back(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction, alone."""
         self.require_package()
         if self.is_sqlite and not self.path.exists():
             raise NoWayBack(f"there is no {FILE}: there is nothing to bring back")
         engine = self._engine(1, writes=True)
         try:
             async with _told(self), engine.begin() as connection:
-                if self.is_sqlite:
-                    await asyncio.to_thread(self._copy_to, aside / FILE)
-                return await connection.run_sync(migrate_back, to)
+                yield connection
         finally:
             await engine.dispose()
-            await asyncio.sleep(
-                0.05
-            )  # aiosqlite's thread still has to say that it ends, to the loop that ends with this
+            # aiosqlite's thread still has to say that it ends, to the loop that ends with this
+            await asyncio.sleep(0.05)
 
     def _engine(self, connections: int, *, writes: bool) -> AsyncEngine:
         if self.address is not None:

@@ -14,7 +14,7 @@ from server.inspection import Captured
 from server.streams.decision import Decider
 from server.streams.hub import Subscription
 from server.streams.in_force import InForce
-from server.streams.parts import Parts
+from server.streams.parts import Parts, Said
 from server.streams.pool import Job, Progress
 from server.streams.results_seen import ResultsSeen
 from server.streams.slot import Frame, Stream
@@ -90,7 +90,7 @@ class OpenStream:
         self.last: tuple[Result, Result | None] | None = None
         self.watcher: Watcher | None = None
         self.told_at = -math.inf
-        self._part: str | None = None
+        self._said = Said()
         self._named_at: float | None = None
         """When the line named another part last while the frames were shown to a watcher."""
         self.streams = streams
@@ -98,21 +98,25 @@ class OpenStream:
         self._ended = False
         self._listening: asyncio.TimerHandle | None = None
 
-    def offer(self, load: Load, simulated: Simulated | None = None) -> None:
-        """Take a frame that arrived now; the newest one wins. On the event loop; costs microseconds.
+    def offer(self, load: Load, simulated: Simulated | None = None, late_s: float = 0.0) -> None:
+        """Take a frame that is here now; the newest one wins. On the event loop; costs microseconds.
 
         Args:
             load: makes the picture, in a worker thread, only if the frame is inspected; raises ImageError if broken.
             simulated: what the simulated line knows of the frame.
+            late_s: seconds for which it had waited on its way here, as far as that is known: it arrived before now.
         """
         if self._ended:
             return
-        part = str(simulated.part) if simulated is not None and self._part is None else self._part
-        if self.stream.put(load, simulated, part):
-            self.station.station.came(self.stream.heard)
+        arrived = self.stream.arrival(late_s)
+        part = self._said.when(arrived)
+        if part is None and simulated is not None:
+            part = str(simulated.part)
+        if self.stream.put(load, simulated, part, arrived):
+            self.station.station.came(arrived, self.stream.heard - arrived)
             self.streams.pool.notify(self)
         else:
-            self.station.station.spoil(self.stream.heard, OVER_RATE)
+            self.station.station.spoil(arrived, OVER_RATE)
         self._hear()
 
     def results(self) -> Subscription:
@@ -135,7 +139,7 @@ class OpenStream:
         """Frames arrived now so late that the transport dropped them: count them. ``words``: why a part has none."""
         if not self._ended:
             self.stream.put_late(frames)
-            self.station.station.spoil(self.stream.heard, words)
+            self.station.station.spoil(self.stream.heard, words, since=self.stream.arrived)
             self._hear()
 
     def say_part(self, part: str | None) -> None:
@@ -144,11 +148,12 @@ class OpenStream:
         Raises:
             ValueError: it cannot be a part's id.
         """
-        said, self._part = self._part, check_part(part)
-        if self.watcher is not None and said != self._part:
-            self._named_at = time.perf_counter()
+        before, at = self._said.newest, time.perf_counter()
+        self._said.say(check_part(part), at)
+        if self.watcher is not None and self._said.newest != before:
+            self._named_at = at
         elif self.watcher is None and not self._ended:
-            self.streams.stations.name(self.name, self.station, self._part, time.perf_counter())
+            self.streams.stations.name(self.name, self.station, self._said.newest, at)
 
     def watch(self, watcher: Watcher) -> None:
         """Show the frames to somebody instead of inspecting them, until it is told otherwise; they count as dropped.
@@ -172,7 +177,7 @@ class OpenStream:
             self.decider.begin()
             if self._named_at is not None:  # what lies there is another part, also where it has the id of before
                 at, self._named_at = self._named_at, None
-                for part in (None, self._part):
+                for part in (None, self._said.newest):
                     self.streams.stations.name(self.name, self.station, part, at)
             self.streams.tell_state(self)
 
@@ -260,7 +265,7 @@ class OpenStream:
         self._ended = True
         if self._listening is not None:
             self._listening.cancel()
-        self.stream.discard_waiting()
+        self.stream.drop_rest()
         self.streams.pool.withdraw(self)
         self._results.close()
         taken_over = self.taken_over.is_set()

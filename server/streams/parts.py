@@ -1,12 +1,41 @@
-"""How many parts passed a stream, and how many of them were rejected. No I/O and no clock."""
+"""Which parts pass a stream, how many, and how many of them were rejected. No I/O and no clock."""
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from datetime import UTC, datetime
 
 from server.inspection import Glimpse
 from server.streams.scene import Scene
 from server.words import PartVerdict, Verdict
+
+MOST_SAID = 64
+"""Parts that the line may have named since the newest frame arrived; of the oldest is then not known any more when."""
+
+
+class Said:
+    """Which part the line said comes, and when: a frame is of what was said last before it arrived."""
+
+    def __init__(self) -> None:
+        self._said: deque[tuple[float, str | None]] = deque([(-math.inf, None)], MOST_SAID)
+
+    @property
+    def newest(self) -> str | None:
+        """What was said last; None: nothing, or that no part comes."""
+        return self._said[-1][1]
+
+    def say(self, part: str | None, at: float) -> None:
+        """From then on frames show this part. Times never go back, here and in :meth:`when`."""
+        if part != self.newest:
+            self._said.append((at, part))
+
+    def when(self, arrived: float) -> str | None:
+        """What a frame shows that arrived then."""
+        while len(self._said) > 1 and self._said[1][0] <= arrived:
+            self._said.popleft()
+        at, part = self._said[0]
+        return part if at <= arrived else None
 
 
 class Parts:

@@ -30,7 +30,8 @@ class Frame:
 
 @dataclass(frozen=True)
 class Counters:
-    """What became of a stream's frames: ``received == inspected + dropped + failed`` when none waits or is in work."""
+    """What became of a stream's frames: ``received == inspected + dropped + failed`` when none waits or is in work, and
+    once its sender is gone."""
 
     received: int
     inspected: int
@@ -42,14 +43,15 @@ class Stream:
     """One connection's frames, from the first to the last.
 
     At most one frame waits and at most one is in work, so results keep the order of the frames.
-    ``received == inspected + dropped + failed`` whenever neither is the case.
+    ``received == inspected + dropped + failed`` whenever neither is the case, and after :meth:`drop_rest`.
 
     Attributes:
         last_verdict: of the stream, by its decision rule, and so are ``anomalies``.
         last_verdict_at: when it was given, ISO 8601 with milliseconds.
         is_late: whether the verdict on the last frame came too late to be one.
         shape: of its pictures.
-        heard: when the last frame arrived, whatever became of it, on the stream's clock; or when it began.
+        heard: when something of it was heard last, whatever became of it, on the stream's clock; or when it began.
+        arrived: when the last whole frame did: before it was heard, where it had waited on its way; never goes back.
     """
 
     def __init__(
@@ -70,12 +72,14 @@ class Stream:
         self.is_late = False
         self.shape = Shape(transport)
         self._clock = clock
-        self.heard = clock()
+        self.heard = self.arrived = clock()
         self._own_interval = self._interval = 1 / max_fps if max_fps else 0.0
         self._due = 0.0
         self._max_age_s = max_age_s
         self._verdict_given: float | None = None
         self._waiting: Frame | None = None
+        self._in_work = 0
+        """Frames that were taken, and of which it is not known what came of them: 0 or 1."""
         self._latencies: deque[float] = deque(maxlen=30)
         self._arrivals, self._inspections = _Rate(clock), _Rate(clock)
 
@@ -85,17 +89,31 @@ class Stream:
         if interval != self._interval:
             self._interval, self._due = interval, 0.0  # what a slower rate would have waited for is not waited for
 
-    def put(self, load: Load, simulated: Simulated | None = None, part: str | None = None) -> bool:
-        """Take a frame that arrived now. It replaces the one that waits; over ``max_fps`` it is dropped at once.
+    def arrival(self, late_s: float) -> float:
+        """When a frame arrived, on the stream's clock, that is here now and had waited on its way for so many seconds.
+
+        Frames keep their order: none arrived before the one that came before it, however long that had waited.
+        """
+        return max(self._clock() - late_s, self.arrived)
+
+    def put(
+        self,
+        load: Load,
+        simulated: Simulated | None = None,
+        part: str | None = None,
+        arrived: float | None = None,
+    ) -> bool:
+        """Take a frame that is here now. It replaces the one that waits; over ``max_fps`` it is dropped at once.
 
         Args:
             part: it shows, if somebody said so.
+            arrived: by :meth:`arrival`; None: now.
 
         Returns:
             whether a frame waits that did not before or is newer.
         """
         now = self._clock()
-        self.heard = now
+        self.heard, self.arrived = now, now if arrived is None else arrived
         seq = self.received
         self.received += 1
         self._arrivals.count()
@@ -105,7 +123,7 @@ class Stream:
         # Counting on from the last due time, not from this arrival, keeps the average at the cap under jitter.
         self._due = max(self._due + self._interval, now + self._interval / 2) if self._interval else 0.0
         self.dropped += self._waiting is not None
-        self._waiting = Frame(seq, now, load, simulated, part)
+        self._waiting = Frame(seq, self.arrived, load, simulated, part)
         return True
 
     def put_damaged(self, frames: int = 1) -> int:
@@ -133,6 +151,7 @@ class Stream:
         if frame is not None and self._is_too_old(frame):
             self.dropped += 1
             return None
+        self._in_work += frame is not None
         return frame
 
     def drop_late(self, frame: Frame) -> bool:
@@ -142,7 +161,8 @@ class Stream:
             whether it was dropped.
         """
         self.is_late = self._is_too_old(frame)
-        self.dropped += self.is_late
+        if self.is_late:
+            self.count_dropped()
         return self.is_late
 
     def count_inspected(self, frame: Frame, verdict: Verdict) -> float:
@@ -151,7 +171,7 @@ class Stream:
         Returns:
             milliseconds since it arrived.
         """
-        self.inspected += 1
+        self.inspected += self._done()
         self.anomalies += verdict == "ANOMALY"
         self.last_verdict, self.last_verdict_at, self._verdict_given = verdict, now(), self._clock()
         self._inspections.count()
@@ -161,15 +181,16 @@ class Stream:
 
     def count_dropped(self) -> None:
         """Count a frame that was taken, and is not going to be inspected."""
-        self.dropped += 1
+        self.dropped += self._done()
 
     def count_failed(self) -> None:
         """Count a frame that could not be decoded or inspected."""
-        self.failed += 1
+        self.failed += self._done()
 
-    def discard_waiting(self) -> None:
-        """Drop the waiting frame: its sender is gone."""
-        self.dropped += self._waiting is not None
+    def drop_rest(self) -> None:
+        """Drop the frame that waits and the one in work: their sender is gone, and nobody hears what comes of them. It
+        is not counted again."""
+        self.dropped += (self._waiting is not None) + self._done()
         self._waiting = None
 
     @property
@@ -207,6 +228,11 @@ class Stream:
     @property
     def inspected_per_s(self) -> float:
         return self._inspections.per_second()
+
+    def _done(self) -> int:
+        """How many frames are in work, which are not any more."""
+        done, self._in_work = self._in_work, 0
+        return done
 
     def _is_too_old(self, frame: Frame) -> bool:
         return self._max_age_s is not None and self._clock() - frame.arrived > self._max_age_s

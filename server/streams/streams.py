@@ -286,12 +286,10 @@ class Streams:
         if opened.watcher is not None:  # it was in work when the teaching began
             stream.count_dropped()
             return
+        if not self._is_open(opened):  # it was dropped: what lay there has its verdict, and the name may be another's
+            return
         stream.shape.see(outcome.size)
         is_late = stream.drop_late(frame)
-        if not self._is_open(opened):  # what lay there has its verdict, and what the name has now is another sender's
-            if not is_late:
-                stream.count_inspected(frame, outcome.verdict)
-            return
         for kind, words in self._warnings(opened).items():
             self.warn(opened, kind, words)
         if is_late:

@@ -20,12 +20,12 @@ from detector.files import write_atomically
 from server import cli
 from server.app import create_app
 from server.backup import BackupError, going_back
-from server.backup.going_back import go_back
+from server.backup.going_back import UNFINISHED, go_back
 from server.ground import keep_before_upgrade
 from server.inspection.calibration_file import VERSION as CALIBRATIONS
 from server.recipes.recipe_book import VERSION as RECIPES
 from server.records.database import Database
-from server.records.taking_back import take_back
+from server.records.taking_back import WayBack
 from server.settings import Settings
 from tests.running import running
 from tests.server.fakes import FakeModel, http
@@ -151,6 +151,47 @@ def test_who_went_back_and_comes_again_comes_from_what_he_has_now(tmp_path: Path
     assert (tmp_path / "recipes.json").read_bytes() == b"of June"
 
 
+class Going:
+    """A history that is to go back by one version."""
+
+    def __init__(self) -> None:
+        self.version = 5
+
+    def goal(self, begun: str | None) -> str:
+        return begun if begun == str(self.version) else str(self.version - 1)
+
+    def take_back(self, aside: Path, goal: str) -> str:
+        self.version = int(goal)
+        return f"the history, in {goal}"
+
+
+def test_one_that_was_killed_in_between_is_finished_and_goes_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes, history, replace = tmp_path / "recipes.json", Going(), Path.replace
+    keep_before_upgrade(recipes, b"older")
+    recipes.write_bytes(b"today's")
+
+    def killed(path: Path, target: Path) -> Path:
+        if target == recipes:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as kill, pytest.raises(KeyboardInterrupt):
+        kill.setattr(Path, "replace", killed)
+        go_back(tmp_path, history=history)
+    assert (history.version, recipes.read_bytes()) == (4, b"today's")
+    assert go_back(tmp_path, history=history).files == ("the history, in 4", "recipes.json")
+    assert (history.version, recipes.read_bytes()) == (4, b"older")
+    go_back(tmp_path, history=history)
+    assert history.version == 3, "that one was done, and this is another"
+    for other in (b'{"software": "0.0.1", "history": "3"}', b"{"):
+        (tmp_path / UNFINISHED).write_bytes(other)
+        before = history.version
+        go_back(tmp_path, history=history)
+        assert history.version == before - 1 and not (tmp_path / UNFINISHED).exists()
+
+
 @pytest.mark.parametrize("with_history", [False, True])
 @pytest.mark.parametrize("until", [0, 1, 2, 3])
 def test_on_a_disk_that_fills_nothing_is_taken_back_and_nothing_is_lost(
@@ -159,7 +200,7 @@ def test_on_a_disk_that_fills_nothing_is_taken_back_and_nothing_is_lost(
     for name in ("calibration.json", "recipes.json"):
         keep_before_upgrade(tmp_path / name, b"older")
         (tmp_path / name).write_bytes(b"today's")
-    left, taken_back = [until], []
+    left, history = [until], Going()
 
     def full(path: Path, data: bytes, **more: Any) -> None:
         left[0] -= 1
@@ -167,15 +208,11 @@ def test_on_a_disk_that_fills_nothing_is_taken_back_and_nothing_is_lost(
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         write_atomically(path, data, **more)
 
-    def history(aside: Path) -> str:
-        taken_back.append(aside)
-        return "the history"
-
     with monkeypatch.context() as fills, pytest.raises(BackupError, match="No space left"):
         fills.setattr(going_back, "write_atomically", full)
         go_back(tmp_path, history=history if with_history else None)
     assert {(tmp_path / name).read_bytes() for name in ("calibration.json", "recipes.json")} == {b"today's"}
-    assert not taken_back and (tmp_path / KEPT).is_dir()
+    assert history.version == 5 and (tmp_path / KEPT).is_dir()
     assert not list(tmp_path.glob("before-downgrade-*")) and not list(tmp_path.glob(".downgrade*"))
     done = go_back(tmp_path)
     assert {path.read_bytes() for path in done.aside.glob("*.json")} == {b"today's"}
@@ -189,7 +226,7 @@ def test_what_root_takes_back_belongs_to_the_server_s_user(tmp_path: Path) -> No
     for path in (data, *data.rglob("*")):
         os.chown(path, 65534, 65534)
     keep_before_upgrade(data / "calibration.json", b"older")
-    go_back(data, history=lambda aside: take_back(data, None, aside, None))
+    go_back(data, history=WayBack(data, None, None))
     assert {path.stat().st_uid for path in data.rglob("*")} == {65534}
 
 

@@ -62,14 +62,15 @@ def migrate(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def migrate_back(connection: Connection, to: str | None = None) -> tuple[str, str]:
-    """Make the tables an older version's, in one transaction of the caller's. Every entry stays.
+def goal_back(connection: Connection, to: str | None = None, begun: str | None = None) -> tuple[str, str]:
+    """Which older version the tables are to be made.
 
     Args:
         to: that version, such as ``0001``; None: the one before.
+        begun: where that is not said, what they were to be made before; where they are that, they are to stay so.
 
     Returns:
-        what they were, and what they are.
+        what they are, and what they are to be: the same, where that is so already.
 
     Raises:
         NoWayBack: there are none, or no such older ones.
@@ -79,6 +80,8 @@ def migrate_back(connection: Connection, to: str | None = None) -> tuple[str, st
     now = MigrationContext.configure(connection).get_current_revision()
     if now is None:
         raise NoWayBack("the database has no history yet: there is nothing to bring back")
+    if now == (to or begun):
+        return now, now
     script = ScriptDirectory.from_config(_config())
     older = [step.revision for step in script.iterate_revisions(now, "base")][1:]
     if not older:
@@ -88,7 +91,21 @@ def migrate_back(connection: Connection, to: str | None = None) -> tuple[str, st
         raise NoWayBack(
             f"the history is of version {now}: it can be brought back to {', '.join(older)}, not to {wanted!r}"
         )
-    config = _config()
-    config.attributes["connection"] = connection
-    command.downgrade(config, wanted)
     return now, wanted
+
+
+def migrate_back(connection: Connection, to: str) -> tuple[str, str]:
+    """Make the tables an older version's, in one transaction of the caller's, if they are not. Every entry stays.
+
+    Returns:
+        what they were, and what they are.
+
+    Raises:
+        NoWayBack, NewerSchema: as :func:`goal_back`.
+    """
+    was, now = goal_back(connection, to)
+    if was != now:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, now)
+    return was, now

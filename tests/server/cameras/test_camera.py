@@ -365,6 +365,17 @@ def test_while_video_comes_without_a_picture_it_waits_then_tries_anew(caplog: py
     assert sum("it sends, but there is no picture: no key frame yet" in line for line in log_of(caplog)) == 1
 
 
+def test_when_a_frame_came_goes_with_it() -> None:
+    def late() -> Frames:
+        yield Grabbed(None, lambda: picture(20), came=5.0)
+        yield now(20)
+        threading.Event().wait(1)
+
+    seen = Collector()
+    with running(Camera("0", frames=late, on_frame=seen)):
+        assert [frame.came for frame in seen.wait(2)] == [5.0, None]
+
+
 def test_damaged_frames_are_counted_and_cost_no_turn() -> None:
     def mixed() -> Frames:
         for number in range(40):

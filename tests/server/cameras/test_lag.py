@@ -85,6 +85,8 @@ class Line:
     ) -> None:
         self._decode_s, self._key_every, self._sent, self._arrives = decode_s, key_every, sent, arrives
         self._now = 0.0
+        self.came = list[tuple[float, float]]()
+        """Of each packet that was decoded: when it was sent, and when it is said to have come."""
 
     def run(self, packets: int) -> list[float | None]:
         """How late each packet was when it was decoded; None: it was dropped."""
@@ -97,6 +99,7 @@ class Line:
         self._now = max(self._now + 0.0005, self._arrives(sent))
         if catch_up.drops(stamp, number % self._key_every == 0):
             return None
+        self.came.append((sent, catch_up.came))
         late, self._now = self._now - sent, self._now + self._decode_s
         return late
 
@@ -123,6 +126,15 @@ def test_a_decoder_that_does_not_keep_up_decodes_nothing_late_and_never_starves(
             assert late <= CAUGHT_UP_S + drifted
     longest = max(len(list(run)) for was_dropped, run in groupby(found, lambda late: late is None) if was_dropped)
     assert longest <= key_every + (BEHIND_S + cost) * FPS + 2
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.floats(0.041, 0.4), st.integers(1, 100))
+def test_what_waited_came_when_it_was_sent_however_late_it_is_read(cost: float, key_every: int) -> None:
+    line = Line(cost, key_every)
+    line.run(3000)
+    for sent, came in line.came:
+        assert -1e-6 <= came - sent <= 0.003 + DRIFT * sent
 
 
 def test_what_a_network_held_back_is_left_out() -> None:
@@ -152,3 +164,4 @@ def test_a_stream_without_time_stamps_is_decoded_whole() -> None:
     for _ in range(1000):
         now += 1
         assert not catch_up.drops(None, False)
+        assert catch_up.came == now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPResponse
@@ -341,8 +342,12 @@ def test_of_what_waits_the_last_is_shown_and_then_each_as_it_comes() -> None:
         assert shown(found) == GREYS[-1]
         assert [type(one) for one in found[:-1]] == [Late] * (len(GREYS) - 1)
         for value in GREYS:
+            before = time.monotonic()
             camera_end.sendall(jpeg(picture(value)))
-            assert shown([next(frames)]) == value
+            found = [next(frames)]
+            assert shown(found) == value
+            assert isinstance(found[0], Grabbed) and found[0].came is not None
+            assert before <= found[0].came <= time.monotonic(), "when its last byte was read"
         camera_end.sendall(jpeg(picture(60)) + jpeg(picture(70))[:300])  # the beginning of one holds up none
         assert shown([next(frames)]) == 60
         frames.close()

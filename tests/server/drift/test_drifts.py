@@ -18,11 +18,12 @@ from detector.thresholds import KSigma
 from server.drift import Drifts
 from server.drift import drifts as drifts_module
 from server.drift.sequential import Values
-from server.drift.telling import words_of
+from server.drift.telling import OTHER_REGIONS, words_of
 from server.inspection import Calibrations, Inspection
 from server.inspection.captured import Captured
+from server.recipes import Regions
 from server.streams import Hub, InferencePool, OpenStream, Streams, Told
-from server.words import Drift, DriftWhat
+from server.words import Drift, DriftWhat, Transport
 from tests.server.fakes import FakeModel, until
 
 
@@ -39,6 +40,10 @@ class Line:
         plain = np.full((96, 128, 3), 60, np.uint8)
         cv2.circle(plain, (64, 48), 25, (85, 85, 85), -1)
         return relit(plain, Light(colour=(light, light, light)), self._random)
+
+    async def comes_over(self, transport: Transport) -> None:
+        self.streams.close_stream(self.opened)
+        self.opened = self.streams.open("press", transport)
 
     async def show(self, parts: int, light: float = 1.0) -> None:
         for _ in range(parts):
@@ -132,6 +137,44 @@ async def test_a_calibration_of_another_stream_is_no_reference(line: Line) -> No
     line.streams.inspection.set(elsewhere, elsewhere.judgement.calibration, who="me", why="a test")
     await line.show(60)
     assert not line.heard
+
+
+async def test_pictures_are_not_compared_with_those_of_another_transport(line: Line) -> None:
+    """A calibration over WebSocket is no reference for WebRTC, and is again for WebSocket; the stream is the same."""
+    await line.show(3)
+    draft = line.streams.inspection.judge(await _captured(line, 40), KSigma(3))
+    assert draft.judgement.calibration is not None
+    line.streams.inspection.set(draft, draft.judgement.calibration, who="me", why="a test")
+    line.streams.tell_changed("me")
+    await line.show(10, light=0.7)
+    await line.comes_over("webrtc")
+    await line.show(60, light=0.7)
+    assert not line.heard
+    await line.comes_over("websocket")
+    await line.show(60, light=0.7)
+    assert {(one.what, one.reference, one.is_out) for one in line.heard} == {("light", "calibration", True)}
+
+
+async def test_scores_are_not_compared_with_those_of_other_regions_and_that_is_said(
+    line: Line, model: FakeModel
+) -> None:
+    await line.show(3)
+    inspection, whole = line.streams.inspection, Regions()
+    captured = replace(await _captured(line, 100), regions=whole)  # which score a little higher than what follows
+    draft = inspection.judge(captured, KSigma(3))
+    assert draft.judgement.calibration is not None
+    inspection.set(draft, draft.judgement.calibration, who="me", why="a test")
+    recipe = inspection.recipe_on("press")
+
+    async def inspected_in(regions: Regions) -> list[str]:
+        inspection.use(model, msgspec.structs.replace(recipe, regions=regions))  # type: ignore[arg-type]
+        await line.show(100)
+        return line.streams.info(line.opened).warnings
+
+    said = await inspected_in(Regions(ignore=(((0.0, 0.0), (0.5, 0.0), (0.0, 0.5)),)))
+    assert OTHER_REGIONS in said and not line.heard
+    assert OTHER_REGIONS not in await inspected_in(whole)
+    assert {(one.what, one.reference) for one in line.heard} == {("score", "calibration")}
 
 
 async def test_streams_that_are_watched_are_bounded(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:

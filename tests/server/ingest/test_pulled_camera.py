@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,18 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from server.cameras import camera as camera_module
+from server.cameras.arrivals import Frames, Grabbed
+from server.ingest.pulled_camera import CameraStream
+from server.inspection import Calibrations, Inspection
 from server.settings import PulledCamera, SettingsError, read_settings
+from server.streams import Hub, InferencePool, Streams
+from server.streams.slot import Counters
 from tests.running import Running
 from tests.server.camera_fakes import free_port, picture, write_pictures
 from tests.server.cameras.test_mjpeg import camera as mjpeg_camera
 from tests.server.cameras.test_mjpeg import jpeg
-from tests.server.fakes import FakeModel, http, serving, until
+from tests.server.fakes import WAIT_S, FakeModel, http, serving, until
 
 
 async def streams(server: Running) -> dict[str, dict[str, object]]:
@@ -112,6 +119,51 @@ def test_what_cannot_be_used_is_said_without_secrets(text: str, words: str) -> N
     with pytest.raises(SettingsError, match=words) as error:
         read_settings({"CAMERAS": text})
     assert "secret" not in str(error.value)
+
+
+async def test_what_a_frame_had_waited_on_its_way_is_of_its_latency(
+    model: FakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    def late(*_: object, **__: object) -> Frames:
+        while not over.wait(0.02):
+            yield Grabbed(None, lambda: picture(40), time.monotonic() - 0.7)
+
+    monkeypatch.setattr(camera_module, "grab", late)
+    async with serving(model, tmp_path, cameras=(PulledCamera("press", "0"),)) as server:
+        while (await streams(server))["press"]["inspected"] < 80:  # type: ignore[operator]
+            pass
+        press = (await streams(server))["press"]  # no frame came before its stream began: of the last 30 none did
+        over.set()
+    assert press["latency_ms"] >= 700  # type: ignore[operator]
+
+
+async def test_frames_that_a_busy_event_loop_did_not_take_were_dropped(
+    model: FakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, over = threading.Event(), threading.Event()
+
+    def three(*_: object, **__: object) -> Frames:
+        for _ in range(3):
+            yield Grabbed(None, lambda: picture(40))
+        sent.set()
+        over.wait()
+
+    monkeypatch.setattr(camera_module, "grab", three)
+    inspection, pool = Inspection(Calibrations(tmp_path)), InferencePool(1)
+    inspection.use(model)  # type: ignore[arg-type]
+    pool.start()
+    opened = Streams(pool, Hub(), inspection)
+    camera = CameraStream(PulledCamera("press", "0"), opened, 10_000)
+    assert sent.wait(WAIT_S)  # the event loop does nothing else meanwhile
+    stream = opened.get("press")
+    assert stream is not None
+    await until(lambda: stream.stream.inspected == 1)
+    over.set()
+    await camera.stop()
+    pool.close()
+    assert stream.stream.counters == Counters(received=3, inspected=1, dropped=2, failed=0)
 
 
 async def test_frames_that_waited_are_dropped_and_that_is_seen(model: FakeModel, tmp_path: Path) -> None:

@@ -29,6 +29,15 @@ def verdicts(done: list[Done[Found]]) -> list[tuple[int, str, str]]:
     return [(one.passage.number, str(one.passage.part), one.verdict) for one in done]
 
 
+def at_its_end(station: Station[Found]) -> Done[Found]:
+    """The part whose time is over, at that time and not before."""
+    due = station.due
+    assert due is not None and station.tick(due - 0.01) is None
+    done = station.tick(due)
+    assert done is not None
+    return done
+
+
 def triggered(**rule: float) -> Station[Found]:
     return Station(PartRule(by="trigger", **rule))  # type: ignore[arg-type]
 
@@ -133,6 +142,45 @@ def test_a_frame_that_came_in_time_is_waited_for() -> None:
     station.came(6.1)
     late = station.tick(6.2 + INSPECTION_S)
     assert late is not None and late.why == TOO_SLOW
+
+
+def test_where_frames_come_late_one_that_arrived_in_time_is_waited_for() -> None:
+    station = triggered(within_ms=200)
+    station.came(0.4, 0.5)
+    station.trigger(1.0)
+    station.came(0.9, 0.6)
+    assert station.due == pytest.approx(1.2 + 1.2) and station.tick(2.3) is None
+    assert station.see(frame(0.9, score=9), 1.6) == [], "it shows the part before"
+    (done,) = station.see(frame(1.1), 1.8)
+    assert (done.verdict, done.passage.last_arrived) == ("NORMAL", 1.1)
+
+    station.trigger(3.0)
+    station.came(3.3, 0.6)
+    (done,) = station.see(frame(3.3), 4.0)
+    assert (done.verdict, done.why) == ("FAILED", NO_FRAME), "frames keep their order: none comes any more"
+
+    station = triggered(frames=3, within_ms=200)
+    station.came(4.4, 0.5)
+    station.trigger(5.0)
+    for arrived in (5.05, 5.1):
+        station.came(arrived, 0.5)
+        assert station.see(frame(arrived, score=5), arrived + 0.55) == []
+    assert (lost := at_its_end(station)).verdict == "ANOMALY" and lost.passage.frames == 2
+    station.came(6.0, 0.5)
+    station.gone(7.0, "away")
+    station.trigger(8.0)
+    assert station.due == pytest.approx(8.2), "what the next sender sends may come at once"
+
+
+def test_frames_that_were_dropped_late_may_be_of_any_time_since_the_last_that_came() -> None:
+    station = triggered(within_ms=200)
+    station.came(0.9, 1.0)
+    station.trigger(1.0)
+    station.spoil(2.0, "they came late", since=0.9)
+    assert at_its_end(station).why == "they came late"
+    station.trigger(4.0)
+    station.spoil(4.9, "they came late", since=4.5)
+    assert at_its_end(station).why == NO_FRAME
 
 
 def test_frames_in_work_at_the_end_of_their_time_are_waited_for_too() -> None:

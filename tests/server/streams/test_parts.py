@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from detector.images import BGRImage, decode
 from server.inspection import Glimpse, glimpse
 from server.inspection.glimpse import SIDE
-from server.streams.parts import Parts
+from server.streams.parts import MOST_SAID, Parts, Said
 from server.words import Verdict
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -141,3 +142,22 @@ def test_real_parts_are_told_apart(name: str) -> None:
         for _ in range(3):
             frames.append((image + RANDOM.normal(0, 3, image.shape)).clip(0, 255).astype(np.uint8))
     assert counted(frames) == len(files)
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.sampled_from(["A", "B", None])), max_size=30), st.floats(0, 2))
+def test_a_frame_is_of_what_was_said_before_it_arrived(steps: list[tuple[float, str | None]], late: float) -> None:
+    said, now, all_said = Said(), 0.0, list[tuple[float, str | None]]([(-math.inf, None)])
+    for seconds, part in steps:
+        now += seconds
+        said.say(part, now)
+        all_said.append((now, part))
+        assert said.newest == part
+        assert said.when(now - late) == [one for at, one in all_said if at <= now - late][-1]
+
+
+def test_what_was_said_is_bounded_and_what_is_not_known_is_of_no_part() -> None:
+    said = Said()
+    for number in range(MOST_SAID + 5):
+        said.say(str(number), float(number))
+    assert said.when(3.0) is None
+    assert said.when(10.0) == "10" and said.when(1000.0) == said.newest == str(MOST_SAID + 4)

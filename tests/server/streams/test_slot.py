@@ -36,10 +36,12 @@ class Accounting(RuleBasedStateMachine):
         self.in_work: Frame | None = None
         self.sent = self.last_seq = -1
 
-    @rule()
-    def put(self) -> None:
+    @rule(late_s=st.just(0.0) | st.floats(0, 2))
+    def put(self, late_s: float) -> None:
         self.sent += 1
-        taken = self.stream.put(load)
+        before, arrived = self.stream.arrived, self.stream.arrival(late_s)
+        taken = self.stream.put(load, arrived=arrived)
+        assert before <= self.stream.arrived == arrived <= self.clock.now == self.stream.heard
         assert taken <= self.stream.has_waiting
 
     @rule(frames=st.integers(1, 5))
@@ -89,8 +91,15 @@ class Accounting(RuleBasedStateMachine):
         self.stream.limit(max_fps)
 
     @rule()
-    def discard(self) -> None:
-        self.stream.discard_waiting()
+    def drop_rest(self) -> None:
+        self.stream.drop_rest()
+        self.in_work = None
+
+    @precondition(lambda self: self.in_work is None)
+    @rule()
+    def hear_of_one_that_was_dropped(self) -> None:
+        self.stream.count_failed()
+        self.stream.count_dropped()
 
     @invariant()
     def every_frame_is_counted_once(self) -> None:
@@ -141,6 +150,22 @@ def test_a_verdict_that_comes_too_late_is_none() -> None:
             assert stream.count_inspected(frame, "NORMAL") == pytest.approx(age_ms)
         assert stream.is_late == (age_ms is None)
     assert stream.counters == Counters(received=3, inspected=2, dropped=1, failed=0)
+
+
+def test_what_a_frame_had_waited_on_its_way_is_of_its_age() -> None:
+    clock = Clock()
+    stream = Stream("s", "camera", max_age_s=2.0, clock=clock)
+    clock.now += 5
+    stream.put(load, arrived=stream.arrival(0.7))
+    frame = stream.take()
+    assert frame is not None and frame.arrived == pytest.approx(clock.now - 0.7) and stream.silent_s == 0
+    clock.now += 0.1
+    assert stream.count_inspected(frame, "NORMAL") == pytest.approx(800)
+    stream.put(load, arrived=stream.arrival(0.9))
+    frame = stream.take()
+    assert frame is not None and frame.arrived == pytest.approx(clock.now - 0.8), "not before the one before it"
+    clock.now += 1.3
+    assert stream.drop_late(frame)
 
 
 def test_frames_that_the_transport_dropped_arrived_and_were_dropped() -> None:
