@@ -79,8 +79,8 @@ class KnownSessions:
         self._unstored.update(dict.fromkeys(digests))
 
     def _make_room(self) -> None:
-        """Forget but the newest that began, and that ended. What would come back is never forgotten: there is no more of it
-        than fits into the document."""
+        """Forget but the newest that began, and that ended. What would come back is never forgotten: there is no more
+        of it than fits into the document."""
         new = [digest for digest, one in self._unstored.items() if one is not None]
         gone = [digest for digest, one in self._unstored.items() if one is None and not self._may_come_back(digest)]
         for digest in new[: -kept.MOST_SESSIONS] + gone[: -kept.MOST_SESSIONS]:
