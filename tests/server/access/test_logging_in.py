@@ -314,10 +314,14 @@ def test_a_phone_is_paired_once_by_a_button_and_not_by_opening_the_address(site:
     site.log_in("anna", PASSWORD + "s")
     made = site.post("/api/pairings", {"stream": "phone-1", "device": "tablet-3"}).json()
     assert made["url"].endswith(made["path"]) and "<svg" in made["qr"]
+    kept = site.client.get(f"/{made['path']}", headers=HTML)
+    assert "logged in as <strong>anna</strong>: pairing it ends that" in kept.text and "set-cookie" not in kept.headers
+    assert site.client.get("/api/me").json()["name"] == "anna"
     site.forget()
     for _ in range(3):  # previews of camera apps and messengers
         asked = site.client.get(f"/{made['path']}", headers=HTML)
         assert asked.status_code == 200 and "Pair this phone" in asked.text and "phone-1" in asked.text
+        assert "logged in" not in asked.text
         assert "set-cookie" not in asked.headers and asked.headers["cache-control"] == "no-store"
     secret = made["path"].removeprefix("?code=")
     elsewhere = site.client.post("/enter", data={"code": secret}, headers={"Origin": "https://evil.example"})
