@@ -35,7 +35,7 @@ from server.access.head import fault
 from server.access.identity import Identity
 from server.access.kept import CODE_NAME, SessionKind
 from server.access.logins import COMMON_TURN_S, SOMEBODY, TURN_S, Logins, TooManyTries, identity_of
-from server.access.origin import Origins, comes_through_a_proxy, is_local_host
+from server.access.origin import Origins, comes_through_a_proxy, is_local_host, is_of_another_site
 from server.access.pairings import PREFIX
 from server.access.passwords import PasswordsBusy
 from server.access.standing import Standing
@@ -359,7 +359,7 @@ class AccessMiddleware:
         origins, hosts = headers.getlist("origin"), headers.getlist("host")
         if not origins:
             # A browser that leaves Origin out may still say that another site is behind it.
-            return without and headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+            return without and not is_of_another_site(headers)
         good = len(origins) == len(hosts) == 1 and self._origins.is_good(origins[0], hosts[0], _is_secure(scope))
         if not good:
             self._origins.note_refused(origins[0])
