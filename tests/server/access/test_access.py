@@ -244,6 +244,7 @@ def test_links_that_another_site_has_its_visitors_browsers_follow_hold_up_nothin
     for path in ("/?code={}", "/enter?code={}", "/api/streams?code={}"):
         for number in range(12):  # over plain http no browser says who has it do so
             client.get(path.format(wrong(number)))
+    assert check._wrong_links.is_in_turns("192.168.1.77") and not check._wrong_codes.is_in_turns("192.168.1.77")
     while check._wrong_links.take_turn("192.168.1.77") is not None:
         pass
     assert client.get(f"/?code={CODE}").status_code == 429
