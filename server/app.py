@@ -26,7 +26,7 @@ from server.access import CODE_FILE, SHARED_FILES, Access, AccessMiddleware, Ori
 from server.archive import Archive, Limits, in_history
 from server.drift import Drifts
 from server.ground import OWN_FILES, Calendar, Noted, Supervised, ended, give_back, page_folder
-from server.https import Certificates
+from server.https import Certificates, InService
 from server.ingest import CameraStream, LiveSocket, StreamSocket, WebRTCIngest, Whip, simulated_stream
 from server.inspection import Calibrations, Drafts, Inspection
 from server.kept_cameras import KeptCameras, Trials
@@ -103,7 +103,7 @@ def create_app(
         settings: see :class:`Settings`.
         code: the access code in force, if any. Without one, and where ``settings`` do not close the server, it asks
             nobody who he is: for loopback only.
-        certificates: what the server speaks TLS with, for phones to trust; None over plain http.
+        certificates: what the server speaks TLS with at first, for phones to trust; None over plain http.
         make_model: makes or loads the model in a thread; by default MODEL_PATH is loaded, or, where there is none, the
             simulated line runs and is taught; a gateway of a plant has none.
 
@@ -178,7 +178,8 @@ def create_app(
         make_model = teacher.model if simulated else _loaded(settings)
     templates = Jinja2Templates(page_folder("templates"))
     origins = Origins(settings.public_url, frozenset(settings.allowed_origins))
-    phone = Phone(settings, access, certificates, templates)
+    in_service = InService(certificates) if certificates is not None else None
+    phone = Phone(settings, access, in_service, templates)
     library = Library(
         settings.data_dir,
         inspection,
@@ -355,7 +356,7 @@ def create_app(
         *Teach(settings, teachings, library, held).routes,
         *CameraList(settings, streams, kept_cameras, Trials(settings.max_frame_pixels)).routes,
         *SinkList(sinks).routes,
-        *SettingsList(settings, certificates).routes,
+        *SettingsList(settings, in_service).routes,
         *Metrics(totals, [of_streams, drifts, OfSinks(sinks), OfRecords(lambda: records.state), archive]).routes,
         *phone.routes,
         *Me(access).routes,
@@ -392,7 +393,7 @@ def create_app(
     # A redirect to the path with another slash would name whatever Host the request did.
     app.router.redirect_slashes = False
     app.state.hub, app.state.pool, app.state.access, app.state.backups = hub, pool, access, backups
-    app.state.health, app.state.watched = health, watched
+    app.state.health, app.state.watched, app.state.in_service = health, watched, in_service
     return app
 
 

@@ -41,7 +41,7 @@ from server.ground import (
     takes_both_families,
     why_not_kept,
 )
-from server.https import CertificateError, Certificates, Fresh, check_own, ensure
+from server.https import CertificateError, Certificates, Fresh, InService, check_own, ensure
 from server.plant import Plant, PlantError
 from server.settings import Settings, SettingsError, read_place, read_settings
 from server.web import BoundedHTTP, BoundedWebSocket, Connections, Door, Held, Turns, phone_url
@@ -126,7 +126,7 @@ def _run(settings: Settings, lock: FolderLock | None, manager: ServiceManager) -
     _announce(settings, port, code, certificates, password, access)
     stop = Stop(manager)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(config, listening, certificates, renew, stop))
+        runner.run(_serve(config, listening, renew, stop))
         runner.run(_let_go())
         # All is closed and saved. What may still run is a thread that teaches, or is stuck in a camera's driver or with
         # a store that does not answer: the runner's and the interpreter's own ends would wait for it, or crash on it.
@@ -225,7 +225,6 @@ def _explain(words: str, given: Mapping[str, str], manager: ServiceManager) -> N
 async def _serve(
     config: Configuration,
     listening: socket.socket,
-    certificates: Certificates | None,
     renew: Renew | None,
     stop: Stop,
 ) -> None:
@@ -233,10 +232,11 @@ async def _serve(
     app = config.app
     assert isinstance(app, Starlette)
     renewing = None
-    if certificates is not None and renew is not None and config.ssl is not None:
-        for warning in certificates.warnings:
+    in_service: InService | None = app.state.in_service
+    if in_service is not None and renew is not None and config.ssl is not None:
+        for warning in in_service.certificates.warnings:
             log.warning("%s", warning)
-        fresh = Fresh(config.ssl, certificates, renew)
+        fresh = Fresh(config.ssl, in_service, renew)
         renewing = Supervised("the renewal of the certificate", fresh.keep)
         renewing.start()
         app.state.watched += [fresh, renewing]

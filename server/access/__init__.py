@@ -21,7 +21,7 @@ from server.access.guard import (
 from server.access.identity import Identity
 from server.access.kept import ACCOUNTS, ACCOUNTS_FILE, CODE_NAME, DOCUMENTS, Account, Session, Token, as_moment
 from server.access.middleware import COOKIE, KEEP_PLACE, AccessMiddleware
-from server.access.origin import Origins, comes_through_a_proxy, is_local_host
+from server.access.origin import Origins, comes_through_a_proxy, is_local_host, is_of_another_site
 from server.access.pairings import GOOD_FOR_S, Pairing
 from server.access.passwords import PasswordsBusy
 from server.access.standing import Standing
@@ -66,6 +66,7 @@ __all__ = [
     "files_of",
     "guard",
     "is_local_host",
+    "is_of_another_site",
     "load_code",
     "need_of",
     "standing_of",

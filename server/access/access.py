@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -95,21 +95,22 @@ class Access:
         self._own_tries: dict[str, float] = {}
         self._watches = Watches()
         self._thread = ThreadPoolExecutor(1, "access")
-        self._looking: asyncio.Task[None] | None = None
+        self._looking: list[asyncio.Task[None]] = []
         self._index()
 
     # --- its life
 
     def start(self) -> None:
-        """Look, from now on, whether somebody else changes something."""
-        if self._looking is None:
-            self._looking = asyncio.get_running_loop().create_task(self._look())
+        """Look, from now on, whether somebody else changes something, and whose time is over."""
+        if not self._looking:
+            create_task = asyncio.get_running_loop().create_task
+            self._looking = [create_task(self._look()), create_task(self._follow())]
 
     async def close(self) -> None:
         """Write what is not written yet."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        for task in self._looking:
+            task.cancel()
+        await asyncio.gather(*self._looking, return_exceptions=True)
         await self._store_uses(everything=True)
         await self.audit.close()
         self.passwords.close()
@@ -222,6 +223,15 @@ class Access:
         self._watches.look()
 
     async def _look(self) -> None:
+        """See whose time is over. It waits for no document: a plant's database may hang."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            with _whatever_fails():
+                self._watches.look()
+                self.audit.sweep()
+
+    async def _follow(self) -> None:
+        """See what others change, and write what is not written yet."""
         # Sessions first: whose they are is known then.
         documents = (self._sessions.document, self._accounts, self._tokens)
         loop = asyncio.get_running_loop()
@@ -229,17 +239,12 @@ class Access:
         next_store = loop.time() + USED_S
         while True:
             await asyncio.sleep(LOOK_S)
-            try:
-                changed = await loop.run_in_executor(self._thread, lambda: [one.refresh() for one in documents])
-                if any(changed):
-                    self._index()
-                self._watches.look()
-                self.audit.sweep()
+            with _whatever_fails():
+                if any(await loop.run_in_executor(self._thread, lambda: [one.refresh() for one in documents])):
+                    self.tell()
                 if loop.time() >= next_store:
                     next_store = loop.time() + USED_S
                     await self._store_uses()
-            except Exception:
-                log.exception("looking after who is in failed; it goes on")
 
     def _index(self) -> None:
         self._accounts_by_name = {one.name.lower(): one for one in self._accounts.contents}
@@ -662,6 +667,15 @@ class Access:
             by=pairing.by,
         )
         return cookie, pairing
+
+
+@contextlib.contextmanager
+def _whatever_fails() -> Iterator[None]:
+    """What is done again and again goes on after a failure."""
+    try:
+        yield
+    except Exception:
+        log.exception("looking after who is in failed; it goes on")
 
 
 def is_token(secret: str) -> bool:

@@ -85,7 +85,7 @@ class Audit:
     ) -> None:
         """Note that something happened just now. Of who may not do much, what comes in floods is noted once a minute:
         the log has an end, and what others did is not washed out of it."""
-        happened = Happened(now(), who.name, what, who.how, who.role.word, address, detail, method, path, status)
+        happened = Happened(now(), who.signature, what, who.how, who.role.word, address, detail, method, path, status)
         flood = self._flood_of(who)
         if flood is None:
             self._take(happened)
@@ -101,12 +101,12 @@ class Audit:
         if who.role >= Role.ENGINEER:
             return None
         at = self._clock()
-        together, own = (max(self._whole_at.get(name, at), at) for name in (TOGETHER, who.name))
+        together, own = (max(self._whole_at.get(name, at), at) for name in (TOGETHER, who.signature))
         if together - at > (TOGETHER_BURST - 1) * TOGETHER_S:
             return MANY[0]
         if own - at > (OWN_BURST - 1) * OWN_S:
-            return who.name
-        self._whole_at[TOGETHER], self._whole_at[who.name] = together + TOGETHER_S, own + OWN_S
+            return who.signature
+        self._whole_at[TOGETHER], self._whole_at[who.signature] = together + TOGETHER_S, own + OWN_S
         return None
 
     def note_line(self, who: str, what: str, detail: str, stream: str) -> None:

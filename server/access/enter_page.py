@@ -79,9 +79,9 @@ def refuse_busy(target: str, root: str, words: str, *, has_code: bool = False, n
     return page
 
 
-def ask_to_pair(target: str, root: str, secret: str, stream: str) -> HTMLResponse:
-    """Whether this phone is to be paired: a button."""
-    return _page(target, root, "", 200, secret=secret, stream=stream)
+def ask_to_pair(target: str, root: str, secret: str, stream: str, who: str) -> HTMLResponse:
+    """Whether this phone is to be paired: a button. `who` is in with this browser until then; empty: nobody."""
+    return _page(target, root, "", 200, secret=secret, stream=stream, who=who)
 
 
 def refuse_pairing(target: str, root: str) -> HTMLResponse:
@@ -163,6 +163,7 @@ def _page(
     name: str = "",
     secret: str = "",
     stream: str = "",
+    who: str = "",
 ) -> HTMLResponse:
     template = _templates.get_template("pair.html" if secret else "enter.html")
     text = template.render(
@@ -173,5 +174,6 @@ def _page(
         name=name if len(name) <= _LONGEST_NAME and name.isprintable() else "",
         secret=secret,
         stream=stream,
+        who=who,
     )
     return HTMLResponse(text, status, _HEADERS)

@@ -33,6 +33,12 @@ class Identity:
     token: str | None = None
     expires: float | None = None
 
+    @property
+    def signature(self) -> str:
+        """What stands under what this one did. A phone is called whatever who pairs it likes: that makes it no login or
+        token of the same name, none of which has a space in it."""
+        return f"phone {self.name}" if self.how == "device" else self.name
+
     def may_use(self, stream: str | None) -> bool:
         """Whether a stream is none that this one is kept from; a stream without a name is everybody's and nobody's."""
         return self.streams is None or stream in self.streams

@@ -34,8 +34,8 @@ from server.access.guard import SAFE_METHODS, asks_for_a_page, can_be_answered, 
 from server.access.head import fault
 from server.access.identity import Identity
 from server.access.kept import CODE_NAME, SessionKind
-from server.access.logins import SOMEBODY, Logins, TooManyTries, identity_of
-from server.access.origin import Origins, comes_through_a_proxy, is_local_host
+from server.access.logins import COMMON_TURN_S, SOMEBODY, TURN_S, Logins, TooManyTries, identity_of
+from server.access.origin import Origins, comes_through_a_proxy, is_local_host, is_of_another_site
 from server.access.pairings import PREFIX
 from server.access.passwords import PasswordsBusy
 from server.access.standing import Standing
@@ -84,6 +84,8 @@ class AccessMiddleware:
         self._origins = origins or Origins()
         self._public = self._origins.public
         self._wrong_codes = WrongCodes()
+        # Any page may have its visitors' browsers follow links: what that spends is spent for links alone.
+        self._wrong_links = WrongCodes(turn_s=TURN_S, common_turn_s=COMMON_TURN_S, what="wrong link")
         self._logins = Logins(access)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,7 +153,7 @@ class AccessMiddleware:
         in_turns = is_open and self._wrong_codes.is_in_turns(client_address(scope))
         if bearer is not None and (is_token(bearer) or not in_turns):
             # Who says who he is is that one, also where a browser's cookie comes along.
-            found = await self._by_secret(scope, bearer)
+            found = await self._by_secret(scope, bearer, self._wrong_codes)
             if not isinstance(found, int):
                 standing = found
             elif standing is None:
@@ -223,7 +225,7 @@ class AccessMiddleware:
             return enter_page.ask(target, root, has_code=has_code)
         if given.startswith(PREFIX):
             return await self._pair(scope, headers, given, target, by_link=by_link)
-        found = await self._by_secret(scope, given)
+        found = await self._by_secret(scope, given, self._wrong_links if by_link else self._wrong_codes)
         if isinstance(found, int):
             if found:
                 return enter_page.refuse_for(target, root, found, has_code=has_code)
@@ -239,7 +241,8 @@ class AccessMiddleware:
         if pairing is None:
             return enter_page.refuse_pairing(target, root)
         if by_link:  # a phone fetches what it scans to show a preview: a button is what pairs it
-            return enter_page.ask_to_pair(target, root, secret, pairing.stream)
+            who = self._by_cookie(scope, headers)
+            return enter_page.ask_to_pair(target, root, secret, pairing.stream, who.identity.signature if who else "")
         browser = headers.get("user-agent", "")
         paired = await self._access.pair(secret, address=address, browser=browser, instead_of=_first_cookie(headers))
         if paired is None:
@@ -276,9 +279,9 @@ class AccessMiddleware:
         self._give_cookie(response, scope, headers, cookie, kind)
         return response
 
-    async def _by_secret(self, scope: Scope, given: str) -> Standing | int:
+    async def _by_secret(self, scope: Scope, given: str, wrong_codes: WrongCodes) -> Standing | int:
         """Whose token this is; for a wrong one the seconds this address has to wait before it gives another."""
-        address, wrong_codes = client_address(scope), self._wrong_codes
+        address = client_address(scope)
         is_known = wrong_codes.is_known(address, given)
         # 256 random bits are guessed by nobody, and what was wrong before is no new guess (it may have become right
         # since, made at another gateway): neither waits for a turn, whoever guesses at this address.
@@ -356,7 +359,7 @@ class AccessMiddleware:
         origins, hosts = headers.getlist("origin"), headers.getlist("host")
         if not origins:
             # A browser that leaves Origin out may still say that another site is behind it.
-            return without and headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+            return without and not is_of_another_site(headers)
         good = len(origins) == len(hosts) == 1 and self._origins.is_good(origins[0], hosts[0], _is_secure(scope))
         if not good:
             self._origins.note_refused(origins[0])

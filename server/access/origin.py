@@ -79,6 +79,12 @@ def is_same_origin(origin: str, host: str, secure: bool) -> bool:
     return named is not None and named == canonical_origin(f"{scheme}://{host}")
 
 
+def is_of_another_site(headers: Headers) -> bool:
+    """Whether a browser says that a page of another site is behind a request. To an address of plain http, other than
+    this machine's, browsers say nothing of it."""
+    return headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
+
+
 def is_local_host(host: str) -> bool:
     """Whether a ``Host`` header names this machine from the inside.
 

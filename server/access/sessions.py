@@ -31,6 +31,7 @@ class KnownSessions:
         """Those that could not be written, by digest; None for those that ended and could not be taken out."""
         self._used: dict[str, float] = {}
         """When they were used since they were last written."""
+        self._being_written: list[dict[str, Session | None]] = []
         self._fault: str | None = None
         self.index()
 
@@ -69,14 +70,25 @@ class KnownSessions:
             instead_of: digest of one that ends with this.
         """
         self._unstored[session.digest] = session
-        if instead_of is not None and instead_of in self._stored:
+        if instead_of is not None and self.get(instead_of) is not None:
             self._unstored[instead_of] = None
-        while len(self._unstored) > kept.MOST_SESSIONS:
-            del self._unstored[next(iter(self._unstored))]
+        self._make_room()
 
     def end(self, digests: Iterable[str]) -> None:
         """Some are over."""
         self._unstored.update(dict.fromkeys(digests))
+
+    def _make_room(self) -> None:
+        """Forget but the newest that began, and that ended. What would come back is never forgotten: there is no more
+        of it than fits into the document."""
+        new = [digest for digest, one in self._unstored.items() if one is not None]
+        gone = [digest for digest, one in self._unstored.items() if one is None and not self._may_come_back(digest)]
+        for digest in new[: -kept.MOST_SESSIONS] + gone[: -kept.MOST_SESSIONS]:
+            del self._unstored[digest]
+
+    def _may_come_back(self, digest: str) -> bool:
+        """Whether it is in the document, or may be once what is being written is."""
+        return digest in self._stored or any(one.get(digest) is not None for one in self._being_written)
 
     def is_behind(self, late_s: float) -> bool:
         """Whether what is stored lacks something, or says of a use that is longer ago."""
@@ -99,6 +111,7 @@ class KnownSessions:
                     found[digest] = one
             return changes.fewest(found, seen, now)
 
+        self._being_written.append(waiting)
         try:
             await do(partial(self.document.change, step))
         except OSError as error:
@@ -106,6 +119,8 @@ class KnownSessions:
                 log.error("sessions cannot be stored reason=%s", error.strerror or error)
             self._fault = error.strerror or str(error)
             raise
+        finally:
+            self._being_written.remove(waiting)
         self._fault = None
         for digest, one in waiting.items():
             if self._unstored.get(digest, waiting) is one:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+from itertools import takewhile
 from pathlib import Path
 
 from detector.files import give_to_owner, write_atomically
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder only this user may enter (mode 0700), or close an existing one to others. Made by root, it belongs
-    to whom the folder belongs to that it lies in.
+    """Make a folder only this user may enter (mode 0700), or close an existing one to others. Made by root, it
+    belongs to whom the folder belongs to that it lies in, and so does what was made on the way to it.
 
     Raises:
         OSError: It cannot be made, or belongs to someone else.
     """
+    made = [path, *takewhile(lambda parent: not parent.exists(), path.parents)]
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    give_to_owner(path.parent, path)
+    for folder in reversed(made):
+        give_to_owner(folder.parent, folder)
     if path.stat().st_mode & 0o077:
         path.chmod(0o700)
 

@@ -10,7 +10,8 @@ A server that runs for months picks up a renewed certificate without a restart, 
     made = ensure(folder, network_address.names())
     config = uvicorn.Config(app, ssl_certfile=made.cert_path, ssl_keyfile=made.key_path)
     config.load()
-    task = asyncio.create_task(Fresh(config.ssl, made, lambda: ensure(folder, network_address.names())).keep())
+    fresh = Fresh(config.ssl, InService(made), lambda: ensure(folder, network_address.names()))
+    task = asyncio.create_task(fresh.keep())
 """
 
 from __future__ import annotations
@@ -66,6 +67,13 @@ class Certificates:
     """Host names and addresses that the server certificate is of."""
     warnings: tuple[str, ...] = ()
     """Sentences for the operator, e.g. that phones must install a new authority."""
+
+
+@dataclass
+class InService:
+    """What a running server speaks TLS with now: :class:`Fresh` puts there what it renews."""
+
+    certificates: Certificates
 
 
 @dataclass(frozen=True)
@@ -190,7 +198,7 @@ class Fresh:
 
     Args:
         context: The server's own: ``uvicorn.Config.ssl`` after ``load()``.
-        serving: What it loaded at the start.
+        in_service: What it loaded at the start; what is renewed is put there.
         renew: :func:`ensure` with the names of the moment, or :func:`check_own` to follow files that another
             program renews.
         every_s: Seconds between checks.
@@ -200,19 +208,19 @@ class Fresh:
     def __init__(
         self,
         context: ssl.SSLContext,
-        serving: Certificates,
+        in_service: InService,
         renew: Callable[[], Certificates],
         every_s: float = 600.0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._context, self._serving, self._renew, self._every_s = context, serving, renew, every_s
+        self._context, self._in_service, self._renew, self._every_s = context, in_service, renew, every_s
         self._clock = clock
         self._complaint = ""
 
     @property
     def warning(self) -> str | None:
         """That the certificate in service has expired, or soon will and cannot be renewed; one sentence, or nothing."""
-        until = self._serving.expires
+        until = self._in_service.certificates.expires
         if self._clock() >= until:
             why = f" ({self._complaint})" if self._complaint else ""
             return (
@@ -231,23 +239,24 @@ class Fresh:
 
     async def look(self) -> None:
         """Renew it where that is due."""
+        served = self._in_service.certificates
         try:
             fresh = await asyncio.to_thread(self._renew)
-            if fresh.serial != self._serving.serial:
+            if fresh.serial != served.serial:
                 # Here, not in the thread: OpenSSL does not lock a context against a handshake meanwhile.
                 self._context.load_cert_chain(fresh.cert_path, fresh.key_path)
         except (CertificateError, OSError) as error:
             if str(error) != self._complaint:  # one line, not one every ten minutes
                 self._complaint = str(error)
-                until = self._serving.expires.date()
+                until = served.expires.date()
                 _log.error("still serving the certificate that expires on %s: %s", until, self._complaint)
             return
-        if fresh.serial != self._serving.serial:
+        if fresh.serial != served.serial:
             _log.info("a new server certificate is in use; it expires on %s", fresh.expires.date())
         for warning in fresh.warnings:
-            if warning not in self._serving.warnings:
+            if warning not in served.warnings:
                 _log.warning("%s", warning)
-        self._serving, self._complaint = fresh, ""
+        self._in_service.certificates, self._complaint = fresh, ""
 
 
 def _ensure(folder: Path, names: Sequence[str], now: datetime) -> Certificates:

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from detector import ImageError, ModelError
+from server.access import is_of_another_site
 from server.inspection import Inspection, ModelReplaced, NoModel, NotLooked
 from server.recipes import InUseStill, NotTheNewest, RecipeError
 from server.records import DispositionRefused, RecordsAway
@@ -47,6 +48,12 @@ class Refused(Exception):
     def __init__(self, status: int, words: str) -> None:
         super().__init__(words)
         self.status, self.words = status, words
+
+
+def refuse_other_sites(request: Request, what: str) -> None:
+    """Refuse (403) what a page of another site has a browser ask for: an answer it cannot read, but that costs."""
+    if is_of_another_site(request.headers):
+        raise Refused(403, f"another web site asked for {what}: ask for it on a page of this server")
 
 
 def need_model(inspection: Inspection) -> None:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from server.backup import BackupError, to_be_fetched
-from server.web.answers import NO_STORE, MadeForGet, Refused
+from server.web.answers import NO_STORE, MadeForGet, Refused, refuse_other_sites
 from server.web.temporary_file import TemporaryFile
 from server.words import BYTES, Content, Operation, Reply, Role, documented
 
@@ -70,8 +70,7 @@ class Backups:
     async def download(self, request: Request) -> Response:
         if "inner" in request.scope["state"]:
             raise Refused(406, "a backup is no JSON: ask for it over HTTP")
-        if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-            raise Refused(403, "another web site asked for a backup: fetch it in the settings of this server")
+        refuse_other_sites(request, "a backup")
         if self.making.locked():
             raise Refused(503, "a backup is made or fetched already: try again when it is done")
         await self.making.acquire()

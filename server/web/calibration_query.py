@@ -68,7 +68,7 @@ def who_asks(request: Request) -> str:
     from_page = "origin" in request.headers or "sec-fetch-site" in request.headers
     place = f"a page at {host}" if from_page else host
     who = standing_of(request.scope).identity
-    return place if who.how == "open" else f"{who.name}, {place}"
+    return place if who.how == "open" else f"{who.signature}, {place}"
 
 
 def _rule(asked: Mapping[str, str]) -> Rule:

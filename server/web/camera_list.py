@@ -18,7 +18,7 @@ from server.ground import why_not_kept
 from server.kept_cameras import MOST, CannotAdd, KeptCameras, Stuck, Trials, TrialsBusy, why_not_run
 from server.settings import PulledCamera, Settings
 from server.streams import Streams
-from server.web.answers import MadeForGet, Refused, answer
+from server.web.answers import MadeForGet, Refused, answer, refuse_other_sites
 from server.web.calibration_query import who_asks
 from server.web.camera_bodies import (
     CameraBody,
@@ -145,6 +145,7 @@ class CameraList:
         )
     )
     async def look_around(self, request: Request) -> Response:
+        refuse_other_sites(request, "a search for cameras")
         try:
             found = await self.trials.look_around()
         except TrialsBusy as error:

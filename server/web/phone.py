@@ -11,7 +11,7 @@ from starlette.templating import Jinja2Templates
 
 from server.access import Access, Identity, standing_of
 from server.ground import is_any_address, is_loopback, page_url, qr_svg, reachable
-from server.https import Certificates, ca_der
+from server.https import Certificates, InService, ca_der
 from server.settings import Settings
 from server.web.answers import MadeForGet, Refused
 from server.words import BYTES, HTML, Content, Operation, Parameter, Reply, Role, check_name, documented
@@ -42,10 +42,14 @@ class Phone:
     """``GET /phone``: how to get a phone on this page; ``GET /ca``: the certificate authority to install."""
 
     def __init__(
-        self, settings: Settings, access: Access, certificates: Certificates | None, templates: Jinja2Templates
+        self, settings: Settings, access: Access, in_service: InService | None, templates: Jinja2Templates
     ) -> None:
         self._settings, self._access = settings, access
-        self._certificates, self._templates = certificates, templates
+        self._in_service, self._templates = in_service, templates
+
+    @property
+    def _certificates(self) -> Certificates | None:
+        return None if self._in_service is None else self._in_service.certificates
 
     @property
     def secure(self) -> bool:
@@ -110,10 +114,11 @@ class Phone:
         )
     )
     async def ca(self, request: Request) -> Response:
-        if self._certificates is None or self._certificates.ca_path is None:
+        certificates = self._certificates
+        if certificates is None or certificates.ca_path is None:
             return JSONResponse({"error": "this server has no certificate authority of its own"}, 404)
         return Response(
-            ca_der(self._certificates.ca_path),
+            ca_der(certificates.ca_path),
             media_type="application/x-x509-ca-cert",
             headers={"Content-Disposition": 'attachment; filename="defectvision-ca.crt"'},
         )

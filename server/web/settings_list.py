@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from detector import VERSION
-from server.https import Certificates
+from server.https import InService
 from server.settings import SECRET, Settings
 from server.web.answers import answer
 from server.web.phone import page_addresses
@@ -73,7 +73,7 @@ ABOUT: Mapping[str, str] = {
 @dataclass(frozen=True)
 class SettingsList:
     settings: Settings
-    certificates: Certificates | None
+    in_service: InService | None
 
     @property
     def routes(self) -> list[Route]:
@@ -104,11 +104,12 @@ class SettingsList:
         )
 
     def _https(self) -> HttpsBody:
-        public, certificates = self.settings.public_url, self.certificates
+        public = self.settings.public_url
         if public is not None:  # it is the proxy's certificate that a browser sees
             return HttpsBody(public.secure, "proxy" if public.secure else None, False, None)
-        if certificates is None:
+        if self.in_service is None:
             return HttpsBody(False, None, False, None)
+        certificates = self.in_service.certificates
         return HttpsBody(True, "server", certificates.ca_path is not None, certificates.fingerprint)
 
 

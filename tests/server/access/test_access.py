@@ -237,6 +237,26 @@ def test_another_site_cannot_make_its_visitors_browsers_guess() -> None:
     assert answer.status_code == 403 and "set PUBLIC_URL" in answer.text and "set-cookie" not in answer.headers
 
 
+def test_links_that_another_site_has_its_visitors_browsers_follow_hold_up_nothing_but_links() -> None:
+    client = stranger()
+    check: Any = client.app
+    check._wrong_links = WrongCodes(Clock())
+    for path in ("/?code={}", "/enter?code={}", "/api/streams?code={}"):
+        for number in range(12):  # over plain http no browser says who has it do so
+            client.get(path.format(wrong(number)))
+    assert check._wrong_links.is_in_turns("192.168.1.77") and not check._wrong_codes.is_in_turns("192.168.1.77")
+    while check._wrong_links.take_turn("192.168.1.77") is not None:
+        pass
+    assert client.get(f"/?code={CODE}").status_code == 429
+    assert check._wrong_codes.take_turn("192.168.1.77") == 0
+    assert client.get("/api/streams", headers={"Authorization": f"Bearer {wrong(99)}"}).status_code == 401
+    assert client.get("/api/streams", headers=BEARER).status_code == 200
+    _, secret = asyncio.run(check._access.add_token("screen", "viewer", None, None, "a test"))
+    assert "set-cookie" in client.get(f"/?code={secret}").headers, "a token waits for nobody"
+    client.cookies.clear()
+    assert client.post("/enter", data={"code": CODE}).status_code == 303
+
+
 @pytest.mark.parametrize(
     "target",
     [

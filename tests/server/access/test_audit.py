@@ -211,6 +211,18 @@ async def test_who_may_little_cannot_wash_the_log_out(tmp_path: Path) -> None:
     await audit.close()
 
 
+async def test_a_phone_that_is_called_like_a_login_spends_none_of_its_allowance(tmp_path: Path) -> None:
+    audit = Audit(tmp_path, lambda: 0.0)
+    for _ in range(100):
+        audit.note(Identity("bo", Role.OPERATOR, "device"), "chose a recipe", address="10.0.0.1")
+    for _ in range(60):
+        audit.note(Identity("bo", Role.OPERATOR, "session"), "chose a recipe", address="10.0.0.2")
+    await audit.written()
+    found = await audit.read(None, 1000)
+    assert [one.who for one in found] == ["bo"] * 60 + ["phone bo"] * 61
+    await audit.close()
+
+
 async def test_failures_of_strangers_are_collapsed_and_cannot_wash_the_log_out(tmp_path: Path) -> None:
     clock = Clock()
     audit = Audit(tmp_path, clock)

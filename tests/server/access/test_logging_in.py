@@ -18,11 +18,13 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from starlette.requests import Request
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from server.access import COOKIE, Access
 from server.app import create_app
 from server.settings import Settings
+from server.web.calibration_query import who_asks
 from server.web.content_policy import content_policy
 from tests.running import ROOT
 from tests.server.fakes import FakeModel
@@ -312,10 +314,14 @@ def test_a_phone_is_paired_once_by_a_button_and_not_by_opening_the_address(site:
     site.log_in("anna", PASSWORD + "s")
     made = site.post("/api/pairings", {"stream": "phone-1", "device": "tablet-3"}).json()
     assert made["url"].endswith(made["path"]) and "<svg" in made["qr"]
+    kept = site.client.get(f"/{made['path']}", headers=HTML)
+    assert "logged in as <strong>anna</strong>: pairing it ends that" in kept.text and "set-cookie" not in kept.headers
+    assert site.client.get("/api/me").json()["name"] == "anna"
     site.forget()
     for _ in range(3):  # previews of camera apps and messengers
         asked = site.client.get(f"/{made['path']}", headers=HTML)
         assert asked.status_code == 200 and "Pair this phone" in asked.text and "phone-1" in asked.text
+        assert "logged in" not in asked.text
         assert "set-cookie" not in asked.headers and asked.headers["cache-control"] == "no-store"
     secret = made["path"].removeprefix("?code=")
     elsewhere = site.client.post("/enter", data={"code": secret}, headers={"Origin": "https://evil.example"})
@@ -327,6 +333,20 @@ def test_a_phone_is_paired_once_by_a_button_and_not_by_opening_the_address(site:
     site.forget()
     again = site.client.post("/enter", data={"code": secret}, headers=OWN)
     assert again.status_code == 401 and "used already" in again.text
+
+
+def test_a_phone_acts_under_no_name_but_a_phone_s(site: Site) -> None:
+    site.log_in("anna", PASSWORD + "s")
+    secret = site.post("/api/pairings", {"stream": "phone-1", "device": "boss"}).json()["path"].removeprefix("?code=")
+    site.forget()
+    assert site.client.post("/enter", data={"code": secret}, headers=OWN).status_code == 303
+    standing = site.access.by_session(site.forget(), "10.0.0.9")
+    assert standing is not None and standing.identity.name == "boss"
+    asks = {"type": "http", "headers": [], "client": ("10.0.0.9", 5), "state": {"standing": standing}}
+    assert who_asks(Request(asks)) == "phone boss, 10.0.0.9"
+    site.log_in()
+    noted = {one["what"]: one["who"] for one in site.client.get("/api/audit").json()["entries"]}
+    assert noted["paired a phone"] == "phone boss"
 
 
 def test_a_pairing_is_good_as_long_as_its_maker_is(site: Site) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -148,6 +149,28 @@ async def test_a_revoked_token_and_one_whose_time_is_over_end_what_they_opened(s
     assert (await closed(visitor))[0] == OUT
     await site.access.revoke_token(token.id)
     assert [(await closed(one))[0] for one in (machine, framed)] == [OUT, OUT]
+
+
+async def test_a_token_whose_time_is_over_is_out_though_the_plant_s_database_hangs(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, go_on, later = threading.Event(), threading.Event(), [0.0]
+    _, secret = await site.access.add_token("visitor", "viewer", None, 3600.0, "boss")
+    visitor = await site.open("/ws/live/press", {"Authorization": f"Bearer {secret}"})
+
+    def refresh() -> bool:
+        hangs.set()
+        return not go_on.wait(3 * WAIT_S)
+
+    monkeypatch.setattr(site.access._tokens, "refresh", refresh)
+    monkeypatch.setattr(site.access, "_clock", lambda: time.time() + later[0])
+    try:
+        assert await asyncio.to_thread(hangs.wait, WAIT_S)
+        later[0] = 3601.0
+        assert (await closed(visitor))[0] == OUT
+        assert not go_on.is_set()
+    finally:
+        go_on.set()
 
 
 async def test_a_revoked_phone_is_out(site: Site) -> None:

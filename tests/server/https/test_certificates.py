@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.https import authority, pair_file
-from server.https.certificates import CertificateError, Certificates, Fresh, ca_der, check_own, ensure
+from server.https.certificates import CertificateError, Certificates, Fresh, InService, ca_der, check_own, ensure
 
 NAMES = ["press-4", "press-4.local", "localhost", "127.0.0.1", "::1", "192.168.1.20"]
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -373,7 +373,7 @@ async def test_a_running_certificate_is_renewed_which_is_told_reports_once_and_s
 
     answers += [unwritable, unwritable, lambda: ensure(folder, [*NAMES, "10.0.0.7", "shop.example"])]
     caplog.set_level("INFO", "defectvision.https")
-    task = asyncio.create_task(Fresh(context, first, renew, every_s=0.001).keep())
+    task = asyncio.create_task(Fresh(context, InService(first), renew, every_s=0.001).keep())
     await asyncio.wait_for(done.wait(), 10)
     task.cancel()
     lines = [record.getMessage() for record in caplog.records]
@@ -388,7 +388,7 @@ async def test_a_certificate_that_expires_while_it_is_in_use_is_said_until_it_is
     first = ensure(folder, NAMES)
     now = [first.expires - timedelta(days=1)]
     answers: list[Callable[[], Certificates]] = []
-    fresh = Fresh(server_context(first), first, lambda: answers[0](), clock=lambda: now[0])
+    fresh = Fresh(server_context(first), InService(first), lambda: answers[0](), clock=lambda: now[0])
     assert fresh.warning is None
 
     def unwritable() -> Certificates:

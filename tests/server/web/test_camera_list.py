@@ -89,6 +89,23 @@ async def test_cameras_of_genicam_are_looked_for(
         assert (refused.status_code, refused.json()["error"]) == (501, "they need Aravis")
 
 
+async def test_another_site_s_page_has_nobody_look_for_cameras(
+    model: FakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def look_around() -> list[Device]:
+        looked.append("around")
+        return []
+
+    monkeypatch.setattr(trials, "look_around", look_around)
+    async with serving(model, tmp_path) as server, http(server) as client:
+        for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
+            asked = await client.get("/api/cameras/found", headers={"Sec-Fetch-Site": site})
+            assert asked.status_code == status, site
+    assert looked == ["around"] * 2
+
+
 async def test_one_is_tried_added_inspected_and_removed(
     model: FakeModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
 from server.app import create_app
-from server.https import Certificates
+from server.https import Certificates, Fresh
 from server.settings import SECRET, PulledCamera, Settings, read_settings
 from server.web.settings_list import ABOUT
 from tests.running import ROOT
@@ -126,6 +127,22 @@ async def test_where_others_find_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert body["addresses"] == ["https://plant.example/line4/"]
     assert body["https"] == {"on": True, "by": "proxy", "made_here": False, "fingerprint": None}
     assert by_name(body)["PUBLIC_URL"]["value"] == "https://plant.example/line4/"
+
+
+async def test_the_fingerprint_is_that_of_what_is_served_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.web.phone.reachable", lambda host: ["10.0.0.5"])
+    settings = Settings(data_dir=tmp_path, host="0.0.0.0", https=True)
+    app = create_app(settings, code=CODE, certificates=CERTIFICATES, make_model=lambda: None)  # type: ignore[arg-type, return-value]
+    renewed = replace(CERTIFICATES, fingerprint="EF:01", serial=2)
+    context: Any = SimpleNamespace(load_cert_chain=lambda *paths: None)
+    fresh = Fresh(context, app.state.in_service, lambda: renewed)
+    headers = {"Authorization": f"Bearer {CODE}"}
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", headers=headers) as client:
+        for fingerprint in ("AB:CD", "EF:01"):
+            assert (await client.get("/api/settings")).json()["https"]["fingerprint"] == fingerprint
+            assert f"<code>{fingerprint}</code>" in (await client.get("/phone")).text
+            await fresh.look()
 
 
 async def test_lists_are_told_as_they_would_be_written(tmp_path: Path) -> None:
