@@ -11,7 +11,9 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from detector import Detection
 from detector.images import BGRImage
 from detector.light.relighting import Light, relit
 from detector.thresholds import KSigma
@@ -135,20 +137,33 @@ async def test_a_calibration_of_another_stream_is_no_reference(line: Line) -> No
     assert not line.heard
 
 
-async def test_scores_are_not_compared_with_those_of_other_regions_and_that_is_said(
-    line: Line, model: FakeModel
-) -> None:
+class Varied(FakeModel):
+    """Scores vary by one around a level, wherever it is looked at."""
+
+    level = 60.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._random = np.random.default_rng(2)
+
+    def detect(self, frame: NDArray[np.uint8]) -> Detection:
+        score = self.level + float(self._random.standard_normal())
+        return Detection(score, np.full((self.cells, self.cells), score, np.float32))
+
+
+async def test_scores_are_not_compared_with_those_of_other_regions_and_that_is_said(line: Line) -> None:
+    inspection, model, whole = line.streams.inspection, Varied(), Regions()
+    inspection.use(model)  # type: ignore[arg-type]
     await line.show(3)
-    inspection, whole = line.streams.inspection, Regions()
-    captured = replace(await _captured(line, 100), regions=whole)  # which score a little higher than what follows
-    draft = inspection.judge(captured, KSigma(3))
+    recipe = inspection.recipe_on("press")
+    draft = inspection.judge(replace(await _captured(line, 100), regions=whole), KSigma(4))
     assert draft.judgement.calibration is not None
     inspection.set(draft, draft.judgement.calibration, who="me", why="a test")
-    recipe = inspection.recipe_on("press")
+    model.level -= 2
 
     async def inspected_in(regions: Regions) -> list[str]:
         inspection.use(model, msgspec.structs.replace(recipe, regions=regions))  # type: ignore[arg-type]
-        await line.show(100)
+        await line.show(150)
         return line.streams.info(line.opened).warnings
 
     said = await inspected_in(Regions(ignore=(((0.0, 0.0), (0.5, 0.0), (0.0, 0.5)),)))
