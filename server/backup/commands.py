@@ -20,9 +20,7 @@ HistoryOf = Callable[[Path, DatabaseAddress | None, str | None], History]
 """Of a data directory and its PostgreSQL, if it has one, on its way back to a version, or to the one before."""
 
 
-def add_parsers(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser], history_of: HistoryOf
-) -> None:
+def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser], history_of: HistoryOf) -> None:
     """Add them to ``defectvision``'s subcommands."""
     backup = subparsers.add_parser(
         "backup",

@@ -215,4 +215,7 @@ def test_a_reader_that_is_too_slow_goes_on_with_a_new_key_frame(film: Path) -> N
     after = [number for before, number in pairwise(numbers) if number != before + 1]
     assert after
     assert all(number % 12 == 0 for number in after)
+    ways = [(frame.came or 0.0) - number / 25 for frame, number in zip(seen.frames, numbers, strict=True)]
+    late = [frame.captured_at - (frame.came or 0.0) for frame in seen.frames]
+    assert max(ways) - min(ways) < 0.4 < max(late), "however late a frame is read, it came at its pace"
     assert (status.failures, status.damaged) == (0, 0)

@@ -11,7 +11,9 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from detector import Detection
 from detector.images import BGRImage
 from detector.light.relighting import Light, relit
 from detector.thresholds import KSigma
@@ -146,7 +148,7 @@ async def test_pictures_are_not_compared_with_those_of_another_transport(line: L
     assert draft.judgement.calibration is not None
     line.streams.inspection.set(draft, draft.judgement.calibration, who="me", why="a test")
     line.streams.tell_changed("me")
-    await line.show(10, light=0.7)
+    await line.show(10)
     await line.comes_over("webrtc")
     await line.show(60, light=0.7)
     assert not line.heard
@@ -155,20 +157,33 @@ async def test_pictures_are_not_compared_with_those_of_another_transport(line: L
     assert {(one.what, one.reference, one.is_out) for one in line.heard} == {("light", "calibration", True)}
 
 
-async def test_scores_are_not_compared_with_those_of_other_regions_and_that_is_said(
-    line: Line, model: FakeModel
-) -> None:
+class Varied(FakeModel):
+    """Scores vary by one around a level, wherever it is looked at."""
+
+    level = 60.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._random = np.random.default_rng(2)
+
+    def detect(self, frame: NDArray[np.uint8]) -> Detection:
+        score = self.level + float(self._random.standard_normal())
+        return Detection(score, np.full((self.cells, self.cells), score, np.float32))
+
+
+async def test_scores_are_not_compared_with_those_of_other_regions_and_that_is_said(line: Line) -> None:
+    inspection, model, whole = line.streams.inspection, Varied(), Regions()
+    inspection.use(model)  # type: ignore[arg-type]
     await line.show(3)
-    inspection, whole = line.streams.inspection, Regions()
-    captured = replace(await _captured(line, 100), regions=whole)  # which score a little higher than what follows
-    draft = inspection.judge(captured, KSigma(3))
+    recipe = inspection.recipe_on("press")
+    draft = inspection.judge(replace(await _captured(line, 100), regions=whole), KSigma(4))
     assert draft.judgement.calibration is not None
     inspection.set(draft, draft.judgement.calibration, who="me", why="a test")
-    recipe = inspection.recipe_on("press")
+    model.level -= 2
 
     async def inspected_in(regions: Regions) -> list[str]:
         inspection.use(model, msgspec.structs.replace(recipe, regions=regions))  # type: ignore[arg-type]
-        await line.show(100)
+        await line.show(150)
         return line.streams.info(line.opened).warnings
 
     said = await inspected_in(Regions(ignore=(((0.0, 0.0), (0.5, 0.0), (0.0, 0.5)),)))
@@ -182,9 +197,12 @@ async def test_streams_that_are_watched_are_bounded(line: Line, monkeypatch: pyt
     await line.show(2)
     seen = line.streams.inspection.inspect(lambda: line.picture(), stream="press", transport="websocket")
     assert line.opened.last is not None
+    last = line.opened.last[0]
+    line.streams.close_stream(line.opened)
     for number in range(10):
-        result = msgspec.structs.replace(line.opened.last[0], stream=f"s{number}")
-        line.drifts.hear(Told(result, seen))
+        opened = line.streams.open(f"s{number}", "websocket")
+        line.drifts.hear(Told(msgspec.structs.replace(last, stream=f"s{number}"), seen))
+        line.streams.close_stream(opened)
     assert [*line.drifts._watches] == ["s7", "s8", "s9"]
     assert [*line.drifts.figures()] == [], "nobody sends them"
 
