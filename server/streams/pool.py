@@ -244,8 +244,19 @@ class InferencePool:
         """Why frames are not inspected, or were not until a moment ago, and what to do; nothing while all is well."""
         if self.is_stuck:
             return f"{len(self._hanging)} workers hang and no more are started: restart the server"
-        if self._supply is not None and (words := self._supply.trouble) is not None:
-            return words
+        return self._supply_trouble or self._hang_trouble
+
+    @property
+    def is_hung(self) -> bool:
+        """Whether the trouble is what hangs here, which a restart ends; workers elsewhere that are away are no such."""
+        return self.is_stuck or (self._supply_trouble is None and self._hang_trouble is not None)
+
+    @property
+    def _supply_trouble(self) -> str | None:
+        return None if self._supply is None else self._supply.trouble
+
+    @property
+    def _hang_trouble(self) -> str | None:
         unserved = ", ".join(sorted({*self._unserved.values(), *self._barred}))
         if not unserved and self._clock() >= self._shown_until:
             return None
