@@ -258,13 +258,13 @@ async def _pulse(app: Starlette, stop: Stop) -> None:
     """Tell the service manager how it is, and that all goes on: the event loop, which this runs on, and the inspection.
 
     A camera whose pictures hang workers is no reason to start anew while others are inspected; that nothing at all is
-    is one.
+    is one. Replicas that are away are none: they come back by themselves, and a new start would wait for them as well.
     """
     manager, pool, health = stop.manager, app.state.pool, app.state.health
     every_s = min(PULSE_S, (manager.watchdog_s or PULSE_S * 3) / 3)
     finished, told = -1, ""
     while not stop.asked:
-        if pool.trouble is None or (pool.finished != finished and not pool.is_stuck):
+        if not pool.is_hung or (pool.finished != finished and not pool.is_stuck):
             manager.tell(WATCHDOG=1)
         finished, now = pool.finished, health.now()
         words = "inspects" if now.status == "ok" else f"{now.status}: {now.reason}"

@@ -6,7 +6,7 @@ from server.inspection.calibrations import DOCUMENTS, Calibrations
 from server.inspection.captured import Captured, Draft, Drafts
 from server.inspection.condition import NAMES, Condition, condition_of
 from server.inspection.glimpse import Glimpse, glimpse
-from server.inspection.inspected import NO_RECIPE, Inspected, KeptPicture, Sample
+from server.inspection.inspected import NO_RECIPE, Inspected, KeptPicture, Sample, ScoredBy, scored_by
 from server.inspection.inspection import Changed, Inspection, ModelReplaced, NoModel
 from server.inspection.looking import Ask, Encoded, Here, Looked, Looker, NotLooked, Wanted, all_of
 from server.inspection.regions import inspected_cells, within
@@ -51,6 +51,7 @@ __all__ = [
     "NotLooked",
     "Resting",
     "Sample",
+    "ScoredBy",
     "Span",
     "StoredCalibration",
     "Threshold",
@@ -66,6 +67,7 @@ __all__ = [
     "other_regions",
     "other_transport",
     "rule_info",
+    "scored_by",
     "taught_hash",
     "within",
 ]

@@ -56,6 +56,15 @@ class KeptPicture:
         return len(self.input or b"") + len(self.picture[0])
 
 
+ScoredBy = tuple[tuple[str, str], str, Regions]
+"""What scores of frames have to have in common to be compared: model (hash and runtime), id of the recipe, regions."""
+
+
+def scored_by(model: tuple[str, str], recipe: Recipe) -> ScoredBy:
+    """What frames are scored by that this model looks at with this recipe."""
+    return model, recipe.id, recipe.regions
+
+
 NO_RECIPE = Recipe("", "", 1, ModelVersion(""))
 """Of what was inspected without one."""
 
@@ -81,9 +90,9 @@ class Inspected:
     scene: Glimpse | None = None
 
     @property
-    def scored_by(self) -> tuple[tuple[str, str], str, Regions]:
-        """What scores of frames have to have in common to be compared: model, id of the recipe, regions."""
-        return self.model, self.recipe.id, self.recipe.regions
+    def scored_by(self) -> ScoredBy:
+        """Model, recipe and regions."""
+        return scored_by(self.model, self.recipe)
 
     @property
     def score(self) -> float:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from server.inspection import Inspected, Inspection, NoModel, Threshold
+from server.inspection import Inspected, Inspection, NoModel, ScoredBy, Threshold, scored_by
 from server.recipes import Recipe
 from server.words import Changed, Way
 
 
 @dataclass(frozen=True)
 class InForce:
-    """A recipe, the hash of its model, and the threshold on one stream."""
+    """A recipe, the hash and runtime of its model, and the threshold on one stream."""
 
     recipe: Recipe
-    model: str
+    model: tuple[str, str]
     threshold: Threshold
 
     @classmethod
     def of(cls, inspected: Inspected) -> InForce:
         """What a frame was inspected with."""
-        return cls(inspected.recipe, inspected.model[0], inspected.threshold)
+        return cls(inspected.recipe, inspected.model, inspected.threshold)
 
     @classmethod
     def on(cls, inspection: Inspection, stream: str, transport: Way) -> InForce | None:
@@ -28,9 +28,16 @@ class InForce:
         try:
             recipe = inspection.recipe_on(stream)
             model = inspection.model_of(recipe.id)
-            return None if model is None else cls(recipe, model.hash, inspection.threshold_on(stream, transport))
+            if model is None:
+                return None
+            return cls(recipe, (model.hash, model.runtime), inspection.threshold_on(stream, transport))
         except NoModel:
             return None
+
+    @property
+    def scored_by(self) -> ScoredBy:
+        """Model, recipe and regions."""
+        return scored_by(self.model, self.recipe)
 
     def changed_to(self, now: InForce) -> Changed | None:
         """What a listener has to be told, the greatest of it; None where nothing changed that results show."""

@@ -117,6 +117,8 @@ class _InWork:
     looks: int = 0
     steps: int = 0
     replaced: bool = False
+    is_gone: bool = False
+    """Its source left."""
 
 
 class InferencePool:
@@ -183,10 +185,14 @@ class InferencePool:
         self._pump()
 
     def withdraw(self, source: Source) -> None:
-        """Forget a source that is gone: while there is no model, nobody else would take it out of the queue."""
+        """Forget a source that is gone: while there is no model, nobody else would take it out of the queue.
+
+        What it has in work goes on; if that hangs, nobody waits to be inspected again.
+        """
         self._turns.withdraw(source)
-        if source.account is not self._requests_account:
-            self._unserved.pop(source.account, None)
+        for one in self._in_work | self._hanging:
+            one.is_gone |= one.source is source
+        self._unserved.pop(source.account, None)
         if self._barred.get(source.name) is source:
             del self._barred[source.name]
 
@@ -215,7 +221,7 @@ class InferencePool:
             return result
         finally:
             self._requests.discard(request)
-            self._turns.withdraw(request)
+            self.withdraw(request)
 
     def stop_waiting(self) -> None:
         """Answer all who wait for a single request, now and from now on: the server stops."""
@@ -244,9 +250,21 @@ class InferencePool:
         """Why frames are not inspected, or were not until a moment ago, and what to do; nothing while all is well."""
         if self.is_stuck:
             return f"{len(self._hanging)} workers hang and no more are started: restart the server"
-        if self._supply is not None and (words := self._supply.trouble) is not None:
-            return words
-        unserved = ", ".join(sorted({*self._unserved.values(), *self._barred}))
+        return self._supply_trouble or self._hang_trouble
+
+    @property
+    def is_hung(self) -> bool:
+        """Whether the trouble is what hangs here, which a restart ends; workers elsewhere that are away are no such."""
+        return self.is_stuck or (self._supply_trouble is None and self._hang_trouble is not None)
+
+    @property
+    def _supply_trouble(self) -> str | None:
+        return None if self._supply is None else self._supply.trouble
+
+    @property
+    def _hang_trouble(self) -> str | None:
+        refused = [REQUESTS] if self._is_barred(REQUESTS) else []
+        unserved = ", ".join(sorted({*self._unserved.values(), *self._barred, *refused}))
         if not unserved and self._clock() >= self._shown_until:
             return None
         then = "another worker took over; if this stays, restart the server"
@@ -318,8 +336,9 @@ class InferencePool:
         one.replaced = not self.is_stuck
         self._in_work.discard(one)
         self._hanging.add(one)
-        self._unserved[one.source.account] = self._what_hung = one.source.name
-        self._shown_until = self._clock() + SHOWN_S
+        self._what_hung, self._shown_until = one.source.name, self._clock() + SHOWN_S
+        if not one.is_gone:
+            self._unserved[one.source.account] = one.source.name
         log.error("a worker hangs at=%s then=%s", one.source.name, self.trouble)
         if one.replaced:
             self._turns.end(one.source, one.source.account, self._clock() - one.began)
@@ -329,8 +348,7 @@ class InferencePool:
         finally:
             if self.is_stuck or self._is_barred(REQUESTS):
                 self._refuse_requests()
-            self.notify(one.source)
-            self._pump()
+            self._go_on(one)
 
     def _refuse_requests(self) -> None:
         for request in self._requests:
@@ -355,8 +373,7 @@ class InferencePool:
             if not future.cancelled():
                 one.job.done(outcome)
         finally:
-            self.notify(one.source)
-            self._pump()
+            self._go_on(one)
 
     def _come_back(self, one: _InWork) -> None:
         """What it found is of a moment long past, and its frame was counted: nobody hears of it."""
@@ -368,7 +385,15 @@ class InferencePool:
         if not any(other.source.account is account for other in self._hanging):
             self._unserved.pop(account, None)
         log.warning("a worker that hung came back at=%s then=its result was dropped", one.source.name)
-        self.notify(self._barred.pop(one.source.name, one.source))
+        barred = self._barred.pop(one.source.name, None)
+        self._go_on(one)
+        if barred is not None:
+            self.notify(barred)
+
+    def _go_on(self, one: _InWork) -> None:
+        """A place is free; what had it may have something waiting again, if it is still there."""
+        if not one.is_gone:
+            self.notify(one.source)
         self._pump()
 
 

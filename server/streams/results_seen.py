@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from detector.counted import counted
 from detector.thresholds import MIN_PARTS, in_parts, independent_parts, kept
-from server.inspection import Inspected, Threshold
+from server.inspection import Inspected, ScoredBy, Threshold
+from server.streams.in_force import InForce
 from server.words import SinceCalibration
 
 RECENT = 200
@@ -23,7 +24,7 @@ class ResultsSeen:
     """The results of one stream over one transport, whichever connection brought them. The event loop owns it."""
 
     def __init__(self) -> None:
-        self._model: tuple[str, str] | None = None
+        self._scored_by: ScoredBy | None = None
         self._threshold: Threshold | None = None
         self._scores: deque[float] = deque(maxlen=RECENT)
         self._since = ""
@@ -32,15 +33,17 @@ class ResultsSeen:
 
     @property
     def scores(self) -> tuple[float, ...]:
-        """Raw scores of the latest results, all of the model in use, oldest first."""
+        """Raw scores of the latest results, all of one model, recipe and regions, oldest first."""
         return tuple(self._scores)
 
     def count(self, inspected: Inspected) -> None:
-        """Count a result; from the beginning where another threshold or model came into force."""
-        if inspected.model != self._model:
+        """Count a result; from the beginning where another threshold, model or recipe, or other regions came into
+        force."""
+        scored_by = inspected.scored_by
+        if scored_by != self._scored_by:
             self._scores.clear()
-        if inspected.model != self._model or inspected.threshold != self._threshold:
-            self._model, self._threshold = inspected.model, inspected.threshold
+        if scored_by != self._scored_by or inspected.threshold != self._threshold:
+            self._scored_by, self._threshold = scored_by, inspected.threshold
             self._since = datetime.now(UTC).isoformat(timespec="seconds")
             self._accepted = self._rejected = 0
         self._scores.append(inspected.raw_score)
@@ -48,10 +51,11 @@ class ResultsSeen:
         self._rejected += inspected.is_anomaly
         self._accepted += not inspected.is_anomaly
 
-    def since(self, threshold: Threshold) -> SinceCalibration | None:
-        """What came true of the calibration in force; nothing where none is, or no frame was inspected with it."""
-        stored = threshold.calibration
-        if stored is None or threshold != self._threshold:
+    def since(self, in_force: InForce) -> SinceCalibration | None:
+        """What came true of the calibration in force; nothing where none is, or no frame was inspected with it, and
+        with the model, recipe and regions in force."""
+        stored = in_force.threshold.calibration
+        if stored is None or (in_force.threshold, in_force.scored_by) != (self._threshold, self._scored_by):
             return None
         seen = self._accepted + self._rejected
         share = f"{self._rejected} of {counted(seen, 'frame')} rejected since ({100 * self._rejected / seen:.1f} %)"

@@ -6,8 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from server.inspection import Captured, Condition, Inspected, Sample
-from server.recipes import Regions
+from server.inspection import Captured, Condition, Inspected, Sample, ScoredBy
 from server.words import Simulated, Transport
 
 MAX_FRAMES = 200
@@ -35,7 +34,7 @@ class Capture:
         self._due = clock()
         self._taken: list[tuple[float, Sample]] = []
         self._conditions: list[Condition] = []
-        self._scored_by: tuple[tuple[str, str], str, Regions] | None = None
+        self._scored_by: ScoredBy | None = None
         self._known_defects = 0
         self._why_ended: str | None = None
         self._changed = asyncio.Event()

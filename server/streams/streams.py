@@ -206,11 +206,11 @@ class Streams:
         except NoModel:
             return said
         said = msgspec.structs.replace(said, recipe=recipe.id, recipe_name=recipe.name, recipe_version=recipe.version)
-        threshold = self._threshold_on(opened) if opened is not None else None
-        if opened is None or threshold is None or threshold.calibration is None:
+        in_force = InForce.on(self.inspection, name, opened.stream.transport) if opened is not None else None
+        if opened is None or in_force is None or in_force.threshold.calibration is None:
             return said
-        since = opened.seen.since(threshold) or msgspec.UNSET
-        return msgspec.structs.replace(said, calibration=described(threshold.calibration), since_calibration=since)
+        calibration, since = described(in_force.threshold.calibration), opened.seen.since(in_force) or msgspec.UNSET
+        return msgspec.structs.replace(said, calibration=calibration, since_calibration=since)
 
     def heartbeat(self, name: str) -> Heartbeat:
         """What a listener of a stream is told every few seconds."""
@@ -397,7 +397,7 @@ class Streams:
                 recipe=in_force.recipe.id,
                 recipe_name=in_force.recipe.name,
                 recipe_version=in_force.recipe.version,
-                model=in_force.model,
+                model=in_force.model[0],
                 threshold=in_force.threshold.value,
                 threshold_source=in_force.threshold.source,
                 who=who,
@@ -474,9 +474,9 @@ class Streams:
         """What is told of a stream."""
         stream = opened.stream
         counted = stream.counters
-        threshold = self._threshold_on(opened)
-        calibration = threshold.calibration if threshold else None
         in_force = InForce.on(self.inspection, stream.name, stream.transport)
+        threshold = in_force.threshold if in_force else None
+        calibration = threshold.calibration if threshold else None
         return StreamInfo(
             name=stream.name,
             transport=stream.transport,
@@ -498,7 +498,7 @@ class Streams:
             threshold=threshold.value if threshold else None,
             threshold_source=threshold.source if threshold else None,
             calibration=described(calibration) if calibration else None,
-            since_calibration=opened.seen.since(threshold) if threshold else None,
+            since_calibration=opened.seen.since(in_force) if in_force else None,
             recipe=in_force.recipe.id if in_force else None,
             recipe_name=in_force.recipe.name if in_force else None,
             recipe_version=in_force.recipe.version if in_force else None,

@@ -38,7 +38,12 @@ class CalibrationInfo(Struct, frozen=True):
 class SinceCalibration(Struct, frozen=True):
     """What came of a stream's frames since this server inspects them with the calibration that is in force."""
 
-    since: Annotated[str, Meta(description="when the counting began, ISO 8601: a restart begins anew")]
+    since: Annotated[
+        str,
+        Meta(
+            description="when the counting began, ISO 8601: anew with a restart, another model or recipe, other regions"
+        ),
+    ]
     accepted: Annotated[Count, Meta(description="frames with the verdict NORMAL")]
     rejected: Annotated[Count, Meta(description="frames with the verdict ANOMALY, of good and of bad parts")]
     promise_at_most: Annotated[

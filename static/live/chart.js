@@ -17,8 +17,9 @@ const TICKS = 4;
 export class ScoreChart {
   #canvas;
   #points = [];
-  #recent = []; // { raw, isAnomaly }, of one recipe and model: scores of another are on another scale
+  #recent = []; // { raw, isAnomaly }, of one recipe, model and regions: scores of another are on another scale
   #recentOf = "";
+  #regions = "";
   #changes = []; // { at, kind, words }
   #threshold = null; // in force with the last point, raw
   #proposed = null; // while the threshold is dragged
@@ -69,6 +70,13 @@ export class ScoreChart {
   /** In force with the last result, raw; null before the first. */
   get threshold() {
     return this.#threshold;
+  }
+
+  /** Where is inspected from now on: what was scored elsewhere says nothing of a threshold here. */
+  useRegions(regions) {
+    const used = JSON.stringify(regions);
+    if (used !== this.#regions) this.#recent = [];
+    this.#regions = used;
   }
 
   /** What of the last results would be another with this threshold: `{ of, toNormal, toAnomaly }`. */

@@ -171,6 +171,7 @@ class Live {
 
   #showRecipe() {
     const { recipe } = this.#station;
+    if (recipe) this.#chart.useRegions(recipe.regions);
     this.#recipeSelect.show();
     this.#stage.showInspected({ region: recipe?.model?.region, regions: recipe?.regions });
   }

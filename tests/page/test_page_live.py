@@ -282,6 +282,29 @@ def test_a_question_about_the_threshold_is_of_the_recipe_that_it_names(show: Sho
     assert scene.said("PATCH", "/api/recipes/bottle") == []
 
 
+def test_scores_of_other_regions_say_nothing_of_a_threshold(show: Show) -> None:
+    scene = Scene(raws=[12.5])
+    page = show(scene).page
+    grip, would = page.get_by_role("slider", name="Threshold"), page.get_by_test_id("would")
+    expect(grip).to_have_attribute("aria-valuetext", "9.430, in force")
+    grip.focus()
+    page.keyboard.press("End")
+    expect(would).to_contain_text("would be NORMAL instead")
+    page.keyboard.press("Escape")
+    scene.recipes[0] |= {"version": 4, "regions": {"include": [], "ignore": []}}
+    change = {"type": "change", "stream": "press", "what": "recipe", "recipe": "bottle", "recipe_version": 4}
+    page.evaluate(
+        """change => {
+          window.scene.plays.press.raws = [6.0];
+          window.scene.sockets.find(({ name }) => name === "press").say(change);
+        }""",
+        change | {"recipe_name": "Bottle, brown"},
+    )
+    expect(page.get_by_test_id("recipe-version")).to_have_text("v4")
+    page.keyboard.press("End")
+    expect(would).to_contain_text("None of the last")
+
+
 def test_changes_are_marked_on_the_trend_and_the_axis_is_of_the_scores(show: Show) -> None:
     page = show(Scene()).page
     chart = page.get_by_test_id("chart")

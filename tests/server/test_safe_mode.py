@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from websockets.sync.client import connect
 from server import cannot_serve, serve
 from server.app import create_app
 from server.settings import Settings, read_place
+from server.streams import InferencePool
+from server.words import Figure
 from tests.running import ROOT, command, free_port, running
 from tests.server.fakes import FakeModel, http, serving, until
 
@@ -282,34 +285,61 @@ class _Health:
 
 class _Pool:
     def __init__(self) -> None:
-        self.trouble: str | None = None
-        self.finished, self.is_stuck = 0, False
+        self.is_hung, self.finished, self.is_stuck = False, 0, False
+
+
+class _Away:
+    """Replicas of which there are none."""
+
+    trouble, warning = "no frame is inspected: no Ray cluster at auto: start one", None
+
+    def figures(self) -> Iterator[Figure]:
+        yield from ()
+
+
+@asynccontextmanager
+async def _beating(pool: Any, health: _Health, folder: Path) -> AsyncIterator[socket.socket]:
+    """A pulse, and where the service manager hears it."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    app: Any = type("App", (), {"state": type("State", (), {"pool": pool, "health": health})})
+    stop: Any = type("Stop", (), {"manager": serve.ServiceManager(_bound(listening, folder), 30.0), "asked": False})
+    listening.setblocking(False)
+    pulse = asyncio.create_task(serve._pulse(app, stop))
+    with listening:
+        yield listening
+        stop.asked = True
+        await asyncio.wait_for(pulse, 10)
 
 
 async def test_the_watchdog_is_fed_only_while_the_inspection_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serve, "PULSE_S", 0.02)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    app: Any = type("App", (), {"state": type("State", (), {"pool": _Pool(), "health": _Health()})})
-    pool, health = app.state.pool, app.state.health
-    stop: Any = type("Stop", (), {"manager": serve.ServiceManager(_bound(listening, tmp_path), 30.0), "asked": False})
-    listening.setblocking(False)
-    pulse = asyncio.create_task(serve._pulse(app, stop))
-    with listening:
+    pool, health = _Pool(), _Health()
+    async with _beating(pool, health, tmp_path) as listening:
         await _fed(listening)
-        pool.trouble = "the inspection of a hung"
+        pool.is_hung = True
         await _unfed(listening)
         pool.finished += 1  # other cameras are inspected
         await _fed(listening)
         await _unfed(listening)
         pool.finished, pool.is_stuck = pool.finished + 1, True
         await _unfed(listening)
-        pool.trouble, pool.is_stuck = None, False
+        pool.is_hung, pool.is_stuck = False, False
         health.warnings = ["the disk is full"]
         await _fed(listening)
-        stop.asked = True
-        await asyncio.wait_for(pulse, 10)
+
+
+async def test_the_watchdog_is_fed_while_there_is_no_replica(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is finished, and starting anew would bring no cluster back."""
+    monkeypatch.setattr(serve, "PULSE_S", 0.02)
+    pool = InferencePool(0, supply=_Away())
+    pool.start()
+    assert pool.trouble == _Away.trouble
+    async with _beating(pool, _Health(), tmp_path) as listening:
+        for _ in range(3):  # the first beat says nothing: it is the first that asks what was finished
+            await _fed(listening)
+    pool.close()
 
 
 async def _fed(listening: socket.socket) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from server.streams.pool import (
     MAX_HANGING,
     MAX_HANGING_EACH,
     MAX_REQUESTS,
+    SHOWN_S,
     Hung,
     InferencePool,
     Job,
@@ -322,11 +324,55 @@ async def test_trouble_is_shown_for_a_while_and_then_over(frozen: Frozen, monkey
     camera.put(1)
     await until(lambda: len(done) == 1)
     now += 3600
-    assert pool.trouble is not None, "nothing was inspected since"
+    assert pool.trouble is not None and pool.is_hung, "nothing was inspected since"
     camera.work = lambda: None
     camera.put(2)
     await until(lambda: len(done) == 2)
-    assert pool.trouble is None
+    assert pool.trouble is None and not pool.is_hung
+    pool.close()
+
+
+async def test_who_left_before_its_job_was_given_up_is_no_longer_in_trouble_for_it(frozen: Frozen) -> None:
+    now, done = 100.0, list[Any]()
+    pool = InferencePool(1, hung_after_s=0.05, clock=lambda: now)
+    pool.start()
+    left = Camera("press", pool, done, frozen)
+    left.put(1)
+    pool.withdraw(left)
+    await until(lambda: len(done) == 1)
+    assert pool.trouble is not None, "shown for a moment, as any that hangs"
+    now += SHOWN_S
+    assert pool.trouble is None and not pool.is_hung and pool.warning is not None
+    pool.close()
+
+
+async def test_who_left_takes_no_place_among_those_that_wait(frozen: Frozen) -> None:
+    """Its job comes to an end while too many of its name hang."""
+    pool, done = InferencePool(MAX_HANGING_EACH + 1, hung_after_s=0.2), list[Any]()
+    gate, progress = threading.Event(), Progress()
+    pool.start()
+
+    def go_on() -> None:
+        while not gate.wait(0.01):
+            progress.made()
+
+    class Busy(Camera):
+        def next_job(self) -> Job | None:
+            job = super().next_job()
+            return job and replace(job, progress=progress)
+
+    hang = (Camera("cursed", pool, done, frozen) for _ in range(MAX_HANGING_EACH))
+    for camera in (Busy("cursed", pool, done, go_on), *hang):
+        camera.put("of one that left")
+        pool.withdraw(camera)
+    await until(lambda: len(done) == MAX_HANGING_EACH)
+    back = Camera("cursed", pool, done)
+    back.put("one more")
+    gate.set()
+    await until(lambda: len(done) == MAX_HANGING_EACH + 1)
+    assert back.waiting == "one more"
+    frozen.gate.set()
+    await until(lambda: done[-1] == ("cursed", "one more", None))
     pool.close()
 
 
@@ -355,6 +401,25 @@ async def test_a_request_that_hangs_is_told(watched: InferencePool, frozen: Froz
     with pytest.raises(Hung, match="given up"):
         await watched.run(frozen)
     assert await watched.run(lambda: 7) == 7
+
+
+async def test_requests_that_hung_are_trouble_for_a_moment_or_while_no_more_are_taken(frozen: Frozen) -> None:
+    now = 100.0
+    pool = InferencePool(1, hung_after_s=0.05, clock=lambda: now)
+    pool.start()
+    for number in range(MAX_HANGING_EACH):
+        assert pool.trouble is None, number
+        with pytest.raises(Hung, match="given up"):
+            await pool.run(frozen)
+        assert pool.trouble is not None and "a single picture" in pool.trouble
+        now += SHOWN_S
+    assert pool.trouble is not None and "a single picture" in pool.trouble
+    with pytest.raises(Hung, match="a single picture"):
+        await pool.run(lambda: 7)
+    frozen.gate.set()
+    await until(lambda: pool.warning is None)
+    assert pool.trouble is None and await pool.run(lambda: 7) == 7
+    pool.close()
 
 
 async def test_one_source_cannot_use_up_the_threads(watched: InferencePool, frozen: Frozen) -> None:
@@ -395,7 +460,7 @@ async def test_when_too_many_hang_it_says_that_only_a_restart_helps(frozen: Froz
     for number in range(MAX_HANGING):
         Camera(str(number), pool, done, frozen).put(1)
     await until(lambda: len(done) == MAX_HANGING)
-    assert pool.trouble is not None and "restart the server" in pool.trouble
+    assert pool.trouble is not None and "restart the server" in pool.trouble and pool.is_hung
     with pytest.raises(Hung, match="restart the server"):
         await pool.run(lambda: 7)
     for number in range(3):

@@ -169,6 +169,29 @@ async def test_other_regions_end_it_and_what_is_made_of_it(streams: Streams, mod
     assert inspection.threshold.source == "model"
 
 
+async def test_what_came_of_frames_in_other_regions_is_not_held_against_a_calibration(
+    streams: Streams, model: FakeModel
+) -> None:
+    opened, inspection = streams.open("press", "websocket"), streams.inspection
+    task = await capturing(opened, 2)
+    await offered(opened, [40, 41])
+    draft = inspection.judge(await task, KSigma(3))
+    assert draft.judgement.calibration is not None
+    inspection.set(draft, draft.judgement.calibration, who="me", why="a test")
+    await offered(opened, [40])
+    assert streams.status("press").since_calibration and streams.list()[0].since_calibration
+    (recipe,) = inspection.recipes
+    corner = Regions(ignore=(((0.0, 0.0), (0.3, 0.0), (0.3, 0.3)),))
+    inspection.use(model, msgspec.structs.replace(recipe, version=2, regions=corner))  # type: ignore[arg-type]
+    status = streams.status("press")
+    assert status.calibration, "it stays in force, with a warning"
+    assert status.since_calibration is msgspec.UNSET and streams.list()[0].since_calibration is None
+    task = await capturing(opened, 2)
+    await offered(opened, [40, 41])
+    captured = await task
+    assert captured.recent == captured.scores
+
+
 async def test_two_captures_at_once_see_the_same_frames(streams: Streams) -> None:
     opened = streams.open("press", "websocket")
     first, second = await capturing(opened, 2), await capturing(opened, 3)
