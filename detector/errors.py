@@ -23,3 +23,8 @@ OUT_OF_MEMORY = (
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, in the words of Python, NumPy and OpenVINO, or in OpenCV's."""
     return isinstance(error, MemoryError) or getattr(error, "code", None) == _OPENCV_OUT_OF_MEMORY
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, as far as its first line goes; its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

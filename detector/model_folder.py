@@ -11,6 +11,7 @@ import hashlib
 import math
 import shutil
 import statistics
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -53,6 +54,10 @@ POOLING = (
 DEFINITIONS = {"pooling": POOLING, "score": score.DEFINITION}
 """What must be the same, besides the backbone's preprocessing, for a model's scores to mean the same."""
 
+WIDEST_NEIGHBOURHOOD = 9
+"""Of a layer. Ours are 1 or 3 wide."""
+MOST_CHANNELS = 1 << 16
+"""Of all layers of a backbone together. A WideResNet-50-2's two have 1,536."""
 LONGEST_CATEGORY = 1000
 """Characters of a category."""
 LONGEST_REMARK = 500
@@ -394,7 +399,7 @@ def _read_backbone(folder: Path, manifest: Manifest) -> AnyBackbone:
     name, named = f"backbone-{manifest.backbone_sha256[:16]}", manifest.backbone_files
     needed, torch_form = {f"{name}.xml", f"{name}.bin"}, f"{name}.safetensors"
     layers = tuple(manifest.layers)
-    if set(named) not in (needed, needed | {torch_form}) or not layers or not all(map(_makes_sense, layers)):
+    if set(named) not in (needed, needed | {torch_form}) or not _make_sense(layers):
         raise ModelError(f"{folder / MANIFEST} is damaged: it names no graph of its backbone; copy the folder again")
     files = {file: _read_checked(folder / file, sha256) for file, sha256 in named.items()}
     return GraphBackbone(
@@ -413,9 +418,16 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-def _makes_sense(layer: Layer) -> bool:
-    neighbourhood = layer.neighbourhood > 0 and layer.neighbourhood % 2 == 1
-    return layer.channels > 0 and layer.stride > 0 and neighbourhood and 0 < layer.weight < float("inf")
+def _make_sense(layers: Sequence[Layer]) -> bool:
+    """Whether these may be the layers of a backbone."""
+    sound = all(
+        layer.channels > 0
+        and layer.stride > 0
+        and layer.neighbourhood in range(1, WIDEST_NEIGHBOURHOOD + 1, 2)
+        and 0 < layer.weight < math.inf
+        for layer in layers
+    )
+    return sound and 0 < sum(layer.channels for layer in layers) <= MOST_CHANNELS
 
 
 def _follows(threshold: float, scores: list[float]) -> bool:
