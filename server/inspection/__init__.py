@@ -20,7 +20,6 @@ from server.inspection.threshold import (
     other_regions,
     other_transport,
     rule_info,
-    taught_hash,
 )
 
 __all__ = [
@@ -66,6 +65,5 @@ __all__ = [
     "other_regions",
     "other_transport",
     "rule_info",
-    "taught_hash",
     "within",
 ]
