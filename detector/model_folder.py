@@ -32,6 +32,7 @@ from detector.backbones import (
     Layer,
     load_backbone,
     patch_grid,
+    timm_backbone,
 )
 from detector.errors import ModelError
 from detector.files import in_turn, read_whole, remove_leftovers, sync_folder, temporary_beside, write_atomically
@@ -86,6 +87,8 @@ class Manifest(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
         shapes: narrowest and widest shape (width to height) of the images it was taught with.
         reference: that frames are laid on before anything else is done with them; None for as they lie.
         registration: why it has a reference, or none, in words. Not part of the hash.
+        size_multiple: what both sides of the input must be multiples of, where the backbone's layers do not tell
+            (:func:`_told_by_layers`); 0 where they do.
         sha256: of the manifest without it; in the file only.
     """
 
@@ -117,6 +120,7 @@ class Manifest(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
     shapes: tuple[float, float] | None = None
     reference: Reference | None = None
     registration: str = ""
+    size_multiple: Annotated[int, msgspec.Meta(ge=0, le=input_size.LARGEST_SIDE)] = 0
     sha256: Sha256 | None = None
 
     @cached_property
@@ -214,6 +218,7 @@ def describe(
         shapes=shapes,
         reference=reference,
         registration=registration,
+        size_multiple=_said_multiple(network),
         tensors_sha256=tensors_sha256(head),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         software={
@@ -402,6 +407,7 @@ def _read_backbone(folder: Path, manifest: Manifest) -> AnyBackbone:
     if set(named) not in (needed, needed | {torch_form}) or not _make_sense(layers):
         raise ModelError(f"{folder / MANIFEST} is damaged: it names no graph of its backbone; copy the folder again")
     files = {file: _read_checked(folder / file, sha256) for file, sha256 in named.items()}
+    torch = files.get(torch_form, b"")
     return GraphBackbone(
         manifest.backbone,
         manifest.backbone_sha256,
@@ -409,13 +415,29 @@ def _read_backbone(folder: Path, manifest: Manifest) -> AnyBackbone:
         files[f"{name}.xml"],
         files[f"{name}.bin"],
         grid_stride=patch_grid(layers),
-        size_multiple=max(layer.stride for layer in layers),
-        torch_form=files.get(torch_form, b""),
+        size_multiple=manifest.size_multiple or _told_by_layers(layers, bool(torch)),
+        torch_form=torch,
     )
 
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _told_by_layers(layers: Sequence[Layer], from_torch: bool) -> int:
+    """What both sides of a graph's input must be multiples of, by its layers: the coarsest stride. One that came from
+    torch and has several is convolutional, and computes more beside the layers used."""
+    strides = {layer.stride for layer in layers}
+    beside = timm_backbone.SIZE_MULTIPLE if from_torch and len(strides) > 1 else 1
+    return max(beside, *strides)
+
+
+def _said_multiple(network: AnyBackbone) -> int:
+    """What a manifest says of it: nothing where the layers tell."""
+    if isinstance(network, Backbone):
+        return 0
+    told = _told_by_layers(network.layers, bool(network.torch_form))
+    return 0 if told == network.size_multiple else network.size_multiple
 
 
 def _make_sense(layers: Sequence[Layer]) -> bool:
