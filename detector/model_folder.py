@@ -55,6 +55,8 @@ POOLING = (
 DEFINITIONS = {"pooling": POOLING, "score": score.DEFINITION}
 """What must be the same, besides the backbone's preprocessing, for a model's scores to mean the same."""
 
+LARGEST_MANIFEST = 4_000_000
+"""Bytes. Read, they are many times as many."""
 WIDEST_NEIGHBOURHOOD = 9
 """Of a layer. Ours are 1 or 3 wide."""
 MOST_CHANNELS = 1 << 16
@@ -482,6 +484,9 @@ def _read_file(folder: Path, name: str) -> bytes:
 
 
 def _decode(text: bytes, folder: Path) -> Manifest:
+    if len(text) > LARGEST_MANIFEST:
+        words = f"it has {len(text):,} bytes, which no model's has"
+        raise ModelError(f"{folder / MANIFEST} is damaged: {words}; copy the folder again")
     try:
         found = msgspec.json.decode(text).get("format_version")
         if found != FORMAT_VERSION:

@@ -385,6 +385,7 @@ BANK = {"memory_bank": np.zeros((9, CHANNELS), np.float32)}
         (fill_manifest(b"not json"), "is damaged"),
         (fill_manifest(b"\xff\xfe{}"), "is damaged"),
         (fill_manifest(b"[]"), "is damaged"),
+        (fill_manifest(b"[" + 2_000_000 * b"0," + b"0]"), "it has 4,000,003 bytes, which no model's has"),
         (fill_manifest(b"[" * 100_000), "is damaged"),
         (fill_manifest(b"{}"), "model format None, this software reads 4"),
         (drop_a_field, "is damaged .*.*threshold"),

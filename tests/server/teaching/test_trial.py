@@ -33,7 +33,8 @@ def hungry() -> GraphBackbone:
     brightest = ops.reduce_max(picture, ops.constant(np.arange(4)), False)
     many = ops.sqrt(ops.broadcast(brightest, ops.constant(np.array([60_000, 60_000]))))
     nothing = ops.multiply(ops.reduce_max(many, ops.constant(np.arange(2)), False), np.float32(0))
-    xml, weights = as_ir(ov.Model([ops.add(taps[0], nothing), *taps[1:]], [picture], "hungry"))
+    outputs = [ops.add(taps[0], nothing).output(0), *taps[1:]]
+    xml, weights = as_ir(ov.Model(outputs, graph.get_parameters(), "hungry"))
     return as_graph(xml=xml, weights=weights)
 
 
