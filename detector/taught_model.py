@@ -13,7 +13,7 @@ import numpy as np
 from detector import anomalib, corrections, model_folder
 from detector.backbones import AnyBackbone, Features
 from detector.corrections import BadPatches, GoodPatches, Mask, Polygon
-from detector.errors import ImageError, ModelError, first_line
+from detector.errors import ImageError, ModelError, reason_of
 from detector.heads import Corrections, MemoryBanks, Patches
 from detector.images import BGRImage
 from detector.light import AnyHead, LightGated, ordinary
@@ -315,5 +315,5 @@ def _computing(path: Path | str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        words = f"{path} cannot be computed here ({first_line(error)}): copy the folder again, or teach anew"
+        words = f"{path} cannot be computed here ({reason_of(error)}): copy the folder again, or teach anew"
         raise ModelError(words) from error

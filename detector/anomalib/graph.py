@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.errors import ModelError, first_line
+from detector.errors import ModelError, reason_of
 from detector.input_size import LARGEST_SIDE
 
 TOLERANCE = 1e-3
@@ -52,7 +52,7 @@ def compile_raw(xml: Path, workers: int) -> tuple[int, Infer]:
     try:
         model = core.read_model(xml)
     except RuntimeError as error:
-        raise ModelError(f"{xml} cannot be read by OpenVINO: export it again ({first_line(error)})") from error
+        raise ModelError(f"{xml} cannot be read by OpenVINO: export it again ({reason_of(error)})") from error
     raw = _with_raw_outputs(ov, model, xml)
     batch, side = _input_of(raw, xml)
 
@@ -67,7 +67,7 @@ def compile_raw(xml: Path, workers: int) -> tuple[int, Infer]:
         as_made = compiled(batch)
         score, anomaly_map = as_made(_probe(side))
     except RuntimeError as error:
-        raise ModelError(f"{xml} does not run on this OpenVINO: export it again ({first_line(error)})") from error
+        raise ModelError(f"{xml} does not run on this OpenVINO: export it again ({reason_of(error)})") from error
     if not (math.isfinite(score) and np.isfinite(anomaly_map).all()):
         raise ModelError(f"{xml} gives scores that are no numbers: teach it again, then export it")
     if batch == 1:

@@ -7,6 +7,7 @@ or to crash what reads it, and nothing that can be checked of it beforehand rule
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from asyncio.subprocess import DEVNULL
@@ -50,6 +51,9 @@ async def try_out(folder: Path, runtime: str, seconds: float = MAX_SECONDS) -> N
         ) from error
     except ValueError as error:  # more than it ever says: something else took it over
         said, how = b"", f"by saying too much ({error})"
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.stdout.read()  # what is left: before, it is not known to have ended
     finally:
         await end(process)
     if how:

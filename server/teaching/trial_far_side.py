@@ -14,7 +14,7 @@ import numpy as np
 
 from detector import DetectorError, load_taught
 from detector.backbones import load_backbone
-from detector.errors import first_line, out_of_memory
+from detector.errors import out_of_memory, reason_of
 from detector.input_size import square
 from detector.memory_limit import limit, taken
 from detector.runtimes import runtime
@@ -50,7 +50,7 @@ def what_is_wrong(folder: Path, runtime_name: str) -> str:
     except DetectorError as error:
         return str(error)
     except Exception as error:
-        return _TOO_MUCH if out_of_memory(error) else f"its model cannot be computed here ({first_line(error)})"
+        return _TOO_MUCH if out_of_memory(error) else f"its model cannot be computed here ({reason_of(error)})"
     return ""
 
 

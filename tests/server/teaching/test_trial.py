@@ -103,5 +103,5 @@ async def test_one_that_hangs_is_ended(far_side: Callable[[str], None], tmp_path
 
 async def test_where_it_cannot_be_started_that_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", os.fspath(tmp_path / "nowhere"))
-    with pytest.raises(ModelError, match="cannot be tried .*: free memory, then try again"):
+    with pytest.raises(ModelError, match=r"cannot be tried .*: free memory, then try again"):
         await try_out(tmp_path, "openvino")
