@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+LARGEST_SIDE = 2048
+"""In pixels, of the square that has about as many as the input, at the most."""
 FAR_FROM_SQUARE = 1.5
 """Longer side to shorter from which the input keeps the shape."""
 LONGEST = 4.0
@@ -78,7 +80,7 @@ def is_sound(size: InputSize, image_size: int, multiple: int) -> bool:
     """Whether :func:`shaped` may have made it."""
     shorter, longer = sorted(size)
     return (
-        64 <= image_size <= 2048
+        64 <= image_size <= LARGEST_SIDE
         and not any(side % multiple for side in (image_size, *size))
         and shorter > 0
         and longer <= 2 * LONGEST * shorter

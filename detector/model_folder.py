@@ -11,6 +11,7 @@ import hashlib
 import math
 import shutil
 import statistics
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -31,6 +32,7 @@ from detector.backbones import (
     Layer,
     load_backbone,
     patch_grid,
+    timm_backbone,
 )
 from detector.errors import ModelError
 from detector.files import in_turn, read_whole, remove_leftovers, sync_folder, temporary_beside, write_atomically
@@ -53,6 +55,12 @@ POOLING = (
 DEFINITIONS = {"pooling": POOLING, "score": score.DEFINITION}
 """What must be the same, besides the backbone's preprocessing, for a model's scores to mean the same."""
 
+LARGEST_MANIFEST = 4_000_000
+"""Bytes. Read, they are many times as many."""
+WIDEST_NEIGHBOURHOOD = 9
+"""Of a layer. Ours are 1 or 3 wide."""
+MOST_CHANNELS = 1 << 16
+"""Of all layers of a backbone together. A WideResNet-50-2's two have 1,536."""
 LONGEST_CATEGORY = 1000
 """Characters of a category."""
 LONGEST_REMARK = 500
@@ -81,6 +89,8 @@ class Manifest(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
         shapes: narrowest and widest shape (width to height) of the images it was taught with.
         reference: that frames are laid on before anything else is done with them; None for as they lie.
         registration: why it has a reference, or none, in words. Not part of the hash.
+        size_multiple: what both sides of the input must be multiples of, where the backbone's layers do not tell
+            (:func:`_told_by_layers`); 0 where they do.
         sha256: of the manifest without it; in the file only.
     """
 
@@ -112,6 +122,7 @@ class Manifest(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
     shapes: tuple[float, float] | None = None
     reference: Reference | None = None
     registration: str = ""
+    size_multiple: Annotated[int, msgspec.Meta(ge=0, le=input_size.LARGEST_SIDE)] = 0
     sha256: Sha256 | None = None
 
     @cached_property
@@ -209,6 +220,7 @@ def describe(
         shapes=shapes,
         reference=reference,
         registration=registration,
+        size_multiple=_said_multiple(network),
         tensors_sha256=tensors_sha256(head),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         software={
@@ -394,9 +406,10 @@ def _read_backbone(folder: Path, manifest: Manifest) -> AnyBackbone:
     name, named = f"backbone-{manifest.backbone_sha256[:16]}", manifest.backbone_files
     needed, torch_form = {f"{name}.xml", f"{name}.bin"}, f"{name}.safetensors"
     layers = tuple(manifest.layers)
-    if set(named) not in (needed, needed | {torch_form}) or not layers or not all(map(_makes_sense, layers)):
+    if set(named) not in (needed, needed | {torch_form}) or not _make_sense(layers):
         raise ModelError(f"{folder / MANIFEST} is damaged: it names no graph of its backbone; copy the folder again")
     files = {file: _read_checked(folder / file, sha256) for file, sha256 in named.items()}
+    torch = files.get(torch_form, b"")
     return GraphBackbone(
         manifest.backbone,
         manifest.backbone_sha256,
@@ -404,8 +417,8 @@ def _read_backbone(folder: Path, manifest: Manifest) -> AnyBackbone:
         files[f"{name}.xml"],
         files[f"{name}.bin"],
         grid_stride=patch_grid(layers),
-        size_multiple=max(layer.stride for layer in layers),
-        torch_form=files.get(torch_form, b""),
+        size_multiple=manifest.size_multiple or _told_by_layers(layers, bool(torch)),
+        torch_form=torch,
     )
 
 
@@ -413,9 +426,32 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-def _makes_sense(layer: Layer) -> bool:
-    neighbourhood = layer.neighbourhood > 0 and layer.neighbourhood % 2 == 1
-    return layer.channels > 0 and layer.stride > 0 and neighbourhood and 0 < layer.weight < float("inf")
+def _told_by_layers(layers: Sequence[Layer], from_torch: bool) -> int:
+    """What both sides of a graph's input must be multiples of, by its layers: the coarsest stride. One that came from
+    torch and has several is convolutional, and computes more beside the layers used."""
+    strides = {layer.stride for layer in layers}
+    beside = timm_backbone.SIZE_MULTIPLE if from_torch and len(strides) > 1 else 1
+    return max(beside, *strides)
+
+
+def _said_multiple(network: AnyBackbone) -> int:
+    """What a manifest says of it: nothing where the layers tell."""
+    if isinstance(network, Backbone):
+        return 0
+    told = _told_by_layers(network.layers, bool(network.torch_form))
+    return 0 if told == network.size_multiple else network.size_multiple
+
+
+def _make_sense(layers: Sequence[Layer]) -> bool:
+    """Whether these may be the layers of a backbone."""
+    sound = all(
+        layer.channels > 0
+        and layer.stride > 0
+        and layer.neighbourhood in range(1, WIDEST_NEIGHBOURHOOD + 1, 2)
+        and 0 < layer.weight < math.inf
+        for layer in layers
+    )
+    return sound and 0 < sum(layer.channels for layer in layers) <= MOST_CHANNELS
 
 
 def _follows(threshold: float, scores: list[float]) -> bool:
@@ -448,6 +484,9 @@ def _read_file(folder: Path, name: str) -> bytes:
 
 
 def _decode(text: bytes, folder: Path) -> Manifest:
+    if len(text) > LARGEST_MANIFEST:
+        words = f"it has {len(text):,} bytes, which no model's has"
+        raise ModelError(f"{folder / MANIFEST} is damaged: {words}; copy the folder again")
     try:
         found = msgspec.json.decode(text).get("format_version")
         if found != FORMAT_VERSION:

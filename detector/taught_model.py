@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 from detector import anomalib, corrections, model_folder
 from detector.backbones import AnyBackbone, Features
 from detector.corrections import BadPatches, GoodPatches, Mask, Polygon
-from detector.errors import ImageError, ModelError
+from detector.errors import ImageError, ModelError, reason_of
 from detector.heads import Corrections, MemoryBanks, Patches
 from detector.images import BGRImage
 from detector.light import AnyHead, LightGated, ordinary
@@ -287,7 +288,8 @@ def load(path: Path | str, *, runtime_name: str = "openvino", workers: int = 1) 
     """
     path = Path(path)
     if anomalib.is_anomalib_export(path):
-        return anomalib.load(path, runtime_name=runtime_name, workers=workers)
+        with _computing(path):
+            return anomalib.load(path, runtime_name=runtime_name, workers=workers)
     return load_taught(path, runtime_name=runtime_name, workers=workers)
 
 
@@ -298,4 +300,20 @@ def load_taught(folder: Path | str, *, runtime_name: str = "openvino", workers: 
         ModelError: what is wrong with it, in one sentence.
     """
     manifest, head, backbone = model_folder.read(Path(folder))
-    return TaughtModel(manifest, head, backbone, runtime(runtime_name, workers=workers, precision=manifest.precision))
+    engine = runtime(runtime_name, workers=workers, precision=manifest.precision)
+    with _computing(folder):
+        return TaughtModel(manifest, head, backbone, engine)
+
+
+@contextmanager
+def _computing(path: Path | str) -> Iterator[None]:
+    """Say of a graph in this folder that a runtime cannot compute it.
+
+    Raises:
+        ModelError: OpenVINO or torch cannot.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        words = f"{path} cannot be computed here ({reason_of(error)}): copy the folder again, or teach anew"
+        raise ModelError(words) from error

@@ -22,7 +22,17 @@ FLOORS = ("detector", "training", "server")
 
 LEVELS: dict[str, tuple[set[str], ...]] = {
     "detector": (
-        {"counted", "errors", "files", "folder_lock", "input_size", "score", "quiet_openvino", "version"},
+        {
+            "counted",
+            "errors",
+            "files",
+            "folder_lock",
+            "input_size",
+            "memory_limit",
+            "score",
+            "quiet_openvino",
+            "version",
+        },
         {"images"},
         {"model", "region", "registration", "near_copies", "drawn_defects", "backbones"},
         {"heads", "thresholds"},

@@ -16,10 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.errors import ModelError
+from detector.errors import ModelError, reason_of
+from detector.input_size import LARGEST_SIDE
 
 TOLERANCE = 1e-3
 """Relative difference of raw scores that two ways of running one model may have."""
+
+MOST_AT_ONCE = 64
+"""Pictures that a graph may have been made for at once: one is shown to it as often."""
 
 _DYNAMIC_SIDE, _EXAMPLE_BATCH = 256, 2
 _LINEAR = {"Add", "Subtract", "Multiply", "Divide"}
@@ -48,7 +52,7 @@ def compile_raw(xml: Path, workers: int) -> tuple[int, Infer]:
     try:
         model = core.read_model(xml)
     except RuntimeError as error:
-        raise ModelError(f"{xml} cannot be read by OpenVINO: export it again ({_first_line(error)})") from error
+        raise ModelError(f"{xml} cannot be read by OpenVINO: export it again ({reason_of(error)})") from error
     raw = _with_raw_outputs(ov, model, xml)
     batch, side = _input_of(raw, xml)
 
@@ -63,7 +67,7 @@ def compile_raw(xml: Path, workers: int) -> tuple[int, Infer]:
         as_made = compiled(batch)
         score, anomaly_map = as_made(_probe(side))
     except RuntimeError as error:
-        raise ModelError(f"{xml} does not run on this OpenVINO: export it again ({_first_line(error)})") from error
+        raise ModelError(f"{xml} does not run on this OpenVINO: export it again ({reason_of(error)})") from error
     if not (math.isfinite(score) and np.isfinite(anomaly_map).all()):
         raise ModelError(f"{xml} gives scores that are no numbers: teach it again, then export it")
     if batch == 1:
@@ -87,7 +91,15 @@ def _input_of(model: Any, xml: Path) -> tuple[int, int]:
     if channels not in (3, None) or height != width:
         raise ModelError(f"{xml} does not take square RGB pictures: export it with input_size=(256, 256) or the like")
     batch = batch or _EXAMPLE_BATCH
-    return batch, height or _side_inside(model, batch)
+    if batch > MOST_AT_ONCE:
+        raise ModelError(f"{xml} was made for {batch:,} pictures at once: export it for one or two")
+    side = height or _side_inside(model, batch)
+    if side > LARGEST_SIDE:
+        raise ModelError(
+            f"{xml} takes pictures of {side:,} × {side:,} pixels: export it with an input_size of {LARGEST_SIDE:,} at "
+            "the most"
+        )
+    return batch, side
 
 
 def _infer(compiled: Any, batch: int) -> Infer:
@@ -220,7 +232,3 @@ def _side_inside(model: Any, batch: int) -> int:
 
 def _probe(side: int) -> NDArray[np.float32]:
     return np.random.default_rng(0).random((1, 3, side, side), np.float32)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

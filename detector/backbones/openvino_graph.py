@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.backbones.efficientnet_lite import MEAN, SCALE, AnyBackbone, Backbone, Convolution
-from detector.errors import ModelError
+from detector.counted import counted
+from detector.errors import ModelError, reason_of
 from detector.input_size import InputSize
 from detector.quiet_openvino import ops, ov
 
@@ -65,9 +66,12 @@ def _taps(backbone: AnyBackbone, x: ov.Node) -> list[ov.Node]:
         return _blocks(backbone, _normalised(x))
     try:
         graph = ov.Core().read_model(backbone.xml, backbone.weights)
+        if (len(graph.inputs), len(graph.outputs)) != (1, len(backbone.layers)):
+            told = f"its graph has {counted(len(graph.inputs), 'input')} and {counted(len(graph.outputs), 'output')}"
+            raise ModelError(f"the backbone {backbone.name} cannot be used: {told}, not 1 and {len(backbone.layers)}")
         graph.reshape(list(x.get_output_shape(0)))
     except RuntimeError as error:
-        raise ModelError(f"the backbone {backbone.name} cannot be used: {error}") from error
+        raise ModelError(f"the backbone {backbone.name} cannot be used: {reason_of(error)}") from error
     graph.get_parameters()[0].output(0).replace(x.output(0))
     return [output.get_node().input_value(0).get_node() for output in graph.outputs]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from detector.backbones.efficientnet_lite import GraphBackbone, Layer, patch_grid
-from detector.errors import ModelError
+from detector.errors import ModelError, reason_of
 
 if TYPE_CHECKING:
     from detector.backbones.timm_network import TimmNetwork
@@ -80,8 +80,7 @@ def _as_graph(network: TimmNetwork, name: str, multiple: int) -> GraphBackbone:
     try:
         xml, weights = _ir(network, (2 * multiple, 3 * multiple))
     except Exception as error:  # a network that was not made for this fails in any way there is
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelError(f"{name} cannot be used as a backbone: {reason}") from error
+        raise ModelError(f"{name} cannot be used as a backbone: {reason_of(error)}") from error
     backbone = GraphBackbone(
         name,
         network.sha256(),

@@ -19,6 +19,11 @@ Array = NDArray[np.float32]
 DIRECTIONS = 127
 """Principal directions of the memory bank in which patches are compared one by one; the length of what is left makes
 them 128 numbers."""
+WIDEST = 512
+"""Dimensions of projected patches at the most: wider features are projected at random first, which keeps distances."""
+MOST_ENTRIES = 50_000
+"""Patches in a memory bank at the most: it is chosen among 40,000
+(:data:`detector.heads.coreset.MAX_CANDIDATES`), and by earlier versions among so many."""
 LEVELS = 127
 """Steps on either side of zero in which these numbers are counted: 8 bits."""
 _HEADROOM = 1.1
@@ -114,11 +119,11 @@ def neighbour_from(tensors: Mapping[str, NDArray[Any]], prefix: str, channels: i
         ValueError: a tensor is missing, or shapes, types or values do not fit.
     """
     scale = NearestNeighbour(**named(tensors, NearestNeighbour.__dataclass_fields__, prefix))
-    dimensions = extent(scale.projection, -1)
+    dimensions = _dimensions(scale.projection, prefix)
     expected: dict[str, tuple[int, ...]] = {
         "mean": (channels,),
         "projection": (channels, dimensions),
-        "memory_bank": (extent(scale.memory_bank, 0), dimensions),
+        "memory_bank": (extent(prefix + "memory_bank", scale.memory_bank, 0, MOST_ENTRIES), dimensions),
         "step": (1,),
     }
     for name, array in vars(scale).items():
@@ -136,7 +141,7 @@ def gaussians_from(tensors: Mapping[str, NDArray[Any]], channels: int, places: i
     """
     check_names(tensors, Gaussians.__dataclass_fields__)
     head = Gaussians(**named(tensors, Gaussians.__dataclass_fields__))
-    dimensions = extent(head.projection, -1)
+    dimensions = _dimensions(head.projection, "")
     expected = {
         "mean": (channels,),
         "projection": (channels, dimensions),
@@ -170,9 +175,20 @@ def check_names(tensors: Mapping[str, NDArray[Any]], names: Iterable[str]) -> No
         raise ValueError(f"a model of this kind has no {others[0][:60]!r}")
 
 
-def extent(array: NDArray[Any], axis: int) -> int:
-    """The length of a tensor along an axis if it has a right shape: never 0."""
-    return max(1, array.shape[axis]) if array.ndim else 1
+def extent(name: str, array: NDArray[Any], axis: int, most: int) -> int:
+    """The length of a tensor along an axis if it has a right shape: never 0.
+
+    Raises:
+        ValueError: it is longer than that of any model; names it.
+    """
+    length = max(1, array.shape[axis]) if array.ndim else 1
+    if length > most:
+        raise ValueError(f"{name} is {length:,} long, which no model's is: {most:,} at the most")
+    return length
+
+
+def _dimensions(projection: NDArray[Any], prefix: str) -> int:
+    return extent(prefix + "projection", projection, -1, WIDEST)
 
 
 def check_tensor(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:

@@ -15,11 +15,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from detector.heads.coreset import MAX_CANDIDATES, greedy_coreset
-from detector.heads.head import NearestNeighbour, fitting_step
+from detector.heads.head import WIDEST, NearestNeighbour, fitting_step
 from detector.heads.projection import Projection
-
-WIDEST = 512
-"""Dimensions a memory bank has at the most: wider features are projected at random first, which keeps distances."""
 
 
 def learn(

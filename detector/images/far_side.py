@@ -6,9 +6,7 @@ values, BGR, or H×W×4, BGRA.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import mmap
 import signal
 import sys
 import types
@@ -32,6 +30,7 @@ from numpy.typing import NDArray
 from detector.errors import ImageError
 from detector.images.pixels import TakeSize, check_size, to_8_bits
 from detector.images.raster import read_bmp, read_png, read_webp
+from detector.memory_limit import limit, taken
 
 BYTES_A_PIXEL = 24
 """At most, with all copies: four channels of 16 bits are 8 of them, and a TIFF of those was seen to take 22."""
@@ -65,7 +64,7 @@ def main() -> None:
         answers.write(values.data.cast("B"))
         answers.flush()
         _end_after(0)
-        _limit(None)  # the next one may be larger
+        limit("AS", None)  # the next one may be larger
 
 
 def _end_after(seconds: int) -> None:
@@ -74,13 +73,13 @@ def _end_after(seconds: int) -> None:
 
 
 def _decode(data: bytes, name: str, max_pixels: int, as_stored: bool) -> NDArray[Any]:
-    taken = _address_space() + 2 * len(data) + ROOM_BYTES
-    _limit(taken)
+    before = taken("AS") + 2 * len(data) + ROOM_BYTES
+    limit("AS", before)  # without it, the sizes in the headers alone bound the memory
 
     def take(width: int, height: int) -> None:
         check_size(width, height, max_pixels)
         # A decoder that reads another size out of the file gets no memory for it.
-        _limit(taken + BYTES_A_PIXEL * width * height)
+        limit("AS", before + BYTES_A_PIXEL * width * height)
 
     values = _reader(name, alpha=as_stored)(data, take)
     return values if as_stored else to_8_bits(values)
@@ -94,25 +93,6 @@ def _reader(name: str, *, alpha: bool) -> Callable[[bytes, TakeSize], NDArray[An
     if name == "BMP":
         return read_bmp
     return partial({"PNG": read_png, "WEBP": read_webp}[name], alpha=alpha)
-
-
-def _address_space() -> int:
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
-    except OSError:
-        return 1_000_000_000
-
-
-def _limit(bytes_: int | None) -> None:
-    """Take no more address space than that; None: as much as there is."""
-    try:
-        import resource
-    except ImportError:  # Windows: there, the sizes in the headers alone bound the memory
-        return
-    most = resource.getrlimit(resource.RLIMIT_AS)[1]
-    limit = most if bytes_ is None else bytes_ if most == resource.RLIM_INFINITY else min(bytes_, most)
-    with contextlib.suppress(OSError, ValueError):  # macOS takes no such limit
-        resource.setrlimit(resource.RLIMIT_AS, (limit, most))
 
 
 if __name__ == "__main__":

@@ -88,7 +88,9 @@ def head_from(
 def _light_from(tensors: Mapping[str, NDArray[Any]]) -> tuple[KnownLight, Array]:
     """The light that is known, and the ratio of the two heads."""
     found = heads.named(tensors, _OF_LIGHT, _PREFIX)
-    shapes = {"lights": (heads.extent(found["lights"], 0), NUMBERS), "spread": (NUMBERS,)}
+    most = heads.padim.MAX_IMAGES  # with PatchCore fewer are kept
+    count = heads.extent(f"{_PREFIX}lights", found["lights"], 0, most)
+    shapes = {"lights": (count, NUMBERS), "spread": (NUMBERS,)}
     for name, array in found.items():
         heads.check_tensor(_PREFIX + name, array, shapes.get(name, (1,)))
     if not all((found[name] > 0).all() for name in ("spread", "limit", "ratio")):

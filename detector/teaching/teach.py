@@ -15,6 +15,7 @@ from detector.backbones import AnyBackbone, load_backbone, quantise
 from detector.errors import ModelError
 from detector.heads import COARSE_SIDE, padim
 from detector.images import BGRImage
+from detector.input_size import LARGEST_SIDE
 from detector.light import (
     IN_NEW_LIGHT,
     AnyHead,
@@ -238,8 +239,8 @@ def _fitting(image_size: int, multiple: int) -> int:
 
 
 def _check(size: int, coreset: int, holdout: float, multiple: int, seed: int, category: str) -> None:
-    if size < 64 or size > 2048 or size % multiple:
-        raise ModelError(f"image size {size} cannot be used: take a multiple of {multiple} from 64 to 2048")
+    if size < 64 or size > LARGEST_SIDE or size % multiple:
+        raise ModelError(f"image size {size} cannot be used: take a multiple of {multiple} from 64 to {LARGEST_SIDE}")
     if coreset < 1:
         raise ModelError(f"coreset size {coreset} cannot be used: take at least 1")
     if not 0 < holdout < 1:

@@ -20,7 +20,6 @@ from server.inspection.threshold import (
     other_regions,
     other_transport,
     rule_info,
-    taught_hash,
 )
 
 __all__ = [
@@ -68,6 +67,5 @@ __all__ = [
     "other_transport",
     "rule_info",
     "scored_by",
-    "taught_hash",
     "within",
 ]

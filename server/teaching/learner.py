@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
 from server.teaching import words
+from server.teaching.processes import end, ending, start
 from server.teaching.words import Answer, Progress, Region, Request, Step, Wanted
 
 log = logging.getLogger("defectvision.teaching")
 
-_PROGRAM = """
-import os, runpy
-if hasattr(os, "setpgid"):
-    os.setpgid(0, 0)
-runpy.run_module("server.teaching.far_side", run_name="__main__", alter_sys=True)
-"""
-"""Ctrl-C is for the server, which then ends this. No session of its own: Linux would give that as much of the processor
-as all of the server's (autogroups), however nice it is."""
+_PROGRAM = "server.teaching.far_side"
 QUIET_S = 180.0
 """How long it may give no sign of going on: a picture looked at, a step of learning. The longest took 12 s (209
 pictures, preset fine, 2 cores that others kept busy); where other programs leave it less of the processor, longer."""
-_GOING_S = 1.0
-"""How long it may take from closing its answers to its end."""
-_ENDED_S = 5.0
-"""How long a process that was killed may take to be gone."""
 
 
 class LearnerGone(Exception):
@@ -85,7 +72,7 @@ class LearnerProcess:
                 process.kill()  # its answer would be taken for that to another question
                 raise
             except TimeoutError as error:
-                await _end(process)
+                await end(process)
                 log.error("the process that learns gave no sign of going on for %g s and was ended", self.quiet_s)
                 raise LearnerGone(
                     f"the process that learns made no progress for {self.quiet_s:g} s and was ended: stop other "
@@ -117,54 +104,25 @@ class LearnerProcess:
     async def close(self) -> None:
         self._closed = True
         if self._process is not None:
-            await _end(self._process)
+            await end(self._process)
 
     async def _started(self) -> Process:
         if self._closed:
             raise LearnerGone("the teaching was ended")
         if self._process is None:
             try:
-                self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-P",
-                    "-c",
-                    _PROGRAM,
-                    msgspec.json.encode(self._wanted).decode(),
-                    stdin=PIPE,
-                    stdout=PIPE,
-                    env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-                    limit=words.LONGEST_LINE,
-                )
+                wanted = msgspec.json.encode(self._wanted).decode()
+                self._process = await start(_PROGRAM, wanted, longest_line=words.LONGEST_LINE)
             except OSError as error:
                 words_ = f"the process that learns cannot be started ({error.strerror}): free memory, then try again"
                 raise LearnerGone(words_) from error
             if self._closed:
-                await _end(self._process)
+                await end(self._process)
         return self._process
 
     async def _ending(self, process: Process) -> str:
-        if not await _waited(process, _GOING_S):  # sending a signal to what has ended loses how it ended
-            await _end(process)
+        how = await ending(process)
         if self._closed:
             return "the teaching was ended"
-        status = process.returncode
-        how = f"by signal {-status}" if status is not None and status < 0 else f"with status {status}"
         log.error("the process that learns ended %s", how)
         return f"the process that learns was ended ({how}), as systems do where memory is short: try again"
-
-
-async def _end(process: Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await _waited(process, _ENDED_S)
-    if process.stdin is not None:
-        process.stdin.close()
-
-
-async def _waited(process: Process, seconds: float) -> bool:
-    """Whether it ended within so many."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await process.wait()
-    return process.returncode is not None

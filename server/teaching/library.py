@@ -22,7 +22,7 @@ from detector.files import temporary_beside
 from detector.images import BGRImage
 from detector.thresholds import calibrate
 from server.ground import OWN_FILES, Noted, Shelf, why_not_kept
-from server.inspection import Inspection, given_recipe, inspected_cells, taught_hash
+from server.inspection import Inspection, given_recipe, inspected_cells
 from server.recipes import (
     CHANGEABLE,
     LARGEST_MODEL,
@@ -691,14 +691,13 @@ class Library:
         """Keep a model folder, and its pictures, which are moved here; its hash. For the library's thread.
 
         Raises:
-            ModelError: it is no model.
+            ModelError: it is no model of ours.
             NotStored: it cannot be.
         """
-        model = self.models.load(folder)
-        taught = taught_hash(model)
-        self.keep.put(taught, folder, pictures)
-        self.models.took_in(taught, model)
-        return taught
+        model = self.models.load_taught(folder)
+        self.keep.put(model.taught_hash, folder, pictures)
+        self.models.took_in(model.taught_hash, model)
+        return model.taught_hash
 
     def _tidy(self) -> None:
         if not self.book.names_all:

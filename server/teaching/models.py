@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detector import Detector, ImageError, ModelError, TaughtModel, load
+from detector import Detector, ImageError, ModelError, TaughtModel, load, load_taught
 from detector.corrections import MOST_BAD, MOST_GOOD, BadPatches, GoodPatches
 from detector.files import read_whole
 from detector.images import BGRImage, decode
@@ -143,6 +143,14 @@ class Models:
             ModelError: what is wrong with it, in one sentence.
         """
         return load(folder, runtime_name=self.runtime, workers=self.workers)
+
+    def load_taught(self, folder: Path) -> TaughtModel:
+        """A model folder of ours, wherever it lies.
+
+        Raises:
+            ModelError: what is wrong with it, in one sentence; or other software made it.
+        """
+        return load_taught(folder, runtime_name=self.runtime, workers=self.workers)
 
     def of(self, recipe: Recipe) -> Detector:
         """The model of a recipe, its corrections included.

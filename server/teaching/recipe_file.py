@@ -40,6 +40,7 @@ from server.recipes import (
 from server.teaching.archive import MOST_RATIO, UNREADABLE, opened
 from server.teaching.files import write_model
 from server.teaching.library import Library
+from server.teaching.trial import try_out
 from server.teaching.work_thread import NotStored
 
 VERSION = 2
@@ -137,7 +138,8 @@ def _add(archive: zipfile.ZipFile, path: Path, name: str) -> str:
 
 
 async def unpack(library: Library, data: bytes, *, who: str, on: str) -> Recipe:
-    """Take in a recipe file: a new recipe, that no stream is inspected with yet.
+    """Take in a recipe file: a new recipe, that no stream is inspected with yet. Its model is tried in another process
+    first, and nobody who changes a recipe waits for that.
 
     Raises:
         RecipeError, ModelError: it is none, or damaged, or of another version; nothing changes.
@@ -146,6 +148,8 @@ async def unpack(library: Library, data: bytes, *, who: str, on: str) -> Recipe:
     folder = await library.ask(library.temporary)
     try:
         about = await asyncio.to_thread(_read, data, folder, library.keep.require_room)
+        with _refusing(folder):
+            await try_out(folder / "model", library.models.runtime)
         async with library.changing_all(), library.taking_in():
             await library.in_thread(partial(_take_in, library, about, folder))
             made = Recipe(
@@ -288,11 +292,8 @@ def _about(data: bytes) -> About:
 
 def _take_in(library: Library, about: About, folder: Path) -> None:
     """Move what was unpacked to where it belongs, if it is what it says."""
-    try:
+    with _refusing(folder):
         taught = library.take_in(folder / "model", None)
-    except ModelError as error:
-        words = str(error).replace(f"{folder}/", "")
-        raise RecipeError(f"the recipe file cannot be used: {words}") from error
     if taught != about.model.taught:
         raise RecipeError("the recipe file is damaged: its model is another one than it names")
     for name in about.model.corrections:
@@ -307,6 +308,20 @@ def _take_in(library: Library, about: About, folder: Path) -> None:
             library.keep.put_correction(taught, name, files)
         except ModelError as error:
             raise RecipeError(f"the recipe file cannot be used: {error}") from error
+
+
+@contextmanager
+def _refusing(folder: Path) -> Iterator[None]:
+    """Say of the recipe file that lies in a folder what is said of its model.
+
+    Raises:
+        RecipeError: the model cannot be used.
+    """
+    try:
+        yield
+    except ModelError as error:
+        words = str(error).replace(f"{folder}/", "")
+        raise RecipeError(f"the recipe file cannot be used: {words}") from error
 
 
 def _short(error: Exception) -> str:

@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from detector import ModelError, TaughtModel, files, model_folder
-from detector.backbones.efficientnet_lite import CHANNELS, Backbone, load_backbone
+from detector import ModelError, TaughtModel, files, load_taught, model_folder
+from detector.backbones.efficientnet_lite import CHANNELS, Backbone, GraphBackbone, load_backbone
+from detector.backbones.openvino_graph import as_ir, backbone_graph
 from detector.heads import DrawnDefects, Gaussians, MemoryBanks, NearestNeighbour, fitting_step
 from detector.input_size import square
 from detector.model_folder import MANIFEST, Manifest
@@ -124,6 +125,8 @@ NARROW = {
     "projection": np.zeros((CHANNELS, 0), np.float32),
     "memory_bank": np.zeros((20, 0), np.float32),
 }
+WIDE = {"projection": np.zeros((CHANNELS, 513), np.float32), "memory_bank": np.zeros((20, 513), np.float32)}
+LONG = {"projection": np.zeros((CHANNELS, 1), np.float32), "memory_bank": np.zeros((50_001, 1), np.float32)}
 
 
 def drawn_with(*, weight: float = 0.0, offset: float = 0.0) -> MemoryBanks:
@@ -139,6 +142,9 @@ def drawn_with(*, weight: float = 0.0, offset: float = 0.0) -> MemoryBanks:
         (MemoryBanks(scale(1), scale(2), 1), "a model of this kind has no 'coarse.mean'"),
         (MemoryBanks(scale(1), replace(scale(2), **NARROW), 2), "wrong shape: coarse.projection"),
         (MemoryBanks(replace(scale(1), **NARROW)), "wrong shape: projection"),
+        (MemoryBanks(replace(scale(1), **WIDE)), "projection is 513 long, which no model's is: 512 at the most"),
+        (MemoryBanks(replace(scale(1), **LONG)), "memory_bank is 50,001 long, which no model's is: 50,000 at the most"),
+        (MemoryBanks(scale(1), replace(scale(2), **LONG), 2), "coarse.memory_bank is 50,001 long"),
         (MemoryBanks(scale(1), replace(scale(2), step=np.full(1, 1e9, np.float32)), 2), "step is 1e\\+09, not between"),
         (drawn_with(weight=1e37), "drawn.weights holds numbers no model has: 1e\\+37"),
         (drawn_with(offset=-1e30), "drawn.offset holds numbers no model has"),
@@ -154,6 +160,55 @@ def test_scales_that_cannot_be_are_one_sentence(head: MemoryBanks, message: str,
     model_folder.write(tmp_path / "model", described(head), head, load_backbone())
     with pytest.raises(ModelError, match=message):
         model_folder.read(tmp_path / "model")
+
+
+def as_graph(**odd: Any) -> GraphBackbone:
+    """The packaged backbone as a graph of OpenVINO, as it lies in a model folder once it was quantised."""
+    lite = load_backbone()
+    xml, weights = as_ir(backbone_graph(lite, square(128)))
+    return replace(GraphBackbone("by hand", "1" * 64, lite.layers, xml, weights, 8, 16), **odd)
+
+
+def written(folder: Path, network: GraphBackbone, channels: int = CHANNELS) -> Path:
+    """A model on it, of features of so many channels."""
+    bank = np.zeros((20, channels), np.float32)
+    matrix = np.eye(channels, dtype=np.float32)
+    head = MemoryBanks(NearestNeighbour(bank[0], matrix, bank, np.ones(1, np.float32)))
+    files = {name: hashlib.sha256(data).hexdigest() for name, data in model_folder.backbone_files(network).items()}
+    about: dict[str, Any] = {"backbone": network.name, "backbone_sha256": network.sha256, "backbone_files": files}
+    about |= {"layers": list(network.layers), "preprocessing": network.preprocessing}
+    about |= {"tensors_sha256": model_folder.tensors_sha256(head)}
+    model_folder.write(folder, msgspec.structs.replace(learned()[0], **about), head, network)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "odd", [{"neighbourhood": 11}, {"neighbourhood": 2}, {"neighbourhood": 10**9 + 1}, {"channels": 1 << 16}], ids=str
+)
+def test_layers_that_no_backbone_has_are_refused(odd: dict[str, int], tmp_path: Path) -> None:
+    """An average over so many patches, or a matrix of so many channels, takes all memory there is."""
+    network = as_graph()
+    assert model_folder.read(written(tmp_path / "whole", network))[2] == network
+    fine, *others = network.layers
+    strange = replace(network, layers=(replace(fine, **odd), *others))
+    with pytest.raises(ModelError, match="it names no graph of its backbone"):
+        model_folder.read(written(tmp_path / "strange", strange))
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ({"xml": b"<net/>"}, "the backbone by hand cannot be used: "),
+        ({"layers": load_backbone().layers[:2]}, "its graph has 1 input and 3 outputs, not 1 and 2"),
+        ({"layers": tuple(replace(layer, channels=9) for layer in load_backbone().layers)}, "cannot be computed here"),
+    ],
+)
+def test_a_graph_that_does_not_fit_is_one_sentence(odd: dict[str, Any], message: str, tmp_path: Path) -> None:
+    network = as_graph(**odd)
+    written(tmp_path / "model", network, sum(layer.channels for layer in network.layers))
+    with pytest.raises(ModelError, match=message) as raised:
+        load_taught(tmp_path / "model")
+    assert "\n" not in str(raised.value)
 
 
 def test_a_coarse_scale_that_teaching_never_makes_is_refused(tmp_path: Path) -> None:
@@ -330,6 +385,7 @@ BANK = {"memory_bank": np.zeros((9, CHANNELS), np.float32)}
         (fill_manifest(b"not json"), "is damaged"),
         (fill_manifest(b"\xff\xfe{}"), "is damaged"),
         (fill_manifest(b"[]"), "is damaged"),
+        (fill_manifest(b"[" + 2_000_000 * b"0," + b"0]"), "it has 4,000,003 bytes, which no model's has"),
         (fill_manifest(b"[" * 100_000), "is damaged"),
         (fill_manifest(b"{}"), "model format None, this software reads 4"),
         (drop_a_field, "is damaged .*.*threshold"),

@@ -5,12 +5,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 import detector
 from detector import Detection, self_contained
-from detector.backbones.efficientnet_lite import AnyBackbone, GraphBackbone
+from detector.backbones.efficientnet_lite import AnyBackbone, GraphBackbone, load_backbone
 from detector.backbones.openvino_graph import as_ir, backbone_graph
 from detector.input_size import square
 from detector.self_contained import Written
@@ -103,14 +104,46 @@ def test_in_another_precision_it_is_taught_again_in_the_same_way(int8: Path, mod
     assert found.score == pytest.approx(exported.detect(frame).score, rel=1e-3)
 
 
-@pytest.mark.parametrize("preset", ["fast", "balanced"])
-def test_taught_again_it_has_the_same_scales_and_sizes(preset: Any, parts: Path) -> None:
-    """The sizes of both scales were taken for that of one, and the coarse scale for that of the default."""
-    data_set = datasets.find_data_set(parts)
-    pictures = datasets.Pictures(data_set.training)
-    original = detector.fit(pictures, preset=preset, image_size=256, coreset_size=91, inspect="full", register="off")
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Parts twice as wide as high."""
+    folder = tmp_path_factory.mktemp("parts") / "wide"
+    for number in range(8):
+        write_picture(folder / f"{number}.png", cv2.resize(draw_part(number), (192, 96)))
+    return folder
+
+
+def convolutional(torch_form: bytes) -> GraphBackbone:
+    """As one of timm's: its input is a multiple of 32, and its layers have strides up to 16."""
+    lite = load_backbone()
+    xml, weights = as_ir(backbone_graph(lite, square(64)))
+    return GraphBackbone("as of timm", "1" * 64, lite.layers, xml, weights, 8, 32, torch_form)
+
+
+@pytest.mark.parametrize(
+    ("preset", "torch_form"),
+    [
+        ("fast", None),
+        ("balanced", None),
+        ("balanced", b"of torch"),
+        ("balanced", b""),  # the layers do not tell, so the manifest does
+    ],
+)
+def test_taught_again_it_has_the_same_scales_and_sizes(
+    preset: Any, torch_form: bytes | None, parts: Path, wide: Path, tmp_path: Path
+) -> None:
+    """The sizes of both scales were taken for that of one, the coarse scale for that of the default, and what the input
+    must be a multiple of for the coarsest layer's stride."""
+    backbone = None if torch_form is None else convolutional(torch_form)
+    data_set = datasets.find_data_set(wide if backbone else parts)
+    how = FitOptions(image_size=256, coreset_size=91, inspect="full", register="off", backbone=backbone)
+    original = detector.fit(datasets.Pictures(data_set.training), preset=preset, **how)
     assert original.manifest.shrink == detector.PRESETS[preset].shrink
-    again = export_module._taught_again(original, data_set, "float32", lambda stage, done: None)
+    assert original.input_size == ((192, 384) if backbone else (256, 256))
+    original.save(tmp_path / "model")
+    read = detector.load_taught(tmp_path / "model")
+    assert backbone in (None, read.backbone)
+    again = export_module._taught_again(read, data_set, "float32", lambda stage, done: None)
     assert again.hash == original.hash
 
 

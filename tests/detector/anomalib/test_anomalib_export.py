@@ -382,6 +382,9 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         ({"score": False, "anomaly_map": False}, "neither anomaly_map nor pred_score, but logits"),
         ({"shape": (1, 3, SIDE, 96)}, "square"),
         ({"shape": (1, 1, SIDE, SIDE)}, "square RGB"),
+        ({"shape": (1, 3, 40_000, 40_000)}, "pictures of 40,000 × 40,000 pixels: .* input_size of 2,048 at the most"),
+        ({"shape": (-1, 3, -1, -1), "resized_to": 2049}, "pictures of 2,049 × 2,049 pixels"),
+        ({"shape": (65, 3, SIDE, SIDE)}, "made for 65 pictures at once: export it for one or two"),
     ],
 )
 def test_graphs_that_cannot_serve_are_refused(tmp_path: Path, made: dict[str, Any], words: str) -> None:

@@ -18,6 +18,7 @@ from detector import ModelError, backbones, model_folder, teaching
 from detector.backbones import timm_backbone
 from detector.backbones.efficientnet_lite import GraphBackbone
 from detector.backbones.quantisation import quantise
+from detector.heads import COARSE_SIDE
 from detector.input_size import InputSize, square
 from detector.runtimes.runtime import runtime
 from detector.teaching import teach
@@ -193,6 +194,7 @@ def test_other_layers(layers: list[str], strides: list[int], grid: int, weights:
     model.save(tmp_path / "model")
     again = detector.load_taught(tmp_path / "model")
     assert again.backbone.grid_stride == grid and again.manifest.layers == list(network.layers)
+    assert again.backbone.size_multiple == network.size_multiple == 32
     assert again.detect(draw_part(9)).score == model.detect(draw_part(9)).score
 
 
@@ -214,7 +216,7 @@ def test_the_manifest_says_what_is_true(folder: Path, network: GraphBackbone) ->
     assert manifest.backbone == NAME and manifest.backbone_sha256 == network.sha256
     assert "127" not in manifest.preprocessing
     assert isinstance(read, GraphBackbone)
-    assert dataclasses.replace(read, size_multiple=32) == network
+    assert read == network
     assert sorted(path.suffix for path in folder.glob("backbone-*")) == [".bin", ".safetensors", ".xml"]
 
 
@@ -446,8 +448,14 @@ def test_a_model_is_taught_on_a_transformer(transformer: GraphBackbone, tmp_path
 
 @needs_timm
 def test_a_presets_size_becomes_one_the_patches_fit(transformer: GraphBackbone) -> None:
-    fitting = teach._fitting(320, transformer.size_multiple)
-    assert fitting % transformer.size_multiple == 0 and abs(fitting - 320) <= transformer.size_multiple / 2
+    """At all scales: the coarse one's patches are those of an input averaged down."""
+    sizes = []
+    for preset in teaching.PRESETS.values():
+        shrink = teach._shrink(preset, None, transformer)
+        sizes.append(teach._fitting(preset.image_size, transformer.size_multiple * shrink))
+        assert sizes[-1] % (transformer.size_multiple * shrink) == 0 and sizes[-1] // shrink >= COARSE_SIDE
+        assert abs(sizes[-1] - preset.image_size) <= transformer.size_multiple * shrink / 2
+    assert sizes == ([252, 308, 462] if transformer.size_multiple == 14 else [256, 320, 480])
 
 
 # --- the hub ---

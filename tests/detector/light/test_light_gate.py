@@ -134,6 +134,10 @@ def with_drawn_in_new_light(tensors: Tensors) -> Tensors:
         (instead("new_light.lights", np.zeros((12, 5), np.float32)), "wrong shape: new_light.lights"),
         (instead("new_light.lights", np.zeros((0, 6), np.float32)), "wrong shape: new_light.lights"),
         (instead("new_light.lights", np.ones((), np.float32)), "wrong shape: new_light.lights"),
+        (
+            instead("new_light.lights", np.zeros((501, 6), np.float32)),
+            "new_light.lights is 501 long, .* 500 at the most",
+        ),
         (instead("new_light.ratio", np.ones(1, np.float64)), "wrong shape: new_light.ratio"),
         (instead("new_light.ratio", np.zeros(1, np.float32)), "must be above 0"),
         (instead("new_light.spread", np.full(6, np.nan, np.float32)), "new_light.spread holds numbers that are not"),

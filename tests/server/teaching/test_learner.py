@@ -196,7 +196,7 @@ async def test_only_who_gets_on_is_waited_for(
     times, pause = (20, 0.1) if goes_on else (100_000, 0.01)
     (tmp_path / "a_far_side.py").write_text(FAR_SIDE.format(fraction=fraction, times=times, pause=pause))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(near_side, "_PROGRAM", "import a_far_side")
+    monkeypatch.setattr(near_side, "_PROGRAM", "a_far_side")
     learner = LearnerProcess(HOW, heard.append, quiet_s=1.5)  # which is less than 20 times 0.1 s
     try:
         if goes_on:

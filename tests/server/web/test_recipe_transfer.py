@@ -21,7 +21,10 @@ import detector
 from server.recipes import model_keep
 from server.teaching import recipe_file as transfer
 from server.web.recipes import MOST_EXPORTS
+from tests.detector.anomalib.test_anomalib_export import write as write_export
+from tests.detector.test_model_folder import written
 from tests.server.fakes import WAIT_S, until
+from tests.server.teaching.test_trial import hungry
 from tests.server.web.recipe_files import recipe_file
 from tests.server.web.test_recipes import inspecting, only
 
@@ -137,6 +140,26 @@ async def test_a_model_of_the_size_that_models_have_goes_from_server_to_server(
         assert answer.status_code == 201, answer.text
         later = await client.post("/api/recipes", files={"file": ("x.zip", changed(file, LATER))})
         assert later.status_code == 422 and "of version 99" in later.json()["error"]
+
+
+async def test_a_model_that_does_harm_is_refused_and_recipes_can_be_changed_on(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    """One that takes all memory, and one of other software, whose graph would be run before anything is known of it."""
+    (tmp_path / "theirs").mkdir()
+    files = (
+        (recipe_file(written(tmp_path / "hungry", hungry()), "a"), "memory"),
+        (recipe_file(write_export(tmp_path / "theirs").parent, "b", "a" * 64), "it has no manifest.json"),
+    )
+    async with inspecting(model_folder, tmp_path / "data") as (_, client):
+        for file, words in files:
+            answer = await client.post("/api/recipes", files={"file": ("x.zip", file)})
+            error = answer.json()["error"]
+            assert answer.status_code == 422 and words in error and str(tmp_path) not in error
+            assert not left(tmp_path / "data")
+        assert (await client.get(await address_of(client))).status_code == 200
+        whole = {"file": ("x.zip", recipe_file(model_folder, "c"))}
+        assert (await client.post("/api/recipes", files=whole)).status_code == 201
 
 
 async def test_models_take_no_more_of_the_disk_than_was_set(model_folder: Path, tmp_path: Path) -> None:
