@@ -33,7 +33,7 @@ LEVELS: dict[str, tuple[set[str], ...]] = {
             "quiet_openvino",
             "version",
         },
-        {"images"},
+        {"extras", "images"},
         {"model", "region", "registration", "near_copies", "drawn_defects", "backbones"},
         {"heads", "thresholds"},
         {"light"},

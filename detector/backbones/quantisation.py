@@ -17,6 +17,7 @@ import numpy as np
 
 from detector.backbones.efficientnet_lite import AnyBackbone, Backbone, GraphBackbone
 from detector.errors import ModelError
+from detector.extras import to_install
 from detector.images import BGRImage
 from detector.input_size import InputSize
 
@@ -73,10 +74,7 @@ def _nncf() -> Any:
     try:
         import nncf
     except ImportError as error:
-        raise ModelError(
-            "precision int8 needs nncf: pip install 'defectvision[int8]' "
-            "(in a clone: .venv/bin/pip install -e '.[int8]'), or use bfloat16 or float32"
-        ) from error
+        raise ModelError(f"precision int8 needs nncf: {to_install('int8')}, or use bfloat16 or float32") from error
     return nncf
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from detector.backbones.efficientnet_lite import GraphBackbone, Layer, patch_grid
 from detector.errors import ModelError, reason_of
+from detector.extras import to_install
 
 if TYPE_CHECKING:
     from detector.backbones.timm_network import TimmNetwork
@@ -57,10 +58,7 @@ def load(
     try:
         from detector.backbones import timm_network, timm_weights
     except ImportError as error:
-        raise ModelError(
-            f"the backbone {name} needs torch and timm: pip install 'defectvision[torch]' "
-            "(in a clone: .venv/bin/pip install -e '.[torch]')"
-        ) from error
+        raise ModelError(f"the backbone {name} needs torch and timm: {to_install('torch')}") from error
     whole = timm_network.created(name)
     given = timm_network.outputs(name, whole)
     outputs = timm_network.chosen(name, given, layers)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from detector.backbones import AnyBackbone, Features
 from detector.errors import ModelError
+from detector.extras import to_install
 from detector.heads import Head, MemoryBanks
 from detector.input_size import InputSize
 from detector.score import PatchMaps
@@ -97,10 +98,7 @@ def runtime(name: str, *, workers: int = 1, precision: str = "float32", threads:
         try:
             from detector.runtimes.torch_runtime import TorchRuntime
         except ImportError as error:
-            raise ModelError(
-                "RUNTIME=torch needs torch: pip install 'defectvision[torch]' "
-                "(in a clone: .venv/bin/pip install -e '.[torch]'), or use RUNTIME=openvino"
-            ) from error
+            raise ModelError(f"RUNTIME=torch needs torch: {to_install('torch')}, or use RUNTIME=openvino") from error
         return TorchRuntime(workers)
     raise ModelError(f"there is no runtime {name!r}: use one of {', '.join(RUNTIMES)}")
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from detector.backbones import MEAN, SCALE, AnyBackbone, Backbone, Convolution, Features, GraphBackbone
 from detector.errors import ModelError
+from detector.extras import to_install
 from detector.heads import DIRECTIONS, LEVELS, Corrections, Gaussians, Head, MemoryBanks, NearestNeighbour, half_squares
 from detector.input_size import InputSize
 from detector.runtimes.runtime import Distances, Seen
@@ -163,8 +164,7 @@ def _timm_taps(backbone: GraphBackbone, device: torch.device) -> Callable[[torch
         from detector.backbones import unpacked
     except ImportError as error:
         raise ModelError(
-            f"the backbone {backbone.name} needs timm: pip install 'defectvision[torch]' "
-            "(in a clone: .venv/bin/pip install -e '.[torch]'), or use RUNTIME=openvino"
+            f"the backbone {backbone.name} needs timm: {to_install('torch')}, or use RUNTIME=openvino"
         ) from error
     network: Callable[[torch.Tensor], Sequence[torch.Tensor]] = unpacked(backbone.torch_form).to(device)
     return network

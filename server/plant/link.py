@@ -9,6 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from detector.extras import to_install
 from server.ground import DatabaseAddress, NotKept, one_line
 
 T = TypeVar("T")
@@ -98,7 +99,7 @@ class Link:
 
     async def _ask(self, work: Callable[[Any], Awaitable[T]]) -> T:
         if importlib.util.find_spec("asyncpg") is None:
-            raise PlantAway("a plant needs more packages: pip install 'defectvision[plant]'")
+            raise PlantAway(f"a plant needs more packages: {to_install('plant')}")
         import asyncpg
 
         if self._turn is None:

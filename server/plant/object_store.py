@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from detector.extras import to_install
 from server.ground import one_line
 from server.plant.link import PlantAway, cannot_be_used
 
@@ -357,7 +358,7 @@ class ObjectStore:
     def _make(self) -> Any:
         needed = ("fsspec", "s3fs") if self.address.kind == "s3" else ("fsspec",)
         if any(importlib.util.find_spec(one) is None for one in needed):
-            raise PlantAway("a plant needs more packages: pip install 'defectvision[plant]'")
+            raise PlantAway(f"a plant needs more packages: {to_install('plant')}")
         import fsspec
 
         if self.address.kind == "file":

@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from detector.extras import to_install
 from detector.files import give_to_owner, set_aside, sync_folder, temporary_beside
 from server.ground import DatabaseAddress, one_line
 from server.records.migrations import NewerSchema, NoWayBack, goal_back, is_behind, migrate, migrate_back
@@ -197,7 +198,7 @@ class Database:
             PackageMissing: it is not.
         """
         if self.address is not None and importlib.util.find_spec("asyncpg") is None:
-            raise PackageMissing("DATABASE_URL needs one more package: pip install 'defectvision[postgres]'")
+            raise PackageMissing(f"DATABASE_URL needs one more package: {to_install('postgres')}")
 
     async def close(self) -> None:
         """Let go of all connections; it can be used again."""

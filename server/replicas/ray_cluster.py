@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
+from detector.extras import to_install
 from server.ground import private_file
 from server.replicas.choice import ReplicasWanted
 from server.replicas.cluster import Gone, NoCluster
@@ -87,9 +88,7 @@ class RayCluster:
         try:
             import ray
         except ModuleNotFoundError as error:
-            raise NoCluster(
-                "POOL=ray needs Ray: pip install 'defectvision[ray]' (in a clone: .venv/bin/pip install -e '.[ray]')"
-            ) from error
+            raise NoCluster(f"POOL=ray needs Ray: {to_install('ray')}") from error
         except Exception as error:  # what is installed is not whole
             raise NoCluster(f"Ray cannot be imported ({_words(error)}): install it anew") from error
         _quieten(ray)

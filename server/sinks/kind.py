@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Struct, inspect
 
+from detector.extras import to_install
 from server.sinks.sink import Line, Sink
 
 S = TypeVar("S", bound=Struct)
@@ -103,7 +104,8 @@ class Kind(Generic[S]):
         """What has to be installed, one sentence; None where everything is there."""
         if all(_is_there(module) for module in self.modules):
             return None
-        return f"it needs a package that is not installed: pip install 'defectvision[{self.extra}]', then start again"
+        how = f": {to_install(self.extra)}, then start again" if self.extra is not None else ""
+        return f"it needs a package that is not installed{how}"
 
     @property
     def secrets(self) -> frozenset[str]:

@@ -12,12 +12,13 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 from starlette.concurrency import run_in_threadpool
 
+from detector.extras import to_install
 from server.records import Entry, iso
 from server.web.spreadsheet import cell
 
 COLUMNS = tuple(field.name for field in msgspec.structs.fields(Entry))
 _TIMES = ("at", "began_at", "disposed_at")
-NO_PARQUET = "Parquet needs one more package on the server: pip install 'defectvision[parquet]'; CSV needs none"
+NO_PARQUET = f"Parquet needs one more package on the server: {to_install('parquet')}; CSV needs none"
 
 
 async def as_csv(pieces: AsyncIterator[list[Entry]]) -> AsyncIterator[bytes]:

@@ -6,6 +6,7 @@ import re
 
 from playwright.sync_api import Browser, expect
 
+from detector.extras import to_install
 from tests.page.visits import Open, Show, requests_held
 from tests.page.workshop import Workshop, sink
 
@@ -149,11 +150,11 @@ def test_what_was_tried_of_a_machine_is_not_said_of_what_is_written_later(show: 
 
 def test_what_is_not_installed_says_how(show: Show) -> None:
     shop = Workshop()
-    missing = "it needs a package that is not installed: pip install 'defectvision[webhook]', then start again"
+    missing = f"it needs a package that is not installed: {to_install('webhook')}, then start again"
     shop.kinds = [one | {"missing": missing} if one["name"] == "webhook" else one for one in shop.kinds]
     page = show(shop, "/settings").page
     page.get_by_test_id("sink-kind").select_option("webhook")
-    expect(page.get_by_test_id("sink-kind-about")).to_contain_text("pip install 'defectvision[webhook]'")
+    expect(page.get_by_test_id("sink-kind-about")).to_contain_text(to_install("webhook"))
     expect(page.get_by_test_id("sink-begin")).to_be_disabled()
     page.get_by_test_id("sink-kind").select_option("folder")
     expect(page.get_by_test_id("sink-begin")).to_be_enabled()

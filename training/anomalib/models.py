@@ -19,6 +19,7 @@ import numpy as np
 from detector import DetectorError, ModelError, calibrate
 from detector.anomalib import TOLERANCE, AnomalibExport, write_sidecar
 from detector.anomalib import load as load_export
+from detector.extras import to_install
 from detector.images import SUFFIXES
 from detector.teaching import DEFAULT_PRESET, HELD_OUT_ENOUGH, HOLDOUT, PRESETS
 from training.data import datasets
@@ -285,7 +286,4 @@ def _require_anomalib() -> None:
 
 
 def _not_installed() -> DetectorError:
-    return ModelError(
-        "anomalib is not installed, or not completely: pip install 'defectvision[anomalib]' "
-        "(in a clone: .venv/bin/pip install -e '.[anomalib]')"
-    )
+    return ModelError(f"anomalib is not installed, or not completely: {to_install('anomalib')}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import types
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from detector.extras import to_install
 from server.replicas.choice import ReplicasWanted
 from server.replicas.cluster import Gone, NoCluster
 from server.replicas.ray_cluster import SETTINGS, RayCluster, RayPeer, _words, prepare_own
@@ -82,7 +84,7 @@ def test_a_cluster_that_does_not_come_up_leaves_no_processes(ray: FakeRay, tmp_p
 
 def test_without_ray_it_is_said_how_to_get_it(ray: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(NoCluster, match=r"pip install 'defectvision\[ray\]'"):
+    with pytest.raises(NoCluster, match=re.escape(to_install("ray"))):
         cluster(tmp_path).connect()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from detector.extras import to_install
 from server.cameras import Backoff
 from server.sinks import (
     MOST,
@@ -522,7 +523,7 @@ async def test_without_its_package_it_is_kept_and_says_what_to_install(made: Mad
     sinks = made(fake, modules=("a_package_that_is_not_there",), extra="fake")
     stored = await sinks.add(draft(), "a test")
     await until(lambda: sinks.state(stored.id).state == "trouble")
-    assert "pip install 'defectvision[fake]'" in sinks.state(stored.id).words and not fake.begun
+    assert to_install("fake") in sinks.state(stored.id).words and not fake.begun
     with pytest.raises(SinkError, match="pip install"):
         await sinks.test(stored.id)
 

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
+from detector.extras import to_install
 from server.app import create_app
 from server.ground import DatabaseAddress
 from server.records import Entry, RecordsAway
@@ -103,7 +104,7 @@ async def test_every_answer_is_as_described(filled: Served, monkeypatch: pytest.
         assert wrong.status_code == 422 and "'steam' means nothing here" in wrong.json()["error"]
     monkeypatch.setattr("server.web.history.has_parquet", lambda: False)
     missing = await filled.ask("GET", "/api/history.parquet")
-    assert missing.status_code == 501 and "pip install 'defectvision[parquet]'" in missing.json()["error"]
+    assert missing.status_code == 501 and to_install("parquet") in missing.json()["error"]
     _all_but(filled.checked, 503)
 
 

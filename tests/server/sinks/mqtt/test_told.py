@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from websockets.asyncio.client import connect
 
+from detector.extras import to_install
 from server.sinks import Sinks
 from server.sinks.kinds import KINDS
 from server.sinks.mqtt.memory import Memory
@@ -124,7 +125,7 @@ def test_what_is_remembered_is_bounded() -> None:
 
 @pytest.mark.skipif(find_spec("aiomqtt") is not None, reason="they are run")
 def test_at_a_broker() -> None:
-    pytest.skip("the tests at a broker need aiomqtt: pip install 'defectvision[mqtt]'")
+    pytest.skip(f"the tests at a broker need aiomqtt: {to_install('mqtt')}")
 
 
 GOOD = {"host": "broker.plant.example", "node": "line4"}
