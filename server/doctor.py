@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from datetime import UTC, datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
 
@@ -31,7 +32,7 @@ PATIENCE_S = 20.0
 """For one look: a disk or a driver may hang."""
 LEAST_MEMORY, LEAST_FREE = 1_000_000_000, 2_000_000_000
 SLOW_SYNC_S = 0.25
-FOLDERS = ("access", "archive", "audit", "backlog", "certificates", "models", "sinks", "teaching")
+FOLDERS = ("access", "archive", "audit", "backlog", "certificates", "models", "ray", "sinks", "teaching")
 OLDEST_CLOCK = datetime(2025, 1, 1, tzinfo=UTC)
 
 
@@ -51,10 +52,12 @@ def examine(settings: Settings) -> Iterator[Finding]:
         "history": _history,
         "plant": _plant,
         "port": _port,
+        "server": _server,
         "certificate": _certificate,
         "clock": _clock,
         "machine": _machine,
         "inference": _inference,
+        "replicas": _replicas,
         "model": _model,
         "cameras": _cameras,
         "sinks": _sinks,
@@ -184,6 +187,41 @@ def _port(settings: Settings) -> Iterator[Finding]:
         yield Finding("port", "ok", f"{settings.host} port {settings.port} is free")
 
 
+class _Told(msgspec.Struct, frozen=True):
+    """What ``/health`` says, of it what is of use here; strangers hear the status alone."""
+
+    status: str
+    reason: str | None = None
+    warnings: list[str] = []
+
+
+def _server(settings: Settings) -> Iterator[Finding]:
+    """What the server that runs here says of itself."""
+    from server.healthcheck import asked, health_url
+
+    what, busy = "server", holder(settings.data_dir) if settings.data_dir.exists() else None
+    if busy is None:
+        return
+    url = health_url(settings)
+    try:
+        _, body = asked(url)
+        told = msgspec.json.decode(body, type=_Told)
+    except (OSError, HTTPException, msgspec.DecodeError):
+        yield Finding(
+            what,
+            "warning",
+            f"{busy} has the data directory, and does not say at {url} how it is: is it a server, and started with "
+            "the same HOST, PORT and HTTPS? Then it hangs, or only begins; its log says more",
+        )
+        return
+    if told.status == "ok":
+        yield Finding(what, "ok", f"{url} says that it inspects")
+    else:
+        mark: Mark = "warning" if told.status == "teaching" else "wrong"
+        yield Finding(what, mark, f"{url} says {told.status}: {told.reason or 'why is on its page, and in its log'}")
+    yield from (Finding(what, "warning", warning) for warning in told.warnings)
+
+
 def _certificate(settings: Settings) -> Iterator[Finding]:
     if settings.secure:
         yield from _own_certificate(settings) if settings.cert_file is not None else _made_certificate(settings)
@@ -294,6 +332,17 @@ def _inference(settings: Settings) -> Iterator[Finding]:
     yield Finding("inference", "ok", words)
 
 
+def _replicas(settings: Settings) -> Iterator[Finding]:
+    if settings.pool != "ray":
+        return
+    from server.replicas import NoCluster, cluster_looked_at
+
+    try:
+        yield Finding("replicas", "ok", cluster_looked_at(settings.ray_address))
+    except NoCluster as error:
+        yield Finding("replicas", "wrong", str(error))
+
+
 def _model(settings: Settings) -> Iterator[Finding]:
     from detector.model_folder import read_manifest
 
@@ -349,7 +398,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "doctor",
         help="look at everything a server needs, and say what to mend",
         description="Look at settings, data directory, disk, port, certificate, clock, memory, processor, model, "
-        "cameras, sinks and database as the server would find them. Changes nothing. Exit code 1: something is wrong.",
+        "replicas, cameras, sinks and database as the server would find them, and at /health of the one that runs. "
+        "Changes nothing. Exit code 1: something is wrong.",
     )
     parser.add_argument(
         "--json", action="store_true", help="one JSON list of what, mark (ok, warning, wrong) and words"

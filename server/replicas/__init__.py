@@ -2,7 +2,7 @@
 
 from server.replicas.choice import ReplicasWanted
 from server.replicas.cluster import NoCluster
-from server.replicas.ray_cluster import RayCluster
+from server.replicas.ray_cluster import RayCluster, cluster_looked_at
 from server.replicas.replicas import Replicas
 
-__all__ = ["NoCluster", "RayCluster", "Replicas", "ReplicasWanted"]
+__all__ = ["NoCluster", "RayCluster", "Replicas", "ReplicasWanted", "cluster_looked_at"]

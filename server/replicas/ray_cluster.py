@@ -85,12 +85,7 @@ class RayCluster:
                     f"the secret of the cluster cannot be kept in {self._folder} ({error.strerror or error}): see to "
                     "that folder"
                 ) from error
-        try:
-            import ray
-        except ModuleNotFoundError as error:
-            raise NoCluster(f"POOL=ray needs Ray: {to_install('ray')}") from error
-        except Exception as error:  # what is installed is not whole
-            raise NoCluster(f"Ray cannot be imported ({_words(error)}): install it anew") from error
+        ray = _imported()
         _quieten(ray)
         try:
             ray.shutdown()  # what is left of one that failed
@@ -145,6 +140,48 @@ def prepare_own(folder: Path) -> None:
         private_file.write(path, secrets.token_hex(32).encode())
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(path.absolute())
+
+
+def cluster_looked_at(address: str) -> str:
+    """How Ray and its cluster do, one sentence; nothing is started or joined.
+
+    Args:
+        address: of the cluster, as of :class:`RayCluster`.
+
+    Raises:
+        NoCluster: Ray is not installed, or no cluster is there; one sentence says what to do.
+    """
+    os.environ.update(SETTINGS)
+    ray = _imported()
+    if not address:
+        return f"Ray {ray.__version__}; the server starts a cluster of its own"
+    where = _running_here() if address == "auto" else address
+    _reach(where)
+    return f"Ray {ray.__version__}; something answers at {where}"
+
+
+def _imported() -> Any:
+    """Raises NoCluster: Ray is not installed, or not whole."""
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise NoCluster(f"POOL=ray needs Ray: {to_install('ray')}") from error
+    except Exception as error:  # what is installed is not whole
+        raise NoCluster(f"Ray cannot be imported ({_words(error)}): install it anew") from error
+    return ray
+
+
+def _running_here() -> str:
+    """Where ``auto`` leads, by Ray's own search. Raises NoCluster: nowhere."""
+    from ray._private import services
+
+    try:
+        return str(services.get_ray_address_from_environment("auto", None))
+    except ConnectionError as error:
+        raise NoCluster(
+            "no Ray cluster runs on this machine, where RAY_ADDRESS=auto looks for one: start it (ray start), or leave "
+            "RAY_ADDRESS empty, and the server starts its own"
+        ) from error
 
 
 def _reach(address: str) -> None:

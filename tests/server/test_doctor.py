@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import socket
 import sqlite3
+import sys
 import time
+import types
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from detector.extras import to_install
 from detector.folder_lock import hold
 from server import cli, doctor
 from server.ground import RESTORING, checksum
 from server.https import authority, ensure, outlook, pair_file
+from server.plant import StoreAddress
+from server.replicas.ray_cluster import SETTINGS
 from server.serve import certificate_names, listen
 from server.settings import DatabaseAddress, PulledCamera, Settings
+from server.sinks import Choice, StoredSink
 from tests.server.records.postgres import running_postgresql
 
 
@@ -86,6 +95,109 @@ def test_the_port_of_the_server_that_runs_here_is_no_fault(tmp_path: Path) -> No
             assert found(Settings(data_dir=tmp_path, port=taken.getsockname()[1]))["port"].mark == "ok"
     finally:
         lock.release()
+
+
+def of_ray(folder: Path, address: str = "") -> doctor.Finding:
+    return found(Settings(data_dir=folder, port=0, pool="ray", ray_address=address))["replicas"]
+
+
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for Ray, which is slow to import."""
+    for name in SETTINGS:
+        monkeypatch.setenv(name, "")
+    monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(__version__="2.99.0"))  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("ray")
+def test_where_frames_need_ray_it_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "replicas" not in found(Settings(data_dir=tmp_path, port=0))
+    assert of_ray(tmp_path).mark == "ok" and "2.99.0" in of_ray(tmp_path).words
+    monkeypatch.setitem(sys.modules, "ray", None)
+    finding = of_ray(tmp_path)
+    assert finding.mark == "wrong" and to_install("ray") in finding.words
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_cluster_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with listen("127.0.0.1", 0) as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        assert of_ray(tmp_path, address).mark == "ok"
+    finding = of_ray(tmp_path, address)
+    assert finding.mark == "wrong" and f"no Ray cluster at {address}: nobody answers there" in finding.words
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_cluster_on_this_machine_is_searched_as_ray_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def searched(address: str, folder: None) -> str:
+        assert (address, folder) == ("auto", None)
+        if not running:
+            raise ConnectionError("Could not find any running Ray instance.")
+        return running[0]
+
+    running: list[str] = []
+    services = types.SimpleNamespace(get_ray_address_from_environment=searched)
+    monkeypatch.setitem(sys.modules, "ray._private", types.SimpleNamespace(services=services))  # type: ignore[arg-type]
+    assert "ray start" in of_ray(tmp_path, "auto").words and of_ray(tmp_path, "auto").mark == "wrong"
+    with listen("127.0.0.1", 0) as head:
+        running.append(f"127.0.0.1:{head.getsockname()[1]}")
+        assert of_ray(tmp_path, "auto").mark == "ok"
+    assert "nobody answers" in of_ray(tmp_path, "auto").words
+
+
+def test_each_extra_that_settings_need_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "asyncpg" else there(name))
+    monkeypatch.setattr("server.sinks.kind._is_there", lambda module: module != "aiomqtt")
+    monkeypatch.setitem(sys.modules, "detector.runtimes.torch_runtime", None)
+    line = StoredSink("1", "mqtt", "line", enabled=True, told=Choice(), settings={})
+    monkeypatch.setattr("server.sinks.stored_in", lambda folder: (line,))
+    findings = found(
+        Settings(
+            data_dir=tmp_path,
+            port=0,
+            runtime="torch",
+            database_url=DatabaseAddress.parse("postgresql://me:secret@127.0.0.1:9/plant"),
+            plant_store=StoreAddress.parse(f"file://{tmp_path}"),
+        )
+    )
+    for what, extra in {"inference": "torch", "sink line": "mqtt", "history": "postgres", "plant": "plant"}.items():
+        assert findings[what].mark == "wrong" and to_install(extra) in findings[what].words, what
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "mark", "words"),
+    [
+        (200, {"status": "ok"}, "ok", "inspects"),
+        (200, {"status": "ok", "warnings": ["the disk is full"]}, "warning", "the disk is full"),
+        (503, {"status": "hung", "reason": "no replica"}, "wrong", "says hung: no replica"),
+        (503, {"status": "hung"}, "wrong", "why is on its page"),
+        (503, {"status": "teaching"}, "warning", "teaching"),
+        (404, "none of ours", "warning", "does not say at http://"),
+    ],
+)
+def test_what_the_server_that_runs_here_says_is_told(
+    tmp_path: Path, code: int, body: object, mark: str, words: str
+) -> None:
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(code)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *said: object) -> None:
+            pass
+
+    assert "server" not in found(Settings(data_dir=tmp_path, port=0)), "none runs here"
+    lock = hold(tmp_path, "at http://localhost/")
+    try:
+        with ThreadingHTTPServer(("127.0.0.1", 0), Health) as server:
+            Thread(target=server.serve_forever, daemon=True).start()
+            finding = found(Settings(data_dir=tmp_path, port=server.server_port))["server"]
+            server.shutdown()
+    finally:
+        lock.release()
+    assert finding.mark == mark and words in finding.words, finding
 
 
 def test_a_database_that_is_gone_is_said(tmp_path: Path) -> None:
