@@ -93,6 +93,7 @@ class RayCluster:
                 ray.init(address=self._address, log_to_driver=False, configure_logging=False)
             else:
                 os.environ.pop("RAY_ADDRESS", None)  # Ray would read it, too
+                _start_no_dashboard(ray)
                 ray.init(
                     address="local",
                     include_dashboard=False,
@@ -217,6 +218,12 @@ def _quieten(ray: Any) -> None:
     becomes of cluster and replicas is in our log."""
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     ray._private.worker._worker_logs_enabled = False
+
+
+def _start_no_dashboard(ray: Any) -> None:
+    """Without a dashboard Ray starts its process all the same, for usage statistics alone; that one asks the network in
+    which cloud it is (169.254.169.254, metadata.google.internal) before it looks whether they are switched off."""
+    ray._private.services.start_api_server = lambda *given, **named: (None, None)
 
 
 def _threads(wanted: ReplicasWanted) -> int:

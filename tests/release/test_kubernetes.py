@@ -95,6 +95,7 @@ def test_they_are_set_as_the_program_sets_a_cluster_of_its_own() -> None:
     told = one("ConfigMap", "defectvision-ray")["data"]
     assert all(isinstance(value, str) for value in told.values())
     assert SETTINGS.items() <= told.items() and told["RAY_AUTH_MODE"] == "token"
+    assert told["RAY_USAGE_STATS_REPORT_URL"].startswith("http://127.0.0.1:")
     assert told["RAY_max_direct_call_object_size"] == str(INLINE_BYTES)
     assert CONFIG["prestart_worker_first_driver"] is False and told["RAY_prestart_worker_first_driver"] == "0"
     for name, value in QUICKER.items():

@@ -78,6 +78,13 @@ def test_who_is_on_this_machine_needs_the_secret_of_this_user(served: Served) ->
     assert b"RAY_USAGE_STATS_ENABLED=0" in Path(f"/proc/{gcs}/environ").read_bytes()
 
 
+def test_nothing_of_it_asks_in_which_cloud_it_is(served: Served) -> None:
+    """Ray's process for the dashboard would, also where there is none."""
+    commands = [Path(f"/proc/{one}/cmdline").read_bytes() for one in served.processes]
+    assert any(b"gcs_server" in one for one in commands)
+    assert not [one for one in commands if b"dashboard.py" in one]
+
+
 async def test_a_signal_ends_it_cleanly_and_all_that_it_started(served: Served) -> None:
     started = served.processes[1:]
     served.process.send_signal(signal.SIGTERM)

@@ -50,7 +50,7 @@ class FakeRay(types.ModuleType):
         self.ended: list[str] = []
         self.asked: list[dict[str, Any]] = []
         worker = types.SimpleNamespace(_worker_logs_enabled=True)
-        self._private = types.SimpleNamespace(worker=worker)
+        self._private = types.SimpleNamespace(worker=worker, services=types.SimpleNamespace())
         self.exceptions = types.SimpleNamespace(RayError=KeyError, RayTaskError=IndexError)
 
     def init(self, **options: Any) -> None:
