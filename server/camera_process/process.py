@@ -51,7 +51,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--crop", metavar="X,Y,W,H", type=_checked(Crop.parse), help="send only this part, pixels")
     add("--patience", type=float, metavar="S", help="reopen it after so many seconds without a frame (default: 5)")
     add("--quality", type=_checked(_quality), help="of the JPEG over websocket, 1 to 100 (default: 85)")
-    add("--code", type=_checked(_code), help="access code (default: environment variable ACCESS_CODE)")
+    add(
+        "--code",
+        type=_checked(_code),
+        help="token of the server, role operator, or its access code (default: environment variable ACCESS_CODE)",
+    )
     add("--ca", metavar="FILE", type=_checked(_certificate), help="certificate to trust, PEM")
     parser.set_defaults(run=run)
 
@@ -202,7 +206,7 @@ def _pixels(megapixels: str) -> int:
 def _code(text: str) -> str | None:
     # The code travels in an HTTP header. The message must not show it.
     if not text.isascii() or not text.isprintable():
-        raise ValueError("the access code may hold printable ASCII characters only")
+        raise ValueError("a token or access code may hold printable ASCII characters only")
     return text or None
 
 

@@ -36,7 +36,7 @@ class AwayError(Exception):
 class Destination:
     """Where frames go: the server's http(s) address, the stream's name there, and what opens the door.
 
-    ``code``: the access code. ``ca``: a PEM file to trust instead of the system's authorities.
+    ``code``: a token, or the access code. ``ca``: a PEM file to trust instead of the system's authorities.
     """
 
     server: str

@@ -41,7 +41,7 @@ export function showPhones(root, { addresses, https }) {
 }
 
 function phonesState(addresses, https) {
-  if (addresses.length === 0) return "This server listens on its own machine only: no phone reaches it. Start it with make phone, or with HOST=0.0.0.0 and HTTPS=true.";
+  if (addresses.length === 0) return "This server listens on its own machine only: no phone reaches it. Start it with make phone, or with HOST=0.0.0.0 and HTTPS=true; behind a proxy, give PUBLIC_URL the address that phones open.";
   if (!https.on) return "Phones reach it, and can watch. Their cameras need https: start it with HTTPS=true.";
   return https.made_here ? "Phones reach it over https. The first visit warns, as the certificate was made here." : "Phones reach it over https.";
 }

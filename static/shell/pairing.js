@@ -9,7 +9,7 @@ import { streamIn } from "./sources.js";
 const LOOK_EVERY_MS = 2_000;
 const IS_NAME = /^[A-Za-z0-9._-]{1,64}$/;
 const NO_CAMERA = "The phone may watch, but not send: browsers give their camera to https pages only. Start the server with HTTPS=true first.";
-const NOT_REACHED = "No phone reaches this server: it listens on its own machine only. Stop it and start it with make phone, or HOST=0.0.0.0 defectvision serve --https.";
+const NOT_REACHED = "No phone reaches this server: it listens on its own machine only. Stop it and start it with make phone, or HOST=0.0.0.0 defectvision serve --https; behind a proxy, give PUBLIC_URL the address that phones open.";
 
 export class Pairing {
   #sheet;

@@ -179,6 +179,11 @@ def test_the_phone_page_follows_public_url(tmp_path: Path) -> None:
     assert 'href="/' not in page and 'src="/' not in page
 
 
+def test_where_no_phone_gets_in_the_way_by_a_proxy_is_named(tmp_path: Path) -> None:
+    page = client(tmp_path, public_url=None, code=None, host="http://localhost").get("/phone").text
+    assert "no phone can reach it" in page and "PUBLIC_URL=" in page
+
+
 @pytest.mark.parametrize("path", ["/phone/", "/health/", "/api/streams/", "/kiosk/press/"])
 def test_nobody_is_sent_to_an_absolute_address(tmp_path: Path, path: str) -> None:
     """Starlette's own redirect to the path without its last slash is to http://, without the prefix."""

@@ -277,3 +277,12 @@ def test_how_long_a_camera_may_be_silent_can_be_set(folder: Path) -> None:
     assert parse("0", "--server", "http://host", "--patience", "30").patience == 30
     for wrong in ("0", "4000", "nan"):
         assert run(parse("0", "--server", "http://host", "--patience", wrong)) == 2
+
+
+def test_its_help_says_that_a_token_is_as_good_as_the_code(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    with pytest.raises(SystemExit):
+        parser.parse_args(["camera", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--code CODE token of the server, role operator, or its access code" in said
