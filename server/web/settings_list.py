@@ -58,7 +58,7 @@ ABOUT: Mapping[str, str] = {
     "HTTPS": "Whether it speaks https, with a certificate made here.",
     "CERT_FILE": "Your own certificate for https.",
     "KEY_FILE": "The private key of that certificate.",
-    "SERVER_NAMES": "More names of this machine, for the certificate and the QR code. Behind a proxy: PUBLIC_URL.",
+    "SERVER_NAMES": "More names of this machine, for the certificate and the QR code; of a proxy PUBLIC_URL makes it.",
     "PUBLIC_URL": "The address that others see where a proxy stands before the server.",
     "ALLOWED_ORIGINS": "Pages of other origins that may use the server and frame its pages for HMIs.",
     "PLANT_STORE": "Where the gateways of one plant share models and pictures; with DATABASE_URL.",

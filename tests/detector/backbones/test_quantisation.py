@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from detector import ModelError
 from detector.backbones.efficientnet_lite import GraphBackbone, load_backbone
 from detector.backbones.openvino_graph import as_ir, backbone_graph
 from detector.backbones.quantisation import quantise
+from detector.extras import to_install
 from detector.input_size import InputSize, square
 from detector.runtimes.runtime import runtime
 from tests.detector.parts import draw_part, draw_parts
@@ -89,7 +91,7 @@ def test_nothing_to_quantise_with() -> None:
 
 def test_without_nncf_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nncf", None)
-    with pytest.raises(ModelError, match=r"pip install 'defectvision\[int8\]' .*, or use bfloat16 or float32"):
+    with pytest.raises(ModelError, match=re.escape(f"{to_install('int8')}, or use bfloat16 or float32")):
         quantise(load_backbone(), draw_parts(1))
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 import detector
 from detector import ModelError
 from detector.backbones.efficientnet_lite import CHANNELS, load_backbone
+from detector.extras import to_install
 from detector.heads import DIRECTIONS, LEVELS, DrawnDefects, Gaussians, MemoryBanks, NearestNeighbour, fitting_step
 from detector.images import BGRImage
 from detector.input_size import InputSize, square
@@ -240,7 +242,7 @@ def test_torch_rounds_no_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_torch_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "detector.runtimes.torch_runtime", raising=False)
-    with pytest.raises(ModelError, match=r"pip install 'defectvision\[torch\]' .*, or use RUNTIME=openvino"):
+    with pytest.raises(ModelError, match=re.escape(f"{to_install('torch')}, or use RUNTIME=openvino")):
         runtime("torch")
 
 
