@@ -344,11 +344,14 @@ def _replicas(settings: Settings) -> Iterator[Finding]:
 
 
 def _model(settings: Settings) -> Iterator[Finding]:
+    from detector.backbones import PACKAGED, load_backbone
     from detector.model_folder import read_manifest
 
     if settings.model_path is not None:
         try:
-            read_manifest(settings.model_path)
+            manifest = read_manifest(settings.model_path)
+            if manifest.backbone in PACKAGED and not manifest.backbone_files:
+                load_backbone(manifest.backbone)  # its package may be an extra
             yield Finding("model", "ok", f"{settings.model_path} can be read")
         except (DetectorError, OSError) as error:
             yield Finding("model", "wrong", str(error))

