@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from msgspec import UNSET, Struct
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -21,6 +21,7 @@ from server.teaching import (
     FEWEST,
     MOST_PICTURES,
     ArchiveError,
+    Brought,
     CannotBe,
     CannotNow,
     Kept,
@@ -28,6 +29,7 @@ from server.teaching import (
     NotStored,
     NotThere,
     Packed,
+    Report,
     Shelf,
     Teaching,
     Teachings,
@@ -50,6 +52,7 @@ from server.web.teaching_bodies import (
     TeachingPatch,
     TeachingsBody,
     TeachingWanted,
+    UploadBody,
 )
 from server.web.uploads import MAX_CALIBRATION, Upload, read_form, source_of_request
 from server.words import BYTES, Content, Operation, Reply, Role, documented
@@ -227,9 +230,13 @@ class Teach:
         limit = self.settings.max_upload_bytes
         with self.held.share(source_of_request(request)) as share:
             total = MAX_CALIBRATION * limit  # of which a ZIP may be all
-            form = await read_form(
-                request, "files", share=share, max_file=total, max_total=total, max_files=MOST_PICTURES
-            )
+            try:
+                form = await read_form(
+                    request, "files", share=share, max_file=total, max_total=total, max_files=MOST_PICTURES
+                )
+            except ClientDisconnect:
+                teaching.upload_broke_off()
+                raise
             with refusals():
                 pictures = await asyncio.to_thread(_pictures, form.files, limit)
                 await teaching.upload(pictures, request.is_disconnected)
@@ -370,6 +377,7 @@ def body_of(teaching: Teaching) -> TeachingBody:
             coverage.parts, coverage.of_last, coverage.new_of_last, coverage.enough, coverage.sentence
         ),
         last=TakenBody(last.taken, last.why) if last is not None else None,
+        upload=_uploaded(teaching.uploaded) if teaching.uploaded is not None else None,
         can_finish=album.can_finish,
         progress=teaching.progress if teaching.state == "learning" else None,
         learning_s=teaching.learning_s,
@@ -379,6 +387,10 @@ def body_of(teaching: Teaching) -> TeachingBody:
         threshold=teaching.threshold,
         notes=teaching.notes,
     )
+
+
+def _uploaded(report: Report) -> UploadBody:
+    return UploadBody(report.state, report.of, report.looked_at, report.taken)
 
 
 def _shown(teaching: Teaching, kept: Kept) -> ShownPicture:
@@ -403,7 +415,7 @@ def _large(path: Path) -> bytes | None:
         return None
 
 
-def _pictures(files: tuple[Upload, ...], limit: int) -> Iterator[Packed]:
+def _pictures(files: tuple[Upload, ...], limit: int) -> Brought:
     """The pictures of an upload, one at a time.
 
     Raises:
@@ -415,7 +427,7 @@ def _pictures(files: tuple[Upload, ...], limit: int) -> Iterator[Packed]:
         return pictures_in(files[0].data, most=MOST_PICTURES, most_each=limit)
     if large := [file.filename for file in files if len(file.data) > limit]:
         raise ArchiveError(f"{large[0][:60]} is over {limit / 1e6:g} MB: send a smaller one, or raise MAX_UPLOAD_MB")
-    return (Packed(file.filename, file.data) for file in files)
+    return Brought(len(files), (Packed(file.filename, file.data) for file in files))
 
 
 @contextlib.contextmanager

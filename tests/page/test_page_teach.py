@@ -236,6 +236,36 @@ def test_files_that_were_not_brought_are_counted_with_those_that_failed(show: Sh
     expect(said).to_have_text("Stopped: 3 files not brought.")
 
 
+def test_pictures_of_a_zip_are_counted_and_the_browser_asks_before_it_leaves(show: Show, tmp_path: Path) -> None:
+    page, shop = opened(show, teaching(stream=None))
+    expect(page.get_by_test_id("teach-signal")).to_be_hidden()
+    file = tmp_path / "good.zip"
+    file.write_bytes(b"PK")
+    held = requests_held(page, "**/t1/pictures")
+    page.get_by_test_id("teach-files").set_input_files(file)
+    said, last = page.get_by_test_id("teach-upload"), page.get_by_test_id("teach-last")
+    expect(said).to_have_text("Sending good.zip…")
+    expect(last).to_contain_text("Keep this page open until all were looked at.")
+    shop.teachings = [shown(12, stream=None, upload={"state": "going", "of": 60, "looked_at": 15, "taken": 12})]
+    expect(said).to_have_text("15 of 60 pictures of good.zip looked at…")
+    expect(page.locator("#teach-upload")).to_have_js_property("value", 0.25)
+    expect(last).to_contain_text("Taking pictures")
+    asked = "dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+    assert page.evaluate(asked) is False, "the browser asks"
+    shop.teachings = [shown(57, stream=None, upload={"state": "over", "of": 60, "looked_at": 60, "taken": 57})]
+    held[0].fulfill(json=shop.teachings[0])
+    expect(said).to_have_text("57 of 60 pictures taken, from 1 file.")
+    expect(last).to_contain_text("Add more")
+    assert page.evaluate(asked) is True
+
+
+def test_an_upload_that_broke_off_is_said_to_whoever_comes_back(show: Show) -> None:
+    broken = {"state": "broken", "of": 60, "looked_at": 47, "taken": 47}
+    page, _ = opened(show, shown(47, stream=None, upload=broken, notes=["the upload broke off after 47 of 60 pictures"]))
+    expect(page.get_by_test_id("teach-last")).to_contain_text("Broke off")
+    expect(page.get_by_test_id("teach-notes")).to_contain_text("The upload broke off after 47 of 60 pictures.")
+
+
 def test_all_are_good_is_said_of_one_teaching_only(show: Show) -> None:
     body = shown(12)
     for number in (3, 7, 9):
@@ -340,7 +370,7 @@ def test_from_pictures_to_a_recipe_that_streams_are_inspected_with(
     page.get_by_test_id("teach-preset").select_option("fast")
     page.get_by_test_id("teach-start").click()
     page.get_by_test_id("teach-files").set_input_files(files)
-    expect(page.get_by_test_id("teach-upload")).to_contain_text("10 files brought", timeout=60_000)
+    expect(page.get_by_test_id("teach-upload")).to_contain_text(" of 10 pictures taken, from 10 files", timeout=60_000)
     page.reload()  # it lives in the server
     expect(page.get_by_test_id("teach-shown-name")).to_have_text(name)
     expect(page.get_by_test_id("teach-done")).to_be_enabled(timeout=60_000)
