@@ -327,9 +327,7 @@ class Teaching:
 
     # Pictures.
 
-    async def upload(
-        self, pictures: Sequence[Packed] | Brought, gone: Callable[[], Coroutine[Any, Any, bool]]
-    ) -> None:
+    async def upload(self, pictures: Sequence[Packed] | Brought, gone: Callable[[], Coroutine[Any, Any, bool]]) -> None:
         """Show pictures, one after the other.
 
         Args:

@@ -261,7 +261,9 @@ def test_pictures_of_a_zip_are_counted_and_the_browser_asks_before_it_leaves(sho
 
 def test_an_upload_that_broke_off_is_said_to_whoever_comes_back(show: Show) -> None:
     broken = {"state": "broken", "of": 60, "looked_at": 47, "taken": 47}
-    page, _ = opened(show, shown(47, stream=None, upload=broken, notes=["the upload broke off after 47 of 60 pictures"]))
+    page, _ = opened(
+        show, shown(47, stream=None, upload=broken, notes=["the upload broke off after 47 of 60 pictures"])
+    )
     expect(page.get_by_test_id("teach-last")).to_contain_text("Broke off")
     expect(page.get_by_test_id("teach-notes")).to_contain_text("The upload broke off after 47 of 60 pictures.")
 
