@@ -347,6 +347,23 @@ def test_what_was_learned_is_said_in_words(show: Show) -> None:
     expect(page).to_have_title("Live – DefectVision")
 
 
+@pytest.mark.parametrize(
+    ("streams", "is_default", "words"),
+    [
+        ([], True, "It is the default: a stream that no recipe is chosen for is inspected with it by itself."),
+        ([], False, "It is on no stream now, and not the default. Open its recipe to put it on a stream."),
+        (["press"], False, "It inspects press now."),
+    ],
+)
+def test_what_was_taught_from_pictures_says_what_is_inspected_with_it(
+    show: Show, streams: list[str], is_default: bool, words: str
+) -> None:
+    made = recipe("bottle", "Bottle", streams=streams, is_default=is_default)
+    done = {"stream": None, "state": "done", "recipe": "bottle", "seconds": 3.4}
+    page = show(Workshop(recipes=[made], teachings=[shown(30, **done)]), "/teach#t1").page
+    expect(page.locator("#teach-result-next")).to_contain_text(words)
+
+
 def sharp_parts() -> Iterator[BGRImage]:
     """Rendered good parts, without those that the line moved while they were taken."""
     before = list[Quality]()
