@@ -94,6 +94,7 @@ class Teach:
             Route(f"{picture}/large", self.large),
             Route(picture, self.keep, methods=["POST"]),
             Route(picture, self.remove, methods=["DELETE"]),
+            Route("/api/recipes/{recipe}/picture", self.of_recipe),
         ]
 
     @documented(
@@ -275,6 +276,25 @@ class Teach:
         if jpeg is None:
             raise Refused(404, NO_PICTURE)
         return Response(jpeg, media_type="image/jpeg", headers=KEPT)
+
+    @documented(
+        Operation(
+            "One of the pictures that a recipe's model was taught on, to see the part",
+            {
+                200: Reply("at most 1280 pixels long", Content(BYTES, "image/jpeg")),
+                404: "there is no such recipe, or none of its pictures lies here",
+            },
+            role=Role.VIEWER,
+        )
+    )
+    async def of_recipe(self, request: Request) -> Response:
+        async with self.drawing:
+            with refusals():
+                path = await self.shelf.picture_of(request.path_params["recipe"])
+            jpeg = await asyncio.to_thread(_large, path) if path else None
+        if jpeg is None:
+            raise Refused(404, NO_PICTURE)
+        return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
     @documented(
         Operation(

@@ -398,3 +398,5 @@ def test_from_pictures_to_a_recipe_that_streams_are_inspected_with(
     page.get_by_test_id("teach-recipe").click()
     expect(page.get_by_test_id("recipe-name")).to_have_text(name)
     expect(page.get_by_test_id("recipe-history")).to_contain_text("Taught")
+    expect(page.get_by_test_id("regions-other")).to_have_text("This is one of the pictures it was taught on.")
+    expect(page.locator("#regions-picture canvas")).to_be_visible()

@@ -103,6 +103,9 @@ async def test_from_uploaded_pictures_to_a_recipe(teacher: Teacher) -> None:
         body = await teacher.ask("GET", path)
     assert (body["state"], body["recipe"]) == ("done", "recipe-1") and body["threshold"] and body["seconds"] >= 0
     assert not [*teacher.data.rglob("*.png")] and len(teacher.library.pictures("recipe-1")) == 6
+    seen = await teacher.client.get("/api/recipes/recipe-1/picture")
+    assert decode(seen.content).shape == part(1).shape
+    assert (await teacher.client.get("/api/recipes/none/picture")).status_code == 404
     await teacher.ask("DELETE", path)
     assert (await teacher.ask("GET", ""))["teachings"] == []
 
