@@ -270,12 +270,8 @@ class Teach:
         )
     )
     async def large(self, request: Request) -> Response:
-        async with self.drawing:
-            kept = self._get(request).album.get(_number(request))
-            jpeg = await asyncio.to_thread(_large, kept.path) if kept else None
-        if jpeg is None:
-            raise Refused(404, NO_PICTURE)
-        return Response(jpeg, media_type="image/jpeg", headers=KEPT)
+        kept = self._get(request).album.get(_number(request))
+        return await self._seen_large(kept.path if kept else None, KEPT)
 
     @documented(
         Operation(
@@ -288,13 +284,9 @@ class Teach:
         )
     )
     async def of_recipe(self, request: Request) -> Response:
-        async with self.drawing:
-            with refusals():
-                path = await self.shelf.picture_of(request.path_params["recipe"])
-            jpeg = await asyncio.to_thread(_large, path) if path else None
-        if jpeg is None:
-            raise Refused(404, NO_PICTURE)
-        return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+        with refusals():
+            path = await self.shelf.picture_of(request.path_params["recipe"])
+        return await self._seen_large(path, {"Cache-Control": "no-store"})
 
     @documented(
         Operation(
@@ -374,6 +366,13 @@ class Teach:
         with refusals():
             teaching.done()
         return _fresh(body_of(teaching))
+
+    async def _seen_large(self, path: Path | None, headers: dict[str, str]) -> Response:
+        async with self.drawing:
+            jpeg = await asyncio.to_thread(_large, path) if path else None
+        if jpeg is None:
+            raise Refused(404, NO_PICTURE)
+        return Response(jpeg, media_type="image/jpeg", headers=headers)
 
     def _get(self, request: Request) -> Teaching:
         with refusals():
