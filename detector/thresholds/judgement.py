@@ -73,6 +73,13 @@ class Judgement:
     of: int
     margin: Margin | None
 
+    @property
+    def warnings_in_force(self) -> tuple[str, ...]:
+        """The warnings as they read once ``calibration`` is in force: nothing can be left out of it any more."""
+        count = len(self.suspects)
+        counted_in = f"{_look_bad(count)}, and the threshold was placed with {'it' if count == 1 else 'them'}"
+        return tuple(counted_in if one == _before(count) else one for one in self.warnings)
+
 
 def judge(
     scores: Sequence[float],
@@ -188,6 +195,15 @@ def _different(scores: Sequence[float], looks: Sequence[near_copies.Look] | None
     return sorted(min(group) for group in near_copies.groups(looks, every))
 
 
+def _look_bad(suspects: int) -> str:
+    return "1 frame looks like a defect" if suspects == 1 else f"{suspects} frames look like defects"
+
+
+def _before(suspects: int) -> str:
+    """What is said of suspects while they can be left out."""
+    return f"{_look_bad(suspects)}: look at {'it' if suspects == 1 else 'them'}, and leave out what is not good"
+
+
 def _warnings(
     scores: Sequence[float],
     found: Sequence[Suspect],
@@ -197,11 +213,7 @@ def _warnings(
 ) -> tuple[str, ...]:
     warnings = []
     if found:
-        one = len(found) == 1
-        warnings.append(
-            f"{len(found)} {'frame looks' if one else 'frames look'} like {'a defect' if one else 'defects'}: look at "
-            f"{'it' if one else 'them'}, and leave out what is not good"
-        )
+        warnings.append(_before(len(found)))
     if scores and in_force is not None and sum(score > in_force for score in scores) >= len(scores) / 2:
         warnings.append(
             "most of the frames lie above the threshold in force: are these good parts of the kind that was taught, "

@@ -5,13 +5,13 @@ whole, and a process of its own learns from them. What is learned goes into the 
 """
 
 from server.teaching.album import FEWEST, MOST_BYTES, MOST_PICTURES, Kept
-from server.teaching.archive import ArchiveError, Packed, is_archive, pictures_in
+from server.teaching.archive import ArchiveError, Brought, Packed, is_archive, pictures_in
 from server.teaching.correcting import Correcting, Cost, Done, FrameGone
 from server.teaching.library import Library, NoRecipe
 from server.teaching.others import Shelf, Watcher
 from server.teaching.recipe_file import pack, unpack
 from server.teaching.showing import Taken
-from server.teaching.teaching import CannotBe, CannotNow, NotThere, State, Teaching, Wanted, cannot_write
+from server.teaching.teaching import CannotBe, CannotNow, NotThere, Report, State, Teaching, Wanted, cannot_write
 from server.teaching.teachings import Teachings, TooMany
 from server.teaching.work_thread import NotStored
 
@@ -20,6 +20,7 @@ __all__ = [
     "MOST_BYTES",
     "MOST_PICTURES",
     "ArchiveError",
+    "Brought",
     "CannotBe",
     "CannotNow",
     "Correcting",
@@ -32,6 +33,7 @@ __all__ = [
     "NotStored",
     "NotThere",
     "Packed",
+    "Report",
     "Shelf",
     "State",
     "Taken",

@@ -7,7 +7,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -48,12 +48,26 @@ class Packed:
     data: bytes
 
 
+@dataclass(frozen=True)
+class Brought:
+    """Pictures of an upload, each made when it is asked for. ``len``: how many there are, ``of``."""
+
+    of: int
+    each: Iterable[Packed]
+
+    def __len__(self) -> int:
+        return self.of
+
+    def __iter__(self) -> Iterator[Packed]:
+        return iter(self.each)
+
+
 def is_archive(data: bytes) -> bool:
     """Whether an upload is a ZIP."""
     return data.startswith(SIGNATURES)
 
 
-def pictures_in(data: bytes, *, most: int, most_each: int) -> Iterator[Packed]:
+def pictures_in(data: bytes, *, most: int, most_each: int) -> Brought:
     """The pictures of a ZIP, in the order of its list.
 
     Whatever has no name of a picture is passed over: folders, notes, what systems put beside pictures. The whole list
@@ -76,7 +90,7 @@ def pictures_in(data: bytes, *, most: int, most_each: int) -> Iterator[Packed]:
     entries = _judged(archive, most, most_each)
     if not entries:
         raise ArchiveError(f"there is no picture in the ZIP: put {', '.join(SUFFIXES)} files into it")
-    return (Packed(_name(entry), _unpacked(archive, entry, most_each)) for entry in entries)
+    return Brought(len(entries), (Packed(_name(entry), _unpacked(archive, entry, most_each)) for entry in entries))
 
 
 def opened(data: bytes, then: str) -> zipfile.ZipFile:

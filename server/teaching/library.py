@@ -560,6 +560,15 @@ class Library:
             )
         return Earlier(taught, pictures)
 
+    async def picture_of(self, recipe: str) -> Path | None:
+        """The file of one of the pictures that its model was taught on, to show the part; None where none lies here:
+        all that another gateway has are not fetched for it.
+
+        Raises:
+            NoRecipe: there is none of this id.
+        """
+        return next(iter(await asyncio.to_thread(self.keep.pictures, self.get(recipe).model.taught)), None)
+
     async def _promised(self, recipe: Recipe) -> str:
         model = await self.in_thread(partial(self.models.as_taught, recipe.model.taught))
         if not isinstance(model, TaughtModel):

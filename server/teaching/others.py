@@ -118,3 +118,11 @@ class Shelf(Protocol):
             RecipeError, ModelError, NotStored: they are not kept, damaged, or cannot be fetched here; one sentence.
         """
         ...
+
+    async def picture_of(self, recipe: str) -> Path | None:
+        """The file of one of the pictures that its model was taught on; None where none lies here.
+
+        Raises:
+            NoRecipe: there is no such recipe.
+        """
+        ...

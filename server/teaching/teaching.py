@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from detector.teaching import PresetName
 from server.recipes import RecipeError
 from server.teaching import files
 from server.teaching.album import FEWEST, Album, Kept
-from server.teaching.archive import Packed
+from server.teaching.archive import Brought, Packed
 from server.teaching.files import Files, Stored, TooMuch
 from server.teaching.learner import Learner, LearnerGone
 from server.teaching.library import NoRecipe
@@ -100,11 +100,30 @@ class Look:
 
 @dataclass
 class Report:
-    """What became of the pictures of an upload."""
+    """What became of the pictures of an upload.
 
+    Attributes:
+        of: how many there are; 0 where it broke off before they came.
+        state: broken: who sent them was gone before all were looked at.
+    """
+
+    of: int = 0
+    state: Literal["going", "over", "broken"] = "going"
     taken: int = 0
     copies: int = 0
     not_taken: list[str] = field(default_factory=list)
+
+    @property
+    def looked_at(self) -> int:
+        return self.taken + self.copies + len(self.not_taken)
+
+    @property
+    def broke_off(self) -> str | None:
+        """That it did, and what to do."""
+        if self.state != "broken":
+            return None
+        when = f"after {self.looked_at} of {counted(self.of, 'picture')}" if self.of else "before its pictures had come"
+        return f"the upload broke off {when}: bring the same again, what was taken is known"
 
     @property
     def sentences(self) -> list[str]:
@@ -132,6 +151,7 @@ class Teaching:
         error: why it failed, one sentence.
         progress: of learning, 0..1.
         region: what will be inspected, as it looks now.
+        uploaded: what became, or becomes, of the latest upload; None before the first.
         latest: the newest frame it was shown, H×W×3 uint8 BGR; None before the first and once it is done or ended.
     """
 
@@ -152,6 +172,7 @@ class Teaching:
         self.state: State = "showing"
         self.region: Box | None = None
         self.latest: BGRImage | None = None
+        self.uploaded: Report | None = None
         self.progress = 0.0
         self.error: str | None = None
         self.recipe: str | None = None
@@ -192,7 +213,8 @@ class Teaching:
     @property
     def notes(self) -> list[str]:
         """What the person should know, sentences."""
-        found = [*([self._away] if self._away and self.is_open else []), *self._report]
+        broke_off = self.uploaded.broke_off if self.uploaded else None
+        found = [*(one for one in (broke_off, self._away) if one and self.is_open), *self._report]
         if self._left_out:
             what = counted(self._left_out, "picture that looks", "pictures that look")
             found.append(f"{what} unlike the others and that nobody called good: not learned from")
@@ -305,12 +327,12 @@ class Teaching:
 
     # Pictures.
 
-    async def upload(self, pictures: Iterable[Packed], gone: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+    async def upload(self, pictures: Sequence[Packed] | Brought, gone: Callable[[], Coroutine[Any, Any, bool]]) -> None:
         """Show pictures, one after the other.
 
         Args:
             pictures: files of any of our formats; the next one is asked for in a thread.
-            gone: whether who sends them is gone; the rest is left out then.
+            gone: whether who sends them is gone; the rest is left out then, which is said until more are brought.
 
         Raises:
             CannotNow: it is not being shown parts, or not any more.
@@ -318,9 +340,13 @@ class Teaching:
             ArchiveError: of the pictures.
         """
         self._require_showing()
-        report, waiting = Report(), iter(pictures)
+        self.uploaded = report = Report(len(pictures))
+        waiting = iter(pictures)
         try:
-            while (picture := await asyncio.to_thread(next, waiting, None)) is not None and not await gone():
+            while (picture := await asyncio.to_thread(next, waiting, None)) is not None:
+                if await gone():
+                    report.state = "broken"
+                    break
                 if (why := await self._upload(picture)) is None:
                     report.taken += 1
                 elif why == SAME_PART:
@@ -330,6 +356,12 @@ class Teaching:
                 self._report = report.sentences
         finally:
             self._report = report.sentences
+            if report.state == "going":
+                report.state = "over"
+
+    def upload_broke_off(self) -> None:
+        """Who sends pictures was gone before they had come; harmless once it is not being shown parts."""
+        self.uploaded = Report(state="broken")
 
     async def _upload(self, picture: Packed) -> str | None:
         """Why it was not taken."""

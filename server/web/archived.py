@@ -22,7 +22,7 @@ from server.plant import PlantAway
 from server.recipes import Kind, check_name
 from server.records import Disposition, DispositionRefused, Records, RecordsAway
 from server.streams import KeptFrame
-from server.teaching import Packed, Shelf, Teachings, Wanted
+from server.teaching import Brought, Packed, Shelf, Teachings, Wanted
 from server.web.answers import Refused, answer
 from server.web.archive_bodies import ArchiveBody, TaughtFromBody
 from server.web.calibration_query import who_asks
@@ -263,7 +263,8 @@ class Archived:
                 name = check_name(wanted.name) if wanted.name is not None else self.shelf.name_of(str(wanted.more_of))
                 how = Wanted(name, None, wanted.more_of, False, wanted.preset, who_asks(request))
                 teaching, status = await self.teachings.begin(how), 201
-            await teaching.upload(self._packed(wanted.ids, elsewhere), request.is_disconnected)
+            pictures = Brought(len(wanted.ids), self._packed(wanted.ids, elsewhere))
+            await teaching.upload(pictures, request.is_disconnected)
         return answer(body_of(teaching), status)
 
     async def _elsewhere(self, ids: list[str]) -> dict[str, int]:

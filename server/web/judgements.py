@@ -78,6 +78,8 @@ def calibrated_body(
         notes: beside the judgement's warnings.
         when: it was put in force, as the history tells it.
     """
+    judgement = draft.judgement
+    warnings = judgement.warnings if when is None else judgement.warnings_in_force
     return Calibrated(
         new_threshold=calibration.threshold if calibration else None,
         mean_score=calibration.mean if calibration else None,
@@ -86,7 +88,7 @@ def calibrated_body(
         k=draft.rule.k if isinstance(draft.rule, KSigma) else None,
         threshold=now.value,
         threshold_source=now.source,
-        warning="; ".join((*draft.judgement.warnings, *notes)) or None,
+        warning="; ".join((*warnings, *notes)) or None,
         judgement=judgement_body(draft),
         draft=name,
         when=when,

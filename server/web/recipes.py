@@ -185,7 +185,7 @@ class Recipes:
         model = self.inspection.model_of(recipe.id)
         runtime = model.runtime if model else self.library.models.runtime
         for done in self.inspection.calibrations_of(recipe, runtime):
-            where = f" on {done.stream}" if done.stream else ""
+            where = f" seen on {done.stream}" if done.stream else ""
             entries.append(
                 RecipeChangeBody(
                     when=done.when,
@@ -196,7 +196,7 @@ class Recipes:
                     why=done.why,
                     on=""
                     if done.action != "set"
-                    else f"{counted(done.after[0].n_images if done.after else 0, 'frame')}{where}",
+                    else f"{counted(done.after[0].n_images if done.after else 0, 'different part')}{where}",
                     from_version=None,
                     to_version=None,
                     was=_threshold(done.was),

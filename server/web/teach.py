@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from msgspec import UNSET, Struct
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -21,6 +21,7 @@ from server.teaching import (
     FEWEST,
     MOST_PICTURES,
     ArchiveError,
+    Brought,
     CannotBe,
     CannotNow,
     Kept,
@@ -28,6 +29,7 @@ from server.teaching import (
     NotStored,
     NotThere,
     Packed,
+    Report,
     Shelf,
     Teaching,
     Teachings,
@@ -50,6 +52,7 @@ from server.web.teaching_bodies import (
     TeachingPatch,
     TeachingsBody,
     TeachingWanted,
+    UploadBody,
 )
 from server.web.uploads import MAX_CALIBRATION, Upload, read_form, source_of_request
 from server.words import BYTES, Content, Operation, Reply, Role, documented
@@ -91,6 +94,7 @@ class Teach:
             Route(f"{picture}/large", self.large),
             Route(picture, self.keep, methods=["POST"]),
             Route(picture, self.remove, methods=["DELETE"]),
+            Route("/api/recipes/{recipe}/picture", self.of_recipe),
         ]
 
     @documented(
@@ -227,9 +231,13 @@ class Teach:
         limit = self.settings.max_upload_bytes
         with self.held.share(source_of_request(request)) as share:
             total = MAX_CALIBRATION * limit  # of which a ZIP may be all
-            form = await read_form(
-                request, "files", share=share, max_file=total, max_total=total, max_files=MOST_PICTURES
-            )
+            try:
+                form = await read_form(
+                    request, "files", share=share, max_file=total, max_total=total, max_files=MOST_PICTURES
+                )
+            except ClientDisconnect:
+                teaching.upload_broke_off()
+                raise
             with refusals():
                 pictures = await asyncio.to_thread(_pictures, form.files, limit)
                 await teaching.upload(pictures, request.is_disconnected)
@@ -262,12 +270,23 @@ class Teach:
         )
     )
     async def large(self, request: Request) -> Response:
-        async with self.drawing:
-            kept = self._get(request).album.get(_number(request))
-            jpeg = await asyncio.to_thread(_large, kept.path) if kept else None
-        if jpeg is None:
-            raise Refused(404, NO_PICTURE)
-        return Response(jpeg, media_type="image/jpeg", headers=KEPT)
+        kept = self._get(request).album.get(_number(request))
+        return await self._seen_large(kept.path if kept else None, KEPT)
+
+    @documented(
+        Operation(
+            "One of the pictures that a recipe's model was taught on, to see the part",
+            {
+                200: Reply("at most 1280 pixels long", Content(BYTES, "image/jpeg")),
+                404: "there is no such recipe, or none of its pictures lies here",
+            },
+            role=Role.VIEWER,
+        )
+    )
+    async def of_recipe(self, request: Request) -> Response:
+        with refusals():
+            path = await self.shelf.picture_of(request.path_params["recipe"])
+        return await self._seen_large(path, {"Cache-Control": "no-store"})
 
     @documented(
         Operation(
@@ -348,6 +367,13 @@ class Teach:
             teaching.done()
         return _fresh(body_of(teaching))
 
+    async def _seen_large(self, path: Path | None, headers: dict[str, str]) -> Response:
+        async with self.drawing:
+            jpeg = await asyncio.to_thread(_large, path) if path else None
+        if jpeg is None:
+            raise Refused(404, NO_PICTURE)
+        return Response(jpeg, media_type="image/jpeg", headers=headers)
+
     def _get(self, request: Request) -> Teaching:
         with refusals():
             return self.teachings.get(request.path_params["teaching"])
@@ -370,6 +396,7 @@ def body_of(teaching: Teaching) -> TeachingBody:
             coverage.parts, coverage.of_last, coverage.new_of_last, coverage.enough, coverage.sentence
         ),
         last=TakenBody(last.taken, last.why) if last is not None else None,
+        upload=_uploaded(teaching.uploaded) if teaching.uploaded is not None else None,
         can_finish=album.can_finish,
         progress=teaching.progress if teaching.state == "learning" else None,
         learning_s=teaching.learning_s,
@@ -379,6 +406,10 @@ def body_of(teaching: Teaching) -> TeachingBody:
         threshold=teaching.threshold,
         notes=teaching.notes,
     )
+
+
+def _uploaded(report: Report) -> UploadBody:
+    return UploadBody(report.state, report.of, report.looked_at, report.taken)
 
 
 def _shown(teaching: Teaching, kept: Kept) -> ShownPicture:
@@ -403,7 +434,7 @@ def _large(path: Path) -> bytes | None:
         return None
 
 
-def _pictures(files: tuple[Upload, ...], limit: int) -> Iterator[Packed]:
+def _pictures(files: tuple[Upload, ...], limit: int) -> Brought:
     """The pictures of an upload, one at a time.
 
     Raises:
@@ -415,7 +446,7 @@ def _pictures(files: tuple[Upload, ...], limit: int) -> Iterator[Packed]:
         return pictures_in(files[0].data, most=MOST_PICTURES, most_each=limit)
     if large := [file.filename for file in files if len(file.data) > limit]:
         raise ArchiveError(f"{large[0][:60]} is over {limit / 1e6:g} MB: send a smaller one, or raise MAX_UPLOAD_MB")
-    return (Packed(file.filename, file.data) for file in files)
+    return Brought(len(files), (Packed(file.filename, file.data) for file in files))
 
 
 @contextlib.contextmanager

@@ -72,6 +72,18 @@ class TakenBody(Struct, frozen=True):
     why: Annotated[str, Meta(description="not taken: one sentence; else empty")]
 
 
+class UploadBody(Struct, frozen=True):
+    """How far the latest upload of pictures is."""
+
+    state: Annotated[
+        Literal["going", "over", "broken"],
+        Meta(description="broken: it ended before all were looked at; bring them again, what was taken is known"),
+    ]
+    of: Annotated[Count, Meta(description="pictures in it; 0: it broke off before they came")]
+    looked_at: Count
+    taken: Count
+
+
 class TeachingBody(Struct, frozen=True):
     """A teaching."""
 
@@ -93,6 +105,7 @@ class TeachingBody(Struct, frozen=True):
     pictures: list[ShownPicture]
     coverage: CoverageBody
     last: Annotated[TakenBody | None, Meta(description="of the latest frame; null before the first")]
+    upload: Annotated[UploadBody | None, Meta(description="the latest one; null before the first")]
     can_finish: Annotated[bool, Meta(description="whether there is enough to learn from")]
     progress: Annotated[float | None, Meta(description="0..1 while learning")]
     learning_s: Annotated[float | None, Meta(description="seconds since Done, while learning")]

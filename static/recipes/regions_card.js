@@ -1,11 +1,12 @@
-// The regions of a recipe on the live picture of one of its streams.
+// The regions of a recipe on the live picture of one of its streams, or on a picture that it was taught on.
 
 import { LivePicture } from "../shared/live_picture.js";
-import { element } from "../shared/elements.js";
+import { element, write } from "../shared/elements.js";
 import { RegionsEditor } from "./regions/editor.js";
 import * as requests from "./requests.js";
 
 const NONE = "";
+const TAUGHT = " "; // no stream is called so
 
 export class RegionsCard {
   #root;
@@ -13,7 +14,8 @@ export class RegionsCard {
   #editor;
   #picture;
   #recipe = null;
-  #chosen = null; // the stream whose picture is shown; null: not decided yet
+  #chosen = null; // the stream whose picture is shown, or TAUGHT; null: not decided yet
+  #lacks = null; // the recipe of which no teaching picture lies here
   #offered = "";
 
   /** `save(regions)` makes them count and answers whether they do. */
@@ -30,7 +32,10 @@ export class RegionsCard {
     this.#find("regions-edit").addEventListener("click", () => this.#edit(!this.#editor.isEditing));
     this.#find("regions-drop").addEventListener("click", () => this.#drop());
     this.#find("regions-save").addEventListener("click", () => this.#save(save));
-    this.#find("regions-source").addEventListener("change", (event) => this.#choose(event.target.value));
+    this.#find("regions-source").addEventListener("change", (event) => {
+      this.#choose(event.target.value);
+      this.offerStreams();
+    });
   }
 
   get isChanged() {
@@ -57,16 +62,25 @@ export class RegionsCard {
     if (!this.#recipe) return;
     const running = this.#station.streams.map(({ name }) => name);
     const own = this.#recipe.streams.filter((name) => running.includes(name));
-    if (this.#chosen === null || (this.#chosen !== NONE && !running.includes(this.#chosen) && own.length)) this.#choose(own[0] ?? running[0] ?? NONE);
-    const names = [...own, ...running.filter((name) => !own.includes(name))];
-    const key = JSON.stringify(names);
+    const taught = this.#recipe.model?.can_be_taught_more && this.#lacks !== this.#recipe.id ? [TAUGHT] : [];
+    const isThere = [NONE, ...taught, ...running].includes(this.#chosen);
+    if (this.#chosen === null || (!isThere && (own.length || this.#chosen === TAUGHT))) this.#choose(own[0] ?? taught[0] ?? running[0] ?? NONE);
+    const names = [...own, ...taught, ...running.filter((name) => !own.includes(name))];
+    const key = JSON.stringify([names, own]);
     const select = this.#find("regions-source");
     if (key !== this.#offered) {
       this.#offered = key; // an open list must not be rebuilt under the finger
-      select.replaceChildren(...names.map((name) => element("option", { value: name }, own.includes(name) ? name : `${name} (another recipe)`)), element("option", { value: NONE }, "no picture"));
+      select.replaceChildren(...names.map((name) => element("option", { value: name }, name === TAUGHT ? "its teaching" : own.includes(name) ? name : `${name} (another recipe)`)), element("option", { value: NONE }, "no picture"));
     }
     select.value = this.#chosen;
     this.#find("regions-source-field").hidden = names.length === 0;
+    write(this.#find("regions-other"), this.#sayWhose(own));
+  }
+
+  #sayWhose(own) {
+    if (this.#chosen === NONE || own.includes(this.#chosen)) return "";
+    if (this.#chosen === TAUGHT) return "This is one of the pictures it was taught on.";
+    return `This picture shows another part: ${this.#chosen} is inspected with another recipe.`;
   }
 
   /** The view is left: no picture is asked for any more. */
@@ -80,9 +94,19 @@ export class RegionsCard {
     const { camera, ownName } = this.#station;
     this.#find("regions-none").hidden = false;
     if (name === NONE) this.#picture.clear();
+    else if (name === TAUGHT) this.#showTaught();
     else if (name === ownName && camera.state === "live") this.#picture.showCamera(camera.stream);
     else this.#picture.showStream(name);
-    if (name !== NONE) this.#showLatestKept(name);
+    if (name !== NONE && name !== TAUGHT) this.#showLatestKept(name);
+  }
+
+  // Where a plant keeps its teaching pictures, they need not lie at this gateway.
+  async #showTaught() {
+    const { id } = this.#recipe;
+    if (await this.#picture.showStill(requests.taughtPicture(id))) return;
+    if (this.#recipe.id !== id || this.#chosen !== TAUGHT) return;
+    this.#lacks = id;
+    this.offerStreams();
   }
 
   // A stream may be between two pictures for a while: its latest kept frame shows the place until then.

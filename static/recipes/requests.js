@@ -69,6 +69,11 @@ export function makeDefault(recipe) {
   return send("POST", "api/recipes/default", { recipe });
 }
 
+/** Where one of the pictures is that it was taught on. */
+export function taughtPicture(id) {
+  return `${pathOf(id)}/picture`;
+}
+
 /** `{ corrections, entries, most_entries }`. */
 export function corrections(id) {
   return demand(`${pathOf(id)}/corrections`);

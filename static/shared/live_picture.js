@@ -71,6 +71,15 @@ export class LivePicture {
     ask();
   }
 
+  /** Show one picture, and ask for no other; answers whether there is one. */
+  async showStill(path) {
+    if (!this.#turnTo(`still ${path}`)) return true;
+    const of = this.#shown;
+    const jpeg = await picture(path);
+    if (jpeg && of === this.#shown) this.#take(jpeg);
+    return jpeg !== null;
+  }
+
   /** Show a still picture until the first live one comes. */
   async standIn(path) {
     const of = this.#shown;

@@ -25,16 +25,25 @@ export class FrameWords {
     return isNew;
   }
 
-  of({ last, auto, stream, pictures, can_finish: canFinish }, now) {
+  /** `isSending`: this page brings pictures. */
+  of({ last, auto, stream, pictures, upload, can_finish: canFinish }, now, isSending = false) {
+    if (stream === null) return ofPictures({ pictures, upload, canFinish }, isSending);
     const wasTaken = now - this.#takenAt < TAKEN_STAYS_MS;
     if (wasTaken || last?.taken) return { tone: "taken", icon: "normal", word: "Taken", detail: `${count(this.#parts, "part")}. Now show another good part.` };
     if (last) {
       const [, known] = REASONS.find(([pattern]) => pattern.test(last.why)) ?? [null, { tone: "wait", icon: "waiting", word: "Not taken" }];
       return { ...known, detail: sentence(last.why) };
     }
-    if (stream === null) {
-      return pictures.length ? { tone: "idle", icon: "teaching", word: "Add more", detail: canFinish ? "Or press Done." : "" } : { tone: "idle", icon: "teaching", word: "Add pictures", detail: "Good parts only, 30 or more." };
-    }
     return { tone: "idle", icon: "teaching", word: "Show a good part", detail: auto ? "It is taken by itself when it is sharp, still and new." : "Press the shutter when it lies well." };
   }
+}
+
+// Without a stream there is no last frame: how bringing pictures goes.
+function ofPictures({ pictures, upload, canFinish }, isSending) {
+  const idle = { tone: "idle", icon: "teaching" };
+  if (isSending) return { ...idle, word: "Taking pictures", detail: "Keep this page open until all were looked at." };
+  if (upload?.state === "going") return { ...idle, word: "Taking pictures", detail: "They are brought from another page." };
+  if (upload?.state === "broken") return { tone: "wait", icon: "waiting", word: "Broke off", detail: "Not all pictures came: bring them again." };
+  if (pictures.length) return { ...idle, word: "Add more", detail: canFinish ? "Or press Done." : "" };
+  return { ...idle, word: "Add pictures", detail: "Good parts only, 30 or more." };
 }

@@ -3,6 +3,7 @@
 import { write } from "../shared/elements.js";
 import { sentence } from "../shared/sentence.js";
 import { CAMERA } from "./sources.js";
+import { recipe } from "../recipes/requests.js";
 import { showNotes } from "./notes.js";
 
 export class Result {
@@ -48,8 +49,17 @@ export class Result {
     for (const id of ["teach-watch", "teach-calibrate"]) this.#find(id).hidden = !isUsed;
     this.#find("teach-recipe").classList.toggle("primary", !isUsed);
     const own = isSimulated ? "The simulated line keeps its own recipe. " : "";
-    write(this.#find("teach-result-next"), isUsed ? `${stream} is inspected with it now.` : `${own}Open its recipe to put it on a stream.`);
+    const next = this.#find("teach-result-next");
+    write(next, isUsed ? `${stream} is inspected with it now.` : own);
+    if (!isUsed) this.#sayWhereItIsUsed(next, own);
     this.#find("teach-result-title").focus();
+  }
+
+  // The server decides what becomes the default, so it is asked.
+  async #sayWhereItIsUsed(next, own) {
+    const body = this.#body;
+    const made = await recipe(body.recipe).catch(() => null);
+    if (body === this.#body) write(next, `${own}${usedWords(made)}`);
   }
 
   hide() {
@@ -59,4 +69,11 @@ export class Result {
   #find(id) {
     return this.#root.querySelector(`#${id}`);
   }
+}
+
+function usedWords(recipe) {
+  const open = "Open its recipe to put it on a stream";
+  if (recipe?.streams.length) return `It inspects ${recipe.streams.join(", ")} now.`;
+  if (recipe?.is_default) return `It is the default: a stream that no recipe is chosen for is inspected with it by itself. ${open} that has another.`;
+  return recipe ? `It is on no stream now, and not the default. ${open}.` : `${open}.`;
 }

@@ -33,7 +33,7 @@ export class Showing {
     this.#seen = new Seen(root, station);
     this.#signals = new Signals(this.#find("teach-signal"));
     this.#strip = new Filmstrip(root, (number, isUsed) => this.#teaching?.use(number, isUsed) ?? false);
-    this.#upload = new Upload(root, (files) => this.#teaching?.bring(files) ?? false);
+    this.#upload = new Upload(root, (files) => this.#bring(files));
     this.#find("teach-shutter").addEventListener("click", () => this.#teaching?.take());
     this.#find("teach-auto").addEventListener("click", () => this.#teaching?.setAuto(!this.#teaching.body.auto));
     this.#find("teach-done").addEventListener("click", () => this.#teaching?.finish());
@@ -76,9 +76,11 @@ export class Showing {
     this.#showTrouble(body);
     this.#find("teach-picture").hidden = isUpload;
     this.#find("teach-drop").hidden = !isUpload || isLearning;
+    this.#find("teach-signals").hidden = isUpload;
     this.#seen.show(body);
     write(this.#find("teach-parts"), String(body.coverage.parts));
     write(this.#find("teach-unit"), noun(body.coverage.parts, "part"));
+    this.#upload.show(body);
     this.#showLast(body, now);
     showCoverage(this.#root, body);
     showNotes(this.#find("teach-notes"), body.notes);
@@ -87,7 +89,7 @@ export class Showing {
   }
 
   #showLast(body, now) {
-    const { tone, icon, word, detail } = this.#words.of(body, now);
+    const { tone, icon, word, detail } = this.#words.of(body, now, this.#upload.isOn);
     this.#find("teach-last").dataset.tone = tone;
     const href = `#icon-${icon}`;
     if (this.#find("teach-last-icon").getAttribute("href") !== href) this.#find("teach-last-icon").setAttribute("href", href);
@@ -127,6 +129,11 @@ export class Showing {
     flash.dataset.on = "true";
     clearTimeout(this.#flash);
     this.#flash = setTimeout(() => (flash.dataset.on = "false"), FLASH_MS);
+  }
+
+  async #bring(files) {
+    const teaching = this.#teaching;
+    return teaching && (await teaching.bring(files)) ? teaching.body.upload : null;
   }
 
   async #cancel() {

@@ -12,15 +12,17 @@ export class Upload {
   #root;
   #bring;
   #queue = [];
-  #of = 0;
+  #of = 0; // files
+  #batch = []; // that is on its way
   #isOn = false;
   #turn = 0; // of a teaching: what was chosen for one is not brought to another
 
-  /** `bring(files)` hands a few to the server and answers whether it took them. */
+  /** `bring(files)` hands a few to the server and resolves to what became of them, an UploadBody of /openapi.json; null: they were not brought. */
   constructor(root, bring) {
     this.#root = root;
     this.#bring = bring;
     const drop = this.#find("teach-drop");
+    window.addEventListener("beforeunload", (event) => this.#isOn && event.preventDefault()); // the browser asks: what is not here yet would be lost
     for (const id of ["teach-files", "teach-folder"]) {
       this.#find(id).addEventListener("change", ({ target }) => {
         this.add([...target.files]);
@@ -41,6 +43,26 @@ export class Upload {
     });
   }
 
+  /** Whether files are on their way. */
+  get isOn() {
+    return this.#isOn;
+  }
+
+  /** How far the server is with what it was sent last. */
+  show({ upload }) {
+    if (!this.#isOn) return;
+    const going = upload?.state === "going" ? upload : null;
+    const [first] = this.#batch;
+    const brought = this.#of - this.#queue.length - this.#batch.length;
+    const progress = this.#find("teach-upload");
+    progress.hidden = false;
+    const done = brought + (going ? (this.#batch.length * going.looked_at) / going.of : 0);
+    if (done > 0) progress.value = done / this.#of;
+    else progress.removeAttribute("value");
+    if (!IS_ZIP.test(first.name)) this.#say(`Sending ${count(this.#of, "picture")}: ${brought + (going?.looked_at ?? 0)} looked at…`);
+    else this.#say(going ? `${going.looked_at} of ${count(going.of, "picture")} of ${first.name} looked at…` : `Sending ${first.name}…`);
+  }
+
   /** Bring these; what is no picture and no ZIP is left out, and said. */
   async add(files) {
     const fit = files.filter(({ name, size }) => size > 0 && (IS_PICTURE.test(name) || IS_ZIP.test(name)));
@@ -58,19 +80,23 @@ export class Upload {
   async #work(leftOut) {
     const turn = this.#turn;
     this.#isOn = true;
+    let [taken, of] = [0, 0];
     while (this.#queue.length) {
-      this.#show();
-      const batch = this.#next();
-      const isTaken = await this.#bring(batch);
+      this.#batch = this.#next();
+      this.show({ upload: null });
+      const became = await this.#bring(this.#batch);
       if (turn !== this.#turn) return;
-      if (!isTaken) return this.#end(`Stopped: ${count(batch.length + this.#queue.length, "file")} not brought.`);
+      if (!became) return this.#end(`Stopped: ${count(this.#batch.length + this.#queue.length, "file")} not brought.`);
+      taken += became.taken;
+      of += became.of;
     }
-    this.#end(`${count(this.#of, "file")} brought${leftOut ? `; ${count(leftOut, "other")} left out: no ${noun(leftOut, "picture")}` : ""}.`);
+    this.#end(`${taken} of ${count(of, "picture")} taken, from ${count(this.#of, "file")}${leftOut ? `; ${count(leftOut, "other")} left out: no ${noun(leftOut, "picture")}` : ""}.`);
   }
 
   #end(words) {
     this.#isOn = false;
     this.#queue = [];
+    this.#batch = [];
     this.#of = 0;
     this.#find("teach-upload").hidden = true;
     this.#say(words);
@@ -85,13 +111,6 @@ export class Upload {
       batch.push(this.#queue.shift());
     }
     return batch;
-  }
-
-  #show() {
-    const progress = this.#find("teach-upload");
-    progress.hidden = false;
-    progress.value = (this.#of - this.#queue.length) / this.#of;
-    this.#say(`Sending ${this.#of - this.#queue.length} of ${this.#of}…`);
   }
 
   #say(words) {

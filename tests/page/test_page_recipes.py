@@ -95,6 +95,29 @@ def test_a_threshold_put_by_hand_says_where_it_goes_back_to(page: Page, shop: Wo
     assert patched(shop)["rule"] == {"k": 3.0}
 
 
+def test_regions_are_drawn_on_a_teaching_picture_where_no_stream_is_inspected_with_the_recipe(show: Show) -> None:
+    lid, cap = recipe("lid", "Lid", streams=[]), recipe("cap", "Cap", streams=[])
+    cap["model"] |= {"can_be_taught_more": False}
+    shop = Workshop(recipes=[lid, cap])
+    page = show(shop, "/recipes#lid").page
+    source, whose = page.get_by_test_id("regions-source"), page.get_by_test_id("regions-other")
+    expect(whose).to_have_text("This is one of the pictures it was taught on.")
+    expect(page.locator("#regions-picture canvas")).to_be_visible()
+    assert ("GET", "/api/recipes/lid/picture", None) in shop.asked
+    another = "This picture shows another part: press is inspected with another recipe."
+    source.select_option("press")
+    expect(whose).to_have_text(another)
+    source.select_option(label="no picture")
+    expect(whose).to_have_text("")
+    page.evaluate("location.hash = '#cap'")
+    expect(page.get_by_test_id("recipe-name")).to_have_text("Cap")
+    expect(whose).to_have_text(another)
+    page.route("**/api/recipes/lid/picture", lambda route: route.fulfill(status=404, json={"error": "none lies here"}))
+    page.evaluate("location.hash = '#lid'")
+    expect(page.get_by_test_id("recipe-name")).to_have_text("Lid")
+    expect(whose).to_have_text(another)
+
+
 def test_a_threshold_that_was_calibrated_in_other_regions_says_so(page: Page, shop: Workshop) -> None:
     warning = page.get_by_test_id("recipe-threshold-warning")
     expect(warning).to_be_hidden()

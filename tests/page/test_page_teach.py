@@ -236,6 +236,38 @@ def test_files_that_were_not_brought_are_counted_with_those_that_failed(show: Sh
     expect(said).to_have_text("Stopped: 3 files not brought.")
 
 
+def test_pictures_of_a_zip_are_counted_and_the_browser_asks_before_it_leaves(show: Show, tmp_path: Path) -> None:
+    page, shop = opened(show, teaching(stream=None))
+    expect(page.get_by_test_id("teach-signal")).to_be_hidden()
+    file = tmp_path / "good.zip"
+    file.write_bytes(b"PK")
+    held = requests_held(page, "**/t1/pictures")
+    page.get_by_test_id("teach-files").set_input_files(file)
+    said, last = page.get_by_test_id("teach-upload"), page.get_by_test_id("teach-last")
+    expect(said).to_have_text("Sending good.zip…")
+    expect(last).to_contain_text("Keep this page open until all were looked at.")
+    shop.teachings = [shown(12, stream=None, upload={"state": "going", "of": 60, "looked_at": 15, "taken": 12})]
+    expect(said).to_have_text("15 of 60 pictures of good.zip looked at…")
+    expect(page.locator("#teach-upload")).to_have_js_property("value", 0.25)
+    expect(last).to_contain_text("Taking pictures")
+    asked = "dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+    assert page.evaluate(asked) is False, "the browser asks"
+    shop.teachings = [shown(57, stream=None, upload={"state": "over", "of": 60, "looked_at": 60, "taken": 57})]
+    held[0].fulfill(json=shop.teachings[0])
+    expect(said).to_have_text("57 of 60 pictures taken, from 1 file.")
+    expect(last).to_contain_text("Add more")
+    assert page.evaluate(asked) is True
+
+
+def test_an_upload_that_broke_off_is_said_to_whoever_comes_back(show: Show) -> None:
+    broken = {"state": "broken", "of": 60, "looked_at": 47, "taken": 47}
+    page, _ = opened(
+        show, shown(47, stream=None, upload=broken, notes=["the upload broke off after 47 of 60 pictures"])
+    )
+    expect(page.get_by_test_id("teach-last")).to_contain_text("Broke off")
+    expect(page.get_by_test_id("teach-notes")).to_contain_text("The upload broke off after 47 of 60 pictures.")
+
+
 def test_all_are_good_is_said_of_one_teaching_only(show: Show) -> None:
     body = shown(12)
     for number in (3, 7, 9):
@@ -315,6 +347,23 @@ def test_what_was_learned_is_said_in_words(show: Show) -> None:
     expect(page).to_have_title("Live – DefectVision")
 
 
+@pytest.mark.parametrize(
+    ("streams", "is_default", "words"),
+    [
+        ([], True, "It is the default: a stream that no recipe is chosen for is inspected with it by itself."),
+        ([], False, "It is on no stream now, and not the default. Open its recipe to put it on a stream."),
+        (["press"], False, "It inspects press now."),
+    ],
+)
+def test_what_was_taught_from_pictures_says_what_is_inspected_with_it(
+    show: Show, streams: list[str], is_default: bool, words: str
+) -> None:
+    made = recipe("bottle", "Bottle", streams=streams, is_default=is_default)
+    done = {"stream": None, "state": "done", "recipe": "bottle", "seconds": 3.4}
+    page = show(Workshop(recipes=[made], teachings=[shown(30, **done)]), "/teach#t1").page
+    expect(page.locator("#teach-result-next")).to_contain_text(words)
+
+
 def sharp_parts() -> Iterator[BGRImage]:
     """Rendered good parts, without those that the line moved while they were taken."""
     before = list[Quality]()
@@ -340,7 +389,7 @@ def test_from_pictures_to_a_recipe_that_streams_are_inspected_with(
     page.get_by_test_id("teach-preset").select_option("fast")
     page.get_by_test_id("teach-start").click()
     page.get_by_test_id("teach-files").set_input_files(files)
-    expect(page.get_by_test_id("teach-upload")).to_contain_text("10 files brought", timeout=60_000)
+    expect(page.get_by_test_id("teach-upload")).to_contain_text(" of 10 pictures taken, from 10 files", timeout=60_000)
     page.reload()  # it lives in the server
     expect(page.get_by_test_id("teach-shown-name")).to_have_text(name)
     expect(page.get_by_test_id("teach-done")).to_be_enabled(timeout=60_000)
@@ -349,3 +398,5 @@ def test_from_pictures_to_a_recipe_that_streams_are_inspected_with(
     page.get_by_test_id("teach-recipe").click()
     expect(page.get_by_test_id("recipe-name")).to_have_text(name)
     expect(page.get_by_test_id("recipe-history")).to_contain_text("Taught")
+    expect(page.get_by_test_id("regions-other")).to_have_text("This is one of the pictures it was taught on.")
+    expect(page.locator("#regions-picture canvas")).to_be_visible()

@@ -62,6 +62,7 @@ def teaching(**more: Any) -> Body:
         "pictures": [],
         "coverage": {"parts": 0, "of_last": 0, "new_of_last": 0, "enough": False, "sentence": "nothing was shown yet"},
         "last": None,
+        "upload": None,
         "can_finish": False,
         "progress": None,
         "learning_s": None,

@@ -117,6 +117,10 @@ class FakeLibrary:
             raise RecipeError("the pictures that it was taught on are not kept here")
         return Earlier(taught, pictures)
 
+    async def picture_of(self, recipe: str) -> Path | None:
+        self.name_of(recipe)
+        return next(iter(self.pictures(recipe)), None)
+
     def pictures(self, taught: str) -> list[Path]:
         """What a model was taught on."""
         folder = self.folder / taught / "pictures"

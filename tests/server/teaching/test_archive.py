@@ -152,7 +152,7 @@ def test_entries_that_share_bytes_are_refused() -> None:
 def test_a_damaged_picture_stops_it_where_it_is() -> None:
     data = bytearray(packed({"a.png": PICTURE, "b.png": PICTURE}, compression=zipfile.ZIP_STORED))
     data[data.rindex(PICTURE) + 20] ^= 1
-    found = pictures_in(bytes(data), most=9, most_each=9999)
+    found = iter(pictures_in(bytes(data), most=9, most_each=9999))
     assert next(found).data == PICTURE
     with pytest.raises(ArchiveError, match="incomplete or damaged"):
         next(found)

@@ -208,6 +208,12 @@ async def test_an_upload_stops_where_nobody_waits_for_it(room: Room) -> None:
 
     await teaching.upload(packed(1, 2, 3, 4), gone)
     assert len(teaching.album) == 2
+    assert teaching.notes == [
+        "the upload broke off after 2 of 4 pictures: bring the same again, what was taken is known"
+    ]
+    await teaching.upload(packed(1, 2, 3, 4), nobody_left)
+    assert len(teaching.album) == 4
+    assert teaching.notes == ["2 pictures show parts that were shown already, lying still: they count once"]
 
 
 async def test_too_few_parts_cannot_be_learned_from(room: Room) -> None:

@@ -83,7 +83,12 @@ async def test_the_answer_sets_it_without_or_with_them(client: httpx.AsyncClient
     assert (judged["suspects"], judged["warnings"], without["warning"]) == ([], [], None)
     including = (await post(client, MIXED, include_suspects="true")).json()
     assert including["n_images"] == 21 and including["new_threshold"] > 200
-    assert "look like" in including["warning"]
+    assert including["warning"] == "8 frames look like defects, and the threshold was placed with them"
+    (recipe,) = (await client.get("/api/recipes")).json()["recipes"]
+    steps = (await client.get(f"/api/recipes/{recipe['id']}/history")).json()
+    assert [step["on"] for step in steps if step["action"] == "calibrated"] == [
+        "21 different parts", "13 different parts",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,7 @@ NOT_PROVOKED = {
     ("/api/recipes", "post", 201),  # takes a model that was taught: test_recipes.py
     ("/api/recipes", "post", 503),  # as /predict
     ("/api/recipes", "post", 507),
+    ("/api/recipes/{recipe}/picture", "get", 200),  # test_teach.py
     ("/api/recipes/{recipe}", "delete", 200),
     ("/api/recipes/{recipe}", "delete", 507),
     ("/api/recipes/{recipe}/copy", "post", 201),
@@ -467,6 +468,7 @@ async def _recipes(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", "?version=1"), ("GET", "/history"), ("GET", "/file")):
         body = {"version": 1, "name": "x"} if method == "PATCH" else None
         await ask(method, f"/api/recipes/none{path}", json=body)
+    await ask("GET", "/api/recipes/none/picture")
     await ask("POST", "/api/recipes/none/copy", json={"name": "x"})
     await ask("POST", "/api/recipes/none/restore", json={"version": 1, "to": 1})
     with monkeypatch.context() as patch:

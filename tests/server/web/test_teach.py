@@ -38,7 +38,8 @@ class Teacher:
         routes = Teach(settings, self.teachings, self.library, uploads_held(settings.max_upload_bytes)).routes
         self.document = openapi.describe(routes)
         app = Starlette(routes=routes, exception_handlers=dict.fromkeys(ERRORS, answer_error))
-        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(asked_by_anybody(app)), base_url="http://test")
+        self.app = asked_by_anybody(app)
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://test")
 
     def _learner(self, *arguments: Any) -> FakeLearner:
         self.learners.append(FakeLearner(*arguments))
@@ -102,6 +103,9 @@ async def test_from_uploaded_pictures_to_a_recipe(teacher: Teacher) -> None:
         body = await teacher.ask("GET", path)
     assert (body["state"], body["recipe"]) == ("done", "recipe-1") and body["threshold"] and body["seconds"] >= 0
     assert not [*teacher.data.rglob("*.png")] and len(teacher.library.pictures("recipe-1")) == 6
+    seen = await teacher.client.get("/api/recipes/recipe-1/picture")
+    assert decode(seen.content).shape == part(1).shape
+    assert (await teacher.client.get("/api/recipes/none/picture")).status_code == 404
     await teacher.ask("DELETE", path)
     assert (await teacher.ask("GET", ""))["teachings"] == []
 
@@ -113,6 +117,29 @@ async def test_a_folder_in_one_zip(teacher: Teacher) -> None:
     assert len(body["pictures"]) == 5 and body["notes"][0].startswith("dark.png: not a JPEG")
     written = [one.relative_to(teacher.data).parts for one in teacher.data.rglob("*") if one.is_file()]
     assert all(parts[0] == "teaching" and parts[2] == "pictures" for parts in written)
+
+
+async def test_an_upload_that_ends_before_its_body_did_is_remembered_until_pictures_come(teacher: Teacher) -> None:
+    path = await teacher.begin()
+    await teacher.upload(path, picture(1))
+    sent = teacher.client.build_request("POST", f"/api/teaching{path}/pictures", files={"files": picture(2)})
+    parts = iter([{"type": "http.request", "body": sent.read()[:50], "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive() -> dict[str, Any]:
+        return next(parts)
+
+    async def send(_: object) -> None:
+        pass
+
+    headers = [(name.lower(), value) for name, value in sent.headers.raw]
+    where = {"path": sent.url.path, "raw_path": sent.url.raw_path, "query_string": b"", "root_path": ""}
+    await teacher.app({"type": "http", "method": "POST", "headers": headers, **where}, receive, send)
+    body = await teacher.ask("GET", path)
+    words = "the upload broke off before its pictures had come: bring the same again, what was taken is known"
+    assert (body["notes"], len(body["pictures"])) == ([words], 1)
+    assert body["upload"] == {"state": "broken", "of": 0, "looked_at": 0, "taken": 0}
+    body = await teacher.upload(path, picture(1), picture(2))
+    assert body["upload"] == {"state": "over", "of": 2, "looked_at": 2, "taken": 1} and words not in body["notes"]
 
 
 @pytest.mark.parametrize(
