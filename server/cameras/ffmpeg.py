@@ -33,6 +33,10 @@ NO_VIDEO = "this is not video: check that it is a video stream or a video file"
 # A camera may answer with a playlist. It must not send FFmpeg to this machine's files.
 PROTOCOLS = "rtsp,rtsps,rtp,udp,tcp,tls,http,https,httpproxy,crypto"
 
+LIVE_DECODERS = ("h264", "hevc", "mjpeg")
+"""All that is decoded of what an address sends, and that FFmpeg may begin of its hundreds to find out what it is. Some
+of the others end the process on a damaged packet: the one of MPEG-4 Part 2 does, once it is told to be strict."""
+
 _REFUSED = re.compile(r"method \w+ failed: (\d{3})|HTTP error (\d{3})")
 _TOO_LARGE = re.compile(r"[Pp]icture size (\d+)x(\d+)")
 
@@ -73,15 +77,17 @@ def opened(
         said: of this thread.
         max_pixels: of a frame; FFmpeg refuses larger ones itself.
         options: FFmpeg's.
-        read_s: how long an address may be silent once it is open, seconds; None for a file.
+        read_s: how long an address may be silent once it is open, seconds; None for a file, whose video may be of any
+            kind.
 
     Raises:
         CaptureError: it cannot be opened; says why and what to do.
     """
     timeout = None if read_s is None else (ANSWER_S, read_s)
+    bounds = {"max_pixels": str(max_pixels)} | ({} if read_s is None else {"codec_whitelist": ",".join(LIVE_DECODERS)})
     started = time.monotonic()
     try:
-        return av.open(place, options={"max_pixels": str(max_pixels)} | (options or {}), timeout=timeout)
+        return av.open(place, options=bounds | (options or {}), timeout=timeout)
     except av.error.FFmpegError as error:
         silent = timeout is not None and time.monotonic() - started >= ANSWER_S
         raise CaptureError(no_answer(ANSWER_S) if silent else why(error, said.take(), ANSWER_S)) from None

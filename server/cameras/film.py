@@ -15,11 +15,11 @@ from av.video.stream import VideoStream
 
 from server.cameras.arrivals import CaptureError, Damaged, DamagedError, Frames, Grabbed
 from server.cameras.display import shown_as_meant
-from server.cameras.ffmpeg import ANSWER_S, PROTOCOLS, Said, listening, opened, why
+from server.cameras.ffmpeg import ANSWER_S, LIVE_DECODERS, PROTOCOLS, Said, listening, opened, why
 from server.cameras.file_clock import FileClock
 from server.cameras.framing import Image
 from server.cameras.lag import CatchUp
-from server.cameras.packets import Decoded, whole_frames
+from server.cameras.packets import UNDECODABLE, Decoded, whole_frames
 
 _NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
@@ -71,8 +71,10 @@ def live(address: str, patience: float, max_pixels: int) -> Frames:
     options = {"protocol_whitelist": PROTOCOLS} | (_RTSP if address.startswith("rtsp") else {})
     read_s = max(ANSWER_S, patience)
     with listening() as said, opened(address, said, max_pixels, options, read_s) as container:
-        catch_up = CatchUp() if _is_stamped(container) else None
-        for arrival in _read(container, _stream(container), said, max_pixels, catch_up, read_s):
+        catch_up, stream = CatchUp() if _is_stamped(container) else None, _stream(container)
+        if stream.codec_context.name not in LIVE_DECODERS:
+            raise CaptureError(UNDECODABLE)
+        for arrival in _read(container, stream, said, max_pixels, catch_up, read_s):
             came = None if catch_up is None else catch_up.came
             yield _grabbed(arrival, None, came) if isinstance(arrival, VideoFrame) else arrival
     raise CaptureError("the camera ended the stream: check that the address is a live stream")

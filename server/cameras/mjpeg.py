@@ -6,6 +6,7 @@ dialects. And one is here when its last byte is, not when the next begins.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -26,6 +27,12 @@ BROKEN = "a JPEG came incomplete or damaged: check the network and its cables"
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 _SCAN, _TEMPORARY, _FIRST_SEGMENT = 0xDA, 0x01, 0xC0
+_SCAN_IS_OVER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+_HEADER_BYTES = 1024 * 1024
+"""Before its first scan no picture is longer. One that broke off before is looked through for the next one's start."""
+_TRIES = 4
+"""So often in a row, so that no byte is looked at more than five times: whoever sends starts within starts waits for
+nobody, and the others would for him."""
 
 
 class Splitter:
@@ -35,6 +42,7 @@ class Splitter:
         self._data = bytearray()
         self._position = 0  # up to here the picture that begins the data is understood
         self._in_scan = False
+        self._tries = 0
 
     def feed(self, data: bytes) -> Iterator[bytes | None]:
         """The pictures that are complete with these further bytes; None when there were some that broke off."""
@@ -45,13 +53,14 @@ class Splitter:
             if end is None:
                 if len(self._data) <= MAX_BYTES:
                     break
-                end = -len(_START)
+                end = -self._position
             if end < 0:
                 self._forget(-end)
                 broken = True
             else:
                 yield bytes(self._data[:end])
                 self._forget(end)
+                self._tries = 0
         if broken:
             yield None
 
@@ -75,13 +84,13 @@ class Splitter:
         data = self._data
         while True:
             if self._in_scan:
-                mark = data.find(b"\xff", self._position)
-                self._position = mark if mark >= 0 else len(data)
+                mark = _SCAN_IS_OVER.search(data, self._position)
+                self._position = mark.start() if mark else max(self._position, len(data) - 1)
             at = self._position
             if at + 2 > len(data):
                 return None
             if data[at] != 0xFF:
-                return -len(_START)
+                return self._broken()
             kind = data[at + 1]
             if kind == _END[1]:
                 return at + 2
@@ -91,10 +100,10 @@ class Splitter:
                 self._position = at + 1
             elif kind == 0 or kind == _TEMPORARY or 0xD0 <= kind <= 0xD7:
                 if kind == 0 and not self._in_scan:
-                    return -len(_START)
+                    return self._broken()
                 self._position = at + 2
             elif kind < _FIRST_SEGMENT:  # reserved: no picture has them
-                return -len(_START)
+                return self._broken()
             elif at + 4 > len(data):
                 return None
             else:
@@ -103,6 +112,15 @@ class Splitter:
                 if end > len(data):
                     return None
                 self._position, self._in_scan = end, kind == _SCAN
+
+    def _broken(self) -> int:
+        """As far as is to be forgotten, negative. In a scan the next picture is not behind us; a header's lengths may
+        have led past its start."""
+        if self._in_scan or self._position > _HEADER_BYTES or self._tries >= _TRIES:
+            self._tries = 0
+            return -self._position
+        self._tries += 1
+        return -len(_START)
 
 
 def pictures(answer: Answer, max_pixels: int) -> Frames:

@@ -25,7 +25,10 @@ BUILDS_ON_DAMAGE = "it builds on a damaged frame, until the next key frame: shor
 _LOST = "RTP: missed"
 _IN_SLICES = ("h264", "hevc")
 _MAX_PARTS = 16
-_STRICT = {"err_detect": "explode", "enable_er": "1"}
+_STRICT = {"err_detect": "explode"}
+_ABORTS = ("mpeg4", "h263", "h263p", "flv1", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2", "rv10", "rv20")
+"""Of these FFmpeg's decoders end the process on some damaged packets if they are told to be strict (an assertion). They
+come from files alone (:data:`server.cameras.ffmpeg.LIVE_DECODERS`); what of them is damaged may be shown."""
 
 
 Decoded = VideoFrame | Damaged | Late | Pending | Nothing
@@ -51,7 +54,8 @@ def whole_frames(
         av.error.FFmpegError: reading failed.
     """
     context = stream.codec_context
-    context.options = _STRICT | {"max_pixels": str(max_pixels)}
+    strict = {} if context.name in _ABORTS else _STRICT
+    context.options = {"enable_er": "1", "max_pixels": str(max_pixels)} | strict
     context.thread_type, context.thread_count = "NONE", 1  # see listening(); frame threads would hold frames back, too
     begun = whole = key_seen = leaves_out = False
     parts: list[Packet[Stream]] = []  # of a key frame that may have come in several

@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -73,6 +74,7 @@ class ModelKeep:
         self._data_dir, self._folder = data_dir, data_dir / FOLDER
         self._most_bytes = most_bytes
         self._size: int | None = None
+        self._began = time.time()
 
     @property
     def folder(self) -> Path:
@@ -363,10 +365,12 @@ class ModelKeep:
         return data
 
     def remove_unfinished(self) -> None:
-        """Remove what a crash left; for the start, before anything is written."""
-        remove_leftovers(self._folder, older_than_s=0)
+        """Remove what a crash left before this start. A model may be brought already: a library is opened once the
+        simulated part is taught."""
+        since_s = max(0.0, time.time() - self._began)
+        remove_leftovers(self._folder, older_than_s=since_s)
         for taught in self.there():
-            remove_leftovers(self._of(taught) / CORRECTIONS, older_than_s=0)
+            remove_leftovers(self._of(taught) / CORRECTIONS, older_than_s=since_s)
 
     def there(self) -> frozenset[str]:
         """Hashes of the models that lie here."""

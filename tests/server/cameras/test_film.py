@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -15,6 +17,7 @@ from server.cameras.arrivals import CaptureError, DamagedError
 from server.cameras.camera import Camera
 from server.cameras.capture import grab
 from tests.server.camera_fakes import Collector, grabbed, grey, picture, running, wait_until
+from tests.server.cameras.test_mjpeg import camera
 
 ONE = 1 << 16
 CASES = Path(__file__).parents[4] / "shared" / "cases"
@@ -142,6 +145,27 @@ def test_a_damaged_film_keeps_its_pace_and_hands_out_what_is_whole(tmp_path: Pat
     assert max(np.diff([one.due or 0 for one in found])) <= 1
     with pytest.raises(DamagedError):
         [one.image() for one in found]
+
+
+def test_a_damaged_film_does_not_end_the_process() -> None:
+    """``damaged_mpeg4.mkv``: three packets of noise that FFmpeg's decoder aborts on if it is strict."""
+    code = (
+        "import sys; from itertools import islice; from server.cameras.capture import grab; "
+        "list(islice(grab(sys.argv[1]), 20))"
+    )
+    film = Path(__file__).with_name("damaged_mpeg4.mkv")
+    done = subprocess.run([sys.executable, "-c", code, str(film)], capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1) and "Assertion" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "mpeg2video"])
+def test_an_address_that_sends_what_cameras_do_not_is_not_decoded(codec: str, tmp_path: Path) -> None:
+    film = write(tmp_path / "film.ts", [picture(60)] * 30, codec)
+    with (
+        camera("video/mp2t", [film.read_bytes()]) as address,
+        pytest.raises(CaptureError, match="set the camera to plain"),
+    ):
+        list(grab(address))
 
 
 def test_a_film_larger_than_frames_may_be_is_refused(tmp_path: Path) -> None:

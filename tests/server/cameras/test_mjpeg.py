@@ -43,6 +43,34 @@ def split(*pieces: bytes) -> list[bytes | None]:
     return [found for piece in pieces for found in splitter.feed(piece)]
 
 
+@pytest.mark.parametrize("end", [b"", b"\xff\x02"], ids=["without end", "broken"])
+def test_starts_within_starts_are_looked_through_a_few_times(end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of ten thousand may be a picture's, as far as its own bytes tell."""
+    monkeypatch.setattr(mjpeg, "MAX_BYTES", 1_000_000)
+    nested, splitter, looks = b"\xff\xd8" + b"\xff\xe0\x00\x04\xff\xd8" * 10_000 + end, Splitter(), 0
+
+    def counted(splitter: Splitter) -> int | None:
+        nonlocal looks
+        looks += 1
+        assert looks < 1000
+        return find_end(splitter)
+
+    find_end = Splitter._find_end
+    monkeypatch.setattr(Splitter, "_find_end", counted)
+    for _ in range(40):
+        assert [*splitter.feed(nested)] in ([], [None])
+        assert len(splitter._data) <= mjpeg.MAX_BYTES
+    whole = jpeg(busy(1))
+    assert whole in [*splitter.feed(whole)]
+
+
+def test_a_thumbnail_is_no_picture_where_the_scan_of_its_own_is_damaged() -> None:
+    small, large = jpeg(picture(20)), jpeg(busy(1))
+    with_thumbnail = large[:2] + b"\xff\xe1" + (len(small) + 2).to_bytes(2, "big") + small + large[2:]
+    assert split(with_thumbnail) == [with_thumbnail]
+    assert split(with_thumbnail[:-100] + b"\xff\x02" + with_thumbnail[-98:], large) == [None, large]
+
+
 class Answer(BaseHTTPRequestHandler):
     """Answers with a type and what a function makes of the parts."""
 

@@ -71,12 +71,17 @@ def test_a_correction_that_is_there_is_never_replaced(tmp_path: Path) -> None:
 
 
 def test_what_a_crash_left_is_removed_and_models_stay(tmp_path: Path) -> None:
+    """And a model that is being brought: there may be one before a library is opened."""
     keep = ModelKeep(tmp_path)
     keep.remove_unfinished()  # nothing is there yet
     keep.put(TAUGHT, *made(tmp_path / "one"))
-    (tmp_path / "models" / ".work.0123abcd.tmp").mkdir()
+    left, brought = (tmp_path / "models" / f".work.{number}.tmp" for number in ("0123abcd", "4567abcd"))
+    left.mkdir()
+    os.utime(left, (1.0, 1.0))
+    brought.mkdir()
     keep.remove_unfinished()
-    assert [path.name for path in (tmp_path / "models").iterdir()] == [TAUGHT] and keep.has_pictures(TAUGHT)
+    assert {path.name for path in (tmp_path / "models").iterdir()} == {TAUGHT, brought.name}
+    assert keep.has_pictures(TAUGHT)
     assert not keep.has_pictures(OTHER)
 
 
