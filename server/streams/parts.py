@@ -41,17 +41,18 @@ class Said:
 class Parts:
     """The parts of one stream since a reset, whichever connection brought them. The event loop owns it.
 
-    A part is told apart by what the line says it is, else by the picture (:mod:`server.streams.scene`, with its
-    limits). It counts from its first inspected frame on, and is rejected as soon as the stream's verdict on one of its
-    frames is ANOMALY: the worst verdict of its frames is the part's. A part that the line named and of which no frame
-    was inspected counts as failed, once that is known (:meth:`add`).
+    A part is what the line says it is. It counts from its first inspected frame on, and is rejected as soon as the
+    stream's verdict on one of its frames is ANOMALY: the worst verdict of its frames is the part's. A part that the
+    line named and of which no frame was inspected counts as failed, once that is known (:meth:`add`).
+
+    Where the line says nothing there are no parts to count. Scenes are told apart by the picture
+    (:mod:`server.streams.scene`, with its limits) and get numbers, so that an alarm ends with what it was about.
 
     Attributes:
         since: when the counting began, ISO 8601.
         parts: that came so far, the one that lies there now included.
         rejected: of them; ``failed``: of them, those of which nothing could be inspected.
-        guessed: whether one of them was told apart by the picture alone.
-        number: of the part that lies there now, never twice the same, whatever is reset.
+        number: of the part, or scene, that lies there now, never twice the same, whatever is reset.
     """
 
     def __init__(self) -> None:
@@ -65,7 +66,7 @@ class Parts:
         """Count from the beginning; the part that lies there now counts with its next frame."""
         self.since = datetime.now(UTC).isoformat(timespec="seconds")
         self.parts = self.rejected = self.failed = 0
-        self._counted = self._is_rejected = self.guessed = False
+        self._counted = self._is_rejected = False
 
     def expected(self, told: str | None, begins: bool) -> int | None:
         """Number of the part that a frame will be of; None where that is not known before it is looked at.
@@ -76,7 +77,7 @@ class Parts:
         return None if told is None else self.number + begins
 
     def see(self, told: str | None, shows: int, look: Glimpse | None) -> bool:
-        """A frame was inspected; says whether it is the first of a part.
+        """A frame was inspected; says whether it is the first of a part, or scene.
 
         Args:
             told: what the line says which part it shows; None where it says nothing.
@@ -98,9 +99,10 @@ class Parts:
         return begins
 
     def count(self, verdict: Verdict) -> None:
-        """The stream's verdict with that frame."""
+        """The stream's verdict with that frame, where the line said what it shows."""
+        if self._told is None:
+            return
         self.parts += not self._counted
-        self.guessed |= self._told is None
         self._counted = True
         if verdict == "ANOMALY" and not self._is_rejected:
             self._is_rejected = True

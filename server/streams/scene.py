@@ -1,9 +1,9 @@
-"""Whether the picture shows another scene than before: the guess that tells parts apart where nobody does. No I/O.
+"""Whether the picture shows another scene than before: which alarms belong together where nobody names parts. No I/O.
 
-Limits: this tells *scenes* apart, not parts. An empty fixture between two parts is a scene of its own and counts. A
-part exchanged for one that looks the same at 16×16 cells, with no frame of anything else between, goes unnoticed; so
-does a part that never lies still for two inspected frames. Something that rests in the picture for two frames, a hand,
-counts. Where parts have to be counted exactly, the line has to say which is which.
+Limits: this tells *scenes* apart, not parts, and nothing is counted by it. An empty fixture between two parts is a
+scene of its own. A part exchanged for one that looks the same at 16×16 cells, with no frame of anything else between,
+goes unnoticed; so does a part that never lies still for two inspected frames. Something that rests in the picture for
+two frames, a hand, is one. Where parts are to be counted, the line has to say which is which.
 """
 
 from __future__ import annotations

@@ -385,7 +385,7 @@ class Streams:
         by = opened.station.rule.by
         self.stations.use(opened.name, opened.station, in_force.recipe.parts)
         if by != opened.station.rule.by:
-            opened.parts.reset()  # what was guessed and what is told are no sum
+            opened.parts.reset()  # what one rule tells apart and what another does are no sum
         what = was.changed_to(in_force) if was is not None else None
         if what is None:
             return
@@ -506,7 +506,6 @@ class Streams:
             parts=opened.parts.parts,
             parts_rejected=opened.parts.rejected,
             yield_=opened.parts.good_share,
-            parts_guessed=opened.parts.guessed,
             parts_failed=opened.parts.failed,
             parts_by=opened.station.rule.by,
             triggers=opened.station.station.taken,

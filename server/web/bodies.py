@@ -118,6 +118,10 @@ class ConnectionBody(Struct, frozen=True):
     host: Annotated[str, Meta(description="the Host header, as it arrived")]
     access: Annotated[bool, Meta(description="whether the access code was shown")]
     problem: Annotated[str | None, Meta(description="what is wrong and what to do, or null")]
+    refusal: Annotated[
+        str | None,
+        Meta(description="why whoever asks may not `watch` or `send` that stream, or null: trying is no use"),
+    ]
 
 
 class TriggerBody(Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,14 +9,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from server.access import Origins
+from server.access import Origins, standing_of
 from server.ground import PublicURL, canonical_origin
 from server.web.answers import answer
 from server.web.bodies import ConnectionBody
-from server.words import Content, Operation, Parameter, Reply, Role, documented
+from server.words import Content, Need, Operation, Parameter, Reply, Role, documented
 
 REMEMBERED_S = 60.0
 """Seconds for which a handshake that arrived without ``Upgrade`` explains that a page gets no connection."""
+
+_ASKED = {"watch": Need(Role.VIEWER, "path"), "send": Need(Role.OPERATOR, "query")}
+"""What a page may have wanted of a stream, and what ``/ws/live/NAME`` and ``/ws/stream`` take for it."""
 
 _NO_UPGRADE = (
     "This address is for WebSockets, and the request came without 'Upgrade: websocket'. A proxy in front of this "
@@ -44,17 +47,23 @@ class ConnectionCheck:
         Operation(
             "What a page at this address should know when it gets no WebSocket",
             {200: Reply("what arrived of it, and what is wrong", Content(ConnectionBody))},
-            parameters=(Parameter("page", "query", "address of the page"),),
+            parameters=(
+                Parameter("page", "query", "address of the page"),
+                Parameter("watch", "query", "the stream that it wanted to watch"),
+                Parameter("send", "query", "the stream that it wanted to send"),
+            ),
             role=Role.NOBODY,
         )
     )
     async def check(self, request: Request) -> Response:
         host = request.headers.get("host", "")
         page = request.query_params.get("page", "")[:500]
+        access = getattr(request.state, "access", True)
         body = ConnectionBody(
             host=host[:300],
-            access=getattr(request.state, "access", True),
+            access=access,
             problem=self._problem(page, host, secure=request.url.scheme == "https"),
+            refusal=_refusal(request) if access else None,
         )
         return answer(body, headers={"Cache-Control": "no-store"})
 
@@ -88,6 +97,13 @@ class ConnectionCheck:
                 "header. docs/proxies.md shows how to let it through."
             )
         return None
+
+
+def _refusal(request: Request) -> str | None:
+    """Why whoever asks may not have what the page wanted: a browser is not told of a handshake that it was refused."""
+    identity = standing_of(request.scope).identity
+    asked = ((need, request.query_params[name]) for name, need in _ASKED.items() if name in request.query_params)
+    return next((words for need, stream in asked if (words := identity.refusal(need, stream)) is not None), None)
 
 
 def _wrong_origin(seen: PublicURL, host: str, public: PublicURL | None) -> str:

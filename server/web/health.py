@@ -59,7 +59,8 @@ class Health:
                 503: Reply("they are not, `reason` says why", Content((HealthBody, HealthToStrangers))),
             },
             description="Strangers learn the `status` only, and viewers, who send nothing, no `ice_servers`. "
-            "Who is limited to streams hears no `warnings`, which are of the whole server.",
+            "Who is limited to streams hears no `warnings`, which are of the whole server, and of a simulated line "
+            "among them only.",
             role=Role.NOBODY,
         )
     )
@@ -71,7 +72,8 @@ class Health:
         identity = standing_of(request.scope).identity
         told = body if identity.role >= Role.OPERATOR else replace(body, ice_servers=[])
         if identity.streams is not None:
-            told = replace(told, warnings=[])
+            simulated_stream = self.simulated_stream if identity.may_use(self.simulated_stream) else None
+            told = replace(told, warnings=[], simulated_stream=simulated_stream)
         return answer(told, status, {"Cache-Control": "no-store"})
 
     def now(self) -> HealthBody:

@@ -128,18 +128,14 @@ class StreamInfo(Struct, frozen=True, kw_only=True):
     parts: Annotated[
         Count,
         Meta(
-            description="parts of which a frame was inspected since parts_since, over reconnects: by the ids that the "
-            "line says, else by another scene coming to rest in the picture"
+            description="that came since parts_since, over reconnects, by the ids that the line says, or by the "
+            "recipe's rule (parts_by); none where nothing says what a part is"
         ),
     ]
     parts_rejected: Annotated[Count, Meta(description="of them with an ANOMALY among their verdicts")]
     yield_: Annotated[
         float | None, Meta(description="share of the parts that were not rejected, 0..1; null before the first")
     ] = msgspec.field(name="yield")
-    parts_guessed: Annotated[
-        bool,
-        Meta(description="whether a part among them was told apart by the picture alone: the counts are about right"),
-    ]
     parts_failed: Annotated[Count, Meta(description="of the parts, those whose verdict is FAILED: not good either")]
     parts_by: Annotated[
         PartsBy,

@@ -18,7 +18,7 @@ export class NumbersPanel {
   #recipeName;
   #turn = 0;
   #drawn = "";
-  #shift = null; // the one that runs now, as the server says
+  #told = null; // what there is to draw: `{ body, by, free }`
 
   constructor(root, known, { recipeName }) {
     this.#root = root;
@@ -32,6 +32,7 @@ export class NumbersPanel {
       for (const id of LINKS) this.#find(id).removeAttribute("href"); // until it is known what they lead to now
       this.show().catch(() => {}); // the next look says why
     });
+    new ResizeObserver(() => this.#draw()).observe(form); // as wide as what is drawn
   }
 
   /** Take what the address says. */
@@ -50,27 +51,35 @@ export class NumbersPanel {
     const turn = ++this.#turn;
     this.#offer();
     const form = this.#find("numbers-form").elements;
-    const time = await this.#time(form.range.value);
+    const { time, shift } = await this.#time(form.range.value);
     const stream = form.stream.value ? { stream: form.stream.value } : {};
     const each = form.by.value === "recipe" || form.by.value === "stream";
     const asked = { ...time, ...stream, by: each ? "all" : form.by.value, ...(each && { each: form.by.value }) };
-    let body = await requests.numbers(asked);
-    if (body.all.total === 0) {
-      const frames = await requests.numbers({ ...asked, of: "frame" });
-      if (frames.all.total + frames.all.failed > 0) body = frames;
-    }
+    const [parts, free] = await Promise.all([requests.numbers(asked), requests.numbers({ ...time, ...stream, by: "all", each: "stream", of: "frame" })]);
+    const runsFreely = parts.all.total === 0 && free.rows.length > 0;
+    const body = runsFreely ? await requests.numbers({ ...asked, of: "frame" }) : parts;
     if (turn !== this.#turn) return;
     this.#find("numbers-csv").href = address(`api/numbers.csv?${new URLSearchParams({ ...asked, of: body.of })}`);
     for (const kind of ["csv", "parquet"]) this.#find(`parts-${kind}`).href = address(`api/history.${kind}?${new URLSearchParams({ ...time, ...stream })}`);
     const at = form.range.value === "last-shift" ? { at: time.since } : {};
     this.#find("numbers-report").href = address(`report?${new URLSearchParams({ ...at, ...stream })}`);
-    write(this.#find("numbers-time"), span(body.all));
-    const key = JSON.stringify([window.innerWidth, body.rows, body.all, form.by.value]);
+    write(this.#find("numbers-time"), form.range.value === "shift" ? `${span(shift)}, still running` : span(shift ?? body.all));
+    this.#told = { body, by: form.by.value, free: runsFreely ? [] : free.rows };
+    this.#draw();
+  }
+
+  // What was told last, where it or the room for it changed since it was drawn.
+  #draw() {
+    const width = this.#find("numbers-form").clientWidth;
+    if (this.#told === null || width === 0) return;
+    const key = JSON.stringify([width, this.#told]);
     if (key === this.#drawn) return;
     this.#drawn = key;
+    const { body, by, free } = this.#told;
     this.#figures(body);
-    this.#table(body, form.by.value);
-    this.#chart(body, form.by.value);
+    this.#table(body, by);
+    this.#chart(body, by, width);
+    this.#free(free);
     const empty = this.#find("numbers-empty");
     empty.hidden = body.all.total + body.all.failed > 0;
     write(empty, "Nothing was inspected in this time.");
@@ -79,27 +88,30 @@ export class NumbersPanel {
   /** Why there are none. */
   away(words) {
     this.#drawn = "";
+    this.#told = null;
+    this.#free([]);
     for (const id of ["numbers-figures", "numbers-chart", "numbers-table"]) this.#find(id).replaceChildren();
     this.#find("numbers-chart").toggleAttribute("hidden", true);
     this.#find("numbers-empty").hidden = false;
     write(this.#find("numbers-empty"), words);
   }
 
-  // The server knows when shifts begin; days are those of this device's clock.
+  // As the server takes it, and the whole shift where it is one: `{ time, shift }`. The server knows when shifts begin; days are
+  // those of this device's clock.
   async #time(range) {
     const now = Date.now();
     if (range === "shift" || range === "last-shift") {
-      if (range === "shift") return {};
       const { all } = await requests.numbers({ by: "shift" });
+      if (range === "shift") return { time: {}, shift: all };
       const before = new Date(Date.parse(all.since) - 1).toISOString();
       const last = await requests.numbers({ by: "shift", since: before, until: before });
-      return { since: new Date(last.all.since).toISOString(), until: new Date(all.since).toISOString() };
+      return { time: { since: new Date(last.all.since).toISOString(), until: new Date(all.since).toISOString() }, shift: last.all };
     }
     const midnight = new Date(now);
     midnight.setHours(0, 0, 0, 0);
     const days = { day: 0, week: 6, month: 29 }[range];
     midnight.setDate(midnight.getDate() - days);
-    return { since: midnight.toISOString(), until: new Date(now).toISOString() };
+    return { time: { since: midnight.toISOString(), until: new Date(now).toISOString() }, shift: null };
   }
 
   #figures({ all, of }) {
@@ -137,23 +149,31 @@ export class NumbersPanel {
       !frames && ["Worst cycle", (row) => milliseconds(row.cycle_worst_ms)],
     ].filter(Boolean);
     columns[0][0] = frames ? "Frames" : "Parts";
-    const line = (name, row) => element("tr", {}, element("th", { scope: "row" }, name), ...columns.map(([, value]) => element("td", {}, value(row))));
-    this.#find("numbers-table").replaceChildren(
-      element("thead", {}, element("tr", {}, ...[{ hour: "From", shift: "Shift", day: "Day", recipe: "Recipe", stream: "Stream" }[by], ...columns.map(([name]) => name)].map((name) => element("th", { scope: "col" }, name)))),
-      element("tbody", {}, ...rows.map((row) => line(this.#name(row, by), row))),
-      element("tfoot", {}, rows.length > 1 ? line("All", all) : null),
-    );
-    this.#find("numbers-table").hidden = rows.length === 0;
+    const first = { hour: "From", shift: "Shift", day: "Day", recipe: "Recipe", stream: "Stream" }[by];
+    fill(this.#find("numbers-table"), [first, (row) => this.#name(row, by)], columns, rows, all);
   }
 
-  #chart({ rows, all, of }, by) {
+  // Beside parts: streams of which nothing says what a part is, so that none of what was inspected is left out.
+  #free(rows) {
+    this.#find("numbers-free").hidden = rows.length === 0;
+    const columns = [
+      ["Frames", ({ total }) => number(total)],
+      ["With an alarm", ({ rejected }) => number(rejected)],
+      ["Failed", ({ failed }) => number(failed)],
+      ["Median", (row) => score(row.score_median)],
+      ["95 %", (row) => score(row.score_p95)],
+    ];
+    fill(this.#find("numbers-free-table"), ["Stream", ({ stream }) => stream], columns, rows);
+  }
+
+  #chart({ rows, all, of }, by, room) {
     const chart = this.#find("numbers-chart");
     const { height, left, foot } = CHART;
     chart.replaceChildren();
     const isHidden = by === "recipe" || by === "stream" || rows.length === 0;
     chart.toggleAttribute("hidden", isHidden);
     if (isHidden) return;
-    const width = Math.max(this.#find("numbers-figures").clientWidth, 240); // drawn in the screen's pixels, so that words are as large as elsewhere
+    const width = Math.max(room, 240); // drawn in the screen's pixels, so that words are as large as elsewhere
     chart.setAttribute("viewBox", `0 0 ${width} ${height + foot + 10}`);
     const [since, until] = [Date.parse(all.since), Date.parse(all.until)];
     const most = Math.max(...rows.map(({ total, rejected, failed }) => Math.max(total, rejected + failed))); // frames that failed are in no total
@@ -214,6 +234,17 @@ export class NumbersPanel {
   #find(id) {
     return this.#root.querySelector(`#${id}`);
   }
+}
+
+/** A table with a row for each of `rows`: `[name, value(row)]` of its first column and of the others; the last row is of `all`, if there is one. */
+function fill(table, [first, nameOf], columns, rows, all = null) {
+  const line = (name, row) => element("tr", {}, element("th", { scope: "row" }, name), ...columns.map(([, value]) => element("td", {}, value(row))));
+  table.replaceChildren(
+    element("thead", {}, element("tr", {}, ...[first, ...columns.map(([name]) => name)].map((name) => element("th", { scope: "col" }, name)))),
+    element("tbody", {}, ...rows.map((row) => line(nameOf(row), row))),
+    element("tfoot", {}, all && rows.length > 1 ? line("All", all) : null),
+  );
+  table.hidden = rows.length === 0;
 }
 
 /** Noon of the day that it is for the server at an ISO 8601 time with its offset: days and shifts begin by its clock, which may be ahead of this device's. */

@@ -51,7 +51,7 @@ export function noticeFor({ health, link, source, maySend, ownName, cameraOff, s
   if (link?.phase === "replaced") {
     return { title: link.words, text: `Frames of “${ownName}” now come from there.`, action: "Use this device instead" };
   }
-  if (link?.forbidden) return { title: "Not for you any more", text: sentence(link.words) };
+  if (link?.forbidden) return { title: "Not for you", text: sentence(link.words) };
   if (link?.access === false) return { title: "Logged out", text: sentence(link.words) };
   if (source === null && !maySend && health?.status === "ok") return { title: "No stream runs", text: "The picture appears here as soon as a camera or a program sends one." };
   if (link?.problem) return { title: "No live connection", text: link.problem };

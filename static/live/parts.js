@@ -3,6 +3,7 @@
 import { demand, send } from "../shared/server.js";
 import { sentence } from "../shared/sentence.js";
 import { when } from "./calibration/words.js";
+import { countsParts } from "../shared/verdict.js";
 import { yieldWords } from "../shared/yield_words.js";
 
 const SAID = { NORMAL: "normal", ANOMALY: "rejected", FAILED: "not inspected" };
@@ -36,16 +37,16 @@ export class Parts {
     this.#write("parts-count", whole.format(stream.parts));
     this.#write("parts-rejected", whole.format(stream.parts_rejected));
     this.#write("parts-yield", yieldWords(stream.yield));
-    const isGuess = Boolean(stream.parts_guessed);
-    this.#write("parts-name", isGuess ? "Parts, about" : "Parts");
-    this.#write("yield-name", isGuess ? "Yield, about" : "Yield");
+    const counts = countsParts(stream);
+    this.#find("parts-counts").hidden = !counts;
+    this.#find("parts-reset").hidden = !counts && this.#asking === null;
     this.#find("parts-trigger-now").hidden = stream.parts_by !== "trigger";
     const failed = stream.parts_failed ? `${whole.format(stream.parts_failed)} not inspected` : "";
     const refused = stream.triggers_refused ? `${whole.format(stream.triggers_refused)} triggers refused` : "";
     this.#write("parts-trouble", [failed, refused].filter(Boolean).join(", "));
     this.showLast();
     const since = stream.parts_since ? `since ${when(stream.parts_since)}` : "";
-    if (this.#asking === null) this.#write("parts-since", isGuess ? `${since}; parts are told apart by the picture` : since);
+    if (this.#asking === null) this.#write("parts-since", counts ? since : `No part was named ${since}: frames are judged one by one, and there is no yield.`);
   }
 
   /** The last verdict on a part, with its id and how long it took. */

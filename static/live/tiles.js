@@ -98,6 +98,7 @@ class Tile {
 
   listen() {
     this.#socket = new ReconnectingSocket(socketAddress(`ws/live/${encodeURIComponent(this.#name)}?heatmap=0`), {
+      wanted: { watch: this.#name },
       silentAfterMs: SILENT_AFTER_MS,
       onstate: (link) => {
         this.#link = link;

@@ -4,7 +4,7 @@ import { cameraNotice } from "../shared/pulled_camera.js";
 import { inOrder } from "../shared/in_order.js";
 import { Screen } from "../shared/screen.js";
 import * as server from "../shared/server.js";
-import { STALE_AFTER_MS, ago, hasPartVerdicts, waitsForPart } from "../shared/verdict.js";
+import { STALE_AFTER_MS, ago, countsParts, hasPartVerdicts, waitsForPart } from "../shared/verdict.js";
 import { write } from "../shared/write.js";
 import { yieldWords } from "../shared/yield_words.js";
 
@@ -68,9 +68,8 @@ async function lookAtRecipe() {
 
 function showFacts() {
   write("recipe", stream?.recipe_name ? `${stream.recipe_name}, version ${stream.recipe_version}` : "");
-  $("parts").hidden = stream?.parts === undefined;
-  if (stream?.parts === undefined) return;
-  write("yield-name", stream.parts_guessed ? "Yield, about" : "Yield");
+  $("parts").hidden = !countsParts(stream);
+  if (!countsParts(stream)) return;
   write("parts-count", whole.format(stream.parts));
   write("parts-rejected", whole.format(stream.parts_rejected));
   write("parts-yield", yieldWords(stream.yield));

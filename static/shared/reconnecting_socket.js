@@ -1,6 +1,7 @@
 // A WebSocket that comes back by itself.
 
 import { backoff, finalState, waitingState } from "./close_codes.js";
+import { sentence } from "./sentence.js";
 import { whyNoConnection } from "./server.js";
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -11,12 +12,14 @@ const SOMETHING_IN_BETWEEN =
 /**
  * Calls `onstate({ phase, words })` with phase connecting, open, reconnecting, replaced, refused or closed,
  * and `onmessage(object)` with every JSON message. `refused` and `replaced` stay until `retry()`. Where no connection comes
- * about at all, `reconnecting` also brings `problem`: what stands in the way, a sentence, or "" while that is not known, and
+ * about at all, the server is asked whether this page may have what is `wanted` (`{ watch }` or `{ send }`, a stream's name): `refused`
+ * with `forbidden` where not. Else `reconnecting` also brings `problem`: what stands in the way, a sentence, or "" while that is not known, and
  * `access`: false when it is the access code. With `silentAfterMs`, a connection on which nothing came for so long is left for a
  * new one: of a machine that lost its power, or a cable that was cut, nothing else tells.
  */
 export class ReconnectingSocket {
   #url;
+  #wanted;
   #socket = null;
   #timer = 0;
   #listening = 0;
@@ -30,8 +33,9 @@ export class ReconnectingSocket {
     if (document.visibilityState === "visible" && this.#timer) this.#connect();
   };
 
-  constructor(url, { silentAfterMs = Infinity, ...handlers }) {
+  constructor(url, { wanted, silentAfterMs = Infinity, ...handlers }) {
     this.#url = url;
+    this.#wanted = wanted;
     this.#silentAfterMs = silentAfterMs;
     this.#handlers = handlers;
     document.addEventListener("visibilitychange", this.#wake);
@@ -132,12 +136,20 @@ export class ReconnectingSocket {
     if (this.#neverOpened > 0) this.#explain(state);
   }
 
+  // Trying again would be refused again.
+  #refuse(words) {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#report({ phase: "refused", words: sentence(words), forbidden: true });
+  }
+
   // A browser does not say why a WebSocket failed; what arrives by plain HTTP often does.
   async #explain(state) {
     const timer = this.#timer;
     const unexplained = this.#neverOpened >= UNEXPLAINED_TRIES ? SOMETHING_IN_BETWEEN : "";
     try {
-      const { problem, access } = await whyNoConnection();
+      const { problem, access, refusal } = await whyNoConnection(this.#wanted);
+      if (refusal && timer === this.#timer) return this.#refuse(refusal);
       this.#obstacle = { problem: problem ?? unexplained, access };
     } catch {
       this.#obstacle = { problem: "", access: true }; // the server is away altogether: that will be all

@@ -84,12 +84,13 @@ export async function health() {
 }
 
 /**
- * Why no WebSocket comes about, as far as the server can tell from what arrives of this page: `{ problem, access }`, a sentence
- * or null, and whether it knows the access code.
+ * Why no WebSocket comes about, as far as the server can tell from what arrives of this page: `{ problem, access, refusal }`, a
+ * sentence or null, whether it knows the access code, and why whoever is here may not have what is `wanted`: `{ watch }` or
+ * `{ send }`, a stream's name. Of the last it is null where that one may.
  */
-export async function whyNoConnection() {
-  const { ok, body } = await ask(`api/connection?${new URLSearchParams({ page: root })}`);
-  return { problem: (ok ? body?.problem : body?.error) ?? null, access: body?.access ?? true };
+export async function whyNoConnection(wanted) {
+  const { ok, body } = await ask(`api/connection?${new URLSearchParams({ page: root, ...wanted })}`);
+  return { problem: (ok ? body?.problem : body?.error) ?? null, access: body?.access ?? true, refusal: body?.refusal ?? null };
 }
 
 /** The running streams. */

@@ -27,6 +27,11 @@ export function hasPartVerdicts(stream) {
   return ["trigger", "gate"].includes(stream?.parts_by);
 }
 
+/** Whether a stream has parts to count; frames of which nobody says what they show have none, and no yield. */
+export function countsParts(stream) {
+  return hasPartVerdicts(stream) || stream?.parts > 0;
+}
+
 /**
  * What to show: `{ verdict, word, detail, stale, attention }`. The word is NORMAL, ANOMALY, or NOT INSPECTING with the reason as
  * detail; `verdict` is the verdict or a name of the reason; `attention` says that somebody should see to it.

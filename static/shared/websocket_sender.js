@@ -27,6 +27,7 @@ export class WebSocketSender {
     this.#video = video;
     this.#frames = new FrameEncoder(stream, video);
     this.#socket = new ReconnectingSocket(socketAddress(`ws/stream?name=${encodeURIComponent(name)}&heartbeat=5`), {
+      wanted: { send: name },
       onstate: (state) => {
         if (state.phase === "open") this.#restart();
         onstate({ ...state, transport: "WebSocket" });

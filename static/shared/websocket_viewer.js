@@ -13,6 +13,7 @@ export class WebSocketViewer {
   constructor({ name, code, onresult, onerror, onstatus, onstate, onchange = () => {}, onheartbeat = () => {}, onpart = () => {} }) {
     const query = new URLSearchParams({ picture: 1, ...(code ? { code } : {}) });
     this.#socket = new ReconnectingSocket(socketAddress(`ws/live/${encodeURIComponent(name)}?${query}`), {
+      wanted: { watch: name },
       silentAfterMs: SILENT_AFTER_MS,
       onstate: (state) => onstate({ ...state, transport: "WebSocket" }),
       onmessage: (message) => {

@@ -78,6 +78,10 @@ def row(hour: int, total: int, rejected: int, **changes: Any) -> Body:
     } | changes
 
 
+SHIFT = ("2026-11-26T22:00:00", "2026-11-27T06:00:00")
+"""The one that runs; by the clock of the browser, wherever that is."""
+
+
 @dataclass
 class Histories(Workshop):
     """``parts``: newest first; ``notes``: what the archive has to say."""
@@ -88,6 +92,8 @@ class Histories(Workshop):
     problem: str | None = None
     away: str | None = None
     page_size: int = 12
+    free: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Frames, and how many with an alarm, of streams that run freely."""
 
     def _said(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
         if known := self.answers.get(f"{method} {path}"):
@@ -104,16 +110,27 @@ class Histories(Workshop):
             return 200, {"count": len(self._wanted(query)), "exact": True}
         if path == "/api/numbers":
             rows = [row(hour, 300 + 20 * hour, hour - 5) for hour in range(6, 14)]
+            if query.get("of") == ["frame"]:
+                return 200, self._frames(query)
+            if query.get("by") == ["shift"]:
+                rows = [row(22, 4240, 36, since=SHIFT[0], until=SHIFT[1], shift="22:00")]
             if query.get("each") == ["stream"] and query.get("by") == ["all"]:
                 rows = [row(6, 10, 1) | {"stream": "line-away"}]
             return 200, {"since": rows[0]["since"], "until": rows[-1]["until"], "of": "part", "by": "hour"} | {
                 "rows": rows,
-                "all": row(6, 4240, 36, until=rows[-1]["until"]),
+                "all": row(6, 4240, 36, since=rows[0]["since"], until=rows[-1]["until"]),
                 "shifts": ["06:00", "14:00", "22:00"],
             }
         if found := re.fullmatch(r"/api/history/([^/]+)(/disposition|/frame)?", path):
             return self._one(found[1], found[2], body)
         return super()._said(method, path, query, body)
+
+    def _frames(self, query: dict[str, list[str]]) -> dict[str, Any]:
+        frames = {"first_pass_yield": None, "failed": 0, "cycle_mean_ms": None, "cycle_worst_ms": None}
+        rows = [row(6, total, alarms, stream=name) | frames for name, (total, alarms) in self.free.items()]
+        all_ = row(6, sum(total for total, _ in self.free.values()) or 1, 0) | frames
+        about = {"since": all_["since"], "until": all_["until"], "of": "frame", "by": "all", "shifts": []}
+        return about | {"rows": rows, "all": all_ if rows else all_ | {"total": 0}}
 
     def _one(self, id: str, what: str | None, body: Any) -> tuple[int, Any]:
         known = next((one for one in self.parts if one["id"] == id), None)

@@ -17,6 +17,7 @@
     begin() {
       const played = scene.plays[this.name];
       if (!played || this.readyState === 3) return;
+      if (scene.refused?.includes(this.name)) return this.onclose?.({ code: 1006, reason: "" });
       this.readyState = 1;
       this.onopen?.();
       this.say({ type: "status", stream: this.name, state: played.state });

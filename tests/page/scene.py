@@ -75,7 +75,6 @@ def stream(name: str, **changes: Any) -> dict[str, Any]:
         "parts": 1204,
         "parts_rejected": 11,
         "yield": 1193 / 1204,
-        "parts_guessed": False,
         "parts_failed": 0,
         "parts_by": "line",
         "triggers": 0,

@@ -78,7 +78,7 @@ STATES: dict[str, tuple[str, Scene, Callable[[Page], None]]] = {
     ),
     "correction": ("/", Scene(), correction),
     "recent": ("/", Scene(), recent),
-    "threshold": ("/", Scene(streams=[stream("press", parts_guessed=True)]), threshold),
+    "threshold": ("/", Scene(streams=[stream("press", parts=0)]), threshold),
     "teach": ("/teach", Scene(), nothing),
     "recipes": ("/recipes", Scene(), nothing),
     "history": ("/history", Scene(), nothing),

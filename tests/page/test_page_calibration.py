@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
@@ -208,11 +209,12 @@ def test_pictures_of_two_sources_are_never_mixed(visit: Open, good_camera: Brows
     expect(page.get_by_test_id("threshold-source")).to_have_text(MODEL)
 
 
-def capturing(show: Show) -> tuple[Page, list[Route]]:
+def capturing(show: Show, **judged: Any) -> tuple[Page, list[Route]]:
     """Twenty frames of press are being captured; the judgement waits until the test lets it go on."""
+    judgement = JUDGEMENT | judged
     applied = {"threshold": 8.25, "threshold_source": "calibration", "warning": None, "when": AT}
     scene = Scene()
-    scene.answers["POST /api/streams/press/calibrate"] = lambda _: (200, {"judgement": JUDGEMENT, "draft": "d1"})
+    scene.answers["POST /api/streams/press/calibrate"] = lambda _: (200, {"judgement": judgement, "draft": "d1"})
     scene.answers["POST /api/calibration/drafts/d1/apply"] = lambda _: (200, applied)
     page = show(scene).page
     held = requests_held(page, CAPTURE)
@@ -222,12 +224,19 @@ def capturing(show: Show) -> tuple[Page, list[Route]]:
     return page, held
 
 
-def captured(show: Show) -> Page:
+def captured(show: Show, **judged: Any) -> Page:
     """Twenty frames of press are captured and judged."""
-    page, held = capturing(show)
+    page, held = capturing(show, **judged)
     held[0].fallback()
     expect(page.get_by_test_id("judgement")).to_be_visible()
     return page
+
+
+def test_scores_that_are_raw_say_so(show: Show) -> None:
+    suspect = {"index": 3, "raw_score": 8.396, "why": None, "picture": None}
+    page = captured(show, suspects=[suspect], margin={"highest_good": 7.9, "lowest_defect": 12.5})
+    expect(page.get_by_test_id("suspects")).to_contain_text("Raw score 8.396")
+    expect(page.get_by_test_id("judgement")).to_contain_text("Highest raw score of a good part 7.900")
 
 
 def test_a_capture_that_ends_on_another_view_waits_on_live(show: Show) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from websockets.sync.client import connect
 
 from server.app import create_app
@@ -364,6 +364,62 @@ def test_streams_that_are_away_can_be_chosen(show: Show) -> None:
             page.get_by_test_id(panel).click()
             expect(page.get_by_test_id("parts-parquet")).to_be_visible()
         expect(page.locator(f"{choice} option[value=line-away]")).to_have_count(1)
+
+
+def test_numbers_name_the_shift_and_the_streams_that_have_no_parts(show: Show) -> None:
+    page = show(Histories(free={"phone-1": (413, 8)}), "/history?show=numbers").page
+    expect(page.get_by_test_id("numbers-time")).to_have_text("26 Nov, 22:00 – 27 Nov, 06:00, still running")
+    expect(page.get_by_test_id("numbers-figures")).to_contain_text("Parts4,240")
+    expect(page.get_by_test_id("numbers-free").locator("tbody tr")).to_have_text(re.compile("phone-14138"))
+    page = show(Histories(), "/history?show=numbers").page
+    expect(page.get_by_test_id("numbers-figures")).to_contain_text("Parts4,240")
+    expect(page.get_by_test_id("numbers-free")).to_be_hidden()
+
+
+def test_where_all_streams_run_freely_the_numbers_are_theirs(show: Show) -> None:
+    none = row(6, 1, 0) | {"total": 0, "failed": 0}
+    scene = Histories(free={"phone-1": (413, 8)})
+    page = show(scene, "/history?show=numbers").page
+    expect(page.get_by_test_id("numbers-free")).to_be_visible()
+    parts = {"since": none["since"], "until": none["until"], "of": "part", "by": "hour", "shifts": [], "rows": []}
+
+    def answer(route: Route) -> None:
+        if "of=frame" in route.request.url or "by=shift" in route.request.url:
+            route.fallback()
+        else:
+            route.fulfill(json=parts | {"all": none})
+
+    page.route("**/api/numbers?*", answer)
+    page.locator("#numbers-by").select_option("recipe")
+    expect(page.get_by_test_id("numbers-figures")).to_contain_text("Frames413")
+    expect(page.get_by_test_id("numbers-free")).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", [320, 390, 1440])
+def test_a_time_fits_into_its_filter(show: Show, width: int) -> None:
+    page = show(Histories(), "/history?part=P-1", width=width, height=844).page
+    expect(page.locator("#filter-since")).to_be_visible()
+    for name in ("since", "until"):
+        room, wanted = page.locator(f"#filter-{name}").evaluate(
+            """(input) => {
+                const room = input.getBoundingClientRect().width;
+                input.style.width = "max-content";
+                const wanted = input.getBoundingClientRect().width;
+                input.style.width = "";
+                return [room, wanted];
+            }"""
+        )
+        assert room >= wanted > 100
+    fits(page, f"filters at {width}")
+
+
+def test_the_chart_is_drawn_anew_where_its_room_changes(show: Show) -> None:
+    page = show(Histories(), "/history?show=numbers", width=1440, height=900).page
+    chart = page.get_by_test_id("numbers-chart")
+    expect(chart).to_be_visible()
+    page.route("**/api/numbers?*", lambda route: route.abort())  # nothing comes that would draw it
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(chart).to_have_attribute("viewBox", re.compile(r"^0 0 3\d\d "))
 
 
 def test_days_and_shifts_carry_the_servers_date(show: Show) -> None:

@@ -370,13 +370,41 @@ def test_counts_that_could_not_be_reset_are_told_of_until_something_else_is_done
     expect(told).to_have_text("")
 
 
-def test_a_yield_that_is_guessed_says_so(show: Show) -> None:
-    scene = Scene(streams=[stream("press", parts_guessed=True)])
+def test_where_nothing_says_what_a_part_is_there_is_no_yield(show: Show) -> None:
+    scene = Scene(streams=[stream("press", parts=0, parts_rejected=0) | {"yield": None}])
     page = show(scene).page
     parts = page.get_by_test_id("parts")
-    expect(parts.get_by_test_id("yield-name")).to_have_text("Yield, about")
-    expect(parts.get_by_test_id("parts-since")).to_contain_text("parts are told apart by the picture")
-    expect(show(scene, "/panel/press").page.get_by_test_id("yield-name")).to_have_text("Yield, about")
+    expect(parts.get_by_test_id("parts-since")).to_contain_text("there is no yield")
+    for shown in ("parts-count", "parts-yield", "parts-reset"):
+        expect(parts.get_by_test_id(shown)).to_be_hidden()
+    panel = show(scene, "/panel/press").page
+    expect(panel.get_by_test_id("recipe")).to_contain_text("Bottle")
+    expect(panel.get_by_test_id("parts")).to_be_hidden()
+    scene.streams[0] |= {"parts": 1, "yield": 1.0}  # the line named one
+    expect(parts.get_by_test_id("parts-yield")).to_have_text("100.0 %")
+    expect(parts.get_by_test_id("parts-yield")).to_be_visible()
+    expect(parts.get_by_test_id("parts-reset")).to_be_visible()
+
+
+def test_a_stream_that_one_may_not_watch_says_so_and_is_not_tried_again(show: Show) -> None:
+    scene = Scene(streams=[stream("press"), stream("gate")])
+    words = "phone-1 may use press only: log in as somebody who may use this"
+    scene.answers["GET /api/connection"] = lambda _: (
+        200,
+        {"host": "x", "access": True, "problem": None, "refusal": words},
+    )
+    page = show(scene).page
+    page.evaluate("window.scene.refused = ['gate']")
+    page.get_by_test_id("source-select").select_option("stream:gate")
+    expect(page.locator("#verdict-detail")).to_contain_text("phone-1 may use press only")
+    expect(page.locator("#notice-title")).to_have_text("Not for you")
+    expect(page.locator("#notice-text")).to_contain_text("phone-1 may use press only")
+    tries = "window.scene.sockets.filter(({ name }) => name === 'gate').length"
+    before = page.evaluate(tries)
+    page.evaluate("window.dispatchEvent(new Event('online'))")  # which cuts a wait for the next try short
+    assert page.evaluate(tries) == before
+    page.get_by_test_id("source-select").select_option("stream:press")
+    expect(page.locator("#verdict-word")).to_have_text("NORMAL")
 
 
 def test_another_recipe_is_chosen_for_the_stream(show: Show) -> None:

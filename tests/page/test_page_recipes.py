@@ -341,6 +341,25 @@ def test_an_opened_recipe_does_not_scroll_sideways(show: Show, width: int) -> No
     assert page.evaluate(SIDEWAYS) == 0
 
 
+@pytest.mark.parametrize("width", [360, 390, 1440])
+def test_a_number_stands_beside_its_words(show: Show, shop: Workshop, width: int) -> None:
+    page = show(shop, "/recipes#bottle", width=width, height=844).page
+    expect(page.get_by_test_id("rule-one-in")).to_be_visible()
+    for number in ("rule-one-in", "decision-release"):
+        beside = page.get_by_test_id(number).evaluate(
+            """(number) => {
+                const [a, b] = [number, number.previousElementSibling].map((one) => one.getBoundingClientRect());
+                return Math.max(a.top, b.top) < Math.min(a.bottom, b.bottom);
+            }"""
+        )
+        assert beside, number
+    lines = (
+        "label => label.getClientRects().length && label.offsetHeight / parseFloat(getComputedStyle(label).fontSize)"
+    )
+    assert page.locator("label[for=regions-source]").evaluate(lines) < 2
+    assert page.evaluate(SIDEWAYS) == 0
+
+
 def test_parts_by_a_trigger_and_by_a_gate_drawn_on_its_empty_place(page: Page, shop: Workshop) -> None:
     form = page.get_by_test_id("parts-form")
     expect(page.get_by_test_id("parts-line")).to_be_checked()

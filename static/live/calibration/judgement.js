@@ -159,7 +159,7 @@ export class JudgementDialog {
 
     this.#writePromise(state);
     this.#say("judgement-without", this.#withoutSuspects());
-    this.#say("judgement-margin", margin ? `Highest good score ${distance(margin.highest_good)}, lowest of a known defect ${distance(margin.lowest_defect)}.` : "");
+    this.#say("judgement-margin", margin ? `Highest raw score of a good part ${distance(margin.highest_good)}, lowest of a known defect ${distance(margin.lowest_defect)}.` : "");
     this.#buttons(state);
   }
 

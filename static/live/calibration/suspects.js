@@ -42,7 +42,7 @@ export class Suspects {
       const known = this.#found.get(index);
       if (known?.kind === kind) continue;
       const tile = known?.tile ?? this.#tile(frame);
-      tile.querySelector(".suspect-why").textContent = `${frame.why ? `${sentence(frame.why)} ` : ""}Score ${distance(frame.raw_score)}`;
+      tile.querySelector(".suspect-why").textContent = `${frame.why ? `${sentence(frame.why)} ` : ""}Raw score ${distance(frame.raw_score)}`;
       this.#found.set(index, { kind, raw: frame.raw_score, leftOut: false, tile });
       this.#lists[kind].append(tile);
     }

@@ -146,7 +146,7 @@ class CorrectionSheet {
       const { cost, correction } = await dispose(frame, was, disposition);
       return () => {
         this.#frame = { ...frame, disposition: was, correction };
-        this.#showSaid(was, correction && `Its score went from ${distance(cost.raw_score)} to ${distance(cost.raw_score_then)}, the threshold is ${distance(cost.threshold)}.`);
+        this.#showSaid(was, correction && `Its raw score went from ${distance(cost.raw_score)} to ${distance(cost.raw_score_then)}, the threshold is ${distance(cost.threshold)}.`);
         this.#find("correction-undo").focus();
       };
     });

@@ -224,6 +224,32 @@ def test_users_are_made_changed_and_removed_but_never_the_last_admin(site: Site)
     assert site.client.get("/api/users").status_code == 401, "who removes himself is out"
 
 
+def test_a_phone_is_told_what_it_may_not_watch_and_of_no_simulated_line(tmp_path: Path) -> None:
+    app = create_app(Settings(data_dir=tmp_path, host="0.0.0.0"))  # not started: nothing is taught
+    app.state.access.store_account("boss", "admin", PASSWORD)
+    site = Site(
+        TestClient(app, base_url=HERE, client=("10.0.0.9", 5), follow_redirects=False), app.state.access, tmp_path
+    )
+    site.log_in()
+    line = site.client.get("/health").json()["simulated_stream"]
+    assert line and _refusal(site, watch=line) is None
+    site.forget()
+    _, secret = site.access.make_pairing("phone-1", "phone-1")
+    assert site.client.post("/enter", data={"code": secret}, headers=OWN).status_code == 303
+    assert site.client.get("/health").json()["simulated_stream"] is None
+    for way, path in (("watch", f"/ws/live/{line}"), ("send", f"/ws/stream?name={line}")):
+        assert "phone-1 may use phone-1 only" in str(_refusal(site, **{way: line}))
+        assert refused(site, path, {}) == 403
+        assert _refusal(site, **{way: "phone-1"}) is None
+    site.forget()
+    assert _refusal(site, watch=line) is None, "strangers are told that they are"
+
+
+def _refusal(site: Site, **wanted: str) -> str | None:
+    words: str | None = site.client.get("/api/connection", params={"page": HERE, **wanted}).json()["refusal"]
+    return words
+
+
 def test_a_token_does_what_it_says_and_no_more(site: Site) -> None:
     site.log_in()
     wanted = {"name": "press-plc", "role": "operator", "streams": ["press", "lathe"], "days": 30}

@@ -42,7 +42,7 @@ def asked(server: TestClient, page: str) -> dict[str, Any]:
 )
 def test_nothing_is_in_the_way(tmp_path: Path, page: str, host: str, public_url: str | None) -> None:
     body = asked(client(tmp_path, public_url=public_url, host=host), page)
-    assert body == {"host": host, "access": False, "problem": None}
+    assert body == {"host": host, "access": False, "problem": None, "refusal": None}
 
 
 def test_a_proxy_that_changes_host_is_named_with_what_to_do(tmp_path: Path) -> None:
