@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urljoin
 
 from playwright.sync_api import Browser, expect
 
@@ -77,17 +78,28 @@ def test_a_second_page_of_the_same_name_takes_over(visit: Open, good_camera: Bro
 def test_under_another_name_it_is_another_stream(visit: Open, defect_camera: Browser, inspection: str) -> None:
     page = visit(defect_camera, inspection).page
     links, reset = page.get_by_test_id("navigation"), page.get_by_test_id("parts-reset")
+
+    def sent_as(name: str) -> None:
+        links.get_by_role("link", name="Settings", exact=True).click()
+        page.get_by_test_id("device-name").fill(name)
+        page.get_by_test_id("device-save").click()
+        expect(page.get_by_test_id("device-told")).to_contain_text(f"sent as {name}")
+        links.get_by_role("link", name="Live", exact=True).click()
+
+    def with_a_part(name: str) -> None:
+        expect(page.get_by_test_id("verdict")).to_have_attribute("data-verdict", "ANOMALY")
+        expect(page.get_by_role("region", name="Live picture")).to_contain_text(f"sent as {name}")
+        said = page.request.post(urljoin(page.url, f"/api/streams/{name}/part"), data={"part": "P-1"})
+        assert said.ok, said.text()
+
     page.get_by_test_id("start-camera").click()
-    expect(page.get_by_test_id("verdict")).to_have_attribute("data-verdict", "ANOMALY")
+    sent_as("gate-6")
+    with_a_part("gate-6")
     reset.click()
     expect(reset).to_have_text("Begin anew")
-    links.get_by_role("link", name="Settings", exact=True).click()
-    page.get_by_test_id("device-name").fill("gate-7")
-    page.get_by_test_id("device-save").click()
-    expect(page.get_by_test_id("device-told")).to_contain_text("sent as gate-7")
-    links.get_by_role("link", name="Live", exact=True).click()
+    sent_as("gate-7")
+    with_a_part("gate-7")
     expect(reset).to_have_text("Reset")
-    expect(page.get_by_test_id("verdict")).to_have_attribute("data-verdict", "ANOMALY")
 
 
 OPENED = """
